@@ -167,8 +167,8 @@ static const struct strategy strategies[] = {
         { "apps", "deployments", GEN | STRATEGY_STATUS_KEEPS_LABELS, .warn = warn_replicas,
           .validate = validate_deployment, .validate_status = validate_collisions },
         { "apps", "replicasets", GEN, .warn = warn_replicas, .validate = validate_replicaset },
-        { "apps", "statefulsets", GEN, .warn = warn_statefulset, .validate = validate_statefulset,
-          .validate_status = validate_collisions },
+        { "apps", "statefulsets", GEN, .name = check_dns_label, .warn = warn_statefulset,
+          .validate = validate_statefulset, .validate_status = validate_collisions },
         { "apps", "daemonsets", GEN, .prepare_create = daemonset_prepare_create,
           .prepare_update = daemonset_prepare_update, .warn = warn_template, .validate = validate_daemonset,
           .validate_status = validate_collisions },
@@ -196,8 +196,8 @@ static const struct strategy strategies[] = {
         { "storage.k8s.io", "csistoragecapacities", 0, .warn = warn_capacity, .validate = validate_storage_capacity },
         { "storage.k8s.io", "csinodes", RETURN | CONDITIONAL, .validate = validate_csi_node },
         { "storage.k8s.io", "csidrivers", RETURN | CONDITIONAL, .validate = validate_csi_driver },
-        { "storage.k8s.io", "volumeattachments", RETURN | CONDITIONAL | STATUS,
-          .validate = validate_volume_attachment },
+        { "storage.k8s.io", "volumeattachments", RETURN | CONDITIONAL | STATUS, .validate = validate_volume_attachment,
+          .validate_status = validate_attachment_status },
         { "node.k8s.io", "runtimeclasses", CONDITIONAL, .warn = warn_runtime_class,
           .validate = validate_runtime_class },
         { "certificates.k8s.io", "certificatesigningrequests", STRATEGY_SPEC_IS_FIXED, .name = check_any_name,
@@ -205,7 +205,8 @@ static const struct strategy strategies[] = {
           .validate_status = validate_csr_status },
         { "admissionregistration.k8s.io", "mutatingwebhookconfigurations", GEN, .validate = validate_webhooks },
         { "admissionregistration.k8s.io", "validatingwebhookconfigurations", GEN, .validate = validate_webhooks },
-        { "admissionregistration.k8s.io", "validatingadmissionpolicies", GEN | STATUS, .validate = validate_policy },
+        { "admissionregistration.k8s.io", "validatingadmissionpolicies", GEN | STATUS, .validate = validate_policy,
+          .validate_status = validate_policy_status },
         { "admissionregistration.k8s.io", "validatingadmissionpolicybindings", GEN,
           .validate = validate_policy_binding },
         { "apiextensions.k8s.io", "customresourcedefinitions", GEN | CONDITIONAL | STATUS,
@@ -250,10 +251,12 @@ static int job_prepare_create(struct op *op, struct json *obj, struct error *err
         labels = json_get_or_add_object(
                         a, json_get_or_add_object(a, json_get_or_add_object(a, spec, "template"), "metadata"),
                         "labels");
-        for (size_t i = 0; i < ARRAY_SIZE(set); i++)
-                json_set_str(a, labels, set[i].key, set[i].value);
         match = json_get_or_add_object(a, json_get_or_add_object(a, spec, "selector"), "matchLabels");
-        json_set_str(a, match, set[0].key, uid);
+        if (!json_getc(match, set[0].key))
+                json_set_str(a, match, set[0].key, uid);
+        for (size_t i = 0; i < ARRAY_SIZE(set); i++)
+                if (!json_getc(labels, set[i].key)) /* others than these are refused by validation */
+                        json_set_str(a, labels, set[i].key, set[i].value);
         /* What upstream's defaults do when the stored object is read: a job without labels has its pods'. */
         if (json_len(json_getc(meta, "labels")) == 0)
                 json_setc(a, meta_of(a, obj), "labels", json_copy_shallow(a, labels));

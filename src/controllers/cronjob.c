@@ -7,7 +7,7 @@
 #include "base/time.h"
 #include "base/vec.h"
 #include "controllers/conditions.h"
-#include "controllers/cron.h"
+#include "base/cron.h"
 #include "controllers/pods.h"
 #include "json/build.h"
 #include "schema/types.h"

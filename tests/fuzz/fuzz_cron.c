@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "base/time.h"
-#include "controllers/cron.h"
+#include "base/cron.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

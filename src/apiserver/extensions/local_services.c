@@ -26,12 +26,15 @@ static void validate_local(struct field_errors *fe, const struct json *spec, con
 
 static void validate_remote(struct field_errors *fe, const struct json *spec, const struct path *p) {
         const struct json *service = json_getc(spec, "service"), *insecure = json_getc(spec, "insecureSkipTLSVerify");
+        const struct json *port = json_getc(service, "port");
         const struct path *at = PATH(p, "service");
 
         if (str_empty(json_str(json_getc(service, "namespace"))))
                 field_required(fe, PATH(at, "namespace"), "");
         if (str_empty(json_str(json_getc(service, "name"))))
                 field_required(fe, PATH(at, "name"), "");
+        INVALID_IF(json_is(port, JSON_INT) && (port->i < 1 || port->i > 65535), PATH(at, "port"), port,
+                   "port is not valid: must be between 1 and 65535, inclusive");
         if (json_bool(insecure) && !str_empty(json_str(json_getc(spec, "caBundle"))))
                 field_invalid(fe, PATH(p, "insecureSkipTLSVerify"), insecure, "may not be true if caBundle is present");
 }

@@ -54,16 +54,9 @@ static void validate_verbs(struct field_errors *fe, const struct path *p, const 
                 if (json_len(verbs) > 1)
                         field_invalid(fe, p, verbs, "if '*' is present, must not specify other verbs");
         } else {
-                json_each_item(v, verbs) {
-                        bool found = false;
-
-                        for (size_t i = 0; known[i]; i++)
-                                found = found || str_eqc(json_str(v), known[i]);
-                        if (!found) {
-                                field_not_supported(fe, p, json_str(v), known);
-                                return;
-                        }
-                }
+                json_each_item(v, verbs)
+                        if (!str_among(json_str(v), known))
+                                return field_not_supported_value(fe, p, verbs, known);
         }
 }
 

@@ -63,7 +63,9 @@ static void add(struct field_errors *fe, const char *type, const struct path *p,
         path_print(&path, p);
         if (path.n == 0) /* of the whole: as Go prints it */
                 buf_addc(&path, p ? "[]" : "<nil>");
-        e.field = rename_field(fe->a, arena_str(fe->a, buf_str(&path)));
+        e.field = arena_str(fe->a, buf_str(&path));
+        if (!fe->type || !strstr(fe->type->package, "flowcontrol")) /* has "namespaces" of its own */
+                e.field = rename_field(fe->a, e.field);
         e.body = arena_printf(fe->a, "%s%s%" STR_FMT "%s%s", title, value.n ? ": " : "", STR_ARG(value),
                               *detail ? ": " : "", detail);
         vec_push_in(fe->a, &fe->list, e);

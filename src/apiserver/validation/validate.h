@@ -192,9 +192,9 @@ validate_kind validate_pod, validate_pod_status, validate_ephemeral_update, vali
                 validate_node, validate_config_map, validate_secret, validate_pvc, validate_pvc_status,
                 validate_namespace, validate_namespace_status, validate_pv, validate_storage_class,
                 validate_storage_capacity, validate_csi_driver, validate_csi_node, validate_volume_attachment,
-                validate_revision, validate_ip_address, validate_service_cidr, validate_resource_quota,
-                validate_resource_quota_status, validate_limit_range, validate_priority_class, validate_ingress,
-                validate_ingress_status, validate_ingress_class, validate_network_policy, validate_pdb, validate_hpa,
-                validate_role, validate_binding, validate_lease, validate_runtime_class, validate_csr_update,
-                validate_csr_status, validate_event, validate_webhooks, validate_policy, validate_policy_binding,
-                validate_flow_schema, validate_priority_level;
+                validate_attachment_status, validate_revision, validate_ip_address, validate_service_cidr,
+                validate_resource_quota, validate_resource_quota_status, validate_limit_range, validate_priority_class,
+                validate_ingress, validate_ingress_status, validate_ingress_class, validate_network_policy,
+                validate_pdb, validate_hpa, validate_role, validate_binding, validate_lease, validate_runtime_class,
+                validate_csr_update, validate_csr_status, validate_event, validate_webhooks, validate_policy,
+                validate_policy_status, validate_policy_binding, validate_flow_schema, validate_priority_level;

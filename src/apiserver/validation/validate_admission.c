@@ -1,4 +1,6 @@
 /* Webhook configurations and admission policies. */
+#include <ctype.h>
+
 #include "apiserver/validation/validate.h"
 #include "cel/policy.h"
 
@@ -73,8 +75,41 @@ static void check_full_name(struct field_errors *fe, const struct path *p, struc
                 field_invalid_str(fe, p, name, "should be a domain with at least three segments separated by dots");
 }
 
-static void check_url(struct field_errors *fe, const struct path *p, struct str url) {
 #define FORM "; desired format: https://host[/path]"
+
+/* What is no address at all: an escape that is none, a port that is none. */
+static bool check_url_syntax(struct field_errors *fe, const struct path *p, struct str url, struct str host) {
+        const char *what = arena_printf(fe->a, "url must be a valid URL: parse %" STR_FMT,
+                                        STR_ARG(quoted_in_go(fe->a, url)))
+                                           .p;
+        ssize_t colon = str_rfind(host, ':');
+        struct str port = str_sub(host, colon < 0 ? host.n : (size_t) colon, host.n);
+        bool number = str_find(port, ']') < 0;
+
+        for (size_t i = 0; i < url.n; i++) {
+                struct str escape = str_sub(url, i, i + 3);
+
+                if (url.p[i] != '%' ||
+                    (escape.n == 3 && isxdigit((unsigned char) escape.p[1]) && isxdigit((unsigned char) escape.p[2])))
+                        continue;
+                field_required(fe, p,
+                               arena_printf(fe->a, "%s: invalid URL escape %" STR_FMT FORM, what,
+                                            STR_ARG(quoted_in_go(fe->a, escape)))
+                                               .p);
+                return false;
+        }
+        for (size_t i = 1; number && i < port.n; i++)
+                if (!isdigit((unsigned char) port.p[i])) {
+                        field_required(fe, p,
+                                       arena_printf(fe->a, "%s: invalid port %" STR_FMT " after host" FORM, what,
+                                                    STR_ARG(quoted_in_go(fe->a, port)))
+                                                       .p);
+                        return false;
+                }
+        return true;
+}
+
+static void check_url(struct field_errors *fe, const struct path *p, struct str url) {
         ssize_t colon = str_search(url, STR("://")), hash = str_find(url, '#'), question, slash, at;
         struct str scheme = str_sub(url, 0, colon < 0 ? 0 : (size_t) colon), rest, host;
 
@@ -84,6 +119,8 @@ static void check_url(struct field_errors *fe, const struct path *p, struct str 
         slash = str_find(host, '/');
         host = colon < 0 ? STR("") : str_sub(host, 0, slash < 0 ? host.n : (size_t) slash);
         at = str_rfind(host, '@');
+        if (!check_url_syntax(fe, p, url, host))
+                return;
         INVALID_STR_IF(!str_eqc(scheme, "https"), p, scheme, "'https' is the only allowed URL scheme" FORM);
         INVALID_STR_IF(host.n == (size_t) (at + 1), p, STR(""), "host must be specified" FORM);
         INVALID_STR_IF(at >= 0, p, str_sub(host, 0, (size_t) at), "user information is not permitted in the URL");
@@ -97,6 +134,7 @@ static void check_service_path(struct field_errors *fe, const struct path *p, st
         struct str rest, step;
         const char *msgs[2];
         unsigned i = 0;
+        bool open;
 
         if (str_empty(whole) || str_eqc(whole, "/"))
                 return;
@@ -106,11 +144,13 @@ static void check_service_path(struct field_errors *fe, const struct path *p, st
         rest = str_sub(whole, 1, whole.n);
         if (str_has_suffix(rest, STR("/")))
                 rest.n--;
+        open = str_has_suffix(rest, STR("/"));
         for (; str_split(&rest, '/', &step); i++)
                 if (str_empty(step))
                         field_invalid_str(fe, p, whole, "segment[%u] may not be empty", i);
                 else if (check_dns_subdomain(step, msgs) > 0)
                         field_invalid_str(fe, p, whole, "segment[%u]: %s", i, msgs[0]);
+        INVALID_STR_IF(open, p, whole, "segment[%u] may not be empty", i);
 }
 
 void validate_webhook_client(struct field_errors *fe, const struct path *p, const struct json *client) {
@@ -156,7 +196,7 @@ static void check_versions(struct field_errors *fe, const struct path *p, const 
 
 /* Side effects that a dry run would have are no longer let in; who had such stays. */
 static void check_side_effects(struct field_errors *fe, const struct path *p, const struct json *v) {
-        if (!v)
+        if (!json_is(v, JSON_STRING))
                 field_required(fe, p, "must specify one of None, NoneOnDryRun");
         else if (str_eqc(json_str(v), "Some") || str_eqc(json_str(v), "Unknown")) /* others: validate_enums */
                 field_not_supported(fe, p, json_str(v), WORDS("None", "NoneOnDryRun"));
@@ -406,6 +446,15 @@ void validate_policy(struct field_errors *fe, const struct json *obj, const stru
         check_variables(fe, PATH(p, "variables"), x);
         check_validations(fe, p, json_str(json_at_path(obj, "metadata", "name")), spec, x);
         cel_policy_free(x);
+}
+
+void validate_policy_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct json *list = json_at_path(obj, "status", "typeChecking", "expressionWarnings");
+
+        each_at(w, at, PATH(PATH(PATH(NULL, "status"), "typeChecking"), "expressionWarnings"), list) {
+                require_text(fe, at, w, "warning", "");
+                REQUIRED_IF(str_empty(str_trim(TEXT(w, "fieldRef"))), PATH(at, "fieldRef"), "");
+        }
 }
 
 static void check_param_ref(struct field_errors *fe, const struct path *p, const struct json *ref) {

@@ -1,8 +1,6 @@
 /* Jobs and CronJobs. */
-#include <stdio.h>
-#include <unistd.h>
-
 #include "apiserver/validation/validate.h"
+#include "base/cron.h"
 #include "schema/selector.h"
 
 #define MAX_INDEXED 100000 /* pods at a time, failed indexes; more completions than this have tighter limits */
@@ -540,95 +538,30 @@ void validate_job_status(struct field_errors *fe, const struct json *obj, const 
                 field_invalid(fe, PATH(p, "ready"), ready, "cannot set more ready pods than active");
 }
 
-static int cron_name(struct str s, int field) {
-        static const char months[] = "janfebmaraprmayjunjulaugsepoctnovdec", days[] = "sunmontuewedthufrisat";
-        const char *names = field == 3 ? months : field == 4 ? days : NULL;
+CHECK(check_schedule, const struct json *spec, const struct json *old) {
+        struct str schedule = TEXT(spec, "schedule");
+        bool zoned = str_search(schedule, STR("TZ")) >= 0, had = str_search(TEXT(old, "schedule"), STR("TZ")) >= 0;
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct cron cron;
 
-        for (int i = 0; names && s.n == 3 && names[i * 3]; i++)
-                if (str_eq_fold(s, str_n(names + i * 3, 3)))
-                        return i + (field == 3);
-        return -1;
+        INVALID_STR_IF(cron_parse(schedule, &cron, &e) < 0, p, schedule, "%s", error_text(&e));
+        INVALID_STR_IF(zoned && (!had || GET(spec, "timeZone")), p, schedule,
+                       had ? "cannot use both timeZone field and TZ or CRON_TZ in schedule"
+                           : "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
 }
 
-static bool cron_number(struct str s, int field, int64_t *ret) {
-        static const int64_t bounds[5][2] = { { 0, 59 }, { 0, 23 }, { 1, 31 }, { 1, 12 }, { 0, 7 } };
+CHECK(check_zone, const struct json *zone) {
+        struct timezone_data *found = NULL;
+        struct str name = json_str(zone);
 
-        *ret = cron_name(s, field);
-        if (*ret < 0 && str_to_i64(s, ret) < 0)
-                return false;
-        return *ret >= bounds[field][0] && *ret <= bounds[field][1];
-}
-
-/* "*", "5", "1-5", each with "/n" */
-static bool cron_part(struct str part, int field) {
-        ssize_t slash = str_find(part, '/'), dash;
-        int64_t from, to, step;
-
-        if (slash >= 0) {
-                if (str_to_i64(str_sub(part, (size_t) slash + 1, part.n), &step) < 0 || step <= 0)
-                        return false;
-                part = str_sub(part, 0, (size_t) slash);
-        }
-        if (str_eqc(part, "*") || (str_eqc(part, "?") && (field == 2 || field == 4)))
-                return true;
-        dash = str_find(part, '-');
-        if (dash < 0)
-                return cron_number(part, field, &from);
-        return cron_number(str_sub(part, 0, (size_t) dash), field, &from) &&
-               cron_number(str_sub(part, (size_t) dash + 1, part.n), field, &to) && from <= to;
-}
-
-static bool cron_valid(struct str s) {
-        static const char *const macros[] = { "@yearly", "@annually", "@monthly", "@weekly",
-                                              "@daily",  "@midnight", "@hourly" };
-        struct str field, part;
-        int n = 0;
-
-        for (size_t i = 0; i < ARRAY_SIZE(macros); i++)
-                if (str_eqc(s, macros[i]))
-                        return true;
-        if (str_has_prefix(s, STR("@every ")))
-                return true;
-        while (str_split(&s, ' ', &field)) {
-                if (str_empty(field))
-                        continue;
-                if (n == 5)
-                        return false;
-                while (str_split(&field, ',', &part))
-                        if (!cron_part(part, n))
-                                return false;
-                n++;
-        }
-        return n == 5;
-}
-
-/* Why a schedule is not one, in the words of upstream's parser where it says how many fields there are. */
-static void refuse_schedule(struct field_errors *fe, const struct path *p, struct str s) {
-        _cleanup_buf_ struct buf fields = BUF_INIT;
-        struct str rest = s, field;
-        size_t n = 0;
-
-        while (str_split(&rest, ' ', &field))
-                if (!str_empty(field))
-                        buf_printf(&fields, "%s%" STR_FMT, n++ ? " " : "", STR_ARG(field));
-        if (s.p[0] == '@')
-                field_invalid_str(fe, p, s, "unrecognized descriptor: %" STR_FMT, STR_ARG(s));
-        else if (n != 5)
-                field_invalid_str(fe, p, s, "expected exactly 5 fields, found %zu: [%" STR_FMT "]", n,
-                                  STR_ARG(buf_str(&fields)));
-        else
-                field_invalid_str(fe, p, s, "a field is not in the cron format: [%" STR_FMT "]",
-                                  STR_ARG(buf_str(&fields)));
-}
-
-/* The zones of this machine; UTC needs no file. */
-static bool zone_known(struct str name) {
-        _cleanup_free_ char *path = NULL;
-
-        if (str_eqc(name, "UTC") || str_eqc(name, "Etc/UTC"))
-                return true;
-        return str_search(name, STR("..")) < 0 && asprintf(&path, "/usr/share/zoneinfo/%" STR_FMT, STR_ARG(name)) > 0 &&
-               access(path, R_OK) == 0;
+        if (str_empty(name))
+                return field_invalid(fe, p, zone, "timeZone must be nil or non-empty string");
+        INVALID_IF(str_eq_fold(name, STR("Local")), p, zone,
+                   "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
+        if (str_eqc(name, "Local") || str_eqc(name, "UTC")) /* need no file */
+                return;
+        INVALID_IF(timezone_load(name, &found, NULL) < 0, p, zone, "unknown time zone %" STR_FMT, STR_ARG(name));
+        timezone_free(found);
 }
 
 void validate_cronjob(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -636,23 +569,14 @@ void validate_cronjob(struct field_errors *fe, const struct json *obj, const str
         const struct path *p = PATH(NULL, "spec"), *job_path = PATH(PATH(p, "jobTemplate"), "spec");
         const struct json *spec = GET(obj, "spec");
         const struct json *zone = GET(spec, "timeZone"), *job = json_at_path(spec, "jobTemplate", "spec");
-        struct str schedule = TEXT(spec, "schedule"), name = json_str(json_at_path(obj, "metadata", "name"));
+        struct str name = json_str(json_at_path(obj, "metadata", "name"));
 
         if (!old && name.n > 52)
                 field_invalid_str(fe, PATH(PATH(NULL, "metadata"), "name"), name, "must be no more than 52 characters");
-        if (str_search(schedule, STR("TZ")) >= 0) {
-                bool had = str_search(json_str(json_at_path(old, "spec", "schedule")), STR("TZ")) >= 0;
-
-                INVALID_STR_IF(!had || zone, PATH(p, "schedule"), schedule,
-                               had ? "cannot use both timeZone field and TZ or CRON_TZ in schedule"
-                                   : "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
-        } else if (!str_empty(schedule) && !cron_valid(schedule)) {
-                refuse_schedule(fe, PATH(p, "schedule"), schedule);
-        }
-        INVALID_IF(zone && (str_empty(json_str(zone)) || json_str(zone).p[0] == '/' || !zone_known(json_str(zone))),
-                   PATH(p, "timeZone"), zone, "%s%s",
-                   str_empty(json_str(zone)) ? "timeZone must be nil or non-empty string" : "unknown time zone ",
-                   arena_cstr(fe->a, json_str(zone)));
+        if (!str_empty(TEXT(spec, "schedule")))
+                check_schedule(fe, PATH(p, "schedule"), spec, GET(old, "spec"));
+        if (zone && (!old || !json_equal(zone, json_at_path(old, "spec", "timeZone"))))
+                check_zone(fe, PATH(p, "timeZone"), zone);
         validate_job_spec(fe, job_path, job, NULL);
         if (GET(job, "selector"))
                 invalid_at(fe, job_path, job, "selector", "`selector` will be auto-generated");

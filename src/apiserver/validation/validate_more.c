@@ -60,14 +60,11 @@ static void validate_dns_host(struct field_errors *fe, const struct path *p, str
 }
 
 static void validate_host(struct field_errors *fe, const struct path *p, struct str host) {
-        struct in_addr in;
-        char text[INET_ADDRSTRLEN] = "";
+        uint8_t b[16];
 
         if (str_empty(host))
                 return;
-        if (host.n < sizeof(text))
-                memcpy(text, host.p, host.n);
-        INVALID_STR_IF(inet_pton(AF_INET, text, &in) == 1, p, host, "must be a DNS name, not an IP address");
+        INVALID_STR_IF(parse_ip(host, b), p, host, "must be a DNS name, not an IP address");
         validate_dns_host(fe, p, host);
 }
 
@@ -76,9 +73,9 @@ static void validate_http_path(struct field_errors *fe, const struct path *p, co
         static const char *const types[] = { "Exact", "ImplementationSpecific", "Prefix", NULL };
         const struct path *at = PATH(p, "path");
         struct str text = TEXT(path, "path"), type = TEXT(path, "pathType");
-        bool open = str_eqc(type, "ImplementationSpecific");
+        bool open = !str_eqc(type, "Exact") && !str_eqc(type, "Prefix");
 
-        if (!GET(path, "pathType"))
+        if (!json_is(GET(path, "pathType"), JSON_STRING))
                 return field_required(fe, PATH(p, "pathType"), "pathType must be specified");
         if (check_enum(fe, PATH(p, "pathType"), type, types) && !str_has_prefix(text, STR("/")) &&
             (!open || !str_empty(text)))
@@ -155,13 +152,44 @@ void validate_ingress_class(struct field_errors *fe, const struct json *obj, con
 
 /* ---- addresses ---- */
 
+/* Addresses, and prefixes, of kinds that are new enough to have them written in one way only. */
+CHECK(check_canonical, struct str s, bool prefix) {
+        char text[INET6_ADDRSTRLEN] = "", good[INET6_ADDRSTRLEN];
+        bool v6 = str_find(s, ':') >= 0, masked = true;
+        struct str rest = s, ip = s;
+        size_t before = fe->list.n;
+        uint8_t b[16], strict[16];
+        int64_t bits = 0;
+
+        (prefix ? check_cidr : check_ip)(fe, p, s);
+        if (fe->list.n > before)
+                return;
+        if (prefix && str_split(&rest, '/', &ip))
+                str_to_i64(rest, &bits);
+        memcpy(text, ip.p, MIN(ip.n, sizeof(text) - 1));
+        if (inet_pton(v6 ? AF_INET6 : AF_INET, text, strict) != 1 || (prefix && rest.n > 1 && rest.p[0] == '0'))
+                return field_invalid_str(fe, p, s, "must not have leading 0s%s",
+                                         prefix ? " in IP or prefix length" : "");
+        if (v6 && parse_ip(ip, b) == 4)
+                return field_invalid_str(fe, p, s, "must not %s an IPv4-mapped IPv6 address", prefix ? "have" : "be");
+        for (int64_t i = bits; prefix && i < (v6 ? 128 : 32); i++)
+                masked = masked && !(strict[i / 8] & (0x80 >> (i % 8)));
+        if (!masked)
+                return field_invalid_str(fe, p, s, "must not have bits set beyond the prefix length");
+        inet_ntop(v6 ? AF_INET6 : AF_INET, strict, good, sizeof(good));
+        INVALID_STR_IF(!str_eqc(ip, good), p, s,
+                       prefix ? "must be in canonical form (\"%s/%lld\")" : "must be in canonical form (\"%s\")", good,
+                       (long long) bits);
+}
+
 void validate_ip_address(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct path *p = PATH(PATH(NULL, "spec"), "parentRef");
         const struct json *ref = json_at_path(obj, "spec", "parentRef");
 
         if (old)
                 return check_immutable(fe, p, ref, json_at_path(old, "spec", "parentRef"));
-        check_ip(fe, PATH(PATH(NULL, "metadata"), "name"), json_str(json_at_path(obj, "metadata", "name")));
+        check_canonical(fe, PATH(PATH(NULL, "metadata"), "name"), json_str(json_at_path(obj, "metadata", "name")),
+                        false);
         if (!ref)
                 return field_required(fe, p, "");
         check_given(fe, p, ref, "group", check_dns_subdomain);
@@ -187,12 +215,16 @@ void validate_service_cidr(struct field_errors *fe, const struct json *obj, cons
                 check_immutable(fe, PATH_INDEX(p, i), json_item(list, i), json_item(before, i));
         if (old && n == had)
                 return;
-        REQUIRED_IF(n == 0, p, "at least one CIDR required");
-        INVALID_IF(n > 2, p, GET(obj, "spec"), "may only hold up to 2 values");
-        for (size_t i = 0; n <= 2 && i < n; i++)
-                check_cidr(fe, PATH_INDEX(p, i), json_str(json_item(list, i)));
-        INVALID_IF(n == 2 && is_v6(json_item(list, 0)) == is_v6(json_item(list, 1)), p, GET(obj, "spec"),
-                   "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64");
+        if (n == 0)
+                return field_required(fe, p, "at least one CIDR required");
+        if (n > 2)
+                return field_invalid(fe, p, GET(obj, "spec"), "may only hold up to 2 values");
+        if (n == 2 && is_v6(json_item(list, 0)) == is_v6(json_item(list, 1)))
+                return field_invalid(fe, p, GET(obj, "spec"),
+                                     "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and "
+                                     "2001:db8::/64");
+        each_at(cidr, at, p, list)
+                check_canonical(fe, at, json_str(cidr), true);
 }
 
 static void validate_peers(struct field_errors *fe, const struct path *p, const struct json *peers) {
@@ -238,7 +270,9 @@ void validate_network_policy(struct field_errors *fe, const struct json *obj, co
                 }
         }
         if (json_len(GET(spec, "policyTypes")) > 2)
-                invalid_at(fe, p, spec, "policyTypes", "may not specify more than two policyTypes");
+                return invalid_at(fe, p, spec, "policyTypes", "may not specify more than two policyTypes");
+        each_at(type, at, PATH(p, "policyTypes"), GET(spec, "policyTypes"))
+                check_enum(fe, at, json_str(type), WORDS("Ingress", "Egress"));
 }
 
 void validate_pdb(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -309,6 +343,8 @@ static void validate_source(struct field_errors *fe, const struct path *p, const
                 check_segment(fe, PATH(p, "metric"), GET(source, "metric"), "name", "must specify a metric name");
         else if (str_empty(TEXT(source, "name")))
                 field_required(fe, PATH(p, "name"), "must specify a resource name");
+        else if (str_eqc(STR("containerResource"), s->field))
+                check_resource_name(fe, PATH(p, "name"), TEXT(source, "name"), true);
         if (str_eqc(STR("containerResource"), s->field))
                 check_needed(fe, p, source, "container", "must specify a container", check_dns_label);
         check_target(fe, target_path, target);
@@ -328,6 +364,7 @@ static void validate_metric(struct field_errors *fe, const struct path *p, const
         for (size_t i = 0; i < ARRAY_SIZE(sources); i++)
                 if (GET(metric, sources[i].field) && n++ == 0)
                         validate_source(fe, PATH(p, sources[i].field), &sources[i], GET(metric, sources[i].field));
+        REFUSE_IF(not_supported, !str_among(type, types), PATH(p, "type"), type, types); /* said a second time */
         for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
                 bool expected = str_eqc(type, sources[i].type), present = GET(metric, sources[i].field);
 
@@ -368,8 +405,11 @@ void validate_hpa(struct field_errors *fe, const struct json *obj, const struct 
         const struct path *p = PATH(NULL, "spec"), *ref = PATH(p, "scaleTargetRef"), *metrics = PATH(p, "metrics");
         const struct json *spec = GET(obj, "spec"), *min = GET(spec, "minReplicas"),
                           *max = number_of(fe->a, GET(spec, "maxReplicas"));
+        bool outside = false; /* metrics that are there without pods */
         size_t i = 0;
 
+        json_each_item(metric, GET(spec, "metrics"))
+                outside = outside || str_among(TEXT(metric, "type"), WORDS("Object", "External"));
         if (json_is(min, JSON_INT) && min->i < 1)
                 field_invalid(fe, PATH(p, "minReplicas"), min, "must be greater than or equal to 1");
         INVALID_IF(json_int(max) < 1, PATH(p, "maxReplicas"), max, "must be greater than 0");
@@ -379,6 +419,8 @@ void validate_hpa(struct field_errors *fe, const struct json *obj, const struct 
         check_segment(fe, ref, GET(spec, "scaleTargetRef"), "name", "");
         json_each_item(metric, GET(spec, "metrics"))
                 validate_metric(fe, PATH_INDEX(metrics, i++), metric);
+        FORBIDDEN_IF(json_is(min, JSON_INT) && min->i == 0 && !outside, metrics,
+                     "must specify at least one Object or External metric to support scaling to zero replicas");
         validate_scaling(fe, PATH(PATH(p, "behavior"), "scaleUp"), json_at_path(spec, "behavior", "scaleUp"));
         validate_scaling(fe, PATH(PATH(p, "behavior"), "scaleDown"), json_at_path(spec, "behavior", "scaleDown"));
 }

@@ -354,7 +354,7 @@ static void validate_csr(struct field_errors *fe, const struct json *obj, const 
         if (old)
                 return;
         INVALID_STR_IF(problem, PATH(p, "request"), TEXT(spec, "request"), "%s", problem);
-        REQUIRED_IF(json_len(list) == 0, usages, "usages must be specified");
+        REQUIRED_IF(json_len(list) == 0, usages, "");
         for (size_t i = 0; i < json_len(list); i++)
                 for (size_t k = 0; k < i; k++)
                         if (json_equal(json_item(list, i), json_item(list, k))) {
@@ -376,8 +376,10 @@ static void check_csr_conditions(struct field_errors *fe, const struct path *p, 
                 require_text(fe, at, c, "type", "");
                 if (str_empty(TEXT(c, "status")))
                         field_required(fe, PATH(at, "status"), "");
-                else if (str_among(TEXT(c, "type"), final) && !str_eqc(TEXT(c, "status"), "True"))
-                        field_not_supported(fe, PATH(at, "status"), TEXT(c, "status"), WORDS("True"));
+                else
+                        check_enum(fe, PATH(at, "status"), TEXT(c, "status"),
+                                   str_among(TEXT(c, "type"), final) ? WORDS("True")
+                                                                     : WORDS("False", "True", "Unknown"));
                 for (size_t k = 0; k < (size_t) at->index; k++) {
                         struct str before = TEXT(json_item(list, k), "type");
 
@@ -391,6 +393,39 @@ static void check_csr_conditions(struct field_errors *fe, const struct path *p, 
         }
 }
 
+/* What is wrong with certificates in base64 of PEM; NULL: nothing. */
+static const char *certificate_problem(struct arena *a, struct str text) {
+        _cleanup_(BIO_free_allp) BIO *bio = NULL;
+        _cleanup_buf_ struct buf pem = BUF_INIT;
+        const char *problem = NULL;
+        char *name, *header;
+        uint8_t *data;
+        size_t n = 0;
+        long len;
+
+        if (str_empty(text))
+                return NULL;
+        if (base64_decode(&pem, text) == 0)
+                bio = BIO_new_mem_buf(pem.p, (int) pem.n);
+        for (; bio && !problem && PEM_read_bio(bio, &name, &header, &data, &len) == 1; n++) {
+                const uint8_t *at = data;
+                X509 *cert = d2i_X509(NULL, &at, len);
+
+                if (strcmp(name, "CERTIFICATE") != 0)
+                        problem = arena_printf(a, "only CERTIFICATE PEM blocks are allowed, found \"%s\"", name).p;
+                else if (header[0])
+                        problem = "no PEM block headers are permitted";
+                else if (!cert)
+                        problem = len == 0 ? "found CERTIFICATE PEM block containing 0 certificates"
+                                           : "x509: malformed certificate";
+                X509_free(cert);
+                OPENSSL_free(name);
+                OPENSSL_free(header);
+                OPENSSL_free(data);
+        }
+        return n ? problem : "must contain at least one CERTIFICATE PEM block";
+}
+
 /* What an answer may change: approval adds conditions, status sets the certificate, neither takes back. */
 static void check_csr_answer(struct field_errors *fe, const struct json *obj, const struct json *old, bool approval) {
         static const char *const final[] = { "Approved", "Denied", "Failed" };
@@ -398,15 +433,23 @@ static void check_csr_answer(struct field_errors *fe, const struct json *obj, co
                           *cert = PATH(PATH(NULL, "status"), "certificate");
         struct str now = json_str(json_at_path(obj, "status", "certificate")),
                    before = json_str(json_at_path(old, "status", "certificate"));
+        const struct schema_type *list =
+                        schema_field(schema_field(fe->type, STR("status"))->type, STR("conditions"))->type;
+        const char *problem = str_eq(now, before) ? NULL : certificate_problem(fe->a, now);
 
         check_csr_conditions(fe, p, obj);
+        INVALID_STR_IF(problem, cert, STR("<certificate data>"), "%s", problem);
         for (size_t i = 0; i < ARRAY_SIZE(final); i++) {
-                bool had = condition_find(GET(old, "status"), final[i]),
-                     has = condition_find(GET(obj, "status"), final[i]);
+                const struct json *had = condition_find(GET(old, "status"), final[i]),
+                                  *has = condition_find(GET(obj, "status"), final[i]);
 
                 FORBIDDEN_IF(had && !has, p, "updates may not remove a condition of type \"%s\"", final[i]);
-                if (!approval && has && !had && i < 2)
-                        field_forbidden(fe, p, "updates may not add a condition of type \"%s\"", final[i]);
+                if (approval || !has || i == 2)
+                        continue;
+                FORBIDDEN_IF(!had, p, "updates may not add a condition of type \"%s\"", final[i]);
+                FORBIDDEN_IF(had && !json_equal(had, has), p,
+                             "updates may not modify a condition of type \"%s\"\n%" STR_FMT, final[i],
+                             STR_ARG(go_diff(fe->a, list->elem, had, has)));
         }
         if (!str_empty(before) && !str_eq(now, before))
                 field_forbidden(fe, cert, "updates may not modify existing certificate content");

@@ -190,13 +190,17 @@ RULE(nonnegative_quantity) {
 
 /* No part is more than the whole. */
 RULE(replica_counts) {
+        const struct schema_field *status = schema_field(fe->type, STR("status"));
         const struct json *ready = GET(v, "readyReplicas"), *available = GET(v, "availableReplicas");
+        struct json zero = json_of_int(0);
 
         each_word(part, "fullyLabeledReplicas", "updatedReplicas", "readyReplicas", "currentReplicas",
                   "availableReplicas")
-                if (json_int(GET(v, part)) > json_int(GET(v, "replicas")))
-                        field_invalid(fe, PATH(p, part), GET(v, part), "cannot be greater than status.replicas");
-        INVALID_IF(json_int(available) > json_int(ready), PATH(p, "availableReplicas"), available,
+                INVALID_IF(schema_field(status->type, str_of(part)) &&
+                                           json_int(GET(v, part)) > json_int(GET(v, "replicas")),
+                           PATH(p, part), GET(v, part) ? GET(v, part) : &zero,
+                           "cannot be greater than status.replicas");
+        INVALID_IF(json_int(available) > json_int(ready), PATH(p, "availableReplicas"), available ? available : &zero,
                    "cannot be greater than %s", detail(r, "readyReplicas"));
 }
 
@@ -291,6 +295,11 @@ static bool is_unset(const struct schema_field *f, const struct json *v) {
         return !(f->flags & SCHEMA_POINTER) && str_empty(json_str(v));
 }
 
+/* The last rule, just gone through, says which of the values of its type are for this field. */
+static bool names_values(const struct schema_type *t, size_t next, const struct schema_field *f) {
+        return next > 0 && t->rules[next - 1].id == SCHEMA_RULE_one_of && &t->fields[t->rules[next - 1].field] == f;
+}
+
 CHECK(walk_struct, const struct schema_type *t, const struct json *v, unsigned depth) {
         size_t next = 0;
 
@@ -301,7 +310,8 @@ CHECK(walk_struct, const struct schema_type *t, const struct json *v, unsigned d
                         continue;
                 if (next < t->n_rules && t->rules[next].field <= f - t->fields)
                         next = run(fe, p, t, next, (size_t) (f - t->fields), &m->value, v, depth);
-                if (f->type->kind >= SCHEMA_LIST || (f->type->values && !is_unset(f, &m->value)))
+                if (f->type->kind >= SCHEMA_LIST ||
+                    (f->type->values && !is_unset(f, &m->value) && !names_values(t, next, f)))
                         walk(fe, PATH(p, f->name), f->type, &m->value, depth + 1);
         }
         run(fe, p, t, next, t->n_fields, NULL, v, depth);

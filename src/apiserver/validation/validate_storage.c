@@ -4,7 +4,9 @@
 
 #define MAX_PARAMETERS 512
 #define MAX_PARAMETERS_SIZE ((size_t) 256 * 1024)
-#define MAX_NODE_ID 192
+#define MAX_NODE_ID 256
+#define MAX_ATTACHMENT_METADATA ((size_t) 256 * 1024)
+#define MAX_VOLUME_ERROR 1024
 
 static void check_parameters(struct field_errors *fe, const struct path *p, const struct json *map) {
         size_t size = 0;
@@ -78,7 +80,7 @@ static void check_topologies(struct field_errors *fe, const struct json *terms) 
 }
 
 void validate_storage_class(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        struct str provisioner = TEXT(obj, "provisioner"), reclaim = TEXT(obj, "reclaimPolicy");
+        struct str provisioner = TEXT(obj, "provisioner");
         const struct json *now = GET(obj, "parameters"), *before = GET(old, "parameters");
 
         if (old) {
@@ -86,7 +88,7 @@ void validate_storage_class(struct field_errors *fe, const struct json *obj, con
                         field_forbidden(fe, PATH(NULL, "parameters"), "updates to parameters are forbidden.");
                 if (!str_eq(provisioner, TEXT(old, "provisioner")))
                         field_forbidden(fe, PATH(NULL, "provisioner"), "updates to provisioner are forbidden.");
-                if (!str_eq(reclaim, TEXT(old, "reclaimPolicy")))
+                if (!str_eq(TEXT(obj, "reclaimPolicy"), TEXT(old, "reclaimPolicy")))
                         field_forbidden(fe, PATH(NULL, "reclaimPolicy"), "updates to reclaimPolicy are forbidden.");
                 check_immutable(fe, PATH(NULL, "volumeBindingMode"), GET(obj, "volumeBindingMode"),
                                 GET(old, "volumeBindingMode"));
@@ -97,8 +99,6 @@ void validate_storage_class(struct field_errors *fe, const struct json *obj, con
         else
                 check_field(fe, PATH(NULL, "provisioner"), str_lower(fe->a, provisioner), check_qualified_name);
         check_parameters(fe, PATH(NULL, "parameters"), now);
-        if (!str_empty(reclaim))
-                check_enum(fe, PATH(NULL, "reclaimPolicy"), reclaim, WORDS("Delete", "Retain"));
         check_topologies(fe, GET(obj, "allowedTopologies"));
 }
 
@@ -173,10 +173,7 @@ void validate_csi_node(struct field_errors *fe, const struct json *obj, const st
                 const struct json *driver = item, *before;
                 struct str name = TEXT(driver, "name"), id = TEXT(driver, "nodeID");
 
-                if (str_empty(name))
-                        field_required(fe, PATH(p, "name"), "");
-                else
-                        check_field(fe, PATH(p, "name"), name, check_dns_subdomain);
+                REFUSE_IF(duplicate, json_find_by(drivers, "name", name) != driver, PATH(p, "name"), name);
                 REQUIRED_IF(str_empty(id), PATH(p, "nodeID"), "");
                 INVALID_STR_IF(id.n > MAX_NODE_ID, PATH(p, "nodeID"), id, "must be %d characters or less", MAX_NODE_ID);
                 check_nonnegative(fe, PATH(PATH(p, "allocatable"), "count"),
@@ -184,7 +181,7 @@ void validate_csi_node(struct field_errors *fe, const struct json *obj, const st
                 check_topology(fe, p, GET(driver, "topologyKeys"));
                 before = json_find_by(json_at_path(old, "spec", "drivers"), "name", name);
                 if (before)
-                        check_immutable(fe, list, driver, before);
+                        check_immutable(fe, PATH(NULL, "CSINodeDriver"), driver, before);
         }
 }
 
@@ -195,16 +192,28 @@ void validate_volume_attachment(struct field_errors *fe, const struct json *obj,
 
         if (old)
                 return check_immutable(fe, p, spec, GET(old, "spec"));
-        check_needed(fe, p, spec, "attacher", "", check_dns_subdomain);
         if (!volume && !inlined)
                 field_required(fe, source, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
         else if (volume && inlined)
                 field_forbidden(fe, source, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
-        else if (volume && str_empty(json_str(volume)))
-                field_required(fe, PATH(source, "persistentVolumeName"), "must specify non empty persistentVolumeName");
         else if (volume)
+                REQUIRED_IF(str_empty(json_str(volume)), PATH(source, "persistentVolumeName"),
+                            "must specify non empty persistentVolumeName");
+        if (volume)
                 check_field(fe, PATH(source, "persistentVolumeName"), json_str(volume), check_dns_subdomain);
         check_field(fe, PATH(p, "nodeName"), TEXT(spec, "nodeName"), check_dns_subdomain);
+}
+
+void validate_attachment_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct path *p = PATH(NULL, "status");
+        size_t size = 0;
+
+        json_each_member(m, json_at_path(obj, "status", "attachmentMetadata"))
+                size += json_key(m).n + json_str(&m->value).n;
+        check_length_of(fe, PATH(p, "attachmentMetadata"), size, MAX_ATTACHMENT_METADATA);
+        each_word(word, "attachError", "detachError") /* upstream tells of the other limit */
+                REFUSE_IF(too_long, json_str(json_at_path(obj, "status", word, "message")).n > MAX_VOLUME_ERROR,
+                          PATH(PATH(p, word), "message"), MAX_ATTACHMENT_METADATA);
 }
 
 void validate_revision(struct field_errors *fe, const struct json *obj, const struct json *old) {

@@ -32,7 +32,8 @@ static void check_template(struct field_errors *fe, const struct json *template,
                      "activeDeadlineSeconds in %s is not Supported", kind);
 }
 
-static void check_pods(struct field_errors *fe, const struct json *spec, const char *kind) {
+/* unreadable: what is said of a selector that cannot be read; NULL: nothing more. */
+static void check_pods(struct field_errors *fe, const struct json *spec, const char *kind, const char *unreadable) {
         const struct json *selector = GET(spec, "selector");
         struct selector s;
 
@@ -40,8 +41,8 @@ static void check_pods(struct field_errors *fe, const struct json *spec, const c
                 check_template(fe, GET(spec, "template"), NULL, kind);
         else if (selector_from_object(fe->a, selector, &s, NULL) == 0)
                 check_template(fe, GET(spec, "template"), &s, kind);
-        else
-                field_invalid(fe, PATH(SPEC, "selector"), selector, "invalid label selector");
+        else if (unreadable)
+                field_invalid(fe, PATH(SPEC, "selector"), selector, "%s", unreadable);
 }
 
 /* What a controller selects is settled when it is made. */
@@ -56,13 +57,13 @@ static void check_counts(struct field_errors *fe, const struct json *spec, const
                 check_nonnegative(fe, PATH(SPEC, *names), GET(spec, *names));
 }
 
-static bool is_zero(const struct json *v) { /* 0, "0", "0%" */
+static bool is_zero(const struct json *v) { /* 0, "0", "0%"; "x" too */
         int64_t n = json_int(v);
         struct str s = json_str(v);
+        bool percent = str_has_suffix(s, STR("%"));
 
-        if (str_has_suffix(s, STR("%")))
-                s.n--;
-        return json_is(v, JSON_STRING) ? str_to_i64(s, &n) < 0 || n == 0 : n == 0;
+        s.n -= percent;
+        return json_is(v, JSON_STRING) ? str_to_i64(s, &n) < 0 || n == 0 || (percent && n < 0) : n == 0;
 }
 
 static void check_deployment_strategy(struct field_errors *fe, const struct path *p, const struct json *s) {
@@ -71,11 +72,10 @@ static void check_deployment_strategy(struct field_errors *fe, const struct path
                           *unavailable = json_at_path(s, "rollingUpdate", "maxUnavailable");
 
         if (str_eqc(TEXT(s, "type"), "RollingUpdate")) {
-                check_int_or_percent(fe, PATH(rolling, "maxUnavailable"), unavailable);
+                check_share(fe, PATH(rolling, "maxUnavailable"), unavailable);
                 check_int_or_percent(fe, PATH(rolling, "maxSurge"), surge);
                 INVALID_IF(is_zero(unavailable) && is_zero(surge), PATH(rolling, "maxUnavailable"),
                            in_go(fe->a, SCHEMA_INT_OR_STRING, unavailable), "may not be 0 when `maxSurge` is 0");
-                check_share(fe, PATH(rolling, "maxUnavailable"), unavailable);
         } else if (!str_eqc(TEXT(s, "type"), "Recreate")) {
                 field_not_supported_value(fe, p, s, WORDS("Recreate", "RollingUpdate"));
         } else if (GET(s, "rollingUpdate")) {
@@ -125,7 +125,7 @@ void validate_deployment(struct field_errors *fe, const struct json *obj, const 
 
         check_counts(fe, spec, WORDS("replicas"));
         check_selector(fe, GET(spec, "selector"), true, "deployment");
-        check_pods(fe, spec, "ReplicaSet");
+        check_pods(fe, spec, "ReplicaSet", "invalid label selector");
         check_deployment_strategy(fe, PATH(SPEC, "strategy"), GET(spec, "strategy"));
         check_counts(fe, spec, WORDS("minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"));
         INVALID_IF(json_is(deadline, JSON_INT) && deadline->i <= json_int(GET(spec, "minReadySeconds")),
@@ -138,7 +138,7 @@ void validate_replicaset(struct field_errors *fe, const struct json *obj, const 
 
         check_counts(fe, spec, WORDS("replicas", "minReadySeconds"));
         check_selector(fe, GET(spec, "selector"), true, "deployment"); /* upstream says so too */
-        check_pods(fe, spec, "ReplicaSet");
+        check_pods(fe, spec, "ReplicaSet", "invalid label selector");
         check_selector_kept(fe, obj, old);
 }
 
@@ -146,7 +146,7 @@ void validate_daemonset(struct field_errors *fe, const struct json *obj, const s
         const struct json *spec = GET(obj, "spec");
 
         check_selector(fe, GET(spec, "selector"), false, "daemonset");
-        check_pods(fe, spec, "DaemonSet");
+        check_pods(fe, spec, "DaemonSet", NULL);
         check_counts(fe, spec, WORDS("minReadySeconds"));
         check_daemonset_strategy(fe, PATH(SPEC, "updateStrategy"), GET(spec, "updateStrategy"));
         check_counts(fe, spec, WORDS("revisionHistoryLimit"));
@@ -183,8 +183,10 @@ void validate_statefulset(struct field_errors *fe, const struct json *obj, const
         check_retention(fe, GET(spec, "persistentVolumeClaimRetentionPolicy"));
         check_counts(fe, spec, counts);
         check_nonnegative(fe, PATH(SPEC, "ordinals.start"), json_at_path(spec, "ordinals", "start"));
+        if (!old)
+                check_given(fe, SPEC, spec, "serviceName", check_dns_label);
         check_selector(fe, GET(spec, "selector"), true, "statefulset");
-        check_pods(fe, spec, "StatefulSet");
+        check_pods(fe, spec, "StatefulSet", "");
         if (old && !only_differs_in(fe->a, spec, GET(old, "spec"),
                                     WORDS("replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
                                           "persistentVolumeClaimRetentionPolicy", "minReadySeconds")))

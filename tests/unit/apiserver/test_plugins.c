@@ -299,6 +299,13 @@ static void a_pod_is_labelled_with_where_its_node_is(void **state) {
                 value(f, ASK(f, API_GET, &res_pods, "default", table[i].pod), ".metadata.labels", table[i].labels);
         }
 }
+/* PEM in base64, as status.certificate has it. */
+#define CERTIFICATE                                                                                            \
+        "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSFVNSUdIQWhRd3N5TmVZeW1WTlp2NWJiYkU3dWFLZ1BJbGJqQUZCZ01yWlhB" \
+        "d0RERUtNQWdHQTFVRUF3d0IKWVRBZ0Z3MHlOakV4TWpFeE1qVTVNREphR0E4eU1USTJNVEF5T0RFeU5Ua3dNbG93RERFS01BZ0dB" \
+        "MVVFQXd3QgpZVEFxTUFVR0F5dGxjQU1oQUN4Z2l1ak1MQ2RZRjR4ZVgxWmdWUzVpa0dZamZtSStRNkVVM1BKTjZvNWJNQVVHCkF5" \
+        "dGxjQU5CQUw3NHZiR2RUbVdRbmxJK3F2R1d6RXUwSTdXdVFTN2F1U3BDOUVRWmhrSnVYMld3NnlWajFhRkEKM3loWWppcHdTTThH" \
+        "VlJpdmZNOW8zeEhmSzh2eHl3az0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQoK"
 
 static void certificates_are_asked_for_approved_and_signed_by_right(void **state) {
         struct fixture *f = *state;
@@ -324,7 +331,7 @@ static void certificates_are_asked_for_approved_and_signed_by_right(void **state
         refused(r, "certificatesigningrequests.certificates.k8s.io \"j\" is forbidden: user not permitted to approve "
                    "requests with signerName \"kubernetes.io/kube-apiserver-client\"");
         r = ASK(f, API_PATCH, &res_certificatesigningrequests, NULL, "j", "status", .patch = API_PATCH_MERGE,
-                .body = text(f, "{'status':{'certificate':'eA=='}}"), .user = &clerk);
+                .body = text(f, "{'status':{'certificate':'" CERTIFICATE "'}}"), .user = &clerk);
         refused(r, "certificatesigningrequests.certificates.k8s.io \"j\" is forbidden: user not permitted to sign "
                    "requests with signerName \"kubernetes.io/kube-apiserver-client\"");
         made(create(f, &res_clusterroles, NULL,
@@ -362,8 +369,8 @@ static void an_answer_to_a_request_stays(void **state) {
                 { "approval", "{'status':{'conditions':[{'type':'Denied','status':'True'}]}}", NULL },
                 { "approval", "{'status':{'conditions':[]}}",
                   "status.conditions: Forbidden: updates may not remove a condition of type \"Denied\"" },
-                { "status", "{'status':{'certificate':'eA=='}}", NULL },
-                { "status", "{'status':{'certificate':'eQ=='}}",
+                { "status", "{'status':{'certificate':'" CERTIFICATE "'}}", NULL },
+                { "status", "{'status':{'certificate':'" CERTIFICATE "Cg=='}}",
                   "status.certificate: Forbidden: updates may not modify existing certificate content" },
         };
 

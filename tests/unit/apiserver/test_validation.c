@@ -389,7 +389,7 @@ static const struct {
           "spec.controller: Invalid value: \"a.b/d\": field is immutable" },
         { &res_csinodes, SPEC("\"drivers\":[{\"name\":\"d\",\"nodeID\":\"a\"}]"),
           "{\"spec\":{\"drivers\":[{\"name\":\"d\",\"nodeID\":\"b\"}]}}",
-          "spec.drivers: Invalid value: storage.CSINodeDriver{Name:\"d\", NodeID:\"b\", " },
+          "CSINodeDriver: Invalid value: storage.CSINodeDriver{Name:\"d\", NodeID:\"b\", " },
 };
 
 static void what_is_fixed_stays(void **state) {

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "base/time.h"
-#include "controllers/cron.h"
+#include "base/cron.h"
 
 extern const struct controller_class cronjob_controller;
 static const struct controller_class *const classes[] = { &cronjob_controller, NULL };

@@ -2,8 +2,9 @@
  *
  * Civil time becomes UTC through the zone's offset. A time that a change of the clock skips does not come; one that it
  * repeats comes once. */
-#include "controllers/cron.h"
+#include "base/cron.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
@@ -26,47 +27,59 @@ static const struct {
 };
 
 static const struct field {
-        const char *what;
         int64_t min, max;
         const char *names; /* three letters each, from min on */
 } fields[] = {
-        { "minute", 0, 59, NULL },
-        { "hour", 0, 23, NULL },
-        { "day of month", 1, 31, NULL },
-        { "month", 1, 12, "janfebmaraprmayjunjulaugsepoctnovdec" },
-        { "day of week", 0, 6, "sunmontuewedthufrisat" },
+        { 0, 59, NULL },
+        { 0, 23, NULL },
+        { 1, 31, NULL },
+        { 1, 12, "janfebmaraprmayjunjulaugsepoctnovdec" },
+        { 0, 6, "sunmontuewedthufrisat" },
 };
 
+static int parse_number(struct str s, int64_t *ret, struct error *err) {
+        int r = str_to_i64(s, ret);
+
+        if (r < 0)
+                return error_set(err, -EINVAL,
+                                 "failed to parse int from %" STR_FMT ": strconv.Atoi: parsing \"%" STR_FMT "\": %s",
+                                 STR_ARG(s), STR_ARG(s), r == -ERANGE ? "value out of range" : "invalid syntax");
+        return *ret < 0 ? error_set(err, -EINVAL, "negative number (%lld) not allowed: %" STR_FMT, (long long) *ret,
+                                    STR_ARG(s))
+                        : 0;
+}
+
 static int parse_value(const struct field *f, struct str s, int64_t *ret, struct error *err) {
-        if (str_to_i64(s, ret) == 0)
-                return 0;
         for (int64_t i = 0; f->names && s.n == 3 && i <= f->max - f->min; i++)
                 if (str_eq_fold(s, str_n(f->names + 3 * i, 3))) {
                         *ret = f->min + i;
                         return 0;
                 }
-        return error_set(err, -EINVAL, "failed to parse int from %" STR_FMT ": not a %s", STR_ARG(s), f->what);
+        return parse_number(s, ret, err);
 }
 
 /* "*", "5", "1-5", each with "/2". */
 static int parse_range(const struct field *f, struct str s, uint64_t *bits, bool *any, struct error *err) {
         ssize_t slash = str_find(s, '/'), dash;
         struct str range = slash < 0 ? s : str_sub(s, 0, (size_t) slash);
-        int64_t from, to, step = 1;
+        int64_t from = f->min, to = f->max, step = 1;
 
+        dash = str_find(range, '-');
         if (str_eqc(range, "*") || str_eqc(range, "?")) {
-                from = f->min;
-                to = f->max;
                 *any |= slash < 0;
         } else {
-                dash = str_find(range, '-');
-                TRY(parse_value(f, dash < 0 ? range : str_sub(range, 0, (size_t) dash), &from, err));
-                to = slash < 0 ? from : f->max; /* "5/15": from 5 on */
+                TRY(parse_value(f, str_sub(range, 0, dash < 0 ? range.n : (size_t) dash), &from, err));
+                if (str_rfind(range, '-') != dash)
+                        return error_set(err, -EINVAL, "too many hyphens: %" STR_FMT, STR_ARG(s));
                 if (dash >= 0)
                         TRY(parse_value(f, str_sub(range, (size_t) dash + 1, range.n), &to, err));
+                else if (slash < 0) /* else "5/15": from 5 on */
+                        to = from;
         }
-        if (slash >= 0 && (str_to_i64(str_sub(s, (size_t) slash + 1, s.n), &step) < 0 || step < 1))
-                return error_set(err, -EINVAL, "step of range should be a positive number: %" STR_FMT, STR_ARG(s));
+        if (str_rfind(s, '/') != slash)
+                return error_set(err, -EINVAL, "too many slashes: %" STR_FMT, STR_ARG(s));
+        if (slash >= 0)
+                TRY(parse_number(str_sub(s, (size_t) slash + 1, s.n), &step, err));
         if (from < f->min)
                 return error_set(err, -EINVAL, "beginning of range (%lld) below minimum (%lld): %" STR_FMT,
                                  (long long) from, (long long) f->min, STR_ARG(s));
@@ -76,6 +89,8 @@ static int parse_range(const struct field *f, struct str s, uint64_t *bits, bool
         if (from > to)
                 return error_set(err, -EINVAL, "beginning of range (%lld) beyond end of range (%lld): %" STR_FMT,
                                  (long long) from, (long long) to, STR_ARG(s));
+        if (step == 0)
+                return error_set(err, -EINVAL, "step of range should be a positive number: %" STR_FMT, STR_ARG(s));
         for (; from <= to; from += MIN(step, 64))
                 *bits |= 1ULL << from;
         return 0;
@@ -87,60 +102,89 @@ static int parse_field(const struct field *f, struct str s, uint64_t *ret, bool 
         *ret = 0;
         *any = false;
         while (str_split(&s, ',', &part))
-                TRY(parse_range(f, part, ret, any, err));
+                if (part.n > 0)
+                        TRY(parse_range(f, part, ret, any, err));
         return 0;
 }
 
-/* The words between runs of space; more than max are counted, not kept. */
-static size_t split_words(struct str s, struct str *words, size_t max) {
+/* The words between runs of space; more than max are counted, not kept. said: all of them with one space between. */
+static size_t split_words(struct str s, struct str *words, size_t max, struct buf *said) {
         size_t n = 0;
 
         for (s = str_trim(s); s.n > 0; s = str_trim(s)) {
                 size_t len = 0;
 
-                while (len < s.n && s.p[len] != ' ' && s.p[len] != '\t')
+                while (len < s.n && !strchr(" \t\n\v\f\r", s.p[len]))
                         len++;
+                len = MAX(len, 1); /* a NUL is no word either, but something */
                 if (n < max)
                         words[n] = str_sub(s, 0, len);
-                n++;
+                buf_printf(said, "%s%" STR_FMT, n++ ? " " : "", STR_ARG(str_sub(s, 0, len)));
                 s = str_sub(s, len, s.n);
         }
         return n;
 }
 
+/* "TZ=Europe/Berlin 5 4 * * *": the zone is looked for, and left to the field that took its place. */
+static int skip_zone(struct str *text, struct error *err) {
+        ssize_t space = str_find(*text, ' '), equals = str_find(*text, '=');
+        struct timezone_data *zone = NULL;
+        struct str name;
+
+        if (!str_has_prefix(*text, STR("TZ=")) && !str_has_prefix(*text, STR("CRON_TZ=")))
+                return 0;
+        if (space < 0)
+                return error_set(err, -EINVAL, "invalid schedule format");
+        name = str_sub(*text, (size_t) equals + 1, (size_t) space);
+        if (timezone_load(name, &zone, NULL) < 0)
+                return error_set(err, -EINVAL, "provided bad location %" STR_FMT ": unknown time zone %" STR_FMT,
+                                 STR_ARG(name), STR_ARG(name));
+        timezone_free(zone);
+        *text = str_trim(str_sub(*text, (size_t) space, text->n));
+        return 0;
+}
+
+static int parse_every(struct str text, struct cron *ret, struct error *err) {
+        struct str length = str_sub(text, 7, text.n);
+
+        if (duration_parse(length, &ret->every_ns) < 0)
+                return error_set(err, -EINVAL,
+                                 "failed to parse duration %" STR_FMT ": time: invalid duration \"%" STR_FMT "\"",
+                                 STR_ARG(text), STR_ARG(length));
+        ret->every_ns = MAX(ret->every_ns / NSEC_PER_SEC, 1) * NSEC_PER_SEC;
+        return 0;
+}
+
 int cron_parse(struct str text, struct cron *ret, struct error *err) {
-        struct cron c = { 0 };
-        uint64_t *const bits[] = { &c.minute, &c.hour, &c.day, &c.month, &c.weekday };
+        _cleanup_buf_ struct buf said = BUF_INIT;
+        uint64_t *const bits[] = { &ret->minute, &ret->hour, &ret->day, &ret->month, &ret->weekday };
         struct str words[5];
         size_t n;
 
-        text = str_trim(text);
-        if (str_has_prefix(text, STR("@every "))) {
-                if (duration_parse(str_sub(text, 7, text.n), &c.every_ns) < 0 || c.every_ns <= 0)
-                        return error_set(err, -EINVAL, "failed to parse duration %" STR_FMT, STR_ARG(text));
-                c.every_ns = MAX(c.every_ns / NSEC_PER_SEC, 1) * NSEC_PER_SEC;
-                *ret = c;
-                return 0;
-        }
+        *ret = (struct cron) { 0 };
+        if (str_empty(text))
+                return error_set(err, -EINVAL, "empty spec string");
+        TRY(skip_zone(&text, err));
+        if (str_has_prefix(text, STR("@every ")))
+                return parse_every(text, ret, err);
         for (size_t i = 0; i < ARRAY_SIZE(macros); i++)
                 if (str_eqc(text, macros[i].name))
                         text = str_of(macros[i].meaning);
         if (str_has_prefix(text, STR("@")))
                 return error_set(err, -EINVAL, "unrecognized descriptor: %" STR_FMT, STR_ARG(text));
-        n = split_words(text, words, 5);
+        n = split_words(text, words, 5, &said);
         if (n != 5)
                 return error_set(err, -EINVAL, "expected exactly 5 fields, found %zu: [%" STR_FMT "]", n,
-                                 STR_ARG(text));
+                                 STR_ARG(buf_str(&said)));
         for (size_t i = 0; i < 5; i++) {
                 bool any;
 
                 TRY(parse_field(&fields[i], words[i], bits[i], &any, err));
                 if (i == 2)
-                        c.any_day = any;
+                        ret->any_day = any;
                 if (i == 4)
-                        c.any_weekday = any;
+                        ret->any_weekday = any;
         }
-        *ret = c;
         return 0;
 }
 
@@ -178,6 +222,22 @@ static size_t block_size(const struct header *h, size_t wide) {
         return h->time * wide + h->time + h->type * 6 + h->chars + h->leap * (wide + 4) + h->isstd + h->isutc;
 }
 
+/* Parts between slashes: letters, digits and ".-_+", none of them a step up. */
+static bool is_zone_name(struct str name) {
+        struct str part;
+
+        if (str_empty(name) || str_has_suffix(name, STR("/")))
+                return false;
+        while (str_split(&name, '/', &part)) {
+                if (str_empty(part) || part.n > 14 || str_eqc(part, ".") || str_eqc(part, "..") || part.p[0] == '-')
+                        return false;
+                for (size_t i = 0; i < part.n; i++)
+                        if (!isalnum((unsigned char) part.p[i]) && (!part.p[i] || !strchr(".-_+", part.p[i])))
+                                return false;
+        }
+        return true;
+}
+
 int timezone_load(struct str name, struct timezone_data **ret, struct error *err) {
         _cleanup_buf_ struct buf text = BUF_INIT;
         _cleanup_free_ char *path = xprintf("/usr/share/zoneinfo/%" STR_FMT, STR_ARG(name));
@@ -186,9 +246,7 @@ int timezone_load(struct str name, struct timezone_data **ret, struct error *err
         struct header h;
         size_t n;
 
-        if (str_empty(name) || str_search(name, STR("..")) >= 0 || name.p[0] == '/')
-                return error_set(err, -ENOENT, "unknown time zone %" STR_FMT, STR_ARG(name));
-        if (file_read(path, 1024 * 1024, &text, NULL) < 0)
+        if (!is_zone_name(name) || file_read(path, 1024 * 1024, &text, NULL) < 0)
                 return error_set(err, -ENOENT, "unknown time zone %" STR_FMT, STR_ARG(name));
         p = (const uint8_t *) text.p;
         n = text.n;

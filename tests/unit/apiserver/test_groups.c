@@ -1,0 +1,266 @@
+/* What upstream's tests of validation refuse in the groups beside core: an object of each kind, a change that makes it
+ * wrong in one place, and all that is said then. ` stands for the quotes of JSON and of messages. */
+#include "help.h"
+
+#define WORKLOAD                                                                                                      \
+        "{`spec`:{`selector`:{`matchLabels`:{`a`:`b`}},`template`:{`metadata`:{`labels`:{`a`:`b`}},`spec`:{`containe" \
+        "rs`:[{`name`:`c`,`image`:`i`}]}}}}"
+
+enum {
+        DEPLOYMENT,
+        STATEFULSET,
+        DAEMONSET,
+        CRONJOB,
+        HPA,
+        NETWORK_POLICY,
+        INGRESS,
+        ADDRESS,
+        RANGE,
+        CLASS,
+        ATTACHMENT,
+        DRIVERS,
+        FLOW,
+        WEBHOOK,
+        API_SERVICE
+};
+
+static const struct {
+        const struct api_resource *resource;
+        const char *body;
+} objects[] = {
+        [DEPLOYMENT] = { &res_deployments, WORKLOAD },
+        [STATEFULSET] = { &res_statefulsets, WORKLOAD },
+        [DAEMONSET] = { &res_daemonsets, WORKLOAD },
+        [CRONJOB] = { &res_cronjobs, "{`spec`:{`schedule`:`* * * * "
+                                     "*`,`jobTemplate`:{`spec`:{`template`:{`spec`:{`restartPolicy`:`Never`,`"
+                                     "containers`:[{`name`:`c`,`image`"
+                                     ":`i`}]}}}}}}" },
+        [HPA] = { &res_horizontalpodautoscalers,
+                  "{`spec`:{`maxReplicas`:5,`scaleTargetRef`:{`kind`:`Deployment`,`name`:`d`}}}" },
+        [NETWORK_POLICY] = { &res_networkpolicies, "{`spec`:{`podSelector`:{}}}" },
+        [INGRESS] = { &res_ingresses, "{`spec`:{`defaultBackend`:{`service`:{`name`:`s`,`port`:{`number`:80}}}}}" },
+        [ADDRESS] = { &res_ipaddresses, "{`spec`:{`parentRef`:{`resource`:`services`,`name`:`s`}}}" },
+        [RANGE] = { &res_servicecidrs, "{}" },
+        [CLASS] = { &res_storageclasses, "{`provisioner`:`p`}" },
+        [ATTACHMENT] = { &res_volumeattachments,
+                         "{`spec`:{`attacher`:`a`,`nodeName`:`n`,`source`:{`persistentVolumeName`:`v`}}}" },
+        [DRIVERS] = { &res_csinodes, "{}" },
+        [FLOW] = { &res_flowschemas, "{`spec`:{`matchingPrecedence`:9,`priorityLevelConfiguration`:{`name`:`p`}}}" },
+        [WEBHOOK] = { &res_validatingwebhookconfigurations, "{}" },
+        [API_SERVICE] = { &res_apiservices, "{`metadata`:{`name`:`v1.a.b`},`spec`:{`group`:`a.b`,`version`:`v1`,`"
+                                            "groupPriorityMinimum`:1,`versionPri"
+                                            "ority`:1,`service`:{`name`:`s`,`namespace`:`n`}}}" },
+};
+
+static const struct {
+        int object;
+        const char *change, *message;
+} refused[] = {
+        { DEPLOYMENT, "{`spec`:{`selector`:{`matchLabels`:{`a=`:`b`}}}}",
+          "[spec.selector.matchLabels: Invalid value: `a=`: name part must consist of alphanumeric characters, '-', "
+          "'_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or "
+          "'123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]'), spec.selector: "
+          "Invalid value: v1.LabelSelector{MatchLabels:map[string]string{`a`:`b`, `a=`:`b`}, "
+          "MatchExpressions:[]v1.LabelSelectorRequirement(nil)}: invalid label selector]" },
+        { STATEFULSET, "{`spec`:{`selector`:{`matchLabels`:{`a=`:`b`}}}}",
+          "[spec.selector.matchLabels: Invalid value: `a=`: name part must consist of alphanumeric characters, '-', "
+          "'_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or "
+          "'123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]'), spec.selector: "
+          "Invalid value: v1.LabelSelector{MatchLabels:map[string]string{`a`:`b`, `a=`:`b`}, "
+          "MatchExpressions:[]v1.LabelSelectorRequirement(nil)}]" },
+        { DAEMONSET, "{`spec`:{`selector`:{`matchLabels`:{`a=`:`b`}}}}",
+          "spec.selector.matchLabels: Invalid value: `a=`: name part must consist of alphanumeric characters, '-', "
+          "'_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or "
+          "'123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')" },
+        { STATEFULSET, "{`metadata`:{`name`:`a.b`}}", "metadata.name: Invalid value: `a.b`: must not contain dots" },
+        { STATEFULSET, "{`spec`:{`serviceName`:`a.b`}}",
+          "spec.serviceName: Invalid value: `a.b`: must not contain dots" },
+        { DAEMONSET, "{`spec`:{`updateStrategy`:{`rollingUpdate`:{`maxUnavailable`:`-1%`}}}}",
+          "[spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: intstr.IntOrString{Type:1, IntVal:0, "
+          "StrVal:`-1%`}: a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or "
+          "'93%', regex used for validation is '[0-9]+%'), spec.updateStrategy.rollingUpdate.maxUnavailable: "
+          "Required value: cannot be 0 when maxSurge is 0]" },
+        { DEPLOYMENT, "{`spec`:{`strategy`:{`rollingUpdate`:{`maxUnavailable`:-1}}}}",
+          "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: -1: must be greater than or equal to 0" },
+        { CRONJOB, "{`spec`:{`schedule`:`60 * * * *`}}",
+          "spec.schedule: Invalid value: `60 * * * *`: end of range (60) above maximum (59): 60" },
+        { CRONJOB, "{`spec`:{`schedule`:`* * 0 * *`}}",
+          "spec.schedule: Invalid value: `* * 0 * *`: beginning of range (0) below minimum (1): 0" },
+        { CRONJOB, "{`spec`:{`schedule`:`a * * * *`}}",
+          "spec.schedule: Invalid value: `a * * * *`: failed to parse int from a: strconv.Atoi: parsing `a`: invalid "
+          "syntax" },
+        { CRONJOB, "{`spec`:{`schedule`:`5-1 * * * *`}}",
+          "spec.schedule: Invalid value: `5-1 * * * *`: beginning of range (5) beyond end of range (1): 5-1" },
+        { CRONJOB, "{`spec`:{`schedule`:`*/0 * * * *`}}",
+          "spec.schedule: Invalid value: `*/0 * * * *`: step of range should be a positive number: */0" },
+        { CRONJOB, "{`spec`:{`schedule`:`1/2/3 * * * *`}}",
+          "spec.schedule: Invalid value: `1/2/3 * * * *`: too many slashes: 1/2/3" },
+        { CRONJOB, "{`spec`:{`schedule`:`1-2-3 * * * *`}}",
+          "spec.schedule: Invalid value: `1-2-3 * * * *`: too many hyphens: 1-2-3" },
+        { CRONJOB, "{`spec`:{`schedule`:`*/-1 * * * *`}}",
+          "spec.schedule: Invalid value: `*/-1 * * * *`: negative number (-1) not allowed: -1" },
+        { CRONJOB, "{`spec`:{`schedule`:`* * * * 7`}}",
+          "spec.schedule: Invalid value: `* * * * 7`: end of range (7) above maximum (6): 7" },
+        { CRONJOB, "{`spec`:{`schedule`:`@often`}}",
+          "spec.schedule: Invalid value: `@often`: unrecognized descriptor: @often" },
+        { CRONJOB, "{`spec`:{`schedule`:`@every x`}}",
+          "spec.schedule: Invalid value: `@every x`: failed to parse duration @every x: time: invalid duration `x`" },
+        { CRONJOB, "{`spec`:{`schedule`:`TZ=Nope 1 * * * *`}}",
+          "[spec.schedule: Invalid value: `TZ=Nope 1 * * * *`: provided bad location Nope: unknown time zone Nope, "
+          "spec.schedule: Invalid value: `TZ=Nope 1 * * * *`: cannot use TZ or CRON_TZ in schedule, use timeZone "
+          "field instead]" },
+        { CRONJOB, "{`spec`:{`timeZone`:`Local`}}",
+          "spec.timeZone: Invalid value: `Local`: timeZone must be an explicit time zone as defined in "
+          "https://www.iana.org/time-zones" },
+        { CRONJOB, "{`spec`:{`timeZone`:`Europe/`}}",
+          "spec.timeZone: Invalid value: `Europe/`: unknown time zone Europe/" },
+        { CRONJOB, "{`spec`:{`timeZone`:`a//b`}}", "spec.timeZone: Invalid value: `a//b`: unknown time zone a//b" },
+        { CRONJOB, "{`spec`:{`timeZone`:`../UTC`}}",
+          "spec.timeZone: Invalid value: `../UTC`: unknown time zone ../UTC" },
+        { HPA, "{`spec`:{`minReplicas`:0}}",
+          "[spec.minReplicas: Invalid value: 0: must be greater than or equal to 1, spec.metrics: Forbidden: must "
+          "specify at least one Object or External metric to support scaling to zero replicas]" },
+        { HPA, "{`spec`:{`metrics`:[{`type`:`Odd`}]}}",
+          "spec.metrics[0].type: Unsupported value: `Odd`: supported values: `ContainerResource`, `External`, "
+          "`Object`, `Pods`, `Resource`" },
+        { HPA,
+          "{`spec`:{`metrics`:[{`type`:`ContainerResource`,`containerResource`:{`name`:`odd`,`container`:`c`,`target"
+          "`:{`type`:`Utilization`,`averageUtilization`:1}}}]}}",
+          "[spec.metrics[0].containerResource.name: Invalid value: `odd`: must be a standard resource type or fully "
+          "qualified, spec.metrics[0].containerResource.name: Invalid value: `odd`: must be a standard resource for "
+          "containers]" },
+        { NETWORK_POLICY, "{`spec`:{`ingress`:[{`ports`:[{`protocol`:`HTTP`}]}]}}",
+          "spec.ingress[0].ports[0].protocol: Unsupported value: `HTTP`: supported values: `TCP`, `UDP`, `SCTP`" },
+        { NETWORK_POLICY, "{`spec`:{`policyTypes`:[`Odd`]}}",
+          "spec.policyTypes[0]: Unsupported value: `Odd`: supported values: `Ingress`, `Egress`" },
+        { NETWORK_POLICY, "{`spec`:{`policyTypes`:[`Ingress`,`Egress`,`Odd`]}}",
+          "spec.policyTypes: Invalid value: []networking.PolicyType{`Ingress`, `Egress`, `Odd`}: may not specify "
+          "more than two policyTypes" },
+        { INGRESS,
+          "{`spec`:{`rules`:[{`http`:{`paths`:[{`path`:`/`,`backend`:{`service`:{`name`:`s`,`port`:{`number`:80}}}}]"
+          "}}]}}",
+          "spec.rules[0].http.paths[0].pathType: Required value: pathType must be specified" },
+        { INGRESS,
+          "{`spec`:{`rules`:[{`http`:{`paths`:[{`path`:`//`,`pathType`:`Odd`,`backend`:{`service`:{`name`:`s`,`port`"
+          ":{`number`:80}}}}]}}]}}",
+          "spec.rules[0].http.paths[0].pathType: Unsupported value: `Odd`: supported values: `Exact`, "
+          "`ImplementationSpecific`, `Prefix`" },
+        { INGRESS, "{`spec`:{`rules`:[{`host`:`::1`}]}}",
+          "[spec.rules[0].host: Invalid value: `::1`: must be a DNS name, not an IP address, spec.rules[0].host: "
+          "Invalid value: `::1`: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, "
+          "'-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for "
+          "validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')]" },
+        { ADDRESS, "{`metadata`:{`name`:`2001:DB8::1`}}",
+          "metadata.name: Invalid value: `2001:DB8::1`: must be in canonical form (`2001:db8::1`)" },
+        { ADDRESS, "{`metadata`:{`name`:`010.1.2.3`}}",
+          "metadata.name: Invalid value: `010.1.2.3`: must not have leading 0s" },
+        { ADDRESS, "{`metadata`:{`name`:`::ffff:1.2.3.4`}}",
+          "metadata.name: Invalid value: `::ffff:1.2.3.4`: must not be an IPv4-mapped IPv6 address" },
+        { ADDRESS, "{`metadata`:{`name`:`x`}}",
+          "metadata.name: Invalid value: `x`: must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)" },
+        { RANGE, "{`spec`:{`cidrs`:[`192.168.0.1/24`]}}",
+          "spec.cidrs[0]: Invalid value: `192.168.0.1/24`: must not have bits set beyond the prefix length" },
+        { RANGE, "{`spec`:{`cidrs`:[`2001:DB8::/64`]}}",
+          "spec.cidrs[0]: Invalid value: `2001:DB8::/64`: must be in canonical form (`2001:db8::/64`)" },
+        { RANGE, "{`spec`:{`cidrs`:[`192.168.0.0/024`]}}",
+          "spec.cidrs[0]: Invalid value: `192.168.0.0/024`: must not have leading 0s in IP or prefix length" },
+        { RANGE, "{`spec`:{`cidrs`:[`::ffff:1.2.3.0/120`]}}",
+          "spec.cidrs[0]: Invalid value: `::ffff:1.2.3.0/120`: must not have an IPv4-mapped IPv6 address" },
+        { RANGE, "{`spec`:{`cidrs`:[`10.0.0.0/24`,`x`]}}",
+          "spec.cidrs: Invalid value: networking.ServiceCIDRSpec{CIDRs:[]string{`10.0.0.0/24`, `x`}}: may specify no "
+          "more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64" },
+        { CLASS, "{`reclaimPolicy`:`Recycle`}",
+          "reclaimPolicy: Unsupported value: `Recycle`: supported values: `Delete`, `Retain`" },
+        { CLASS, "{`reclaimPolicy`:`Odd`}",
+          "reclaimPolicy: Unsupported value: `Odd`: supported values: `Delete`, `Retain`" },
+        { ATTACHMENT, "{`spec`:{`attacher`:`aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa`}}",
+          "spec.attacher: Too long: may not be more than 63 bytes" },
+        { ATTACHMENT, "{`spec`:{`source`:{`persistentVolumeName`:``}}}",
+          "[spec.source.persistentVolumeName: Required value: must specify non empty persistentVolumeName, "
+          "spec.source.persistentVolumeName: Invalid value: ``: a lowercase RFC 1123 subdomain must consist of lower "
+          "case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. "
+          "'example.com', regex used for validation is "
+          "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')]" },
+        { DRIVERS, "{`spec`:{`drivers`:[{`name`:`A.b`,`nodeID`:`n`},{`name`:`A.b`,`nodeID`:`n`}]}}",
+          "spec.drivers[1].name: Duplicate value: `A.b`" },
+        { FLOW,
+          "{`spec`:{`rules`:[{`subjects`:[{`kind`:`User`,`user`:{`name`:`u`}}],`resourceRules`:[{`verbs`:[`feed`],`a"
+          "piGroups`:[`*`],`resources`:[`*`],`namespaces`:[`a`]}]}]}}",
+          "spec.rules[0].resourceRules[0].verbs: Unsupported value: []string{`feed`}: supported values: `create`, "
+          "`delete`, `deletecollection`, `get`, `list`, `patch`, `proxy`, `update`, `watch`" },
+        { FLOW,
+          "{`spec`:{`rules`:[{`subjects`:[{`kind`:`User`,`user`:{`name`:`u`}}],`resourceRules`:[{`verbs`:[`get`],`ap"
+          "iGroups`:[`*`],`resources`:[`*`],`namespaces`:[`-`]}]}]}}",
+          "spec.rules[0].resourceRules[0].namespaces[0]: Invalid value: `-`: each member of this list must be '*' or "
+          "a DNS-1123 label; a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', "
+          "and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for "
+          "validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')" },
+        { WEBHOOK,
+          "{`webhooks`:[{`name`:`a.b.c`,`admissionReviewVersions`:[`v1`],`clientConfig`:{`url`:`https://a`}}]}",
+          "webhooks[0].sideEffects: Required value: must specify one of None, NoneOnDryRun" },
+        { WEBHOOK,
+          "{`webhooks`:[{`name`:`a.b.c`,`admissionReviewVersions`:[`v1`],`sideEffects`:`None`,`clientConfig`:{`url`:"
+          "`https://a:b:c/`}}]}",
+          "webhooks[0].clientConfig.url: Required value: url must be a valid URL: parse `https://a:b:c/`: invalid "
+          "port `:c` after host; desired format: https://host[/path]" },
+        { WEBHOOK,
+          "{`webhooks`:[{`name`:`a.b.c`,`admissionReviewVersions`:[`v1`],`sideEffects`:`None`,`clientConfig`:{`url`:"
+          "`https://a/%zz`}}]}",
+          "webhooks[0].clientConfig.url: Required value: url must be a valid URL: parse `https://a/%zz`: invalid URL "
+          "escape `%zz`; desired format: https://host[/path]" },
+        { WEBHOOK,
+          "{`webhooks`:[{`name`:`a.b.c`,`admissionReviewVersions`:[`v1`],`sideEffects`:`None`,`clientConfig`:{`servi"
+          "ce`:{`name`:`s`,`namespace`:`n`,`path`:`/a//`}}}]}",
+          "webhooks[0].clientConfig.service.path: Invalid value: `/a//`: segment[1] may not be empty" },
+        { API_SERVICE, "{`spec`:{`service`:{`port`:0}}}",
+          "spec.service.port: Invalid value: 0: port is not valid: must be between 1 and 65535, inclusive" },
+};
+
+static const char *quoted(struct fixture *f, const char *text) {
+        char *copy = arena_cstr(f->a, str_of(text));
+
+        for (char *p = copy; *p; p++)
+                if (*p == '`')
+                        *p = '"';
+        return copy;
+}
+
+static struct json *tree(struct fixture *f, const char *text) {
+        struct json *j;
+
+        if (json_parse(f->a, str_of(quoted(f, text)), NULL, &j, NULL) < 0)
+                fail_msg("not JSON: %s", text);
+        return j;
+}
+
+static void objects_are_refused_as_in_upstreams_tests(void **state) {
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+                const struct api_resource *r = objects[refused[i].object].resource;
+                struct json body = json_merge_patch(f->a, tree(f, objects[refused[i].object].body),
+                                                    tree(f, refused[i].change));
+                struct json *meta = json_get_or_add_object(f->a, &body, "metadata");
+                _cleanup_buf_ struct buf text = BUF_INIT;
+                const char *found;
+                struct answer a;
+
+                if (!json_getc(meta, "name"))
+                        json_set_cstr(f->a, meta, "name", "x");
+                json_write(&text, &body);
+                a = ASK(f, API_CREATE, r, r->namespaced ? "default" : "", .body = arena_str(f->a, buf_str(&text)).p);
+                found = a.message ? strstr(a.message, " is invalid: ") : NULL;
+                if (a.code != 422 || !found ||
+                    strcmp(found + strlen(" is invalid: "), quoted(f, refused[i].message)) != 0)
+                        fail_msg("%s %s: %d %s", r->plural, refused[i].change, a.code, a.message);
+        }
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(objects_are_refused_as_in_upstreams_tests, fixture_setup,
+                                                fixture_teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
