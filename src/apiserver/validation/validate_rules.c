@@ -292,7 +292,7 @@ static size_t run(struct field_errors *fe, const struct path *p, const struct sc
 
 /* A text that is empty is as good as none where Go does not tell them apart. */
 static bool is_unset(const struct schema_field *f, const struct json *v) {
-        return !(f->flags & SCHEMA_POINTER) && str_empty(json_str(v));
+        return json_type(v) == JSON_NULL || (!(f->flags & SCHEMA_POINTER) && str_empty(json_str(v)));
 }
 
 /* The last rule, just gone through, says which of the values of its type are for this field. */
