@@ -31,8 +31,6 @@ static void complete_affinity(struct arena *a, struct json *spec, const struct j
         }
 }
 
-#define APPARMOR "container.apparmor.security.beta.kubernetes.io/"
-
 static struct str armor_annotation(struct arena *a, const struct json *profile) {
         struct str type = json_str(json_getc(profile, "type")),
                    local = json_str(json_getc(profile, "localhostProfile"));

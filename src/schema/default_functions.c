@@ -94,13 +94,14 @@ void default_pod_spec(struct arena *a, struct json *value) {
         json_set_str(a, value, "serviceAccount", name);
 }
 
-/* podIP is the first of podIPs. */
+/* podIP is the first of podIPs; where they differ clients mean the one they know. */
 void default_pod_status(struct arena *a, struct json *value) {
-        const struct json *ips = PodStatus_podIPs(value);
+        const struct json *first = json_item(PodStatus_podIPs(value), 0);
+        struct str ip = PodStatus_podIP(value);
 
-        if (json_len(ips) > 0)
-                json_set_str(a, value, "podIP", PodIP_ip(json_item(ips, 0)));
-        else if (PodStatus_podIP(value).n > 0)
+        if (first && ip.n == 0)
+                json_set_str(a, value, "podIP", PodIP_ip(first));
+        else if (ip.n > 0 && !str_eq(PodIP_ip(first), ip))
                 json_setc(a, value, "podIPs", json_build(a, "[ { ip: %s } ]", PodStatus_podIP(value)));
 }
 
@@ -125,14 +126,14 @@ void default_namespace(struct arena *a, struct json *value) {
                 json_set_str(a, json_get_or_add_object(a, meta, "labels"), "kubernetes.io/metadata.name", name);
 }
 
-/* podCIDR is the first of podCIDRs. */
+/* podCIDR and podCIDRs likewise. */
 void default_node_spec(struct arena *a, struct json *value) {
-        const struct json *cidrs = NodeSpec_podCIDRs(value);
+        struct str first = json_str(json_item(NodeSpec_podCIDRs(value), 0)), cidr = NodeSpec_podCIDR(value);
 
-        if (json_len(cidrs) > 0)
-                json_set_str(a, value, "podCIDR", json_str(json_item(cidrs, 0)));
-        else if (NodeSpec_podCIDR(value).n > 0)
-                json_push(a, json_get_or_add_array(a, value, "podCIDRs"), json_of_str(NodeSpec_podCIDR(value)));
+        if (first.n > 0 && cidr.n == 0)
+                json_set_str(a, value, "podCIDR", first);
+        else if (cidr.n > 0 && !str_eq(first, cidr))
+                json_setc(a, value, "podCIDRs", json_build(a, "[ %s ]", cidr));
 }
 
 void default_node_status(struct arena *a, struct json *value) {

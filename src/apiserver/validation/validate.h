@@ -144,6 +144,10 @@ void check_immutable(struct field_errors *fe, const struct path *p, const struct
 
 bool is_extended_resource(struct str name); /* "example.com/gpu" */
 check_of_str check_taint_effect;
+bool may_overcommit(struct str resource);
+/* What an annotation says in JSON; NULL: nothing, or an error at p. */
+const struct json *annotation_json(struct field_errors *fe, const struct path *p, const struct json *annotations,
+                                   const char *key);
 /* A name of a resource, and how much of it. */
 void check_resource_name(struct field_errors *fe, const struct path *p, struct str name, bool of_container);
 void check_resources(struct field_errors *fe, const struct path *p, const struct json *limits,
@@ -181,6 +185,10 @@ void validate_status_rules(struct field_errors *fe, const struct schema_type *t,
 void validate_typed(struct field_errors *fe, const struct schema_type *t, const struct json *obj);
 
 /* ---- kinds (validate_*.c), for the table in strategy.c ---- */
+
+/* Annotations of pods that the node and its agent care about; APPARMOR: and the name of a container. */
+#define MIRROR "kubernetes.io/config.mirror"
+#define APPARMOR "container.apparmor.security.beta.kubernetes.io/"
 
 /* validate_service_addresses: clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy, alone and together; old is not
  * looked at. */

@@ -1,4 +1,6 @@
 /* The core group beside pods and services: Endpoints, Node, ConfigMap, Secret, volumes, quotas, Event. */
+#include <errno.h>
+
 #include <arpa/inet.h>
 #include <ctype.h>
 
@@ -104,9 +106,8 @@ void validate_endpoints(struct field_errors *fe, const struct json *obj, const s
         }
 }
 
-/* Under metadata: upstream says so. */
-static void check_taints(struct field_errors *fe, const struct json *taints) {
-        each_at(t, at, PATH(PATH(NULL, "metadata"), "taints"), taints) {
+CHECK(check_taints, const struct json *taints) {
+        each_at(t, at, p, taints) {
                 check_field(fe, PATH(at, "key"), TEXT(t, "key"), check_qualified_name);
                 check_field(fe, PATH(at, "value"), TEXT(t, "value"), check_label_value);
                 if (str_empty(TEXT(t, "effect")))
@@ -144,6 +145,11 @@ static void check_pod_cidrs(struct field_errors *fe, const struct json *list) {
         for (size_t i = 0; i < n; i++) {
                 check_cidr(fe, PATH_INDEX(p, i), json_str(json_item(list, i)));
                 v6 += str_find(json_str(json_item(list, i)), ':') >= 0;
+                for (size_t k = 0; k < i; k++)
+                        if (json_equal(json_item(list, i), json_item(list, k))) {
+                                field_duplicate_value(fe, PATH_INDEX(p, i), json_item(list, i));
+                                break;
+                        }
         }
         INVALID_IF(n > 1 && (n != 2 || v6 != 1), p, list, "may specify no more than one CIDR for each IP family");
 }
@@ -168,9 +174,44 @@ static void check_node_update(struct field_errors *fe, const struct json *obj, c
                 field_forbidden(fe, PATH(p, "externalID"), "may not be updated");
 }
 
+const struct json *annotation_json(struct field_errors *fe, const struct path *p, const struct json *annotations,
+                                   const char *key) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct str text = TEXT(annotations, key);
+        struct json *ret = NULL;
+
+        if (!str_empty(text) && json_parse(fe->a, text, NULL, &ret, &e) < 0)
+                field_invalid_str(fe, p, str_of(key), "%s", error_text(&e));
+        return ret;
+}
+
+#define TAINTS "scheduler.alpha.kubernetes.io/taints"
+#define AVOIDED "scheduler.alpha.kubernetes.io/preferAvoidPods"
+
+CHECK(check_node_annotations, const struct json *annotations) {
+        const struct json *avoided;
+
+        if (json_len(annotations) == 0)
+                return;
+        check_taints(fe, PATH(p, TAINTS), annotation_json(fe, p, annotations, TAINTS));
+        avoided = annotation_json(fe, PATH(p, "AvoidPods"), annotations, AVOIDED);
+        each_at(e, at, PATH(p, AVOIDED), GET(avoided, "preferAvoidPods")) {
+                const struct json *owner = json_at_path(e, "podSignature", "podController");
+                const struct path *signature = PATH(at, "PodSignature");
+
+                REQUIRED_IF(!owner, signature, "");
+                INVALID_IF(owner && !json_bool(GET(owner, "controller")),
+                           PATH(PATH(signature, "PodController"), "Controller"), GET(owner, "controller"),
+                           "must point to a controller");
+        }
+}
+
 /* Its status too: what is written to it passes here. */
 void validate_node(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        check_taints(fe, json_at_path(obj, "spec", "taints"));
+        check_node_annotations(fe, PATH(PATH(NULL, "metadata"), "annotations"),
+                               json_at_path(obj, "metadata", "annotations"));
+        check_taints(fe, PATH(PATH(NULL, "metadata"), "taints"), /* upstream says so */
+                     json_at_path(obj, "spec", "taints"));
         check_node_resources(fe, GET(obj, "status"));
         check_pod_cidrs(fe, json_at_path(obj, "spec", "podCIDRs"));
         if (old)
@@ -201,9 +242,9 @@ void validate_namespace(struct field_errors *fe, const struct json *obj, const s
         const struct path *p = PATH(PATH(NULL, "spec"), "finalizers");
         const struct json *list = json_at_path(obj, "spec", "finalizers");
 
-        each_at(f, at, p, list)
-                check_field(fe, at, json_str(f), check_qualified_name);
-        check_standard_finalizers(fe, p, list, true);
+        each_at(f, at, p, list) /* a change is one of /finalize */
+                check_field(fe, old ? at : p, json_str(f), check_qualified_name);
+        check_standard_finalizers(fe, p, list, old);
 }
 
 void validate_namespace_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -242,14 +283,22 @@ static void validate_docker_config(struct field_errors *fe, const struct json *d
         const struct json *v = GET(data, key);
         _cleanup_buf_ struct buf b = BUF_INIT;
         _cleanup_error_ struct error e = ERROR_INIT;
+        static const char *const names[] = { [JSON_BOOL] = "bool",
+                                             [JSON_INT] = "number",
+                                             [JSON_DOUBLE] = "number",
+                                             [JSON_STRING] = "string",
+                                             [JSON_ARRAY] = "array" };
         struct json *j;
 
-        if (!v) {
-                require_key(fe, data, key);
-        } else if (base64_decode(&b, json_str(v)) < 0 || json_parse(fe->a, buf_str(&b), NULL, &j, &e) < 0) {
+        if (!v)
+                return require_key(fe, data, key);
+        if (base64_decode(&b, json_str(v)) == 0 && json_parse(fe->a, buf_str(&b), NULL, &j, &e) == 0 &&
+            json_type(j) < ARRAY_SIZE(names) && names[json_type(j)])
+                error_set(&e, -EINVAL, "json: cannot unmarshal %s into Go value of type map[string]interface {}",
+                          names[json_type(j)]);
+        if (e.err)
                 field_invalid_str(fe, PATH_KEY(PATH(NULL, "data"), str_of(key)), STR("<secret contents redacted>"),
                                   "%s", error_text(&e));
-        }
 }
 
 void validate_secret(struct field_errors *fe, const struct json *obj, const struct json *old) {

@@ -35,11 +35,10 @@ RULE(pod_spec) {
 
 /* ---- annotations that were fields once ---- */
 
-#define MIRROR "kubernetes.io/config.mirror"
 #define DELETION_COST "controller.kubernetes.io/pod-deletion-cost"
 #define SECCOMP_POD "seccomp.security.alpha.kubernetes.io/pod"
 #define SECCOMP "container.seccomp.security.alpha.kubernetes.io/"
-#define APPARMOR "container.apparmor.security.beta.kubernetes.io/"
+#define TOLERATIONS "scheduler.alpha.kubernetes.io/tolerations"
 
 static const struct json *find_container(const struct json *spec, struct str name) {
         each_word(list, "initContainers", "containers", "ephemeralContainers")
@@ -78,6 +77,9 @@ CHECK(check_annotations, const struct json *annotations, const struct json *spec
                         check_cost(fe, at, &m->value);
                 else if (str_eqc(key, SECCOMP_POD) || str_has_prefix(key, STR(SECCOMP)))
                         check_seccomp(fe, PATH_DOT(p, key), &m->value);
+                else if (str_eqc(key, TOLERATIONS))
+                        each_at(t, t_at, PATH(p, TOLERATIONS), annotation_json(fe, p, annotations, TOLERATIONS))
+                                rule_toleration(fe, t_at, t, NULL);
                 if (!str_has_prefix(key, STR(APPARMOR)))
                         continue;
                 if (!find_container(spec, str_sub(key, strlen(APPARMOR), key.n)))

@@ -279,7 +279,7 @@ RULE(secret) {
                 check_field(fe, PATH(p, "namespace"), TEXT(v, "namespace"), check_dns_label);
 }
 
-static bool is_shared(struct str name) { /* may be overcommitted */
+bool may_overcommit(struct str name) {
         return (str_find(name, '/') < 0 || str_search(name, STR("kubernetes.io/")) >= 0) &&
                !str_has_prefix(name, STR("hugepages-"));
 }
@@ -295,11 +295,11 @@ static void check_huge(struct field_errors *fe, const struct path *p, struct str
 CHECK(check_request, struct str name, const struct json *request, const struct json *limit) {
         int order = limit ? quantity_cmp(quantity_of_json(request), quantity_of_json(limit)) : 0;
 
-        if (!limit && !is_shared(name))
+        if (!limit && !may_overcommit(name))
                 field_required(fe, PATH(p, "limits"), "Limit must be set for non overcommitable resources");
-        else if (order > 0 || (order != 0 && !is_shared(name)))
+        else if (order > 0 || (order != 0 && !may_overcommit(name)))
                 field_invalid(fe, PATH(p, "requests"), request, "must be %s %" STR_FMT " limit of %" STR_FMT,
-                              is_shared(name) ? "less than or equal to" : "equal to", STR_ARG(name),
+                              may_overcommit(name) ? "less than or equal to" : "equal to", STR_ARG(name),
                               STR_ARG(json_str(limit)));
 }
 

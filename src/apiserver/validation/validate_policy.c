@@ -210,6 +210,15 @@ static void check_limit(struct field_errors *fe, const struct path *p, const str
                     PATH(p, "limits"), "either minimum or maximum storage value is required, but neither was provided");
         check_orders(fe, p, limit);
         check_ratio(fe, p, limit);
+        json_each_member(m, pod ? NULL : GET(limit, "defaultRequest")) {
+                const struct json *most = json_get(GET(limit, "default"), json_key(m));
+
+                INVALID_IF(most && !may_overcommit(json_key(m)) &&
+                                           quantity_cmp(quantity_of_json(most), quantity_of_json(&m->value)) != 0,
+                           PATH_KEY(PATH(p, "defaultRequest"), json_key(m)), in_go(fe->a, SCHEMA_QUANTITY, &m->value),
+                           "default value %" STR_FMT " must equal to defaultRequest value %" STR_FMT " in %" STR_FMT,
+                           STR_ARG(json_str(most)), STR_ARG(json_str(&m->value)), STR_ARG(json_key(m)));
+        }
 }
 
 void validate_limit_range(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -495,9 +504,11 @@ void validate_event(struct field_errors *fe, const struct json *obj, const struc
                 fits = str_eqc(ns, "default") || (new &&str_eqc(ns, "kube-system"));
         else
                 fits = new || str_eq(ns, about);
+        fe->phase++;
         INVALID_STR_IF(!fits, PATH(PATH(NULL, "involvedObject"), "namespace"), about, "does not match event.namespace");
         if (new)
                 check_new_event(fe, obj);
+        fe->phase--;
 }
 
 static void check_series(struct field_errors *fe, const struct json *series) {
@@ -530,6 +541,8 @@ static void check_strict_event(struct field_errors *fe, const struct json *obj, 
                         check_immutable(fe, PATH(NULL, kept[i][1]), GET(obj, kept[i][0]), GET(old, kept[i][0]));
         if (old)
                 return;
+        check_field(fe, PATH(PATH(NULL, "metadata"), "name"), json_str(json_at_path(obj, "metadata", "name")),
+                    check_dns_subdomain);
         REQUIRED_IF(!is_set(GET(obj, "eventTime")), PATH(NULL, "eventTime"), "");
         INVALID_STR_IF(!str_eqc(TEXT(obj, "type"), "Normal") && !str_eqc(TEXT(obj, "type"), "Warning"),
                        PATH(NULL, "type"), STR(""), "has invalid value: %" STR_FMT, STR_ARG(TEXT(obj, "type")));
@@ -538,7 +551,7 @@ static void check_strict_event(struct field_errors *fe, const struct json *obj, 
 }
 
 static int prepare_event(struct op *op, const struct json *obj, const struct json *old, struct error *err) {
-        struct field_errors fe = { .a = op->c->arena };
+        struct field_errors fe = { .a = op->c->arena, .type = op->rest->stored->resource->type, .phase = 1 };
 
         if (op->rest == op->rest->stored)
                 return 0; /* core/v1, for old clients */

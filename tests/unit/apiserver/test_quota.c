@@ -246,6 +246,12 @@ static const struct {
           "1, spec.limits[0].default[cpu]: Invalid value: resource.Quantity{i:resource.int64Amount{value:1, scale:0}, "
           "d:resource.infDecAmount{Dec:(*inf.Dec)(nil)}, s:\"1\", Format:\"DecimalSI\"}: default value 2 is greater "
           "than max value 1]" },
+        { &res_limitranges,
+          LIMIT("\"type\":\"Container\",\"default\":{\"a.b/c\":\"2\"},\"defaultRequest\":{\"a.b/c\":\"1\"}"),
+          "spec.limits[0].defaultRequest[a.b/c]: Invalid value: resource.Quantity{i:resource.int64Amount{value:1, "
+          "scale:0}, d:resource.infDecAmount{Dec:(*inf.Dec)(nil)}, s:\"1\", Format:\"DecimalSI\"}: default value 2 "
+          "must "
+          "equal to defaultRequest value 1 in a.b/c" },
         { &res_limitranges, LIMIT("\"type\":\"PersistentVolumeClaim\""),
           "spec.limits[0].limits: Required value: either minimum or maximum storage value is required, but neither was "
           "provided" },

@@ -281,7 +281,7 @@ static const struct {
           "ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, "
           "ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity" },
         { &res_namespaces, SPEC("\"finalizers\":[\"a\"]"),
-          "spec.finalizers[0]: Invalid value: \"a\": name is neither a standard finalizer name nor is it fully "
+          "spec.finalizers: Invalid value: \"a\": name is neither a standard finalizer name nor is it fully "
           "qualified" },
 };
 

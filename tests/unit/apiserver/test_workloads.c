@@ -112,6 +112,23 @@ static const struct {
           "status.allocatable.example.com/a: Invalid value: resource.Quantity{i:resource.int64Amount{value:1500, "
           "scale:-3}, "
           "d:resource.infDecAmount{Dec:(*inf.Dec)(nil)}, s:\"1500m\", Format:\"DecimalSI\"}: must be an integer]" },
+        { &res_nodes,
+          "{\"metadata\":{\"name\":\"x\",\"annotations\":{\"scheduler.alpha.kubernetes.io/"
+          "preferAvoidPods\":\"{\\\"preferAvoidPods\\\":[{}]}\",\"scheduler.alpha.kubernetes.io/taints\":\"[\"}}}",
+          "[metadata.annotations: Invalid value: \"scheduler.alpha.kubernetes.io/taints\": unexpected end of JSON "
+          "input, metadata.annotations.scheduler.alpha.kubernetes.io/preferAvoidPods[0].PodSignature: Required "
+          "value]" },
+        { &res_nodes, SPEC("\"podCIDR\":\"10.1.0.0/24\",\"podCIDRs\":[\"10.1.0.0/24\",\"10.1.0.0/24\"]"),
+          "[spec.podCIDRs[1]: Duplicate value: \"10.1.0.0/24\", spec.podCIDRs: Invalid value: "
+          "[]string{\"10.1.0.0/24\", \"10.1.0.0/24\"}: may specify no more than one CIDR for each IP family]" },
+        { &res_namespaces, SPEC("\"finalizers\":[\"foo\"]"),
+          "spec.finalizers: Invalid value: \"foo\": name is neither a standard finalizer name nor is it fully "
+          "qualified" },
+        { &res_secrets,
+          "{\"metadata\":{\"name\":\"x\"},\"type\":\"kubernetes.io/"
+          "dockerconfigjson\",\"stringData\":{\".dockerconfigjson\":\"[1]\"}}",
+          "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": json: cannot unmarshal array into "
+          "Go value of type map[string]interface {}" },
 };
 
 static const char *detail_of(struct answer a) {
@@ -199,6 +216,14 @@ static const struct {
           "status.active: Invalid value: 1: active>0 is invalid for finished job" },
         { &res_nodes, SPEC("\"podCIDR\":\"10.1.0.0/24\",\"podCIDRs\":[\"10.1.0.0/24\"],\"providerID\":\"a\""), "",
           "{\"spec\":{\"providerID\":\"b\"}}", "node updates may not change providerID except from \"\" to valid" },
+        { &res_nodes, NULL, "", "{\"spec\":{\"podCIDR\":\"10.2.0.0/24\"}}", /* older clients know no more */
+          "node updates may not change podCIDR except from \"\" to valid" },
+        { &res_replicationcontrollers, SPEC("\"replicas\":0,\"selector\":{\"a\":\"b\"}," TEMPLATE), "status",
+          STATUS("\"replicas\":-1,\"readyReplicas\":-1"),
+          "status.fullyLabeledReplicas: Invalid value: 0: cannot be greater than status.replicas, "
+          "status.readyReplicas: Invalid value: -1: must be greater than or equal to 0, "
+          "status.availableReplicas: Invalid value: 0: cannot be greater than status.replicas, "
+          "status.availableReplicas: Invalid value: 0: cannot be greater than readyReplicas]" },
         { &res_ingresses, SPEC("\"defaultBackend\":{\"service\":{\"name\":\"s\",\"port\":{\"number\":80}}}"), "status",
           STATUS("\"loadBalancer\":{\"ingress\":[{\"ip\":\"q\"},{\"hostname\":\"a\"}]}"),
           "status.loadBalancer.ingress[0].ip: Invalid value: \"q\": must be a valid IP address" },
