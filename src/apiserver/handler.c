@@ -514,6 +514,7 @@ void handle_request(struct http_request *req, void *arg) {
         struct exchange *x = track_begin(arg, req);
         struct arena *a = http_request_arena(req);
         struct error e = ERROR_INIT;
+        int r;
 
         if (track_too_late(x) || track_preflight(x))
                 return;
@@ -522,7 +523,10 @@ void handle_request(struct http_request *req, void *arg) {
                 handle_failed(x, &e);
                 return;
         }
-        if (authenticate(x->s, req, &x->user, &x->real_user, &e) < 0) {
+        r = authenticate(x->s, req, &x->user, &x->real_user, &x->notes, &e);
+        if (x->notes.warning.n)
+                track_warnings(x, NULL, 0);
+        if (r < 0) {
                 if (e.reason == REASON_UNAUTHORIZED)
                         track_unauthenticated(x);
                 handle_failed(x, &e);

@@ -17,6 +17,7 @@ struct exchange {
         struct api_user user;
         struct api_user real_user; /* who it is that acts as user */
         bool impersonated;
+        struct authn_notes notes;
         const struct rest *rest;
         struct track *track; /* track.h */
 };

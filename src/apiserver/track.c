@@ -743,21 +743,22 @@ static size_t cut(struct str s, size_t most, size_t *ret_n) {
 void track_warnings(struct exchange *x, const struct str *warnings, size_t n) {
         struct track *t = x->track;
         struct arena *a = http_request_arena(x->req);
-        size_t all = 0, runes;
+        size_t first = x->notes.warning.n > 0, all = 0, runes;
 
-        for (size_t i = 0; i < n; i++) {
-                cut(warnings[i], 0, &runes);
+        for (size_t i = 0; i < n + first; i++) {
+                cut(i < first ? x->notes.warning : warnings[i - first], 0, &runes);
                 all += runes;
         }
-        t->warnings = arena_array(a, struct http_header, n);
+        t->warnings = arena_array(a, struct http_header, n + first);
         t->n_warnings = 0;
-        for (size_t i = 0, written = 0; i < n && written < WARNINGS_RUNES; i++) {
-                size_t end = all > WARNINGS_RUNES ? cut(warnings[i], WARNING_RUNES, &runes) : warnings[i].n;
+        for (size_t i = 0, written = 0; i < n + first && written < WARNINGS_RUNES; i++) {
+                struct str one = i < first ? x->notes.warning : warnings[i - first];
+                size_t end = all > WARNINGS_RUNES ? cut(one, WARNING_RUNES, &runes) : one.n;
                 _cleanup_buf_ struct buf b = BUF_INIT;
 
                 buf_addc(&b, "299 - \"");
                 for (size_t k = 0; k < end; k++) {
-                        char c = warnings[i].p[k];
+                        char c = one.p[k];
 
                         if (c == '"' || c == '\\')
                                 buf_putc(&b, '\\');

@@ -32,7 +32,7 @@ int64_t track_deadline_ms(const struct exchange *x); /* when its client hears th
 /* For the audit log: the object that was sent; the JSON text of the answer, whatever the client gets it as. */
 void track_request_body(struct exchange *x, const struct json *body);
 void track_call(struct exchange *x, const struct api_call *c); /* when it is done: annotations, warnings … */
-/* Warning headers of the answer, whatever that will be. Copied. */
+/* Warning headers of the answer, whatever that will be, after the one about its credentials. Copied. */
 void track_warnings(struct exchange *x, const struct str *warnings, size_t n);
 void track_size(struct http_request *req, int64_t bytes); /* of an answer that was sent as a stream */
 void track_response(struct http_request *req, int code, const struct http_slice *body, size_t n);

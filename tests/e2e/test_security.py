@@ -233,6 +233,32 @@ def test_http2_floods_end_the_connection(door):
     assert door.resident_kb() - before < 40 * 1024
 
 
+def test_strangers_keep_no_http2_connection(door, admin):
+    def frames(headers=b""):
+        got, kinds = b"", []
+        with door.connect("h2") as s:
+            s.settimeout(2)
+            try:
+                s.sendall(PREFACE + frame(1, 5, 1, GET + headers))
+                while more := s.recv(65536):
+                    got += more
+            except (ConnectionError, ssl.SSLError, socket.timeout):
+                pass
+        while got:
+            kinds.append(got[3])
+            got = got[9 + int.from_bytes(got[:3]):]
+        return kinds
+
+    def authorization(value):
+        n = len(value) - 127
+        return b"\x00\x0dauthorization\x7f" + bytes([n & 127 | 128, n >> 7]) + value.encode()
+
+    assert 7 in frames()
+    assert 7 in frames(authorization("Bearer " + "x" * 200))
+    known = frames(authorization("Bearer " + admin))
+    assert 1 in known and 7 not in known
+
+
 def test_idle_and_slow_connections_cost_little(cluster, door):
     n = 10000
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

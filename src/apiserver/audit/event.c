@@ -197,6 +197,8 @@ static struct audit_event *event_new(struct audit *audit, struct exchange *x, co
                 .audit = audit, .x = x, .a = a, .decision = d, .at = *at, .id = id, .received_ns = now_wall_ns()
         };
         e->annotations = e->ref = json_new_object();
+        json_each_member(m, x->notes.annotations)
+                audit_annotate(e, json_key(m), json_str(&m->value));
         e->sources = addresses_of(a, x->req);
         if (str_empty(at->path)) {
                 set_text(a, &e->ref, "resource", at->resource);

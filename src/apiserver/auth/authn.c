@@ -382,8 +382,7 @@ static bool some_audience(const struct authn *n, const struct json *wanted, stru
         return json_len(ret) > 0;
 }
 
-int authn_check_token(struct apiserver *s, struct arena *a, struct str token, const struct json *audiences,
-                      struct api_user *ret, struct json *ret_audiences, struct error *err) {
+int authn_check_token(struct token_check *t, struct error *err) {
         static const struct {
                 int (*check)(const struct token_check *t, struct error *err);
                 bool any_audience; /* it knows of none: what it says holds for this server's */
@@ -391,24 +390,25 @@ int authn_check_token(struct apiserver *s, struct arena *a, struct str token, co
                 { file_check, true }, { service_account_check, false }, { bootstrap_token_check, true },
                 { oidc_check, true }, { token_webhook_check, false },
         };
-        struct authn *n = s->authn;
-        struct json matched;
-        struct token_check t = { .n = n,
-                                 .a = a,
-                                 .text = token,
-                                 .audiences = json_len(audiences) ? audiences : &n->audiences,
-                                 .ret = ret,
-                                 .ret_audiences = &matched };
+        _cleanup_buf_ struct buf texts = BUF_INIT;
         int r = -ENOENT;
 
-        for (size_t i = 0; i < ARRAY_SIZE(checks) && r == -ENOENT; i++)
-                if (some_audience(n, t.audiences, a, &matched) || !checks[i].any_audience)
-                        r = checks[i].check(&t, err);
-        if (r == 0 && ret_audiences)
-                *ret_audiences = matched;
+        if (json_len(t->audiences) == 0)
+                t->audiences = &t->n->audiences;
+        for (size_t i = 0; i < ARRAY_SIZE(checks) && r != 0 && r != -EINPROGRESS; i++) {
+                _cleanup_error_ struct error e = ERROR_INIT;
+
+                if (!some_audience(t->n, t->audiences, t->a, t->ret_audiences) && checks[i].any_audience)
+                        continue;
+                r = checks[i].check(t, &e);
+                if (r < 0 && r != -ENOENT && r != -EINPROGRESS)
+                        buf_printf(&texts, "%s%s", texts.n ? ", " : "", error_text(&e));
+        }
         if (r == -EINPROGRESS)
                 return error_set(err, r, "a token is being looked up");
-        return r == -ENOENT ? unauthorized(err) : r;
+        if (r < 0 && texts.n)
+                return error_status(err, REASON_UNAUTHORIZED, "%" STR_FMT, STR_ARG(buf_str(&texts)));
+        return r < 0 ? unauthorized(err) : 0;
 }
 
 /* ---- requests ---- */
@@ -472,13 +472,16 @@ static int websocket_token(struct http_request *req, struct str *ret) {
         return ret->n == 0 ? 0 : others ? 1 : -EACCES;
 }
 
-static int bearer_token(struct http_request *req, struct str *ret) {
+static int bearer_token(struct http_request *req, struct str *ret, struct authn_notes *notes) {
         struct str rest = str_trim(http_request_header(req, "authorization")), scheme = { 0 };
 
         *ret = STR("");
-        if (str_split(&rest, ' ', &scheme) && str_eq_fold(scheme, STR("bearer")) && str_split(&rest, ' ', ret) &&
-            ret->n > 0)
-                return 1;
+        if (str_split(&rest, ' ', &scheme) && str_eq_fold(scheme, STR("bearer")) && str_split(&rest, ' ', ret)) {
+                if (ret->n > 0)
+                        return 1;
+                notes->warning = STR("the provided Authorization header contains extra space before the bearer token, "
+                                     "and is ignored");
+        }
         return websocket_token(req, ret);
 }
 
@@ -491,10 +494,12 @@ static bool may_be_anonymous(struct authn *n, struct str path) {
         return c->anonymous && any;
 }
 
-static int find_user(struct apiserver *s, struct http_request *req, struct api_user *ret, struct error *err) {
+static int find_user(struct apiserver *s, struct http_request *req, struct api_user *ret, struct authn_notes *notes,
+                     struct error *err) {
         static struct str nobody[] = { STR_INIT("system:unauthenticated") };
         const struct request_header *proxy = s->authn->request_header;
         struct arena *a = http_request_arena(req);
+        struct json audiences;
         struct str token;
         int r;
 
@@ -502,11 +507,17 @@ static int find_user(struct apiserver *s, struct http_request *req, struct api_u
                 return 0;
         if ((!proxy || request_header_is_client(proxy, req)) && certificate_user(a, req, ret))
                 return 0;
-        r = bearer_token(req, &token);
+        r = bearer_token(req, &token, notes);
         if (r < 0)
                 return unauthorized(err);
         if (r > 0) {
-                r = authn_check_token(s, a, token, NULL, ret, NULL, err);
+                r = authn_check_token(&(struct token_check) { .n = s->authn,
+                                                              .a = a,
+                                                              .text = token,
+                                                              .ret = ret,
+                                                              .ret_audiences = &audiences,
+                                                              .notes = notes },
+                                      err);
                 return r == 0 || r == -EINPROGRESS ? r : unauthorized(err);
         }
         if (http_request_client_cert_invalid(req) || (proxy && http_request_client_cert_authority(req).n > 0) ||
@@ -557,10 +568,13 @@ static void count_attempt(int r, const struct api_user *user) {
 }
 
 int authenticate(struct apiserver *s, struct http_request *req, struct api_user *ret, struct api_user *ret_real,
-                 struct error *err) {
-        int r = find_user(s, req, ret, err);
+                 struct authn_notes *notes, struct error *err) {
+        int r = find_user(s, req, ret, notes, err);
 
         count_attempt(r, ret);
+        /* HTTP/2 is dear: nobody that we do not know keeps a connection */
+        if (http_request_is_h2(req) && (r == 0 ? str_eqc(ret->name, "system:anonymous") : r != -EINPROGRESS))
+                http_request_last(req);
         if (r < 0)
                 return r;
         *ret_real = *ret;

@@ -50,10 +50,16 @@ struct authn {
 int authn_new(struct apiserver *s, struct authn **ret, struct error *err);
 void authn_free(struct authn *n);
 
+/* What there is to say about credentials, good or bad. */
+struct authn_notes {
+        struct str warning;       /* to the client; or empty */
+        struct json *annotations; /* to the audit log: a map of strings; NULL: nothing */
+};
+
 /* The user of a request, and who it is that impersonates it; -EACCES Unauthorized; -EINPROGRESS (remote.h). Texts live
  * in the request's arena. */
 int authenticate(struct apiserver *s, struct http_request *req, struct api_user *ret, struct api_user *ret_real,
-                 struct error *err);
+                 struct authn_notes *notes, struct error *err);
 
 /* What the authenticators of tokens share. 0: it is known, ret is set; -ENOENT: it is not theirs; -EACCES: it is, but
  * not valid (err says why); -EINPROGRESS. audiences: whom it must be for. */
@@ -61,18 +67,18 @@ struct token_check {
         struct authn *n;
         struct arena *a;
         struct str text;
-        const struct json *audiences;
+        const struct json *audiences; /* NULL or empty: the server's */
         struct api_user *ret;
         struct json *ret_audiences; /* for which of them it is; set to all of the server's before */
+        struct authn_notes *notes;
 };
 int service_account_check(const struct token_check *t, struct error *err);
 int bootstrap_token_check(const struct token_check *t, struct error *err);
 int oidc_check(const struct token_check *t, struct error *err);
 int token_webhook_check(const struct token_check *t, struct error *err);
 
-/* Any token. audiences NULL or empty: the server's. ret_audiences may be NULL. */
-int authn_check_token(struct apiserver *s, struct arena *a, struct str token, const struct json *audiences,
-                      struct api_user *ret, struct json *ret_audiences, struct error *err);
+/* Asks one after the other, until one knows the token; err is "Unauthorized" where none has more to say. */
+int authn_check_token(struct token_check *t, struct error *err);
 /* A file of tokens, in CSV: ret gets a struct api_user in a for each token. text lives in a too. */
 int authn_parse_tokens(struct arena *a, struct str text, struct map *ret, struct error *err);
 /* A JWT of these claims. */

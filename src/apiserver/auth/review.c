@@ -37,6 +37,7 @@ static void token_review(struct op *op) {
         const struct json *spec = json_getc(op->c->body, "spec");
         struct json status = json_new_object(), audiences;
         _cleanup_error_ struct error e = ERROR_INIT;
+        struct authn_notes notes = { 0 };
         struct api_user user;
         int r;
 
@@ -45,13 +46,23 @@ static void token_review(struct op *op) {
                 op_fail(op);
                 return;
         }
-        r = authn_check_token(op->s, a, json_str(json_getc(spec, "token")), json_getc(spec, "audiences"), &user,
-                              &audiences, &e);
+        r = authn_check_token(&(struct token_check) { .n = op->s->authn,
+                                                      .a = a,
+                                                      .text = json_str(json_getc(spec, "token")),
+                                                      .audiences = json_getc(spec, "audiences"),
+                                                      .ret = &user,
+                                                      .ret_audiences = &audiences,
+                                                      .notes = &notes },
+                              &e);
         if (r == -EINPROGRESS) {
                 error_move(&op->c->error, &e);
                 op_fail(op);
                 return;
         }
+        if (notes.warning.n)
+                op_warn(op, notes.warning);
+        json_each_member(m, notes.annotations)
+                op_annotate(op, json_key(m), json_str(&m->value));
         if (r < 0) {
                 json_setc(a, &status, "user", json_new_object());
                 json_setc(a, &status, "error",

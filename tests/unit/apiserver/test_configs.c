@@ -147,7 +147,12 @@ static struct answer review(struct fixture *f, const char *claims) {
         struct json all = json_build(f->a, "{ iss: %c, aud: [ 'you' ], exp: %l }", other.issuer,
                                      now_wall_ns() / NSEC_PER_SEC + 600),
                     *more;
+        struct authn_notes notes = { 0 };
+        struct json audiences;
         struct api_user user;
+        struct token_check t = {
+                .n = f->s->authn, .a = f->a, .ret = &user, .ret_audiences = &audiences, .notes = &notes
+        };
         struct str token;
         sem_t sem;
 
@@ -155,8 +160,9 @@ static struct answer review(struct fixture *f, const char *claims) {
         json_each_member(m, more)
                 json_set(f->a, &all, json_key(m), m->value);
         assert_int_equal(jwt_sign(f->a, other.key, STR("k"), &all, &token), 0);
+        t.text = token;
         sem_init(&sem, 0, 0);
-        while (authn_check_token(f->s, f->a, token, NULL, &user, NULL, NULL) == -EINPROGRESS) {
+        while (authn_check_token(&t, NULL) == -EINPROGRESS) {
                 assert_true(remote_wait(NULL, resumed, &sem));
                 sem_wait(&sem);
         }

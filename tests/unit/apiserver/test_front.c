@@ -155,6 +155,10 @@ static void every_answer_has_its_headers(void **state) {
                     has(r, "\r\nx-kubernetes-pf-prioritylevel-uid: "));
         assert_true(has(get(f, "/none", "Audit-ID: mine-1\r\n"), "\r\naudit-id: mine-1\r\n"));
         assert_true(has(get(f, "/api/v1/pods", "Authorization: Bearer x\r\n"), "\r\naudit-id: ")); /* 401 */
+        r = get(f, "/api/v1/pods", "Authorization: Bearer  x\r\n");
+        assert_true(has(r, "HTTP/1.1 200") &&
+                    has(r, "\r\nwarning: 299 - \"the provided Authorization header contains extra space before the "
+                           "bearer token, and is ignored\"\r\n"));
         assert_true(has(get(f, "/api/v1/pods?timeout=soon", ""),
                         "invalid timeout specified in the request URL - time: invalid duration \\\"soon\\\"\""));
         assert_true(has(get(f, "/api/v1/pods?timeout=5", ""), " - time: missing unit in duration \\\"5\\\"\""));
