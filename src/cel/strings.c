@@ -333,7 +333,10 @@ static void add_double(struct buf *b, char clause, int precision, double d) {
                 buf_addc(b, isnan(d) ? "NaN" : d > 0 ? "\xe2\x88\x9e" : "-\xe2\x88\x9e");
                 return;
         }
-        snprintf(text, sizeof(text), clause == 'f' ? "%.*f" : "%.*e", precision, d);
+        if (clause == 'f')
+                snprintf(text, sizeof(text), "%.*f", precision, d);
+        else
+                snprintf(text, sizeof(text), "%.6e", d);
         e = clause == 'e' ? strchr(text, 'e') : NULL;
         if (!e) { /* thousands with commas */
                 size_t lead = strspn(text, "-"), whole = strcspn(text + lead, ".");
@@ -346,10 +349,9 @@ static void add_double(struct buf *b, char clause, int precision, double d) {
                 return;
         }
         *e++ = 0;
-        buf_printf(b,
-                   "%s\xe2\x80\xaf\xc3\x97\xe2\x80\xaf"
-                   "10%s",
-                   text, *e == '-' ? "\xe2\x81\xbb" : "");
+        for (size_t n = strlen(text) + strlen(e) + (*e == '-') + 2; n < (size_t) precision; n++)
+                buf_putc(b, ' '); /* upstream takes what is given as precision for a width */
+        buf_printf(b, "%s\xc3\x97%d%s", text, 10, *e == '-' ? "\xe2\x81\xbb" : "");
         for (e++; *e; e++)
                 buf_addc(b, superscript[*e - '0']);
 }

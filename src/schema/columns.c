@@ -132,7 +132,7 @@ static struct json custom_cell(struct arena *a, const struct api_column *c, cons
         int64_t at;
 
         if (!v || v->type == JSON_NULL)
-                return json_null();
+                return v && c->type[0] == 's' ? json_of_cstr("<no value>") : json_null();
         switch (c->type[0]) {
         case 's':
                 if (json_is(v, JSON_STRING))
@@ -148,7 +148,7 @@ static struct json custom_cell(struct arena *a, const struct api_column *c, cons
         default: /* date */
                 if (!json_is(v, JSON_STRING))
                         return json_null();
-                return time_parse(json_str(v), &at) < 0 ? json_of_cstr("<invalid>") : since(a, c, v, now);
+                return v->len > 0 && time_parse(json_str(v), &at) < 0 ? json_of_cstr("<invalid>") : since(a, c, v, now);
         }
 }
 

@@ -118,9 +118,11 @@ static void walk_member(struct pruner *c, const struct crd_schema *s, struct jso
         if (f && !below) {
                 to->value = walk_meta(c, s, key, &m->value, here);
         } else if (below) {
-                if (c->defaults && f && dropped_null(below, &m->value))
+                const struct json *v = c->defaults && dropped_null(below, &m->value) ? below->dflt : &m->value;
+
+                if (!v && f)
                         return;
-                to->value = walk(c, below, &m->value, here);
+                to->value = walk(c, below, v ? v : &m->value, here);
         } else if (s->preserve) {
                 to->value = m->value;
         } else if (s->pruned_below) {

@@ -258,8 +258,10 @@ void crd_rules_release(struct crd_schema *s) {
 
 struct place { /* a value, what it was before, and where it is */
         const struct place *up;
+        const struct crd_schema *schema;
         const struct json *now, *old;
         const struct path *path;
+        bool branch; /* below an allOf: what is around that says whether it has changed */
 };
 
 struct runner {
@@ -268,14 +270,26 @@ struct runner {
         int64_t budget;  /* below 0: no more rules are run */
 };
 
-#define TYPE_OF(s) text((s)->source, "type")
+/* Values of texts say which type they are of; a branch of an allOf is of the type beside it. */
+static struct str type_name(const struct crd_schema *s) {
+        static const char *const names[] = {
+                [CEL_BOOL] = "boolean", [CEL_INT] = "integer",      [CEL_DOUBLE] = "number",   [CEL_STRING] = "string",
+                [CEL_BYTES] = "string", [CEL_TIMESTAMP] = "string", [CEL_DURATION] = "string", [CEL_LIST] = "array",
+                [CEL_MAP] = "object",   [CEL_OBJECT] = "object"
+        };
+        size_t kind = ((const struct rules *) s->programs)->variables[0].type->kind;
+        struct str given = text(s->source, "type");
+
+        return given.n > 0 || kind >= ARRAY_SIZE(names) ? given : str_of(names[kind]);
+}
+
 #define OUT_OF_BUDGET "validation failed due to running out of cost budget, no further validation rules will be run"
 
 /* Was it like this before? The nearest place of which that is known says so. */
 static bool unchanged(const struct place *at) {
-        while (at && !at->old)
+        while (at && (!at->old || at->branch))
                 at = at->up;
-        return at && json_equal(at->now, at->old);
+        return at && crd_unchanged(at->schema, at->now, at->old);
 }
 
 static struct str trimmed_rule(const struct rule *r) {
@@ -294,9 +308,9 @@ static void add_error(struct field_errors *fe, const struct crd_schema *s, const
         else if (str_eqc(reason, "FieldValueRequired"))
                 field_required(fe, p, arena_cstr(fe->a, message));
         else if (str_eqc(reason, "FieldValueDuplicate"))
-                field_duplicate(fe, p, TYPE_OF(s));
+                field_duplicate(fe, p, type_name(s));
         else
-                field_invalid_str(fe, p, TYPE_OF(s), "%" STR_FMT, STR_ARG(message));
+                field_invalid_str(fe, p, type_name(s), "%" STR_FMT, STR_ARG(message));
 }
 
 static bool pay(struct runner *e, uint64_t cost) {
@@ -344,19 +358,19 @@ static void failed_to_run(struct runner *e, const struct crd_schema *s, const st
         struct str rule = trimmed_rule(r);
 
         if (k == -E2BIG) {
-                field_invalid_str(e->fe, at->path, TYPE_OF(s),
+                field_invalid_str(e->fe, at->path, type_name(s),
                                   "'%s': no further validation rules will be run due to call cost exceeds limit for "
                                   "rule: %" STR_FMT,
                                   why, STR_ARG(rule));
                 e->budget = -1;
         } else if (strncmp(why, "no such overload", 16) == 0) {
                 field_invalid_str(
-                                e->fe, at->path, TYPE_OF(s),
+                                e->fe, at->path, type_name(s),
                                 "'%s': call arguments did not match a supported operator, function or macro signature "
                                 "for rule: %" STR_FMT,
                                 why, STR_ARG(rule));
         } else {
-                field_invalid_str(e->fe, at->path, TYPE_OF(s), "%s evaluating rule: %" STR_FMT, why, STR_ARG(rule));
+                field_invalid_str(e->fe, at->path, type_name(s), "%s evaluating rule: %" STR_FMT, why, STR_ARG(rule));
         }
 }
 
@@ -368,7 +382,7 @@ static void run_rule(struct runner *e, const struct crd_schema *s, const struct 
         int k = cel_eval(r->program, values, &run, &v, &err);
 
         if (!pay(e, run.cost)) {
-                field_invalid_str(e->fe, at->path, TYPE_OF(s), OUT_OF_BUDGET);
+                field_invalid_str(e->fe, at->path, type_name(s), OUT_OF_BUDGET);
                 e->budget = -1;
         } else if (k < 0) {
                 failed_to_run(e, s, r, at, k, &err);
@@ -394,12 +408,12 @@ static void run_rules(struct runner *e, const struct crd_schema *s, const struct
                 const struct rule *rule = &r->list[i];
 
                 if (e->budget == 0) {
-                        field_invalid_str(e->fe, at->path, TYPE_OF(s), OUT_OF_BUDGET);
+                        field_invalid_str(e->fe, at->path, type_name(s), OUT_OF_BUDGET);
                         e->budget = -1;
                         return;
                 }
                 if (rule->fault.n > 0)
-                        field_invalid_str(e->fe, at->path, TYPE_OF(s), "rule compile error: %" STR_FMT,
+                        field_invalid_str(e->fe, at->path, type_name(s), "rule compile error: %" STR_FMT,
                                           STR_ARG(rule->fault));
                 if (!rule->program || (rule->transition && !at->old && !rule->optional))
                         continue;
@@ -411,32 +425,15 @@ static void run_rules(struct runner *e, const struct crd_schema *s, const struct
         }
 }
 
-/* The item that was there before with the same keys; lists of another type cannot tell. */
-static const struct json *item_before(const struct crd_schema *s, const struct json *old, const struct json *item) {
-        if (s->list_type != SCHEMA_LIST_MAP)
-                return NULL;
-        json_each_item(o, old) {
-                struct str rest = str_of(s->list_keys), key;
-                bool same = true;
-
-                while (same && str_split(&rest, ',', &key)) {
-                        const struct json *x = json_get(o, key), *y = json_get(item, key);
-
-                        same = x && y ? json_equal(x, y) : x == y;
-                }
-                if (same)
-                        return o;
-        }
-        return NULL;
-}
-
 static void walk(struct runner *e, const struct crd_schema *s, const struct place *at);
 
 static void walk_member(struct runner *e, const struct crd_schema *below, const struct place *at, struct str key,
                         const struct json *v, bool property) {
         const struct path *p = property ? PATH_DOT(at->path, key) : PATH_KEY(at->path, key);
+        bool converted = !at->up && (str_eqc(key, "apiVersion") || str_eqc(key, "kind"));
 
-        walk(e, below, &(struct place) { at, v, json_get(at->old, key), p });
+        walk(e, below,
+             &(struct place) { converted ? NULL : at, below, v, json_get(at->old, key), p, at->branch || converted });
 }
 
 static void walk(struct runner *e, const struct crd_schema *s, const struct place *at) {
@@ -447,13 +444,17 @@ static void walk(struct runner *e, const struct crd_schema *s, const struct plac
                 if (!((const struct rules *) s->programs)->below)
                         return;
         }
-        for (size_t i = 0; s->limits && i < s->limits->n_all_of; i++)
-                walk(e, s->limits->all_of[i], at);
+        for (size_t i = 0; s->limits && i < s->limits->n_all_of; i++) {
+                const struct crd_schema *branch = s->limits->all_of[i];
+
+                walk(e, branch, &(struct place) { at->up, branch, at->now, at->old, at->path, true });
+        }
         if (s->items && s->items->has_rules)
                 json_each_item(it, at->now) {
                         const struct path *p = PATH_INDEX(at->path, it - at->now->items);
 
-                        walk(e, s->items, &(struct place) { at, it, item_before(s, at->old, it), p });
+                        walk(e, s->items,
+                             &(struct place) { at, s->items, it, crd_item_before(s, at->old, it), p, at->branch });
                 }
         json_each_member(m, at->now) {
                 const struct crd_schema *below = crd_node(s, json_key(m));
@@ -479,7 +480,7 @@ void crd_rules_run(struct field_errors *fe, struct field_errors *passed, const s
         struct runner e = { .fe = fe, .passed = passed, .a = a, .budget = CEL_RUNTIME_BUDGET };
         int64_t since = s->has_rules ? now_mono_ns() : 0;
 
-        walk(&e, s, &(struct place) { NULL, value, old, p });
+        walk(&e, s, &(struct place) { NULL, s, value, old, p, false });
         if (s->has_rules)
                 observe_since(&run_time, since);
 }

@@ -236,7 +236,7 @@ static struct crd_schema *compile(struct compiler *c, const struct json *j, bool
                 s->additional = below = compile(c, more, false);
                 merge_below(s, below);
         }
-        s->pruned_below = json_bool(more);
+        s->pruned_below = json_is(more, JSON_BOOL);
         set_list(c, s, j);
         set_kind(s);
         s->limits = compile_limits(c, j);

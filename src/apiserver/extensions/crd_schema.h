@@ -36,7 +36,7 @@ struct crd_schema {
         uint8_t json_type;       /* enum crd_type */
         bool nullable, preserve, embedded, int_or_string;
         bool atomic;             /* x-kubernetes-map-type */
-        bool pruned_below;       /* additionalProperties: true: keys are kept, what is in them is not */
+        bool pruned_below;       /* additionalProperties is true or false: keys are kept, what is in them is not */
         bool has_defaults;       /* here or below */
         bool has_lists;          /* sets or keyed lists, here or below */
         bool has_embedded;       /* here or below */
@@ -92,6 +92,10 @@ bool crd_check_known(struct field_errors *fe, const struct path *p, const struct
  * has not changed is let pass (ratcheting, KEP-4008). */
 void crd_validate_value(struct field_errors *fe, const struct path *p, const struct crd_schema *s,
                         const struct json *value, const struct json *old);
+/* The item of the list before with the same keys: only keyed lists can say which that is. NULL: there is none. */
+const struct json *crd_item_before(const struct crd_schema *s, const struct json *old, const struct json *item);
+/* Is a value what it was? Items of keyed lists may have moved; of fields that are not in the schema nobody knows. */
+bool crd_unchanged(const struct crd_schema *s, const struct json *now, const struct json *old);
 /* Sets and keyed lists have no duplicates. True when there are none. */
 bool crd_validate_lists(struct field_errors *fe, const struct path *p, const struct crd_schema *s,
                         const struct json *value);

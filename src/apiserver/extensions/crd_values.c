@@ -221,8 +221,7 @@ static bool has_twice(const struct json *list) {
 
 /* ---- lists and objects ---- */
 
-/* The item of the old list with the same keys: only keyed lists can say which that is. */
-static const struct json *old_item(const struct crd_schema *s, const struct json *old, const struct json *item) {
+const struct json *crd_item_before(const struct crd_schema *s, const struct json *old, const struct json *item) {
         if (s->list_type != SCHEMA_LIST_MAP)
                 return NULL;
         json_each_item(o, old) {
@@ -240,13 +239,32 @@ static const struct json *old_item(const struct crd_schema *s, const struct json
         return NULL;
 }
 
+bool crd_unchanged(const struct crd_schema *s, const struct json *now, const struct json *old) {
+        if (!s || !now || !old || now->type != old->type || now->type < JSON_ARRAY)
+                return s && now && old && json_equal(now, old);
+        if (now->len != old->len)
+                return false;
+        if (json_is(now, JSON_ARRAY) && (s->list_type != SCHEMA_LIST_MAP || !s->items))
+                return json_equal(now, old);
+        json_each_item(it, now)
+                if (!crd_unchanged(s->items, it, crd_item_before(s, old, it)))
+                        return false;
+        json_each_member(m, now) {
+                const struct crd_schema *below = crd_node(s, json_key(m));
+
+                if (!crd_unchanged(below ? below : s->additional, &m->value, json_get(old, json_key(m))))
+                        return false;
+        }
+        return true;
+}
+
 static void check_array(struct checker *c, const struct crd_schema *s, const struct json *v, const struct json *old,
                         const struct path *at) {
         const struct crd_limits *l = s->limits;
 
         c->score++;
         for (size_t i = 0; s->items && i < v->len; i++)
-                check(c, s->items, &v->items[i], old_item(s, old, &v->items[i]), PATH_INDEX(at, i));
+                check(c, s->items, &v->items[i], crd_item_before(s, old, &v->items[i]), PATH_INDEX(at, i));
         if (!l)
                 return;
         check_size(c, v->len, l->min_items, l->max_items, "items", at);
@@ -263,9 +281,11 @@ static void check_object(struct checker *c, const struct crd_schema *s, const st
                 const struct schema_field *f = schema_field_after(&s->type, json_key(m), &hint);
                 const struct crd_schema *below = f ? crd_node(s, json_key(m)) : s->additional;
                 const struct path *here = PATH_DOT(at, json_key(m));
+                bool converted = at == c->top && (str_eqc(json_key(m), "apiVersion") || str_eqc(json_key(m), "kind"));
 
                 if (below)
-                        check(c, below, &m->value, json_get_after(old, json_key(m), &old_hint), here);
+                        check(c, below, &m->value, converted ? NULL : json_get_after(old, json_key(m), &old_hint),
+                              here);
                 else if (!f && l && l->closed)
                         field_invalid_str(c->fe, at, json_key(m), "%" STR_FMT " in body is a forbidden property",
                                           STR_ARG(path_text(c, here)));
@@ -285,12 +305,11 @@ struct branch {
         size_t score;
 };
 
-static struct branch try(struct checker *c, const struct crd_schema *s, const struct json *v, const struct json *old,
-                         const struct path *at) {
+static struct branch try(struct checker *c, const struct crd_schema *s, const struct json *v, const struct path *at) {
         struct branch b = { .fe = { .a = c->fe->a } };
         struct checker inner = { &b.fe, c->top, 0 };
 
-        check(&inner, s, v, old, at);
+        check(&inner, s, v, NULL, at);
         b.score = inner.score;
         return b;
 }
@@ -303,13 +322,12 @@ static void take(struct checker *c, struct branch *b) {
 
 /* How many of the branches hold; *ret_best is the one that went furthest of those that do not. */
 static size_t count_valid(struct checker *c, struct crd_schema *const *list, size_t n, bool first_is_enough,
-                          const struct json *v, const struct json *old, const struct path *at,
-                          struct branch *ret_best) {
+                          const struct json *v, const struct path *at, struct branch *ret_best) {
         struct branch best = { .fe = { .a = c->fe->a } };
         size_t valid = 0;
 
         for (size_t i = 0; i < n && !(first_is_enough && valid > 0); i++) {
-                struct branch b = try(c, list[i], v, old, at);
+                struct branch b = try(c, list[i], v, at);
 
                 valid += b.fe.list.n == 0;
                 if (b.fe.list.n > 0 && (best.fe.list.n == 0 || b.score > best.score))
@@ -321,13 +339,12 @@ static size_t count_valid(struct checker *c, struct crd_schema *const *list, siz
 
 #define WHOLE(c, ...) field_invalid_str((c)->fe, (c)->top, STR(""), __VA_ARGS__)
 
-static void check_branches(struct checker *c, const struct crd_limits *l, const struct json *v, const struct json *old,
-                           const struct path *at) {
+static void check_branches(struct checker *c, const struct crd_limits *l, const struct json *v, const struct path *at) {
         struct branch best;
         size_t n;
 
         if (l->n_any_of) {
-                n = count_valid(c, l->any_of, l->n_any_of, true, v, old, at, &best);
+                n = count_valid(c, l->any_of, l->n_any_of, true, v, at, &best);
                 if (n == 0) {
                         WHOLE(c, "\"%" STR_FMT "\" must validate at least one schema (anyOf)",
                               STR_ARG(path_text(c, at)));
@@ -335,7 +352,7 @@ static void check_branches(struct checker *c, const struct crd_limits *l, const 
                 }
         }
         if (l->n_one_of) {
-                n = count_valid(c, l->one_of, l->n_one_of, false, v, old, at, &best);
+                n = count_valid(c, l->one_of, l->n_one_of, false, v, at, &best);
                 if (n == 0) {
                         WHOLE(c, "\"%" STR_FMT "\" must validate one and only one schema (oneOf). Found none valid",
                               STR_ARG(path_text(c, at)));
@@ -351,14 +368,14 @@ static void check_branches(struct checker *c, const struct crd_limits *l, const 
         for (size_t i = 0; i < l->n_all_of; i++) {
                 size_t before = c->fe->list.n;
 
-                check(c, l->all_of[i], v, old, at);
+                check(c, l->all_of[i], v, NULL, at);
                 n += c->fe->list.n == before;
         }
         if (n < l->n_all_of)
                 WHOLE(c, "\"%" STR_FMT "\" must validate all the schemas (allOf)%s", STR_ARG(path_text(c, at)),
                       n == 0 ? ". None validated" : "");
         if (l->none_of) {
-                struct branch b = try(c, l->none_of, v, old, at);
+                struct branch b = try(c, l->none_of, v, at);
 
                 if (b.fe.list.n == 0)
                         WHOLE(c, "\"%" STR_FMT "\" must not validate the schema (not)", STR_ARG(path_text(c, at)));
@@ -374,7 +391,7 @@ static void check(struct checker *c, const struct crd_schema *s, const struct js
 
         check_type(c, s, v, at);
         if (l && v->type != JSON_NULL)
-                check_branches(c, l, v, old, at);
+                check_branches(c, l, v, at);
         switch (v->type) {
         case JSON_STRING:
                 if (l)
@@ -400,7 +417,7 @@ static void check(struct checker *c, const struct crd_schema *s, const struct js
                 check_values(c, l->values, v, at);
         c->score++;
         /* What was wrong before, and is as it was, is let pass. */
-        if (c->fe->list.n > before && old && json_equal(v, old))
+        if (c->fe->list.n > before && old && crd_unchanged(s, v, old))
                 c->fe->list.n = before;
 }
 

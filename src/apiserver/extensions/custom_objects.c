@@ -2,7 +2,6 @@
 
 #include "apiserver/extensions/crd_rules.h"
 #include "apiserver/extensions/custom.h"
-#include "schema/path.h"
 
 /* ---- out ---- */
 
@@ -41,19 +40,66 @@ int custom_decode(struct op *op, const struct json *body, struct json *strict, s
         return crd_prune(op->c->arena, op->rest->custom->schema, body, strict, ret, err);
 }
 
-static void check_replicas(struct field_errors *fe, const struct json *obj, const struct json *path) {
-        _cleanup_free_ char *where = str_dup(json_str(path));
-        const struct path *p = PATH(NULL, where);
-        const struct json *v = path_first(obj, where);
-        struct json zero = json_of_int(0);
+/* As Go prints a value with %v. */
+static void add_plain(struct buf *b, const struct json *v) {
+        if (json_is(v, JSON_STRING))
+                buf_add_str(b, json_str(v));
+        else if (v->type < JSON_ARRAY)
+                v->type == JSON_NULL ? buf_addc(b, "<nil>") : json_write(b, v);
+        else
+                buf_addc(b, json_is(v, JSON_ARRAY) ? "[" : "map[");
+        json_each_item(it, v) {
+                if (it != v->items)
+                        buf_putc(b, ' ');
+                add_plain(b, it);
+        }
+        json_each_member(m, v) {
+                buf_printf(b, "%s%" STR_FMT ":", m == v->members ? "" : " ", STR_ARG(json_key(m)));
+                add_plain(b, &m->value);
+        }
+        if (v->type >= JSON_ARRAY)
+                buf_putc(b, ']');
+}
 
-        if (!v)
-                return;
-        if (!json_is(v, JSON_INT))
-                field_invalid(fe, p, &zero, "%s accessor error: value is of the wrong type, expected int64", where);
-        else if (v->i < 0)
+/* What lies at a path of the scale subresource; NULL when nothing does, or something else than wanted, which is told.
+ */
+static const struct json *scale_value(struct field_errors *fe, const struct json *obj, struct str where,
+                                      enum json_type want) {
+        static const char *const types[] = { [JSON_NULL] = "<nil>",
+                                             [JSON_BOOL] = "bool",
+                                             [JSON_INT] = "int64",
+                                             [JSON_DOUBLE] = "float64",
+                                             [JSON_STRING] = "string",
+                                             [JSON_ARRAY] = "[]interface {}",
+                                             [JSON_OBJECT] = "map[string]interface {}" };
+        const struct json zero = want == JSON_INT ? json_of_int(0) : json_of_cstr(""), *v = obj;
+        struct str rest = str_sub(where, 1, where.n), name;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        bool whole = false;
+
+        while (json_is(v, JSON_OBJECT) && !whole) {
+                whole = !str_split(&rest, '.', &name) || rest.n == 0;
+                v = json_get(v, name);
+        }
+        if (!v || (whole ? json_is(v, want) : v->type == JSON_NULL))
+                return whole ? v : NULL;
+        if (!whole)
+                str_split(&rest, '.', &name);
+        add_plain(&b, v);
+        field_invalid(fe, PATH(NULL, arena_cstr(fe->a, where)), &zero,
+                      "%" STR_FMT " accessor error: %" STR_FMT " is of the type %s, expected %s",
+                      STR_ARG(str_n(where.p, (size_t) (name.p + name.n - where.p))), STR_ARG(buf_str(&b)),
+                      types[v->type], !whole ? "map[string]interface{}" : types[want]);
+        return NULL;
+}
+
+static void check_replicas(struct field_errors *fe, const struct json *obj, const struct json *path) {
+        const struct json *v = scale_value(fe, obj, json_str(path), JSON_INT);
+        const struct path *p = PATH(NULL, arena_cstr(fe->a, json_str(path)));
+
+        if (v && v->i < 0)
                 field_invalid(fe, p, v, "should be a non-negative integer");
-        else if (v->i > INT32_MAX)
+        else if (v && v->i > INT32_MAX)
                 field_invalid(fe, p, v, "should be less than or equal to %d", INT32_MAX);
 }
 
@@ -77,7 +123,10 @@ void custom_validate(struct op *op, struct field_errors *fe, const struct json *
                 check_replicas(fe, obj, json_getc(v->scale, "specReplicasPath"));
         if (v->scale)
                 check_replicas(fe, obj, json_getc(v->scale, "statusReplicasPath"));
-        crd_validate_embedded(fe, NULL, s, obj);
+        if (json_str(json_getc(v->scale, "labelSelectorPath")).n > 0)
+                scale_value(fe, obj, json_str(json_getc(v->scale, "labelSelectorPath")), JSON_STRING);
+        if (!status)
+                crd_validate_embedded(fe, NULL, s, obj);
         if (!old || crd_validate_lists(&before, NULL, s, old))
                 crd_validate_lists(fe, NULL, s, obj);
         crd_rules_evaluate(fe, &passed, s, obj, old);

@@ -557,9 +557,16 @@ static void scale_is_where_the_definition_says(void **state) {
         struct fixture *f = *state;
         struct answer r;
 
-        define(f, PLAIN,
+        define(f,
+               "{'type':'object','properties':{'spec':{'type':'object','x-kubernetes-preserve-unknown-fields':true},"
+               "'status':{'type':'object'}}}",
                ",'subresources':{'status':{},'scale':{'specReplicasPath':'.spec.n','statusReplicasPath':"
-               "'.status.n'}}");
+               "'.status.n','labelSelectorPath':'.spec.l.a'}}");
+        is_invalid(create(f, "'spec':{'n':{'b':[1,'x']},'l':'y'}"), "Widget.example.com \"w\"",
+                   "[.spec.n: Invalid value: 0: .spec.n accessor error: map[b:[1 x]] is of the type "
+                   "map[string]interface "
+                   "{}, expected int64, .spec.l.a: Invalid value: \"\": .spec.l.a accessor error: y is of the type "
+                   "string, expected map[string]interface{}]");
         assert_int_equal(create(f, "'spec':{'n':3}").code, 201);
         r = ASK(f, API_GET, &widgets, "default", "w", "scale");
         assert_string_equal(at(f, r, ".spec.replicas"), "3");

@@ -1,0 +1,138 @@
+/* Custom objects against their schema, without a server: what is told of them, what is let pass because it was so
+ * before, and what they become. */
+#include "../test.h"
+
+#include "apiserver/extensions/crd_rules.h"
+#include "schema/decode.h"
+#include "schema/types.h"
+
+static char *quoted(struct arena *a, const char *text) {
+        char *p = arena_cstr(a, str_of(text));
+
+        for (char *c = p; *c; c++)
+                if (*c == '\'')
+                        *c = '"';
+        return p;
+}
+
+static struct json *parse(struct arena *a, const char *text) {
+        struct json *v = NULL;
+
+        assert_int_equal(json_parse(a, str_of(quoted(a, text)), NULL, &v, NULL), 0);
+        return v;
+}
+
+static struct crd_schema *compile(struct arena *a, const char *properties) {
+        struct json *source = parse(a, arena_printf(a, "{'type':'object','properties':{%s}}", properties).p), *schema;
+        struct crd_schema *s;
+
+        schema = arena_new_of(a, struct json);
+        assert_int_equal(schema_decode(a, &type_JSONSchemaProps, source, NULL, schema, NULL), 0);
+        s = crd_schema_compile(a, schema, "Kind", "com.example.v1");
+        crd_rules_compile(a, s);
+        return s;
+}
+
+static void print(struct buf *b, const struct field_errors *fe) {
+        for (size_t i = 0; i < fe->list.n; i++)
+                buf_printf(b, "%s%" STR_FMT ": %" STR_FMT, i ? "; " : "", STR_ARG(fe->list.v[i].field),
+                           STR_ARG(fe->list.v[i].body));
+        buf_putc(b, '\0');
+}
+
+#define RULE(r) "'x-kubernetes-validations':[{'rule':'" r "'}]"
+#define ITEMS                                                                                                         \
+        "{'type':'array','x-kubernetes-list-type':'map','x-kubernetes-list-map-keys':['k'],'items':{'type':'object'," \
+        "'properties':{'k':{'type':'string'},'v':{'type':'integer','maximum':3}}}," RULE("self.size() > 2") "}"
+
+static const struct {
+        const char *properties, *old, *now, *errors, *passed;
+} changes[] = {
+        { "'a':{'type':'string'," RULE("self == \\\"x\\\"") "}", "{'a':'y'}", "{'a':'y'}", "",
+          "a: Invalid value: \"string\": failed rule: self == \"x\"" },
+        { "'a':{'type':'string'," RULE("self == \\\"x\\\"") "}", "{'a':'y'}", "{'a':'z'}",
+          "a: Invalid value: \"string\": failed rule: self == \"x\"", "" },
+        /* Keyed items may move. */
+        { "'l':" ITEMS, "{'l':[{'k':'a','v':1},{'k':'b','v':9}]}", "{'l':[{'k':'b','v':9},{'k':'a','v':1}]}", "",
+          "l: Invalid value: \"array\": failed rule: self.size() > 2" },
+        { "'l':" ITEMS, "{'l':[{'k':'a','v':9},{'k':'b','v':9}]}", "{'l':[{'k':'b','v':9},{'k':'a','v':8}]}",
+          "l[1].v: Invalid value: 8: l[1].v in body should be less than or equal to 3; "
+          "l: Invalid value: \"array\": failed rule: self.size() > 2",
+          "" },
+        /* Of what the schema does not know, nobody can tell. */
+        { "'o':{'type':'object','x-kubernetes-preserve-unknown-fields':true," RULE("false") "}", "{'o':{'a':1}}",
+          "{'o':{'a':1}}", "o: Invalid value: \"object\": failed rule: false", "" },
+        /* An allOf is let pass with what is around it. */
+        { "'o':{'type':'object','properties':{'a':{'type':'integer','allOf':[{" RULE(
+                          "self > 5") "}]},'b':{'type':'integer'}}}",
+          "{'o':{'a':1,'b':1}}", "{'o':{'a':1,'b':2}}", "o.a: Invalid value: \"integer\": failed rule: self > 5", "" },
+        { "'o':{'type':'object','properties':{'a':{'type':'integer','allOf':[{" RULE("self > 5") "}]}}}",
+          "{'o':{'a':1}}", "{'o':{'a':1}}", "", "o.a: Invalid value: \"integer\": failed rule: self > 5" },
+        { "'o':{'type':'object','properties':{'a':{'type':'integer'},'b':{'type':'integer'}},"
+          "'allOf':[{'properties':{'a':{'minimum':5}}}]}",
+          "{'o':{'a':1,'b':1}}", "{'o':{'a':1,'b':2}}",
+          "o.a: Invalid value: 1: o.a in body should be greater than or equal to 5; "
+          "<nil>: Invalid value: \"\": \"o\" must validate all the schemas (allOf). None validated",
+          "" },
+        /* The version was changed by the server, so it says nothing. */
+        { "'kind':{'type':'string','pattern':'^A'," RULE("self == \\\"A\\\"") "}", "{'kind':'B','metadata':{}}",
+          "{'kind':'B','metadata':{}}",
+          "kind: Invalid value: \"B\": kind in body should match '^A'; "
+          "kind: Invalid value: \"string\": failed rule: self == \"A\"",
+          "" },
+        { "'o':{'type':'object','additionalProperties':false}", NULL, "{'o':{'a':1}}",
+          "o: Invalid value: \"a\": o.a in body is a forbidden property", "" },
+};
+
+static void what_was_wrong_before_is_let_pass(void **state) {
+        for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+                _cleanup_(arena_freep) struct arena *a = arena_new(0);
+                struct crd_schema *s = compile(a, changes[i].properties);
+                struct field_errors fe = { .a = a }, passed = { .a = a };
+                const struct json *now = parse(a, changes[i].now), *old;
+                _cleanup_buf_ struct buf errors = BUF_INIT, warnings = BUF_INIT;
+
+                old = changes[i].old ? parse(a, changes[i].old) : NULL;
+                crd_validate_value(&fe, NULL, s, now, old);
+                crd_rules_run(&fe, &passed, NULL, s, now, old);
+                print(&errors, &fe);
+                print(&warnings, &passed);
+                crd_schema_release(s);
+                if (strcmp(errors.p, changes[i].errors) != 0 || strcmp(warnings.p, changes[i].passed) != 0)
+                        fail_msg("%s %s: %s | %s", changes[i].properties, changes[i].now, errors.p, warnings.p);
+        }
+}
+
+static const struct {
+        const char *properties, *in, *out;
+} completed[] = {
+        { "'m':{'type':'object','additionalProperties':{'type':'string','default':'d'}}", "{'m':{'a':null,'b':'x'}}",
+          "{'m':{'a':'d','b':'x'}}" },
+        { "'m':{'type':'object','additionalProperties':{'type':'string'}}", "{'m':{'a':null}}", "{'m':{'a':null}}" },
+        { "'m':{'type':'string','default':'d'},'n':{'type':'string'}", "{'m':null,'n':null}", "{'m':'d'}" },
+        { "'l':{'type':'array','items':{'type':'string','default':'d'}}", "{'l':[null,'x']}", "{'l':['d','x']}" },
+        { "'m':{'type':'object','additionalProperties':false}", "{'m':{'a':1,'b':{'c':1}}}", "{'m':{'a':1,'b':{}}}" },
+};
+
+static void nulls_and_unknown_fields(void **state) {
+        for (size_t i = 0; i < ARRAY_SIZE(completed); i++) {
+                _cleanup_(arena_freep) struct arena *a = arena_new(0);
+                struct crd_schema *s = compile(a, completed[i].properties);
+                struct json out = crd_complete(a, s, parse(a, completed[i].in));
+                _cleanup_buf_ struct buf b = BUF_INIT;
+
+                json_write(&b, &out);
+                buf_putc(&b, '\0');
+                crd_schema_release(s);
+                assert_string_equal(b.p, quoted(a, completed[i].out));
+        }
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(what_was_wrong_before_is_let_pass),
+                cmocka_unit_test(nulls_and_unknown_fields),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
