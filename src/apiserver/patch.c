@@ -220,6 +220,8 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         if (op->rest->resource->namespaced)
                 json_set_str(a, meta, "namespace", op->namespace);
         r = apply_merge(a, op->rest->resource->type, live, &config, &opts, &op->tree, &e);
+        if (r == 0 && op->rest->custom)
+                r = custom_decode(op, &op->tree, NULL, &op->tree, &e);
         if (r == -EINVAL)
                 return unfit(op, "convert new", error_text(&e), err);
         if (r < 0)

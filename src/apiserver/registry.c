@@ -288,6 +288,7 @@ struct apply_opts writes_apply_opts(const struct op *op) {
                 .subresource = op->c->subresource,
                 .api_version = op->rest->api_version,
                 .force = op->c->options.force,
+                .custom = op->rest->custom,
                 .now_wall_ns = now_wall_ns(),
                 .reset = reset_fields(op),
         };

@@ -542,5 +542,8 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         sync_last_applied(a, &merged, config, opts);
         drop_empty(&m);
         encode_managers(a, &m, &merged);
+        *ret = merged;
+        if (opts->custom)
+                return 0;
         return schema_decode(a, t, &merged, NULL, ret, err); /* in order, with what Go prints */
 }

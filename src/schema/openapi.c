@@ -165,9 +165,10 @@ static struct json property(struct openapi *o, const struct schema_field *f) {
         return s;
 }
 
-static const char *const type_meta_docs[] = {
+const char *const openapi_meta_docs[] = {
         "The kind of object this is, as in the resource it is kept as; in CamelCase. Cannot be changed.",
-        "The group and version of the schema this object follows: apps/v1, v1.",
+        "APIVersion defines the group and version of the schema this object follows: apps/v1, v1.",
+        "Standard object's metadata: name, labels and the rest of what all objects have.",
 };
 
 /* ---- definitions ---- */
@@ -217,7 +218,7 @@ static struct json definition(struct openapi *o, const struct schema_type *t) {
                 struct json p = property(o, f);
 
                 if ((t->flags & SCHEMA_TYPE_OBJECT) && i < 2)
-                        json_set_cstr(o->arena, &p, "description", type_meta_docs[i]);
+                        json_set_cstr(o->arena, &p, "description", openapi_meta_docs[i]);
                 json_add(o->arena, &properties, field_name(f), p);
                 if (!(f->flags & (SCHEMA_OPTIONAL | SCHEMA_OMITEMPTY)))
                         json_push(o->arena, &required, json_of_str(field_name(f)));

@@ -13,3 +13,5 @@ void openapi_v2(struct buf *dst, const struct api_group_version *const *gvs, siz
 void openapi_v2_protobuf(struct buf *dst, const struct api_group_version *const *gvs, size_t n);
 /* Any OpenAPI v2 document in that form. */
 void openapi_to_protobuf(struct buf *dst, const struct json *document);
+/* What all kinds' definitions say of kind, apiVersion and metadata. */
+extern const char *const openapi_meta_docs[];

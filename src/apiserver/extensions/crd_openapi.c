@@ -4,6 +4,7 @@
  * k8s.io/apiextensions-apiserver/pkg/controller/openapi/v2 */
 #include "apiserver/extensions/custom.h"
 #include "json/build.h"
+#include "schema/openapi.h"
 
 struct openapi_copy {
         struct arena *a;
@@ -20,36 +21,66 @@ static struct json copy_members(struct openapi_copy *c, const struct json *in) {
         return out;
 }
 
-static bool is_dropped(const struct openapi_copy *c, struct str key, bool any) {
-        static const char *const v2[] = { "oneOf", "anyOf", "not", "nullable", "default" };
-        static const char *const shape[] = { "items", "properties", "type", "additionalProperties" };
+/* Old clients check v2 strictly: null and unknown fields must pass where they are allowed. */
+static bool is_dropped(const struct openapi_copy *c, const struct json *in, struct str key) {
+        bool nullable = json_bool(json_getc(in, "nullable")),
+             open = json_bool(json_getc(in, "x-kubernetes-preserve-unknown-fields"));
+        struct str type = json_str(json_getc(in, "type"));
 
+        if (str_among(key, WORDS("example", "externalDocs")))
+                return true;
         if (c->v3)
                 return false;
-        for (size_t i = 0; i < ARRAY_SIZE(v2); i++)
-                if (str_eqc(key, v2[i]))
-                        return true;
-        for (size_t i = 0; any && i < ARRAY_SIZE(shape); i++)
-                if (str_eqc(key, shape[i]))
-                        return true;
-        return false;
+        if (str_eqc(key, "required"))
+                return json_bool(json_at_path(in, "additionalProperties", "nullable"));
+        if (str_eqc(key, "type"))
+                return nullable || (open && str_among(type, WORDS("object", "array")));
+        return str_among(key, WORDS("allOf", "anyOf", "oneOf", "not", "nullable")) ||
+               ((nullable || open) && str_among(key, WORDS("items", "properties")));
+}
+
+/* Without those that may be null, which v2 cannot say. */
+static struct json copy_required(struct openapi_copy *c, const struct json *in) {
+        struct json out = json_new_array();
+
+        json_each_item(name, json_getc(in, "required"))
+                if (c->v3 || !json_bool(json_getc(json_get(json_getc(in, "properties"), json_str(name)), "nullable")))
+                        json_push(c->a, &out, *name);
+        return out;
+}
+
+/* What x-kubernetes-int-or-string says, for who does not know it. */
+static void unfold(struct openapi_copy *c, struct json *out) {
+        const struct json choice = json_build(c->a, "[ { type: 'integer' }, { type: 'string' } ]"),
+                          *any_of = json_getc(out, "anyOf"), *all_of = json_getc(out, "allOf");
+        struct json list = json_new_array();
+
+        if ((any_of && json_equal(any_of, &choice)) || json_equal(json_getc(json_item(all_of, 0), "anyOf"), &choice))
+                return;
+        if (!any_of) {
+                json_setc(c->a, out, "anyOf", choice);
+                return;
+        }
+        json_push(c->a, &list, json_build(c->a, "{ anyOf: %j }", &choice));
+        json_each_item(it, all_of)
+                json_push(c->a, &list, *it);
+        json_setc(c->a, out, "allOf", list);
 }
 
 static void add_meta(struct openapi_copy *c, struct json *root) {
-        static const char kind_doc[] = "The kind of object this is, as in the resource it is kept as; in CamelCase. "
-                                       "Cannot be changed.";
-        static const char version_doc[] = "The group and version of the schema this object follows: apps/v1, v1.";
-        static const char meta_doc[] = "Name, labels and the rest of what all objects have.";
         static const char ref[] = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
         struct json *properties = json_get_or_add_object(c->a, root, "properties"), link;
 
         link = json_of_printf(c->a, c->v3 ? "#/components/schemas/%s" : "#/definitions/%s", ref);
-        json_setc(c->a, properties, "apiVersion", json_build(c->a, "{ type: 'string', description: %c }", version_doc));
-        json_setc(c->a, properties, "kind", json_build(c->a, "{ type: 'string', description: %c }", kind_doc));
+        json_setc(c->a, properties, "apiVersion",
+                  json_build(c->a, "{ type: 'string', description: %c }", openapi_meta_docs[1]));
+        json_setc(c->a, properties, "kind",
+                  json_build(c->a, "{ type: 'string', description: %c }", openapi_meta_docs[0]));
         json_setc(c->a, properties, "metadata",
                   c->v3 ? json_build(c->a, "{ allOf: [ { '$ref': %j } ], description: %c }", json_new(c->a, link),
-                                     meta_doc)
-                        : json_build(c->a, "{ '$ref': %j, description: %c }", json_new(c->a, link), meta_doc));
+                                     openapi_meta_docs[2])
+                        : json_build(c->a, "{ '$ref': %j, description: %c }", json_new(c->a, link),
+                                     openapi_meta_docs[2]));
 }
 
 static void require(struct openapi_copy *c, struct json *schema, const char *name) {
@@ -62,9 +93,6 @@ static void require(struct openapi_copy *c, struct json *schema, const char *nam
 }
 
 static struct json copy_schema(struct openapi_copy *c, const struct json *in) {
-        /* Old clients check v2 strictly: null and unknown fields must pass where they are allowed. */
-        bool any = json_bool(json_getc(in, "x-kubernetes-preserve-unknown-fields")) ||
-                   json_bool(json_getc(in, "nullable")) || json_bool(json_getc(in, "x-kubernetes-int-or-string"));
         struct json out = json_new_object();
 
         if (!json_is(in, JSON_OBJECT))
@@ -73,18 +101,21 @@ static struct json copy_schema(struct openapi_copy *c, const struct json *in) {
                 struct str key = json_key(m);
                 struct json v = m->value;
 
-                if (is_dropped(c, key, any))
+                if (is_dropped(c, in, key))
                         continue;
                 if (str_eqc(key, "properties"))
                         v = copy_members(c, &m->value);
                 else if (str_eqc(key, "items") || str_eqc(key, "additionalProperties"))
                         v = copy_schema(c, &m->value);
-                json_add(c->a, &out, key, v);
+                else if (str_eqc(key, "required"))
+                        v = copy_required(c, in);
+                if (!str_eqc(key, "required") || v.len > 0)
+                        json_add(c->a, &out, key, v);
         }
-        if (c->v3 && json_bool(json_getc(in, "x-kubernetes-int-or-string")) && !json_getc(in, "anyOf") &&
-            !json_getc(in, "allOf"))
-                json_setc(c->a, &out, "oneOf", json_build(c->a, "[ { type: 'integer' }, { type: 'string' } ]"));
-        if (json_bool(json_getc(in, "x-kubernetes-embedded-resource")) && (c->v3 || !any)) {
+        if (c->v3 && json_bool(json_getc(in, "x-kubernetes-int-or-string")))
+                unfold(c, &out);
+        if (json_bool(json_getc(in, "x-kubernetes-embedded-resource")) &&
+            (c->v3 || !json_bool(json_getc(in, "x-kubernetes-preserve-unknown-fields")))) {
                 add_meta(c, &out);
                 require(c, &out, "kind");
                 require(c, &out, "apiVersion");

@@ -3,6 +3,7 @@
 #include "../test.h"
 
 #include "apiserver/extensions/crd_rules.h"
+#include "apiserver/extensions/custom.h"
 #include "schema/decode.h"
 #include "schema/types.h"
 
@@ -128,10 +129,65 @@ static void nulls_and_unknown_fields(void **state) {
         }
 }
 
+/* ---- OpenAPI ---- */
+
+#define CHOICE "[{'type':'integer'},{'type':'string'}]"
+
+static const struct {
+        const char *schema, *v2, *v3; /* v3 NULL: as written */
+} published[] = {
+        { "{'type':'string','nullable':true,'minLength':1}", "{'minLength':1}", NULL },
+        { "{'type':'string','default':'x','allOf':[{'minLength':1}],'not':{'maxLength':3}}",
+          "{'type':'string','default':'x'}", NULL },
+        { "{'type':'object','nullable':true,'additionalProperties':{'type':'string'}}",
+          "{'additionalProperties':{'type':'string'}}", NULL },
+        { "{'type':'object','x-kubernetes-preserve-unknown-fields':true,'properties':{'a':{'type':'string'}}}",
+          "{'x-kubernetes-preserve-unknown-fields':true}", NULL },
+        { "{'type':'object','required':['a','b'],'properties':{'a':{'type':'string','nullable':true},'b':{'type':"
+          "'string'}}}",
+          "{'type':'object','required':['b'],'properties':{'a':{},'b':{'type':'string'}}}", NULL },
+        { "{'type':'object','required':['a'],'additionalProperties':{'type':'string','nullable':true}}",
+          "{'type':'object','additionalProperties':{}}", NULL },
+        { "{'x-kubernetes-int-or-string':true}", "{'x-kubernetes-int-or-string':true}",
+          "{'x-kubernetes-int-or-string':true,'anyOf':" CHOICE "}" },
+        { "{'x-kubernetes-int-or-string':true,'anyOf':" CHOICE "}", "{'x-kubernetes-int-or-string':true}", NULL },
+        { "{'x-kubernetes-int-or-string':true,'anyOf':[{'minimum':3}]}", "{'x-kubernetes-int-or-string':true}",
+          "{'x-kubernetes-int-or-string':true,'anyOf':[{'minimum':3}],'allOf':[{'anyOf':" CHOICE "}]}" },
+        { "{'type':'string','example':'y','externalDocs':{'url':'x'}}", "{'type':'string'}", "{'type':'string'}" },
+};
+
+static void openapi_v2_says_what_it_can(void **state) {
+        for (size_t i = 0; i < ARRAY_SIZE(published); i++)
+                for (int v3 = 0; v3 < 2; v3++) {
+                        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+                        const char *want = !v3               ? published[i].v2
+                                           : published[i].v3 ? published[i].v3
+                                                             : published[i].schema;
+                        struct str crd = arena_printf(a,
+                                                      "{'metadata':{'name':'ws.a.b'},'spec':{'group':'a.b','scope':'"
+                                                      "Cluster','versions':[{"
+                                                      "'name':'v1','schema':{'openAPIV3Schema':{'type':'object','"
+                                                      "properties':{'p':%s}}}}]}}",
+                                                      published[i].schema);
+                        _cleanup_(object_unrefp) struct object *o = object_from_tree(parse(a, crd.p));
+                        struct custom *c = custom_new(o, 1);
+                        struct json api = crd_openapi(a, &c->versions[0].schema->type, v3);
+                        const struct json *got = json_at_path(&api, "properties", "p");
+                        _cleanup_buf_ struct buf b = BUF_INIT;
+
+                        json_write(&b, got);
+                        buf_putc(&b, '\0');
+                        if (!json_equal(got, parse(a, want)))
+                                fail_msg("%s: %s", published[i].schema, b.p);
+                        custom_unref(c);
+                }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(what_was_wrong_before_is_let_pass),
                 cmocka_unit_test(nulls_and_unknown_fields),
+                cmocka_unit_test(openapi_v2_says_what_it_can),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -558,8 +558,9 @@ static void scale_is_where_the_definition_says(void **state) {
         struct answer r;
 
         define(f,
-               "{'type':'object','properties':{'spec':{'type':'object','x-kubernetes-preserve-unknown-fields':true},"
-               "'status':{'type':'object'}}}",
+               "{'type':'object','properties':{'spec':{'type':'object','x-kubernetes-preserve-unknown-fields':true,"
+               "'properties':{'m':{'type':'array','items':{'type':'string','nullable':true}}}},'status':{'type':'"
+               "object'}}}",
                ",'subresources':{'status':{},'scale':{'specReplicasPath':'.spec.n','statusReplicasPath':"
                "'.status.n','labelSelectorPath':'.spec.l.a'}}");
         is_invalid(create(f, "'spec':{'n':{'b':[1,'x']},'l':'y'}"), "Widget.example.com \"w\"",
@@ -567,7 +568,10 @@ static void scale_is_where_the_definition_says(void **state) {
                    "map[string]interface "
                    "{}, expected int64, .spec.l.a: Invalid value: \"\": .spec.l.a accessor error: y is of the type "
                    "string, expected map[string]interface{}]");
-        assert_int_equal(create(f, "'spec':{'n':3}").code, 201);
+        r = ASK(f, API_PATCH, &widgets, "default", "w", .patch = API_PATCH_APPLY, .options.field_manager = STR("me"),
+                .body = Q("{'apiVersion':'example.com/v1','kind':'Widget','spec':{'n':3,'m':[null,'']}}"));
+        check_code(r, 201);
+        assert_string_equal(at(f, r, ".spec"), "{\"n\":3,\"m\":[null,\"\"]}");
         r = ASK(f, API_GET, &widgets, "default", "w", "scale");
         assert_string_equal(at(f, r, ".spec.replicas"), "3");
         r = ASK(f, API_PATCH, &widgets, "default", "w", "scale", .body = Q("{'spec':{'replicas':5}}"),
