@@ -278,6 +278,11 @@ static bool pod_in_scope(const struct json *pod, struct str scope, struct str op
         return str_eqc(scope, "CrossNamespacePodAffinity") && crosses_namespaces(spec);
 }
 
+bool quota_scope_matches(const struct json *term, const struct api_resource *r, const struct json *obj) {
+        return resource_is(r, "pods") && pod_in_scope(obj, json_str(json_getc(term, "scopeName")),
+                                                      json_str(json_getc(term, "operator")), json_getc(term, "values"));
+}
+
 bool quota_in_scope(const struct json *spec, const struct api_resource *r, const struct json *obj) {
         const struct json *scopes = json_getc(spec, "scopes"),
                           *expressions = json_at_path(spec, "scopeSelector", "matchExpressions");
@@ -288,8 +293,7 @@ bool quota_in_scope(const struct json *spec, const struct api_resource *r, const
                 if (!pod_in_scope(obj, json_str(s), STR("Exists"), NULL))
                         return false;
         json_each_item(e, expressions)
-                if (!pod_in_scope(obj, json_str(json_getc(e, "scopeName")), json_str(json_getc(e, "operator")),
-                                  json_getc(e, "values")))
+                if (!quota_scope_matches(e, r, obj))
                         return false;
         return true;
 }

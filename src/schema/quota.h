@@ -11,6 +11,8 @@ bool quota_measures(const struct api_resource *r, struct str name);
 /* How much of it obj uses. false: nothing. */
 bool quota_usage(const struct api_resource *r, const struct json *obj, struct str name, int64_t now_ns,
                  struct quantity *ret);
+/* Does obj match one term of a scopeSelector? */
+bool quota_scope_matches(const struct json *term, const struct api_resource *r, const struct json *obj);
 /* Is obj within all scopes of the quota's spec? */
 bool quota_in_scope(const struct json *spec, const struct api_resource *r, const struct json *obj);
 /* The resource of "count/<plural>.<group>" or of an old name like "secrets". false: the name counts no objects. */

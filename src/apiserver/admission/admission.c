@@ -174,7 +174,7 @@ int admission_configure(struct apiserver *s, struct error *err) {
         p->toleration_s[1] = server_flag_number(s, "default-unreachable-toleration-seconds", 300);
         if (choose(s, &p->off, err) < 0 || admission_config(s, "PodNodeSelector", &p->node_selectors, err) < 0 ||
             admission_config(s, "PodTolerationRestriction", &p->tolerations, err) < 0 ||
-            admission_event_limits(s, &p->event_limits, err) < 0 ||
+            admission_event_limits(s, &p->event_limits, err) < 0 || admission_limited(s, &p->limited, err) < 0 ||
             admission_hook_users(s, "MutatingAdmissionWebhook", &p->hook_users[0], err) < 0 ||
             admission_hook_users(s, "ValidatingAdmissionWebhook", &p->hook_users[1], err) < 0)
                 return err->err;

@@ -114,6 +114,7 @@ struct admission_settings {
         const struct json *node_selectors, *tolerations;     /* of PodNodeSelector, PodTolerationRestriction; or NULL */
         struct hook_users *hook_users[2];                    /* configs.h; or NULL */
         struct event_limits *event_limits;                   /* of EventRateLimit; or NULL */
+        const struct json *limited;                          /* limitedResources of ResourceQuota; or NULL */
         struct json token_volume, token_mount, evictions[2]; /* what most pods get: decoded once */
 };
 /* Reads them: s->plugins and s->pod_security. */
@@ -136,6 +137,8 @@ ADMISSION_HALF(admission_limit_defaults);
 ADMISSION_HALF(admission_limits);
 /* resource_quota.c: refuses what there is no room for; else op->with has what the transaction adds to the quotas. */
 ADMISSION_HALF(admission_resource_quota);
+/* limitedResources of its configuration. */
+int admission_limited(struct apiserver *s, const struct json **ret, struct error *err);
 /* pod_security.c: refuses pods and warns as their namespace's labels say. */
 ADMISSION_HALF(admission_pod_security);
 /* pods.c */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "apiserver/admission/admission.h"
+#include "json/build.h"
 #include "schema/quota.h"
 #include "schema/types.h"
 
@@ -22,6 +23,8 @@ struct check {
         const struct json *obj, *old; /* old: NULL for a create */
         bool status;                  /* a claim's status: charged, never refused */
         int64_t now_ns;
+        const struct json *limited;  /* what needs a quota; or NULL */
+        struct json covered, scopes; /* then: names that quotas limit, and their scopes that the object is in */
 };
 
 /* What an object adds to one quota: names and amounts. */
@@ -203,12 +206,125 @@ static void charge(struct check *k, struct str key, struct json *amounts) {
                                                    .arg = c });
 }
 
+/* ---- what may only be used where a quota limits it ---- */
+
+int admission_limited(struct apiserver *s, const struct json **ret, struct error *err) {
+        const struct json *config;
+        size_t i = 0;
+
+        TRY(admission_config(s, "ResourceQuota", &config, err));
+        *ret = json_getc(config, "limitedResources");
+        json_each_item(l, *ret) {
+                if (str_empty(json_str(json_getc(l, "resource"))))
+                        return error_set(err, -EINVAL, "limitedResources[%zu].resource: Required value", i);
+                i++;
+        }
+        return 0;
+}
+
+/* What this quota covers of the object. */
+static void note_covered(struct check *k, const struct json *spec, const struct str *names, size_t n) {
+        json_each_item(s, json_getc(spec, "scopes")) {
+                struct json term = json_build(k->a, "{scopeName:%j,operator:'Exists'}", s);
+
+                if (quota_scope_matches(&term, k->resource, k->obj))
+                        json_set(k->a, &k->scopes, json_str(s), json_null());
+        }
+        json_each_item(e, json_at_path(spec, "scopeSelector", "matchExpressions"))
+                if (quota_scope_matches(e, k->resource, k->obj))
+                        json_set(k->a, &k->scopes, json_str(json_getc(e, "scopeName")), json_null());
+        for (size_t i = 0; i < n && quota_in_scope(spec, k->resource, k->obj); i++)
+                if (quota_measures(k->resource, names[i]))
+                        json_set(k->a, &k->covered, names[i], json_null());
+}
+
+/* A name of what the object may use is missing when one of these texts is in it and it uses (more of) it, uncovered. */
+static void need_quota(struct check *k, const struct json *texts, struct str name, struct json *missing) {
+        struct quantity now, before = { 0 };
+
+        json_each_item(t, texts)
+                if (str_search(name, json_str(t)) >= 0 && !json_get(&k->covered, name) &&
+                    quota_usage(k->resource, k->obj, name, k->now_ns, &now) &&
+                    !(k->old && quota_usage(k->resource, k->old, name, k->now_ns, &before) && before.nano >= now.nano))
+                        json_set(k->a, missing, name, json_null());
+}
+
+static void need_quotas(struct check *k, const struct json *texts, struct json *missing) {
+        static const char *const lists[][2] = { { "containers", "requests" },
+                                                { "containers", "limits" },
+                                                { "initContainers", "requests" },
+                                                { "initContainers", "limits" } },
+                                 *const prefixes[] = { "", "requests.", "limits." },
+                                 *const fixed[] = { "services.nodeports", "services.loadbalancers",
+                                                    "requests.storage" },
+                                 *const of_class[] = { "requests.storage", "persistentvolumeclaims" };
+        const char *dot = *k->resource->group ? "." : "";
+
+        need_quota(k, texts, str_of(k->resource->plural), missing);
+        need_quota(k, texts, arena_printf(k->a, "count/%s%s%s", k->resource->plural, dot, k->resource->group), missing);
+        for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+                need_quota(k, texts, str_of(fixed[i]), missing);
+        for (size_t i = 0; i < ARRAY_SIZE(of_class); i++)
+                need_quota(k, texts,
+                           arena_printf(k->a, "%" STR_FMT ".storageclass.storage.k8s.io/%s",
+                                        STR_ARG(json_str(json_at_path(k->obj, "spec", "storageClassName"))),
+                                        of_class[i]),
+                           missing);
+        for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
+                json_each_item(c, json_at_path(k->obj, "spec", lists[l][0]))
+                        json_each_member(m, json_at_path(c, "resources", lists[l][1]))
+                                for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
+                                        need_quota(k, texts,
+                                                   arena_printf(k->a, "%s%" STR_FMT, prefixes[i], STR_ARG(json_key(m))),
+                                                   missing);
+}
+
+/* As Go prints the terms of scopeSelectors. */
+static void add_term(struct buf *b, const struct json *term) {
+        bool first = true;
+
+        buf_printf(b, "%s{%" STR_FMT " %" STR_FMT " [", b->n ? " " : "",
+                   STR_ARG(json_str(json_getc(term, "scopeName"))), STR_ARG(json_str(json_getc(term, "operator"))));
+        json_each_item(v, json_getc(term, "values")) {
+                buf_printf(b, "%s%" STR_FMT, first ? "" : " ", STR_ARG(json_str(v)));
+                first = false;
+        }
+        buf_addc(b, "]}");
+}
+
+static int check_limited(struct check *k, struct error *err) {
+        struct json missing = json_new_object();
+        _cleanup_buf_ struct buf names = BUF_INIT, terms = BUF_INIT;
+
+        json_each_item(l, k->limited) {
+                if (str_eqc(json_str(json_getc(l, "resource")), k->resource->plural) &&
+                    str_eqc(json_str(json_getc(l, "apiGroup")), k->resource->group))
+                        need_quotas(k, json_getc(l, "matchContains"), &missing);
+                json_each_item(term, json_getc(l, "matchScopes"))
+                        if (quota_scope_matches(term, k->resource, k->obj) &&
+                            !json_get(&k->scopes, json_str(json_getc(term, "scopeName"))))
+                                add_term(&terms, term);
+        }
+        json_sort(&missing);
+        json_each_member(m, &missing)
+                buf_printf(&names, "%s%" STR_FMT, names.n ? "," : "", STR_ARG(json_key(m)));
+        if (names.n > 0)
+                return err_forbidden(err, k->op->rest, k->op->name, "insufficient quota to consume: %" STR_FMT,
+                                     STR_ARG(buf_str(&names)));
+        if (terms.n > 0)
+                return error_status(err, REASON_UNKNOWN, "insufficient quota to match these scopes: [%" STR_FMT "]",
+                                    STR_ARG(buf_str(&terms)));
+        return 0;
+}
+
 /* Can it be said what the object uses of it? */
 static int check_quota(struct check *k, struct str key, const struct object *quota, struct error *err) {
         const struct json *j = object_json(quota), *status = json_getc(j, "status");
         struct str *names;
         size_t n = sorted_names(k->a, json_getc(status, "hard"), &names);
 
+        if (k->limited)
+                note_covered(k, json_getc(j, "spec"), names, n);
         if (!quota_in_scope(json_getc(j, "spec"), k->resource, k->obj))
                 return 0;
         TRY(check_constraints(k, quota, names, n, err));
@@ -258,6 +374,8 @@ int admission_resource_quota(struct admission *ad, struct error *err) {
         k.old = ad->operation == ADMIT_UPDATE ? ad->old : NULL;
         k.status = str_eqc(op->c->subresource, "status");
         k.now_ns = now_wall_ns();
+        k.limited = k.status ? NULL : ad->s->plugins->limited;
+        k.covered = k.scopes = json_new_object();
         prefix = arena_printf(k.a, "%" STR_FMT "%" STR_FMT "/", STR_ARG(quotas->prefix), STR_ARG(op->namespace));
         for (size_t i = 0; r == 0 && some && i < ARRAY_SIZE(looks); i++) {
                 some = false;
@@ -266,6 +384,8 @@ int admission_resource_quota(struct admission *ad, struct error *err) {
                         some = true;
                         r = looks[i](&k, it.key, it.object, err);
                 }
+                if (r == 0 && i == 0 && k.limited)
+                        r = check_limited(&k, err);
         }
         return r;
 }

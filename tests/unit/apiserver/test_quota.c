@@ -3,6 +3,8 @@
 
 #include <semaphore.h>
 
+#include "base/file.h"
+
 static void quota(struct fixture *f, const char *name, const char *spec, const char *status) {
         const char *body = arena_printf(f->a, "{\"metadata\":{\"name\":\"%s\"},\"spec\":%s}", name, spec).p;
         struct answer r = ASK(f, API_CREATE, &res_resourcequotas, "default", .body = body);
@@ -63,6 +65,53 @@ static void what_cannot_be_counted_is_told_before_what_is_too_much(void **state)
         quota(f, "b", "{\"hard\":{\"cpu\":\"1\"}}", "{\"hard\":{\"cpu\":\"1\"},\"used\":{\"cpu\":\"0\"}}");
         expect(CREATE(f, &res_pods, pod(f, "p", "", "")),
                "pods \"p\" is forbidden: failed quota: b: must specify cpu for: c");
+}
+
+#define LIMITED "limited.yaml"
+
+static int setup_limited(void **state) {
+        static const char *const args[] = { "admission-control-config-file=" LIMITED, NULL };
+        static const char config[] =
+                        "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n"
+                        "- name: ResourceQuota\n  configuration:\n    apiVersion: apiserver.config.k8s.io/v1\n"
+                        "    kind: ResourceQuotaConfiguration\n    limitedResources:\n"
+                        "    - resource: pods\n      matchContains: [requests.memory, example.com/]\n      "
+                        "matchScopes:\n"
+                        "      - {scopeName: PriorityClass, operator: In, values: [system-cluster-critical, x]}\n"
+                        "    - resource: persistentvolumeclaims\n      matchContains: "
+                        "[.storageclass.storage.k8s.io/]\n";
+
+        assert_int_equal(file_write(LIMITED, STR(config), 0600, NULL), 0);
+        return fixture_setup_with(state, args);
+}
+
+static void what_is_limited_needs_a_quota(void **state) {
+        static const char needs[] = ",\"resources\":{\"requests\":{\"memory\":\"1\",\"example.com/b\":\"1\"},"
+                                    "\"limits\":{\"example.com/b\":\"1\"}}",
+                          critical[] = "\"priorityClassName\":\"system-cluster-critical\",";
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        expect(CREATE(f, &res_pods, pod(f, "a", "", "")), NULL);
+        expect(CREATE(f, &res_pods, pod(f, "b", "", needs)),
+               "pods \"b\" is forbidden: insufficient quota to consume: requests.example.com/b,requests.memory");
+        check_error(CREATE(f, &res_pods, pod(f, "c", critical, "")), 500,
+                    "insufficient quota to match these scopes: [{PriorityClass In [system-cluster-critical x]}]");
+        expect(CREATE(f, &res_persistentvolumeclaims,
+                      "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"storageClassName\":\"s\",\"accessModes\":["
+                      "\"ReadWriteOnce\"],\"resources\":{\"requests\":{\"storage\":\"1Gi\"}}}}"),
+               "persistentvolumeclaims \"c\" is forbidden: insufficient quota to consume: "
+               "s.storageclass.storage.k8s.io/persistentvolumeclaims,s.storageclass.storage.k8s.io/requests.storage");
+        quota(f, "q", "{\"hard\":{\"requests.memory\":\"1Gi\"}}",
+              "{\"hard\":{\"requests.memory\":\"1Gi\",\"requests.example.com/b\":\"2\"},\"used\":{\"requests.memory\":"
+              "\"0\",\"requests.example.com/b\":\"0\"}}");
+        expect(CREATE(f, &res_pods, pod(f, "b", "", needs)), NULL);
+        quota(f, "r",
+              "{\"hard\":{\"pods\":\"1\"},\"scopeSelector\":{\"matchExpressions\":[{\"scopeName\":\"PriorityClass\","
+              "\"operator\":\"Exists\"}]}}",
+              "{\"hard\":{\"pods\":\"1\"},\"used\":{\"pods\":\"0\"}}");
+        expect(CREATE(f, &res_pods, pod(f, "c", critical, needs)), NULL);
+        unlink(LIMITED);
 }
 
 static void a_dry_run_is_checked_and_not_charged(void **state) {
@@ -349,6 +398,7 @@ static void nobody_gets_past_the_limit_in_a_crowd(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(the_last_that_fits_is_charged_and_the_next_refused),
+                cmocka_unit_test_setup_teardown(what_is_limited_needs_a_quota, setup_limited, fixture_teardown),
                 TEST(what_cannot_be_counted_is_told_before_what_is_too_much),
                 TEST(a_dry_run_is_checked_and_not_charged),
                 TEST(a_quota_that_was_never_counted_admits_nothing),
