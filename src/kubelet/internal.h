@@ -184,7 +184,7 @@ struct pod_task {
         void (*run)(struct pod_task *t);
         void (*apply)(struct pod_task *t); /* frees it */
 };
-void pod_submit(struct pod *p, struct pod_task *t); /* from a step, or the loop between steps */
+void pod_submit(struct pod *p, struct pod_task *t); /* from a step, or the loop between steps; may take its time */
 /* The first half of it: the pod is held, and somebody gives t->task to the pool later (images.c). */
 void pod_prepare(struct pod *p, struct pod_task *t);
 

@@ -167,6 +167,7 @@ void pod_prepare(struct pod *p, struct pod_task *t) {
 
 void pod_submit(struct pod *p, struct pod_task *t) {
         pod_prepare(p, t);
+        t->task.lasting = true;
         pool_submit(p->k->pool, &t->task);
 }
 

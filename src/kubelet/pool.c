@@ -3,7 +3,7 @@
  *   submit ─▶ queue ─▶ an idle thread takes it; none idle and fewer than the limit: a new thread
  *
  * A thread that has been idle for a quarter of a minute ends: an idle node keeps one, for its lease. Steps of pods
- * block in the runtime and in the API, sometimes for the grace period of a container, hence the generous limit: a
+ * block in the runtime and in the API, hence the generous limit, which each lasting task raises while it is there: a
  * blocked thread costs its stack, of which it has touched a few pages. */
 #include "kubelet/pool.h"
 
@@ -24,7 +24,7 @@ struct pool {
         pthread_mutex_t lock;
         pthread_cond_t work, quiet;
         struct list queue;
-        unsigned threads, idle, max, busy, queued;
+        unsigned threads, idle, max, busy, queued; /* max: with the lasting tasks there are */
         bool ending;
 };
 
@@ -72,6 +72,7 @@ static void *thread_main(void *arg) {
         pthread_mutex_lock(&p->lock);
         while (!list_empty(&p->queue) || wait_for_work(p)) {
                 struct task *t = list_entry(p->queue.next, struct task, link);
+                bool lasting = t->lasting;
 
                 list_del(&t->link);
                 p->queued--;
@@ -82,6 +83,7 @@ static void *thread_main(void *arg) {
                 loop_post(t->loop ? t->loop : p->loop, &t->work);
                 pthread_mutex_lock(&p->lock);
                 p->busy--;
+                p->max -= lasting;
                 if (p->busy == 0 && list_empty(&p->queue))
                         pthread_cond_broadcast(&p->quiet);
         }
@@ -111,6 +113,7 @@ void pool_submit(struct pool *p, struct task *t) {
         HOLD(&p->lock);
         list_push(&p->queue, &t->link);
         p->queued++;
+        p->max += t->lasting;
         if (p->idle >= p->queued)
                 pthread_cond_signal(&p->work);
         else if (p->threads < p->max)

@@ -1,5 +1,6 @@
 /* Threads that run what blocks: pods' steps, stops, pulls, hooks. They come with the work, up to a limit, with small
- * stacks, and go after some idle seconds. */
+ * stacks, and go after some idle seconds. What may take as long as a pod wishes (grace periods, hooks) comes on top of
+ * the limit: nobody else waits for it. */
 #pragma once
 
 #include "base/loop.h"
@@ -12,6 +13,7 @@ struct task {
         void (*run)(struct task *t);  /* on a thread of the pool */
         void (*done)(struct task *t); /* on the loop, after run; may free the task. NULL: nothing */
         struct loop *loop;            /* of done; NULL: the one of the pool */
+        bool lasting;                 /* beyond the limit */
         struct loop_work work;
 };
 

@@ -95,6 +95,7 @@ static void start_kubelet(struct world *w) {
                 .memory_bytes = 8LL << 30,
                 .eviction_memory_bytes = -1,
                 .eviction_disk_percent = -1,
+                .max_workers = 4,
         };
         _cleanup_free_ char *root = xprintf("%s/kubelet", w->dir), *logs = xprintf("%s/logs", w->dir);
         _cleanup_error_ struct error err = ERROR_INIT;
@@ -283,6 +284,25 @@ static void a_shorter_grace_period_cuts_the_first(void **state) {
         wait_gone(w, "p");
         wait_count(w, fake_sandboxes, 0);
         assert_true(now_mono_ms() - begin < 10000);
+}
+
+static void grace_periods_hold_up_no_other_pod(void **state) {
+        struct world *w = *state;
+        char name[8];
+
+        fake_stubborn(w->runtime, true);
+        for (int i = 0; i < 6; i++) { /* more than there are workers */
+                snprintf(name, sizeof(name), "p%d", i);
+                create_pod(w, name, "", "");
+                wait_text(w, &res_pods, name, "'phase':'Running'");
+        }
+        for (int i = 0; i < 6; i++) {
+                snprintf(name, sizeof(name), "p%d", i);
+                delete_pod(w, name, 600);
+                wait_event(w, name, "Stopping container c");
+        }
+        create_pod(w, "next", "", "");
+        wait_text(w, &res_pods, "next", "'phase':'Running'");
 }
 
 static void stopping_the_kubelet_waits_for_no_grace_period(void **state) {
@@ -616,6 +636,7 @@ int main(void) {
                 TEST(a_pod_runs_and_is_reported),
                 TEST(a_deleted_pod_leaves_nothing),
                 TEST(a_shorter_grace_period_cuts_the_first),
+                TEST(grace_periods_hold_up_no_other_pod),
                 TEST(stopping_the_kubelet_waits_for_no_grace_period),
                 TEST(a_container_that_ends_runs_again),
                 TEST(one_that_keeps_failing_backs_off),
