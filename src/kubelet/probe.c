@@ -164,7 +164,7 @@ static void start_exec(struct probe *b) {
         struct exec_probe *e = xnew(struct exec_probe, .probe = b, .k = b->pod->k, .pod = b->pod,
                                     .object = object_ref(b->object), .spec = b->spec, .id = xstrdup(b->id),
                                     .timeout_ms = (int) setting(b, "timeoutSeconds", 1) * 1000, .task.run = exec_run,
-                                    .task.done = exec_done);
+                                    .task.done = exec_done, .task.lasting = true);
 
         b->exec = e;
         b->pod->tasks++;

@@ -121,7 +121,7 @@ static void output_ended(struct session *s) {
                 return;
         }
         s->waiting = true;
-        s->wait = (struct task) { .run = wait_run, .done = wait_done, .loop = s->loop };
+        s->wait = (struct task) { .run = wait_run, .done = wait_done, .loop = s->loop, .lasting = true };
         pool_submit(s->k->pool, &s->wait);
 }
 
@@ -436,7 +436,7 @@ void serve_run(struct http_request *r, const struct route_args *a) {
         }
         u = xnew(struct run, .k = a->k, .request = r, .id = xstrdup(c->id),
                  .command = str_dup(server_query(r, "cmd").p ? server_query(r, "cmd") : STR("")), .task.run = run_run,
-                 .task.done = run_done, .task.loop = http_request_loop(r));
+                 .task.done = run_done, .task.loop = http_request_loop(r), .task.lasting = true);
         server_live_add(a->k, &u->live, end_run);
         http_request_on_close(r, run_gone, u);
         pool_submit(a->k->pool, &u->task);
