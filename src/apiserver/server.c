@@ -226,6 +226,8 @@ void apiserver_free(struct apiserver *s) {
         tracks_free(s->tracks);
         cors_free(s->cors);
         admission_configs_free(s->configs);
+        if (s->plugins)
+                image_policy_free(s->plugins->image_policy);
         audit_free(s->audit);
         catalog_unref(s->catalog);
         map_free(s->rests);

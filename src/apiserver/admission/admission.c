@@ -72,6 +72,7 @@ static const struct admission_plugin plugins[] = {
         { "NodeRestriction", ON_CREATE | ON_UPDATE | ON_DELETE, node_restriction, NULL },
         { "TaintNodesByCondition", ON_CREATE, admission_taint_node, NULL },
         { "AlwaysPullImages", OFF | ON_WRITE, admission_pull_always, admission_check_pulls },
+        { "ImagePolicyWebhook", OFF | ON_WRITE, NULL, admission_image_policy },
         { "PodSecurity", ON_WRITE, NULL, admission_pod_security },
         { "PodNodeSelector", OFF | ON_CREATE, admission_node_selector, admission_check_node_selector },
         { "Priority", ON_WRITE, admission_priority, admission_priority_class },
@@ -167,6 +168,14 @@ int admission_config(struct apiserver *s, const char *plugin, const struct json 
         return 0;
 }
 
+static bool is_on(const struct admission_settings *settings, const char *name) {
+        size_t p = 0;
+
+        while (strcmp(plugins[p].name, name) != 0)
+                p++;
+        return !(settings->off >> p & 1);
+}
+
 int admission_configure(struct apiserver *s, struct error *err) {
         struct admission_settings *p = s->plugins = arena_new_of(s->arena, struct admission_settings);
 
@@ -180,6 +189,8 @@ int admission_configure(struct apiserver *s, struct error *err) {
                 return err->err;
         p->node_selectors = json_getc(p->node_selectors, "podNodeSelectorPluginConfig");
         TRY(admission_pod_parts(s, err));
+        if (is_on(p, "ImagePolicyWebhook"))
+                TRY(image_policy_new(s, &p->image_policy, err));
         return pod_security_configure(s, err);
 }
 

@@ -106,6 +106,7 @@ int admission_node_restriction(struct op *op, enum admission_operation o, const 
 
 struct hook_users;
 struct event_limits;
+struct image_policy;
 
 /* What flags and --admission-control-config-file say about plugins. */
 struct admission_settings {
@@ -116,6 +117,7 @@ struct admission_settings {
         struct event_limits *event_limits;                   /* of EventRateLimit; or NULL */
         const struct json *limited;                          /* limitedResources of ResourceQuota; or NULL */
         struct json token_volume, token_mount, evictions[2]; /* what most pods get: decoded once */
+        struct image_policy *image_policy;                   /* or NULL */
 };
 /* Reads them: s->plugins and s->pod_security. */
 int admission_configure(struct apiserver *s, struct error *err);
@@ -135,6 +137,10 @@ struct object *admission_ns(struct admission *ad);
 /* limit_ranger.c */
 ADMISSION_HALF(admission_limit_defaults);
 ADMISSION_HALF(admission_limits);
+/* image_policy.c */
+ADMISSION_HALF(admission_image_policy);
+int image_policy_new(struct apiserver *s, struct image_policy **ret, struct error *err);
+void image_policy_free(struct image_policy *p); /* NULL is fine */
 /* resource_quota.c: refuses what there is no room for; else op->with has what the transaction adds to the quotas. */
 ADMISSION_HALF(admission_resource_quota);
 /* limitedResources of its configuration. */

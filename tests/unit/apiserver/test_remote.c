@@ -11,6 +11,7 @@
 #include "schema/types.h"
 
 #define CONFIG "/tmp/test-remote.json"
+#define IMAGES "/tmp/test-remote-images.yaml"
 
 struct world {
         struct http_server *hook;
@@ -33,7 +34,15 @@ static void decide(struct http_request *req, void *arg) {
         atomic_fetch_add(&asked, 1);
         assert_int_equal(json_parse(a, http_request_body(req), NULL, &review, NULL), 0);
         spec = json_getc(review, "spec");
-        if (str_eqc(json_str(json_getc(review, "kind")), "TokenReview")) {
+        if (str_eqc(json_str(json_getc(review, "kind")), "ImageReview")) {
+                struct str image = json_str(json_at_path(json_item(json_getc(spec, "containers"), 0), "image"));
+
+                json_set_bool(a, &status, "allowed", str_eqc(image, "fine"));
+                if (str_eqc(image, "old"))
+                        json_set_cstr(a, &status, "reason", "too old");
+                if (json_len(json_getc(spec, "annotations")) > 0)
+                        json_set_cstr(a, &status, "reason", "annotated");
+        } else if (str_eqc(json_str(json_getc(review, "kind")), "TokenReview")) {
                 yes = str_eqc(json_str(json_getc(spec, "token")), "good");
                 json_set_bool(a, &status, "authenticated", yes);
                 if (yes)
@@ -66,10 +75,7 @@ static void write_config(struct world *w, unsigned port) {
                         0);
 }
 
-static int setup(void **state) {
-        static const char *const args[] = { "authorization-mode=RBAC,Webhook",
-                                            "authorization-webhook-config-file=" CONFIG,
-                                            "authentication-token-webhook-config-file=" CONFIG, NULL };
+static int setup_with(void **state, const char *const *args) {
         const struct certs *certs = test_certs();
         struct tls_options tls = {
                 .server = true, .cert_pem = buf_str(&certs->cert), .key_pem = buf_str(&certs->key), .http2 = true
@@ -95,6 +101,14 @@ static int setup(void **state) {
         atomic_store(&asked, 0);
         *state = w;
         return 0;
+}
+
+static int setup(void **state) {
+        static const char *const args[] = { "authorization-mode=RBAC,Webhook",
+                                            "authorization-webhook-config-file=" CONFIG,
+                                            "authentication-token-webhook-config-file=" CONFIG, NULL };
+
+        return setup_with(state, args);
 }
 
 static int teardown(void **state) {
@@ -203,12 +217,68 @@ static void a_webhook_that_is_gone_allows_nothing(void **state) {
         assert_int_equal(ask(w, "", API_LIST, &res_pods, NULL, &text), 200); /* masters are not asked about */
 }
 
+static int setup_images(void **state) {
+        static const char admission[] =
+                        "kind: AdmissionConfiguration\napiVersion: apiserver.config.k8s.io/v1\nplugins:\n"
+                        "- name: ImagePolicyWebhook\n  configuration:\n    imagePolicy: {kubeConfigFile: " CONFIG
+                        ", allowTTL: 60, denyTTL: 60, defaultAllow: false}\n";
+
+        assert_int_equal(file_write(IMAGES, STR(admission), 0600, NULL), 0);
+        return setup_with(state, (const char *const[]) { "enable-admission-plugins=ImagePolicyWebhook",
+                                                         "disable-admission-plugins=ServiceAccount",
+                                                         "admission-control-config-file=" IMAGES, NULL });
+}
+
+static void images_are_asked_about(void **state) {
+        static const struct {
+                const char *image, *annotation;
+                int code;
+                const char *text;
+        } table[] = {
+                { "fine", "", 201, "" },
+                { "bad", "", 403, "pods \"p\" is forbidden: one or more images rejected by webhook backend" },
+                { "old", "", 403,
+                  "pods \"p\" is forbidden: image policy webhook backend denied one or more images: too old" },
+                { "bad", ",\"annotations\":{\"a.image-policy.k8s.io/ticket\":\"1\",\"b\":\"2\"}", 403,
+                  "pods \"p\" is forbidden: image policy webhook backend denied one or more images: annotated" },
+                { "bad", ",\"annotations\":{\"b\":\"2\"}", 403, /* the second answer's question, known by now */
+                  "pods \"p\" is forbidden: one or more images rejected by webhook backend" },
+        };
+        struct world *w = *state;
+        struct str text;
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                const char *body =
+                                arena_printf(w->a,
+                                             "{\"metadata\":{\"%s\":\"p\"%s},\"spec\":{\"containers\":[{\"name\":\"c\","
+                                             "\"image\":\"%s\"}]}}",
+                                             table[i].code == 201 ? "generateName" : "name", table[i].annotation,
+                                             table[i].image)
+                                                .p;
+
+                assert_int_equal(ask(w, "", API_CREATE, &res_pods, body, &text), table[i].code);
+                assert_string_equal(text.n ? text.p : "", table[i].text);
+        }
+        assert_int_equal(atomic_load(&asked), 4);
+        assert_int_equal(ask(w, "", API_CREATE, &res_configmaps, "{\"metadata\":{\"name\":\"p\"}}", &text), 201);
+        http_server_stop(w->hook, 0);
+        w->hook = NULL;
+        assert_int_equal(ask(w, "", API_CREATE, &res_pods,
+                             "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":"
+                             "\"new\"}]}}",
+                             &text),
+                         403);
+        assert_non_null(strstr(text.p, "pods \"p\" is forbidden: Post \"https://localhost:"));
+        unlink(IMAGES);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         const struct CMUnitTest tests[] = {
                 T(a_call_waits_and_its_answer_holds),
                 T(reviews_ask_too),
                 T(a_webhook_that_is_gone_allows_nothing),
+                cmocka_unit_test_setup_teardown(images_are_asked_about, setup_images, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,115 @@
+/* ImagePolicyWebhook: another server says whether the images of a pod may run.
+ * https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#imagepolicywebhook */
+#include <errno.h>
+
+#include "apiserver/admission/admission.h"
+#include "apiserver/auth/remote.h"
+#include "json/build.h"
+#include "schema/types.h"
+
+#define MARK ".image-policy.k8s.io/" /* annotations with it are shown to the server */
+#define AUDIT "imagepolicywebhook.image-policy.k8s.io/"
+
+struct image_policy {
+        struct remote *remote;
+        bool default_allow; /* when there is no answer */
+};
+
+static int64_t keep_ms(const struct remote_options *o, const struct json *answer) {
+        return !answer ? 0 : json_bool(json_at_path(answer, "status", "allowed")) ? o->yes_ms : o->no_ms;
+}
+
+/* A number of seconds: -1 is none, 0 the default. */
+static int read_ttl(const struct json *config, const char *key, int64_t dflt_ms, int64_t *ret, struct error *err) {
+        int64_t s = json_int(json_getc(config, key));
+        char text[36];
+
+        *ret = s < 0 ? 0 : s ? s * 1000 : dflt_ms;
+        if (s >= -1 && s <= 1800)
+                return 0;
+        duration_format(text, s * NSEC_PER_SEC);
+        return error_set(err, -EINVAL, "ImagePolicyWebhook: valid value is between 1s and 30m0s, got %s", text);
+}
+
+int image_policy_new(struct apiserver *s, struct image_policy **ret, struct error *err) {
+        struct remote_options o = { .s = s, .name = "image policy webhook", .keep_ms = keep_ms };
+        struct image_policy *p = arena_new_of(s->arena, struct image_policy);
+        const struct json *config;
+        struct str file;
+
+        TRY(admission_config(s, "ImagePolicyWebhook", &config, err));
+        config = json_getc(config, "imagePolicy");
+        file = json_str(json_getc(config, "kubeConfigFile"));
+        if (str_empty(file))
+                return error_set(err, -EINVAL, "ImagePolicyWebhook: no config specified");
+        TRY(read_ttl(config, "allowTTL", 5 * 60 * 1000, &o.yes_ms, err));
+        TRY(read_ttl(config, "denyTTL", 30 * 1000, &o.no_ms, err));
+        o.kubeconfig = arena_cstr(s->arena, file);
+        p->default_allow = json_bool(json_getc(config, "defaultAllow"));
+        *ret = p;
+        return remote_new(&o, &p->remote, err);
+}
+
+void image_policy_free(struct image_policy *p) {
+        if (p)
+                remote_free(p->remote);
+}
+
+static struct json review_of(struct admission *ad, const char *const *lists) {
+        struct arena *a = ad->a;
+        struct json images = json_new_array(), shown = json_new_object();
+
+        for (; *lists; lists++)
+                json_each_item(c, json_at_path(ad->obj, "spec", *lists))
+                        json_push(a, &images, json_build(a, "{image:%s}", json_str(json_getc(c, "image"))));
+        json_each_member(m, json_at_path(ad->obj, "metadata", "annotations"))
+                if (str_search(json_key(m), STR(MARK)) >= 0)
+                        json_set(a, &shown, json_key(m), m->value);
+        return json_build(a,
+                          "{kind:'ImageReview',apiVersion:'imagepolicy.k8s.io/v1alpha1',metadata:{creationTimestamp:"
+                          "null},spec:{containers:%j,annotations:%j,namespace:%s},status:{allowed:false}}",
+                          &images, json_len(&shown) ? &shown : NULL, ad->op->namespace);
+}
+
+static int without_answer(struct admission *ad, const struct image_policy *p, struct str text, struct error *err) {
+        struct json *meta;
+
+        if (!p->default_allow)
+                return admission_forbid(ad, err, "%" STR_FMT, STR_ARG(text));
+        op_annotate(ad->op, STR(AUDIT "failed-open"), STR("true"));
+        meta = json_get_or_add_object(ad->a, ad->obj, "metadata");
+        json_set_cstr(ad->a, json_get_or_add_object(ad->a, meta, "annotations"),
+                      "alpha.image-policy.k8s.io/failed-open", "true");
+        return 0;
+}
+
+int admission_image_policy(struct admission *ad, struct error *err) {
+        static const char *const all[] = { "containers", "initContainers", NULL }, *const later[] = {
+                "ephemeralContainers", NULL
+        };
+        const struct image_policy *p = ad->s->plugins->image_policy;
+        bool ephemeral = admission_is_sub(ad, &res_pods, "ephemeralcontainers");
+        const struct json *answer, *status;
+        struct str reason;
+        struct json body;
+        int r;
+
+        if (!p || (!ephemeral && !admission_is(ad, &res_pods)))
+                return 0;
+        body = review_of(ad, ephemeral ? later : all);
+        r = remote_ask(p->remote, ad->a, &body, &answer);
+        if (r == -EINPROGRESS)
+                return error_set(err, r, "the image policy webhook is being asked");
+        if (r < 0)
+                return without_answer(ad, p, json_str(answer), err);
+        status = json_getc(answer, "status");
+        json_each_member(m, json_getc(status, "auditAnnotations"))
+                op_annotate(ad->op, arena_printf(ad->a, AUDIT "%" STR_FMT, STR_ARG(json_key(m))), json_str(&m->value));
+        if (json_bool(json_getc(status, "allowed")))
+                return 0;
+        reason = json_str(json_getc(status, "reason"));
+        if (str_empty(reason))
+                return admission_forbid(ad, err, "one or more images rejected by webhook backend");
+        return admission_forbid(ad, err, "image policy webhook backend denied one or more images: %" STR_FMT,
+                                STR_ARG(reason));
+}
