@@ -174,10 +174,14 @@ check_of_json check_os_fields, check_host_processes, check_host_sysctls;
 void validate_volumes(struct field_errors *fe, const struct path *list, const struct json *volumes);
 void validate_containers(struct field_errors *fe, const struct path *spec_path, const struct json *spec);
 check_of_json check_image; /* of a container */
-/* One field of t and no more is in v: of those that upstream looks at later nothing else is told. */
-void check_alternatives(struct field_errors *fe, const struct path *p, const struct json *v,
-                        const struct schema_type *t, const char *what);
-bool is_long_portal(struct str volume, const struct json *iscsi);
+/* One field of t and no more is in v: of those that upstream looks at later nothing else is told. Gives the first. */
+const struct schema_field *check_alternatives(struct field_errors *fe, const struct path *p, const struct json *v,
+                                              const struct schema_type *t, const char *what);
+/* p: where a portal is told that is too long for the volume's name. */
+void check_portal(struct field_errors *fe, const struct path *p, struct str volume, const struct json *iscsi);
+/* name: of the volume; NULL when it is part of another object. */
+void validate_volume_spec(struct field_errors *fe, const struct path *p, const struct json *spec,
+                          const struct str *name);
 
 /* The rules of api/ and the enumerations, outside of metadata and status (validate_rules.c). */
 /* The rules of the status itself, not of what is in it. */

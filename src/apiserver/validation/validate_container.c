@@ -21,8 +21,8 @@ CHECK(check_item_name, struct str name, bool taken) {
         REFUSE_IF(duplicate, taken, PATH(p, "name"), name);
 }
 
-void check_alternatives(struct field_errors *fe, const struct path *p, const struct json *v,
-                        const struct schema_type *t, const char *what) {
+const struct schema_field *check_alternatives(struct field_errors *fe, const struct path *p, const struct json *v,
+                                              const struct schema_type *t, const char *what) {
         const struct schema_field *f, *first = NULL;
         char detail[32];
         size_t n = 0;
@@ -45,6 +45,7 @@ void check_alternatives(struct field_errors *fe, const struct path *p, const str
                                                                               : f->name),
                                 "may not specify more than 1 %s type", what);
         }
+        return first;
 }
 
 /* ---- volumes ---- */
@@ -58,12 +59,13 @@ static const struct json *find_volume(const struct field_errors *fe, const struc
         return NULL;
 }
 
-#define LONG_NAME                                                                            \
-        "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if " \
-        "iscsi.initiatorName is specified."
+void check_portal(struct field_errors *fe, const struct path *p, struct str volume, const struct json *iscsi) {
+        bool of_portal = strcmp(p->name, "name") != 0;
 
-bool is_long_portal(struct str volume, const struct json *iscsi) {
-        return GET(iscsi, "initiatorName") && volume.n + 1 + TEXT(iscsi, "targetPortal").n > 64;
+        INVALID_STR_IF(GET(iscsi, "initiatorName") && volume.n + 1 + TEXT(iscsi, "targetPortal").n > 64, p,
+                       of_portal ? TEXT(iscsi, "targetPortal") : volume,
+                       "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if "
+                       "iscsi.initiatorName is specified.");
 }
 
 /* A volume's own claim is named after pod and volume. */
@@ -90,7 +92,7 @@ void validate_volumes(struct field_errors *fe, const struct path *list, const st
                 struct str name = TEXT(v, "name");
 
                 check_alternatives(fe, p, v, &type_VolumeSource, "volume");
-                INVALID_IF(is_long_portal(name, GET(v, "iscsi")), PATH(p, "name"), GET(v, "name"), LONG_NAME);
+                check_portal(fe, PATH(p, "name"), name, GET(v, "iscsi"));
                 if (fe->type == &type_Pod) {
                         check_own_claim(fe, p, v, volumes);
                         REQUIRED_IF(GET(v, "image") && str_empty(json_str(json_at_path(v, "image", "reference"))),

@@ -201,6 +201,8 @@ void validate_volume_attachment(struct field_errors *fe, const struct json *obj,
                             "must specify non empty persistentVolumeName");
         if (volume)
                 check_field(fe, PATH(source, "persistentVolumeName"), json_str(volume), check_dns_subdomain);
+        else if (inlined)
+                validate_volume_spec(fe, PATH(source, "inlineVolumeSpec"), inlined, NULL);
         check_field(fe, PATH(p, "nodeName"), TEXT(spec, "nodeName"), check_dns_subdomain);
 }
 

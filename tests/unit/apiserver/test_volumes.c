@@ -149,11 +149,111 @@ static void containers_are_refused(void **state) {
               { "{`name`:`c`,`image`:`i`}", "[0].name: Duplicate value: `c`" });
 }
 
+#define OF_CLUSTER(part) "{`metadata`:{`name`:`x`},`spec`:{`accessModes`:[`ReadWriteOnce`]," part "}}"
+#define RECYCLED "spec.persistentVolumeReclaimPolicy: Forbidden: may not be 'recycle' for a hostPath mount of '/'"
+#define INLINED "Forbidden: may not be specified in the context of inline volumes"
+#define LONG_PORTAL "p23456789012345678901234567890123456789012345678901234567890123"
+
+static void volumes_of_the_cluster_are_refused(void **state) {
+        struct fixture *f = *state;
+
+        TABLE(f, &res_persistentvolumes, OF_CLUSTER("`capacity`:{`storage`:`1`},%s"), "spec.nothing",
+              { "`hostPath`:{`path`:`/a`},`nfs`:{`server`:``}", "spec.nfs: " NO_MORE },
+              { "`hostPath`:{`path`:`/a/..`},`persistentVolumeReclaimPolicy`:`Recycle`",
+                "spec.hostPath.path: Invalid value: `/a/..`: must not contain '..'\n" RECYCLED },
+              { "`hostPath`:{`path`:`//`},`persistentVolumeReclaimPolicy`:`Recycle`", RECYCLED },
+              { "`hostPath`:{`path`:`/a`},`local`:{`path`:`/b`}", "spec.local: " NO_MORE },
+              { "`local`:{`path`:`/b`}", "spec.nodeAffinity: Required value: Local volume requires node affinity" },
+              { "`iscsi`:{`targetPortal`:`" LONG_PORTAL "`,`iqn`:`iqn.2015-02.example.com:test`,`lun`:0,"
+                "`initiatorName`:`iqn.2015-02.example.com:init`}",
+                "spec.iscsi.targetportal: Invalid value: `" LONG_PORTAL
+                "`: Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if "
+                "iscsi.initiatorName is specified." },
+              { "`mountOptions`:[`a`]", "spec: Required value: must specify a volume type" });
+        TABLE(f, &res_persistentvolumes, OF_CLUSTER("`hostPath`:{`path`:`/a`},`capacity`:{%s}"), "spec.capacity",
+              { "`storage`:`-1`", "[storage]: Invalid value: -1: must be a valid resource quantity\n"
+                                  "[storage]: Invalid value: `-1`: must be greater than zero" });
+        TABLE(f, &res_volumeattachments,
+              "{`metadata`:{`name`:`x`},`spec`:{`attacher`:`a`,`nodeName`:`n`,`source`:{`inlineVolumeSpec`:{"
+              "`accessModes`:[`ReadWriteOnce`],%s}}}}",
+              "spec.source.inlineVolumeSpec", { "`csi`:{`driver`:`d`,`volumeHandle`:`h`}", "" },
+              { "`csi`:{`driver`:`d`,`volumeHandle`:`h`},`storageClassName`:`-x`,`nodeAffinity`:{},`volumeMode`:`"
+                "Block`",
+                ".nodeAffinity: " INLINED "\n.storageClassName: " INLINED "\n.volumeMode: Forbidden: may not specify "
+                "volumeMode other than Filesystem in the context of inline volumes" },
+              { "`csi`:{`driver`:`d`,`volumeHandle`:`h`},`persistentVolumeReclaimPolicy`:`Delete`",
+                ".persistentVolumeReclaimPolicy: Forbidden: may only be Retain in the context of inline volumes" },
+              { "`hostPath`:{`path`:`/a`}",
+                ".csi: Required value: has to be specified in the context of inline volumes" });
+}
+
+/* What a claim starts with is told twice, or is lost where upstream loses it. */
+static void sources_of_claims_agree(void **state) {
+        static const struct {
+                const char *part, *old, *new;
+        } rows[] = {
+                { ",`dataSource`:{`kind`:`PersistentVolumeClaim`,`name`:`n`}", "n", "n" },
+                { ",`dataSourceRef`:{`kind`:`K`,`apiGroup`:`g.io`,`name`:`n`}", "n", "n" },
+                { ",`dataSource`:{`kind`:`K`,`apiGroup`:`g.io`,`name`:`n`}", "", "" },
+                { ",`dataSource`:{`kind`:`PersistentVolumeClaim`,`name`:`n`},`dataSourceRef`:{`kind`:"
+                  "`PersistentVolumeClaim`,`name`:`m`,`namespace`:`o`}",
+                  "n", "n" },
+        };
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                char body[512];
+                struct answer a;
+
+                snprintf(body, sizeof(body),
+                         "{`metadata`:{`name`:`x`},`spec`:{`accessModes`:[`ReadWriteOnce`],`resources`:{`requests`:{"
+                         "`storage`:`1`}}%s}}",
+                         rows[i].part);
+                a = ASK(f, API_CREATE, &res_persistentvolumeclaims, "default", .options.dry_run = true,
+                        .body = quoted(f->a, body));
+                check_code(a, 201);
+                assert_string_equal(arena_cstr(f->a, json_str(json_at_path(a.body, "spec", "dataSource", "name"))),
+                                    rows[i].old);
+                assert_string_equal(arena_cstr(f->a, json_str(json_at_path(a.body, "spec", "dataSourceRef", "name"))),
+                                    rows[i].new);
+        }
+}
+
+#define CLASS "volume.beta.kubernetes.io/storage-class"
+
+/* The class in the annotation stays, and may become the field. */
+static void class_of_a_claim_is_told_once(void **state) {
+        static const struct {
+                const char *patch;
+                int code;
+        } rows[] = {
+                { "{`metadata`:{`annotations`:{`" CLASS "`:`b`}}}", 422 },
+                { "{`metadata`:{`annotations`:{`" CLASS "`:null}}}", 422 },
+                { "{`spec`:{`storageClassName`:`b`}}", 422 },
+                { "{`spec`:{`storageClassName`:`a`}}", 200 },
+                { "{`spec`:{`storageClassName`:`b`}}", 422 },
+        };
+        struct fixture *f = *state;
+
+        check_code(ASK(f, API_CREATE, &res_persistentvolumeclaims, "default",
+                       .body = quoted(f->a,
+                                      "{`metadata`:{`name`:`x`,`annotations`:{`" CLASS "`:`a`}},`spec`:{"
+                                      "`accessModes`:[`ReadWriteOnce`],`resources`:{`requests`:{`storage`:`1`}}}}")),
+                   201);
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+                check_code(ASK(f, API_PATCH, &res_persistentvolumeclaims, "default", "x", .patch = API_PATCH_MERGE,
+                               .body = quoted(f->a, rows[i].patch)),
+                           rows[i].code);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(a_volume_has_one_source, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(mounts_find_valid_volumes, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(containers_are_refused, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(volumes_of_the_cluster_are_refused, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(sources_of_claims_agree, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(class_of_a_claim_is_told_once, fixture_setup, fixture_teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
