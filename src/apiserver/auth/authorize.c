@@ -141,8 +141,8 @@ static int read_modes(struct apiserver *s, struct authorizers *z, struct error *
 }
 
 static const char config_shape[] = "{ authorizers: [ { type: '', name: '', webhook: {"
-                                   "     authorizedTTL: '', cacheAuthorizedRequests: true, unauthorizedTTL: '',"
-                                   "     cacheUnauthorizedRequests: true, timeout: '', subjectAccessReviewVersion: '',"
+                                   "     authorizedTTL: '', unauthorizedTTL: '', timeout: '',"
+                                   "     subjectAccessReviewVersion: '',"
                                    "     matchConditionSubjectAccessReviewVersion: '', failurePolicy: '',"
                                    "     connectionInfo: { type: '', kubeConfigFile: '' }, matchConditions: [ { "
                                    "expression: '' } ] } } ] }";
@@ -160,6 +160,7 @@ static int read_authorizer(struct apiserver *s, struct authorizers *z, const str
         struct str type = json_str(json_getc(i, "type")), name = json_str(json_getc(i, "name"));
         const struct json *webhook = json_getc(i, "webhook");
         const struct kind *k = find_kind(type);
+        const char *wrong[2];
 
         if (str_empty(type))
                 field_required(fe, PATH(p, "type"), "");
@@ -174,8 +175,8 @@ static int read_authorizer(struct apiserver *s, struct authorizers *z, const str
                 field_required(fe, PATH(p, "name"), "");
         else if (name_is_taken(list, i))
                 field_duplicate(fe, PATH(p, "name"), name);
-        else
-                check_field(fe, PATH(p, "name"), name, check_dns_subdomain);
+        else if (check_dns_subdomain(name, wrong) > 0)
+                field_invalid_str(fe, PATH(p, "name"), name, "authorizer name is invalid: %s", wrong[0]);
         if (k->ask == ask_abac)
                 return abac_read(z->arena, server_flag(s, "authorization-policy-file", ""), &z->v[z->n - 1].policy,
                                  err);

@@ -77,38 +77,80 @@ static struct str text_of(const struct json *o, const char *key) {
         return json_str(json_getc(o, key));
 }
 
-static bool check_url(struct build *b, const struct path *p, struct str url) {
-        static const struct {
-                char mark;
-                const char *what;
-        } parts[] = { { '@', "URL must not contain a username or password" },
-                      { '?', "URL must not contain a query" },
-                      { '#', "URL must not contain a fragment" } };
-        size_t had = b->fe.list.n;
+/* What is before the mark; *rest: what is after it. */
+static struct str before(struct str s, char mark, struct str *rest) {
+        ssize_t at = str_find(s, mark);
 
-        if (!str_has_prefix(url, STR("https://")))
+        *rest = at < 0 ? STR("") : str_sub(s, (size_t) at + 1, s.n);
+        return str_sub(s, 0, at < 0 ? s.n : (size_t) at);
+}
+
+static void check_url(struct build *b, const struct path *p, struct str url) {
+        struct str fragment, query, rest = before(before(url, '#', &fragment), '?', &query), host;
+        ssize_t scheme = str_search(rest, STR("://")), at, port;
+
+        host = scheme < 0 ? STR("") : before(str_sub(rest, (size_t) scheme + 3, rest.n), '/', &rest);
+        at = str_rfind(host, '@');
+        port = str_rfind(host, ':');
+        for (size_t i = port < 0 || str_rfind(host, ']') > port ? host.n : (size_t) port + 1; i < host.n; i++)
+                if (host.p[i] < '0' || host.p[i] > '9') {
+                        field_invalid_str(&b->fe, p, url,
+                                          "parse \"%" STR_FMT "\": invalid port \"%" STR_FMT "\" after host",
+                                          STR_ARG(url), STR_ARG(str_sub(host, (size_t) port, host.n)));
+                        return;
+                }
+        if (!str_has_prefix(url, STR("https:")))
                 field_invalid_str(&b->fe, p, url, "URL scheme must be https");
-        for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-                if (str_find(url, parts[i].mark) >= 0)
-                        field_invalid_str(&b->fe, p, url, "%s", parts[i].what);
-        return had == b->fe.list.n;
+        if (at >= 0)
+                field_invalid_str(&b->fe, p, url, "URL must not contain a username or password");
+        if (query.n > 0)
+                field_invalid_str(&b->fe, p, url, "URL must not contain a query");
+        if (fragment.n > 0)
+                field_invalid_str(&b->fe, p, url, "URL must not contain a fragment");
+}
+
+static int by_text(const void *x, const void *y) {
+        return str_cmp(json_str(x), json_str(y));
+}
+
+/* Tokens of service accounts have these issuers. */
+static void check_issuer(struct build *b, const struct path *p, struct str url) {
+        struct json list = json_copy_shallow(b->a, &b->n->issuers);
+        _cleanup_buf_ struct buf names = BUF_INIT;
+
+        qsort(list.items, list.len, sizeof(*list.items), by_text);
+        json_each_item(i, &list)
+                buf_printf(&names, "%s%" STR_FMT, names.n ? " " : "", STR_ARG(json_str(i)));
+        if (json_has_str(&list, url))
+                field_invalid_str(&b->fe, p, url, "URL must not overlap with disallowed issuers: [%" STR_FMT "]",
+                                  STR_ARG(buf_str(&names)));
+        check_url(b, p, url);
+}
+
+static struct str without_slashes(struct str url) {
+        while (str_has_suffix(url, STR("/")))
+                url.n--;
+        return url;
 }
 
 static void read_audiences(struct build *b, const struct json *issuer, const struct path *p) {
         const struct json *list = json_getc(issuer, "audiences");
         struct str policy = text_of(issuer, "audienceMatchPolicy");
+        _cleanup_buf_ struct buf text = BUF_INIT;
         bool any = str_eqc(policy, "MatchAny");
 
         b->o->audiences = list;
+        path_print(&text, PATH(p, "audiences"));
         if (json_len(list) == 0)
-                field_required(&b->fe, PATH(p, "audiences"), "at least one jwt[*].issuer.audiences is required");
+                field_required(&b->fe, PATH(p, "audiences"),
+                               arena_printf(b->a, "at least one %" STR_FMT " is required", STR_ARG(buf_str(&text))).p);
         json_each_item(i, list) {
                 const struct path *at = PATH_INDEX(PATH(p, "audiences"), i - list->items);
                 struct json before = { .type = JSON_ARRAY, .items = list->items, .len = (uint32_t) (i - list->items) };
 
                 if (str_empty(json_str(i)))
-                        field_required(&b->fe, at, "");
-                else if (json_has_str(&before, json_str(i)))
+                        field_required(&b->fe, at, "audience can't be empty");
+                if (json_has_str(&before, json_str(i)))
                         field_duplicate(&b->fe, at, json_str(i));
         }
         if (json_len(list) > 1 && !any)
@@ -136,11 +178,10 @@ static void read_issuer(struct build *b, const struct json *issuer, const struct
         b->o->issuer = url;
         b->o->discovery = discovery;
         if (str_empty(url))
-                field_required(&b->fe, PATH(p, "url"), "");
-        else if (check_url(b, PATH(p, "url"), url) && json_has_str(&b->n->issuers, url))
-                field_invalid_str(&b->fe, PATH(p, "url"), url,
-                                  "URL must not overlap with disallowed issuers: [%" STR_FMT "]", STR_ARG(url));
-        if (discovery.n > 0 && str_eq(discovery, url))
+                field_required(&b->fe, PATH(p, "url"), "URL is required");
+        else
+                check_issuer(b, PATH(p, "url"), url);
+        if (discovery.n > 0 && url.n > 0 && str_eq(without_slashes(discovery), without_slashes(url)))
                 field_invalid_str(&b->fe, PATH(p, "discoveryURL"), discovery,
                                   "discoveryURL must be different from URL");
         if (discovery.n > 0)
@@ -175,7 +216,7 @@ static void read_mapping(struct build *b, const struct json *from, const struct 
         } else if (m->text.n > 0) {
                 if (prefix)
                         field_invalid_str(&b->fe, PATH(p, "prefix"), m->prefix,
-                                          "may not be specified when expression is set");
+                                          "prefix can't be set when expression is set");
                 m->program = compile_claims(b, PATH(p, "expression"), m->text, false, kind & REQUIRED);
         } else if (m->claim.n == 0 && (kind & REQUIRED)) {
                 field_required(&b->fe, p, "claim or expression is required");
@@ -198,16 +239,17 @@ static void read_extra(struct build *b, const struct json *list, const struct pa
         b->o->extra.v = arena_array(b->a, struct rule, json_len(list));
         json_each_item(i, list) {
                 const struct path *p = PATH_INDEX(up, i - list->items);
-                struct str key = text_of(i, "key"), text = text_of(i, "valueExpression"), domain = key;
+                struct str key = text_of(i, "key"), text = text_of(i, "valueExpression"), domain, after;
 
                 check_domain_path(&b->fe, PATH(p, "key"), key);
                 for (size_t k = 0; k < key.n; k++)
                         if (key.p[k] >= 'A' && key.p[k] <= 'Z') {
-                                field_invalid_str(&b->fe, PATH(p, "key"), key, "must be lowercase");
+                                field_invalid_str(&b->fe, PATH(p, "key"), key, "key must be lowercase");
                                 break;
                         }
-                str_split(&key, '/', &domain);
-                key = text_of(i, "key");
+                domain = before(key, '/', &after);
+                if (str_empty(after))
+                        domain = STR("");
                 if (str_eqc(domain, "k8s.io") || str_eqc(domain, "kubernetes.io") ||
                     str_has_suffix(domain, STR(".k8s.io")) || str_has_suffix(domain, STR(".kubernetes.io")))
                         field_invalid_str(&b->fe, PATH(p, "key"), key,
@@ -215,7 +257,7 @@ static void read_extra(struct build *b, const struct json *list, const struct pa
                 if (seen(list, i, "key", key))
                         field_duplicate(&b->fe, PATH(p, "key"), key);
                 else if (str_empty(text))
-                        field_required(&b->fe, PATH(p, "valueExpression"), "");
+                        field_required(&b->fe, PATH(p, "valueExpression"), "valueExpression is required");
                 else
                         b->o->extra.v[b->o->extra.n++] = (struct rule) {
                                 text, key, compile_claims(b, PATH(p, "valueExpression"), text, false, false)
@@ -235,7 +277,7 @@ static void read_claim_rules(struct build *b, const struct json *list, const str
                 } else if (claim.n > 0) {
                         if (say.n > 0)
                                 field_invalid_str(&b->fe, PATH(p, "message"), say,
-                                                  "may not be specified when claim is set");
+                                                  "message can't be set when claim is set");
                         if (seen(list, i, "claim", claim))
                                 field_duplicate(&b->fe, PATH(p, "claim"), claim);
                 } else if (text.n == 0) {
@@ -243,7 +285,7 @@ static void read_claim_rules(struct build *b, const struct json *list, const str
                 } else {
                         if (text_of(i, "requiredValue").n > 0)
                                 field_invalid_str(&b->fe, PATH(p, "requiredValue"), text_of(i, "requiredValue"),
-                                                  "may not be specified when expression is set");
+                                                  "requiredValue can't be set when expression is set");
                         if (seen(list, i, "expression", text))
                                 field_duplicate(&b->fe, PATH(p, "expression"), text);
                         else
@@ -261,7 +303,7 @@ static void read_user_rules(struct build *b, const struct json *list, const stru
                 struct str text = text_of(i, "expression");
 
                 if (str_empty(text))
-                        field_required(&b->fe, p, "");
+                        field_required(&b->fe, p, "expression is required");
                 else if (seen(list, i, "expression", text))
                         field_duplicate(&b->fe, p, text);
                 else

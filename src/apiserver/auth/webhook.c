@@ -298,13 +298,16 @@ static int64_t keep_access_ms(const struct remote_options *o, const struct json 
 /* A duration that must be there, above zero and at most so long (0: any), in ms. */
 static int64_t read_duration(struct field_errors *fe, const struct path *p, struct str text, int64_t most_seconds) {
         int64_t ns = 0;
+        char said[36];
+        bool is = str_empty(text) || duration_parse(text, &ns) == 0;
 
-        if (str_empty(text)) {
+        if (!is)
+                field_invalid_str(fe, p, text, "time: invalid duration \"%" STR_FMT "\"", STR_ARG(text));
+        else if (ns == 0)
                 field_required(fe, p, "");
-                return 0;
-        }
-        if (duration_parse(text, &ns) < 0 || ns <= 0 || (most_seconds && ns > most_seconds * NSEC_PER_SEC))
-                field_invalid_str(fe, p, text, most_seconds ? "must be > 0s and <= %llds" : "must be > 0s",
+        else if (ns < 0 || (most_seconds && ns > most_seconds * NSEC_PER_SEC))
+                field_invalid_str(fe, p, duration_format(said, ns),
+                                  most_seconds ? "must be > 0s and <= %llds" : "must be > 0s",
                                   (long long) most_seconds);
         return ns / NSEC_PER_MSEC;
 }
@@ -316,13 +319,20 @@ static void read_choice(struct field_errors *fe, const struct path *p, struct st
                 check_enum(fe, p, value, values);
 }
 
+#define IN_CLUSTER "InClusterConfig"
+
 static void read_connection(struct arena *a, struct field_errors *fe, const struct path *p, const struct json *info,
-                            struct remote_options *o) {
-        static const char *const types[] = { "KubeConfigFile", NULL };
-        struct str file = json_str(json_getc(info, "kubeConfigFile"));
+                            struct remote_options *o, bool *ret_in_cluster) {
+        static const char *const types[] = { IN_CLUSTER, "KubeConfigFile", NULL };
+        struct str file = json_str(json_getc(info, "kubeConfigFile")), type = json_str(json_getc(info, "type"));
         struct stat st;
 
-        read_choice(fe, PATH(p, "type"), json_str(json_getc(info, "type")), types);
+        read_choice(fe, PATH(p, "type"), type, types);
+        *ret_in_cluster = str_eqc(type, IN_CLUSTER);
+        if (*ret_in_cluster && json_getc(info, "kubeConfigFile"))
+                field_invalid_str(fe, PATH(p, "kubeConfigFile"), file, "can only be set when type=KubeConfigFile");
+        if (!str_eqc(type, "KubeConfigFile"))
+                return;
         if (str_empty(file))
                 field_required(fe, PATH(p, "kubeConfigFile"), "");
         else if (file.p[0] != '/')
@@ -330,7 +340,7 @@ static void read_connection(struct arena *a, struct field_errors *fe, const stru
         o->kubeconfig = arena_cstr(a, file);
         if (file.n > 0 && file.p[0] == '/' && stat(o->kubeconfig, &st) < 0)
                 field_invalid_str(fe, PATH(p, "kubeConfigFile"), file, "error loading file: stat %s: %s", o->kubeconfig,
-                                  strerror(errno));
+                                  errno == ENOENT ? "no such file or directory" : strerrordesc_np(errno));
         else if (file.n > 0 && file.p[0] == '/' && !S_ISREG(st.st_mode))
                 field_invalid_str(fe, PATH(p, "kubeConfigFile"), file, "must be a regular file");
 }
@@ -354,7 +364,12 @@ static void read_conditions(struct access_webhook *w, struct field_errors *fe, c
                 else if (twice)
                         field_duplicate(fe, p, text);
                 else
-                        program = config_compile(fe, p, text, &request_variable, true);
+                        program = config_compile(fe, p, text, &request_variable, false);
+                if (program && cel_program_type(program)->kind != CEL_BOOL) {
+                        field_invalid_str(fe, p, text, "must evaluate to bool but got %" STR_FMT,
+                                          STR_ARG(cel_type_text(fe->a, cel_program_type(program))));
+                        cel_program_free(TAKE_PTR(program));
+                }
                 if (program) {
                         w->conditions[w->n_conditions].text = text;
                         w->conditions[w->n_conditions++].program = program;
@@ -363,7 +378,7 @@ static void read_conditions(struct access_webhook *w, struct field_errors *fe, c
 }
 
 static void read_webhook(struct arena *a, const struct json *config, struct field_errors *fe, const struct path *p,
-                         struct access_webhook *w, struct remote_options *o) {
+                         struct access_webhook *w, struct remote_options *o, bool *ret_in_cluster) {
         static const char *const versions[] = { "v1", "v1beta1", NULL }, *const v1[] = { "v1", NULL };
         static const char *const policies[] = { "NoOpinion", "Deny", NULL };
         struct str version = json_str(json_getc(config, "subjectAccessReviewVersion"));
@@ -376,10 +391,6 @@ static void read_webhook(struct arena *a, const struct json *config, struct fiel
                                   json_str_or(json_getc(config, "authorizedTTL"), STR("5m")), 0);
         o->no_ms = read_duration(fe, PATH(p, "unauthorizedTTL"),
                                  json_str_or(json_getc(config, "unauthorizedTTL"), STR("30s")), 0);
-        if (!json_bool_or(json_getc(config, "cacheAuthorizedRequests"), true))
-                o->yes_ms = 0;
-        if (!json_bool_or(json_getc(config, "cacheUnauthorizedRequests"), true))
-                o->no_ms = 0;
         read_choice(fe, PATH(p, "subjectAccessReviewVersion"), version, versions);
         w->version = arena_cstr(a, version);
         if (conditions_version.n > 0)
@@ -389,7 +400,7 @@ static void read_webhook(struct arena *a, const struct json *config, struct fiel
                                "required if match conditions are specified");
         read_choice(fe, PATH(p, "failurePolicy"), policy, policies);
         w->failure = str_eqc(policy, "Deny") ? AUTHZ_DENY : AUTHZ_NO_OPINION;
-        read_connection(a, fe, PATH(p, "connectionInfo"), json_getc(config, "connectionInfo"), o);
+        read_connection(a, fe, PATH(p, "connectionInfo"), json_getc(config, "connectionInfo"), o, ret_in_cluster);
         read_conditions(w, fe, PATH(p, "matchConditions"), conditions);
 }
 
@@ -398,9 +409,15 @@ int access_webhook_new(struct authn *n, struct arena *a, const struct json *conf
         struct access_webhook *w = arena_new_of(a, struct access_webhook);
         struct remote_options o = { .s = n->s, .name = "authorization webhook", .keep_ms = keep_access_ms };
 
+        bool in_cluster;
+
         *ret = w;
         if (config) {
-                read_webhook(a, config, fe, p, w, &o);
+                read_webhook(a, config, fe, p, w, &o, &in_cluster);
+                if (in_cluster && fe->list.n == 0) /* we are no pod */
+                        return error_set(err, -EINVAL,
+                                         "unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST and "
+                                         "KUBERNETES_SERVICE_PORT must be defined");
                 return fe->list.n > 0 ? 0 : remote_new(&o, &w->remote, err);
         }
         w->version = server_flag(n->s, "authorization-webhook-version", "v1beta1");

@@ -308,8 +308,9 @@ static void wrong_files_are_told(void **state) {
                   "'c','prefix':''}}}]",
                   AUTHN ": strict decoding error: unknown field \"jwt[0].issuer.nope\"" },
                 { "'jwt':[{'issuer':{},'claimMappings':{}}]",
-                  "[jwt[0].issuer.url: Required value, jwt[0].issuer.audiences: Required value: at least one "
-                  "jwt[*].issuer.audiences is required, jwt[0].claimMappings.username: Required value: claim or "
+                  "[jwt[0].issuer.url: Required value: URL is required, jwt[0].issuer.audiences: Required value: at "
+                  "least one jwt[0].issuer.audiences is required, jwt[0].claimMappings.username: Required value: claim "
+                  "or "
                   "expression is required]" },
                 { "'jwt':[{'issuer':{'url':'http://"
                   "a?b','audiences':['x','x']},'claimMappings':{'username':{'claim':'c'}}}]",
@@ -330,6 +331,29 @@ static void wrong_files_are_told(void **state) {
                   "'prefix':''}},'userValidationRules':[{'expression':'user.name'}]}]",
                   "jwt[0].userValidationRules[0].expression: Invalid value: \"user.name\": compilation failed: ERROR: "
                   "<input>:1:5: undefined field 'name'\n | user.name\n | ....^" },
+                { "'jwt':[{'issuer':{'url':'https://a:b','audiences':[''],'discoveryURL':'https://u@a/x?y#z'},"
+                  "'claimMappings':{'username':{'expression':'claims.c','prefix':''},'extra':[{'key':'a.b/C'}]},"
+                  "'claimValidationRules':[{'claim':'c','message':'m'},{'expression':'1','requiredValue':'x'}],"
+                  "'userValidationRules':[{}]}]",
+                  "[jwt[0].issuer.url: Invalid value: \"https://a:b\": parse \"https://a:b\": invalid port \":b\" "
+                  "after host, jwt[0].issuer.discoveryURL: Invalid value: \"https://u@a/x?y#z\": URL must not contain "
+                  "a username or password, jwt[0].issuer.discoveryURL: Invalid value: \"https://u@a/x?y#z\": URL must "
+                  "not contain a query, jwt[0].issuer.discoveryURL: Invalid value: \"https://u@a/x?y#z\": URL must not "
+                  "contain a fragment, jwt[0].issuer.audiences[0]: Required value: audience can't be empty, "
+                  "jwt[0].claimValidationRules[0].message: Invalid value: \"m\": message can't be set when claim is "
+                  "set, jwt[0].claimValidationRules[1].requiredValue: Invalid value: \"x\": requiredValue can't be set "
+                  "when expression is set, jwt[0].claimValidationRules[1].expression: Invalid value: \"1\": must "
+                  "evaluate to bool, jwt[0].claimMappings.username.prefix: Invalid value: \"\": prefix can't be set "
+                  "when expression is set, jwt[0].claimMappings.extra[0].key: Invalid value: \"a.b/C\": key must be "
+                  "lowercase, jwt[0].claimMappings.extra[0].valueExpression: Required value: valueExpression is "
+                  "required, jwt[0].userValidationRules[0].expression: Required value: expression is required]" },
+                { "'jwt':[{'issuer':{'url':'https://kubernetes.default.svc.cluster.local','discoveryURL':"
+                  "'https://kubernetes.default.svc.cluster.local/','audiences':['x']},'claimMappings':{'username':"
+                  "{'claim':'c','prefix':''}}}]",
+                  "[jwt[0].issuer.url: Invalid value: \"https://kubernetes.default.svc.cluster.local\": URL must not "
+                  "overlap with disallowed issuers: [https://kubernetes.default.svc.cluster.local], "
+                  "jwt[0].issuer.discoveryURL: Invalid value: \"https://kubernetes.default.svc.cluster.local/\": "
+                  "discoveryURL must be different from URL]" },
                 { "'anonymous':{'enabled':false,'conditions':[{'path':'/x'}]}",
                   "anonymous.conditions: Invalid value: []interface {}{map[string]interface {}{\"path\":\"/x\"}}: "
                   "enabled should be set to true when "
@@ -476,8 +500,22 @@ static void wrong_authorizers_are_told(void **state) {
                   "authorizers[0].matchConditionSubjectAccessReviewVersion: Required value: required if match "
                   "conditions "
                   "are specified, authorizers[0].failurePolicy: Required value, authorizers[0].connectionInfo.type: "
-                  "Required value, authorizers[0].connectionInfo.kubeConfigFile: Required value, "
-                  "authorizers[0].matchConditions[0].expression: Invalid value: \"1\": must evaluate to bool]" },
+                  "Required value, authorizers[0].matchConditions[0].expression: Invalid value: \"1\": must evaluate "
+                  "to bool but got int]" },
+                { "[{type: Webhook, name: W, webhook: {timeout: 0s, authorizedTTL: -60s, subjectAccessReviewVersion: "
+                  "v1, "
+                  "failurePolicy: Deny, connectionInfo: {type: InClusterConfig, kubeConfigFile: /x}}}]",
+                  "[authorizers[0].name: Invalid value: \"W\": authorizer name is invalid: a lowercase RFC 1123 "
+                  "subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end "
+                  "with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+                  "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*'), authorizers[0].timeout: "
+                  "Required value, authorizers[0].authorizedTTL: Invalid value: \"-1m0s\": must be > 0s, "
+                  "authorizers[0].connectionInfo.kubeConfigFile: Invalid value: \"/x\": can only be set when "
+                  "type=KubeConfigFile]" },
+                { "[{type: Webhook, name: w, webhook: {timeout: 1s, subjectAccessReviewVersion: v1, failurePolicy: "
+                  "Deny, connectionInfo: {type: KubeConfigFile, kubeConfigFile: /none}}}]",
+                  "authorizers[0].connectionInfo.kubeConfigFile: Invalid value: \"/none\": error loading file: stat "
+                  "/none: no such file or directory" },
         };
         struct fixture *f = *state;
 
