@@ -620,6 +620,12 @@ static void merge_subresource(struct op *op, struct json *obj, const struct json
         copy_member(a, meta, json_getc(&sent, "metadata"), "managedFields");
 }
 
+static bool metadata_differs(const char *member, const struct json *a, const struct json *b) {
+        const struct json *x = member ? json_getc(a, member) : NULL, *y = member ? json_getc(b, member) : NULL;
+
+        return json_len(x) != json_len(y) || (json_len(x) > 0 && !json_equal(x, y));
+}
+
 static int merge_main(struct op *op, struct json *obj, const struct json *old, struct error *err) {
         const struct rest *r = op->rest->stored;
         struct arena *a = op->c->arena;
@@ -635,7 +641,9 @@ static int merge_main(struct op *op, struct json *obj, const struct json *old, s
                 if (e < 0)
                         return e;
         }
-        if ((r->strategy->flags & STRATEGY_GENERATION) && (spec_differs(obj, old) || status_differs(r, obj, old)))
+        if ((r->strategy->flags & STRATEGY_GENERATION) &&
+            (spec_differs(obj, old) || status_differs(r, obj, old) ||
+             metadata_differs(r->strategy->counted, json_getc(obj, "metadata"), old_meta)))
                 json_set_int(a, meta_of(a, obj), "generation", json_int(json_getc(old_meta, "generation")) + 1);
         return 0;
 }
@@ -746,13 +754,13 @@ int writes_check_current(struct op *op, const struct json *body, struct error *e
                                     STR_ARG(uid), STR_ARG(object_uid(op->old)));
         if (str_empty(rv) || str_eqc(rv, "0")) {
                 struct field_errors fe = { .a = op->c->arena };
-                struct json zero = json_of_int(0);
+                struct json zero = json_of_raw(STR("0x0")); /* Go's unsigned */
 
                 if (!(op->rest->stored->strategy->flags & STRATEGY_CONDITIONAL) || op->c->verb != API_UPDATE)
                         return 0;
                 field_invalid(&fe, PATH(PATH(NULL, "metadata"), "resourceVersion"), &zero,
                               "must be specified for an update");
-                return field_errors_finish(&fe, op->rest->kind, op->rest->group, op->name, err);
+                return field_errors_finish(&fe, str_of(op->rest->resource->plural), op->rest->group, op->name, err);
         }
         if (str_to_u64(rv, &revision) < 0)
                 return err_bad_request(err, "strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax", STR_ARG(rv));

@@ -160,6 +160,27 @@ static int daemonset_prepare_update(struct op *op, struct json *obj, const struc
         return 0;
 }
 
+/* The first generation is the only one. */
+static int priority_class_prepare_create(struct op *op, struct json *obj, struct error *err) {
+        json_set_int(op->c->arena, meta_of(op->c->arena, obj), "generation", 1);
+        return 0;
+}
+
+/* Counts from nothing on, and only what may be changed of old. */
+static int csi_driver_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
+        bool changed = false;
+
+        each_word(member, "tokenRequests", "requiresRepublish", "seLinuxMount") {
+                const struct json *now = json_at_path(obj, "spec", member), *was = json_at_path(old, "spec", member);
+
+                changed = changed || (now && was ? !json_equal(now, was) : now != was);
+        }
+        if (changed)
+                json_set_int(op->c->arena, meta_of(op->c->arena, obj), "generation",
+                             json_int(json_at_path(old, "metadata", "generation")) + 1);
+        return 0;
+}
+
 /* ---- the table ---- */
 
 #define GEN STRATEGY_GENERATION
@@ -197,7 +218,7 @@ static const struct strategy strategies[] = {
         { "", "podtemplates", GEN | RETURN, .warn = warn_pod_template },
         { "", "replicationcontrollers", GEN | STRATEGY_ORPHAN, .warn = warn_replicas,
           .validate = validate_replication_controller },
-        { "apps", "deployments", GEN | STRATEGY_STATUS_KEEPS_LABELS, .warn = warn_replicas,
+        { "apps", "deployments", GEN | STRATEGY_STATUS_KEEPS_LABELS, .counted = "annotations", .warn = warn_replicas,
           .validate = validate_deployment, .validate_status = validate_collisions },
         { "apps", "replicasets", GEN, .warn = warn_replicas, .validate = validate_replicaset },
         { "apps", "statefulsets", GEN, .name = check_dns_label, .warn = warn_statefulset,
@@ -222,13 +243,16 @@ static const struct strategy strategies[] = {
         { "rbac.authorization.k8s.io", "clusterroles", UPSERT, RBAC, .validate = validate_role },
         { "rbac.authorization.k8s.io", "rolebindings", UPSERT, RBAC, .validate = validate_binding },
         { "rbac.authorization.k8s.io", "clusterrolebindings", UPSERT, RBAC, .validate = validate_binding },
-        { "scheduling.k8s.io", "priorityclasses", GEN, .validate = validate_priority_class },
+        { "scheduling.k8s.io", "priorityclasses", 0, .prepare_create = priority_class_prepare_create,
+          .validate = validate_priority_class },
         { "coordination.k8s.io", "leases", UPSERT | CONDITIONAL, .validate = validate_lease },
-        { "discovery.k8s.io", "endpointslices", GEN, .warn = warn_endpoint_slice, .validate = validate_endpoint_slice },
+        { "discovery.k8s.io", "endpointslices", GEN, .counted = "labels", .warn = warn_endpoint_slice,
+          .validate = validate_endpoint_slice },
         { "storage.k8s.io", "storageclasses", RETURN, .warn = warn_storage_class, .validate = validate_storage_class },
         { "storage.k8s.io", "csistoragecapacities", 0, .warn = warn_capacity, .validate = validate_storage_capacity },
         { "storage.k8s.io", "csinodes", RETURN | CONDITIONAL, .validate = validate_csi_node },
-        { "storage.k8s.io", "csidrivers", RETURN | CONDITIONAL, .validate = validate_csi_driver },
+        { "storage.k8s.io", "csidrivers", RETURN | CONDITIONAL, .prepare_update = csi_driver_prepare_update,
+          .validate = validate_csi_driver },
         { "storage.k8s.io", "volumeattachments", RETURN | CONDITIONAL | STATUS, .validate = validate_volume_attachment,
           .validate_status = validate_attachment_status },
         { "node.k8s.io", "runtimeclasses", CONDITIONAL, .warn = warn_runtime_class,
@@ -236,11 +260,13 @@ static const struct strategy strategies[] = {
         { "certificates.k8s.io", "certificatesigningrequests", STRATEGY_SPEC_IS_FIXED, .name = check_any_name,
           .prepare_create = csr_prepare_create, .prepare_update = csr_prepare_update, .validate = validate_csr_update,
           .validate_status = validate_csr_status },
-        { "admissionregistration.k8s.io", "mutatingwebhookconfigurations", GEN, .validate = validate_webhooks },
-        { "admissionregistration.k8s.io", "validatingwebhookconfigurations", GEN, .validate = validate_webhooks },
-        { "admissionregistration.k8s.io", "validatingadmissionpolicies", GEN | STATUS, .validate = validate_policy,
-          .validate_status = validate_policy_status },
-        { "admissionregistration.k8s.io", "validatingadmissionpolicybindings", GEN,
+        { "admissionregistration.k8s.io", "mutatingwebhookconfigurations", GEN | CONDITIONAL,
+          .validate = validate_webhooks },
+        { "admissionregistration.k8s.io", "validatingwebhookconfigurations", GEN | CONDITIONAL,
+          .validate = validate_webhooks },
+        { "admissionregistration.k8s.io", "validatingadmissionpolicies", GEN | CONDITIONAL | STATUS,
+          .validate = validate_policy, .validate_status = validate_policy_status },
+        { "admissionregistration.k8s.io", "validatingadmissionpolicybindings", GEN | CONDITIONAL,
           .validate = validate_policy_binding },
         { "apiextensions.k8s.io", "customresourcedefinitions", GEN | CONDITIONAL | STATUS,
           .prepare_create = crd_prepare_create, .prepare_update = crd_prepare_update,

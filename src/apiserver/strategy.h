@@ -24,6 +24,7 @@ struct strategy {
         unsigned flags;
         /* metadata.name must satisfy it; NULL: DNS subdomain */
         name_check name;
+        const char *counted; /* a member of metadata whose changes count in metadata.generation too */
         /* After decoding, defaults and admission, before validation. May reserve (op->undo). */
         int (*prepare_create)(struct op *op, struct json *obj, struct error *err);
         int (*prepare_update)(struct op *op, struct json *obj, const struct json *old, struct error *err);

@@ -267,6 +267,7 @@ void default_job(struct arena *a, struct json *value) {
         set_if_absent(a, spec, "backoffLimit", json_of_int(JobSpec_has_backoffLimitPerIndex(spec) ? INT32_MAX : 6));
         set_if_absent(a, spec, "completionMode", json_of_cstr("NonIndexed"));
         set_if_absent(a, spec, "suspend", json_of_bool(false));
+        set_if_absent(a, spec, "manualSelector", json_of_bool(false));
         set_if_absent(a, spec, "podReplacementPolicy",
                       json_of_cstr(JobSpec_podFailurePolicy(spec) ? "Failed" : "TerminatingOrFailed"));
         if (json_len(ObjectMeta_labels(Job_metadata(value))) == 0)
@@ -289,12 +290,13 @@ static void default_rules(struct arena *a, struct json *behavior, bool up) {
 }
 
 void default_autoscaler(struct arena *a, struct json *value) {
-        struct json *behavior = get_mut(value, "behavior");
+        struct json *behavior;
 
         if (json_len(HorizontalPodAutoscalerSpec_metrics(value)) == 0)
                 json_setc(a, value, "metrics",
                           json_build(a, "[ { type: 'Resource', resource: { name: 'cpu',"
                                         "  target: { type: 'Utilization', averageUtilization: 80 } } } ]"));
+        behavior = get_mut(value, "behavior"); /* where it is now */
         if (!json_is(behavior, JSON_OBJECT))
                 return;
         default_rules(a, behavior, true);

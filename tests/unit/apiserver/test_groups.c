@@ -21,7 +21,10 @@ enum {
         DRIVERS,
         FLOW,
         WEBHOOK,
-        API_SERVICE
+        API_SERVICE,
+        SLICE,
+        PRIORITY,
+        DRIVER,
 };
 
 static const struct {
@@ -50,6 +53,9 @@ static const struct {
         [API_SERVICE] = { &res_apiservices, "{`metadata`:{`name`:`v1.a.b`},`spec`:{`group`:`a.b`,`version`:`v1`,`"
                                             "groupPriorityMinimum`:1,`versionPri"
                                             "ority`:1,`service`:{`name`:`s`,`namespace`:`n`}}}" },
+        [SLICE] = { &res_endpointslices, "{`addressType`:`IPv4`,`endpoints`:[]}" },
+        [PRIORITY] = { &res_priorityclasses, "{`value`:1}" },
+        [DRIVER] = { &res_csidrivers, "{`spec`:{}}" },
 };
 
 static const struct {
@@ -256,9 +262,71 @@ static void objects_are_refused_as_in_upstreams_tests(void **state) {
         }
 }
 
+/* Changes in turn, and the generation after each. */
+static const struct {
+        int object;
+        const char *change, *generation;
+} counted[] = {
+        { DEPLOYMENT, "{`metadata`:{`labels`:{`a`:`b`}}}", "1" },
+        { DEPLOYMENT, "{`metadata`:{`annotations`:{`a`:`b`}}}", "2" },
+        { DEPLOYMENT, "{`spec`:{`replicas`:2}}", "3" },
+        { DAEMONSET, "{`metadata`:{`annotations`:{`a`:`b`}}}", "1" },
+        { SLICE, "{`metadata`:{`annotations`:{`a`:`b`}}}", "1" },
+        { SLICE, "{`metadata`:{`labels`:{`a`:`b`}}}", "2" },
+        { SLICE, "{`endpoints`:[{`addresses`:[`1.2.3.4`]}]}", "3" },
+        { PRIORITY, "{`description`:`d`}", "1" },
+        { DRIVER, "{`spec`:{`storageCapacity`:true}}", "(absent)" },
+        { DRIVER, "{`spec`:{`requiresRepublish`:true}}", "1" },
+        { CLASS, "{`allowVolumeExpansion`:true}", "(absent)" },
+};
+
+static void generations_count_what_upstream_counts(void **state) {
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(counted); i++) {
+                const struct api_resource *r = objects[counted[i].object].resource;
+                const char *ns = r->namespaced ? "default" : "";
+                struct json body = *tree(f, objects[counted[i].object].body);
+                _cleanup_buf_ struct buf text = BUF_INIT;
+
+                json_set_cstr(f->a, json_get_or_add_object(f->a, &body, "metadata"), "name", "x");
+                json_write(&text, &body);
+                if (i == 0 || counted[i - 1].object != counted[i].object)
+                        check_code(ASK(f, API_CREATE, r, ns, .body = arena_str(f->a, buf_str(&text)).p), 201);
+                check(ASK(f, API_PATCH, r, ns, "x", .patch = API_PATCH_MERGE, .body = quoted(f, counted[i].change)),
+                      200, ".metadata.generation", counted[i].generation);
+        }
+}
+
+static void some_updates_name_what_they_change(void **state) {
+        struct fixture *f = *state;
+
+        check_code(ASK(f, API_CREATE, &res_leases, "default", .body = "{\"metadata\":{\"name\":\"x\"}}"), 201);
+        check_error(ASK(f, API_UPDATE, &res_leases, "default", "x", .body = "{\"metadata\":{\"name\":\"x\"}}"), 422,
+                    "leases.coordination.k8s.io \"x\" is invalid: metadata.resourceVersion: Invalid value: 0x0: must "
+                    "be "
+                    "specified for an update");
+}
+
+static void what_is_left_out_of_autoscaling_is_filled_in(void **state) {
+        struct fixture *f = *state;
+        struct answer r = ASK(f, API_CREATE, &res_horizontalpodautoscalers, "default",
+                              .body = quoted(f, "{`metadata`:{`name`:`x`},`spec`:{`maxReplicas`:5,`scaleTargetRef`:{"
+                                                "`kind`:`Deployment`,`name`:`d`},`behavior`:{}}}"));
+
+        check(r, 201, ".spec.behavior.scaleUp.policies[0].value", "4");
+        check(r, 201, ".spec.behavior.scaleDown.policies[0].value", "100");
+        check(r, 201, ".spec.metrics[0].resource.target.averageUtilization", "80");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(objects_are_refused_as_in_upstreams_tests, fixture_setup,
+                                                fixture_teardown),
+                cmocka_unit_test_setup_teardown(generations_count_what_upstream_counts, fixture_setup,
+                                                fixture_teardown),
+                cmocka_unit_test_setup_teardown(some_updates_name_what_they_change, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(what_is_left_out_of_autoscaling_is_filled_in, fixture_setup,
                                                 fixture_teardown),
         };
 
