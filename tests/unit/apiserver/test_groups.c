@@ -298,16 +298,6 @@ static void generations_count_what_upstream_counts(void **state) {
         }
 }
 
-static void some_updates_name_what_they_change(void **state) {
-        struct fixture *f = *state;
-
-        check_code(ASK(f, API_CREATE, &res_leases, "default", .body = "{\"metadata\":{\"name\":\"x\"}}"), 201);
-        check_error(ASK(f, API_UPDATE, &res_leases, "default", "x", .body = "{\"metadata\":{\"name\":\"x\"}}"), 422,
-                    "leases.coordination.k8s.io \"x\" is invalid: metadata.resourceVersion: Invalid value: 0x0: must "
-                    "be "
-                    "specified for an update");
-}
-
 static void what_is_left_out_of_autoscaling_is_filled_in(void **state) {
         struct fixture *f = *state;
         struct answer r = ASK(f, API_CREATE, &res_horizontalpodautoscalers, "default",
@@ -325,7 +315,6 @@ int main(void) {
                                                 fixture_teardown),
                 cmocka_unit_test_setup_teardown(generations_count_what_upstream_counts, fixture_setup,
                                                 fixture_teardown),
-                cmocka_unit_test_setup_teardown(some_updates_name_what_they_change, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_is_left_out_of_autoscaling_is_filled_in, fixture_setup,
                                                 fixture_teardown),
         };

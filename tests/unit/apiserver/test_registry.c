@@ -450,7 +450,8 @@ static void leases_are_created_by_an_update(void **state) {
         check_error(ASK(f, API_UPDATE, &res_leases, "kube-system", "l",
                         .body = "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"holderIdentity\":\"x\"}}"),
                     422,
-                    "Lease.coordination.k8s.io \"l\" is invalid: metadata.resourceVersion: Invalid value: 0: must be "
+                    "leases.coordination.k8s.io \"l\" is invalid: metadata.resourceVersion: Invalid value: 0x0: must "
+                    "be "
                     "specified for an update");
 }
 
