@@ -169,8 +169,8 @@ struct json status_of_error(struct arena *a, const struct error *e) {
         if (e->retry_after_seconds > 0)
                 json_set_int(a, &details, "retryAfterSeconds", e->retry_after_seconds);
         if (json_len(&details) > 0 || e->kind ||
-            (!e->reason_text &&
-             (e->reason == REASON_NOT_FOUND || e->reason == REASON_FORBIDDEN || e->reason == REASON_INVALID)))
+            (!e->reason_text && (e->reason == REASON_NOT_FOUND || e->reason == REASON_FORBIDDEN ||
+                                 e->reason == REASON_INVALID || e->reason == REASON_METHOD_NOT_ALLOWED)))
                 json_setc(a, &s, "details", details);
         json_set_int(a, &s, "code", code);
         return s;

@@ -321,10 +321,6 @@ static void handle_read(struct exchange *x, const struct api_call *call) {
 
 /* ---- requests ---- */
 
-static void not_found_page(struct http_request *req) {
-        respond_text(req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
-}
-
 static bool verb_of(enum http_method m, const struct exchange *x, enum api_verb *ret) {
         bool named = !str_empty(x->info.name);
 
@@ -434,7 +430,7 @@ static void refuse(struct exchange *x, bool known) {
         _cleanup_error_ struct error e = ERROR_INIT;
 
         if (authorize_or_error(x->s, &x->user, &at, &e) == 0 && !known) {
-                not_found_page(x->req);
+                respond_nowhere(x);
                 return;
         }
         if (!e.err)

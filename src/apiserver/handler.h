@@ -27,6 +27,7 @@ const char *exchange_verb(const struct exchange *x);
 
 /* nonresource.c: what is no resource. */
 void handle_nonresource(struct exchange *x);
+void respond_nowhere(struct exchange *x); /* 404 */
 /* stream.c: a watch over HTTP. */
 void handle_watch(struct exchange *x, const struct api_call *c);
 /* connect.c: log, exec, attach, portforward, proxy. True when this subresource is one of them. */

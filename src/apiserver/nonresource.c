@@ -338,6 +338,24 @@ static unsigned shapes_of(const struct exchange *x, struct str path) {
                                                      : 0;
 }
 
+/* Below the groups that are compiled in upstream's router answers, with a Status; elsewhere it is Go's. */
+void respond_nowhere(struct exchange *x) {
+        static const struct str apis = STR_INIT("/apis/");
+        struct str path = http_request_path(x->req), group = str_sub(path, MIN(path.n, apis.n), path.n);
+        bool ours = str_has_prefix(path, STR("/api/"));
+        ssize_t slash = str_find(group, '/');
+        _cleanup_error_ struct error e = ERROR_INIT;
+
+        for (size_t i = 0; i < api_n_builtin && !ours && slash > 0 && str_has_prefix(path, apis); i++)
+                ours = api_builtin[i]->served && str_eqc(str_sub(group, 0, (size_t) slash), api_builtin[i]->group);
+        if (!ours) {
+                respond_text(x->req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
+                return;
+        }
+        error_status(&e, REASON_NOT_FOUND, "the server could not find the requested resource");
+        respond_error(x->req, &x->format, &e);
+}
+
 void handle_nonresource(struct exchange *x) {
         struct str path = http_request_path(x->req);
         struct attributes at = { .verb = exchange_verb(x), .path = path };
@@ -373,5 +391,5 @@ void handle_nonresource(struct exchange *x) {
                 }
         }
         if (!discovery_handle(x))
-                respond_text(x->req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
+                respond_nowhere(x);
 }
