@@ -5,6 +5,7 @@
 
 #include "apiserver/relay.h"
 #include "apiserver/track.h"
+#include "apiserver/validation/validate.h"
 #include "base/encode.h"
 #include "base/rand.h"
 #include "http/tls.h"
@@ -34,50 +35,33 @@ static int node_target(struct exchange *x, struct store_snapshot *snap, struct s
         return error_status(err, REASON_INTERNAL, "no preferred addresses found; known addresses: []");
 }
 
-static bool has_container(const struct json *pod, struct str name) {
-        static const char *const lists[] = { "containers", "initContainers", "ephemeralContainers" };
-
-        for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
-                if (json_find_by(json_at_path(pod, "spec", lists[i]), "name", name))
-                        return true;
-        return false;
-}
-
-static void list_names(struct buf *b, const struct json *containers) {
-        size_t n = 0;
-
-        json_each_item(c, containers)
-                buf_printf(b, "%s%" STR_FMT, n++ ? " " : "", STR_ARG(json_str(json_getc(c, "name"))));
-}
-
 /* The container that is meant: the named one, or the only one. */
 static int pick_container(struct exchange *x, const struct object *pod, struct str *ret, struct error *err) {
-        const struct json *j = object_json(pod), *containers = json_at_path(j, "spec", "containers");
+        static const char *const lists[] = { "initContainers", "containers", "ephemeralContainers" };
+        const struct json *spec = json_getc(object_json(pod), "spec"), *containers = json_getc(spec, "containers");
         struct arena *a = http_request_arena(x->req);
-        struct str name = request_query_get(a, http_request_query(x->req), "container");
+        struct str wanted = request_query_get(a, http_request_query(x->req), "container");
         _cleanup_buf_ struct buf names = BUF_INIT;
 
-        if (str_empty(name)) {
-                if (json_len(containers) == 1) {
-                        *ret = arena_str(a, json_str(json_getc(json_item(containers, 0), "name")));
-                        return 0;
-                }
-                name = json_str(json_at_path(j, "metadata", "annotations", "kubectl.kubernetes.io/default-container"));
-                if (!str_empty(name) && has_container(j, name)) {
-                        *ret = arena_str(a, name);
-                        return 0;
-                }
-                list_names(&names, containers);
-                return err_bad_request(err,
-                                       "a container name must be specified for pod %" STR_FMT
-                                       ", choose one of: [%" STR_FMT "]",
-                                       STR_ARG(object_name(pod)), STR_ARG(buf_str(&names)));
+        if (str_empty(wanted) && json_len(containers) == 1) {
+                *ret = arena_str(a, json_str(json_getc(json_item(containers, 0), "name")));
+                return 0;
         }
-        if (!has_container(j, name))
-                return err_bad_request(err, "container %" STR_FMT " is not valid for pod %" STR_FMT, STR_ARG(name),
+        *ret = wanted;
+        for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+                json_each_item(c, json_getc(spec, lists[i])) {
+                        struct str name = json_str(json_getc(c, "name"));
+
+                        if (!str_empty(wanted) && str_eq(name, wanted))
+                                return 0;
+                        buf_printf(&names, "%s%" STR_FMT, names.n ? " " : "", STR_ARG(name));
+                }
+        if (!str_empty(wanted))
+                return err_bad_request(err, "container %" STR_FMT " is not valid for pod %" STR_FMT, STR_ARG(wanted),
                                        STR_ARG(object_name(pod)));
-        *ret = name;
-        return 0;
+        return err_bad_request(err,
+                               "a container name must be specified for pod %" STR_FMT ", choose one of: [%" STR_FMT "]",
+                               STR_ARG(object_name(pod)), STR_ARG(buf_str(&names)));
 }
 
 /* A parameter as the kubelet reads it: switches are 1 and 0 under its own names, else true and false in lower case. */
@@ -161,7 +145,41 @@ static const char *const exec_params[][2] = {
 };
 static const char *const port_params[][2] = { { "port", "port" }, { "ports", "ports" }, { NULL, NULL } };
 
+static int check_log_options(struct exchange *x, struct error *err) {
+        static const struct {
+                const char *name;
+                int64_t least;
+                const char *wrong;
+        } numbers[] = {
+                { "tailLines", 0, "must be greater than or equal to 0" },
+                { "limitBytes", 1, "must be greater than 0" },
+                { "sinceSeconds", 1, "must be greater than 0" },
+        };
+        struct arena *a = http_request_arena(x->req);
+        struct str query = http_request_query(x->req);
+        struct field_errors fe = { .a = a };
+
+        for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+                struct str text = request_query_get(a, query, numbers[i].name);
+                struct json value = json_of_raw(text);
+                int64_t n;
+
+                if (str_empty(text))
+                        continue;
+                if (str_to_i64(text, &n) < 0)
+                        return err_bad_request(err, "strconv.ParseInt: parsing \"%" STR_FMT "\": invalid syntax",
+                                               STR_ARG(text));
+                if (i == 2 && !str_empty(request_query_get(a, query, "sinceTime")))
+                        field_forbidden(&fe, PATH(NULL, ""),
+                                        "at most one of `sinceTime` or `sinceSeconds` may be specified");
+                else if (n < numbers[i].least)
+                        field_invalid(&fe, PATH(NULL, numbers[i].name), &value, "%s", numbers[i].wrong);
+        }
+        return fe.list.n > 0 ? field_errors_finish(&fe, STR("PodLogOptions"), STR(""), x->info.name, err) : 0;
+}
+
 static int log_target(struct exchange *x, struct store_snapshot *snap, struct relay_target *t, struct error *err) {
+        TRY(check_log_options(x, err));
         return pod_target(x, snap, "containerLogs", true, log_params, t, err);
 }
 static int exec_target(struct exchange *x, struct store_snapshot *snap, struct relay_target *t, struct error *err) {

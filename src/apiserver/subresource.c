@@ -6,6 +6,7 @@
 #include "apiserver/auth/authn.h"
 #include "apiserver/auth/review.h"
 #include "apiserver/extensions/custom.h"
+#include "apiserver/request.h"
 #include "apiserver/validation/validate.h"
 #include "apiserver/writes.h"
 #include "base/rand.h"
@@ -302,8 +303,17 @@ static void answer_success(struct op *op) {
         op_finish(op, 201);
 }
 
+static bool named_otherwise(struct op *op, const char *kind) {
+        if (str_eq(json_str(json_at_path(op->c->body, "metadata", "name")), op->name))
+                return false;
+        err_bad_request(&op->c->error, "name in URL does not match name in %s object", kind);
+        op_fail(op);
+        return true;
+}
+
 static void create_binding(struct op *op) {
-        registry_modify(op, change_binding, answer_success);
+        if (!named_otherwise(op, "Binding"))
+                registry_modify(op, change_binding, answer_success);
 }
 
 /* POST /bindings: the pod is the one the Binding is named after. */
@@ -317,23 +327,41 @@ void legacy_binding(struct op *op) {
 
 struct eviction {
         struct op *op;
-        struct api_call call; /* the disruption budget's update, then the delete */
+        struct api_call call;       /* the disruption budget's update, then the delete */
+        struct api_options options; /* of the delete */
         struct json budget;
         bool deleting;
 };
 
 static void evict_delete(struct eviction *e);
 
-static int too_disruptive(struct op *op, const struct object *pdb, struct error *err) {
-        const struct json *status = json_getc(object_json(pdb), "status");
+/* Why a budget allows no disruption, most trustworthy first; empty when it allows one. */
+static struct str why_not(struct arena *a, const struct object *pdb, bool *ret_stale) {
+        const struct json *j = object_json(pdb), *status = json_getc(j, "status");
+        const struct json *c = json_find_by(json_getc(status, "conditions"), "type", STR("DisruptionAllowed"));
+        int64_t healthy = json_int(json_getc(status, "currentHealthy")),
+                desired = json_int(json_getc(status, "desiredHealthy"));
+        struct str name = object_name(pdb), reason = json_str(json_getc(c, "reason")), said = STR("");
 
-        error_status(err, REASON_TOO_MANY_REQUESTS,
-                     "Cannot evict pod as it would violate the pod's disruption budget.");
-        error_add_cause(err, "DisruptionBudget", STR(""),
-                        "The disruption budget %" STR_FMT " needs %lld healthy pods and has %lld currently",
-                        STR_ARG(object_name(pdb)), (long long) json_int(json_getc(status, "desiredHealthy")),
-                        (long long) json_int(json_getc(status, "currentHealthy")));
-        return -EBUSY;
+        *ret_stale = json_int(json_getc(status, "observedGeneration")) <
+                     json_int(json_at_path(j, "metadata", "generation"));
+        if (*ret_stale)
+                return arena_printf(a, "The disruption budget %" STR_FMT " is still being processed by the server.",
+                                    STR_ARG(name));
+        if (json_int(json_getc(status, "disruptionsAllowed")) > 0)
+                return STR("");
+        if (str_eqc(json_str(json_getc(c, "status")), "False"))
+                said = json_str(json_getc(c, "message"));
+        if (healthy <= desired && (str_empty(said) || !str_eqc(reason, "SyncFailed")))
+                return arena_printf(a,
+                                    "The disruption budget %" STR_FMT " needs %lld healthy pods and has %lld currently",
+                                    STR_ARG(name), (long long) desired, (long long) healthy);
+        if (!str_empty(said) && str_eqc(reason, "SyncFailed"))
+                said = arena_printf(a, " because it failed sync: %" STR_FMT, STR_ARG(said));
+        else if (!str_empty(said))
+                said = arena_printf(a, " (%" STR_FMT "): %" STR_FMT, STR_ARG(reason), STR_ARG(said));
+        return arena_printf(a, "The disruption budget %" STR_FMT " does not allow evicting pods currently%" STR_FMT,
+                            STR_ARG(name), STR_ARG(said));
 }
 
 /* The budget that covers the pod, if any. -EINVAL when there are several. */
@@ -408,19 +436,11 @@ static void evict_call(struct eviction *e, enum api_verb verb, const struct api_
 }
 
 static void evict_delete(struct eviction *e) {
-        struct op *op = e->op;
-        const struct json *options = json_getc(op->c->body, "deleteOptions");
-
         e->deleting = true;
         evict_call(e, API_DELETE, &res_pods);
-        e->call.name = op->name;
-        e->call.options.dry_run = op->c->options.dry_run;
-        if (json_is(json_getc(options, "gracePeriodSeconds"), JSON_INT))
-                e->call.options.grace_period_seconds = json_int(json_getc(options, "gracePeriodSeconds"));
-        e->call.options.precondition_uid = json_str(json_at_path(options, "preconditions", "uid"));
-        e->call.options.precondition_resource_version =
-                        json_str(json_at_path(options, "preconditions", "resourceVersion"));
-        apiserver_call(op->s, &e->call);
+        e->call.name = e->op->name;
+        e->call.options = e->options;
+        apiserver_call(e->op->s, &e->call);
 }
 
 static void spend_budget(struct eviction *e, struct object *pdb) {
@@ -443,11 +463,18 @@ void create_eviction(struct op *op) {
         struct eviction *e = arena_new_of(op->c->arena, struct eviction);
         const struct json *status, *spec;
         struct object *pdb = NULL;
-        struct str phase;
+        struct str phase, why;
+        bool stale;
 
-        if (!load(op, create_eviction))
+        if (named_otherwise(op, "Eviction") || !load(op, create_eviction))
                 return;
-        e->op = op;
+        *e = (struct eviction) { .op = op, .options = API_OPTIONS_INIT };
+        e->options.dry_run = op->c->options.dry_run;
+        if (request_delete_options(op->c->arena, json_getc(op->c->body, "deleteOptions"), &e->options, &op->c->error) <
+            0) {
+                op_fail(op);
+                return;
+        }
         phase = json_str(json_at_path(object_json(op->old), "status", "phase"));
         if (str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed") || str_eqc(phase, "Pending") ||
             object_deleting(op->old)) {
@@ -467,12 +494,17 @@ void create_eviction(struct op *op) {
                 evict_delete(e);
                 return;
         }
-        if (json_int(json_getc(status, "disruptionsAllowed")) <= 0) {
-                too_disruptive(op, pdb, &op->c->error);
+        why = why_not(op->c->arena, pdb, &stale);
+        if (!str_empty(why)) {
+                error_status(&op->c->error, REASON_TOO_MANY_REQUESTS,
+                             "Cannot evict pod as it would violate the pod's disruption budget.");
+                op->c->error.retry_after_seconds = stale ? 10 : 0;
+                error_add_cause(&op->c->error, "DisruptionBudget", STR(""), "%" STR_FMT, STR_ARG(why));
                 op_fail(op);
-                return;
-        }
-        spend_budget(e, pdb);
+        } else if (e->options.dry_run)
+                evict_delete(e);
+        else
+                spend_budget(e, pdb);
 }
 
 /* ---- serviceaccounts/token ---- */

@@ -288,6 +288,11 @@ static void what_is_not_there_is_told_as_upstream_does(void **state) {
                 { "GET /apis/apps/v2/pods", "404", "\"message\":\"the server could not find the requested" },
                 { "GET /apis/none", "404", "404 page not found\n" },
                 { "GET /apis/none/v1/pods", "404", "404 page not found\n" },
+                { "GET /api/v1/namespaces/default/pods/p/log?tailLines=x", "400", "parsing \\\"x\\\": invalid syntax" },
+                { "GET /api/v1/namespaces/default/pods/p/log?tailLines=-1&sinceSeconds=5&sinceTime=x", "422",
+                  "PodLogOptions \\\"p\\\" is invalid: [tailLines: Invalid value: -1: must be greater than or equal to "
+                  "0, "
+                  "[]: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified]" },
                 { "GET /readyz/shutdown", "200", "ok" },
                 { "GET /readyz?verbose&exclude=ping&exclude=b&exclude=a", "500", /* it has not been started */
                   "warn: some health checks cannot be excluded: no matches for \"b\",\"a\"\nreadyz check failed\n" },

@@ -412,10 +412,19 @@ static void an_eviction_respects_the_disruption_budget(void **state) {
         ASK(f, API_CREATE, &res_poddisruptionbudgets, "default",
             .body = "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"minAvailable\":1,\"selector\":{\"matchLabels\":{\"a\":"
                     "\"b\"}}}}");
+        check_error(ASK(f, API_CREATE, &res_pods, "default", "q", "eviction", .body = eviction), 400,
+                    "name in URL does not match name in Eviction object");
         check_error(ASK(f, API_CREATE, &res_pods, "default", "p", "eviction", .body = eviction), 429,
                     "Cannot evict pod as it would violate the pod's disruption budget.");
         ASK(f, API_PATCH, &res_poddisruptionbudgets, "default", "b", "status", .patch = API_PATCH_MERGE,
-            .body = "{\"status\":{\"disruptionsAllowed\":1,\"currentHealthy\":2,\"desiredHealthy\":1}}");
+            .body = "{\"status\":{\"disruptionsAllowed\":1,\"currentHealthy\":2,\"desiredHealthy\":1,"
+                    "\"observedGeneration\":1}}");
+        assert_int_equal(ASK(f, API_CREATE, &res_pods, "default", "p", "eviction",
+                             .body = "{\"metadata\":{\"name\":\"p\"},\"deleteOptions\":{\"dryRun\":[\"All\"]}}")
+                                         .code,
+                         201);
+        check(ASK(f, API_GET, &res_poddisruptionbudgets, "default", "b"), 200, ".status.disruptionsAllowed", "1");
+        check(ASK(f, API_GET, &res_pods, "default", "p"), 200, ".metadata.deletionGracePeriodSeconds", "(absent)");
         assert_int_equal(ASK(f, API_CREATE, &res_pods, "default", "p", "eviction", .body = eviction).code, 201);
         check(ASK(f, API_GET, &res_poddisruptionbudgets, "default", "b"), 200, ".status.disruptionsAllowed", "0");
         check(ASK(f, API_GET, &res_pods, "default", "p"), 200, ".metadata.deletionGracePeriodSeconds", "30");
