@@ -31,14 +31,14 @@ static const char *operation_name(const struct check *k) {
 
 /* ---- pods ---- */
 
-/* Some member below j has one of these names. */
+/* Some member below j has one of these names, and is no text: labels may be called so too. */
 static bool has_member(const struct json *j, const char *const *keys) {
         json_each_item(i, j)
                 if (has_member(i, keys))
                         return true;
         json_each_member(m, j) {
                 for (size_t i = 0; keys[i]; i++)
-                        if (str_eqc(json_key(m), keys[i]))
+                        if (str_eqc(json_key(m), keys[i]) && (json_is(&m->value, JSON_OBJECT) || json_len(&m->value)))
                                 return true;
                 if (has_member(&m->value, keys))
                         return true;

@@ -353,6 +353,12 @@ static void nobody_changes_what_nodes_may(void **state) {
 
 #define MIRROR "\"annotations\":{\"kubernetes.io/config.mirror\":\"x\"}"
 
+#define OWN ",\"nodeName\":\"n1\""
+#define OWNED                                                                                                       \
+        "," MIRROR ",\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"name\":\"n1\",\"controller\":" \
+        "true,\"uid\":\""
+#define REFERENCES "node \"n1\" can not create pods that reference"
+
 static void a_node_creates_mirror_pods_only(void **state) {
         struct fixture *f = *state;
         static const struct {
@@ -368,17 +374,31 @@ static void a_node_creates_mirror_pods_only(void **state) {
                   "\"u\"}]",
                   ",\"nodeName\":\"n1\"",
                   "node \"n1\" can only create pods with a controller owner reference set to itself" },
+                { OWNED, OWN ",\"imagePullSecrets\":[{\"name\":\"s\"}]", REFERENCES " secrets" },
+                { OWNED,
+                  OWN ",\"volumes\":[{\"name\":\"v\",\"projected\":{\"sources\":[{\"configMap\":{\"name\":\"c\"}}]}}]",
+                  REFERENCES " configmaps" },
+                { OWNED, OWN ",\"volumes\":[{\"name\":\"v\",\"persistentVolumeClaim\":{\"claimName\":\"c\"}}]",
+                  REFERENCES " persistentvolumeclaims" },
+                { OWNED, OWN ",\"nodeSelector\":{\"secret\":\"x\",\"configMap\":\"y\"}", NULL },
         };
+        const char *uid;
 
         make_account(f, "default");
         make(f, &res_nodes, NULL, "{\"metadata\":{\"name\":\"n1\"}}");
+        uid = at(f, ASK(f, API_GET, &res_nodes, NULL, "n1"), ".metadata.uid");
         for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
                 const char *body = arena_printf(f->a,
-                                                "{\"metadata\":{\"name\":\"m\"%s},\"spec\":{\"containers\":[{\"name\":"
-                                                "\"c\",\"image\":\"x\"}]%s}}",
-                                                table[i].meta, table[i].spec)
+                                                "{\"metadata\":{\"name\":\"m\"%s%s%s},\"spec\":{\"containers\":[{"
+                                                "\"name\":\"c\",\"image\":\"x\"}]%s}}",
+                                                table[i].meta, strcmp(table[i].meta, OWNED) == 0 ? uid : "",
+                                                strcmp(table[i].meta, OWNED) == 0 ? "\"}]" : "", table[i].spec)
                                                    .p;
 
+                if (!table[i].text) {
+                        check_code(ASK(f, API_CREATE, &res_pods, "default", .body = body, .user = &n1), 201);
+                        continue;
+                }
                 check_error(ASK(f, API_CREATE, &res_pods, "default", .body = body, .user = &n1), 403,
                             arena_printf(f->a, "pods \"m\" is forbidden: %s", table[i].text).p);
         }

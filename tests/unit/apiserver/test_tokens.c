@@ -432,6 +432,15 @@ static void the_modes_of_authorization_are_a_choice(void **state) {
         assert_true(apiserver_new(&o, &s, &e) < 0);
         assert_string_equal(error_text(&e), "authorization-mode ABAC's authorization policy file not passed");
         error_clear(&e);
+        o.args = (const char *const[]) { "requestheader-group-headers=a,,b", NULL };
+        assert_true(apiserver_new(&o, &s, &e) < 0);
+        assert_string_equal(error_text(&e), "empty value in \"requestheader-group-headers\"");
+        error_clear(&e);
+        o.args = (const char *const[]) { "requestheader-uid-headers=uid", NULL };
+        assert_true(apiserver_new(&o, &s, &e) < 0);
+        assert_string_equal(error_text(&e), "--requestheader-uid-headers is set without specifying the standard "
+                                            "X-Remote-Uid header - API aggregation will not work");
+        error_clear(&e);
         assert_int_equal(file_write(POLICY, STR("\n{\"kind\":\"x\"}\n"), 0600, NULL), 0);
         o.args = (const char *const[]) { "authorization-mode=ABAC", "authorization-policy-file=" POLICY, NULL };
         assert_true(apiserver_new(&o, &s, &e) < 0);
