@@ -1,6 +1,4 @@
 /* Volumes and containers of a pod: what api/core/v1.api does not say of them. */
-#include <stdio.h>
-
 #include "apiserver/validation/validate_rules.h"
 #include "schema/types.h"
 
@@ -24,7 +22,6 @@ CHECK(check_item_name, struct str name, bool taken) {
 const struct schema_field *check_alternatives(struct field_errors *fe, const struct path *p, const struct json *v,
                                               const struct schema_type *t, const char *what) {
         const struct schema_field *f, *first = NULL;
-        char detail[32];
         size_t n = 0;
 
         json_each_member(m, v)
@@ -32,8 +29,7 @@ const struct schema_field *check_alternatives(struct field_errors *fe, const str
                         first = !first || f->rank < first->rank ? f : first;
                         n++;
                 }
-        snprintf(detail, sizeof(detail), "must specify a %s type", what);
-        REQUIRED_IF(n == 0, p, detail);
+        REQUIRED_IF(n == 0, p, arena_printf(fe->a, "must specify a %s type", what).p);
         json_each_member(m, n > 1 ? v : NULL) {
                 f = schema_field(t, json_key(m));
                 if (!f || f == first)
@@ -68,16 +64,18 @@ void check_portal(struct field_errors *fe, const struct path *p, struct str volu
                        "iscsi.initiatorName is specified.");
 }
 
-/* A volume's own claim is named after pod and volume. */
-CHECK(check_own_claim, const struct json *volume, const struct json *volumes) {
+/* A volume's own claim is named after pod and volume: nobody else asks for it. */
+CHECK(check_claims, const struct json *volume, const struct json *volumes) {
         struct str pod = json_str(json_at_path(fe->object, "metadata", "name")), name = TEXT(volume, "name"),
-                   claim = json_str(json_at_path(volume, "persistentVolumeClaim", "claimName")),
-                   own = arena_printf(fe->a, "%" STR_FMT "-%" STR_FMT, STR_ARG(pod), STR_ARG(name));
-        const char *messages[2];
-        size_t n = GET(volume, "ephemeral") && !str_empty(name) ? check_dns_subdomain(own, messages) : 0;
+                   claim = json_str(json_at_path(volume, "persistentVolumeClaim", "claimName"));
 
-        for (size_t k = 0; k < n; k++)
-                invalid_at(fe, p, volume, "name", "PVC name \"%" STR_FMT "\": %s", STR_ARG(own), messages[k]);
+        if (GET(volume, "ephemeral") && !str_empty(name)) {
+                struct str own = arena_printf(fe->a, "%" STR_FMT "-%" STR_FMT, STR_ARG(pod), STR_ARG(name));
+                const char *messages[2];
+
+                for (size_t k = 0, n = check_dns_subdomain(own, messages); k < n; k++)
+                        invalid_at(fe, p, volume, "name", "PVC name \"%" STR_FMT "\": %s", STR_ARG(own), messages[k]);
+        }
         json_each_item(other, claim.n > pod.n && claim.p[pod.n] == '-' && str_has_prefix(claim, pod) ? volumes : NULL)
                 if (GET(other, "ephemeral") && str_eq(str_sub(claim, pod.n + 1, claim.n), TEXT(other, "name")))
                         field_invalid_str(fe, PATH(PATH(p, "persistentVolumeClaim"), "claimName"), claim,
@@ -94,7 +92,7 @@ void validate_volumes(struct field_errors *fe, const struct path *list, const st
                 check_alternatives(fe, p, v, &type_VolumeSource, "volume");
                 check_portal(fe, PATH(p, "name"), name, GET(v, "iscsi"));
                 if (fe->type == &type_Pod) {
-                        check_own_claim(fe, p, v, volumes);
+                        check_claims(fe, p, v, volumes);
                         REQUIRED_IF(GET(v, "image") && str_empty(json_str(json_at_path(v, "image", "reference"))),
                                     PATH(PATH(p, "image"), "reference"), "");
                 }
