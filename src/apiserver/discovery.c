@@ -28,6 +28,7 @@ struct discovery {
         struct catalog *catalog;
         const struct api_group_version *const *served;
         size_t n_served;
+        struct buf hashed; /* what a document's hash is of, when that is not the document */
 };
 
 /* ---- pieces ---- */
@@ -304,7 +305,9 @@ static struct document *keep(struct discovery *d, struct str key, struct buf *te
         doc->text = str_n(p, n);
         sha256_hex(hex, doc->text);
         snprintf(doc->etag, sizeof(doc->etag), "\"%s\"", hex);
-        snprintf(doc->hash, sizeof(doc->hash), "%016llX", (unsigned long long) str_hash_stable(doc->text));
+        snprintf(doc->hash, sizeof(doc->hash), "%016llX",
+                 (unsigned long long) str_hash_stable(d->hashed.n > 0 ? buf_str(&d->hashed) : doc->text));
+        buf_free(&d->hashed);
         if (!d->catalog->documents)
                 d->catalog->documents = map_new(free_document);
         map_put(d->catalog->documents, key, doc);
@@ -435,7 +438,10 @@ static bool make_openapi_v3(struct discovery *d, struct arena *a, const struct r
 
         if (!gv)
                 return false;
-        openapi_v3(dst, gv);
+        if (n->media == MEDIA_PROTOBUF)
+                openapi_v3(&d->hashed, gv, dst);
+        else
+                openapi_v3(dst, gv, NULL);
         return true;
 }
 
@@ -508,7 +514,7 @@ static void send_document(struct exchange *x, struct catalog *catalog, struct do
 
 static bool serve(struct exchange *x, struct str key, const struct request_info *i, const char *type, maker make) {
         struct catalog *catalog = catalog_get(x->s);
-        struct discovery d = { x->s, catalog, catalog->served, catalog->n_served };
+        struct discovery d = { x->s, catalog, catalog->served, catalog->n_served, BUF_INIT };
         struct document *doc = document(&d, http_request_arena(x->req), key, i, &x->format.as, make);
 
         if (!doc) {
@@ -548,7 +554,7 @@ static bool accepts_openapi(struct exchange *x, const char *protobuf, bool *ret_
 
                 str_split(&type, ';', &name);
                 name = str_trim(name);
-                *ret_protobuf = protobuf && str_search(name, str_of(protobuf)) >= 0;
+                *ret_protobuf = str_search(name, str_of(protobuf)) >= 0;
                 any = *ret_protobuf || str_eqc(name, "*/*") || str_eqc(name, "application/*") ||
                       str_eqc(name, "application/json");
         }
@@ -585,8 +591,12 @@ static bool serve_openapi(struct exchange *x, struct str path) {
                 aggregator_relay(x, r);
                 return true;
         }
-        return !accepts_openapi(x, NULL, &pb) ||
-               serve(x, arena_printf(a, "v3%" STR_FMT, STR_ARG(path)), &i, "application/json", make_openapi_v3);
+        if (!accepts_openapi(x, "proto-openapi.spec.v3", &pb))
+                return true;
+        x->format.as.media = pb ? MEDIA_PROTOBUF : MEDIA_JSON;
+        return serve(x, arena_printf(a, "v3%d%" STR_FMT, pb, STR_ARG(path)), &i,
+                     pb ? "application/com.github.proto-openapi.spec.v3.v1.0+protobuf" : "application/json",
+                     make_openapi_v3);
 }
 
 bool discovery_handle(struct exchange *x) {

@@ -276,7 +276,7 @@ static void want_all(struct openapi *o, const struct api_group_version *gv) {
                         want(o, gv->types[i]);
 }
 
-void openapi_v3(struct buf *dst, const struct api_group_version *gv) {
+void openapi_v3(struct buf *dst, const struct api_group_version *gv, struct buf *protobuf) {
         struct json paths = json_new_object(), schemas, document;
         struct openapi o;
 
@@ -292,6 +292,8 @@ void openapi_v3(struct buf *dst, const struct api_group_version *gv) {
                         " name: 'authorization', in: 'header' } } } }",
                         API_RELEASE, &paths, &schemas);
         json_write(dst, &document);
+        if (protobuf)
+                openapi_to_protobuf(protobuf, &document);
         openapi_done(&o);
 }
 
@@ -306,7 +308,7 @@ void openapi_v3_index(struct buf *dst, const struct api_group_version *const *gv
 
                 if (!gvs[i]->served)
                         continue;
-                openapi_v3(&text, gvs[i]);
+                openapi_v3(&text, gvs[i], NULL);
                 path = json_of_printf(a, "%s%s/%s", core ? "api" : "apis/", gvs[i]->group, gvs[i]->version);
                 url = json_of_printf(a, "/openapi/v3/%" STR_FMT "?hash=%016llX", STR_ARG(json_str(&path)),
                                      (unsigned long long) str_hash_stable(buf_str(&text)));

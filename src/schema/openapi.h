@@ -3,15 +3,16 @@
 
 #include "schema/schema.h"
 
-/* The OpenAPI v3 document of one group-version: schemas and paths. */
-void openapi_v3(struct buf *dst, const struct api_group_version *gv);
+/* The OpenAPI v3 document of one group-version: schemas and paths. protobuf, when not NULL, gets the same as
+ * application/com.github.proto-openapi.spec.v3.v1.0+protobuf. */
+void openapi_v3(struct buf *dst, const struct api_group_version *gv, struct buf *protobuf);
 /* The index at /openapi/v3: {"paths":{"api/v1":{"serverRelativeURL":"/openapi/v3/api/v1?hash=…"}}}. */
 void openapi_v3_index(struct buf *dst, const struct api_group_version *const *gvs, size_t n);
 /* The OpenAPI v2 (swagger) document of all group-versions, as JSON. */
 void openapi_v2(struct buf *dst, const struct api_group_version *const *gvs, size_t n);
 /* The same as application/com.github.proto-openapi.spec.v2.v1.0+protobuf, which kubectl prefers. */
 void openapi_v2_protobuf(struct buf *dst, const struct api_group_version *const *gvs, size_t n);
-/* Any OpenAPI v2 document in that form. */
+/* Any OpenAPI document, v2 or v3, in that form. */
 void openapi_to_protobuf(struct buf *dst, const struct json *document);
 /* What all kinds' definitions say of kind, apiVersion and metadata. */
 extern const char *const openapi_meta_docs[];

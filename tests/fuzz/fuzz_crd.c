@@ -4,6 +4,7 @@
 
 #include "apiserver/extensions/crd_schema.h"
 #include "schema/decode.h"
+#include "schema/openapi.h"
 #include "schema/types.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -36,7 +37,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             schema_decode(a, &type_JSONSchemaProps, source, NULL, &schema, NULL) == 0) {
                 struct crd_schema *s = crd_schema_compile(a, &schema, "Kind", "com.example.v1");
 
+                struct json schemas = json_new_object(), parts = json_new_object(), document = json_new_object();
+                _cleanup_buf_ struct buf b = BUF_INIT;
+
                 check_object(a, s, object);
+                json_setc(a, &schemas, "S", schema);
+                json_setc(a, &parts, "schemas", schemas);
+                json_set_cstr(a, &document, "openapi", "3.0.0");
+                json_setc(a, &document, "components", parts);
+                openapi_to_protobuf(&b, &document);
                 crd_schema_release(s);
         }
         arena_free(a);

@@ -4,6 +4,7 @@
 #include "schema/columns.h"
 #include "schema/openapi.h"
 #include "schema/types.h"
+#include "schema/wire.h"
 
 #define NOW "2024-01-01T01:00:00Z"
 
@@ -143,7 +144,7 @@ static void test_openapi_documents_are_whole(void **state) {
                 _cleanup_buf_ struct buf b = BUF_INIT;
                 const struct json *d;
 
-                openapi_v3(&b, api_builtin[i]);
+                openapi_v3(&b, api_builtin[i], NULL);
                 d = parse(a, &b);
                 check_refs(d, json_at_path(d, "components", "schemas"));
         }
@@ -156,13 +157,92 @@ static void test_patch_takes_field_validation(void **state) {
         const struct json *op;
         bool found = false;
 
-        openapi_v3(&b, api_find_group_version(STR("apps"), STR("v1")));
+        openapi_v3(&b, api_find_group_version(STR("apps"), STR("v1")), NULL);
         op = json_at_path(parse(a, &b), "paths", "/apis/apps/v1/namespaces/{namespace}/deployments/{name}", "patch");
         check_json(a, json_getc(op, "x-kubernetes-group-version-kind"),
                    "{'group':'apps','kind':'Deployment','version':'v1'}");
         json_each_item(p, json_getc(op, "parameters"))
                 found = found || str_eqc(json_str(json_getc(p, "name")), "fieldValidation");
         assert_true(found);
+}
+
+/* What lies at the end of a path of field numbers, each the first of its number: "4.1.2". */
+static struct wire_field field_at(struct str message, const char *numbers) {
+        struct str rest = str_of(numbers), number;
+        struct wire_field f = { .bytes = message };
+        const char *what;
+
+        while (str_split(&rest, '.', &number)) {
+                uint64_t n = 0;
+
+                assert_int_equal(str_to_u64(number, &n), 0);
+                message = f.bytes;
+                do
+                        if (wire_next(&message, &f, &what) <= 0)
+                                fail_msg("no %s", numbers);
+                while (f.number != n);
+        }
+        return f;
+}
+
+static const char v3_document[] =
+                "{'openapi':'3.0.0','info':{'title':'t','version':'v'},'paths':{'/"
+                "x':{'get':{'tags':['a'],'operationId':"
+                "'o','parameters':[{'name':'p','in':'query','schema':{'type':'string'}}],'requestBody':{'content':{'*/"
+                "*':"
+                "{'schema':{'$ref':'#/r'}}},'required':true},'responses':{'200':{'description':'OK'}},'x-a':{'k':1}}}},"
+                "'components':{'schemas':{'S':{'type':'object','nullable':true,'maximum':1.5,'maxLength':7,'enum':['e']"
+                ","
+                "'items':{'$ref':'#/i'},'properties':{'p':{'allOf':[{'$ref':'#/q'}],'default':'d'}},"
+                "'additionalProperties':true,'not':{'type':'null'}}}}}";
+#define GET "4.1.2.4."
+#define SCHEMA "5.1.1.2.1."
+static const struct {
+        const char *at, *text; /* text NULL: the number */
+        uint64_t number;
+} v3_fields[] = {
+        { "1", "3.0.0", 0 },
+        { "2.6", "v", 0 },
+        { "4.1.1", "/x", 0 },
+        { GET "1", "a", 0 },
+        { GET "5", "o", 0 },
+        { GET "6.1.1", "p", 0 },
+        { GET "6.1.10.1.25", "string", 0 },
+        { GET "7.1.2.1.1", "*/*", 0 },
+        { GET "7.1.2.1.2.1.2.1", "#/r", 0 },
+        { GET "7.1.3", NULL, 1 },
+        { GET "8.2.1", "200", 0 },
+        { GET "8.2.2.1.1", "OK", 0 },
+        { GET "13.1", "x-a", 0 },
+        { GET "13.2.2", "{\"k\":1}", 0 },
+        { "5.1.1.1", "S", 0 },
+        { SCHEMA "1", NULL, 1 },
+        { SCHEMA "11", NULL, 0x3ff8000000000000 },
+        { SCHEMA "15", NULL, 7 },
+        { SCHEMA "24.2", "\"e\"", 0 },
+        { SCHEMA "25", "object", 0 },
+        { SCHEMA "29.25", "null", 0 },
+        { SCHEMA "30.1.2.1", "#/i", 0 },
+        { SCHEMA "31.1.1", "p", 0 },
+        { SCHEMA "31.1.2.1.26.2.1", "#/q", 0 },
+        { SCHEMA "31.1.2.1.33.3", "d", 0 },
+        { SCHEMA "32.2", NULL, 1 },
+};
+
+static void test_openapi_v3_in_protobuf(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_buf_ struct buf text = BUF_INIT, b = BUF_INIT;
+
+        for (const char *c = v3_document; *c; c++)
+                buf_putc(&text, *c == '\'' ? '"' : *c);
+        openapi_to_protobuf(&b, parse(a, &text));
+        for (size_t i = 0; i < ARRAY_SIZE(v3_fields); i++) {
+                struct wire_field f = field_at(buf_str(&b), v3_fields[i].at);
+
+                if (v3_fields[i].text ? !str_eqc(f.bytes, v3_fields[i].text) : f.value != v3_fields[i].number)
+                        fail_msg("%s: %" STR_FMT " %llu", v3_fields[i].at, STR_ARG(f.bytes),
+                                 (unsigned long long) f.value);
+        }
 }
 
 int main(void) {
@@ -175,6 +255,7 @@ int main(void) {
                 cmocka_unit_test(test_nodes_events_and_others),
                 cmocka_unit_test(test_openapi_documents_are_whole),
                 cmocka_unit_test(test_patch_takes_field_validation),
+                cmocka_unit_test(test_openapi_v3_in_protobuf),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
