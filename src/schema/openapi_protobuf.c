@@ -1,6 +1,6 @@
-/* OpenAPI documents in protobuf, as github.com/google/gnostic's OpenAPIv2.proto and OpenAPIv3.proto lay them out: kubectl
- * up to 1.23 wants version 2, client-go's openapi3 may want version 3. A document is made as JSON and translated by tables:
- * which member goes to which field, and how. Only what our documents contain is in the tables. */
+/* OpenAPI documents in protobuf, as github.com/google/gnostic lays them out: kubectl
+ * up to 1.23 wants version 2, client-go may want version 3. A document is made as JSON and translated by tables: which
+ * member goes to which field, and how. Only what our documents contain is in the tables. */
 #include "schema/openapi_private.h"
 #include "schema/wire.h"
 

@@ -116,6 +116,7 @@ validate_kind validate_crd, validate_crd_status;
 /* Has its conversion webhook a caBundle that is none? */
 bool crd_bundle_is_bad(const struct json *crd);
 /* crd_structural.c */
+void crd_validate_schema(struct field_errors *fe, const struct path *p, const struct json *schema, bool status);
 bool crd_validate_structural(struct field_errors *fe, const struct path *p, const struct json *schema);
 /* Is every version's schema structural? *ret_why in a when not. */
 bool crd_is_structural(struct arena *a, const struct json *crd, struct str *ret_why);

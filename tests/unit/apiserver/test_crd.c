@@ -129,6 +129,56 @@ static void nulls_and_unknown_fields(void **state) {
         }
 }
 
+/* ---- definitions ---- */
+
+#define BAD(more) "'a':{'type':'array','x-kubernetes-list-type':'set','items':{'type':'object'" more "}}"
+#define DEAR \
+        "'s':{'type':'array','maxItems':2000,'items':{'type':'integer'}," RULE("self.all(x, self.all(y, x == y))") "}"
+#define TOLD "spec.validation.openAPIV3Schema.properties"
+
+/* A definition that breaks a rule may go on breaking it; one that does not may not begin. */
+static const struct {
+        const char *old, *now, *errors;
+} updates[] = {
+        { BAD(""), BAD(",'description':'x'"), "" },
+        { "'a':{'type':'string'}", BAD(""),
+          TOLD "[a].items.x-kubernetes-map-type: Invalid value: \"null\": must be atomic as item of a list with "
+               "x-kubernetes-list-type=set" },
+        { DEAR, DEAR, "" },
+        { "'s':{'type':'string'}", DEAR,
+          TOLD "[s].x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of "
+               "2.0x (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, "
+               "maps, and strings are declared)" },
+        { "'s':{'type':'text'}", "'s':{'type':'txt'}", "" },
+};
+
+static const struct json *make_definition(struct arena *a, const char *properties) {
+        struct json *out = arena_new_of(a, struct json);
+        struct str text = arena_printf(
+                        a,
+                        "{'metadata':{'name':'ws.a.b'},'spec':{'group':'a.b','scope':'Cluster','names':{'plural':'ws',"
+                        "'singular':'w','kind':'W','listKind':'WList'},'versions':[{'name':'v1','served':true,'storage'"
+                        ":"
+                        "true,'schema':{'openAPIV3Schema':{'type':'object','properties':{%s}}}}]},'status':{"
+                        "'storedVersions':['v1']}}",
+                        properties);
+
+        assert_int_equal(schema_decode(a, &type_CustomResourceDefinition, parse(a, text.p), NULL, out, NULL), 0);
+        return out;
+}
+
+static void old_definitions_may_go_on(void **state) {
+        for (size_t i = 0; i < ARRAY_SIZE(updates); i++) {
+                _cleanup_(arena_freep) struct arena *a = arena_new(0);
+                struct field_errors fe = { .a = a };
+                _cleanup_buf_ struct buf b = BUF_INIT;
+
+                validate_crd(&fe, make_definition(a, updates[i].now), make_definition(a, updates[i].old));
+                print(&b, &fe);
+                assert_string_equal(b.p, updates[i].errors);
+        }
+}
+
 /* ---- OpenAPI ---- */
 
 #define CHOICE "[{'type':'integer'},{'type':'string'}]"
@@ -187,6 +237,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(what_was_wrong_before_is_let_pass),
                 cmocka_unit_test(nulls_and_unknown_fields),
+                cmocka_unit_test(old_definitions_may_go_on),
                 cmocka_unit_test(openapi_v2_says_what_it_can),
         };
 

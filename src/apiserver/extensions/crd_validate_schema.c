@@ -1,0 +1,422 @@
+/* The schema of a CustomResourceDefinition, in upstream's words: what may stand in it and where, whether its defaults
+ * are objects that it lets pass, and, when nothing else is wrong, its rules
+ * (k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation, .../schema/defaulting). */
+#include "apiserver/extensions/crd_rules.h"
+#include "apiserver/extensions/custom.h"
+
+#define SCHEMA_PATH(up) PATH((up), "openAPIV3Schema")
+#define IS_TRUE(o, k) json_bool(json_getc((o), (k)))
+
+/* ---- defaults ---- */
+
+/* How an object comes to what is of its kind, apiVersion or metadata. */
+struct around {
+        const struct around *up; /* NULL: the object itself */
+        struct str key;          /* empty: an item of a list */
+};
+
+/* Is an object valid in which that is the only thing beside kind and apiVersion? */
+static bool check_in_object(struct field_errors *fe, const struct path *here, const struct around *in,
+                            const struct json *value) {
+        const struct path *nowhere = PATH(NULL, "");
+        struct field_errors inner = { .a = fe->a };
+        _cleanup_buf_ struct buf why = BUF_INIT;
+        const struct json nothing = json_new_object();
+        struct crd_schema any = *crd_schema_compile(fe->a, &nothing, "", "");
+        struct json object = *value, up;
+
+        for (; in->up; in = in->up) {
+                up = str_empty(in->key) ? json_new_array() : json_new_object();
+                if (str_empty(in->key))
+                        json_push(fe->a, &up, object);
+                else
+                        json_set(fe->a, &up, in->key, object);
+                object = up;
+        }
+        if (!json_getc(&object, "apiVersion"))
+                json_set_cstr(fe->a, &object, "apiVersion", "validation/v1");
+        if (!json_getc(&object, "kind"))
+                json_set_cstr(fe->a, &object, "kind", "Validation");
+        any.has_embedded = true;
+        if (crd_check_known(&inner, nowhere, &any, &object))
+                crd_validate_embedded(&inner, nowhere, &any, &object);
+        for (size_t i = 0; i < inner.list.n; i++)
+                buf_printf(&why, "%s%" STR_FMT ": %" STR_FMT,
+                           i                  ? ", "
+                           : inner.list.n > 1 ? "["
+                                              : "",
+                           STR_ARG(inner.list.v[i].field), STR_ARG(inner.list.v[i].body));
+        if (inner.list.n > 0)
+                field_invalid(fe, here, value, "must result in valid metadata: %" STR_FMT "%s", STR_ARG(buf_str(&why)),
+                              inner.list.n > 1 ? "]" : "");
+        return why.n == 0;
+}
+
+/* A default is what an object could have there, when it is new and when it was there before. */
+static void check_default(struct field_errors *fe, const struct path *here, const struct crd_schema *s,
+                          const struct around *in) {
+        size_t before;
+
+        if (in ? !check_in_object(fe, here, in, s->dflt) : !crd_check_known(fe, here, s, s->dflt))
+                return;
+        before = fe->list.n;
+        if (!in)
+                crd_validate_embedded(fe, here, s, s->dflt);
+        if (fe->list.n == before)
+                crd_validate_value(fe, here, s, s->dflt, NULL);
+        if (fe->list.n == before)
+                crd_rules_run(fe, NULL, here, s, s->dflt, s->dflt);
+        if (fe->list.n == before)
+                crd_rules_run(fe, NULL, here, s, s->dflt, NULL);
+}
+
+/* in: where within what all objects have; NULL: not there. */
+static void validate_defaults(struct field_errors *fe, const struct path *p, const struct crd_schema *s,
+                              const struct around *in) {
+        const struct around item = { in, STR("") }, object = { NULL, STR("") };
+
+        if (s->embedded)
+                in = NULL;
+        if (s->dflt)
+                check_default(fe, PATH(p, "default"), s, in);
+        if (s->items)
+                validate_defaults(fe, PATH(p, "items"), s->items, in ? &item : NULL);
+        for (size_t i = 0; i < s->type.n_fields; i++) {
+                struct str name = str_n(s->type.fields[i].name, s->type.fields[i].name_len);
+                const struct crd_schema *below = crd_node(s, name);
+                const struct around here = { in ? in : &object, name };
+                bool meta = in || !crd_property(s, name);
+
+                if (below && below->has_defaults)
+                        validate_defaults(fe, PATH_KEY(PATH(p, "properties"), name), below, meta ? &here : NULL);
+        }
+}
+
+/* ---- the rest of a schema ---- */
+
+struct walk {
+        struct field_errors *fe;
+        const char *no_defaults; /* why none may be here, or NULL */
+        bool in_meta;
+};
+
+static void walk_schema(struct walk w, const struct path *p, const struct json *j, bool root);
+
+static void check_forbidden(struct walk w, const struct path *p, const struct json *j) {
+        static const char *const types[] = { "array", "boolean", "integer", "number", "object", "string", NULL };
+        static const char *const unsupported[] = { "id",          "additionalItems", "patternProperties",
+                                                   "definitions", "dependencies",    "$ref" };
+        struct str type = TEXT(j, "type");
+        bool known = str_empty(type);
+
+        for (size_t i = 0; types[i]; i++)
+                known = known || str_eqc(type, types[i]);
+        if (!known)
+                field_not_supported(w.fe, PATH(p, "type"), type, types);
+        if (json_getc(j, "default") && w.no_defaults)
+                field_forbidden(w.fe, PATH(p, "default"), "must not be set %s", w.no_defaults);
+        for (size_t i = 0; i < ARRAY_SIZE(unsupported); i++)
+                if (json_getc(j, unsupported[i]))
+                        field_forbidden(w.fe, PATH(p, unsupported[i]), "%s is not supported", unsupported[i]);
+        if (str_eqc(type, "null"))
+                field_forbidden(w.fe, PATH(p, "type"), "type cannot be set to null, use nullable as an alternative");
+        if (json_is(json_getc(j, "items"), JSON_ARRAY))
+                field_forbidden(w.fe, PATH(p, "items"), "items must be a schema object and not an array");
+        if (w.in_meta && IS_TRUE(j, "x-kubernetes-embedded-resource"))
+                field_forbidden(w.fe, PATH(p, "x-kubernetes-embedded-resource"),
+                                "must not be used inside of resource meta");
+        if (IS_TRUE(j, "uniqueItems"))
+                field_forbidden(w.fe, PATH(p, "uniqueItems"),
+                                "uniqueItems cannot be set to true since the runtime complexity becomes quadratic");
+}
+
+/* x-kubernetes-list-type and x-kubernetes-map-type want their type. */
+static void check_kind_of(struct field_errors *fe, const struct path *p, const struct json *j, const char *key,
+                          const char *wanted, const char *const *known) {
+        const struct json *v = json_getc(j, key);
+        struct str type = TEXT(j, "type");
+
+        if (!v)
+                return;
+        if (str_empty(type))
+                field_required(fe, PATH(p, "type"),
+                               arena_printf(fe->a, "must be %s if %s is specified", wanted, key).p);
+        else if (!str_eqc(type, wanted))
+                field_invalid_str(fe, PATH(p, "type"), type, "must be %s if %s is specified", wanted, key);
+        if (!str_among(json_str(v), known))
+                field_not_supported(fe, PATH(p, key), json_str(v), known);
+}
+
+static void check_map_keys(struct field_errors *fe, const struct path *p, const struct json *j) {
+        const struct json *keys = json_getc(j, "x-kubernetes-list-map-keys"), *items = json_getc(j, "items");
+        const struct json *properties = json_getc(items, "properties");
+        struct str list_type = TEXT(j, "x-kubernetes-list-type"), type = TEXT(items, "type");
+        const struct path *keys_path = PATH(p, "x-kubernetes-list-map-keys"), *items_path = PATH(p, "items");
+        bool map = str_eqc(list_type, "map");
+
+        if (json_len(keys) > 0 && str_empty(list_type))
+                field_required(fe, PATH(p, "x-kubernetes-list-type"),
+                               "must be map if x-kubernetes-list-map-keys is non-empty");
+        else if (json_len(keys) > 0 && !map)
+                field_invalid_str(fe, PATH(p, "x-kubernetes-list-type"), list_type,
+                                  "must be map if x-kubernetes-list-map-keys is non-empty");
+        if (!map)
+                return;
+        if (json_len(keys) == 0)
+                field_required(fe, keys_path, "must not be empty if x-kubernetes-list-type is map");
+        if (!items)
+                field_required(fe, items_path, "must have a schema if x-kubernetes-list-type is map");
+        else if (json_is(items, JSON_ARRAY))
+                field_invalid(fe, items_path, items, "must only have a single schema if x-kubernetes-list-type is map");
+        else if (!str_eqc(type, "object"))
+                field_invalid_str(fe, PATH(items_path, "type"), type,
+                                  "must be object if parent array's x-kubernetes-list-type is map");
+        if (!str_eqc(type, "object"))
+                return;
+        for (size_t i = 0; i < json_len(keys); i++) {
+                const struct json *field = json_get(properties, json_str(json_item(keys, i)));
+                struct str key_type = TEXT(field, "type");
+
+                if (!field)
+                        field_invalid(fe, keys_path, keys, "entries must all be names of item properties");
+                else if (str_eqc(key_type, "array") || str_eqc(key_type, "object"))
+                        field_invalid_str(fe,
+                                          PATH(PATH_KEY(PATH(items_path, "properties"), json_str(json_item(keys, i))),
+                                               "type"),
+                                          type,
+                                          "must be a scalar type if parent array's x-kubernetes-list-type is map");
+                for (size_t k = 0; k < i; k++)
+                        if (json_equal(json_item(keys, i), json_item(keys, k))) {
+                                field_invalid(fe, keys_path, keys, "must not contain duplicate entries");
+                                break;
+                        }
+        }
+}
+
+/* Keys must always be there; items are never null; items of a set are atomic. */
+static void check_set_items(struct field_errors *fe, const struct path *p, const struct json *j) {
+        const struct json *items = json_getc(j, "items");
+        struct str list_type = TEXT(j, "x-kubernetes-list-type"), type = TEXT(items, "type"),
+                   inner = TEXT(items, "x-kubernetes-list-type");
+        const struct path *items_path = PATH(p, "items");
+        bool set = str_eqc(list_type, "set"), array = str_eqc(TEXT(j, "type"), "array");
+
+        if (!items || (!set && !str_eqc(list_type, "map")))
+                return;
+        if (set && array && str_eqc(type, "array") && !str_empty(inner) && !str_eqc(inner, "atomic"))
+                field_invalid_str(fe, PATH(items_path, "x-kubernetes-list-type"), inner,
+                                  "must be atomic as item of a list with x-kubernetes-list-type=set");
+        if (set && array && str_eqc(type, "object") && !str_eqc(TEXT(items, "x-kubernetes-map-type"), "atomic"))
+                field_invalid_str(fe, PATH(items_path, "x-kubernetes-map-type"), STR("null"),
+                                  "must be atomic as item of a list with x-kubernetes-list-type=set");
+        if (IS_TRUE(items, "nullable"))
+                field_forbidden(fe, PATH(items_path, "nullable"),
+                                "cannot be nullable when x-kubernetes-list-type is %" STR_FMT, STR_ARG(list_type));
+        json_each_item(k, set ? NULL : json_getc(j, "x-kubernetes-list-map-keys")) {
+                const struct json *field = json_get(json_getc(items, "properties"), json_str(k));
+                const struct path *here = PATH_KEY(PATH(items_path, "properties"), json_str(k));
+                bool required = false;
+
+                json_each_item(r, json_getc(items, "required"))
+                        required = required || json_equal(r, k);
+                if (field && !required && !json_getc(field, "default"))
+                        field_required(fe, PATH(here, "default"),
+                                       "this property is in x-kubernetes-list-map-keys, so it "
+                                       "must have a default or be a required property");
+                if (field && IS_TRUE(field, "nullable"))
+                        field_forbidden(fe, PATH(here, "nullable"),
+                                        "this property is in x-kubernetes-list-map-keys, so it cannot be nullable");
+        }
+}
+
+static bool has_newline(struct str s) {
+        return str_find(s, '\n') >= 0 || str_find(s, '\r') >= 0;
+}
+
+static bool path_is_valid(const struct json *schema, struct str path) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        return !crd_follow(a, &schema, path, true, &b);
+}
+
+/* x-kubernetes-validations, but for their expressions. */
+static void check_rules(struct field_errors *fe, const struct path *p, const struct json *schema) {
+        static const char *const reasons[] = { "FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid",
+                                               "FieldValueRequired", NULL };
+        const struct json *rules = json_getc(schema, "x-kubernetes-validations");
+
+        for (size_t i = 0; i < json_len(rules); i++) {
+                const struct json *r = json_item(rules, i);
+                const struct path *at = PATH_INDEX(PATH(p, "x-kubernetes-validations"), i);
+                struct str rule = str_trim(TEXT(r, "rule")), message = TEXT(r, "message"), reason = TEXT(r, "reason");
+
+                if (str_empty(rule))
+                        field_required(fe, PATH(at, "rule"), "rule is not specified");
+                else if (message.n > 0 && str_empty(str_trim(message)))
+                        field_invalid_str(fe, PATH(at, "message"), message, "message must be non-empty if specified");
+                else if (has_newline(str_trim(message)))
+                        field_invalid_str(fe, PATH(at, "message"), message, "message must not contain line breaks");
+                else if (has_newline(rule) && str_empty(message))
+                        field_required(fe, PATH(at, "message"),
+                                       "message must be specified if rule contains line breaks");
+                if (TEXT(r, "messageExpression").n > 0 && str_empty(str_trim(TEXT(r, "messageExpression"))))
+                        field_required(fe, PATH(at, "messageExpression"),
+                                       "messageExpression must be non-empty if specified");
+                if (!str_empty(reason) && !str_among(reason, reasons))
+                        field_not_supported(fe, PATH(at, "reason"), reason, reasons);
+                if (TEXT(r, "fieldPath").n > 0 && str_empty(str_trim(TEXT(r, "fieldPath"))))
+                        field_invalid_str(fe, PATH(at, "fieldPath"), TEXT(r, "fieldPath"),
+                                          "fieldPath must be non-empty if specified");
+                if (has_newline(TEXT(r, "fieldPath")))
+                        field_invalid_str(fe, PATH(at, "fieldPath"), TEXT(r, "fieldPath"),
+                                          "fieldPath must not contain line breaks");
+                if (!path_is_valid(schema, TEXT(r, "fieldPath")))
+                        field_invalid_str(fe, PATH(at, "fieldPath"), TEXT(r, "fieldPath"),
+                                          "fieldPath must be a valid path");
+        }
+}
+
+static void walk_properties(struct walk w, const struct path *p, const struct json *j, bool root) {
+        bool object = root || IS_TRUE(j, "x-kubernetes-embedded-resource");
+
+        json_each_member(m, json_getc(j, "properties")) {
+                struct str key = json_key(m);
+                struct walk below = w;
+
+                if (object && (str_eqc(key, "metadata") || str_eqc(key, "kind") || str_eqc(key, "apiVersion"))) {
+                        below.in_meta = true;
+                        if (root)
+                                below.no_defaults = arena_printf(w.fe->a, "in top-level %" STR_FMT, STR_ARG(key)).p;
+                }
+                walk_schema(below, PATH_KEY(PATH(p, "properties"), key), &m->value, false);
+        }
+}
+
+static void walk_schema(struct walk w, const struct path *p, const struct json *j, bool root) {
+        static const char *const lists[] = { "allOf", "oneOf", "anyOf" };
+        static const char *const map_types[] = { "atomic", "granular", NULL };
+        static const char *const list_types[] = { "atomic", "set", "map", NULL };
+        const struct json *more = json_getc(j, "additionalProperties"),
+                          *preserve = json_getc(j, "x-kubernetes-preserve-unknown-fields");
+        struct walk below = w;
+
+        check_forbidden(w, p, j);
+        if (more && json_len(json_getc(j, "properties")) > 0 && !(json_is(more, JSON_BOOL) && more->b))
+                field_forbidden(w.fe, PATH(p, "additionalProperties"),
+                                "additionalProperties and properties are mutual exclusive");
+        if (w.in_meta)
+                below.no_defaults = "inside additionalProperties applying to object metadata";
+        if (json_is(more, JSON_OBJECT))
+                walk_schema(below, PATH(p, "additionalProperties"), more, false);
+        walk_properties(w, p, j, root);
+        if (json_getc(j, "not"))
+                walk_schema(w, PATH(p, "not"), json_getc(j, "not"), false);
+        for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+                for (size_t k = 0; k < json_len(json_getc(j, lists[i])); k++)
+                        walk_schema(w, PATH_INDEX(PATH(p, lists[i]), k), json_item(json_getc(j, lists[i]), k), false);
+        if (json_is(json_getc(j, "items"), JSON_OBJECT))
+                walk_schema(w, PATH(p, "items"), json_getc(j, "items"), false);
+        if (json_is(preserve, JSON_BOOL) && !preserve->b)
+                field_invalid(w.fe, PATH(p, "x-kubernetes-preserve-unknown-fields"), preserve,
+                              "must be true or undefined");
+        check_kind_of(w.fe, p, j, "x-kubernetes-map-type", "object", map_types);
+        check_kind_of(w.fe, p, j, "x-kubernetes-list-type", "array", list_types);
+        check_map_keys(w.fe, p, j);
+        check_set_items(w.fe, p, j);
+        check_rules(w.fe, p, j);
+}
+
+#define ROOT_FIELDS                                                                                             \
+        "[Description Type Format Title Maximum ExclusiveMaximum Minimum ExclusiveMinimum MaxLength MinLength " \
+        "Pattern "                                                                                              \
+        "MaxItems MinItems UniqueItems MultipleOf Required Items Properties ExternalDocs Example "              \
+        "XPreserveUnknownFields XValidations]"
+
+static void check_root(struct field_errors *fe, const struct path *p, const struct json *schema) {
+        static const char *const forbidden[] = { "id",
+                                                 "$schema",
+                                                 "$ref",
+                                                 "default",
+                                                 "maxProperties",
+                                                 "enum",
+                                                 "allOf",
+                                                 "oneOf",
+                                                 "anyOf",
+                                                 "minProperties",
+                                                 "not",
+                                                 "nullable",
+                                                 "additionalProperties",
+                                                 "x-kubernetes-embedded-resource",
+                                                 "x-kubernetes-int-or-string",
+                                                 "x-kubernetes-list-map-keys",
+                                                 "x-kubernetes-list-type",
+                                                 "x-kubernetes-map-type",
+                                                 NULL };
+
+        if (!str_empty(TEXT(schema, "type")) && !str_eqc(TEXT(schema, "type"), "object"))
+                field_invalid_str(fe, PATH(p, "openAPIV3Schema.type"), TEXT(schema, "type"),
+                                  "only \"object\" is allowed as the type at the root of the schema if the status "
+                                  "subresource is enabled");
+        json_each_member(m, schema)
+                if (str_among(json_key(m), forbidden) && !(m->value.type == JSON_BOOL && !m->value.b)) {
+                        field_invalid(fe, SCHEMA_PATH(p), schema,
+                                      "only " ROOT_FIELDS " fields are allowed at the root of the schema if the status "
+                                      "subresource is enabled");
+                        return;
+                }
+}
+
+/* Does it say, anywhere, what no structural schema can? Then whether it is one is no question. */
+static bool is_unsupported(const struct json *j) {
+        static const char *const keys[] = { "id",           "$schema",         "$ref",       "patternProperties",
+                                            "dependencies", "additionalItems", "definitions" },
+                                 *const one[] = { "items", "additionalProperties", "not" },
+                                 *const many[] = { "properties", "allOf", "anyOf", "oneOf" };
+        const struct json *preserve = json_getc(j, "x-kubernetes-preserve-unknown-fields"), *v;
+        bool found = json_is(json_getc(j, "items"), JSON_ARRAY) || (json_is(preserve, JSON_BOOL) && !preserve->b);
+
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+                v = json_getc(j, keys[i]);
+                found = found || (v && (json_is(v, JSON_BOOL) || v->len > 0));
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(one); i++)
+                found = found || (json_is(json_getc(j, one[i]), JSON_OBJECT) && is_unsupported(json_getc(j, one[i])));
+        for (size_t i = 0; i < ARRAY_SIZE(many) && !found; i++) {
+                json_each_member(m, i == 0 ? json_getc(j, many[i]) : NULL)
+                        found = found || is_unsupported(&m->value);
+                json_each_item(it, i > 0 ? json_getc(j, many[i]) : NULL)
+                        found = found || is_unsupported(it);
+        }
+        return found;
+}
+
+void crd_validate_schema(struct field_errors *fe, const struct path *p, const struct json *schema, bool status) {
+        _cleanup_(arena_freep) struct arena *a = NULL;
+        const struct path *here = SCHEMA_PATH(p);
+        struct crd_schema *compiled;
+        size_t first = fe->list.n, before, structural;
+        bool unsupported = is_unsupported(schema), rules = false;
+
+        if (status)
+                check_root(fe, p, schema);
+        if (IS_TRUE(schema, "nullable"))
+                field_forbidden(fe, PATH(p, "openAPIV3Schema.nullable"), "nullable cannot be true at the root");
+        structural = fe->list.n;
+        if (!unsupported && crd_validate_structural(fe, here, schema)) {
+                a = arena_new(0);
+                compiled = crd_schema_compile(a, schema, "", "");
+                if (compiled->has_defaults) {
+                        crd_rules_compile(a, compiled);
+                        validate_defaults(fe, here, compiled, NULL);
+                }
+                crd_schema_release(compiled);
+                rules = fe->list.n == structural;
+        }
+        before = fe->list.n;
+        walk_schema((struct walk) { .fe = fe }, here, schema, true);
+        if (unsupported && fe->list.n == first) /* all else of that has been told */
+                field_invalid_str(fe, here, STR(""), "OpenAPIV3Schema 'schema' is not supported");
+        if (rules)
+                crd_rules_validate(fe, here, schema, before);
+}
