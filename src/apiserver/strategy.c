@@ -6,6 +6,7 @@
 #include "apiserver/extensions/custom.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
+#include "json/build.h"
 
 /* ---- namespaces ---- */
 
@@ -124,6 +125,17 @@ static int secret_prepare_update(struct op *op, struct json *obj, const struct j
         return 0;
 }
 
+/* Of its Secrets an account keeps the names. */
+static int account_prepare_create(struct op *op, struct json *obj, struct error *err) {
+        json_each_item(s, json_getc(obj, "secrets"))
+                *s = json_build(op->c->arena, "{ name: %o }", json_str(json_getc(s, "name")));
+        return 0;
+}
+
+static int account_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
+        return account_prepare_create(op, obj, err);
+}
+
 /* Roles and bindings: nobody gives what they do not have. */
 static int rbac_prepare_create(struct op *op, struct json *obj, struct error *err) {
         return rbac_check_escalation(op, obj, NULL, err);
@@ -203,7 +215,8 @@ static const struct strategy strategies[] = {
         { "", "nodes", KEEP, .warn = warn_node, .validate = validate_node, .validate_status = validate_node },
         { "", "configmaps", 0, .validate = validate_config_map },
         { "", "secrets", 0, .prepare_update = secret_prepare_update, .validate = validate_secret },
-        { "", "serviceaccounts", CONDITIONAL | RETURN },
+        { "", "serviceaccounts", CONDITIONAL | RETURN, .prepare_create = account_prepare_create,
+          .prepare_update = account_prepare_update },
         { "", "endpoints", UPSERT, .warn = warn_endpoints, .validate = validate_endpoints },
         { "", "events", UPSERT, .name = check_path_segment, .prepare_create = event_prepare_create,
           .prepare_update = event_prepare_update, .validate = validate_event },
@@ -363,6 +376,13 @@ static void date_conditions(struct op *op, struct json *obj, const struct json *
         json_setc(a, obj, "status", status);
 }
 
+static bool same_names(const struct json *a, const struct json *b) {
+        for (size_t i = 0; i < MAX(json_len(a), json_len(b)); i++)
+                if (!str_eq(json_str(json_getc(json_item(a, i), "name")), json_str(json_getc(json_item(b, i), "name"))))
+                        return false;
+        return true;
+}
+
 /* What of each container a resize may change. */
 static void merge_resize(struct op *op, struct json *obj, const struct json *sent) {
         static const char *const lists[] = { "initContainers", "containers" };
@@ -371,18 +391,25 @@ static void merge_resize(struct op *op, struct json *obj, const struct json *sen
         struct json spec = json_copy_shallow(a, json_getc(obj, "spec"));
 
         for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+                const struct json *list = json_at_path(sent, "spec", lists[l]);
                 struct json containers;
 
-                if (!json_getc(&spec, lists[l]))
+                if (!same_names(list, json_getc(&spec, lists[l]))) { /* validation says why not */
+                        json_setc(a, &spec, lists[l], list ? *list : json_new_array());
+                        continue;
+                }
+                if (!list)
                         continue;
                 containers = json_copy_shallow(a, json_getc(&spec, lists[l]));
                 json_each_item(c, &containers) {
+                        const struct json *s = json_item(list, (size_t) (c - containers.items));
+
                         *c = json_copy_shallow(a, c);
-                        json_each_item(s, json_at_path(sent, "spec", lists[l]))
-                                for (size_t i = 0; i < ARRAY_SIZE(members); i++)
-                                        if (str_eq(json_str(json_getc(s, "name")), json_str(json_getc(c, "name"))) &&
-                                            json_getc(s, members[i]))
-                                                json_setc(a, c, members[i], *json_getc(s, members[i]));
+                        for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+                                if (json_getc(s, members[i]))
+                                        json_setc(a, c, members[i], *json_getc(s, members[i]));
+                                else
+                                        json_removec(c, members[i]);
                 }
                 json_setc(a, &spec, lists[l], containers);
         }

@@ -329,11 +329,12 @@ struct eviction {
         struct op *op;
         struct api_call call;       /* the disruption budget's update, then the delete */
         struct api_options options; /* of the delete */
-        struct json budget;
-        bool deleting;
+        struct json body;
+        enum { SPENDING, MARKING, DELETING } step;
 };
 
 static void evict_delete(struct eviction *e);
+static void evict_pod(struct eviction *e);
 
 /* Why a budget allows no disruption, most trustworthy first; empty when it allows one. */
 static struct str why_not(struct arena *a, const struct object *pdb, bool *ret_stale) {
@@ -392,9 +393,12 @@ static void eviction_done(struct api_call *c) {
         struct eviction *e = c->userdata;
         struct op *op = e->op;
 
+        if (c->object && e->step == MARKING && !str_empty(e->options.precondition_resource_version))
+                e->options.precondition_resource_version =
+                                arena_printf(op->c->arena, "%llu", (unsigned long long) object_revision(c->object));
         if (c->object)
                 object_unref(TAKE_PTR(c->object));
-        if (c->code == 409 && !e->deleting) { /* the budget has changed under us: look again */
+        if (c->code == 409 && e->step == SPENDING) { /* the budget has changed under us: look again */
                 error_clear(&c->error);
                 if (++op->attempts < 20) {
                         create_eviction(op);
@@ -410,11 +414,12 @@ static void eviction_done(struct api_call *c) {
                 op_fail(op);
                 return;
         }
-        if (!e->deleting) {
+        if (e->step == SPENDING)
+                evict_pod(e);
+        else if (e->step == MARKING)
                 evict_delete(e);
-                return;
-        }
-        answer_success(op);
+        else
+                answer_success(op);
 }
 
 static void evict_call(struct eviction *e, enum api_verb verb, const struct api_resource *r) {
@@ -436,11 +441,35 @@ static void evict_call(struct eviction *e, enum api_verb verb, const struct api_
 }
 
 static void evict_delete(struct eviction *e) {
-        e->deleting = true;
+        e->step = DELETING;
         evict_call(e, API_DELETE, &res_pods);
         e->call.name = e->op->name;
         e->call.options = e->options;
         apiserver_call(e->op->s, &e->call);
+}
+
+/* The pod says why it goes, before it does. */
+static void evict_pod(struct eviction *e) {
+        struct op *op = e->op;
+        const struct api_options *o = &e->options;
+        struct str revision = arena_printf(op->c->arena, "%llu", (unsigned long long) object_revision(op->old));
+
+        if (o->dry_run || condition_is(json_getc(object_json(op->old), "status"), "DisruptionTarget", "True") ||
+            (!str_empty(o->precondition_uid) && !str_eq(o->precondition_uid, object_uid(op->old))) ||
+            (!str_empty(o->precondition_resource_version) && !str_eq(o->precondition_resource_version, revision)))
+                return evict_delete(e); /* which refuses what is not so */
+        e->body = json_build(op->c->arena,
+                             "{ metadata: { resourceVersion: %o }, status: { conditions: [ { type: 'DisruptionTarget',"
+                             "  status: 'True', reason: 'EvictionByEvictionAPI', message: 'Eviction API: evicting',"
+                             "  lastTransitionTime: %s } ] } }",
+                             o->precondition_resource_version, now_text(op->c->arena));
+        e->step = MARKING;
+        evict_call(e, API_PATCH, &res_pods);
+        e->call.name = op->name;
+        e->call.subresource = STR("status");
+        e->call.patch = API_PATCH_STRATEGIC;
+        e->call.body = &e->body;
+        apiserver_call(op->s, &e->call);
 }
 
 static void spend_budget(struct eviction *e, struct object *pdb) {
@@ -448,14 +477,14 @@ static void spend_budget(struct eviction *e, struct object *pdb) {
         struct arena *a = op->c->arena;
         struct json *status;
 
-        e->budget = json_copy(a, object_json(pdb));
-        status = json_get_or_add_object(a, &e->budget, "status");
+        e->body = json_copy(a, object_json(pdb));
+        status = json_get_or_add_object(a, &e->body, "status");
         json_set_int(a, status, "disruptionsAllowed", json_int(json_getc(status, "disruptionsAllowed")) - 1);
         json_set_str(a, json_get_or_add_object(a, status, "disruptedPods"), arena_cstr(a, op->name), now_text(a));
         evict_call(e, API_UPDATE, &res_poddisruptionbudgets);
         e->call.name = arena_str(a, object_name(pdb));
         e->call.subresource = STR("status");
-        e->call.body = &e->budget;
+        e->call.body = &e->body;
         apiserver_call(op->s, &e->call);
 }
 
@@ -478,7 +507,7 @@ void create_eviction(struct op *op) {
         phase = json_str(json_at_path(object_json(op->old), "status", "phase"));
         if (str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed") || str_eqc(phase, "Pending") ||
             object_deleting(op->old)) {
-                evict_delete(e);
+                evict_pod(e);
                 return;
         }
         if (find_budget(op, &pdb, &op->c->error) < 0) {
@@ -491,7 +520,7 @@ void create_eviction(struct op *op) {
                      (str_eqc(json_str(json_getc(spec, "unhealthyPodEvictionPolicy")), "AlwaysAllow") ||
                       (json_int(json_getc(status, "currentHealthy")) >= json_int(json_getc(status, "desiredHealthy")) &&
                        json_int(json_getc(status, "desiredHealthy")) > 0)))) {
-                evict_delete(e);
+                evict_pod(e);
                 return;
         }
         why = why_not(op->c->arena, pdb, &stale);
@@ -502,7 +531,7 @@ void create_eviction(struct op *op) {
                 error_add_cause(&op->c->error, "DisruptionBudget", STR(""), "%" STR_FMT, STR_ARG(why));
                 op_fail(op);
         } else if (e->options.dry_run)
-                evict_delete(e);
+                evict_pod(e);
         else
                 spend_budget(e, pdb);
 }

@@ -333,6 +333,11 @@ static void what_changes_in_a_pod_is_limited(void **state) {
                         "}");
         assert_int_equal(a.code, 422);
         assert_non_null(strstr(a.message, "Pod QOS Class may not change as a result of resizing"));
+        a = ASK(f, API_PATCH, &res_pods, "default", "x", .sub = "resize", .patch = API_PATCH_STRATEGIC,
+                .body = "{\"spec\":{\"containers\":[{\"name\":\"d\",\"image\":\"i\"}]}}");
+        check_error(a, 422,
+                    "Pod \"x\" is invalid: spec.containers: Forbidden: containers may not be added or removed on "
+                    "resize");
         a = ASK(f, API_PATCH, &res_pods, "default", "x", .sub = "ephemeralcontainers", .patch = API_PATCH_STRATEGIC,
                 .body = "{\"spec\":{\"ephemeralContainers\":[{\"name\":\"d\",\"image\":\"i\","
                         "\"targetContainerName\":\"nope\"}]}}");
