@@ -273,11 +273,16 @@ static const struct tls_peer *peer_of(const struct http_request *r) {
         return c->peer;
 }
 
+/* A connection may outlive its certificate. */
+static bool is_valid(const struct tls_peer *p) {
+        return p->valid && (!p->not_after || time(NULL) <= p->not_after);
+}
+
 bool http_request_client_cert(const struct http_request *r, struct str *ret_cn, const struct str **ret_orgs,
                               size_t *ret_n_orgs) {
         const struct tls_peer *p = peer_of(r);
 
-        if (!p || !p->valid)
+        if (!p || !is_valid(p))
                 return false;
         *ret_cn = p->cn;
         *ret_orgs = p->orgs;
@@ -288,7 +293,7 @@ bool http_request_client_cert(const struct http_request *r, struct str *ret_cn, 
 bool http_request_client_cert_invalid(const struct http_request *r) {
         const struct tls_peer *p = peer_of(r);
 
-        return p && p->present && !p->valid;
+        return p && p->present && !is_valid(p);
 }
 
 struct str http_request_client_cert_authority(const struct http_request *r) {

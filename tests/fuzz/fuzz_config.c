@@ -66,7 +66,7 @@ static void tokens(struct arena *a, struct str text) {
         struct map *users = map_new(NULL);
         struct map_iter it = MAP_ITER(users);
 
-        (void) authn_parse_tokens(a, text, users, &e);
+        (void) authn_parse_tokens(a, "f", text, users, &e);
         while (map_next(&it)) {
                 const struct api_user *u = it.value;
 

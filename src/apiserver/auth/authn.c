@@ -10,6 +10,7 @@
 #include "apiserver/flags.h"
 #include "base/encode.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/metrics.h"
 #include "http/jwt.h"
 #include "http/server.h"
@@ -81,57 +82,74 @@ struct api_user user_of_json(struct arena *a, const struct json *info, const cha
 
 /* ---- the file of tokens ---- */
 
-/* A field of CSV: bare, or in double quotes with "" for one. Cuts it and its comma off *line. */
-static struct str csv_field(struct arena *a, struct str *line) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-        struct str bare;
-        size_t i = 1;
+/* A record of CSV: fields are bare, or in double quotes with "" for one. How many there are; the first four are kept. 0:
+ * there is more after a quoted one. */
+static size_t csv_record(struct arena *a, struct str line, struct str ret[static 4]) {
+        size_t n = 0, at = 0;
 
-        if (line->n == 0 || line->p[0] != '"')
-                return str_split(line, ',', &bare) ? str_trim(bare) : STR("");
-        for (; i < line->n; i++) {
-                if (line->p[i] == '"' && (i + 1 == line->n || line->p[i + 1] != '"'))
-                        break;
-                i += line->p[i] == '"';
-                buf_putc(&b, line->p[i]);
+        for (bool more = true; more; at++, n++) {
+                bool quoted = at < line.n && line.p[at] == '"';
+                _cleanup_buf_ struct buf b = BUF_INIT;
+
+                for (at += quoted; at < line.n; at++) {
+                        if (quoted ? line.p[at] == '"' && (at + 1 == line.n || line.p[at + 1] != '"')
+                                   : line.p[at] == ',')
+                                break;
+                        at += quoted && line.p[at] == '"';
+                        buf_putc(&b, line.p[at]);
+                }
+                at += quoted;
+                more = at < line.n;
+                if (more && line.p[at] != ',')
+                        return 0;
+                if (n < 4)
+                        ret[n] = arena_str(a, buf_str(&b));
         }
-        *line = str_sub(*line, MIN(i + 2, line->n), line->n);
-        return arena_str(a, buf_str(&b));
+        return n;
 }
 
-int authn_parse_tokens(struct arena *a, struct str rest, struct map *ret, struct error *err) {
+int authn_parse_tokens(struct arena *a, const char *path, struct str rest, struct map *ret, struct error *err) {
         struct str line;
 
-        while (str_split(&rest, '\n', &line)) {
-                struct str token, name, uid, groups, g;
-                struct api_user *u = arena_new_of(a, struct api_user);
+        for (size_t number = 1; str_split(&rest, '\n', &line); number++) {
+                struct str fields[4] = { 0 }, group;
+                struct api_user *u;
+                size_t n;
 
-                line = str_trim(line);
+                if (str_has_suffix(line, STR("\r")))
+                        line.n--;
                 if (line.n == 0)
                         continue;
-                token = csv_field(a, &line);
-                name = csv_field(a, &line);
-                uid = csv_field(a, &line);
-                groups = csv_field(a, &line);
-                if (str_empty(token) || str_empty(name))
-                        return error_set(err, -EINVAL, "a line is token,user,uid,\"group1,group2\"");
-                *u = user_new(a, name, uid, NULL, groups.n + 2);
-                while (str_split(&groups, ',', &g))
-                        user_add_group(u, str_trim(g));
+                n = csv_record(a, line, fields);
+                if (n == 0)
+                        return error_set(err, -EINVAL,
+                                         "%s: parse error on line %zu: extraneous or missing \" in quoted-field", path,
+                                         number);
+                if (n < 3)
+                        return error_set(err, -EINVAL,
+                                         "token file '%s' must have at least 3 columns (token, user name, user uid), "
+                                         "found %zu",
+                                         path, n);
+                if (str_empty(fields[0])) {
+                        log_warn("empty token has been found in token file '%s', line %zu", path, number);
+                        continue;
+                }
+                u = arena_new_of(a, struct api_user);
+                *u = user_new(a, fields[1], fields[2], NULL, fields[3].n + 2);
+                while (str_split(&fields[3], ',', &group))
+                        user_add_group(u, group);
                 user_add_authenticated(u);
-                map_put(ret, token, u);
+                map_put(ret, fields[0], u);
         }
         return 0;
 }
 
 static int read_token_file(struct authn *n, const char *path, struct error *err) {
         _cleanup_buf_ struct buf text = BUF_INIT;
-        int r;
 
         TRY(file_read(path, 0, &text, err));
         n->file_tokens = map_new(NULL);
-        r = authn_parse_tokens(n->arena, arena_str(n->arena, buf_str(&text)), n->file_tokens, err);
-        return r < 0 ? error_prefix(err, "%s", path) : 0;
+        return authn_parse_tokens(n->arena, path, arena_str(n->arena, buf_str(&text)), n->file_tokens, err);
 }
 
 static int file_check(const struct token_check *t, struct error *err) {

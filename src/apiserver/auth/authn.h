@@ -80,7 +80,7 @@ int token_webhook_check(const struct token_check *t, struct error *err);
 /* Asks one after the other, until one knows the token; err is "Unauthorized" where none has more to say. */
 int authn_check_token(struct token_check *t, struct error *err);
 /* A file of tokens, in CSV: ret gets a struct api_user in a for each token. text lives in a too. */
-int authn_parse_tokens(struct arena *a, struct str text, struct map *ret, struct error *err);
+int authn_parse_tokens(struct arena *a, const char *path, struct str text, struct map *ret, struct error *err);
 /* A JWT of these claims. */
 int authn_sign(struct authn *n, struct arena *a, const struct json *claims, struct str *ret, struct error *err);
 struct str authn_issuer(const struct authn *n);

@@ -380,7 +380,7 @@ static void questions_are_checked(void **state) {
 static int setup_token_file(void **state) {
         static const char *const args[] = { "token-auth-file=" TOKENS, "api-audiences=one,two", NULL };
 
-        assert_int_equal(file_write(TOKENS, STR("t1,jane,u1,\"dev,ops\"\nt2,joe,u2\n"), 0600, NULL), 0);
+        assert_int_equal(file_write(TOKENS, STR("t1,jane,u1,\"dev,ops\"\r\n\n,nobody,u\nt2,joe,u2\n"), 0600, NULL), 0);
         return fixture_setup_with(state, args);
 }
 
@@ -431,6 +431,12 @@ static void the_modes_of_authorization_are_a_choice(void **state) {
         o.args = (const char *const[]) { "authorization-mode=ABAC", NULL };
         assert_true(apiserver_new(&o, &s, &e) < 0);
         assert_string_equal(error_text(&e), "authorization-mode ABAC's authorization policy file not passed");
+        error_clear(&e);
+        assert_int_equal(file_write(POLICY, STR("t,\"a \"\"b\"\"\",\nu,v\n"), 0600, NULL), 0);
+        o.args = (const char *const[]) { "token-auth-file=" POLICY, NULL };
+        assert_true(apiserver_new(&o, &s, &e) < 0);
+        assert_string_equal(error_text(&e), "token file 'policy.jsonl' must have at least 3 columns (token, user name, "
+                                            "user uid), found 2");
         error_clear(&e);
         o.args = (const char *const[]) { "requestheader-group-headers=a,,b", NULL };
         assert_true(apiserver_new(&o, &s, &e) < 0);

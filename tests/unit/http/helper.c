@@ -21,7 +21,11 @@ static EVP_PKEY *make_key(void) {
         return EVP_EC_gen("P-256");
 }
 
-static X509 *make_cert(EVP_PKEY *key, const char *cn, const char *org, X509 *ca, EVP_PKEY *ca_key, const char *usage) {
+static EVP_PKEY *authority_key;
+static X509 *authority;
+
+static X509 *make_cert(EVP_PKEY *key, const char *cn, const char *org, X509 *ca, EVP_PKEY *ca_key, const char *usage,
+                       long seconds) {
         X509 *x = X509_new();
         X509_NAME *name = X509_get_subject_name(x);
         X509V3_CTX ctx;
@@ -38,7 +42,7 @@ static X509 *make_cert(EVP_PKEY *key, const char *cn, const char *org, X509 *ca,
         X509_set_version(x, 2);
         ASN1_INTEGER_set(X509_get_serialNumber(x), serial++);
         X509_gmtime_adj(X509_getm_notBefore(x), -60);
-        X509_gmtime_adj(X509_getm_notAfter(x), 3600);
+        X509_gmtime_adj(X509_getm_notAfter(x), seconds);
         if (org) {
                 X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const unsigned char *) org, -1, -1, 0);
                 X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const unsigned char *) "second", -1, -1, 0);
@@ -80,10 +84,10 @@ static void to_pem(X509 *x, EVP_PKEY *key, struct buf *cert_pem, struct buf *key
         BIO_free(b);
 }
 
-static void issue(X509 *ca, EVP_PKEY *ca_key, const char *cn, const char *org, const char *usage, struct buf *cert_pem,
-                  struct buf *key_pem) {
+static void issue(X509 *ca, EVP_PKEY *ca_key, const char *cn, const char *org, const char *usage, long seconds,
+                  struct buf *cert_pem, struct buf *key_pem) {
         EVP_PKEY *key = make_key();
-        X509 *x = make_cert(key, cn, org, ca, ca_key, usage);
+        X509 *x = make_cert(key, cn, org, ca, ca_key, usage, seconds);
 
         to_pem(x, key, cert_pem, key_pem);
         X509_free(x);
@@ -92,24 +96,27 @@ static void issue(X509 *ca, EVP_PKEY *ca_key, const char *cn, const char *org, c
 
 const struct certs *test_certs(void) {
         static struct certs c;
-        EVP_PKEY *ca_key, *other_key;
-        X509 *ca, *other;
+        EVP_PKEY *other_key;
+        X509 *other;
 
         if (c.ca.n)
                 return &c;
-        ca_key = make_key();
+        authority_key = make_key();
         other_key = make_key();
-        ca = make_cert(ca_key, "test-ca", NULL, NULL, NULL, NULL);
-        other = make_cert(other_key, "other-ca", NULL, NULL, NULL, NULL);
-        to_pem(ca, NULL, &c.ca, NULL);
-        issue(ca, ca_key, "localhost", NULL, "serverAuth", &c.cert, &c.key);
-        issue(ca, ca_key, "admin", "system:masters", "clientAuth", &c.client_cert, &c.client_key);
-        issue(other, other_key, "mallory", "system:masters", "clientAuth", &c.other_cert, &c.other_key);
-        X509_free(ca);
+        authority = make_cert(authority_key, "test-ca", NULL, NULL, NULL, NULL, 3600);
+        other = make_cert(other_key, "other-ca", NULL, NULL, NULL, NULL, 3600);
+        to_pem(authority, NULL, &c.ca, NULL);
+        issue(authority, authority_key, "localhost", NULL, "serverAuth", 3600, &c.cert, &c.key);
+        issue(authority, authority_key, "admin", "system:masters", "clientAuth", 3600, &c.client_cert, &c.client_key);
+        issue(other, other_key, "mallory", "system:masters", "clientAuth", 3600, &c.other_cert, &c.other_key);
         X509_free(other);
-        EVP_PKEY_free(ca_key);
         EVP_PKEY_free(other_key);
         return &c;
+}
+
+void test_cert_for(long seconds, struct buf *cert, struct buf *key) {
+        test_certs();
+        issue(authority, authority_key, "brief", NULL, "clientAuth", seconds, cert, key);
 }
 
 __attribute__((destructor)) static void free_certs(void) {
@@ -120,6 +127,8 @@ __attribute__((destructor)) static void free_certs(void) {
 
         for (size_t i = 0; i < ARRAY_SIZE(all); i++)
                 buf_free(all[i]);
+        X509_free(authority);
+        EVP_PKEY_free(authority_key);
 }
 
 /* ---- the handler ---- */

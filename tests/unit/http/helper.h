@@ -26,6 +26,7 @@ struct certs {
         struct buf ca, cert, key, client_cert, client_key, other_cert, other_key; /* other: signed by an unknown CA */
 };
 const struct certs *test_certs(void);
+void test_cert_for(long seconds, struct buf *cert, struct buf *key); /* a client's */
 
 struct fixture {
         struct http_server *server;

@@ -430,6 +430,30 @@ static void shows_client_certificates(void **state) {
         fixture_free(f);
 }
 
+static void a_certificate_expires_while_its_connection_lives(void **state) {
+        struct fixture *f = fixture_new(NULL, true);
+        _cleanup_buf_ struct buf cert = BUF_INIT, key = BUF_INIT;
+        struct tls_context *tls;
+        struct http_client *c;
+        static const char *const want[] = { "cn=brief", "invalid" };
+
+        test_cert_for(2, &cert, &key);
+        tls = client_tls(true, &cert, &key);
+        c = client_new(f, &(struct http_client_options) { .tls = tls, .http2 = true });
+        for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+                struct reply r = get(f, c, "/cert");
+
+                assert_int_equal(r.err, 0);
+                assert_true(str_has_prefix(buf_str(&r.body), str_of(want[i])));
+                reply_free(&r);
+                if (i == 0)
+                        usleep(3100000);
+        }
+        client_free(f, c);
+        tls_context_unref(tls);
+        fixture_free(f);
+}
+
 static void refuses_bad_certificates_with_a_reason(void **state) {
         struct tls_context *tls = NULL;
         _cleanup_error_ struct error err = ERROR_INIT;
@@ -491,6 +515,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(a_value_ends_no_line, setup_plain_h1, teardown),
                 cmocka_unit_test(says_what_went_wrong_as_go_does),
                 cmocka_unit_test(shows_client_certificates),
+                cmocka_unit_test(a_certificate_expires_while_its_connection_lives),
                 cmocka_unit_test(refuses_bad_certificates_with_a_reason),
                 cmocka_unit_test(speaks_over_a_unix_socket),
         };
