@@ -82,8 +82,8 @@ struct api_user user_of_json(struct arena *a, const struct json *info, const cha
 
 /* ---- the file of tokens ---- */
 
-/* A record of CSV: fields are bare, or in double quotes with "" for one. How many there are; the first four are kept. 0:
- * there is more after a quoted one. */
+/* A record of CSV: fields are bare, or in double quotes with "" for one. How many there are; the first four are kept.
+ * 0: there is more after a quoted one. */
 static size_t csv_record(struct arena *a, struct str line, struct str ret[static 4]) {
         size_t n = 0, at = 0;
 
