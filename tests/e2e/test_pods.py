@@ -120,13 +120,16 @@ def test_init_containers_come_first_and_in_order(cluster, ns):
 
 
 def test_probes(cluster, ns):
-    cluster.apply(pod("probed", "sleep 1; touch /tmp/ready; sleep 3; rm /tmp/ready; sleep 3600", container={
+    cluster.apply(pod("probed", "sleep 3600", container={
         "readinessProbe": {"exec": {"command": ["test", "-f", "/tmp/ready"]}, "periodSeconds": 1, "failureThreshold": 1}}), namespace=ns)
 
     def is_ready():
         return {c["type"]: c["status"] for c in cluster.json("get", "pod", "probed", "-n", ns)["status"]["conditions"]}["Ready"] == "True"
-    assert not is_ready() if cluster.json("get", "pod", "probed", "-n", ns)["status"].get("conditions") else True
+    wait(lambda: cluster.json("get", "pod", "probed", "-n", ns)["status"]["phase"] == "Running")
+    assert not is_ready()
+    cluster.kubectl("exec", "probed", "-n", ns, "--", "touch", "/tmp/ready")
     wait(is_ready)
+    cluster.kubectl("exec", "probed", "-n", ns, "--", "rm", "/tmp/ready")
     wait(lambda: not is_ready())
     assert "Readiness probe failed" in wait(lambda: (o := cluster.kubectl("get", "events", "-n", ns)) and "Readiness probe failed" in o and o)
     cluster.apply(pod("sick", "httpd -p 80 -h /www; sleep 1; kill -9 $(pidof httpd); sleep 3600", container={
