@@ -6,9 +6,6 @@
  *
  * Ports are a bitmap. A write that needs one takes it under the lock before it goes to the store and gives it back if
  * it fails; the store's events keep the map right whoever deletes a Service. */
-#include <errno.h>
-#include <stdio.h>
-
 #include "apiserver/allocator.h"
 #include "apiserver/strategy.h"
 #include "base/encode.h"

@@ -1,7 +1,5 @@
 /* The way of every call, from HTTP or from a role in this process: find the resource, authorize, dispatch by a table,
  * finish once. An op lives in the call's arena and goes through the store at most a few times. */
-#include <errno.h>
-
 #include "apiserver/auth/remote.h"
 #include "base/metrics.h"
 

@@ -1,7 +1,5 @@
 #include "apiserver/config_file.h"
 
-#include <errno.h>
-
 #include "base/file.h"
 #include "cel/cel.h"
 #include "json/yaml.h"

@@ -1,14 +1,10 @@
 /* The subresources that are streams or other servers: log, exec, attach, portforward of pods (their node's kubelet
  * answers), proxy of nodes, pods and Services. Each becomes a target (where, which path) for relay.c. */
-#include <errno.h>
-#include <stdio.h>
-
 #include "apiserver/relay.h"
 #include "apiserver/track.h"
 #include "apiserver/validation/validate.h"
 #include "base/encode.h"
 #include "base/rand.h"
-#include "http/tls.h"
 #include "schema/types.h"
 
 /* ---- targets ---- */

@@ -1,8 +1,6 @@
 /* --cors-allowed-origins: pages of these origins may use the API from a browser. */
 #include "apiserver/cors.h"
 
-#include <errno.h>
-
 #include "apiserver/flags.h"
 #include "base/regex.h"
 

@@ -3,8 +3,6 @@
  *   delete ─┬─ pod on a node, grace > 0 ──▶ deletionTimestamp = now + grace ──▶ its kubelet deletes it with grace 0
  *           ├─ has finalizers, or must get one (Foreground, Orphan) ──▶ deletionTimestamp; gone with the last one
  *           └─ else ──▶ gone */
-#include <errno.h>
-
 #include "apiserver/admission/admission.h"
 #include "apiserver/extensions/custom.h"
 #include "apiserver/strategy.h"

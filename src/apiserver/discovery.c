@@ -4,8 +4,6 @@
  *   /apis/apps                      APIGroup
  *   /api/v1, /apis/apps/v1          APIResourceList
  *   /openapi/v2, /openapi/v3[/…]    schemas (schema/openapi.h) */
-#include <stdio.h>
-
 #include "apiserver/discovery.h"
 #include "apiserver/extensions/aggregator.h"
 #include "apiserver/extensions/custom.h"

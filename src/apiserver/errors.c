@@ -1,7 +1,4 @@
 /* The errors that clients match on, in upstream's words, and metav1.Status made from them. */
-#include <errno.h>
-#include <stdarg.h>
-
 #include "apiserver/server.h"
 
 static struct str kind_of_details(const struct rest *r) {

@@ -2,10 +2,7 @@
  *
  * Reads are answered at once, in the memory of the HTTP request. Writes wait for the store, and the client may be gone
  * before the answer is there: they get an arena of their own, with copies of what they need from the request. */
-#include <errno.h>
-
 #include "apiserver/extensions/aggregator.h"
-#include "apiserver/extensions/custom.h"
 #include "apiserver/handler.h"
 #include "apiserver/track.h"
 #include "base/encode.h"

@@ -1,9 +1,7 @@
 /* /metrics and /metrics/slis. What is counted as it happens is in base/metrics.h; here is what is measured when
  * somebody asks. */
-#include <dirent.h>
 #include <malloc.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "apiserver/flow/flow.h"
 #include "apiserver/metrics.h"

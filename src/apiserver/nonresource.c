@@ -1,6 +1,5 @@
 /* Paths that are no resource: health, version, metrics, discovery, the list of paths. A table; any other path is 404.
  */
-#include <stdlib.h>
 #include <sys/utsname.h>
 
 #include "apiserver/discovery.h"

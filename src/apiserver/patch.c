@@ -1,12 +1,8 @@
 /* PATCH: the four kinds of patch make a document from the live one; then it is an update like any other. When another
  * writer is faster the patch is applied anew to what that one wrote. */
-#include <errno.h>
-
 #include "apiserver/extensions/custom.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
-#include "schema/apply.h"
-#include "schema/decode.h"
 #include "schema/strategic.h"
 #include "schema/structure.h"
 

@@ -7,13 +7,10 @@
  *
  *   newest   a(9)  b(4)  d(7)          history after 5:  a 6 (was 3), d 7 (new), c 8 (gone, was 2), a 9 (was 6)
  *   at 5     a(3)  b(4)  c(2) */
-#include <errno.h>
-
 #include "base/lock.h"
 #include "apiserver/extensions/custom.h"
 #include "apiserver/request.h"
 #include "apiserver/server.h"
-#include "apiserver/validation/validate.h"
 #include "schema/selector.h"
 
 /* ---- snapshots ---- */

@@ -7,14 +7,11 @@
  *
  * The tree of the object is built in the call's arena; the text is made once, by object_from_tree. Writers do not lock:
  * the store checks the revision that the change was made from. */
-#include <errno.h>
-
 #include "apiserver/admission/admission.h"
 #include "apiserver/extensions/custom.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
 #include "base/rand.h"
-#include "schema/apply.h"
 #include "schema/decode.h"
 #include "schema/defaults.h"
 

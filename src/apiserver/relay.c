@@ -8,8 +8,6 @@
  * Each worker has clients of its own, kept by address. */
 #include "apiserver/relay.h"
 
-#include <errno.h>
-
 #include "apiserver/rewrite.h"
 #include "base/encode.h"
 #include "http/client.h"

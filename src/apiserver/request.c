@@ -4,7 +4,6 @@
  *         └group└version           └namespace  └plural  └name └subresource
  */
 #include <ctype.h>
-#include <errno.h>
 
 #include "apiserver/request.h"
 #include "apiserver/server.h"

@@ -1,9 +1,6 @@
 /* Answers as bytes. The common case costs nothing: the text of an object, or the texts of a list, go to the socket as
  * slices of the memory in which the store keeps them. Everything else is written as JSON first and then turned into
  * what was asked for. */
-#include <errno.h>
-#include <stdio.h>
-
 #include "apiserver/auth/remote.h"
 #include "apiserver/respond.h"
 #include "apiserver/track.h"

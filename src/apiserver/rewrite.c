@@ -1,7 +1,5 @@
 #include "apiserver/rewrite.h"
 
-#include <string.h>
-
 #define MAX_TAG 65536
 
 /* Attributes that are links, of tags. */

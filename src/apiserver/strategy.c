@@ -1,6 +1,4 @@
 /* The kinds and what is special about each when it is written: one line a kind. */
-#include <stdio.h>
-
 #include "apiserver/auth/rbac.h"
 #include "apiserver/extensions/aggregator.h"
 #include "apiserver/extensions/custom.h"

@@ -1,7 +1,5 @@
 /* Services: their node ports are taken before the write and given back when it fails; their addresses are taken by the
  * write itself (allocator.c). */
-#include <errno.h>
-
 #include "apiserver/allocator.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"

@@ -3,7 +3,6 @@
 #include "apiserver/handler.h"
 #include "apiserver/track.h"
 #include "apiserver/watch.h"
-#include "base/metrics.h"
 #include "base/rand.h"
 #include "http/websocket.h"
 

@@ -1,7 +1,4 @@
 /* Subresources that are not simply a part of their object: scale, binding, eviction, tokens. Found by a table. */
-#include <errno.h>
-#include <stdio.h>
-
 #include "apiserver/admission/admission.h"
 #include "apiserver/auth/authn.h"
 #include "apiserver/auth/review.h"

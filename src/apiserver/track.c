@@ -3,7 +3,6 @@
  *
  * Everything here happens on the request's worker. Only a request that is not answered at once is put in the worker's
  * list, by which one timer finds those that are late. */
-#include <stdio.h>
 #include <unistd.h>
 
 #include "apiserver/audit/audit.h"
@@ -13,7 +12,6 @@
 #include "apiserver/relay.h"
 #include "apiserver/track.h"
 #include "apiserver/watch.h"
-#include "base/metrics.h"
 #include "base/rand.h"
 
 #define MAX_WORKERS 256

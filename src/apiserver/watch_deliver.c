@@ -1,8 +1,5 @@
 /* What of an event a watcher gets: its selectors say whether, its version says how. And what it gets of the past. */
-#include <errno.h>
-
 #include "apiserver/extensions/custom.h"
-#include "apiserver/validation/validate.h"
 #include "apiserver/watch_internal.h"
 #include "schema/decode.h"
 #include "schema/types.h"

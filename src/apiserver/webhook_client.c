@@ -1,10 +1,7 @@
 #include "apiserver/webhook_client.h"
 
-#include <errno.h>
-
 #include "apiserver/relay.h"
 #include "base/encode.h"
-#include "base/log.h"
 #include "http/client.h"
 #include "http/tls.h"
 #include "schema/types.h"

@@ -8,7 +8,6 @@
 #include "base/arena.h"
 
 #include <limits.h>
-#include <stdio.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define ARENA_ASAN 1

@@ -1,9 +1,6 @@
 /* A growing byte buffer: doubles, so that n appends cost O(n). */
 #include "base/buf.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-
 #include "base/arena.h"
 
 void buf_free(struct buf *b) {

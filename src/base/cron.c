@@ -5,8 +5,6 @@
 #include "base/cron.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <stdio.h>
 #include <time.h>
 
 #include "base/arena.h"

@@ -1,10 +1,6 @@
 /* Reasons, codes and errnos are one table; the rest moves heap strings about. */
 #include "base/error.h"
 
-#include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
-
 #include "base/arena.h"
 
 /* Where several reasons share an errno, the first in the table is what error_set() derives from it. */

@@ -3,6 +3,8 @@
  * An error travels from where it happens to the client that sees it; nobody on the way rewrites it, only prefixes. */
 #pragma once
 
+#include <errno.h>
+
 #include "base/macro.h"
 #include "base/str.h"
 

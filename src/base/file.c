@@ -1,12 +1,6 @@
 /* Whole files: read with a limit, written so that a crash leaves the old or the new content, trees made and removed. */
 #include "base/file.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "base/arena.h"
 #include "base/rand.h"
 

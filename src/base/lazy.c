@@ -1,7 +1,6 @@
 #include "base/lazy.h"
 
 #include <dlfcn.h>
-#include <stdlib.h>
 
 #include "base/log.h"
 

@@ -6,9 +6,7 @@
 #include "base/lock.h"
 #include "base/loop.h"
 
-#include <errno.h>
 #include <semaphore.h>
-#include <stdio.h>
 #include <time.h>
 
 #include "base/arena.h"

@@ -7,9 +7,7 @@
 #include "base/lock.h"
 #include "base/metrics.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 
 #include "base/arena.h"
 #include "base/vec.h"

@@ -5,10 +5,8 @@
 #include "base/regex.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <pcre2.h>
 #include <pthread.h>
-#include <stdio.h>
 
 #include "base/arena.h"
 #include "base/buf.h"

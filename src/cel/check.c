@@ -1,7 +1,5 @@
 /* The type checker: gives each node its type and each call the signatures that fit, as cel-go does. Types that are not
  * known yet are variables; what they stand for is found by unification, and undone where a signature does not fit. */
-#include <errno.h>
-
 #include "cel/internal.h"
 
 struct local {

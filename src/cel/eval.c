@@ -1,7 +1,5 @@
 /* The evaluator walks the checked tree. An error is a value: && and || go on past it when the other side decides. Each
  * step is paid for as cel-go counts it; when the limit is reached every node returns at once. */
-#include <errno.h>
-
 #include "base/time.h"
 #include "cel/internal.h"
 

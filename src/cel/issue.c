@@ -1,7 +1,4 @@
 /* What is wrong with an expression, and where: as cel-go prints it. */
-#include <errno.h>
-#include <stdlib.h>
-
 #include "cel/internal.h"
 
 void issue_add(struct issues *is, uint32_t pos, const char *fmt, ...) {

@@ -2,9 +2,6 @@
  * https://kubernetes.io/docs/reference/using-api/cel/ */
 #include "cel/internal.h"
 
-#include <errno.h>
-#include <stdio.h>
-
 #include "base/encode.h"
 #include "schema/names.h"
 #include "schema/quantity.h"

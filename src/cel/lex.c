@@ -2,10 +2,7 @@
 #include "cel/lex.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 const char *const token_names[N_TOKENS] = {
         "<EOF>", "==",   "!=",        "in",      "<",        "<=",     ">=",    ">",          "&&",

@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
-#include <stdio.h>
 
 #include "base/encode.h"
 #include "base/file.h"

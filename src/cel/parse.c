@@ -9,8 +9,6 @@
  * a token too many is left out, one that is missing is thought in, and else the rule at hand ends and all is passed
  * over up to what can follow it or a rule around it. What comes of that is no program: it only serves to find more
  * errors. */
-#include <errno.h>
-
 #include "cel/lex.h"
 
 #define MAX_DEPTH 250

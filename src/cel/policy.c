@@ -1,7 +1,5 @@
 #include "cel/policy.h"
 
-#include <errno.h>
-
 #include "base/time.h"
 
 #define MATCH_BUDGET 2500000 /* of all matchConditions */

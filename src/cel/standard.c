@@ -2,10 +2,7 @@
  * https://github.com/google/cel-spec/blob/master/doc/langdef.md#list-of-standard-definitions */
 #include "cel/internal.h"
 
-#include <errno.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "base/time.h"
 

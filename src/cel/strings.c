@@ -2,8 +2,6 @@
 #include "cel/internal.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #define ARGS struct ctx *c, const struct cel_value *v, size_t n
 

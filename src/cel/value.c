@@ -1,10 +1,7 @@
 /* Values: JSON seen through a declared type, equality and order across the kinds, maps, text. */
 #include "cel/internal.h"
 
-#include <errno.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "base/encode.h"
 #include "base/time.h"

@@ -7,9 +7,6 @@
  */
 #include "client/client.h"
 
-#include <errno.h>
-#include <pthread.h>
-
 #include "base/lock.h"
 #include "client/transport.h"
 

@@ -8,11 +8,7 @@
  * client-go's correlator: https://github.com/kubernetes/client-go/blob/master/tools/record/events_cache.go */
 #include "client/events.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
-#include <stdarg.h>
-#include <stdio.h>
 
 #include "base/lock.h"
 #include "base/map.h"

@@ -12,9 +12,7 @@
  * map of pointers. */
 #include "client/informer.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 
 #include "base/lock.h"
 #include "base/log.h"

@@ -6,12 +6,9 @@
  * Only trees that changed are written, each under its lock. */
 #include "client/kubeconfig.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <pwd.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/encode.h"
 #include "base/file.h"

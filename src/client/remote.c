@@ -5,9 +5,7 @@
  *
  * A watch whose reader is slow stops reading from the server (at most WATCH_QUEUE events wait); HTTP/2's own flow
  * control then holds the server back. */
-#include <errno.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 
 #include "base/metrics.h"
 #include "base/encode.h"

@@ -2,7 +2,6 @@
  * https://kubernetes.io/docs/reference/using-api/api-concepts/ describes them. */
 #include "client/wire.h"
 
-#include <errno.h>
 #include <inttypes.h>
 
 #include "base/encode.h"

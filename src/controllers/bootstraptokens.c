@@ -4,7 +4,6 @@
 #include "base/encode.h"
 #include "controllers/controller.h"
 #include "http/jwt.h"
-#include "json/build.h"
 #include "schema/types.h"
 
 #define TYPE "bootstrap.kubernetes.io/token"

@@ -5,9 +5,6 @@
  *      └────────────── note: what was just written ◀─────────────┘
  *
  * A queue begins to be worked on when all its controller's informers have their first list. */
-#include <errno.h>
-#include <stdio.h>
-
 #include "base/log.h"
 #include "base/vec.h"
 #include "controllers/controller.h"

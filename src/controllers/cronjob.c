@@ -1,10 +1,8 @@
 /* CronJob: makes a Job at each time of its schedule. It wakes exactly then; what was missed while it slept is made up
  * for once, the latest, unless startingDeadlineSeconds says it is too late. The Job's name holds the minute, so that a
  * time never makes two. */
-#include <errno.h>
 #include <inttypes.h>
 
-#include "base/time.h"
 #include "base/vec.h"
 #include "controllers/conditions.h"
 #include "base/cron.h"

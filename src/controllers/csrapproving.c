@@ -1,10 +1,6 @@
 /* CertificateSigningRequests: kubelets that may have their client certificate get it approved; requests that are done
  * with, or that nobody answers, go.
  * https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/ */
-#include <errno.h>
-
-#include "base/macro.h"
-#include "base/time.h"
 #include "controllers/conditions.h"
 #include "controllers/controller.h"
 #include "controllers/csr.h"

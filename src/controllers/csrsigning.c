@@ -1,16 +1,13 @@
 /* CertificateSigningRequests: signs what is approved, for the signers that are the cluster's own.
  * https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/ */
-#include <errno.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
 #include "base/encode.h"
-#include "base/time.h"
 #include "controllers/conditions.h"
 #include "controllers/controller.h"
 #include "controllers/csr.h"
-#include "json/build.h"
 #include "schema/types.h"
 
 #define YEAR_SECONDS (365 * 86400)

@@ -5,9 +5,6 @@
  *                                └─ no ──────────────▶ delete
  *
  * Then, with RollingUpdate, pods of an old revision are replaced within maxUnavailable, or doubled within maxSurge. */
-#include <errno.h>
-
-#include "base/time.h"
 #include "base/vec.h"
 #include "controllers/conditions.h"
 #include "controllers/pods.h"

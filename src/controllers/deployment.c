@@ -7,9 +7,6 @@
  * Each reconcile makes one step; the ReplicaSets' own news bring us back for the next. A change of spec.replicas in the
  * middle of a rollout is spread over all ReplicaSets in proportion (deployment_scale.c). The rollout as a whole, and
  * what its conditions say: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/ */
-#include <errno.h>
-
-#include "base/time.h"
 #include "controllers/conditions.h"
 #include "controllers/deployment.h"
 #include "controllers/pods.h"

@@ -1,8 +1,5 @@
 /* What a Deployment's status says: the counts, Available (enough pods), Progressing (is the rollout getting anywhere),
  * and ReplicaFailure passed on from its ReplicaSets. */
-#include <stdio.h>
-
-#include "base/time.h"
 #include "controllers/conditions.h"
 #include "controllers/deployment.h"
 #include "schema/types.h"

@@ -1,12 +1,8 @@
 /* PodDisruptionBudget: how many of its pods may be evicted now. The eviction subresource takes from disruptionsAllowed
  * and notes the pod in disruptedPods; here the pods are counted again, and a note is dropped when the pod is gone or,
  * after two minutes, was not deleted after all. */
-#include <errno.h>
-
-#include "base/time.h"
 #include "controllers/conditions.h"
 #include "controllers/pods.h"
-#include "json/build.h"
 #include "schema/types.h"
 
 #define NOTE_TIMEOUT_NS (120 * NSEC_PER_SEC)

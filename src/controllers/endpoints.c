@@ -1,7 +1,5 @@
 /* Endpoints: the addresses behind a Service that has a selector, in the old form (one object a Service, at most 1,000
  * addresses); EndpointSlices (endpointslice.c) are the form that grows. */
-#include <errno.h>
-
 #include "controllers/pods.h"
 #include "controllers/services.h"
 #include "json/build.h"

@@ -4,8 +4,6 @@
  *                                             out, what is new fills the gaps
  *                                         ─▶ new slices for the rest, empty ones go
  */
-#include <errno.h>
-
 #include "base/vec.h"
 #include "controllers/owners.h"
 #include "controllers/pods.h"

@@ -2,9 +2,6 @@
  * EndpointSlices too, because those are what proxies and DNS read. A slice for each subset and address family, at most
  * 1,000 addresses of each subset.
  */
-#include <errno.h>
-
-#include "base/vec.h"
 #include "controllers/owners.h"
 #include "controllers/services.h"
 #include "json/build.h"

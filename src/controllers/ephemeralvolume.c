@@ -1,7 +1,5 @@
 /* Ephemeral volumes: a pod's volume with a claim template gets a claim of its own, which goes with the pod.
  * https://kubernetes.io/docs/concepts/storage/ephemeral-volumes/#generic-ephemeral-volumes */
-#include <errno.h>
-
 #include "controllers/owners.h"
 #include "json/build.h"
 #include "schema/types.h"

@@ -13,9 +13,7 @@
  * The caches decide what may be garbage, the server is asked before anything is deleted. Keys are "number
  * namespace/name" with the number of the resource in our table.
  * https://kubernetes.io/docs/concepts/architecture/garbage-collection/ */
-#include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 
 #include "base/vec.h"
 #include "controllers/owners.h"

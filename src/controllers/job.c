@@ -6,10 +6,8 @@
  *                                         └─ too much ────▶ FailureTarget ──────▶ pods gone ─▶ Failed
  *
  * Keys are Jobs, and "pod namespace/name" for pods that outlived their Job: those only lose the finalizer. */
-#include <errno.h>
 #include <inttypes.h>
 
-#include "base/time.h"
 #include "controllers/conditions.h"
 #include "controllers/job.h"
 #include "json/build.h"

@@ -3,10 +3,8 @@
  *   pod has finished ─▶ its uid in status.uncountedTerminatedPods ─▶ finalizer off ─▶ uid out, counter + 1
  *
  * At whatever step we are stopped, the uid tells how far it came. */
-#include <errno.h>
 #include <inttypes.h>
 
-#include "base/time.h"
 #include "controllers/conditions.h"
 #include "controllers/job.h"
 #include "json/build.h"

@@ -1,13 +1,10 @@
 /* Namespace: a namespace that is being deleted is emptied, resource by resource, and then finalized. Its conditions
  * tell what is still in the way. Pods go first, so that nothing runs without what it relies on (network policies above
  * all). https://kubernetes.io/docs/concepts/architecture/garbage-collection/, KEP-5080 */
-#include <errno.h>
-
 #include "base/vec.h"
 #include "controllers/conditions.h"
 #include "controllers/pods.h"
 #include "controllers/resources.h"
-#include "json/build.h"
 #include "schema/types.h"
 
 #define LOOK_AGAIN_MS 5000 /* for what goes without our hearing of it */

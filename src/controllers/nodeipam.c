@@ -1,7 +1,6 @@
 /* Node IPAM: each node gets a range of pod addresses cut from the cluster's range. A bit for each range; a node's
  * deletion gives its range back. */
 #include <arpa/inet.h>
-#include <errno.h>
 
 #include "controllers/controller.h"
 #include "json/build.h"

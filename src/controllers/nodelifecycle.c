@@ -6,9 +6,6 @@
  *
  * One timer a node, due when the grace period would run out. After a sleep of our own (a laptop, `cube pause`)
  * everybody gets the whole period again. */
-#include <errno.h>
-
-#include "base/time.h"
 #include "controllers/conditions.h"
 #include "controllers/pods.h"
 #include "json/build.h"

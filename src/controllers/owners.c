@@ -2,8 +2,6 @@
  * behind and an adopted child of a dead owner would be collected. */
 #include "controllers/owners.h"
 
-#include <errno.h>
-
 #include "json/build.h"
 #include "schema/types.h"
 

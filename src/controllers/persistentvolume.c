@@ -7,14 +7,11 @@
  * a pod of a node, and gets a volume which that node may have. Volumes are made by others: their provisioner is named
  * on the claim. Keys are "namespace/claim" and "volume".
  * https://kubernetes.io/docs/concepts/storage/persistent-volumes/#lifecycle-of-a-volume-and-claim */
-#include <errno.h>
-
 #include "controllers/controller.h"
 #include "controllers/pods.h"
 #include "json/build.h"
 #include "schema/nodefit.h"
 #include "schema/quantity.h"
-#include "schema/selector.h"
 #include "schema/types.h"
 
 #define BIND_COMPLETED "pv.kubernetes.io/bind-completed"

@@ -3,9 +3,6 @@
  *
  * The key is a pod, except for one that stands for the threshold. A node may be missing for a moment (it registers
  * anew, or our cache of nodes is behind that of pods): 40 s pass, then the server is asked. */
-#include <errno.h>
-
-#include "base/time.h"
 #include "base/vec.h"
 #include "controllers/conditions.h"
 #include "controllers/pods.h"

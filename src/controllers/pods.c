@@ -1,12 +1,8 @@
 /* Pods as their controllers see them: see pods.h. */
 #include "controllers/pods.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 
-#include "base/time.h"
-#include "base/vec.h"
 #include "controllers/conditions.h"
 #include "json/build.h"
 #include "schema/types.h"

@@ -2,8 +2,6 @@
  *
  *   pods of ours (claimed) ─ active? ─▶ fewer than wanted: create in waves · more: rank, delete ─▶ status
  */
-#include <errno.h>
-
 #include "controllers/conditions.h"
 #include "controllers/pods.h"
 #include "schema/types.h"

@@ -5,8 +5,6 @@
  * The count is exact: the quota is read first, then what it limits, and the answer is written only if no charge has
  * come in between. Resources are watched once a quota names them.
  * https://kubernetes.io/docs/concepts/policy/resource-quotas/ */
-#include <errno.h>
-
 #include "base/vec.h"
 #include "controllers/controller.h"
 #include "controllers/resources.h"

@@ -2,8 +2,6 @@
  * data is the same revision; rolling back to it gives it the highest number again. */
 #include "controllers/revisions.h"
 
-#include <errno.h>
-
 #include "controllers/pods.h"
 #include "json/build.h"
 #include "schema/types.h"

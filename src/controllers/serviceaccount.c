@@ -1,7 +1,5 @@
 /* Every namespace has a ServiceAccount "default"; and, rootca below, a ConfigMap "kube-root-ca.crt" by which its pods
  * know the API server. One shape, two objects. */
-#include <errno.h>
-
 #include "controllers/controller.h"
 #include "json/build.h"
 #include "schema/types.h"

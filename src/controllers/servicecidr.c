@@ -3,7 +3,6 @@
  * https://kubernetes.io/docs/tasks/network/extend-service-ip-ranges/ */
 #include <arpa/inet.h>
 
-#include "base/time.h"
 #include "controllers/conditions.h"
 #include "controllers/pods.h"
 #include "schema/types.h"

@@ -3,7 +3,6 @@
 
 #include "controllers/pods.h"
 #include "json/build.h"
-#include "schema/selector.h"
 #include "schema/types.h"
 
 int services_init(struct controller *c, void **ret_state, struct error *err) {

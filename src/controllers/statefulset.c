@@ -5,10 +5,8 @@
  *
  * OrderedReady makes one step at a time and waits until all before it are ready; Parallel does not wait. A pod's claims
  * are made before it and, unless persistentVolumeClaimRetentionPolicy says otherwise, outlive it. */
-#include <errno.h>
 #include <inttypes.h>
 
-#include "base/time.h"
 #include "controllers/conditions.h"
 #include "controllers/pods.h"
 #include "controllers/revisions.h"

@@ -1,8 +1,6 @@
 /* Storage objects in use: a claim that a scheduled pod names, and a volume that is bound, stay until that is over, by a
  * finalizer that admission puts on them.
  * https://kubernetes.io/docs/concepts/storage/persistent-volumes/#storage-object-in-use-protection */
-#include <errno.h>
-
 #include "controllers/controller.h"
 #include "controllers/pods.h"
 #include "schema/types.h"

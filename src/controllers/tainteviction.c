@@ -1,11 +1,7 @@
 /* Taint eviction: pods that do not tolerate a NoExecute taint of their node are deleted; those that tolerate it for a
  * time, when the time is over. The key is a pod. */
-#include <errno.h>
-
-#include "base/time.h"
 #include "controllers/conditions.h"
 #include "controllers/pods.h"
-#include "json/build.h"
 #include "schema/nodefit.h"
 #include "schema/types.h"
 

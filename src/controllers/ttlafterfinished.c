@@ -1,7 +1,4 @@
 /* Jobs that are finished go when their ttlSecondsAfterFinished is over. */
-#include <errno.h>
-
-#include "base/time.h"
 #include "controllers/conditions.h"
 #include "controllers/controller.h"
 #include "schema/types.h"

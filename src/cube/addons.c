@@ -1,7 +1,5 @@
 /* What a cluster has beyond its API: cluster DNS as a Service, with the role it reads the cluster by. kubeadm's names,
  * so that what looks for them finds them. */
-#include <errno.h>
-
 #include "cube/server.h"
 #include "json/yaml.h"
 

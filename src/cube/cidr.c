@@ -1,7 +1,4 @@
 /* IPv4 ranges: what the launcher has to know about them. */
-#include <errno.h>
-#include <stdio.h>
-
 #include "base/encode.h"
 #include "cube/cube.h"
 

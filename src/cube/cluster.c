@@ -3,18 +3,13 @@
  *   /var/lib/cube            cluster.json, pki/, store/, runtime/ (images, layers), kubelet/ (pods' volumes), cube.log
  *   /run/cube/<name>         lock (flock held by the supervisor; its pid inside), data (a path), control, runtime/
  */
-#include <errno.h>
-#include <dirent.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <sys/file.h>
-#include <unistd.h>
 
 #include "base/encode.h"
 #include "base/file.h"
-#include "base/vec.h"
 #include "cube/cube.h"
 
 #define RUN_ROOT "/run/cube"

@@ -1,8 +1,5 @@
 /* `cube version` and `cube completion`: the shell's scripts are made from the table of commands, so they are never
  * behind. */
-#include <errno.h>
-#include <stdio.h>
-
 #include "cube/cube.h"
 
 static int version(struct flags *f, int argc, char **argv, struct error *err) {

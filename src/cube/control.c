@@ -1,10 +1,8 @@
 /* One connection is one request: a JSON array of arguments with two descriptors beside it (SCM_RIGHTS), answered by a
  * JSON object
  * {"error": "…"} or {}. Each runs on a thread of its own, at most MAX_REQUESTS at a time. */
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -14,7 +12,6 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "cube/control.h"
-#include "json/json.h"
 
 #define MAX_MESSAGE 65536
 #define MAX_REQUESTS 16

@@ -1,7 +1,5 @@
 /* `cube image`: the node's images. A running server does it (control.c), since it has the store open; otherwise this
  * process. */
-#include <errno.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "base/time.h"

@@ -7,13 +7,9 @@
  *   └───────────────┘   masquerade out     │ cni0, pods, API server … │
  *                                          └──────────────────────────┘
  */
-#include <dirent.h>
-#include <errno.h>
 #include <net/if.h>
-#include <stdio.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
-#include <unistd.h>
 
 #include "base/encode.h"
 #include "base/file.h"

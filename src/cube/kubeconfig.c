@@ -1,8 +1,4 @@
 /* `cube kubeconfig`, and the context that `cube start` puts into the user's kubeconfig as minikube does. */
-#include <errno.h>
-#include <stdio.h>
-#include <unistd.h>
-
 #include "base/file.h"
 #include "client/kubeconfig.h"
 #include "cube/cube.h"

@@ -1,7 +1,5 @@
 /* `cube logs`: the server's log, from its end on with -f. */
-#include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 

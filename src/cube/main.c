@@ -1,7 +1,5 @@
 /* cube: one program, many roles. This file finds the subcommand, reads its flags from its table, and runs it. */
-#include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "apiserver/flags.h"

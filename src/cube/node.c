@@ -1,14 +1,6 @@
 /* The node's directories and cgroups, in one place, so that the server, `cube image`, `cube pause` and `cube delete`
  * agree on them. */
-#include <dirent.h>
-#include <errno.h>
-#include <signal.h>
-#include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "base/file.h"
-#include "base/vec.h"
 #include "cube/node.h"
 
 #define CGROUP_ROOT "/sys/fs/cgroup"

@@ -1,7 +1,6 @@
 /* Certificates of a cluster. Each is a row of a table: who it names, what it is for; made only when the one on disk
  * will not do. */
 #include <arpa/inet.h>
-#include <errno.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -11,7 +10,6 @@
 
 #include "base/arena.h"
 #include "base/file.h"
-#include "base/log.h"
 #include "cube/pki.h"
 
 #define DAY 86400L

@@ -1,8 +1,5 @@
 /* One role in a process of its own, as upstream's programs run: the API server with its store, the others as clients of
  * any API server through a kubeconfig. */
-#include <errno.h>
-#include <stdio.h>
-
 #include "base/log.h"
 #include "cube/server.h"
 

@@ -1,15 +1,9 @@
 /* `cube server`: every role in one process, over the in-process client. Starting is a straight line: each line needs
  * those above. */
-#include <errno.h>
 #include <malloc.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "apiserver/flags.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "cube/control.h"
 #include "cube/server.h"

@@ -1,14 +1,11 @@
 /* `cube start`: checks what can be checked before anything is touched, starts the supervisor, and shows the steps. */
-#include <errno.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <arpa/inet.h>
-#include <unistd.h>
 
 #include "base/encode.h"
 #include "base/file.h"

@@ -1,10 +1,5 @@
 /* `cube status`, `ip`, `pause`, `unpause`: how a cluster is, and freezing it. */
-#include <errno.h>
-#include <stdio.h>
-#include <unistd.h>
-
 #include "base/file.h"
-#include "client/client.h"
 #include "cube/node.h"
 #include "json/build.h"
 #include "schema/types.h"

@@ -1,19 +1,12 @@
 /* `cube stop` and `cube delete`. Stopping stops the program, not the pods (an isolated node is switched off, and its
  * pods with it); deleting leaves no process, mount, link, nft table, cgroup or file. */
-#include <dirent.h>
-#include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <sys/mount.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/time.h"
 #include "base/vec.h"
 #include "cube/cube.h"
 #include "cube/node.h"
-#include "net/net.h"
-#include "proxy/proxy.h"
 
 #define STOP_WAIT_MS 20000
 

@@ -1,9 +1,7 @@
 /* The DNS server: UDP and TCP on one loop. What the cluster knows is answered at once from the informers' caches; the
  * rest is forwarded. */
 #include <arpa/inet.h>
-#include <errno.h>
 
-#include "base/log.h"
 #include "dns/dns.h"
 #include "dns/forward.h"
 #include "dns/records.h"

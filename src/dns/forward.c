@@ -3,11 +3,8 @@
  * keeps whole answers by question, for their TTL and at most 30 s as kubeadm's CoreDNS does, 1,000 of them; a full
  * cache drops the oldest. */
 #include <arpa/inet.h>
-#include <errno.h>
-#include <sys/stat.h>
 
 #include "base/file.h"
-#include "base/log.h"
 #include "base/map.h"
 #include "base/rand.h"
 #include "base/time.h"

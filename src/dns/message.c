@@ -1,7 +1,6 @@
 /* The wire format. Reading never trusts a length; names are followed through pointers only backwards, so they end. */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <stdio.h>
 
 #include "base/rand.h"
 #include "dns/message.h"

@@ -1,7 +1,6 @@
 /* Names to records. A name below the cluster's domain is cut into labels from the right: zone (svc, pod), namespace,
  * Service, and then either an endpoint's name or _port._protocol. */
 #include <ctype.h>
-#include <stdio.h>
 #include <time.h>
 
 #include "base/encode.h"

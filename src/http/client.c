@@ -10,10 +10,7 @@
 #include "http/client.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <netinet/in.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <sys/un.h>
 #include <unistd.h>
 

@@ -1,7 +1,5 @@
 /* HTTP/1.1 on a client's connection: one call at a time. As in server_h1.c a header is collected whole before it is
  * parsed; a body is handed on as it comes. */
-#include <errno.h>
-
 #include "http/client_internal.h"
 
 #define HEAD_MAX (256 * 1024)

@@ -1,6 +1,5 @@
 /* HTTP/2 on a client's connection: nghttp2 between the transport and the calls. Bodies are not buffered by us: the
  * window of a stream is given back as its data is taken, so a paused call stops its stream and no other. */
-#include <errno.h>
 #include <nghttp2/nghttp2.h>
 
 #include "http/client_internal.h"

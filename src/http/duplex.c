@@ -9,8 +9,6 @@
  */
 #include "http/duplex.h"
 
-#include <errno.h>
-
 #include "http/slices.h"
 
 #define CLOSE_TIMEOUT_MS 30000 /* for what is queued to leave */

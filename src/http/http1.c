@@ -1,8 +1,6 @@
 #include "base/encode.h"
 #include "http/http1.h"
 
-#include <errno.h>
-
 #define LINE_MAX_BYTES 4096 /* of a chunk's size with its extensions */
 #define TRAILER_MAX (16 * 1024)
 

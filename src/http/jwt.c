@@ -1,7 +1,5 @@
 #include "http/jwt.h"
 
-#include <errno.h>
-
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/ecdsa.h>

@@ -5,7 +5,6 @@
  * promise.
  */
 #include <arpa/inet.h>
-#include <errno.h>
 #include <malloc.h>
 #include <netinet/in.h>
 #include <unistd.h>

@@ -1,7 +1,5 @@
 #include "http/slices.h"
 
-#include "base/arena.h"
-
 static void release(const struct http_slice *s) {
         if (s->release)
                 s->release(s->arg);

@@ -14,10 +14,8 @@
  */
 #include "http/spdy.h"
 
-#include <errno.h>
 #include <zlib.h>
 
-#include "base/vec.h"
 #include "http/duplex.h"
 
 #define VERSION 3

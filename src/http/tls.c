@@ -14,7 +14,6 @@
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
 
-#include "base/arena.h"
 #include "base/encode.h"
 
 /* AES-128 first: on CPUs with AES instructions it is the fastest, and clients mostly offer AES-256 before it. */

@@ -16,7 +16,6 @@
  */
 #include "http/transport.h"
 
-#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>

@@ -6,7 +6,6 @@
  */
 #include "http/websocket.h"
 
-#include <errno.h>
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 

@@ -2,9 +2,6 @@
 #include "json/build.h"
 
 #include <ctype.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "base/time.h"
 

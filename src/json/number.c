@@ -1,10 +1,7 @@
 /* Numbers: decimal text ↔ int64 or double, with Go's reading and Go's printing. */
 #include "json/number.h"
 
-#include <errno.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "json/text.h"
 

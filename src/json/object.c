@@ -7,9 +7,7 @@
  * Names and labels are views into the text, kept as offsets from the struct where they may move. */
 #include "json/object.h"
 
-#include <errno.h>
 #include <stdatomic.h>
-#include <stdio.h>
 
 #include "base/log.h"
 #include "json/scan.h"

@@ -8,9 +8,6 @@
  *
  * An open container keeps the index of its parent where its length will be. Strings are views into the text unless an
  * escape or a byte that is not UTF-8 makes a copy necessary. Messages are those of Go's encoding/json. */
-#include <errno.h>
-#include <stdio.h>
-
 #include "json/scan.h"
 #include "json/text.h"
 

@@ -4,8 +4,6 @@
  *
  * JSON Patch works on one private copy of the document's containers; what operations add is copied in, so that a later
  * operation may change it. */
-#include <errno.h>
-
 #include "json/text.h"
 
 #define MAX_COPIED (3 * 1024 * 1024) /* bytes of text that "copy" operations of one patch may add */

@@ -3,9 +3,7 @@
  * and is refused before somebody expands it. */
 #include "json/yaml.h"
 
-#include <errno.h>
 #include <math.h>
-#include <stdio.h>
 #include <yaml.h>
 
 #include "base/encode.h"

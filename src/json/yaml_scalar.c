@@ -1,10 +1,7 @@
 /* Scalars of YAML 1.1 as go-yaml v2 sees them: a table of words, then integers of five notations, then floats. */
 #include "json/yaml_scalar.h"
 
-#include <errno.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "base/time.h"
 #include "json/number.h"

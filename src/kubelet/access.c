@@ -1,8 +1,6 @@
 /* Who is not the API server is known to it: a token by a TokenReview, the right by a SubjectAccessReview on the node's
  * subresource, as metrics-server and Prometheus come. Its answers are kept for a while, as upstream's kubelet does.
  * https://kubernetes.io/docs/reference/access-authn-authz/kubelet-authn-authz/ */
-#include <stdlib.h>
-
 #include "base/encode.h"
 #include "json/build.h"
 #include "kubelet/server.h"

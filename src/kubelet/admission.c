@@ -2,10 +2,7 @@
  * (spec.nodeName set by hand) or have been too early. https://kubernetes.io/docs/reference/scheduling/ */
 #include "kubelet/internal.h"
 
-#include <errno.h>
-
 #include "schema/nodefit.h"
-#include "schema/types.h"
 
 struct sums {
         int64_t cpu, memory, storage;

@@ -7,12 +7,6 @@
  * A reader that opens ..data sees either the old set or the new one. */
 #include "kubelet/volumes.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "base/file.h"
 
 static int check_path(struct str path, struct error *err) {

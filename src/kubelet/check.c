@@ -6,10 +6,7 @@
 #include "kubelet/check.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <semaphore.h>
-#include <stdarg.h>
-#include <stdio.h>
 
 #include "http/client.h"
 #include "http/tls.h"

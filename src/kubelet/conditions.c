@@ -3,7 +3,6 @@
 #include "kubelet/internal.h"
 
 #include "json/build.h"
-#include "schema/types.h"
 
 struct conditions {
         struct pod *p;

@@ -3,10 +3,6 @@
 #include "kubelet/internal.h"
 #include "json/build.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <sys/stat.h>
-
 #include "base/file.h"
 
 /* As upstream's: only what cannot be changed in place counts, which is the image (and the name). */

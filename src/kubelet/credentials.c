@@ -5,7 +5,6 @@
  * label) and whose path begins with the entry's. */
 #include "kubelet/credentials.h"
 
-#include <errno.h>
 #include <fnmatch.h>
 
 #include "base/encode.h"

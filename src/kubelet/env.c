@@ -7,7 +7,6 @@
 #include "kubelet/volumes.h"
 
 #include <ctype.h>
-#include <errno.h>
 
 #include "base/encode.h"
 #include "schema/quantity.h"

@@ -10,7 +10,6 @@
 #include <sys/statvfs.h>
 
 #include "schema/quantity.h"
-#include "schema/types.h"
 
 #define INTERVAL_MS (10 * 1000)
 #define HOLD_NS (300 * NSEC_PER_SEC)

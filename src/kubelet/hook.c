@@ -3,12 +3,9 @@
  * the container is stopped. A preStop hook runs in the task that stops the container. */
 #include "kubelet/internal.h"
 
-#include <errno.h>
 #include <limits.h>
-#include <time.h>
 
 #include "kubelet/check.h"
-#include "schema/types.h"
 
 #define NAP_MS 250
 

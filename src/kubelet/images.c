@@ -7,13 +7,9 @@
 #include "base/lock.h"
 #include "kubelet/internal.h"
 
-#include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <sys/statvfs.h>
 
 #include "kubelet/credentials.h"
-#include "schema/types.h"
 
 #define SHOW_ERROR_MS 2000 /* how long ErrImagePull is seen before ImagePullBackOff */
 #define RETRY_MS (10 * 1000)

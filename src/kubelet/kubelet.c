@@ -7,10 +7,6 @@
  */
 #include "kubelet/internal.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <unistd.h>
-
 #include "base/file.h"
 #include "base/lock.h"
 #include "schema/types.h"

@@ -2,15 +2,11 @@
 #include "kubelet/internal.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
-#include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <sched.h>
-#include <stdio.h>
 #include <sys/statvfs.h>
 #include <sys/utsname.h>
-#include <unistd.h>
 
 #include "base/file.h"
 

@@ -6,9 +6,6 @@
  * One task at a time; the timers are the loop's, the calls the pool's. */
 #include "kubelet/internal.h"
 
-#include <errno.h>
-#include <stdio.h>
-
 #include "json/build.h"
 #include "schema/quantity.h"
 #include "schema/types.h"

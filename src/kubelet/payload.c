@@ -2,8 +2,6 @@
  * https://kubernetes.io/docs/concepts/storage/projected-volumes/ */
 #include "kubelet/volumes.h"
 
-#include <errno.h>
-
 #include "base/encode.h"
 #include "base/file.h"
 #include "json/build.h"

@@ -6,9 +6,6 @@
  */
 #include "kubelet/internal.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-
 #include "schema/types.h"
 
 #define BACKOFF_FIRST_NS (10 * NSEC_PER_SEC)

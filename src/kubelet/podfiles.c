@@ -2,8 +2,6 @@
  * https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/ */
 #include "kubelet/internal.h"
 
-#include <unistd.h>
-
 #include "base/file.h"
 
 #define MAX_SEARCHES 32

@@ -7,9 +7,7 @@
  * blocked thread costs its stack, of which it has touched a few pages. */
 #include "kubelet/pool.h"
 
-#include <errno.h>
 #include <limits.h>
-#include <pthread.h>
 #include <time.h>
 
 #include "base/arena.h"

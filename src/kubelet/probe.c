@@ -8,8 +8,6 @@
  * not probed again: it is stopped, and the next one has an id, and probes, of its own. */
 #include "kubelet/internal.h"
 
-#include <errno.h>
-
 #include "kubelet/check.h"
 #include "schema/types.h"
 

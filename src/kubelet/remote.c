@@ -1,9 +1,5 @@
 #include "kubelet/remote.h"
 
-#include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
-
 #include "http/spdy.h"
 #include "http/websocket.h"
 #include "json/build.h"

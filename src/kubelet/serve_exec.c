@@ -7,9 +7,7 @@
  * What blocks (starting it, waiting for its end) is a task on the pool. */
 #include "kubelet/remote.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 

@@ -4,7 +4,6 @@
  *     └ at its end: without follow, done; with follow, inotify says when there is more, or a new file (rotation) */
 #include "kubelet/server.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>

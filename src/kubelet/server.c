@@ -4,9 +4,6 @@
  * about others the API server is asked (access.c). */
 #include "kubelet/server.h"
 
-#include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "base/encode.h"

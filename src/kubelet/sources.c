@@ -3,8 +3,6 @@
 #include "base/lock.h"
 #include "kubelet/volumes.h"
 
-#include <errno.h>
-
 #define MAX_KEPT 4096
 
 static bool is_unreachable(int r) {

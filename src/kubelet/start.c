@@ -7,11 +7,6 @@
  * next step. */
 #include "kubelet/internal.h"
 
-#include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <unistd.h>
-
 #include "base/file.h"
 #include "json/build.h"
 #include "schema/types.h"

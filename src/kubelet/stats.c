@@ -2,7 +2,6 @@
  * it is a task. https://kubernetes.io/docs/reference/instrumentation/node-metrics/ */
 #include "kubelet/server.h"
 
-#include <stdio.h>
 #include <sys/statvfs.h>
 
 #include "base/file.h"

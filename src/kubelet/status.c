@@ -3,8 +3,6 @@
  * lands on another pod of the same name, and leaves the conditions that others own alone. */
 #include "kubelet/internal.h"
 
-#include <errno.h>
-
 #include "base/file.h"
 #include "json/build.h"
 #include "kubelet/logs.h"

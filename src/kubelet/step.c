@@ -8,8 +8,6 @@
  * between any two lines loses nothing. */
 #include "kubelet/internal.h"
 
-#include "schema/types.h"
-
 /* The API says that it ended before we came (a restart of the kubelet): it does not run again. */
 static void note_ended_before(struct pod *p) {
         struct str phase = jstr(json_getc(object_json(p->current), "status"), "phase");

@@ -6,10 +6,6 @@
  * Stopping takes as long as the grace period: each is a task on the pool, and its end brings the next step. */
 #include "kubelet/internal.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-#include <unistd.h>
-
 #include "base/file.h"
 #include "schema/types.h"
 

@@ -3,8 +3,6 @@
 #include "base/lock.h"
 #include "kubelet/internal.h"
 
-#include "json/object.h"
-
 void view_unref(struct pod_view *v) {
         if (!v || __atomic_sub_fetch(&v->refs, 1, __ATOMIC_ACQ_REL) > 0)
                 return;

@@ -2,13 +2,8 @@
  * handed out, and removed after it is given back, so a crash at any instant leaks at most until the next open looks at
  * who is still there. Addresses are given out in turn, so that one just given back is not used again at once. */
 #include <arpa/inet.h>
-#include <dirent.h>
-#include <errno.h>
 #include <linux/magic.h>
-#include <pthread.h>
-#include <stdio.h>
 #include <sys/vfs.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/lock.h"

@@ -12,18 +12,12 @@
  * table ip <nft>-net: masquerade of what leaves the cluster, and host ports as two maps (with and without a host
  * address). attach and detach run on the kubelet's threads; the Node is watched on the net's own loop. */
 #include <arpa/inet.h>
-#include <errno.h>
-#include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
-#include <stdio.h>
-#include <unistd.h>
 
 #include "base/encode.h"
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/log.h"
-#include "base/map.h"
 #include "base/vec.h"
 #include "client/informer.h"
 #include "net/ipam.h"

@@ -1,8 +1,6 @@
 /* libnftables keeps state of the whole process, so calls go one by one. A context has a netlink socket, which belongs
  * to a network namespace: it is made anew for each call. A call costs about 0.2 ms; callers gather what belongs
  * together. */
-#include <errno.h>
-#include <pthread.h>
 #include <nftables/libnftables.h>
 
 #include "base/arena.h"

@@ -1,6 +1,5 @@
 /* ctnetlink: dump the UDP entries, pick, delete each by its original tuple. */
 #include <arpa/inet.h>
-#include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>

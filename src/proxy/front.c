@@ -1,7 +1,5 @@
 /* From a Service and its EndpointSlices to fronts. Which endpoints count: ready ones; where there is none, those that
  * still serve while they end (KEP-1669); with a traffic policy of Local only this node's. */
-#include <stdio.h>
-
 #include "base/encode.h"
 #include "base/vec.h"
 #include "proxy/front.h"

@@ -5,8 +5,6 @@
  * What is wanted is built anew from the caches for each Service that changed (front.c) and compared with what is
  * installed (rules.c). All that changed in one turn of the loop goes to the kernel as one transaction; if that fails,
  * the whole table is written anew. */
-#include <stdio.h>
-
 #include "base/log.h"
 #include "base/vec.h"
 #include "client/informer.h"

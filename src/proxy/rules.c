@@ -13,8 +13,6 @@
  * With session affinity endpoints have ids, since positions change hands: `affinity` keeps each client's id for a
  * time, `slots` leads from the position drawn to the id, and has the id itself while that endpoint is there. A client
  * whose endpoint went draws again. */
-#include <stdio.h>
-
 #include "proxy/rules.h"
 
 #define MASQUERADE_MARK 0x40000000u /* on the packet until postrouting: its source is to be ours */

@@ -1,7 +1,6 @@
 /* What is on each node: pods that the API says are bound, and those this scheduler has just decided on ("assumed")
  * before the API says so. Sums are kept, so a filter is a few comparisons. A node can have pods before it is known
  * itself. */
-#include "base/log.h"
 #include "schema/quantity.h"
 #include "schema/types.h"
 #include "scheduler/framework.h"

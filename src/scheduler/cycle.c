@@ -1,8 +1,6 @@
 /* One decision: which nodes fit, and which of them is best. In large clusters not all nodes are looked at: enough to
  * find max(100, 5..50 %) that fit, beginning where the last cycle ended, as upstream's percentageOfNodesToScore does.
  */
-#include <stdio.h>
-
 #include "base/rand.h"
 #include "scheduler/framework.h"
 

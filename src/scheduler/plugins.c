@@ -1,8 +1,5 @@
 /* The plugins: each a filter, a score, or both, over one pod and one node. Names, weights and texts are those of
  * upstream's default profile. https://kubernetes.io/docs/reference/scheduling/config/#scheduling-plugins */
-#include <stdarg.h>
-#include <stdio.h>
-
 #include "scheduler/framework.h"
 
 #define MAX_SCORE 100

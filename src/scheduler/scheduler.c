@@ -1,12 +1,9 @@
 /* The scheduler's loop: informers feed the queue and the cache, turns empty the queue, bindings go out without waiting
  * and come back as results. A pod is "assumed" on its node from the decision on, so the next decision already reckons
  * with it. */
-#include <errno.h>
-
 #include "base/log.h"
 #include "base/time.h"
 #include "client/events.h"
-#include "client/informer.h"
 #include "json/build.h"
 #include "scheduler/framework.h"
 #include "schema/types.h"

@@ -11,9 +11,6 @@
  * as they are: only autoscalers and events have two. */
 #include "schema/apply.h"
 
-#include <errno.h>
-#include <stdio.h>
-
 #include "base/time.h"
 #include "schema/decode.h"
 #include "schema/internal.h"

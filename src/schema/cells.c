@@ -1,7 +1,5 @@
 /* Cells of `kubectl get` that are more than a value of the object: `x()` in a column of api/ is cell_x() here. What
  * they show is what upstream's printers show. */
-#include <stdio.h>
-
 #include "base/time.h"
 #include "schema/hooks.h"
 #include "schema/types.h"

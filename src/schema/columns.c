@@ -2,8 +2,6 @@
  * that have to be computed are in cells.c. */
 #include "schema/columns.h"
 
-#include <errno.h>
-
 #include "base/time.h"
 #include "schema/path.h"
 #include "schema/selector.h"

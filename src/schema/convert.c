@@ -1,7 +1,5 @@
 /* Between the versions of one resource. Only two resources have more than one: the autoscaler, whose v1 knows CPU only
  * and keeps what it cannot say in annotations, and events, whose core view has older names for the same things. */
-#include <errno.h>
-
 #include "json/build.h"
 #include "schema/decode.h"
 #include "schema/types.h"

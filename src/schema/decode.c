@@ -9,8 +9,6 @@
  * Frames on the stack remember the way down, for messages only. */
 #include "schema/decode.h"
 
-#include <stdio.h>
-
 #include "base/encode.h"
 #include "base/time.h"
 #include "schema/internal.h"

@@ -1,7 +1,5 @@
 /* Field selectors. Which fields a resource has is data (`fields` in api/); a requirement carries the path to look at,
  * so that an object whose tree nobody needed yet is matched on its text. */
-#include <errno.h>
-
 #include "schema/selector.h"
 
 static int unescape(struct arena *a, struct str s, struct str *ret, struct error *err) {

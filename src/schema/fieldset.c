@@ -1,8 +1,6 @@
 /* The operations on two sets are one merge of two sorted lists, with a different idea of what stays. */
 #include "schema/fieldset.h"
 
-#include <errno.h>
-
 #define MAX_DEPTH 100
 
 /* ---- order: fields, keys, values, indices; numbers by value ---- */

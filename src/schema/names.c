@@ -1,8 +1,6 @@
 /* Names. Each rule is a few classes of characters for first, middle and last place, and a length. */
 #include "schema/names.h"
 
-#include <stdio.h>
-
 #define DIGIT 1
 #define LOWER 2
 #define UPPER 4

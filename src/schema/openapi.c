@@ -3,8 +3,6 @@
  * holds what its group-version defines and everything that is reachable from there. */
 #include "schema/openapi.h"
 
-#include <stdio.h>
-
 #include "json/build.h"
 #include "schema/internal.h"
 #include "schema/openapi_private.h"

@@ -6,7 +6,6 @@
  *   …/namespaces/{namespace}/pods/{name}/log a subresource
  */
 #include <ctype.h>
-#include <stdio.h>
 
 #include "json/build.h"
 #include "schema/internal.h"

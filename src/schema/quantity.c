@@ -4,9 +4,6 @@
  * ("+5", "1.500"), so parsing tells whether it is. */
 #include "schema/quantity.h"
 
-#include <errno.h>
-#include <stdio.h>
-
 #define INT128_MAX ((__int128) (~(unsigned __int128) 0 >> 1))
 #define NANO ((__int128) 1000000000)
 

@@ -1,9 +1,6 @@
 /* Lookups in the tables. Everything is sorted at build time, so a lookup is a binary search or a short walk. */
 #include "schema/schema.h"
 
-#include <errno.h>
-#include <stdio.h>
-
 const char *const verb_names[N_VERBS] = {
         "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch",
 };

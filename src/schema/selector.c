@@ -6,8 +6,6 @@
  */
 #include "schema/selector.h"
 
-#include <errno.h>
-
 #include "schema/names.h"
 #include "schema/types.h"
 

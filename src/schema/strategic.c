@@ -8,8 +8,6 @@
  * container that changes is copied shallowly first. The facts are those of apimachinery's strategicpatch. */
 #include "schema/strategic.h"
 
-#include <stdio.h>
-
 #include "schema/internal.h"
 
 #define MAX_DEPTH 1000

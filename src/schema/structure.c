@@ -6,8 +6,6 @@
  */
 #include "schema/structure.h"
 
-#include <errno.h>
-
 #include "base/vec.h"
 #include "schema/internal.h"
 #include "schema/strategic.h"

@@ -23,8 +23,6 @@
 
 #include <endian.h>
 
-#include "base/arena.h"
-
 #define FANOUT 32
 #define SPARSE (FANOUT / 4)
 

@@ -9,8 +9,6 @@
 
 #include "base/lock.h"
 
-#include <errno.h>
-
 struct store_batch {
         atomic_uint refs;
         uint64_t revision;

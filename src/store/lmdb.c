@@ -17,14 +17,10 @@
  * weakens them. LMDB's own locking (lock.mdb) is off: there is one process, by flock on the file "lock", and one thread
  * at a time. */
 #include <endian.h>
-#include <errno.h>
 #include <lmdb.h>
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/arena.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/vec.h"

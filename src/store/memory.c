@@ -1,5 +1,4 @@
 /* The backend that forgets: for tests, and for clusters that are thrown away. */
-#include "base/arena.h"
 #include "store/backend.h"
 
 static int memory_load(struct backend *b, struct node **ret_root, uint64_t *ret_revision, struct error *err) {

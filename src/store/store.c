@@ -10,9 +10,7 @@
  * A run that cannot be made durable leaves no trace: its tree is dropped and its revisions are given out again. */
 #include "store/store.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <semaphore.h>
 #include <sched.h>
 #include <signal.h>

@@ -1,11 +1,8 @@
 /* Admission plugins, in upstream's order. Each looks at one thing and is a line in the table at the end. */
-#include <errno.h>
-
 #include "apiserver/admission/configs.h"
 #include "apiserver/admission/pod_security.h"
 #include "apiserver/config_file.h"
 #include "apiserver/flags.h"
-#include "apiserver/writes.h"
 #include "base/file.h"
 #include "json/build.h"
 #include "json/yaml.h"

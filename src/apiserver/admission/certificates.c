@@ -1,7 +1,6 @@
 /* CertificateSigningRequests: who may approve and sign for a signer, and whom nobody may ask to become. Each function
  * is a plugin's half in the table of admission.c.
  * https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/ */
-#include <errno.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 

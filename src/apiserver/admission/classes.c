@@ -1,7 +1,5 @@
 /* Defaults and guards of the cluster's own kinds: storage and ingress classes, volumes in use, taints of new nodes.
  * Each function is a plugin's half in the table of admission.c. */
-#include <errno.h>
-
 #include "apiserver/admission/admission.h"
 #include "schema/quantity.h"
 #include "schema/types.h"

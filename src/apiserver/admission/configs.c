@@ -1,7 +1,5 @@
 #include "apiserver/admission/configs.h"
 
-#include <errno.h>
-
 #include "apiserver/auth/remote.h"
 #include "apiserver/config_file.h"
 #include "base/file.h"

@@ -1,8 +1,5 @@
 /* LimitRanger: what the LimitRanges of a namespace give to containers that say nothing (admit), and what they forbid to
  * containers, pods and claims (validate). https://kubernetes.io/docs/concepts/policy/limit-range/ */
-#include <errno.h>
-#include <stdlib.h>
-
 #include "apiserver/admission/admission.h"
 #include "schema/quota.h"
 #include "schema/types.h"

@@ -1,7 +1,5 @@
 /* Does a webhook or policy mean this write? Upstream's order: selectors, then rules, and a namespace that cannot be
  * found is an error only for what the rules match. */
-#include <errno.h>
-
 #include "apiserver/admission/configs.h"
 #include "apiserver/auth/rbac.h"
 #include "schema/types.h"

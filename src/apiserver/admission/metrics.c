@@ -1,7 +1,5 @@
 /* What admission counts, under upstream's names. What built-in plugins take is measured with the coarse clock, which
  * costs next to nothing and is right in the sum; their latencies are far below its tick and the first bucket. */
-#include <stdio.h>
-
 #include "apiserver/admission/pod_security.h"
 #include "base/metrics.h"
 #include "schema/types.h"

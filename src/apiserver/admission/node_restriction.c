@@ -1,8 +1,6 @@
 /* NodeRestriction: a node changes itself, its lease, its CSINode, the status of its own pods, and asks for tokens of
  * their accounts. It creates mirror pods only, which refer to nothing.
  * https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction */
-#include <stdlib.h>
-
 #include "apiserver/admission/admission.h"
 #include "apiserver/auth/node_authz.h"
 #include "schema/types.h"

@@ -1,7 +1,5 @@
 /* Plugins that are off until --enable-admission-plugins names them. Each function is a plugin's half in the table of
  * admission.c. https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/ */
-#include <errno.h>
-
 #include "base/lock.h"
 #include "apiserver/admission/admission.h"
 #include "apiserver/validation/validate.h"

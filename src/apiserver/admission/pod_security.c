@@ -1,9 +1,6 @@
 /* PodSecurity: the labels pod-security.kubernetes.io/{enforce,audit,warn}[-version] of a namespace say what its pods
  * may ask for. Pods that violate enforce are refused; workloads and warn only warn. What the levels check is in
  * pod_security_checks.c. https://kubernetes.io/docs/concepts/security/pod-security-admission/ */
-#include <errno.h>
-#include <stdlib.h>
-
 #include "apiserver/admission/pod_security.h"
 #include "apiserver/config_file.h"
 #include "json/build.h"

@@ -1,7 +1,5 @@
 /* See pod_security.h. Each check is a line in the table at the end: which level, since which minor version of the
  * policy, and a function that says no and why. Containers are visited as upstream does: init, main, ephemeral. */
-#include <stdlib.h>
-
 #include "apiserver/admission/pod_security.h"
 
 struct names {

@@ -1,7 +1,5 @@
 /* What pods get, and must not ask for, on their way in: service account and token, priority, tolerations, labels,
  * runtime class. Each function is a plugin's half in the table of admission.c. */
-#include <errno.h>
-
 #include "apiserver/admission/admission.h"
 #include "base/rand.h"
 #include "json/build.h"

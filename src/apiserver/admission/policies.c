@@ -3,8 +3,6 @@
  * https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/
  *
  *   policy matches ─▶ each of its bindings that matches ─▶ each parameter object ─▶ decisions ─▶ Deny, Warn, Audit */
-#include <errno.h>
-
 #include "apiserver/admission/review.h"
 #include "apiserver/extensions/custom.h"
 #include "schema/types.h"

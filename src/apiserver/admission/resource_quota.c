@@ -8,9 +8,6 @@
  * So many creations in one namespace need no locks and meet no conflicts, and none gets past the limit. The controller
  * (controllers/resourcequota.c) counts again what becomes free.
  * https://kubernetes.io/docs/concepts/policy/resource-quotas/ */
-#include <errno.h>
-#include <stdlib.h>
-
 #include "apiserver/admission/admission.h"
 #include "json/build.h"
 #include "schema/quota.h"

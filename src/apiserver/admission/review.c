@@ -1,7 +1,5 @@
 #include "apiserver/admission/review.h"
 
-#include <errno.h>
-
 #include "apiserver/extensions/custom.h"
 #include "base/encode.h"
 #include "schema/decode.h"

@@ -6,11 +6,8 @@
  *
  * Reinvocation: when a patch changes something, webhooks with IfNeeded that were asked before it are asked once more,
  * in a second round through all plugins. */
-#include <errno.h>
-
 #include "apiserver/admission/review.h"
 #include "apiserver/extensions/custom.h"
-#include "apiserver/webhook_client.h"
 #include "base/log.h"
 #include "base/rand.h"
 #include "json/build.h"

@@ -1,7 +1,5 @@
 /* One event of the audit log: begun with the request, filled on its way, written at each stage as audit.k8s.io/v1
  * Event. */
-#include <errno.h>
-
 #include "apiserver/audit/audit.h"
 #include "apiserver/flags.h"
 #include "base/file.h"

@@ -2,9 +2,7 @@
  * each event is written where it arises. A file that is full is renamed with the time, as
  * "audit-2006-01-02T15-04-05.000.log", and compressed if so wished; old ones are removed by number and age. */
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>

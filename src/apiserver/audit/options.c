@@ -1,5 +1,4 @@
 /* The flags of the audit log: --audit-log-* and --audit-webhook-*, which have the same names for both plugins. */
-#include <errno.h>
 #include <math.h>
 
 #include "apiserver/audit/audit.h"

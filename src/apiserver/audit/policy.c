@@ -1,6 +1,4 @@
 /* The first rule that matches a request says how much of it is logged. */
-#include <errno.h>
-
 #include "apiserver/audit/audit.h"
 #include "json/yaml.h"
 

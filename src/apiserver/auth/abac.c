@@ -1,7 +1,5 @@
 #include "apiserver/auth/abac.h"
 
-#include <errno.h>
-
 #include "base/file.h"
 #include "json/build.h"
 

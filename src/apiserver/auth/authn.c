@@ -1,7 +1,5 @@
 /* Who sends a request: the first that knows decides. A front proxy's headers, the client's certificate (CN and O), a
  * bearer token, or nobody. A token that nobody knows is refused even where nobody may come in. */
-#include <errno.h>
-
 #include <openssl/evp.h>
 
 #include "apiserver/auth/authn.h"
@@ -13,7 +11,6 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "http/jwt.h"
-#include "http/server.h"
 #include "json/build.h"
 
 static int unauthorized(struct error *err) {

@@ -1,6 +1,4 @@
 /* The chain of authorizers: the first that allows or denies decides. system:masters may do everything, as upstream. */
-#include <errno.h>
-
 #include "apiserver/auth/abac.h"
 #include "apiserver/auth/authn.h"
 #include "apiserver/config_file.h"

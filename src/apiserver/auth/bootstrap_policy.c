@@ -4,8 +4,6 @@
  * A rule is a line: verbs, resources, API groups ("-" is core), and perhaps resource names. "read" is get, list and
  * watch; "write" is create, delete, deletecollection, patch and update. "url" in place of groups: paths instead of
  * resources. */
-#include <stdlib.h>
-
 #include "apiserver/bootstrap.h"
 #include "json/build.h"
 

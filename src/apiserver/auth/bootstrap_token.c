@@ -1,8 +1,6 @@
 /* Bootstrap tokens, by which nodes join: "abcdef.0123456789abcdef", kept in Secrets of kube-system.
  * https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/ */
 #include <ctype.h>
-#include <errno.h>
-#include <stdlib.h>
 
 #include <openssl/crypto.h>
 

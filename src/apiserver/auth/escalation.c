@@ -3,9 +3,6 @@
  * https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping
  *
  * Rules are compared right by right: one verb on one resource of one group, by one name where there are names. */
-#include <errno.h>
-#include <stdlib.h>
-
 #include "apiserver/auth/rbac.h"
 #include "schema/types.h"
 

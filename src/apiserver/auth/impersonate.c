@@ -1,10 +1,7 @@
 /* Impersonate-User and its kin: the sender wants to be somebody else, and needs the right to be each part of that.
  * https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation */
-#include <errno.h>
-
 #include "apiserver/auth/authn.h"
 #include "base/encode.h"
-#include "http/server.h"
 
 #define ACCOUNT "system:serviceaccount:"
 

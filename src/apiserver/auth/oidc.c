@@ -2,8 +2,6 @@
  * and again when a token is signed by a key that is not among them. What a token's claims make of its bearer is told by
  * flags, or by a file with expressions.
  * https://kubernetes.io/docs/reference/access-authn-authz/authentication/#openid-connect-tokens */
-#include <errno.h>
-
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 

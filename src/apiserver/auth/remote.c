@@ -1,7 +1,5 @@
 #include "apiserver/auth/remote.h"
 
-#include <errno.h>
-
 #include "apiserver/track.h"
 #include "apiserver/webhook_client.h"
 #include "base/encode.h"

@@ -1,7 +1,6 @@
 /* Front proxies: a connection whose certificate is signed by their authority says in headers who its user is.
  * https://kubernetes.io/docs/tasks/extend-kubernetes/configure-aggregation-layer/ */
 #include <ctype.h>
-#include <errno.h>
 
 #include <openssl/pem.h>
 
@@ -9,7 +8,6 @@
 #include "apiserver/flags.h"
 #include "base/encode.h"
 #include "base/file.h"
-#include "http/server.h"
 
 struct request_header {
         struct str user, uid, group, extra; /* lists of header names, in lower case */

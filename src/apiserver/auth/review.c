@@ -1,14 +1,11 @@
 /* Resources that are questions, answered at once and never stored: who is this token, may this user do that, who am I.
  */
-#include <errno.h>
-
 #include "apiserver/auth/abac.h"
 #include "apiserver/auth/authn.h"
 #include "apiserver/auth/node_authz.h"
 #include "apiserver/auth/rbac.h"
 #include "apiserver/auth/review.h"
 #include "schema/selector.h"
-#include "schema/types.h"
 
 /* The question with its answer as status. */
 static void answer(struct op *op, struct json status) {

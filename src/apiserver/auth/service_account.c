@@ -4,8 +4,6 @@
  * Checking a signature costs more than everything else about a request, and a token is sent many times: tokens whose
  * signature was right are remembered with the user they stand for (expiry and bound objects are looked at each time).
  */
-#include <errno.h>
-
 #include "apiserver/auth/authn.h"
 #include "base/encode.h"
 #include "base/lock.h"

@@ -1,6 +1,5 @@
 /* Webhooks that know tokens (TokenReview) and that authorize (SubjectAccessReview).
  * https://kubernetes.io/docs/reference/access-authn-authz/webhook/ */
-#include <errno.h>
 #include <sys/stat.h>
 
 #include "apiserver/auth/authn.h"

@@ -1,7 +1,5 @@
 #include "apiserver/encryption/encryption.h"
 
-#include <errno.h>
-
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
@@ -11,7 +9,6 @@
 #include "base/lock.h"
 #include "base/map.h"
 #include "base/time.h"
-#include "base/vec.h"
 #include "json/build.h"
 
 #define PREFIX STR("k8s:enc:")

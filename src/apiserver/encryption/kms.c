@@ -1,9 +1,6 @@
 #include "apiserver/encryption/kms.h"
 
-#include <errno.h>
 #include <semaphore.h>
-#include <stdatomic.h>
-#include <stdio.h>
 
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
@@ -13,7 +10,6 @@
 
 #include "base/lock.h"
 #include "base/log.h"
-#include "base/loop.h"
 #include "base/map.h"
 #include "base/rand.h"
 #include "base/time.h"

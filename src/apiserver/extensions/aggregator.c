@@ -7,8 +7,6 @@
  * The loop's thread begins with the first of them: a cluster without any pays nothing. */
 #include "apiserver/extensions/aggregator.h"
 
-#include <errno.h>
-
 #include "apiserver/extensions/custom.h"
 #include "apiserver/flags.h"
 #include "apiserver/relay.h"

@@ -6,8 +6,6 @@
  *        └─────────────────────────────── again ◀──────────────────────────────────┘
  *
  * https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definition-versioning/ */
-#include <errno.h>
-
 #include "apiserver/extensions/custom.h"
 #include "apiserver/webhook_client.h"
 #include "base/rand.h"

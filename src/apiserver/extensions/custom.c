@@ -4,8 +4,6 @@
 
 #include "apiserver/extensions/aggregator.h"
 
-#include <stdio.h>
-
 #include "schema/types.h"
 
 /* ---- one definition ---- */

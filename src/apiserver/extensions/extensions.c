@@ -6,8 +6,6 @@
  *
  * The catalog comes first: who reads Established: True finds the resource. The loop's thread begins with the first
  * definition: a cluster without any pays nothing. */
-#include <errno.h>
-
 #include "apiserver/extensions/aggregator.h"
 #include "apiserver/extensions/custom.h"
 #include "apiserver/watch.h"

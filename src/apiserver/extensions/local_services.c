@@ -1,8 +1,6 @@
 /* APIServices as objects: their validation, and those of this server's own groups, which are always available. */
 #include "apiserver/extensions/aggregator.h"
 
-#include <stdio.h>
-
 #include "apiserver/extensions/custom.h"
 #include "base/log.h"
 #include "json/build.h"

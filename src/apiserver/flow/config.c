@@ -1,7 +1,6 @@
 /* FlowSchemas and PriorityLevelConfigurations as the store has them, made ready to classify requests. Immutable once
  * loaded, but for the levels, which live on from one configuration to the next. */
 #include <math.h>
-#include <stdlib.h>
 
 #include "apiserver/auth/rbac.h"
 #include "apiserver/flags.h"

@@ -2,7 +2,6 @@
  * counted. And what keeps the configuration true: the store's changes, missing objects, the schemas' Dangling
  * condition. */
 #include <math.h>
-#include <stdio.h>
 
 #include "apiserver/bootstrap.h"
 #include "apiserver/flags.h"

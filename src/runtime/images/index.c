@@ -1,6 +1,4 @@
 /* index.json: the only truth about what the store holds. */
-#include <errno.h>
-
 #include "base/file.h"
 #include "json/build.h"
 #include "runtime/images/store.h"

@@ -1,10 +1,4 @@
 /* Layers and the sweep: from blobs to directories, and from garbage to nothing. */
-#include <dirent.h>
-#include <errno.h>
-#include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/log.h"

@@ -1,9 +1,5 @@
 /* Loading archives: an OCI layout (index.json), a docker archive (manifest.json), or both in one as `docker save`
  * writes. Either way every image becomes: a manifest blob, a config blob, layer blobs, and image_store_add(). */
-#include <errno.h>
-
-#include "base/log.h"
-#include "base/map.h"
 #include "base/vec.h"
 #include "runtime/images/staging.h"
 

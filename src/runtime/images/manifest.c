@@ -2,8 +2,6 @@
  * its length; the bytes' own digest has been checked by whoever fetched them. */
 #include "runtime/images/manifest.h"
 
-#include <errno.h>
-
 #include "base/time.h"
 #include "runtime/images/ref.h"
 

@@ -4,11 +4,6 @@
  *   HEAD tag ─▶ digest ─▶ index? ─▶ manifest ─▶ config, layers (several at once, those we have not) ─▶ image_store_add
  *
  * Messages are containerd's, since people search for them. */
-#include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <unistd.h>
-
 #include "base/encode.h"
 #include "base/file.h"
 #include "runtime/images/registry.h"

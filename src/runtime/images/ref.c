@@ -7,7 +7,6 @@
 #include "runtime/images/ref.h"
 
 #include <ctype.h>
-#include <errno.h>
 
 #include "runtime/runtime.h"
 

@@ -9,13 +9,8 @@
 #include "runtime/images/registry.h"
 
 #include <curl/curl.h>
-#include <errno.h>
-#include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/encode.h"
-#include "base/file.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "runtime/images/stream.h"

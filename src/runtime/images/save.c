@@ -2,11 +2,7 @@
  * system. */
 #include <archive.h>
 #include <archive_entry.h>
-#include <errno.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/file.h"
 #include "base/map.h"
 #include "base/time.h"
 #include "json/build.h"

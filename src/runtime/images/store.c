@@ -1,10 +1,5 @@
 /* The image store's operations: find, add, tag, remove, list. */
-#include <dirent.h>
-#include <errno.h>
 #include <pwd.h>
-#include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/encode.h"
 #include "base/file.h"

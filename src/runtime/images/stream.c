@@ -6,14 +6,11 @@
  * Both compressors allow several members after one another; both are followed. */
 #include "runtime/images/stream.h"
 
-#include <errno.h>
 #include <openssl/evp.h>
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
-#include "base/arena.h"
-#include "base/buf.h"
 #include "base/encode.h"
 
 #define BLOCK (256U << 10)

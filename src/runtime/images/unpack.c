@@ -12,16 +12,11 @@
 
 #include <archive.h>
 #include <archive_entry.h>
-#include <errno.h>
 #include <linux/openat2.h>
-#include <stdio.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
-#include <unistd.h>
 
-#include "base/arena.h"
 #include "base/file.h"
 #include "base/vec.h"
 #include "runtime/images/stream.h"

@@ -4,17 +4,10 @@
  *   v2           /sys/fs/cgroup/kubepods/…                           one directory, controllers enabled from above
  *
  * Which knob a resource turns is a table. */
-#include <dirent.h>
-#include <errno.h>
 #include <linux/magic.h>
-#include <signal.h>
-#include <stdio.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
-#include <unistd.h>
 
 #include "base/file.h"
-#include "base/log.h"
 #include "base/time.h"
 #include "runtime/oci/oci.h"
 

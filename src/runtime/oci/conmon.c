@@ -5,15 +5,9 @@
  *       ◀── fd 3: {"pid": 4711} or {"pid": -1, "message": "…"} ────────────┘  └─▶ crun create
  *
  * posix_spawn is a vfork underneath: it costs the same however large we are. */
-#include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <spawn.h>
-#include <stdio.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/time.h"

@@ -4,13 +4,8 @@
  *                 └─ start fails (StartError, exit code 128) ──▶ EXITED
  *
  * As with containerd, nothing of the OCI runtime happens before the start. */
-#include <errno.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdio.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/lock.h"

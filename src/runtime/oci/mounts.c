@@ -1,11 +1,5 @@
 /* The mounts of a container: the standard ones, the sandbox' files, then what the pod asks for, parents before
  * children. */
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "base/file.h"
 #include "json/build.h"
 #include "runtime/oci/spec.h"

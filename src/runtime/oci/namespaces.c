@@ -2,17 +2,13 @@
  * by bind mounts of its own /proc/thread-self/ns files. Thread-wide unshare(2) of net, uts and ipc touches nobody else.
  */
 #include <arpa/inet.h>
-#include <errno.h>
 #include <linux/magic.h>
 #include <linux/nsfs.h>
 #include <net/if.h>
 #include <sched.h>
-#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "runtime/oci/oci.h"

@@ -7,12 +7,6 @@
  *   sandboxes/<id>   no state.json          half made: cleaned
  *                    namespaces gone        its stop is finished: not ready
  *   another boot     everything of it goes */
-#include <dirent.h>
-#include <errno.h>
-#include <signal.h>
-#include <stdio.h>
-#include <unistd.h>
-
 #include "base/file.h"
 #include "base/log.h"
 #include "base/time.h"

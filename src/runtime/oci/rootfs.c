@@ -3,12 +3,7 @@
  *   root_dir/images/layers/7 : …/3     lowerdir, the upper-most first
  *   root_dir/containers/<id>/upper     what it writes
  *   state_dir/containers/<id>/rootfs   where it is seen */
-#include <dirent.h>
-#include <errno.h>
-#include <stdio.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/log.h"

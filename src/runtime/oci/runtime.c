@@ -4,14 +4,9 @@
  *   container.save              state.json
  *   runtime.lock                the tables, references, every field that changes; for moments, never over a system call
  *                               that may block */
-#include <dirent.h>
-#include <errno.h>
 #include <linux/capability.h>
 #include <linux/magic.h>
-#include <stdio.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
-#include <unistd.h>
 
 #include "base/encode.h"
 #include "base/file.h"

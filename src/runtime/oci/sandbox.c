@@ -1,11 +1,6 @@
 /* Sandboxes: namespaces, the files that containers share (resolv.conf, hostname, /dev/shm), the pod's cgroup and its
  * network. */
-#include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/lock.h"

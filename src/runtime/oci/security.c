@@ -1,10 +1,5 @@
 /* What a container may do: user, capabilities, seccomp, masked paths, namespaces, devices. */
-#include <dirent.h>
-#include <errno.h>
-#include <stdio.h>
-#include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/lock.h"

@@ -4,10 +4,6 @@
  *   image config     ┼▶ process (here) · user, capabilities, seccomp (security.c) · mounts (mounts.c) · resources */
 #include "runtime/oci/spec.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <unistd.h>
-
 #include "base/file.h"
 #include "json/build.h"
 

@@ -1,9 +1,5 @@
 /* What is kept on disk about sandboxes and containers: state.json in their directories, by a table of their fields. It
  * is replaced by a rename, without fsync: state_dir is not meant to outlive the machine, only us. */
-#include <errno.h>
-#include <stdio.h>
-#include <unistd.h>
-
 #include "base/file.h"
 #include "base/lock.h"
 #include "runtime/oci/oci.h"

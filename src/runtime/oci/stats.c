@@ -1,13 +1,6 @@
 /* What containers and sandboxes use, from their cgroups, writable layers and network namespaces; and changing their
  * limits. */
-#include <errno.h>
-#include <dirent.h>
-#include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "base/file.h"
-#include "base/time.h"
 #include "runtime/oci/oci.h"
 
 /* ---- the writable layer ---- */

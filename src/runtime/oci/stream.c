@@ -4,18 +4,13 @@
  *   exec with one             crun makes the pty inside and sends its master over a socket
  *   attach                    conmon's socket in the bundle: packets, first byte 2 (stdout) or 3 (stderr); in: stdin */
 #include <arpa/inet.h>
-#include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <termios.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/rand.h"

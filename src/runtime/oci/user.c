@@ -1,12 +1,8 @@
 /* Who a container's process is: the security context's numbers, else the image's USER, with /etc/passwd and /etc/group
  * of the root file system, which is opened so that no link leads out of it. */
-#include <errno.h>
 #include <linux/openat2.h>
-#include <stdio.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
-#include "base/file.h"
 #include "runtime/oci/oci.h"
 
 #define DB_MAX (4U << 20)

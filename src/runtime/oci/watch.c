@@ -6,15 +6,10 @@
  *
  * The exit file has the code; the pidfd is there for the day when conmon was killed: if no file follows the end of the
  * process for LOST_MS, the container ended with a code nobody knows. */
-#include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/lock.h"
