@@ -148,22 +148,6 @@ static struct str target_id(struct pod *p, struct container *c) {
         return target && target->is_running ? str_of(target->id) : STR("");
 }
 
-static int stop_signal(struct container *c) {
-        static const struct {
-                const char *name;
-                int number;
-        } signals[] = {
-                { "SIGTERM", SIGTERM }, { "SIGINT", SIGINT },   { "SIGQUIT", SIGQUIT }, { "SIGHUP", SIGHUP },
-                { "SIGUSR1", SIGUSR1 }, { "SIGUSR2", SIGUSR2 }, { "SIGKILL", SIGKILL }, { "SIGWINCH", SIGWINCH },
-        };
-        struct str name = jstr(json_getc(c->spec, "lifecycle"), "stopSignal");
-
-        for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
-                if (str_eqc(name, signals[i].name))
-                        return signals[i].number;
-        return 0;
-}
-
 int container_make(struct pod *p, struct container *c, uint32_t attempt, char **ret_id, const char **ret_reason,
                    struct error *err) {
         struct json labels = make_labels(p, c), annotations = make_annotations(p, c, attempt);
@@ -181,7 +165,6 @@ int container_make(struct pod *p, struct container *c, uint32_t attempt, char **
                 .labels = &labels,
                 .annotations = &annotations,
                 .target_container = target_id(p, c),
-                .stop_signal = stop_signal(c),
         };
         struct mount_list mounts = { 0 };
         int r;

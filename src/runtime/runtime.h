@@ -108,7 +108,6 @@ struct container_config {
         const struct json *devices;
         const struct json *labels, *annotations;
         struct str target_container; /* ephemeral containers: share its PID namespace */
-        int stop_signal;             /* 0: the image's, else SIGTERM */
 };
 struct container_status {
         char *id, *sandbox_id, *name;

@@ -78,9 +78,7 @@ static struct container *container_from(struct runtime *r, const struct sandbox 
         c->labels = json_keep(a, config->labels);
         c->annotations = json_keep(a, config->annotations);
         c->mounts = mounts_kept(a, config);
-        c->stop_signal = config->stop_signal;
-        if (!c->stop_signal)
-                c->stop_signal = signal_number(json_str(json_getc(image->config.config, "StopSignal")));
+        c->stop_signal = signal_number(json_str(json_getc(image->config.config, "StopSignal")));
         if (!c->stop_signal)
                 c->stop_signal = SIGTERM;
         return c;
