@@ -400,7 +400,7 @@ static void merge_resize(struct op *op, struct json *obj, const struct json *sen
                         continue;
                 containers = json_copy_shallow(a, json_getc(&spec, lists[l]));
                 json_each_item(c, &containers) {
-                        const struct json *s = json_item(list, (size_t) (c - containers.items));
+                        const struct json *s = json_item(list, (size_t) (c - json_items(&containers)));
 
                         *c = json_copy_shallow(a, c);
                         for (size_t i = 0; i < ARRAY_SIZE(members); i++)

@@ -28,6 +28,8 @@
 #define DEFAULT_CHUNK 4096
 #define MAX_CHUNK (256 * 1024) /* growth stops here: an arena never holds more than this in vain */
 
+#define MALLOC_HEAD 16 /* what malloc needs beside: with it a chunk is whole pages */
+
 struct chunk {
         struct chunk *next;
         size_t size; /* bytes after this header */
@@ -109,7 +111,7 @@ size_t arena_size(const struct arena *a) {
 }
 
 static __attribute__((noinline)) void *alloc_slow(struct arena *a, size_t n) {
-        size_t size = a->next_chunk - sizeof(struct chunk);
+        size_t size = a->next_chunk - sizeof(struct chunk) - MALLOC_HEAD;
         bool own = n > size / 4;
         struct chunk *c;
         char *p;
@@ -153,8 +155,8 @@ void *arena_alloc(struct arena *a, size_t n) {
         return alloc(a, n, n % 16 ? 8 : 16); /* what needs 16 has a size that is a multiple of 16 */
 }
 
-void *arena_alloc8(struct arena *a, size_t n) {
-        return alloc(a, n, 8);
+void *arena_alloc4(struct arena *a, size_t n) {
+        return alloc(a, n, 4);
 }
 
 void *arena_alloc0(struct arena *a, size_t n) {

@@ -16,7 +16,7 @@ size_t arena_size(const struct arena *a);    /* bytes taken from the system */
 DEFINE_CLEANUP(struct arena *, arena_free)
 
 void *arena_alloc(struct arena *a, size_t n);  /* aligned to 8, to 16 where n is a multiple of 16; not cleared */
-void *arena_alloc8(struct arena *a, size_t n); /* aligned to 8 only, for what is many and packed */
+void *arena_alloc4(struct arena *a, size_t n); /* aligned to 4 only, for what is many and packed */
 void *arena_alloc0(struct arena *a, size_t n); /* cleared */
 void *arena_dup(struct arena *a, const void *p, size_t n);
 struct str arena_str(struct arena *a, struct str s); /* a copy, NUL-terminated after its end */

@@ -50,14 +50,14 @@ static struct cel_value merge_lists(struct ctx *c, const struct cel_value *v) {
         struct cel_value r;
 
         for (size_t i = 0; i < v[0].n; i++)
-                json_push(c->a, &out, v[0].json->items[i]);
+                json_push(c->a, &out, json_items(v[0].json)[i]);
         for (size_t i = 0; i < v[1].n; i++) {
                 struct cel_value item = list_get(c->a, &v[1], i);
                 struct json j = cel_to_json(c->a, &item);
 
                 old = NULL;
                 for (size_t k = 0; k < out.len && !old && !c->cancelled; k++) {
-                        old = &out.items[k];
+                        old = &json_items(&out)[k];
                         if (t->list_type == SCHEMA_LIST_MAP ? !same_keys(t, old, &j) : !json_equal(old, &j))
                                 old = NULL;
                         compare_paid(c);

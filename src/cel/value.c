@@ -184,7 +184,7 @@ struct cel_value cel_of_json(struct arena *a, const struct json *j, const struct
                 v.d = j->d;
                 break;
         case CEL_STRING:
-                v.s = j->s;
+                v.s = json_chars(j);
                 v.n = j->len;
                 break;
         case CEL_NULL:
@@ -266,7 +266,7 @@ struct cel_value list_get(struct arena *a, const struct cel_value *list, size_t 
         }
         if (list->form == CEL_NATIVE)
                 return list->items[i];
-        return cel_of_json(a, &list->json->items[i], list->type ? list->type->params[0] : NULL);
+        return cel_of_json(a, &json_items(list->json)[i], list->type ? list->type->params[0] : NULL);
 }
 
 /* ---- maps ---- */
@@ -356,7 +356,7 @@ static void index_members(struct ctx *c, struct hash_index *ix, const struct jso
                 ;
         ix->slots = arena_array(c->a, uint32_t, ix->mask + 1);
         for (uint32_t i = 0; i < j->len; i++) {
-                uint64_t h = str_hash(json_key(&j->members[i]));
+                uint64_t h = str_hash(json_key(&json_members(j)[i]));
 
                 while (ix->slots[h & ix->mask])
                         h++;
@@ -370,11 +370,11 @@ static const struct json *json_find(struct ctx *c, const struct json *j, struct 
 
         if (j->len <= 32)
                 return json_get(j, key);
-        while (ix && ix->members != j->members)
+        while (ix && ix->members != json_members(j))
                 ix = ix->next;
         if (!ix) {
                 ix = arena_new_of(c->a, struct hash_index);
-                *ix = (struct hash_index) { .next = c->indexes, .members = j->members };
+                *ix = (struct hash_index) { .next = c->indexes, .members = json_members(j) };
                 c->indexes = ix;
         }
         if (++ix->uses < 16)
@@ -382,7 +382,7 @@ static const struct json *json_find(struct ctx *c, const struct json *j, struct 
         if (!ix->slots)
                 index_members(c, ix, j);
         for (uint64_t h = str_hash(key); ix->slots[h & ix->mask]; h++) {
-                const struct json_member *m = &j->members[ix->slots[h & ix->mask] - 1];
+                const struct json_member *m = &json_members(j)[ix->slots[h & ix->mask] - 1];
 
                 if (str_eq(json_key(m), key))
                         return &m->value;
@@ -439,11 +439,11 @@ void cel_map_entry(struct ctx *c, const struct cel_value *map, size_t i, struct 
                         *ret_value = map->entries->v[2 * i + 1];
                 return;
         }
-        visible(map, json_key(&map->json->members[i]), &t);
+        visible(map, json_key(&json_members(map->json)[i]), &t);
         if (ret_key)
-                *ret_key = value_string(json_key(&map->json->members[i]));
+                *ret_key = value_string(json_key(&json_members(map->json)[i]));
         if (ret_value)
-                *ret_value = cel_of_json(c->a, &map->json->members[i].value, t);
+                *ret_value = cel_of_json(c->a, &json_members(map->json)[i].value, t);
 }
 
 static int select_field(struct ctx *c, const struct cel_value *v, struct str field, struct cel_value *ret) {
@@ -624,7 +624,7 @@ static bool maps_equal(struct ctx *c, const struct cel_value *a, const struct ce
                 cel_map_entry(c, a, i, &key, &x);
                 if (a->form == CEL_JSON && b->form == CEL_JSON && !visible(a, cel_str(&key), &t)) {
                         raw = json_find(c, b->json, cel_str(&key));
-                        if (!raw || !json_equal(raw, &a->json->members[i].value))
+                        if (!raw || !json_equal(raw, &json_members(a->json)[i].value))
                                 return false;
                         continue;
                 }

@@ -6,7 +6,7 @@
 bool condition_set(struct arena *a, struct json *status, const struct condition *c, int64_t now_ns,
                    enum condition_flags flags) {
         const struct json *old = condition_find(status, c->type);
-        size_t at = old ? (size_t) (old - json_getc(status, "conditions")->items) : 0;
+        size_t at = old ? (size_t) (old - json_items(json_getc(status, "conditions"))) : 0;
         struct str old_status = json_str(json_getc(old, "status")),
                    transition = json_str(json_getc(old, "lastTransitionTime"));
         bool same_status = old && str_eqc(old_status, c->status);
@@ -30,7 +30,7 @@ bool condition_set(struct arena *a, struct json *status, const struct condition 
                                ? json_copy_shallow(a, json_getc(status, "conditions"))
                                : json_new_array();
         if (old && !(flags & CONDITION_MOVE_LAST))
-                list.items[at] = v;
+                json_items(&list)[at] = v;
         else {
                 if (old)
                         json_remove_item(&list, at);
@@ -47,7 +47,7 @@ bool condition_remove(struct arena *a, struct json *status, const char *type) {
         if (!old)
                 return false;
         list = json_copy_shallow(a, conditions);
-        json_remove_item(&list, (size_t) (old - conditions->items));
+        json_remove_item(&list, (size_t) (old - json_items(conditions)));
         if (json_len(&list) == 0)
                 json_removec(status, "conditions");
         else

@@ -34,10 +34,10 @@ static uint32_t *find(const struct json_index *x, struct str key) {
 }
 
 struct json_index *json_index_new(const struct json *object) {
-        struct json_index *x = index_new(object->members, object->len);
+        struct json_index *x = index_new(json_members(object), object->len);
 
         for (uint32_t i = 0; i < object->len; i++)
-                *find(x, json_key(&object->members[i])) = i;
+                *find(x, json_key(&json_members(object)[i])) = i;
         return x;
 }
 
@@ -81,7 +81,7 @@ size_t json_unique_members(struct json_member *m, size_t n, void (*on_duplicate)
         if (n >= JSON_INDEX_FROM)
                 index = index_new(m, n);
         for (size_t i = 0; i < n; i++) {
-                struct json so_far = { .type = JSON_OBJECT, .len = (uint32_t) kept, .members = m };
+                struct json so_far = { .type = JSON_OBJECT, .at = (uintptr_t) m, .len = (uint32_t) kept };
                 struct str key = json_key(&m[i]);
                 uint32_t *slot = index ? find(index, key) : NULL;
                 const struct json *before = slot ? (*slot == NONE ? NULL : &m[*slot].value) : json_get(&so_far, key);

@@ -7,15 +7,36 @@
 
 /* ---- reading ---- */
 
-const struct json *json_get(const struct json *object, struct str key) {
-        json_each_member(m, object) {
-                struct str k = json_key(m);
+static inline uint64_t load(const char *p, size_t n) { /* n: 4 or 8 */
+        uint64_t v = 0;
 
-                /* Most keys of one length differ in their ends. */
-                if (k.n == key.n &&
-                    (k.p == key.p || k.n == 0 || (k.p[k.n - 1] == key.p[k.n - 1] && memcmp(k.p, key.p, k.n) == 0)))
+        memcpy(&v, p, n);
+        return v;
+}
+
+/* Two keys of one length up to 16: both ends, which meet. */
+static inline bool same_key(const char *a, const char *b, size_t n) {
+        if (n >= 8)
+                return load(a, 8) == load(b, 8) && load(a + n - 8, 8) == load(b + n - 8, 8);
+        if (n >= 4)
+                return load(a, 4) == load(b, 4) && load(a + n - 4, 4) == load(b + n - 4, 4);
+        return n == 0 || (a[0] == b[0] && a[n / 2] == b[n / 2] && a[n - 1] == b[n - 1]);
+}
+
+static __attribute__((noinline)) const struct json *get_long(const struct json *object, struct str key) {
+        json_each_member(m, object)
+                if (str_eq(json_key(m), key))
                         return &m->value;
-        }
+        return NULL;
+}
+
+/* Everything asks here, mostly for what is not there: no call is made for keys of the usual length. */
+const struct json *json_get(const struct json *object, struct str key) {
+        if (key.n > 16)
+                return get_long(object, key);
+        json_each_member(m, object)
+                if (m->key_len == key.n && same_key(json_key(m).p, key.p, key.n))
+                        return &m->value;
         return NULL;
 }
 
@@ -59,7 +80,7 @@ static bool objects_equal(const struct json *a, const struct json *b) {
         _cleanup_(json_index_freep) struct json_index *index = NULL;
 
         for (uint32_t i = 0; i < a->len; i++) {
-                const struct json_member *m = &a->members[i], *n = &b->members[i];
+                const struct json_member *m = &json_members(a)[i], *n = &json_members(b)[i];
                 const struct json *v = &n->value;
 
                 /* Mostly both have the same order. */
@@ -77,7 +98,7 @@ static bool objects_equal(const struct json *a, const struct json *b) {
 static bool raw_equal(const struct json *a, const struct json *b) {
         _cleanup_(arena_freep) struct arena *arena = NULL;
 
-        if (a->type == b->type && str_eq(str_n(a->s, a->len), str_n(b->s, b->len)))
+        if (a->type == b->type && str_eq(str_n(json_chars(a), a->len), str_n(json_chars(b), b->len)))
                 return true;
         arena = arena_new(0);
         a = json_expand(arena, a);
@@ -119,7 +140,7 @@ bool json_equal(const struct json *a, const struct json *b) {
                 if (a->len != b->len)
                         return false;
                 for (uint32_t i = 0; i < a->len; i++)
-                        if (!json_equal(&a->items[i], &b->items[i]))
+                        if (!json_equal(&json_items(a)[i], &json_items(b)[i]))
                                 return false;
                 return true;
         default:
@@ -146,7 +167,7 @@ struct json json_of_double(double d) {
 }
 
 struct json json_of_str(struct str s) {
-        return (struct json) { .type = JSON_STRING, .len = (uint32_t) s.n, .s = s.p };
+        return (struct json) { .type = JSON_STRING, .at = (uintptr_t) s.p, .len = (uint32_t) s.n };
 }
 
 struct json json_of_cstr(const char *s) {
@@ -158,7 +179,7 @@ struct json json_of_copy(struct arena *a, struct str s) {
 }
 
 struct json json_of_raw(struct str text) {
-        return (struct json) { .type = JSON_RAW, .len = (uint32_t) text.n, .s = text.p };
+        return (struct json) { .type = JSON_RAW, .at = (uintptr_t) text.p, .len = (uint32_t) text.n };
 }
 
 const struct json *json_expand(struct arena *a, const struct json *j) {
@@ -166,7 +187,7 @@ const struct json *json_expand(struct arena *a, const struct json *j) {
 
         if (!json_is(j, JSON_RAW))
                 return j;
-        return json_parse(a, str_n(j->s, j->len), NULL, &tree, NULL) < 0 ? NULL : tree;
+        return json_parse(a, str_n(json_chars(j), j->len), NULL, &tree, NULL) < 0 ? NULL : tree;
 }
 
 struct json json_of_printf(struct arena *a, const char *fmt, ...) {
@@ -204,8 +225,8 @@ static void make_room(struct arena *a, struct json *c, size_t size) {
                 return;
         grown = arena_alloc(a, power_of_two((size_t) c->len + 1) * size);
         if (c->len)
-                memcpy(grown, c->items, c->len * size);
-        c->items = grown;
+                memcpy(grown, json_items(c), c->len * size);
+        c->at = (uintptr_t) grown;
         c->flags |= JSON_GROWN;
 }
 
@@ -213,7 +234,7 @@ struct json *json_add(struct arena *a, struct json *object, struct str key, stru
         struct json_member *m;
 
         make_room(a, object, sizeof(*m));
-        m = &object->members[object->len++];
+        m = &json_members(object)[object->len++];
         *m = (struct json_member) { .key = json_make_key(key), .value = v };
         return &m->value;
 }
@@ -257,7 +278,7 @@ struct json *json_get_or_add_array(struct arena *a, struct json *object, const c
 /* Takes the element at out of n of the given size. A grown array may lose a power of two here: then it is exact or
  * smaller than it could be, never larger than it is. */
 static void close_up(struct json *c, size_t at, size_t size) {
-        char *base = (char *) c->items;
+        char *base = (char *) json_items(c);
 
         memmove(base + at * size, base + (at + 1) * size, (c->len - at - 1) * size);
         c->len--;
@@ -268,7 +289,7 @@ bool json_remove(struct json *object, struct str key) {
 
         if (!v)
                 return false;
-        close_up(object, (size_t) (container_of(v, struct json_member, value) - object->members),
+        close_up(object, (size_t) (container_of(v, struct json_member, value) - json_members(object)),
                  sizeof(struct json_member));
         return true;
 }
@@ -279,15 +300,15 @@ bool json_removec(struct json *object, const char *key) {
 
 struct json *json_push(struct arena *a, struct json *array, struct json v) {
         make_room(a, array, sizeof(v));
-        array->items[array->len] = v;
-        return &array->items[array->len++];
+        json_items(array)[array->len] = v;
+        return &json_items(array)[array->len++];
 }
 
 void json_insert(struct arena *a, struct json *array, size_t at, struct json v) {
         at = MIN(at, (size_t) array->len);
         make_room(a, array, sizeof(v));
-        memmove(&array->items[at + 1], &array->items[at], (array->len - at) * sizeof(v));
-        array->items[at] = v;
+        memmove(&json_items(array)[at + 1], &json_items(array)[at], (array->len - at) * sizeof(v));
+        json_items(array)[at] = v;
         array->len++;
 }
 
@@ -302,7 +323,7 @@ static int compare_keys(const void *x, const void *y) {
 
 void json_sort(struct json *object) {
         if (json_is(object, JSON_OBJECT) && object->len > 1)
-                qsort(object->members, object->len, sizeof(*object->members), compare_keys);
+                qsort(json_members(object), object->len, sizeof(struct json_member), compare_keys);
 }
 
 /* ---- copying ---- */
@@ -312,9 +333,9 @@ struct json json_copy_shallow(struct arena *a, const struct json *j) {
 
         copy.flags = 0;
         if (j->type == JSON_ARRAY && j->len)
-                copy.items = arena_dup(a, j->items, j->len * sizeof(*j->items));
+                copy.at = (uintptr_t) arena_dup(a, json_items(j), j->len * sizeof(struct json));
         else if (j->type == JSON_OBJECT && j->len)
-                copy.members = arena_dup(a, j->members, j->len * sizeof(*j->members));
+                copy.at = (uintptr_t) arena_dup(a, json_members(j), j->len * sizeof(struct json_member));
         return copy;
 }
 
@@ -334,7 +355,7 @@ struct json json_copy(struct arena *a, const struct json *j) {
         struct json copy = json_copy_shallow(a, j);
 
         if (j->type == JSON_STRING || j->type == JSON_RAW)
-                copy.s = arena_str(a, str_n(j->s, j->len)).p;
+                copy.at = (uintptr_t) arena_str(a, str_n(json_chars(j), j->len)).p;
         json_each_item(it, &copy)
                 *it = json_copy(a, it);
         json_each_member(m, &copy) {

@@ -1,7 +1,8 @@
-/* The object model: a JSON document as a tree of 16-byte values in one arena.
+/* The object model: a JSON document as a tree of 12-byte values in one arena.
  *
- *   object ──▶ members[len] { key: pointer(48) + length(16) │ value 16 } = 24 bytes a member
- *   array  ──▶ items[len]   { value 16 }
+ *   value      type 3, flags 1, hint 12 bits │ pointer 48 bits, length 32 bits; or a number or bool in the last 64 bits
+ *   object ──▶ members[len] { key: pointer 48, length 16 bits │ value } = 20 bytes a member
+ *   array  ──▶ items[len]   { value }
  *   string ──▶ view: not NUL-terminated; it points into the parsed text, or into the arena where an escape was resolved
  *
  * A parsed document keeps views into its text: the text must live as long as the tree.
@@ -22,26 +23,47 @@ enum json_type { JSON_NULL, JSON_BOOL, JSON_INT, JSON_DOUBLE, JSON_STRING, JSON_
 struct json_member;
 
 struct json {
-        uint8_t type;
-        uint8_t flags; /* private to json/ */
-        uint16_t hint; /* schema's: 1 + the number of the field that this is the value of, or anything */
-        uint32_t len;  /* bytes, items or members */
+        uint16_t type : 3;
+        uint16_t flags : 1; /* private to json/ */
+        uint16_t hint : 12; /* schema's: 1 + the number of the field that this is the value of, or anything */
         union {
-                bool b;
-                int64_t i;
-                double d;
-                const char *s;
-                struct json *items;
-                struct json_member *members;
-        };
-};
+                struct {
+                        uint64_t at : 48; /* json_chars(), json_items(), json_members() */
+                        uint32_t len;     /* bytes, items or members; of other types: part of the number */
+                } _packed_;
+                struct {
+                        uint16_t unused;
+                        union {
+                                bool b;
+                                int64_t i;
+                                double d;
+                        } _packed_;
+                } _packed_;
+        } _packed_;
+} _packed_ __attribute__((aligned(4)));
 
 struct json_member {
-        uint64_t key; /* json_key() */
+        union {
+                uint64_t key; /* json_key() */
+                struct {
+                        uint16_t key_at[3], key_len; /* little-endian, as all we build for */
+                };
+        };
         struct json value;
-};
+} _packed_ __attribute__((aligned(4)));
+
 static inline struct str json_key(const struct json_member *m) {
-        return (struct str) { (const char *) (uintptr_t) (m->key & 0xffffffffffffULL), (size_t) (m->key >> 48) };
+        return (struct str) { (const char *) (uintptr_t) (m->key & 0xffffffffffffULL), m->key_len };
+}
+/* Where the bytes of a string, the items of an array, the members of an object are; of no other type. */
+static inline const char *json_chars(const struct json *j) {
+        return (const char *) (uintptr_t) j->at;
+}
+static inline struct json *json_items(const struct json *j) {
+        return (struct json *) (uintptr_t) j->at;
+}
+static inline struct json_member *json_members(const struct json *j) {
+        return (struct json_member *) (uintptr_t) j->at;
 }
 
 /* ---- reading: every function takes NULL for "absent" and any type, so that lookups chain ---- */
@@ -62,11 +84,11 @@ static inline const struct json *json_getc(const struct json *object, const char
 const struct json *json_path(const struct json *j, const char *const keys[]); /* NULL-terminated list of keys */
 #define json_at_path(j, ...) json_path((j), (const char *const[]) { __VA_ARGS__, NULL })
 static inline const struct json *json_item(const struct json *array, size_t i) {
-        return json_is(array, JSON_ARRAY) && i < array->len ? &array->items[i] : NULL;
+        return json_is(array, JSON_ARRAY) && i < array->len ? &json_items(array)[i] : NULL;
 }
 /* The value, or the given default when it is absent or of another type. */
 static inline struct str json_str_or(const struct json *j, struct str dflt) {
-        return json_is(j, JSON_STRING) ? str_n(j->s, j->len) : dflt;
+        return json_is(j, JSON_STRING) ? str_n(json_chars(j), j->len) : dflt;
 }
 static inline struct str json_str(const struct json *j) {
         return json_str_or(j, str_n("", 0));
@@ -83,15 +105,24 @@ static inline bool json_bool(const struct json *j) {
         return json_bool_or(j, false);
 }
 
+static inline struct json_member *json_begin_members(const struct json *j, struct json_member **ret_end) {
+        struct json_member *m = json_is(j, JSON_OBJECT) ? json_members(j) : NULL;
+
+        *ret_end = m ? m + j->len : NULL;
+        return m;
+}
+static inline struct json *json_begin_items(const struct json *j, struct json **ret_end) {
+        struct json *it = json_is(j, JSON_ARRAY) ? json_items(j) : NULL;
+
+        *ret_end = it ? it + j->len : NULL;
+        return it;
+}
+
 /* for (each member m of object j): json_key(m), &m->value. for (each item it of array j).
  * NULL and other types: no rounds. */
-#define json_each_member(m, j)                                                        \
-        for (struct json_member *m = json_is((j), JSON_OBJECT) ? (j)->members : NULL, \
-                                *m##_end = m ? m + (j)->len : NULL;                   \
-             m != m##_end; m++)
-#define json_each_item(it, j)                                                                                       \
-        for (struct json *it = json_is((j), JSON_ARRAY) ? (j)->items : NULL, *it##_end = it ? it + (j)->len : NULL; \
-             it != it##_end; it++)
+#define json_each_member(m, j) \
+        for (struct json_member * m##_end, *m = json_begin_members((j), &m##_end); m != m##_end; m++)
+#define json_each_item(it, j) for (struct json * it##_end, *it = json_begin_items((j), &it##_end); it != it##_end; it++)
 
 bool json_has_str(const struct json *array, struct str s); /* is it one of the items? */
 /* The item whose member of that key is the text: conditions by type, containers by name. NULL: none. */

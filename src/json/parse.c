@@ -12,7 +12,7 @@
 #include "json/text.h"
 
 #define FIRST_STACK 64
-#define ROOT 0xff /* type of the place below the top-level value */
+#define ROOT JSON_NULL /* type of the place below the top-level value: what is open is a container else */
 
 struct parser {
         struct arena *arena;
@@ -300,18 +300,18 @@ static inline void close_object(struct parser *ps) {
         ps->top = m;
         ps->cur = ps->stack + v->len;
         v->len = (uint32_t) n;
-        v->members = n ? memcpy(arena_alloc8(ps->arena, n * sizeof(*m)), m, n * sizeof(*m)) : NULL;
+        v->at = n ? (uintptr_t) memcpy(arena_alloc4(ps->arena, n * sizeof(*m)), m, n * sizeof(*m)) : 0;
 }
 
 static inline void close_array(struct parser *ps) {
         struct json_member *m = ps->cur + 1;
         size_t n = (size_t) (ps->top - m);
-        struct json *v = &ps->cur->value, *items = n ? arena_alloc8(ps->arena, n * sizeof(*items)) : NULL;
+        struct json *v = &ps->cur->value, *items = n ? arena_alloc4(ps->arena, n * sizeof(*items)) : NULL;
 
         ps->top = m;
         ps->cur = ps->stack + v->len;
         v->len = (uint32_t) n;
-        v->items = items;
+        v->at = (uintptr_t) items;
         for (size_t i = 0; i < n; i++)
                 items[i] = m[i].value;
 }
@@ -360,12 +360,12 @@ value:
         case '"':
                 q = find_string_special(++p, end);
                 if (q < end && *q == '"') {
-                        *v = (struct json) { .type = JSON_STRING, .len = (uint32_t) (q - p), .s = p };
+                        *v = (struct json) { .type = JSON_STRING, .at = (uintptr_t) p, .len = (uint32_t) (q - p) };
                         p = q + 1;
                         break;
                 }
                 TRY(string_slow(ps, p, q, &s, &p));
-                *v = (struct json) { .type = JSON_STRING, .len = (uint32_t) s.n, .s = s.p };
+                *v = (struct json) { .type = JSON_STRING, .at = (uintptr_t) s.p, .len = (uint32_t) s.n };
                 break;
         case '{':
                 r = open_container(ps, JSON_OBJECT, &depth);

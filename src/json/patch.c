@@ -73,7 +73,7 @@ static int place_get(struct patch *p, struct json *parent, struct str key, struc
                 return 0;
         }
         TRY(find_index(p, key, parent->len, &i));
-        *ret = &parent->items[i];
+        *ret = &json_items(parent)[i];
         return 0;
 }
 
@@ -362,7 +362,7 @@ int json_patch_apply(struct arena *a, const struct json *doc, const struct json 
 
 /* ---- merge patch ---- */
 
-#define REMOVED 0xff /* a type that no value has */
+#define REMOVED 1 /* json.flags of a null: the member goes */
 
 static struct json *find_member(struct json *object, const struct json_index *index, struct str key) {
         return index ? (struct json *) json_index_get(index, key) : json_get_mut(object, key);
@@ -396,7 +396,7 @@ struct json json_merge_patch(struct arena *a, const struct json *doc, const stru
 
                 if (v.type == JSON_NULL) {
                         if (mine)
-                                mine->type = REMOVED;
+                                *mine = (struct json) { .type = JSON_NULL, .flags = REMOVED };
                         continue;
                 }
                 if (v.type == JSON_OBJECT)
@@ -409,8 +409,8 @@ struct json json_merge_patch(struct arena *a, const struct json *doc, const stru
                         json_add(a, &added, json_key(m), v);
         }
         json_each_member(m, &old)
-                if (m->value.type != REMOVED)
-                        old.members[n++] = *m;
+                if (m->value.type != JSON_NULL || m->value.flags != REMOVED)
+                        json_members(&old)[n++] = *m;
         old.len = n;
         json_each_member(m, &added)
                 json_add(a, &old, json_key(m), m->value);

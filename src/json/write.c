@@ -137,7 +137,7 @@ static void write_scalar(struct buf *dst, const struct json *j) {
                 json_write_string(dst, json_str(j));
                 break;
         case JSON_RAW:
-                buf_add(dst, j->s, j->len);
+                buf_add(dst, json_chars(j), j->len);
                 break;
         default:
                 buf_add_str(dst, STR("null"));
@@ -148,11 +148,11 @@ void json_write(struct buf *dst, const struct json *j) {
         if (j->type == JSON_OBJECT) {
                 buf_putc(dst, '{');
                 for (uint32_t i = 0; i < j->len; i++) {
-                        const struct json *v = &j->members[i].value;
+                        const struct json *v = &json_members(j)[i].value;
 
-                        write_string(dst, json_key(&j->members[i]), i, ':');
+                        write_string(dst, json_key(&json_members(j)[i]), i, ':');
                         if (v->type == JSON_STRING)
-                                write_string(dst, str_n(v->s, v->len), false, 0);
+                                write_string(dst, str_n(json_chars(v), v->len), false, 0);
                         else
                                 json_write(dst, v);
                 }
@@ -162,7 +162,7 @@ void json_write(struct buf *dst, const struct json *j) {
                 for (uint32_t i = 0; i < j->len; i++) {
                         if (i)
                                 buf_putc(dst, ',');
-                        json_write(dst, &j->items[i]);
+                        json_write(dst, &json_items(j)[i]);
                 }
                 buf_putc(dst, ']');
         } else
@@ -190,10 +190,10 @@ static void write_pretty(struct buf *dst, const struct json *j, size_t indent, s
                         buf_putc(dst, ',');
                 new_line(dst, spaces + indent);
                 if (object) {
-                        json_write_string(dst, json_key(&j->members[i]));
+                        json_write_string(dst, json_key(&json_members(j)[i]));
                         buf_add_str(dst, STR(": "));
                 }
-                write_pretty(dst, object ? &j->members[i].value : &j->items[i], indent, spaces + indent);
+                write_pretty(dst, object ? &json_members(j)[i].value : &json_items(j)[i], indent, spaces + indent);
         }
         new_line(dst, spaces);
         buf_putc(dst, object ? '}' : ']');

@@ -223,15 +223,15 @@ static int merge(struct loader *l, const struct json *sources, struct json *obje
         struct json all = json_new_object();
 
         for (uint32_t i = sources->len; i-- > 0;) { /* the first source wins over later ones */
-                const struct json *s = &sources->items[i];
+                const struct json *s = &json_items(sources)[i];
 
                 if (s->type == JSON_ARRAY)
                         for (uint32_t k = s->len; k-- > 0;)
-                                if (s->items[k].type != JSON_OBJECT)
+                                if (json_items(s)[k].type != JSON_OBJECT)
                                         return fail_at(l, "map merge requires map or sequence of maps as the value",
                                                        STR(""));
                                 else
-                                        json_each_member(m, &s->items[k])
+                                        json_each_member(m, &json_items(s)[k])
                                                 json_add(l->arena, &all, json_key(m), m->value);
                 else if (s->type == JSON_OBJECT)
                         json_each_member(m, s)
@@ -241,7 +241,7 @@ static int merge(struct loader *l, const struct json *sources, struct json *obje
         }
         json_each_member(m, object)
                 json_add(l->arena, &all, json_key(m), m->value);
-        all.len = (uint32_t) json_unique_members(all.members, all.len, NULL, NULL);
+        all.len = (uint32_t) json_unique_members(json_members(&all), all.len, NULL, NULL);
         *object = all;
         return 0;
 }
@@ -272,8 +272,8 @@ static int load_mapping(struct loader *l, size_t depth, struct json *ret) {
                 if (l->duplicates)
                         json_add(l->arena, &here.lines, name, json_of_int(line));
         }
-        object.len = (uint32_t) json_unique_members(object.members, object.len, l->duplicates ? on_duplicate : NULL,
-                                                    &here);
+        object.len = (uint32_t) json_unique_members(json_members(&object), object.len,
+                                                    l->duplicates ? on_duplicate : NULL, &here);
         if (sources.len)
                 TRY(merge(l, &sources, &object));
         *ret = json_copy_shallow(l->arena, &object);

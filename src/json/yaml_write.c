@@ -126,7 +126,7 @@ static void write_mapping(struct writer *w, const struct json *j) {
         yaml_event_t e;
 
         for (uint32_t i = 0; i < j->len; i++)
-                sorted[i] = &j->members[i];
+                sorted[i] = &json_members(j)[i];
         qsort(sorted, j->len, sizeof(*sorted), compare_keys);
         if (!yaml_mapping_start_event_initialize(&e, NULL, NULL, 1, YAML_BLOCK_MAPPING_STYLE))
                 abort();

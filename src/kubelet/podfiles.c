@@ -46,10 +46,10 @@ static void push_option(struct resolv *rc, struct str text) {
         struct str name = str_sub(text, 0, (size_t) (str_find(text, ':') < 0 ? (ssize_t) text.n : str_find(text, ':')));
 
         for (size_t i = 0; i < json_len(&rc->options); i++) {
-                struct str have = json_str(&rc->options.items[i]);
+                struct str have = json_str(&json_items(&rc->options)[i]);
 
                 if (str_has_prefix(have, name) && (have.n == name.n || have.p[name.n] == ':')) {
-                        rc->options.items[i] = json_of_copy(rc->a, text);
+                        json_items(&rc->options)[i] = json_of_copy(rc->a, text);
                         return;
                 }
         }
@@ -127,7 +127,7 @@ static void limit(struct resolv *rc) {
         while (json_len(&rc->servers) > MAX_SERVERS)
                 json_remove_item(&rc->servers, MAX_SERVERS);
         for (size_t i = 0; i < json_len(&rc->searches); i++) {
-                chars += json_str(&rc->searches.items[i]).n + 1;
+                chars += json_str(&json_items(&rc->searches)[i]).n + 1;
                 if (i >= MAX_SEARCHES || chars > MAX_SEARCH_CHARS)
                         json_remove_item(&rc->searches, i--);
         }

@@ -307,7 +307,7 @@ static void add_ips(struct arena *a, struct json *status, const char *one, const
                         json_push(a, &list, json_build(a, "{ ip: %S }", str_of(ips[i])));
         if (json_len(&list) == 0)
                 return;
-        json_setc(a, status, one, *json_getc(&list.items[0], "ip"));
+        json_setc(a, status, one, *json_getc(&json_items(&list)[0], "ip"));
         json_setc(a, status, many, list);
 }
 

@@ -326,8 +326,8 @@ static int setup_one(struct pod *p, const struct json *volume, struct error *err
 
         if (!kind)
                 return error_set(err, -ENOTSUP, "no volume plugin matched name: %" STR_FMT,
-                                 STR_ARG(json_len(volume) > 1 && volume->members
-                                                         ? json_key(&volume->members[json_len(volume) - 1])
+                                 STR_ARG(json_len(volume) > 1 && json_members(volume)
+                                                         ? json_key(&json_members(volume)[json_len(volume) - 1])
                                                          : name));
         if (!v)
                 v = add_volume(p, name, kind);

@@ -297,7 +297,7 @@ static int decode_list(struct decoder *d, const struct schema_type *t, const str
         for (size_t i = 0; i < json_len(in); i++) {
                 struct frame f = { .up = at, .index = i, .depth = at ? at->depth + 1 : 1 };
 
-                TRY(decode(d, t->elem, &in->items[i], &f, &out.items[i]));
+                TRY(decode(d, t->elem, &json_items(in)[i], &f, &json_items(&out)[i]));
         }
         *ret = out;
         return 0;
@@ -311,15 +311,15 @@ static int decode_map(struct decoder *d, const struct schema_type *t, const stru
         if (!json_is(in, JSON_OBJECT))
                 return type_error(d, t, in, false, at);
         if (in->len > 0)
-                out.members = arena_array(d->arena, struct json_member, in->len);
+                out.at = (uintptr_t) arena_array(d->arena, struct json_member, in->len);
         for (size_t i = 0; i < in->len; i++) {
-                struct json_member *m = &out.members[i];
-                struct frame f = { .up = at, .key = json_key(&in->members[i]), .depth = at ? at->depth + 1 : 1 };
+                struct json_member *m = &json_members(&out)[i];
+                struct frame f = { .up = at, .key = json_key(&json_members(in)[i]), .depth = at ? at->depth + 1 : 1 };
 
-                m->key = in->members[i].key;
+                m->key = json_members(in)[i].key;
                 if (d->n_found)
                         duplicate_field(d, f.key, at);
-                TRY(decode(d, t->elem, &in->members[i].value, &f, &m->value));
+                TRY(decode(d, t->elem, &json_members(in)[i].value, &f, &m->value));
                 sorted = sorted && (i == 0 || str_cmp(json_key(m - 1), json_key(m)) <= 0);
         }
         out.len = in->len;
@@ -351,7 +351,7 @@ static size_t fill_slots(struct decoder *d, const struct schema_type *t, const s
 
 static int decode_field(struct decoder *d, const struct schema_type *t, const struct schema_field *f,
                         const struct json *in, const struct frame *at, struct json *out, size_t *n) {
-        struct json_member *m = &out->members[*n];
+        struct json_member *m = &json_members(out)[*n];
         struct frame here = { .up = at, .in = t, .key = field_name(f), .depth = at ? at->depth + 1 : 1 };
 
         m->key = member_key(field_name(f));
@@ -382,14 +382,14 @@ static int decode_struct(struct decoder *d, const struct schema_type *t, const s
         size_t want = room - t->n_fields;
         for (size_t i = 0; i < t->n_fields; i++)
                 want += slots[i] || schema_prints_zero(&t->fields[i]);
-        out.members = arena_array(d->arena, struct json_member, want + 1);
+        out.at = (uintptr_t) arena_array(d->arena, struct json_member, want + 1);
         for (size_t i = 0; i < t->n_fields; i++)
                 if (slots[i] || schema_prints_zero(&t->fields[i]))
                         TRY(decode_field(d, t, &t->fields[i], slots[i], at, &out, &n));
         if (t->flags & SCHEMA_TYPE_PRESERVE_UNKNOWN)
                 json_each_member(m, in)
                         if (!schema_field(t, json_key(m)))
-                                out.members[n++] = *m;
+                                json_members(&out)[n++] = *m;
         out.len = (uint32_t) n;
         *ret = out;
         return 0;
@@ -483,7 +483,8 @@ static int decode_whole(struct decoder *d, const struct schema_type *t, const st
                 struct json all = json_new_array();
 
                 json_each_item(m, strict)
-                        if ((size_t) (m - strict->items) >= d->n_found || str_has_prefix(json_str(m), STR("line ")))
+                        if ((size_t) (m - json_items(strict)) >= d->n_found ||
+                            str_has_prefix(json_str(m), STR("line ")))
                                 json_push(d->arena, &all, *m);
                 *strict = all;
         }

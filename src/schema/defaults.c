@@ -72,7 +72,7 @@ static const struct schema_field *field_of(const struct schema_type *t, const st
 
 static bool keys_sorted(const struct json *map) {
         for (size_t i = 1; i < map->len; i++)
-                if (str_cmp(json_key(&map->members[i - 1]), json_key(&map->members[i])) > 0)
+                if (str_cmp(json_key(&json_members(map)[i - 1]), json_key(&json_members(map)[i])) > 0)
                         return false;
         return true;
 }
@@ -83,14 +83,14 @@ static bool reorder(struct arena *a, const struct schema_type *t, struct json *v
  * read. */
 static void reorder_below(struct arena *a, const struct schema_type *t, struct json *value, size_t i, bool *owned) {
         bool object = value->type == JSON_OBJECT;
-        struct json below = object ? value->members[i].value : value->items[i];
+        struct json below = object ? json_members(value)[i].value : json_items(value)[i];
 
         if (!reorder(a, t, &below))
                 return;
         if (!*owned)
                 *value = json_copy_shallow(a, value);
         *owned = true;
-        *(object ? &value->members[i].value : &value->items[i]) = below;
+        *(object ? &json_members(value)[i].value : &json_items(value)[i]) = below;
 }
 
 /* Insertion sort: what was added at the end goes to its place, the rest stays. */
@@ -99,7 +99,7 @@ static void sort_members(const struct schema_type *t, struct json *value, const 
 
         for (size_t i = 0; i < value->len; i++) {
                 const struct schema_field *f = fields[i];
-                struct json_member m = value->members[i];
+                struct json_member m = json_members(value)[i];
                 size_t k = i;
 
                 if (f) { /* as decoding does */
@@ -112,10 +112,10 @@ static void sort_members(const struct schema_type *t, struct json *value, const 
                 else if (f)
                         last = f;
                 if (k < i) {
-                        memmove(&value->members[k + 1], &value->members[k], (i - k) * sizeof(m));
+                        memmove(&json_members(value)[k + 1], &json_members(value)[k], (i - k) * sizeof(m));
                         memmove(&fields[k + 1], &fields[k], (i - k) * sizeof(f));
                 }
-                value->members[k] = m;
+                json_members(value)[k] = m;
                 fields[k] = f;
         }
 }
@@ -128,11 +128,11 @@ static bool reorder_struct(struct arena *a, const struct schema_type *t, struct 
         size_t hint = 0;
 
         for (size_t i = 0; i < value->len; i++) {
-                const struct schema_field *f = fields[i] = field_of(t, &value->members[i], &hint);
+                const struct schema_field *f = fields[i] = field_of(t, &json_members(value)[i], &hint);
 
                 if (!f)
                         continue;
-                if (f->type->kind >= SCHEMA_LIST && value->members[i].value.type >= JSON_ARRAY)
+                if (f->type->kind >= SCHEMA_LIST && json_members(value)[i].value.type >= JSON_ARRAY)
                         reorder_below(a, f->type, value, i, &owned);
                 sorted = sorted && f >= last;
                 last = f;

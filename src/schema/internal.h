@@ -18,7 +18,7 @@ static inline struct json json_array_of(struct arena *a, size_t n) {
         struct json j = json_new_array();
 
         if (n > 0) {
-                j.items = arena_array(a, struct json, n);
+                j.at = (uintptr_t) arena_array(a, struct json, n);
                 j.len = (uint32_t) n;
         }
         return j;
@@ -30,11 +30,11 @@ static inline const struct json *json_get_after(const struct json *object, struc
 
         if (!json_is(object, JSON_OBJECT))
                 return NULL;
-        if (*hint < object->len && str_eq(json_key(&object->members[*hint]), key))
-                return &object->members[(*hint)++].value;
+        if (*hint < object->len && str_eq(json_key(&json_members(object)[*hint]), key))
+                return &json_members(object)[(*hint)++].value;
         v = json_get(object, key);
         if (v)
-                *hint = (size_t) (container_of(v, struct json_member, value) - object->members) + 1;
+                *hint = (size_t) (container_of(v, struct json_member, value) - json_members(object)) + 1;
         return v;
 }
 

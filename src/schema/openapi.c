@@ -51,9 +51,7 @@ static bool is_definition(const struct schema_type *t) {
 }
 
 static const char *full_name(struct openapi *o, const struct schema_type *t) {
-        struct json s = json_of_printf(o->arena, "%s.%s", t->package, t->name);
-
-        return s.s;
+        return arena_printf(o->arena, "%s.%s", t->package, t->name).p;
 }
 
 static void want(struct openapi *o, const struct schema_type *t) {

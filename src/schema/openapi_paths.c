@@ -284,9 +284,9 @@ static void add_path(struct openapi *o, const struct place *p, unsigned ops, str
 static const char *path_text(struct openapi *o, const struct api_resource *r, bool in_namespace, const char *rest) {
         bool core = r->group[0] == '\0';
 
-        return json_of_printf(o->arena, "%s%s/%s/%s%s%s", core ? "/api" : "/apis/", r->group, r->version,
-                              in_namespace ? "namespaces/{namespace}/" : "", r->plural, rest)
-                        .s;
+        return arena_printf(o->arena, "%s%s/%s/%s%s%s", core ? "/api" : "/apis/", r->group, r->version,
+                            in_namespace ? "namespaces/{namespace}/" : "", r->plural, rest)
+                        .p;
 }
 
 static void add_subresource(struct openapi *o, struct place p, const struct api_subresource *sub, struct json *paths) {

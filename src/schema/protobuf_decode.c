@@ -236,13 +236,13 @@ static void sort_map(struct json *map) {
         size_t n = 0;
 
         for (size_t i = 1; i < map->len; i++)
-                sorted = sorted && str_cmp(json_key(&map->members[i - 1]), json_key(&map->members[i])) < 0;
+                sorted = sorted && str_cmp(json_key(&json_members(map)[i - 1]), json_key(&json_members(map)[i])) < 0;
         if (sorted)
                 return;
         json_sort(map);
         for (size_t i = 0; i < map->len; i++)
-                if (n == 0 || !str_eq(json_key(&map->members[n - 1]), json_key(&map->members[i])))
-                        map->members[n++] = map->members[i];
+                if (n == 0 || !str_eq(json_key(&json_members(map)[n - 1]), json_key(&json_members(map)[i])))
+                        json_members(map)[n++] = json_members(map)[i];
         map->len = (uint32_t) n;
 }
 
@@ -261,11 +261,12 @@ static int read_struct(struct reader *r, const struct schema_type *t, struct str
                                             : schema_absent(r->arena, f, &slots[i].value);
                 n += slots[i].set;
         }
-        out.members = arena_array(r->arena, struct json_member, n + 1);
+        out.at = (uintptr_t) arena_array(r->arena, struct json_member, n + 1);
         for (size_t i = 0; i < t->n_fields; i++)
                 if (slots[i].set)
-                        out.members[out.len++] =
-                                        (struct json_member) { member_key(field_name(&t->fields[i])), slots[i].value };
+                        json_members(&out)[out.len++] =
+                                        (struct json_member) { .key = member_key(field_name(&t->fields[i])),
+                                                               .value = slots[i].value };
         *ret = out;
         return 0;
 }

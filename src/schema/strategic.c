@@ -187,7 +187,7 @@ static int order_items(struct merge *m, const struct json *merged, const struct 
 
                         take_theirs = a >= 0 && b >= 0 && a < b;
                 }
-                json_push(m->arena, &out, take_theirs ? sorted.items[i++] : ours.items[k++]);
+                json_push(m->arena, &out, take_theirs ? json_items(&sorted)[i++] : json_items(&ours)[k++]);
         }
         *ret = out;
         return 0;
@@ -240,8 +240,8 @@ static int merge_objects(struct merge *m, const struct schema_type *elem, const 
                         return no_merge_key(m, it, key);
                 at = find_item(&out, id, key);
                 if (at >= 0) {
-                        TRY(merge_map(m, elem, &out.items[at], it, &merged));
-                        out.items[at] = merged;
+                        TRY(merge_map(m, elem, &json_items(&out)[at], it, &merged));
+                        json_items(&out)[at] = merged;
                 } else if (without_directives(m->arena, it, &merged))
                         json_push(m->arena, &out, merged);
         }

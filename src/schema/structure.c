@@ -331,10 +331,10 @@ static bool write_below(struct text_writer *w, struct place p, const struct json
         if (form != MAP)
                 return write_items(w, p, v);
         map = *v;
-        for (size_t i = 1; i < map.len && map.members == v->members; i++)
-                if (str_cmp(json_key(&map.members[i - 1]), json_key(&map.members[i])) > 0)
+        for (size_t i = 1; i < map.len && json_members(&map) == json_members(v); i++)
+                if (str_cmp(json_key(&json_members(&map)[i - 1]), json_key(&json_members(&map)[i])) > 0)
                         map = json_copy_shallow(w->arena, v);
-        if (map.members != v->members)
+        if (json_members(&map) != json_members(v))
                 json_sort(&map);
         json_each_member(m, &map)
                 if (!write_element(w, field_element(w->arena, json_key(m)), place_of_member(p, json_key(m)), &m->value,

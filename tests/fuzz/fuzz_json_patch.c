@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
         if (json_parse(a, str_n((const char *) data, size), NULL, &j, NULL) == 0 && json_len(j) == 2 &&
             j->type == JSON_ARRAY) {
-                const struct json *doc = &j->items[0], *patch = &j->items[1];
+                const struct json *doc = json_item(j, 0), *patch = json_item(j, 1);
 
                 json_write(&before, j);
                 if (json_patch_apply(a, doc, patch, &result, &err) == 0)

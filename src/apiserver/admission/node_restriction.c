@@ -212,7 +212,7 @@ static struct str forbidden_labels(const struct check *k) {
         add_forbidden(a, &list, old, new, true);
         if (json_len(&list) == 0)
                 return STR("");
-        qsort(list.items, list.len, sizeof(*list.items), by_text);
+        qsort(json_items(&list), list.len, sizeof(*json_items(&list)), by_text);
         json_each_item(l, &list)
                 buf_printf(&b, "%s%" STR_FMT, b.n ? ", " : "", STR_ARG(json_str(l)));
         return arena_str(a, buf_str(&b));

@@ -459,7 +459,7 @@ void admission_merge_tolerations(struct arena *a, struct json *spec, const struc
                         if (admission_tolerated(&merged, t))
                                 continue;
                         for (size_t i = json_len(&merged); i-- > 0;)
-                                if (is_superset(t, &merged.items[i]))
+                                if (is_superset(t, &json_items(&merged)[i]))
                                         json_remove_item(&merged, i);
                         json_push(a, &merged, json_copy(a, t));
                 }

@@ -146,7 +146,7 @@ static const char config_shape[] = "{ authorizers: [ { type: '', name: '', webho
                                    "expression: '' } ] } } ] }";
 
 static bool name_is_taken(const struct json *list, const struct json *item) {
-        for (const struct json *i = list->items; i < item; i++)
+        for (const struct json *i = json_items(list); i < item; i++)
                 if (json_equal(json_getc(i, "name"), json_getc(item, "name")))
                         return true;
         return false;
@@ -154,7 +154,7 @@ static bool name_is_taken(const struct json *list, const struct json *item) {
 
 static int read_authorizer(struct apiserver *s, struct authorizers *z, const struct json *list, const struct json *i,
                            struct field_errors *fe, struct error *err) {
-        const struct path *p = PATH_INDEX(PATH(NULL, "authorizers"), i - list->items);
+        const struct path *p = PATH_INDEX(PATH(NULL, "authorizers"), i - json_items(list));
         struct str type = json_str(json_getc(i, "type")), name = json_str(json_getc(i, "name"));
         const struct json *webhook = json_getc(i, "webhook");
         const struct kind *k = find_kind(type);

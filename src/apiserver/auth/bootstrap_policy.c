@@ -328,7 +328,7 @@ static struct json words(struct arena *a, struct str text) {
         struct json list = json_new_array();
 
         push_words(a, &list, text);
-        qsort(list.items, list.len, sizeof(*list.items), by_text);
+        qsort(json_items(&list), list.len, sizeof(*json_items(&list)), by_text);
         return list;
 }
 

@@ -118,7 +118,7 @@ struct json rbac_missing(struct arena *a, const struct json *held, const struct 
 static void print_list(struct buf *b, const struct json *list) {
         buf_putc(b, '[');
         json_each_item(i, list) {
-                if (i != list->items)
+                if (i != json_items(list))
                         buf_putc(b, ' ');
                 json_write_string(b, json_str(i));
         }
@@ -176,7 +176,7 @@ static int refuse(struct op *op, const struct json *missing, struct rbac_absent 
 
         json_each_item(rule, missing)
                 json_push(a, &lines, describe(a, rule));
-        qsort(lines.items, lines.len, sizeof(*lines.items), by_text);
+        qsort(json_items(&lines), lines.len, sizeof(*json_items(&lines)), by_text);
         for (size_t i = 0; i < op->c->user.n_groups; i++)
                 json_push(a, &groups, json_of_str(op->c->user.groups[i]));
         buf_addc(&b, "user ");

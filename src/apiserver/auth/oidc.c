@@ -116,7 +116,7 @@ static void check_issuer(struct build *b, const struct path *p, struct str url) 
         struct json list = json_copy_shallow(b->a, &b->n->issuers);
         _cleanup_buf_ struct buf names = BUF_INIT;
 
-        qsort(list.items, list.len, sizeof(*list.items), by_text);
+        qsort(json_items(&list), list.len, sizeof(*json_items(&list)), by_text);
         json_each_item(i, &list)
                 buf_printf(&names, "%s%" STR_FMT, names.n ? " " : "", STR_ARG(json_str(i)));
         if (json_has_str(&list, url))
@@ -143,8 +143,10 @@ static void read_audiences(struct build *b, const struct json *issuer, const str
                 field_required(&b->fe, PATH(p, "audiences"),
                                arena_printf(b->a, "at least one %" STR_FMT " is required", STR_ARG(buf_str(&text))).p);
         json_each_item(i, list) {
-                const struct path *at = PATH_INDEX(PATH(p, "audiences"), i - list->items);
-                struct json before = { .type = JSON_ARRAY, .items = list->items, .len = (uint32_t) (i - list->items) };
+                const struct path *at = PATH_INDEX(PATH(p, "audiences"), i - json_items(list));
+                struct json before = { .type = JSON_ARRAY,
+                                       .at = (uintptr_t) json_items(list),
+                                       .len = (uint32_t) (i - json_items(list)) };
 
                 if (str_empty(json_str(i)))
                         field_required(&b->fe, at, "audience can't be empty");
@@ -227,7 +229,7 @@ static void read_mapping(struct build *b, const struct json *from, const struct 
 
 /* Is there an earlier item of the list with this text? */
 static bool seen(const struct json *list, const struct json *item, const char *key, struct str text) {
-        for (const struct json *i = list->items; i < item; i++)
+        for (const struct json *i = json_items(list); i < item; i++)
                 if (str_eq(text_of(i, key), text))
                         return true;
         return false;
@@ -236,7 +238,7 @@ static bool seen(const struct json *list, const struct json *item, const char *k
 static void read_extra(struct build *b, const struct json *list, const struct path *up) {
         b->o->extra.v = arena_array(b->a, struct rule, json_len(list));
         json_each_item(i, list) {
-                const struct path *p = PATH_INDEX(up, i - list->items);
+                const struct path *p = PATH_INDEX(up, i - json_items(list));
                 struct str key = text_of(i, "key"), text = text_of(i, "valueExpression"), domain, after;
 
                 check_domain_path(&b->fe, PATH(p, "key"), key);
@@ -267,7 +269,7 @@ static void read_claim_rules(struct build *b, const struct json *list, const str
         b->o->claim_rules = list;
         b->o->claims.v = arena_array(b->a, struct rule, json_len(list));
         json_each_item(i, list) {
-                const struct path *p = PATH_INDEX(up, i - list->items);
+                const struct path *p = PATH_INDEX(up, i - json_items(list));
                 struct str claim = text_of(i, "claim"), text = text_of(i, "expression"), say = text_of(i, "message");
 
                 if (claim.n > 0 && text.n > 0) {
@@ -297,7 +299,7 @@ static void read_claim_rules(struct build *b, const struct json *list, const str
 static void read_user_rules(struct build *b, const struct json *list, const struct path *up) {
         b->o->user.v = arena_array(b->a, struct rule, json_len(list));
         json_each_item(i, list) {
-                const struct path *p = PATH(PATH_INDEX(up, i - list->items), "expression");
+                const struct path *p = PATH(PATH_INDEX(up, i - json_items(list)), "expression");
                 struct str text = text_of(i, "expression");
 
                 if (str_empty(text))
@@ -346,7 +348,7 @@ static int read_authenticator(struct build *b, const struct json *config, const 
 static bool known_before(const struct json *list, const struct json *item, const char *key) {
         struct str url = text_of(json_getc(item, "issuer"), key);
 
-        for (const struct json *i = list->items; url.n > 0 && i < item; i++)
+        for (const struct json *i = json_items(list); url.n > 0 && i < item; i++)
                 if (str_eq(text_of(json_getc(i, "issuer"), key), url))
                         return true;
         return false;
@@ -365,7 +367,7 @@ int oidc_new(struct authn *n, struct arena *a, const struct json *list, const ch
         }
         ret->v = arena_array(a, struct oidc, json_len(list));
         json_each_item(i, list) {
-                const struct path *p = PATH_INDEX(root, i - list->items);
+                const struct path *p = PATH_INDEX(root, i - json_items(list));
 
                 b.o = &ret->v[ret->n++];
                 if (r == 0)

@@ -220,7 +220,7 @@ static void visit_subject(const struct index *x, struct str key, const struct at
                 if (!g->rules)
                         *stop = visit(NULL, g, at, arg);
                 for (size_t k = 0; k < json_len(g->rules) && !*stop; k++)
-                        *stop = visit(&g->rules->items[k], g, at, arg);
+                        *stop = visit(&json_items(g->rules)[k], g, at, arg);
         }
 }
 

@@ -100,7 +100,7 @@ static struct str selector_text(struct arena *a, const struct json *selector) {
                         buf_printf(&b, "%s%s%" STR_FMT "%s", b.n ? "," : "", operators[i].before, STR_ARG(key),
                                    one ? "=" : operators[i].after);
                         json_each_item(v, values)
-                                buf_printf(&b, "%s%" STR_FMT, v == values->items ? "" : ",", STR_ARG(json_str(v)));
+                                buf_printf(&b, "%s%" STR_FMT, v == json_items(values) ? "" : ",", STR_ARG(json_str(v)));
                         buf_addc(&b, one ? "" : operators[i].closing);
                 }
         }

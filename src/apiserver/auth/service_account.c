@@ -212,7 +212,7 @@ static int check_bound(const struct token *t, struct apiserver *s, struct error 
 static void print_list(struct buf *b, const struct json *list) {
         buf_putc(b, '[');
         json_each_item(i, list)
-                buf_printf(b, "%s\"%" STR_FMT "\"", i == list->items ? "" : " ", STR_ARG(json_str(i)));
+                buf_printf(b, "%s\"%" STR_FMT "\"", i == json_items(list) ? "" : " ", STR_ARG(json_str(i)));
         buf_putc(b, ']');
 }
 

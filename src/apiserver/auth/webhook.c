@@ -351,12 +351,12 @@ static void read_conditions(struct access_webhook *w, struct field_errors *fe, c
                 return;
         }
         json_each_item(i, list) {
-                const struct path *p = PATH(PATH_INDEX(up, i - list->items), "expression");
+                const struct path *p = PATH(PATH_INDEX(up, i - json_items(list)), "expression");
                 struct str text = json_str(json_getc(i, "expression"));
                 struct cel_program *program = NULL;
                 bool twice = false;
 
-                for (const struct json *before = list->items; before < i; before++)
+                for (const struct json *before = json_items(list); before < i; before++)
                         twice = twice || str_eq(json_str(json_getc(before, "expression")), text);
                 if (str_empty(str_trim(text)))
                         field_required(fe, p, "");

@@ -280,7 +280,7 @@ static void check_keys(struct field_errors *fe, const struct path *p, const stru
         if (json_len(keys) == 0)
                 field_required(fe, p, "at least one keys is required");
         json_each_item(k, keys) {
-                const struct path *at = PATH_INDEX(p, k - keys->items);
+                const struct path *at = PATH_INDEX(p, k - json_items(keys));
                 struct str secret = json_str(json_getc(k, "secret"));
                 _cleanup_buf_ struct buf b = BUF_INIT;
 
@@ -403,27 +403,27 @@ static void check_rules(struct field_errors *fe, const struct json *rules) {
         if (json_len(rules) == 0)
                 field_required(fe, root, "at least one resources is required");
         json_each_item(r, rules) {
-                const struct path *at = PATH_INDEX(root, r - rules->items), *p = PATH(at, "resources");
+                const struct path *at = PATH_INDEX(root, r - json_items(rules)), *p = PATH(at, "resources");
                 const struct json *list = json_getc(r, "resources"), *providers = json_getc(r, "providers");
 
                 if (json_len(list) == 0)
                         field_required(fe, p,
                                        arena_printf(fe->a, "at least one resources[%td].resources is required",
-                                                    r - rules->items)
+                                                    r - json_items(rules))
                                                        .p);
                 check_overlap(fe, p, list);
                 json_each_item(i, list)
                         if (wrong_name(json_str(i)))
-                                field_invalid_str(fe, PATH_INDEX(p, i - list->items), json_str(i), "%s",
+                                field_invalid_str(fe, PATH_INDEX(p, i - json_items(list)), json_str(i), "%s",
                                                   wrong_name(json_str(i)));
                 p = PATH(at, "providers");
                 if (json_len(providers) == 0)
                         field_required(fe, p,
                                        arena_printf(fe->a, "at least one resources[%td].providers is required",
-                                                    r - rules->items)
+                                                    r - json_items(rules))
                                                        .p);
                 json_each_item(i, providers)
-                        check_provider(fe, PATH_INDEX(p, i - providers->items), i, &names);
+                        check_provider(fe, PATH_INDEX(p, i - json_items(providers)), i, &names);
         }
 }
 
@@ -497,7 +497,7 @@ static int add_rule(struct config *e, const struct json *config, struct error *e
         r = &e->rules.v[e->rules.n - 1];
         json_each_item(p, providers)
                 if (result == 0)
-                        result = add_provider(e, r, p, p == providers->items, err);
+                        result = add_provider(e, r, p, p == json_items(providers), err);
         return result;
 }
 

@@ -43,7 +43,7 @@ static struct json strip(struct pruner *c, const struct json *v, const struct pa
         if (!json_is(v, JSON_ARRAY))
                 return *v;
         for (size_t i = 0; i < v->len; i++)
-                json_push(c->a, &out, strip(c, &v->items[i], PATH_INDEX(at, i)));
+                json_push(c->a, &out, strip(c, &json_items(v)[i], PATH_INDEX(at, i)));
         return out;
 }
 
@@ -111,7 +111,7 @@ static void walk_member(struct pruner *c, const struct crd_schema *s, struct jso
         struct str key = json_key(m);
         const struct schema_field *f = schema_field_after(&s->type, key, hint);
         const struct path *here = PATH_DOT(at, key);
-        struct json_member *to = &out->members[out->len];
+        struct json_member *to = &json_members(out)[out->len];
         const struct crd_schema *below = f ? crd_property(s, key) : s->additional;
 
         to->key = m->key;
@@ -154,7 +154,7 @@ static struct json walk_object(struct pruner *c, const struct crd_schema *s, con
         size_t hint = 0;
 
         if (v->len > 0)
-                out.members = arena_array(c->a, struct json_member, v->len);
+                out.at = (uintptr_t) arena_array(c->a, struct json_member, v->len);
         json_each_member(m, v)
                 walk_member(c, s, m, at, &hint, &out);
         if (c->defaults && s->has_defaults)
@@ -167,13 +167,13 @@ static struct json walk_array(struct pruner *c, const struct crd_schema *s, cons
         struct json out = json_array_of(c->a, v->len);
 
         for (size_t i = 0; i < v->len; i++) {
-                const struct json *item = &v->items[i];
+                const struct json *item = &json_items(v)[i];
 
                 if (c->defaults && s->items && dropped_null(s->items, item) && s->items->dflt)
                         item = s->items->dflt;
-                out.items[i] = s->items      ? walk(c, s->items, item, PATH_INDEX(at, i))
-                               : s->preserve ? *item
-                                             : strip(c, item, PATH_INDEX(at, i));
+                json_items(&out)[i] = s->items      ? walk(c, s->items, item, PATH_INDEX(at, i))
+                                      : s->preserve ? *item
+                                                    : strip(c, item, PATH_INDEX(at, i));
         }
         return out;
 }

@@ -451,7 +451,7 @@ static void walk(struct runner *e, const struct crd_schema *s, const struct plac
         }
         if (s->items && s->items->has_rules)
                 json_each_item(it, at->now) {
-                        const struct path *p = PATH_INDEX(at->path, it - at->now->items);
+                        const struct path *p = PATH_INDEX(at->path, it - json_items(at->now));
 
                         walk(e, s->items,
                              &(struct place) { at, s->items, it, crd_item_before(s, at->old, it), p, at->branch });

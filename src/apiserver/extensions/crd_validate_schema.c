@@ -378,7 +378,7 @@ static bool is_unsupported(const struct json *j) {
 
         for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
                 v = json_getc(j, keys[i]);
-                found = found || (v && (json_is(v, JSON_BOOL) || v->len > 0));
+                found = found || (v && (json_is(v, JSON_BOOL) || (v->type >= JSON_STRING && v->len > 0)));
         }
         for (size_t i = 0; i < ARRAY_SIZE(one); i++)
                 found = found || (json_is(json_getc(j, one[i]), JSON_OBJECT) && is_unsupported(json_getc(j, one[i])));

@@ -214,7 +214,7 @@ static void check_size(struct checker *c, int64_t n, int64_t min, int64_t max, c
 static bool has_twice(const struct json *list) {
         for (size_t i = 1; i < list->len; i++)
                 for (size_t k = 0; k < i; k++)
-                        if (json_equal(&list->items[i], &list->items[k]))
+                        if (json_equal(&json_items(list)[i], &json_items(list)[k]))
                                 return true;
         return false;
 }
@@ -264,7 +264,7 @@ static void check_array(struct checker *c, const struct crd_schema *s, const str
 
         c->score++;
         for (size_t i = 0; s->items && i < v->len; i++)
-                check(c, s->items, &v->items[i], crd_item_before(s, old, &v->items[i]), PATH_INDEX(at, i));
+                check(c, s->items, &json_items(v)[i], crd_item_before(s, old, &json_items(v)[i]), PATH_INDEX(at, i));
         if (!l)
                 return;
         check_size(c, v->len, l->min_items, l->max_items, "items", at);
@@ -448,13 +448,13 @@ static bool check_unique(struct field_errors *fe, const struct path *p, const st
         bool ok = true;
 
         for (size_t i = 0; i < list->len; i++) {
-                struct json key = key_of(fe->a, s, &list->items[i]);
+                struct json key = key_of(fe->a, s, &json_items(list)[i]);
                 _cleanup_buf_ struct buf b = BUF_INIT;
                 uintptr_t times;
 
-                if (s->list_type == SCHEMA_LIST_MAP && !json_is(&list->items[i], JSON_OBJECT) &&
-                    list->items[i].type != JSON_NULL) {
-                        field_invalid(fe, PATH_INDEX(p, i), &list->items[i],
+                if (s->list_type == SCHEMA_LIST_MAP && !json_is(&json_items(list)[i], JSON_OBJECT) &&
+                    json_items(list)[i].type != JSON_NULL) {
+                        field_invalid(fe, PATH_INDEX(p, i), &json_items(list)[i],
                                       "must be an object for an array of list-type map");
                         return false;
                 }
@@ -478,7 +478,7 @@ bool crd_validate_lists(struct field_errors *fe, const struct path *p, const str
         if (json_is(value, JSON_ARRAY) && (s->list_type == SCHEMA_LIST_SET || s->list_type == SCHEMA_LIST_MAP))
                 ok = check_unique(fe, p, s, value);
         for (size_t i = 0; json_is(value, JSON_ARRAY) && s->items && i < value->len; i++)
-                ok &= crd_validate_lists(fe, PATH_INDEX(p, i), s->items, &value->items[i]);
+                ok &= crd_validate_lists(fe, PATH_INDEX(p, i), s->items, &json_items(value)[i]);
         json_each_member(m, value) {
                 const struct crd_schema *below = crd_property(s, json_key(m));
 
@@ -530,7 +530,7 @@ void crd_validate_embedded(struct field_errors *fe, const struct path *p, const 
                         validate_embedded_metadata(fe, p, value);
         }
         for (size_t i = 0; json_is(value, JSON_ARRAY) && s->items && i < value->len; i++)
-                crd_validate_embedded(fe, PATH_INDEX(p, i), s->items, &value->items[i]);
+                crd_validate_embedded(fe, PATH_INDEX(p, i), s->items, &json_items(value)[i]);
         json_each_member(m, value) {
                 const struct crd_schema *below = crd_property(s, json_key(m));
 

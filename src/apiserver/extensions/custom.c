@@ -50,15 +50,15 @@ static void set_columns(struct arena *a, struct custom_version *v) {
         };
         json_each_item(j, columns) {
                 struct str doc = json_str(json_getc(j, "description"));
-                struct json path = json_of_printf(a, "%" STR_FMT, STR_ARG(json_str(json_getc(j, "jsonPath"))));
+                const char *path = text_of(a, j, "jsonPath");
 
                 if (str_empty(doc))
-                        doc = arena_printf(a, "Custom resource definition column (in JSONPath format): %s", path.s);
+                        doc = arena_printf(a, "Custom resource definition column (in JSONPath format): %s", path);
                 c[n++] = (struct api_column) { .name = text_of(a, j, "name"),
                                                .type = text_of(a, j, "type"),
                                                .format = text_of(a, j, "format"),
                                                .doc = arena_cstr(a, doc),
-                                               .path = path.s,
+                                               .path = path,
                                                .kind = COLUMN_CUSTOM,
                                                .priority = (int) json_int(json_getc(j, "priority")) };
         }

@@ -49,12 +49,12 @@ static void add_plain(struct buf *b, const struct json *v) {
         else
                 buf_addc(b, json_is(v, JSON_ARRAY) ? "[" : "map[");
         json_each_item(it, v) {
-                if (it != v->items)
+                if (it != json_items(v))
                         buf_putc(b, ' ');
                 add_plain(b, it);
         }
         json_each_member(m, v) {
-                buf_printf(b, "%s%" STR_FMT ":", m == v->members ? "" : " ", STR_ARG(json_key(m)));
+                buf_printf(b, "%s%" STR_FMT ":", m == json_members(v) ? "" : " ", STR_ARG(json_key(m)));
                 add_plain(b, &m->value);
         }
         if (v->type >= JSON_ARRAY)

@@ -96,7 +96,7 @@ static void drop_condition(struct json *status, const char *type) {
         struct json *list = json_get_mut(status, STR("conditions"));
 
         for (size_t i = json_len(list); i-- > 0;)
-                if (str_eqc(json_str(json_getc(&list->items[i], "type")), type))
+                if (str_eqc(json_str(json_getc(&json_items(list)[i], "type")), type))
                         json_remove_item(list, i);
 }
 
@@ -268,7 +268,7 @@ static void finish_deletion(struct extensions *x, struct object *crd) {
         struct json *list = json_get_or_add_array(a, meta, "finalizers");
 
         for (size_t i = json_len(list); i-- > 0;)
-                if (str_eqc(json_str(&list->items[i]), CLEANUP))
+                if (str_eqc(json_str(&json_items(list)[i]), CLEANUP))
                         json_remove_item(list, i);
         set_condition(a, json_get_or_add_object(a, &tree, "status"), "Terminating", false, "InstanceDeletionCompleted",
                       STR("removed all instances"));

@@ -22,11 +22,10 @@ void path_print(struct buf *dst, const struct path *p);
 #define GET(o, k) json_getc((o), (k))
 #define TEXT(o, k) json_str(json_getc((o), (k)))
 /* The items of a list, each at its path; each word that is given. */
-#define each_at(it, at, p, list)                                                                     \
-        for (struct path at##_here = { (p), NULL, { NULL, 0 }, 0 }, *at = &at##_here; at; at = NULL) \
-                for (struct json *it = json_is((list), JSON_ARRAY) ? (list)->items : NULL,           \
-                                 *it##_end = it ? it + (list)->len : NULL;                           \
-                     it != it##_end; it++, at->index++)
+#define each_at(it, at, p, list)                                                                        \
+        for (struct path at##_here = { (p), NULL, { NULL, 0 }, 0 }, *at = &at##_here; at; at = NULL)    \
+                for (struct json * it##_end, *it = json_begin_items((list), &it##_end); it != it##_end; \
+                     it++, at->index++)
 #define WORDS(...) ((const char *const[]) { __VA_ARGS__, NULL })
 #define each_word(w, ...) for (const char *const *w##_at = WORDS(__VA_ARGS__), *w; (w = *w##_at); w##_at++)
 

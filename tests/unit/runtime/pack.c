@@ -95,7 +95,7 @@ static struct json describe(struct arena *a, const char *type, struct str bytes)
 }
 
 static struct str blob_path(struct arena *a, const struct json *descriptor) {
-        return arena_printf(a, "blobs/sha256/%s", json_getc(descriptor, "digest")->s + 7);
+        return arena_printf(a, "blobs/sha256/%s", json_chars(json_getc(descriptor, "digest")) + 7);
 }
 
 static struct str text_of(struct arena *a, const struct json *j) {

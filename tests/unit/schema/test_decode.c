@@ -172,10 +172,10 @@ static void test_reordering_writes_no_shared_part(void **state) {
         json_setc(a, spec, "volumes", json_new_array());
         copy = json_copy_shallow(a, &d);
         schema_reorder(a, &type_Pod, &copy);
-        assert_true(str_eqc(json_key(&json_getc(&copy, "spec")->members[0]), "volumes"));
-        assert_true(str_eqc(json_key(&json_at_path(&copy, "spec", "nodeSelector")->members[0]), "a"));
-        assert_true(str_eqc(json_key(&spec->members[spec->len - 1]), "volumes"));
-        assert_true(str_eqc(json_key(&json_getc(spec, "nodeSelector")->members[0]), "b"));
+        assert_true(str_eqc(json_key(&json_members(json_getc(&copy, "spec"))[0]), "volumes"));
+        assert_true(str_eqc(json_key(&json_members(json_at_path(&copy, "spec", "nodeSelector"))[0]), "a"));
+        assert_true(str_eqc(json_key(&json_members(spec)[spec->len - 1]), "volumes"));
+        assert_true(str_eqc(json_key(&json_members(json_getc(spec, "nodeSelector"))[0]), "b"));
 }
 
 static void test_pod_defaults(void **state) {
