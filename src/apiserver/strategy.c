@@ -116,6 +116,31 @@ static int csr_prepare_update(struct op *op, struct json *obj, const struct json
         return 0;
 }
 
+static void csr_prepare_status(struct op *op, struct json *obj, const struct json *old);
+
+/* What v1beta1 had instead of nodeName and zone is not written by v1. */
+static int slice_prepare_create(struct op *op, struct json *obj, struct error *err) {
+        static const char field[] = "deprecatedTopology";
+        struct arena *a = op->c->arena;
+        struct json list;
+
+        if (!json_getc(obj, "endpoints"))
+                return 0;
+        list = json_copy_shallow(a, json_getc(obj, "endpoints"));
+        json_each_item(e, &list) {
+                if (!json_getc(e, field))
+                        continue;
+                *e = json_copy_shallow(a, e);
+                json_removec(e, field);
+        }
+        json_setc(a, obj, "endpoints", list);
+        return 0;
+}
+
+static int slice_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
+        return slice_prepare_create(op, obj, err);
+}
+
 /* The type of a Secret stays when an update leaves it out. */
 static int secret_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
         if (str_empty(json_str(json_getc(obj, "type"))))
@@ -257,8 +282,8 @@ static const struct strategy strategies[] = {
         { "scheduling.k8s.io", "priorityclasses", 0, .prepare_create = priority_class_prepare_create,
           .validate = validate_priority_class },
         { "coordination.k8s.io", "leases", UPSERT | CONDITIONAL, .validate = validate_lease },
-        { "discovery.k8s.io", "endpointslices", GEN, .counted = "labels", .warn = warn_endpoint_slice,
-          .validate = validate_endpoint_slice },
+        { "discovery.k8s.io", "endpointslices", GEN, .counted = "labels", .prepare_create = slice_prepare_create,
+          .prepare_update = slice_prepare_update, .warn = warn_endpoint_slice, .validate = validate_endpoint_slice },
         { "storage.k8s.io", "storageclasses", RETURN, .warn = warn_storage_class, .validate = validate_storage_class },
         { "storage.k8s.io", "csistoragecapacities", 0, .warn = warn_capacity, .validate = validate_storage_capacity },
         { "storage.k8s.io", "csinodes", RETURN | CONDITIONAL, .validate = validate_csi_node },
@@ -269,7 +294,8 @@ static const struct strategy strategies[] = {
         { "node.k8s.io", "runtimeclasses", CONDITIONAL, .warn = warn_runtime_class,
           .validate = validate_runtime_class },
         { "certificates.k8s.io", "certificatesigningrequests", STRATEGY_SPEC_IS_FIXED, .name = check_any_name,
-          .prepare_create = csr_prepare_create, .prepare_update = csr_prepare_update, .validate = validate_csr_update,
+          .prepare_create = csr_prepare_create, .prepare_update = csr_prepare_update,
+          .prepare_status = csr_prepare_status, .validate = validate_csr_update,
           .validate_status = validate_csr_status },
         { "admissionregistration.k8s.io", "mutatingwebhookconfigurations", GEN | CONDITIONAL,
           .validate = validate_webhooks },
@@ -372,6 +398,28 @@ static void date_conditions(struct op *op, struct json *obj, const struct json *
         }
         json_setc(a, &status, "conditions", list);
         json_setc(a, obj, "status", status);
+}
+
+/* A signer does not change what the approver said. */
+static void csr_prepare_status(struct op *op, struct json *obj, const struct json *old) {
+        static const char *const said[] = { "Approved", "Denied" };
+        struct arena *a = op->c->arena;
+        const struct json *sent = json_at_path(obj, "status", "conditions");
+        struct json status;
+
+        if (json_len(sent) == 0)
+                return;
+        status = json_copy_shallow(a, json_getc(obj, "status"));
+        json_setc(a, &status, "conditions", json_copy_shallow(a, sent));
+        for (size_t i = 0; i < ARRAY_SIZE(said); i++) {
+                const struct json *had = condition_find(json_getc(old, "status"), said[i]);
+                struct json *now = condition_find(&status, said[i]);
+
+                if (had && now)
+                        *now = *had;
+        }
+        json_setc(a, obj, "status", status);
+        date_conditions(op, obj, old);
 }
 
 static bool same_names(const struct json *a, const struct json *b) {

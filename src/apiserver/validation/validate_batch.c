@@ -279,19 +279,22 @@ CHECK(validate_job_update, const struct json *obj, const struct json *old_job) {
                 field_invalid(fe, template, GET(spec, "template"), "field is immutable");
 }
 
-/* Labels that make the pods of a job its own, unless it selects them itself. */
-static void check_generated(struct field_errors *fe, const struct json *obj, const struct selector *s) {
+/* Labels that make the pods of a job its own, unless it selects them itself. Old jobs may lack the later two. */
+static void check_generated(struct field_errors *fe, const struct json *obj, const struct json *old,
+                            const struct selector *s) {
         static const char *const labels[][2] = { { "controller-uid", "uid" },
                                                  { "job-name", "name" },
                                                  { "batch.kubernetes.io/controller-uid", "uid" },
                                                  { "batch.kubernetes.io/job-name", "name" } };
         const struct path *p = PATH(NULL, "spec"), *at = PATH(PATH(PATH(p, "template"), "metadata"), "labels");
-        const struct json *has = json_at_path(obj, "spec", "template", "metadata", "labels");
+        const struct json *has = json_at_path(obj, "spec", "template", "metadata", "labels"),
+                          *had = json_at_path(old, "spec", "template", "metadata", "labels");
+        size_t n = old && !(GET(had, labels[2][0]) && GET(had, labels[3][0])) ? 2 : ARRAY_SIZE(labels);
         struct json expected = json_new_object();
 
         if (json_bool(json_at_path(obj, "spec", "manualSelector")))
                 return;
-        for (size_t i = 0; i < ARRAY_SIZE(labels); i++) {
+        for (size_t i = 0; i < n; i++) {
                 struct str value = json_str(json_at_path(obj, "metadata", labels[i][1]));
 
                 json_setc(fe->a, &expected, labels[i][0], json_of_str(value));
@@ -326,14 +329,15 @@ void validate_job(struct field_errors *fe, const struct json *obj, const struct 
         struct selector s;
 
         if (old)
-                return validate_job_update(fe, p, obj, old);
-        validate_job_spec(fe, p, spec, NULL);
+                validate_job_update(fe, p, obj, old);
+        else
+                validate_job_spec(fe, p, spec, NULL);
         check_job_name(fe, obj);
         if (!json_is(selector, JSON_OBJECT))
                 return field_required(fe, PATH(p, "selector"), "");
         if (selector_from_object(fe->a, selector, &s, NULL) < 0)
                 return;
-        check_generated(fe, obj, &s);
+        check_generated(fe, obj, old, &s);
         INVALID_IF(!selector_matches_labels(&s, json_at_path(spec, "template", "metadata", "labels")),
                    PATH(PATH(PATH(p, "template"), "metadata"), "labels"),
                    json_at_path(spec, "template", "metadata", "labels"), "`selector` does not match template `labels`");

@@ -309,6 +309,17 @@ static void what_is_left_out_of_autoscaling_is_filled_in(void **state) {
         check(r, 201, ".spec.metrics[0].resource.target.averageUtilization", "80");
 }
 
+static void an_old_way_to_name_nodes_is_dropped(void **state) {
+        struct fixture *f = *state;
+        struct answer r =
+                        ASK(f, API_CREATE, &res_endpointslices, "default",
+                            .body = quoted(f, "{`metadata`:{`name`:`x`},`addressType`:`IPv4`,`endpoints`:[{`addresses`"
+                                              ":[`1.2.3.4`],`deprecatedTopology`:{`kubernetes.io/hostname`:`n`}}]}"));
+
+        check(r, 201, ".endpoints[0].addresses[0]", "1.2.3.4");
+        check(r, 201, ".endpoints[0].deprecatedTopology", "(absent)");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(objects_are_refused_as_in_upstreams_tests, fixture_setup,
@@ -317,6 +328,7 @@ int main(void) {
                                                 fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_is_left_out_of_autoscaling_is_filled_in, fixture_setup,
                                                 fixture_teardown),
+                cmocka_unit_test_setup_teardown(an_old_way_to_name_nodes_is_dropped, fixture_setup, fixture_teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

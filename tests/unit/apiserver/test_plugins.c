@@ -369,14 +369,19 @@ static void an_answer_to_a_request_stays(void **state) {
                 { "approval", "{'status':{'conditions':[{'type':'Denied','status':'True'}]}}", NULL },
                 { "approval", "{'status':{'conditions':[]}}",
                   "status.conditions: Forbidden: updates may not remove a condition of type \"Denied\"" },
+                { "status",
+                  "{'status':{'conditions':[{'type':'Denied','status':'True','message':'no'},{'type':'Failed','status':"
+                  "'True'}]}}",
+                  NULL },
                 { "status", "{'status':{'certificate':'" CERTIFICATE "'}}", NULL },
                 { "status", "{'status':{'certificate':'" CERTIFICATE "Cg=='}}",
                   "status.certificate: Forbidden: updates may not modify existing certificate content" },
         };
+        struct answer r;
 
         made(csr(f, "j", jane, NULL));
         for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
-                struct answer r = merge(f, &res_certificatesigningrequests, NULL, "j", steps[i].sub, steps[i].body);
+                r = merge(f, &res_certificatesigningrequests, NULL, "j", steps[i].sub, steps[i].body);
 
                 if (!steps[i].want) {
                         made(r);
@@ -389,6 +394,9 @@ static void an_answer_to_a_request_stays(void **state) {
                                                             steps[i].want)
                                                                .p);
         }
+        r = ASK(f, API_GET, &res_certificatesigningrequests, NULL, "j");
+        assert_string_equal(at(f, r, ".status.conditions[0].message"), "(absent)");
+        assert_int_equal(strlen(at(f, r, ".status.conditions[1].lastUpdateTime")), 20);
 }
 
 /* ---- what the server says of those around it ---- */

@@ -395,6 +395,12 @@ static const struct {
         { &res_csinodes, SPEC("\"drivers\":[{\"name\":\"d\",\"nodeID\":\"a\"}]"),
           "{\"spec\":{\"drivers\":[{\"name\":\"d\",\"nodeID\":\"b\"}]}}",
           "CSINodeDriver: Invalid value: storage.CSINodeDriver{Name:\"d\", NodeID:\"b\", " },
+        { &res_jobs,
+          SPEC("\"manualSelector\":true,\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"metadata\":{"
+               "\"labels\":{\"a\":\"b\"}},\"spec\":{\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\","
+               "\"image\":\"i\"}]}}"),
+          "{\"spec\":{\"manualSelector\":false}}",
+          "spec.template.metadata.labels[job-name]: Required value: must be 'x'" },
 };
 
 static void what_is_fixed_stays(void **state) {
