@@ -584,7 +584,7 @@ class Writer:
         if t.rules:
             self.put('static const struct schema_rule %s_rules[] = {' % t.c)
             pointers = {i for i, f in enumerate(t.fields) if 'POINTER' in f.flags and not f.dflt}
-            pointers -= {r[0] for r in t.rules if r[1] == 'nonempty'}
+            pointers -= {r[0] for r in t.rules if r[1] in ('nonempty', 'filled')}
             for place, name, each, numbers, text in t.rules:
                 self.put('        { %d, SCHEMA_RULE_%s, %d, %d, %d, %s, %s },' % (
                     place, name, name in ALWAYS, each, each or place in pointers, ', '.join('%dLL' % n for n in (numbers + [0, 0])[:2]), quote(text)))

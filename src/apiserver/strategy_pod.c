@@ -58,11 +58,15 @@ static struct json armor_profile(struct arena *a, struct str annotation) {
 /* AppArmor profiles were annotations once: field and annotation of a container say the same. */
 static void sync_profile(struct op *op, struct json *obj, const struct json *of_pod, struct json *container) {
         struct arena *a = op->c->arena;
-        struct str key = arena_printf(a, APPARMOR "%" STR_FMT, STR_ARG(json_str(json_getc(container, "name"))));
-        const struct json *own = json_at_path(container, "securityContext", "appArmorProfile");
-        const struct json *said = json_get(json_at_path(obj, "metadata", "annotations"), key);
+        const struct json *own = json_at_path(container, "securityContext", "appArmorProfile"),
+                          *annotations = json_at_path(obj, "metadata", "annotations"), *said;
         struct json profile;
+        struct str key;
 
+        if (!own && !of_pod && json_len(annotations) == 0)
+                return;
+        key = arena_printf(a, APPARMOR "%" STR_FMT, STR_ARG(json_str(json_getc(container, "name"))));
+        said = json_get(annotations, key);
         if (!said) {
                 struct str text = armor_annotation(a, own ? own : of_pod);
 

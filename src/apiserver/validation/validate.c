@@ -428,15 +428,14 @@ size_t check_qualified_name(struct str s, const char *ret[2]) {
         }
         if (slash == 0) {
                 ret[n++] = "prefix part must be non-empty";
-        } else if (slash > 0) {
-                const char *sub[2];
-
-                if (check_dns_subdomain(str_sub(s, 0, (size_t) slash), sub) > 0)
-                        ret[n++] = "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric "
-                                   "characters, '-' or '.', and must start and end with an alphanumeric character "
-                                   "(e.g. 'example.com', regex used for validation is '" LABEL_RE
-                                   "(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+        } else if (slash > 253) {
+                ret[n++] = "prefix part must be no more than 253 characters";
         }
+        if (slash > 0 && !subdomain_syntax(str_sub(s, 0, (size_t) slash)))
+                ret[n++] = "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric "
+                           "characters, '-' or '.', and must start and end with an alphanumeric character "
+                           "(e.g. 'example.com', regex used for validation is '" LABEL_RE
+                           "(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
         if (name.n == 0 && n < 2)
                 ret[n++] = "name part must be non-empty";
         else if (name.n > 63 && n < 2)

@@ -28,6 +28,10 @@ static const struct {
           "spec.selector: Invalid value: v1.LabelSelector{MatchLabels:map[string]string(nil), "
           "MatchExpressions:[]v1.LabelSelectorRequirement(nil)}: empty selector is invalid for deployment" },
         { &res_daemonsets, SPEC(TEMPLATE), MISMATCH },
+        { &res_daemonsets,
+          SPEC(SELECTOR ",\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"preemptionPolicy\":\"\","
+                        "\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}"),
+          "spec.template.spec.preemptionPolicy: Required value" },
         { &res_deployments, SPEC("\"selector\":{\"matchLabels\":{\"a\":\"c\"}}," TEMPLATE), MISMATCH },
         { &res_deployments, SPEC(SELECTOR ",\"template\":{" POD "}"),
           "spec.template.metadata.labels: Invalid value: map[string]string(nil): `selector` does not match template "
