@@ -32,7 +32,7 @@ const struct schema_field *check_alternatives(struct field_errors *fe, const str
         REQUIRED_IF(n == 0, p, arena_printf(fe->a, "must specify a %s type", what).p);
         json_each_member(m, n > 1 ? v : NULL) {
                 f = schema_field(t, json_key(m));
-                if (!f || f == first)
+                if (!f || f == first || f->type == &type_FlexPersistentVolumeSource) /* which upstream lets pass */
                         continue;
                 forget_errors_at(fe, PATH(p, f->name));
                 field_forbidden(fe,

@@ -241,6 +241,12 @@ RULE(azure_disk) {
                 field_not_supported(fe, PATH(p, "diskURI"), uri, is_managed ? managed : blob);
 }
 
+/* Of what kind it is does not matter where it is nowhere. */
+RULE(host_path) {
+        if (str_empty(TEXT(v, "path")))
+                forget_errors_at(fe, PATH(p, "type"));
+}
+
 /* Options of a domain of Kubernetes are not for drivers. */
 RULE(flex_options) {
         json_each_member(m, v) {

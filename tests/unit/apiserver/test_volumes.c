@@ -91,6 +91,7 @@ static void a_volume_has_one_source(void **state) {
                 ".ephemeral.volumeClaimTemplate.metadata.annotations: Invalid value: `/a`: prefix part must be "
                 "non-empty" },
               { "`name`:`v`,`image`:{}", ".image.reference: Required value" },
+              { "`name`:`v`,`hostPath`:{`path`:``,`type`:`bad`}", ".hostPath.path: Required value" },
               { "`name`:`v`,`emptyDir`:{}},{`name`:`v`,`emptyDir`:{}", "spec.volumes[1].name: Duplicate value: `v`" },
               { "`name`:`v`,`nfs`:{`server`:``,`path`:`/`}},{`name`:`v`,`emptyDir`:{}",
                 ".nfs.server: Required value" });
