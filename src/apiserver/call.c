@@ -378,7 +378,5 @@ void api_list_free(struct api_list *l) {
                 return;
         for (size_t i = 0; i < l->n; i++)
                 object_unref(l->items[i]);
-        free(l->items);
-        free((char *) l->continue_token.p);
-        free(l);
+        free_all(l->items, l->continue_token.p, l);
 }

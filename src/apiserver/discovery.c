@@ -289,9 +289,7 @@ static void make_aggregated(const struct discovery *d, struct arena *a, bool leg
 static void free_document(void *p) {
         struct document *d = p;
 
-        free((char *) d->text.p);
-        free((char *) d->packed.p);
-        free(d);
+        free_all(d->text.p, d->packed.p, d);
 }
 
 static struct document *keep(struct discovery *d, struct str key, struct buf *text) {

@@ -243,9 +243,7 @@ static int read_body(struct http_write *w, struct error *err) {
                                 STR_ARG(w->x.rest->kind),
                                 media == MEDIA_PROTOBUF ? "empty data" : NO_HEAD "unexpected end of JSON input");
         text = arena_str(w->arena, text);
-        r = parse_body(&w->x, w->arena, media, &w->call, text, &dup, &body, err);
-        if (r < 0)
-                return r;
+        TRY(parse_body(&w->x, w->arena, media, &w->call, text, &dup, &body, err));
         track_request_body(&w->x, body);
         if (w->call.verb == API_DELETE || w->call.verb == API_DELETE_COLLECTION)
                 return request_delete_options(w->arena, body, &w->call.options, err);
@@ -392,10 +390,8 @@ static int read_format(struct exchange *x, enum api_verb verb, struct error *err
                           (x->rest->resource->list_type ? 0 : NEGOTIATE_CUSTOM) |
                           (x->rest->custom ? 0 : NEGOTIATE_ROUTER);
         struct str include = x->query.include_object;
-        int r = request_negotiate(http_request_header(x->req, "accept"), shapes, &x->format.as, err);
 
-        if (r < 0)
-                return r;
+        TRY(request_negotiate(http_request_header(x->req, "accept"), shapes, &x->format.as, err));
         if (x->format.as.shape == SHAPE_PARTIAL && (verb == API_GET || verb == API_LIST) &&
             x->format.as.list != (verb == API_LIST))
                 return wrong_shape(x->rest, verb == API_LIST, err);

@@ -28,7 +28,7 @@ static struct store_snapshot *find_snapshot(const struct apiserver *s, uint64_t 
         return NULL;
 }
 
-void snapshots_put(struct apiserver *s, struct store_snapshot *snap) {
+static void snapshots_put(struct apiserver *s, struct store_snapshot *snap) {
         HOLD(&s->snapshots_lock);
         if (!find_snapshot(s, store_snapshot_revision(snap))) {
                 if (s->n_snapshots == SNAPSHOT_CACHE)
@@ -37,7 +37,7 @@ void snapshots_put(struct apiserver *s, struct store_snapshot *snap) {
         }
 }
 
-struct store_snapshot *snapshots_get(struct apiserver *s, uint64_t revision) {
+static struct store_snapshot *snapshots_get(struct apiserver *s, uint64_t revision) {
         HOLD(&s->snapshots_lock);
         struct store_snapshot *found = find_snapshot(s, revision);
 

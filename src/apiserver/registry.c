@@ -539,13 +539,8 @@ void registry_write_new(struct op *op) {
 }
 
 static int decode_new(struct op *op, const struct json *body, struct error *err) {
-        int r = registry_decode(op, body, &op->tree, err);
-
-        if (r < 0)
-                return r;
-        r = match_request(op, &op->tree, err);
-        if (r < 0)
-                return r;
+        TRY(registry_decode(op, body, &op->tree, err));
+        TRY(match_request(op, &op->tree, err));
         registry_default(op, &op->tree);
         return to_stored(op, &op->tree, err);
 }
@@ -768,13 +763,8 @@ int writes_check_current(struct op *op, const struct json *body, struct error *e
 }
 
 static int decode_changed(struct op *op, struct error *err) {
-        int r = registry_decode(op, op->c->body, &op->tree, err);
-
-        if (r < 0)
-                return r;
-        r = match_request(op, &op->tree, err);
-        if (r < 0)
-                return r;
+        TRY(registry_decode(op, op->c->body, &op->tree, err));
+        TRY(match_request(op, &op->tree, err));
         op->name = json_str(json_at_path(&op->tree, "metadata", "name"));
         registry_default(op, &op->tree);
         return to_stored(op, &op->tree, err);

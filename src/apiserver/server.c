@@ -159,9 +159,7 @@ int apiserver_listen(struct apiserver *s, struct error *err) {
                 tls.ca_pem = buf_str(&authorities);
                 tls.authorities = true;
         }
-        r = str_empty(o->cert_pem) ? 0 : tls_context_new(&tls, &s->tls, err);
-        if (r < 0)
-                return r;
+        TRY(str_empty(o->cert_pem) ? 0 : tls_context_new(&tls, &s->tls, err));
         http.tls = s->tls;
         atomic_store(&s->ready, true);
         r = http_server_start(&http, &s->http, err);

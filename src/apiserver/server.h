@@ -255,8 +255,6 @@ struct object *object_in_version(const struct rest *stored, const struct rest *a
 
 /* ---- snapshots of paged lists (read.c) ---- */
 
-void snapshots_put(struct apiserver *s, struct store_snapshot *snap);
-struct store_snapshot *snapshots_get(struct apiserver *s, uint64_t revision);
 /* Older revisions are not listed any more. */
 void snapshots_expire(struct apiserver *s, uint64_t floor);
 

@@ -245,7 +245,6 @@ static int take_ports(struct op *op, struct reservation *res, struct json *spec,
 
         json_each_item(p, json_getc(spec, "ports")) {
                 int64_t port = json_int(json_getc(p, "nodePort"));
-                int r;
 
                 i++;
                 if (!needs_ports(spec) && (port == 0 || !is_type(spec, "LoadBalancer")))
@@ -253,17 +252,13 @@ static int take_ports(struct op *op, struct reservation *res, struct json *spec,
                 json_each_item(twin, port == 0 && !old ? json_getc(spec, "ports") : NULL) /* TCP and UDP share one */
                         if (port == 0 && json_int(json_getc(twin, "port")) == json_int(json_getc(p, "port")))
                                 port = json_int(json_getc(twin, "nodePort"));
-                r = take_port(op, res, PATH(PATH_INDEX(ports, i - 1), "nodePort"), old, &port, err);
-                if (r < 0)
-                        return r;
+                TRY(take_port(op, res, PATH(PATH_INDEX(ports, i - 1), "nodePort"), old, &port, err));
                 json_set_int(a, p, "nodePort", port);
         }
         if (wants_health_port(spec)) {
                 int64_t port = json_int(json_getc(spec, "healthCheckNodePort"));
-                int r = take_port(op, res, NULL, old, &port, err);
 
-                if (r < 0)
-                        return r;
+                TRY(take_port(op, res, NULL, old, &port, err));
                 json_set_int(a, spec, "healthCheckNodePort", port);
         }
         return 0;

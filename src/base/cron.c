@@ -274,12 +274,11 @@ int timezone_load(struct str name, struct timezone_data **ret, struct error *err
 void timezone_free(struct timezone_data *z) {
         if (!z)
                 return;
-        free(z->at);
-        free(z->offset);
-        free(z);
+        free_all(z->at, z->offset, z);
 }
 
-int64_t timezone_offset(const struct timezone_data *z, int64_t seconds) {
+/* east of UTC, at that time */
+static int64_t timezone_offset(const struct timezone_data *z, int64_t seconds) {
         size_t lo = 0, hi;
         struct tm tm;
         time_t t = seconds;

@@ -23,4 +23,3 @@ int64_t cron_next(const struct cron *c, const struct timezone_data *zone, int64_
 /* A zone of the system's database, "Europe/Berlin". -ENOENT when there is none of that name. */
 int timezone_load(struct str name, struct timezone_data **ret, struct error *err);
 void timezone_free(struct timezone_data *z);
-int64_t timezone_offset(const struct timezone_data *z, int64_t seconds); /* east of UTC, at that time */

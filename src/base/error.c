@@ -60,19 +60,9 @@ static enum status_reason reason_of(int err) {
 void error_clear(struct error *e) {
         if (!e)
                 return;
-        for (size_t i = 0; i < e->n_causes; i++) {
-                free(e->causes[i].reason);
-                free(e->causes[i].message);
-                free(e->causes[i].field);
-        }
-        free(e->causes);
-        free(e->message);
-        free(e->reason_text);
-        free(e->name);
-        free(e->group);
-        free(e->kind);
-        free(e->uid);
-        free(e->continue_token);
+        for (size_t i = 0; i < e->n_causes; i++)
+                free_all(e->causes[i].reason, e->causes[i].message, e->causes[i].field);
+        free_all(e->causes, e->message, e->reason_text, e->name, e->group, e->kind, e->uid, e->continue_token);
         *e = ERROR_INIT;
 }
 

@@ -43,6 +43,14 @@ static inline void freep(void *p) {
 }
 #define _cleanup_free_ _cleanup_(freep)
 
+/* Frees each. All are read before the first goes: the last may be what holds the others. */
+static inline void free_each(const void *const *p, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                free((void *) p[i]);
+}
+#define free_all(...) \
+        free_each((const void *const[]) { __VA_ARGS__ }, sizeof((const void *[]) { __VA_ARGS__ }) / sizeof(void *))
+
 /* Closes a file descriptor held in a scope; negative values are left alone. */
 void closep(int *fd);
 #define _cleanup_close_ _cleanup_(closep)

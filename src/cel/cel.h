@@ -61,15 +61,12 @@ extern const struct cel_type cel_null, cel_bool, cel_int, cel_uint, cel_double, 
 const struct cel_type *cel_type_authorizer(void);
 const struct cel_type *cel_type_resource_check(void);
 
-/* A name of a field as expressions write it; empty when none can be. */
-struct str cel_escape(struct arena *a, struct str name);
 /* The type of a structural OpenAPI schema (a JSONSchemaProps); NULL when expressions cannot see such data. root: the
  * schema of a whole object, which has apiVersion, kind, metadata.name and metadata.generateName in any case. */
 const struct cel_type *cel_type_of_openapi(struct arena *a, const struct json *schema, bool root);
 /* The type of built-in objects. */
 const struct cel_type *cel_type_of_schema(struct arena *a, const struct schema_type *t);
 const struct cel_type *cel_type_object(struct arena *a, const char *name, const struct cel_field *fields, size_t n);
-const struct cel_type *cel_type_list(struct arena *a, const struct cel_type *elem);
 const struct cel_type *cel_type_optional(struct arena *a, const struct cel_type *of);
 /* The type of a field by its name in JSON, whether expressions can name it or not; NULL when there is none. */
 const struct cel_type *cel_type_field(const struct cel_type *object, struct str name);

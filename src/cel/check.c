@@ -39,7 +39,7 @@ static size_t n_params(const struct cel_type *t) {
         return t->params[1] ? 2 : t->params[0] ? 1 : 0;
 }
 
-bool types_equal(const struct cel_type *a, const struct cel_type *b) {
+static bool types_equal(const struct cel_type *a, const struct cel_type *b) {
         if (a == b)
                 return true;
         if (a->kind != b->kind || n_params(a) != n_params(b))

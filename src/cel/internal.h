@@ -152,7 +152,6 @@ const struct cel_type *opaque_type(char letter);
 
 uint64_t call_cost(struct arena *a, const struct node *n, const struct cel_value *args, const struct cel_value *result);
 bool cel_reserved(struct str word); /* no identifier: true, in, if, namespace … */
-bool types_equal(const struct cel_type *a, const struct cel_type *b);
 
 /* ---- values ---- */
 

@@ -86,7 +86,7 @@ static struct cel_type *new_type(struct arena *a, enum cel_kind kind, const stru
         return t;
 }
 
-const struct cel_type *cel_type_list(struct arena *a, const struct cel_type *elem) {
+static const struct cel_type *cel_type_list(struct arena *a, const struct cel_type *elem) {
         return new_type(a, CEL_LIST, elem, NULL);
 }
 
@@ -137,7 +137,8 @@ bool cel_reserved(struct str s) {
         return false;
 }
 
-struct str cel_escape(struct arena *a, struct str name) {
+/* A name of a field as expressions write it; empty when none can be. */
+static struct str cel_escape(struct arena *a, struct str name) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         if (name.n == 0 || (name.p[0] >= '0' && name.p[0] <= '9'))

@@ -59,9 +59,7 @@ static void record_free(void *p) {
         struct record *r = p;
 
         list_del(&r->lru);
-        free(r->namespace);
-        free(r->name);
-        free(r);
+        free_all(r->namespace, r->name, r);
 }
 
 static void evict_one(struct event_recorder *er) {
@@ -318,7 +316,5 @@ void event_recorder_free(struct event_recorder *er) {
         map_free(er->records);
         pthread_cond_destroy(&er->idle);
         pthread_mutex_destroy(&er->lock);
-        free(er->component);
-        free(er->host);
-        free(er);
+        free_all(er->component, er->host, er);
 }

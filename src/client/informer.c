@@ -525,9 +525,7 @@ static void informer_free(struct informer *i) {
         vec_free(&i->handlers);
         vec_free(&i->on_synced);
         map_free(i->objects);
-        free(i->namespace);
-        free(i->label_selector);
-        free(i->field_selector);
+        free_all(i->namespace, i->label_selector, i->field_selector);
         timer_close(&i->retry, informer_release);
 }
 

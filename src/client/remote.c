@@ -460,14 +460,7 @@ static void remote_free(void *transport) {
         }
         if (r->tls)
                 tls_context_unref(r->tls);
-        free(r->host);
-        free(r->prefix);
-        free(r->user_agent);
-        free(r->token);
-        free(r->token_file);
-        free(r->basic);
-        free(r->impersonate);
-        free(r);
+        free_all(r->host, r->prefix, r->user_agent, r->token, r->token_file, r->basic, r->impersonate, r);
 }
 
 static const struct transport_ops remote_ops = { remote_call, remote_watch, remote_watch_stop, remote_free };

@@ -18,7 +18,6 @@ struct index_set {
         VEC(struct index_range) ranges; /* sorted, apart */
 };
 void index_set_parse(struct index_set *s, struct str text, int64_t below); /* what is below only */
-struct str index_set_print(struct arena *a, const struct index_set *s);
 bool index_set_has(const struct index_set *s, int64_t i);
 void index_set_add(struct index_set *s, int64_t i);
 int64_t index_set_count(const struct index_set *s);
@@ -47,7 +46,6 @@ struct job_sync {
 
 int64_t job_index_of(const struct object *pod); /* -1: none */
 bool job_tracks(const struct object *pod);      /* has the finalizer */
-bool job_pod_failed(const struct job_sync *s, const struct object *pod);
 int64_t job_pod_finished_at(const struct object *pod);
 /* How often the index of a pod had failed before it: all, or those that count. */
 int64_t job_index_failures(const struct object *pod, bool ignored_too);

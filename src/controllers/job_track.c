@@ -70,7 +70,7 @@ void index_set_parse(struct index_set *s, struct str text, int64_t below) {
         }
 }
 
-struct str index_set_print(struct arena *a, const struct index_set *s) {
+static struct str index_set_print(struct arena *a, const struct index_set *s) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         for (size_t k = 0; k < s->ranges.n; k++) {
@@ -98,7 +98,7 @@ bool job_tracks(const struct object *pod) {
         return false;
 }
 
-bool job_pod_failed(const struct job_sync *s, const struct object *pod) {
+static bool job_pod_failed(const struct job_sync *s, const struct object *pod) {
         struct str phase = object_phase(pod);
 
         if (str_eqc(phase, "Failed"))

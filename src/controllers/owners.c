@@ -72,7 +72,7 @@ int finalizer_set(struct controller *c, const struct api_resource *r, const stru
 
 /* ---- finding ---- */
 
-void index_by_controller(const struct object *o, void (*emit)(void *ctx, struct str value), void *ctx) {
+static void index_by_controller(const struct object *o, void (*emit)(void *ctx, struct str value), void *ctx) {
         const struct object_owner *owners;
         size_t n = object_owners(o, &owners);
         struct str ns = object_namespace(o);
@@ -204,7 +204,8 @@ struct selector workload_selector(struct arena *a, const struct api_resource *re
         return s;
 }
 
-void enqueue_matching_selector(struct controller *c, const struct object *orphan) {
+/* For the enqueue of an orphan: every object of the reconciled resource in its namespace whose selector matches it. */
+static void enqueue_matching_selector(struct controller *c, const struct object *orphan) {
         _cleanup_(arena_freep) struct arena *a = NULL;
         const struct map *all = informer_objects(controller_informer(c, c->class->watches[0].resource));
 

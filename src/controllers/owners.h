@@ -19,7 +19,6 @@ int finalizer_set(struct controller *c, const struct api_resource *r, const stru
                   bool on, struct error *err);
 
 /* Index of children: found under their controller's uid, or under "/namespace" when they have none. */
-void index_by_controller(const struct object *o, void (*emit)(void *ctx, struct str value), void *ctx);
 struct informer_index *children_index(struct controller *c, const struct api_resource *res);
 
 /* The children of owner: those that refer to it and match, plus orphans that match and are adopted; those that refer to
@@ -39,7 +38,5 @@ struct object_list owned_children(struct informer_index *children, const struct 
  * nothing. */
 struct selector workload_selector(struct arena *a, const struct api_resource *res, const struct object *o);
 
-/* For the enqueue of an orphan: every object of the reconciled resource in its namespace whose selector matches it. */
-void enqueue_matching_selector(struct controller *c, const struct object *orphan);
 /* Enqueues the owner of a child; for an orphan whoever would adopt it. */
 void enqueue_owner_or_matching(struct controller *c, struct object *old, struct object *new);

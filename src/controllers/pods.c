@@ -46,7 +46,8 @@ static int64_t time_or_zero(struct str s) {
         return time_parse(s, &t) < 0 ? 0 : t;
 }
 
-int64_t pod_ready_since(const struct object *pod) {
+/* ns, 0 when it is not ready */
+static int64_t pod_ready_since(const struct object *pod) {
         const struct json *c = condition_find(Pod_status(object_json(pod)), "Ready");
 
         return str_eqc(PodCondition_status(c), "True") ? time_or_zero(PodCondition_lastTransitionTime(c)) : 0;

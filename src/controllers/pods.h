@@ -9,7 +9,6 @@ struct str object_phase(const struct object *pod);
 bool pod_is_terminal(const struct object *pod); /* Succeeded or Failed */
 bool pod_is_active(const struct object *pod);   /* neither terminal nor being deleted */
 bool pod_is_ready(const struct object *pod);
-int64_t pod_ready_since(const struct object *pod);                     /* ns, 0 when it is not ready */
 int64_t object_created_at(const struct object *o);                     /* ns */
 int64_t object_deleted_at(const struct object *o);                     /* the deletionTimestamp in ns, 0: none */
 struct str object_annotation(const struct object *o, const char *key); /* p == NULL when absent */

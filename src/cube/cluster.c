@@ -15,18 +15,8 @@
 #define RUN_ROOT "/run/cube"
 
 void cluster_free(struct cluster *c) {
-        free(c->name);
-        free(c->data_dir);
-        free(c->run_dir);
-        free(c->node_name);
-        free(c->node_ip);
-        free(c->service_cidr);
-        free(c->cluster_cidr);
-        free(c->bridge);
-        free(c->nft_table);
-        free(c->host_ip);
-        free(c->host_bridge);
-        free(c->apiserver_flags);
+        free_all(c->name, c->data_dir, c->run_dir, c->node_name, c->node_ip, c->service_cidr, c->cluster_cidr,
+                 c->bridge, c->nft_table, c->host_ip, c->host_bridge, c->apiserver_flags);
         *c = (struct cluster) { 0 };
 }
 

@@ -124,5 +124,3 @@ int isolate_destroy(const struct cluster *c, struct error *err);
 int kubeconfig_write_user(const struct cluster *c, struct error *err);
 int kubeconfig_text(const struct cluster *c, struct buf *dst, struct error *err);
 int kubeconfig_remove_user(const struct cluster *c, struct error *err);
-/* Log level from --log-level; unknown text is refused. */
-int flags_apply_log_level(const struct flags *f, struct error *err);

@@ -149,7 +149,7 @@ static int parse_flags(const struct command *c, struct flags *values, int *argc,
 }
 
 /* Handed on in the environment, so that `cube start` sets it for the server it starts. */
-int flags_apply_log_level(const struct flags *f, struct error *err) {
+static int flags_apply_log_level(const struct flags *f, struct error *err) {
         static const char *const names[] = { "error", "warn", "info", "debug" };
         const char *level = f->log_level ? f->log_level : getenv("CUBE_LOG_LEVEL");
         if (!level)

@@ -5,7 +5,8 @@
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
 
-char *node_cgroup(const struct cluster *c) {
+/* "/cube/<name>": below it kubepods and what else the node puts into cgroups. */
+static char *node_cgroup(const struct cluster *c) {
         return xprintf("/cube/%s", c->name);
 }
 

@@ -15,8 +15,6 @@ struct net_options node_net_options(const struct cluster *c,
                                     struct client *client); /* texts are malloc'd or the cluster's */
 void node_net_options_free(struct net_options *o);
 int node_runtime_new(const struct cluster *c, struct pod_network *network, struct runtime **ret, struct error *err);
-/* "/cube/<name>": below it kubepods and what else the node puts into cgroups. */
-char *node_cgroup(const struct cluster *c);
 
 /* Stops every sandbox and its containers; remove: also removes them. Not while the server runs. */
 int node_stop_pods(const struct cluster *c, bool remove, struct error *err);

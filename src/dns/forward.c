@@ -148,9 +148,7 @@ static char *cache_key(const struct dns_query *q) {
 static void forget(struct forwarder *f, struct cached *c) {
         map_remove(f->cache, str_of(c->key));
         list_del(&c->link);
-        free(c->key);
-        free(c->wire);
-        free(c);
+        free_all(c->key, c->wire, c);
 }
 
 bool forward_cached(struct forwarder *f, struct str wire, const struct dns_query *q, struct buf *out) {

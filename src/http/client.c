@@ -253,11 +253,7 @@ static void client_unref(struct http_client *k) {
         if (--k->refs > 0)
                 return;
         tls_context_unref(k->o.tls);
-        free(k->host);
-        free(k->unix_path);
-        free(k->server_name);
-        free(k->authority);
-        free(k);
+        free_all(k->host, k->unix_path, k->server_name, k->authority, k);
 }
 
 static void conn_memory_go(struct timer *t) {

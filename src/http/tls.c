@@ -38,7 +38,8 @@ static void pkey_freep(EVP_PKEY **k) {
         EVP_PKEY_free(*k);
 }
 
-const char *tls_error_text(char *dst, size_t n) {
+/* The text of what OpenSSL last complained about on this thread; empties its queue. */
+static const char *tls_error_text(char *dst, size_t n) {
         unsigned long e = ERR_get_error();
         const char *reason = e ? ERR_reason_error_string(e) : NULL;
 

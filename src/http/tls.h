@@ -46,5 +46,3 @@ void tls_peer_read(struct ssl_st *ssl, struct tls_peer *ret); /* after the hands
 void tls_peer_clear(struct tls_peer *p);
 /* Why a handshake failed, as Go's crypto/tls would say it, since people search for that; empties OpenSSL's queue. */
 const char *tls_handshake_error(struct ssl_st *ssl, char *dst, size_t n);
-/* The text of what OpenSSL last complained about on this thread; empties its queue. */
-const char *tls_error_text(char *dst, size_t n);

@@ -158,7 +158,6 @@ static __attribute__((noinline)) int string_slow(struct parser *ps, const char *
                                                  const char **ret_end) {
         size_t invalid = 0;
         bool escapes = false;
-        int r;
 
         for (;;) {
                 if (q >= ps->end)
@@ -174,9 +173,7 @@ static __attribute__((noinline)) int string_slow(struct parser *ps, const char *
                         break;
                 else if (*q == '\\') {
                         escapes = true;
-                        r = check_escape(ps, q, &q);
-                        if (r < 0)
-                                return r;
+                        TRY(check_escape(ps, q, &q));
                 } else
                         return unexpected(ps, q, "in string literal");
                 q = find_string_special(q, ps->end);
@@ -351,7 +348,6 @@ static int run(struct parser *ps, const char *p, const char **ret_end) {
         size_t depth = 0;
         struct json *v;
         struct str s;
-        int r;
 
 value:
         SPACE();
@@ -368,18 +364,14 @@ value:
                 *v = (struct json) { .type = JSON_STRING, .at = (uintptr_t) s.p, .len = (uint32_t) s.n };
                 break;
         case '{':
-                r = open_container(ps, JSON_OBJECT, &depth);
-                if (r < 0)
-                        return r;
+                TRY(open_container(ps, JSON_OBJECT, &depth));
                 p++;
                 SPACE();
                 if (PEEK() != '}')
                         goto key;
                 goto end_object;
         case '[':
-                r = open_container(ps, JSON_ARRAY, &depth);
-                if (r < 0)
-                        return r;
+                TRY(open_container(ps, JSON_ARRAY, &depth));
                 p++;
                 SPACE();
                 if (PEEK() != ']')

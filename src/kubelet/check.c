@@ -41,9 +41,7 @@ static void release(struct check *c) {
         http_client_free(c->client);
         arena_free(c->arena);
         buf_free(&c->body);
-        free(c->url);
-        free(c->text);
-        free(c);
+        free_all(c->url, c->text, c);
 }
 
 static void timer_closed(struct timer *t) {

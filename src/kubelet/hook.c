@@ -96,10 +96,7 @@ static void post_start_applied(struct pod_task *t) {
         }
         object_unref(h->object);
         error_clear(&h->error);
-        free(h->name);
-        free(h->id);
-        free(h->ip);
-        free(h);
+        free_all(h->name, h->id, h->ip, h);
 }
 
 void hook_post_start(struct container *c) {

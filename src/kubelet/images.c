@@ -159,11 +159,7 @@ static void pull_applied(struct pod_task *t) {
                 report_failed(q, c);
         object_unref(q->object);
         error_clear(&q->error);
-        free(q->container);
-        free(q->ref);
-        free(q->shown);
-        free(q->id);
-        free(q);
+        free_all(q->container, q->ref, q->shown, q->id, q);
 }
 
 static void queue_pull(struct container *c, struct str ref, bool always) {

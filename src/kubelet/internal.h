@@ -189,10 +189,9 @@ void pod_submit(struct pod *p, struct pod_task *t); /* from a step, or the loop 
 void pod_prepare(struct pod *p, struct pod_task *t);
 
 struct pod *pod_find(struct kubelet *k, struct str uid); /* loop */
-void kubelet_pod_changed(struct kubelet *k, struct object *object, bool absent);
-void pod_begin(struct pod *p);             /* loop: starts a step if none runs */
-void pod_step(struct pod *p);              /* worker: step.c */
-void pod_retry(struct pod *p, int64_t ms); /* step: look again after ms at the latest */
+void pod_begin(struct pod *p);                           /* loop: starts a step if none runs */
+void pod_step(struct pod *p);                            /* worker: step.c */
+void pod_retry(struct pod *p, int64_t ms);               /* step: look again after ms at the latest */
 int64_t retry_next(struct backoff_ms *b, int64_t first_ms, int64_t max_ms);
 struct container *pod_container(struct pod *p, struct str name);
 
@@ -241,7 +240,6 @@ struct str pod_cgroup(struct arena *a, const struct pod *p); /* "burstable/pod<u
 struct json pod_cgroup_resources(struct arena *a, const struct pod *p);
 struct json container_resources(struct arena *a, const struct pod *p, const struct container *c);
 struct quantity;
-int64_t container_request(const struct json *container, const char *kind, const char *resource, bool milli);
 int64_t pod_request(const struct json *pod_spec, const char *kind, const char *resource,
                     bool milli); /* with init containers and overhead */
 
@@ -274,8 +272,6 @@ int pod_hosts_file(struct pod *p, char **ret_path, struct error *err);
 
 /* status.c, conditions.c */
 enum shown_state { SHOWN_WAITING, SHOWN_RUNNING, SHOWN_TERMINATED };
-enum shown_state container_shown(const struct container *c); /* as status.containerStatuses[].state says */
-struct json status_make(struct pod *p, struct arena *a);
 struct json conditions_make(struct pod *p, struct arena *a, const char *phase, const struct json *old);
 int status_send(struct pod *p, struct error *err); /* step: if it differs from what was sent */
 const char *phase_from_containers(struct pod *p);  /* step: from the containers */

@@ -29,9 +29,7 @@ static void adopted_free(void *p) {
         for (size_t i = 0; i < a->sandboxes.n; i++)
                 free(a->sandboxes.v[i].id);
         vec_free(&a->sandboxes);
-        free(a->ns);
-        free(a->name);
-        free(a);
+        free_all(a->ns, a->name, a);
 }
 
 /* ---- pods on the loop ---- */
@@ -202,7 +200,7 @@ static void admit(struct pod *p) {
         pod_end(p, "Failed", reason, "Pod was rejected: %s", error_text(&message));
 }
 
-void kubelet_pod_changed(struct kubelet *k, struct object *object, bool absent) {
+static void kubelet_pod_changed(struct kubelet *k, struct object *object, bool absent) {
         struct pod *p = pod_find(k, object_uid(object));
 
         if (!p && absent)

@@ -67,14 +67,7 @@ struct pod *pod_new(struct kubelet *k, struct str uid, struct str ns, struct str
 }
 
 static void container_free(struct container *c) {
-        free(c->name);
-        free(c->id);
-        free(c->waiting_message);
-        free(c->image_id);
-        free(c->pull_error);
-        free(c->hook_id);
-        free(c->probed_id);
-        free(c);
+        free_all(c->name, c->id, c->waiting_message, c->image_id, c->pull_error, c->hook_id, c->probed_id, c);
 }
 
 void pod_free(struct pod *p) {
@@ -96,17 +89,8 @@ void pod_free(struct pod *p) {
         object_unref(p->object);
         object_unref(p->current);
         arena_free(p->arena);
-        free(p->sandbox_id);
-        free(p->end_reason);
-        free(p->end_message);
-        free(p->disruption);
-        free(p->sent);
-        free(p->uid);
-        free(p->ns);
-        free(p->name);
-        free(p->log_dir);
-        free(p->dir);
-        free(p);
+        free_all(p->sandbox_id, p->end_reason, p->end_message, p->disruption, p->sent, p->uid, p->ns, p->name,
+                 p->log_dir, p->dir, p);
 }
 
 struct container *pod_container(struct pod *p, struct str name) {

@@ -58,9 +58,7 @@ static void result_apply(struct pod_message *m) {
                 }
                 c->results[r->kind] = r->result;
         }
-        free(r->container);
-        free(r->id);
-        free(r);
+        free_all(r->container, r->id, r);
 }
 
 static void tell(struct probe *b) {
@@ -204,10 +202,7 @@ static void probe_freed(struct timer *t) {
         struct probe *b = container_of(t, struct probe, timer);
 
         object_unref(b->object);
-        free(b->container);
-        free(b->id);
-        free(b->ip);
-        free(b);
+        free_all(b->container, b->id, b->ip, b);
 }
 
 static void probe_end(struct probe *b) {

@@ -10,7 +10,7 @@
 
 #define PERIOD_US 100000
 
-int64_t container_request(const struct json *container, const char *kind, const char *resource, bool milli) {
+static int64_t container_request(const struct json *container, const char *kind, const char *resource, bool milli) {
         struct quantity q = quantity_of_json(json_at_path(container, "resources", kind, resource));
 
         return milli ? quantity_milli(q) : quantity_value(q);

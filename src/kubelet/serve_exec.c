@@ -408,9 +408,7 @@ static void run_done(struct task *t) {
                 http_respond_copy(u->request, u->code, "text/plain; charset=utf-8", buf_str(&u->out));
         server_live_remove(u->k, &u->live);
         buf_free(&u->out);
-        free(u->id);
-        free(u->command);
-        free(u);
+        free_all(u->id, u->command, u);
 }
 
 static void end_run(struct live *l) {

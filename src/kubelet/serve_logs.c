@@ -36,13 +36,7 @@ static void free_stream(struct log_stream *s) {
         closep(&s->fd);
         closep(&s->notify_fd);
         buf_free(&s->line);
-        free(s->ns);
-        free(s->pod);
-        free(s->container);
-        free(s->path);
-        free(s->id);
-        free((char *) s->stream.p);
-        free(s);
+        free_all(s->ns, s->pod, s->container, s->path, s->id, s->stream.p, s);
 }
 
 static void handle_closed(struct log_stream *s) {

@@ -35,7 +35,8 @@ static bool is_unlocated(const struct container *c) {
                (c->kind == CONTAINER_APP && (container_exited_ok(last) || (last->sidecar && last->status)));
 }
 
-enum shown_state container_shown(const struct container *c) {
+/* as status.containerStatuses[].state says */
+static enum shown_state container_shown(const struct container *c) {
         if (container_is(c, CONTAINER_RUNNING))
                 return SHOWN_RUNNING;
         if (is_unlocated(c))
@@ -323,7 +324,7 @@ static void add_addresses(struct pod *p, struct arena *a, struct json *status) {
                 add_ips(a, status, "podIP", "podIPs", host);
 }
 
-struct json status_make(struct pod *p, struct arena *a) {
+static struct json status_make(struct pod *p, struct arena *a) {
         const struct json *current = json_getc(object_json(p->current), "status"), *old = current;
         const char *phase = phase_from_containers(p);
         struct json o = json_new_object(), *sent = NULL;

@@ -59,9 +59,7 @@ static void stop_applied(struct pod_task *t) {
                 c->stops--;
                 c->stop_again_ns = s->result < 0 ? kubelet_mono(t->pod->k) + AGAIN_MS * NSEC_PER_MSEC : 0;
         }
-        free(s->name);
-        free(s->id);
-        free(s->ip);
+        free_all(s->name, s->id, s->ip);
         object_unref(s->object);
         free(s);
 }

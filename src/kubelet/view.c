@@ -9,21 +9,9 @@ void view_unref(struct pod_view *v) {
         for (size_t i = 0; i < v->n_containers; i++) {
                 struct container_view *c = &v->containers[i];
 
-                free(c->name);
-                free(c->id);
-                free(c->previous_id);
-                free(c->log_path);
-                free(c->previous_log_path);
-                free(c->image);
+                free_all(c->name, c->id, c->previous_id, c->log_path, c->previous_log_path, c->image);
         }
-        free(v->containers);
-        free(v->uid);
-        free(v->ns);
-        free(v->name);
-        free(v->sandbox_id);
-        free(v->log_dir);
-        free(v->dir);
-        free(v->status);
+        free_all(v->containers, v->uid, v->ns, v->name, v->sandbox_id, v->log_dir, v->dir, v->status);
         object_unref(v->object);
         free(v);
 }

@@ -34,12 +34,8 @@ struct volumes {
 void volumes_free(struct volumes *v) {
         if (!v)
                 return;
-        for (size_t i = 0; i < v->list.n; i++) {
-                free(v->list.v[i]->name);
-                free(v->list.v[i]->path);
-                free(v->list.v[i]->image);
-                free(v->list.v[i]);
-        }
+        for (size_t i = 0; i < v->list.n; i++)
+                free_all(v->list.v[i]->name, v->list.v[i]->path, v->list.v[i]->image, v->list.v[i]);
         vec_free(&v->list);
         free(v);
 }

@@ -120,9 +120,7 @@ void ipam_close(struct ipam *i) {
         map_free(i->by_sandbox);
         map_free(i->taken);
         pthread_mutex_destroy(&i->lock);
-        free(i->dir);
-        free(i->cidr);
-        free(i);
+        free_all(i->dir, i->cidr, i);
 }
 
 uint32_t ipam_gateway(const struct ipam *i) {

@@ -394,13 +394,7 @@ void net_stop(struct net *n) {
         ipam_close(n->ipam);
         map_free(n->left);
         pthread_mutex_destroy(&n->rules);
-        free(n->node_name);
-        free(n->state_dir);
-        free(n->bridge);
-        free(n->table);
-        free(n->cluster_cidr);
-        free(n->pod_cidr);
-        free(n);
+        free_all(n->node_name, n->state_dir, n->bridge, n->table, n->cluster_cidr, n->pod_cidr, n);
 }
 
 struct ports {

@@ -7,9 +7,7 @@
 
 void front_free(void *p) {
         struct front *f = p;
-        free(f->backends);
-        free(f->ids);
-        free(f);
+        free_all(f->backends, f->ids, f);
 }
 
 static int by_number(const void *a, const void *b) {

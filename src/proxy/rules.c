@@ -44,9 +44,7 @@ void rules_free(struct rules *r) {
         map_free(r->chains);
         map_free(r->hairpins);
         map_free(r->cluster_ips);
-        free(r->table);
-        free(r->cluster_cidr);
-        free(r);
+        free_all(r->table, r->cluster_cidr, r);
 }
 
 struct front *rules_front(const struct rules *r, struct str key) {

@@ -133,7 +133,6 @@ struct reasons {
         char text[MAX_REASONS][256];
         size_t n;
 };
-void reasons_add(struct reasons *r, const char *fmt, ...) _printf_(2, 3);
 
 struct plugin {
         const char *name;

@@ -4,7 +4,7 @@
 
 #define MAX_SCORE 100
 
-void reasons_add(struct reasons *r, const char *fmt, ...) {
+static void reasons_add(struct reasons *r, const char *fmt, ...) {
         if (r->n == MAX_REASONS)
                 return;
         va_list ap;

@@ -144,7 +144,8 @@ static bool resource_is(const struct api_resource *r, const char *core_plural) {
         return r->group[0] == '\0' && strcmp(r->plural, core_plural) == 0;
 }
 
-bool quota_counted(struct str name, struct str *ret_plural, struct str *ret_group) {
+/* The resource of "count/<plural>.<group>" or of an old name like "secrets". false: the name counts no objects. */
+static bool quota_counted(struct str name, struct str *ret_plural, struct str *ret_group) {
         static const char *const old[] = {
                 "configmaps", "persistentvolumeclaims", "replicationcontrollers", "resourcequotas", "secrets",
                 "services"

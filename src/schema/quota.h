@@ -15,8 +15,6 @@ bool quota_usage(const struct api_resource *r, const struct json *obj, struct st
 bool quota_scope_matches(const struct json *term, const struct api_resource *r, const struct json *obj);
 /* Is obj within all scopes of the quota's spec? */
 bool quota_in_scope(const struct json *spec, const struct api_resource *r, const struct json *obj);
-/* The resource of "count/<plural>.<group>" or of an old name like "secrets". false: the name counts no objects. */
-bool quota_counted(struct str name, struct str *ret_plural, struct str *ret_group);
 
 /* Does a container say what a quota of this name makes it say ("limits.cpu")? Names without that demand: true. */
 bool quota_constraint_holds(const struct json *container, struct str name);

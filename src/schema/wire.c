@@ -75,7 +75,7 @@ int wire_next(struct str *rest, struct wire_field *ret, const char **ret_what) {
         return 1;
 }
 
-void wire_put_varint(struct buf *b, uint64_t v) {
+static void wire_put_varint(struct buf *b, uint64_t v) {
         while (v >= 0x80) {
                 buf_putc(b, (char) (v | 0x80));
                 v >>= 7;

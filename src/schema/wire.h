@@ -24,7 +24,6 @@ struct wire_field {
 /* The next field of a message: 1, 0 at its end, -EINVAL with *ret_what set. */
 int wire_next(struct str *rest, struct wire_field *ret, const char **ret_what);
 
-void wire_put_varint(struct buf *b, uint64_t v);
 void wire_put_tag(struct buf *b, uint32_t number, enum wire_type w);
 void wire_put_bytes(struct buf *b, uint32_t number, struct str s);
 void wire_put_int(struct buf *b, uint32_t number, int64_t v);

@@ -511,9 +511,7 @@ static void lmdb_close(struct backend *b) {
                 mdb_env_close(l->env);
         if (l->lock >= 0)
                 close(l->lock);
-        free(l->dir);
-        free(l->file);
-        free(l);
+        free_all(l->dir, l->file, l);
 }
 
 static int lock_dir(struct lmdb *l, struct error *err) {

@@ -18,7 +18,8 @@ struct policy {
 
 static const char *const levels[] = { "privileged", "baseline", "restricted" };
 
-struct str pod_security_level_text(struct arena *a, struct pod_security_level l) {
+/* "baseline:v1.24" */
+static struct str pod_security_level_text(struct arena *a, struct pod_security_level l) {
         if (l.minor == POD_SECURITY_LATEST)
                 return arena_printf(a, "%s:latest", levels[l.level]);
         return arena_printf(a, "%s:v1.%d", levels[l.level], l.minor);

@@ -13,8 +13,6 @@ struct pod_security_level {
         int minor; /* of the version v1.<minor>, or POD_SECURITY_LATEST */
 };
 
-/* "baseline:v1.24" */
-struct str pod_security_level_text(struct arena *a, struct pod_security_level l);
 /* Does the pod (or a pod template) violate the level? *ret lists the reasons, with details or without:
  * "privileged (container "c" must not set securityContext.privileged=true), host namespaces (hostPID=true)". */
 bool pod_security_violates(struct arena *a, struct pod_security_level l, const struct json *pod, bool details,

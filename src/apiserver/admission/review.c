@@ -289,21 +289,16 @@ int review_parse(struct arena *a, struct str text, const char *api_version, stru
         bool v1 = str_has_suffix(str_of(api_version), STR("/v1"));
         const struct json *response;
         struct json review;
-        int r;
 
         *ret = (struct review_answer) { 0 };
-        r = decode(a, text, &review, err);
-        if (r < 0)
-                return r;
+        TRY(decode(a, text, &review, err));
         response = json_getc(&review, "response");
         if (!json_is(response, JSON_OBJECT))
                 return invalid(err, "webhook response was absent");
         if (v1 && !str_eq(json_str(json_getc(response, "uid")), uid))
                 return invalid(err, "expected response.uid=\"%" STR_FMT "\", got \"%" STR_FMT "\"", STR_ARG(uid),
                                STR_ARG(json_str(json_getc(response, "uid"))));
-        r = v1 ? check_kind(&review, api_version, err) : 0;
-        if (r < 0)
-                return r;
+        TRY(v1 ? check_kind(&review, api_version, err) : 0);
         ret->allowed = json_bool(json_getc(response, "allowed"));
         ret->status = json_getc(response, "status");
         ret->warnings = json_getc(response, "warnings");

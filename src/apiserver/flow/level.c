@@ -50,9 +50,7 @@ struct flow_level *flow_level_new(struct str name, const struct flow_limits *lim
 
 static void level_free(struct flow_level *l) {
         pthread_mutex_destroy(&l->lock);
-        free(l->queues);
-        free(l->name);
-        free(l);
+        free_all(l->queues, l->name, l);
 }
 
 void flow_level_unref(struct flow_level *l) {

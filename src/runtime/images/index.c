@@ -3,7 +3,7 @@
 #include "json/build.h"
 #include "runtime/images/store.h"
 
-void strings_free(strings *v) {
+static void strings_free(strings *v) {
         for (size_t i = 0; i < v->n; i++)
                 free(v->v[i]);
         vec_free(v);
@@ -38,10 +38,7 @@ bool strings_remove(strings *v, struct str s) {
 void image_free(void *image) {
         struct image *i = image;
 
-        free(i->id);
-        free(i->manifest);
-        free(i->index);
-        free(i->user);
+        free_all(i->id, i->manifest, i->index, i->user);
         strings_free(&i->names);
         strings_free(&i->digests);
         strings_free(&i->chains);

@@ -27,10 +27,7 @@ void registry_init(struct registry *g, struct str base, struct str repository) {
 }
 
 void registry_done(struct registry *g) {
-        free(g->base);
-        free(g->repository);
-        free(g->ca);
-        free(g->authorization);
+        free_all(g->base, g->repository, g->ca, g->authorization);
         pthread_mutex_destroy(&g->lock);
 }
 

@@ -15,7 +15,6 @@ struct layer {
 };
 
 typedef VEC(char *) strings;
-void strings_free(strings *v);
 bool strings_has(const strings *v, struct str s);
 void strings_add(strings *v, struct str s); /* once */
 bool strings_remove(strings *v, struct str s);

@@ -207,7 +207,8 @@ int conmon_start(struct runtime *r, struct container *c, int *ret_pid, struct er
 
 /* ---- single commands of the OCI runtime ---- */
 
-int oci_run(struct runtime *r, struct container *c, char *const args[], struct error *err) {
+/* crun ARGS…; quotes its stderr */
+static int oci_run(struct runtime *r, struct container *c, char *const args[], struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_free_ char *oci = NULL;
         _cleanup_buf_ struct buf complaint = BUF_INIT;

@@ -112,7 +112,6 @@ struct sandbox *sandbox_new(struct runtime *r, const char *id); /* one reference
 struct container *container_new(struct runtime *r, const char *id);
 size_t containers_of(struct runtime *r, const char *sandbox_id,
                      struct container ***ret); /* references; free the list */
-char *find_program(const char *name);          /* an absolute path, or NULL */
 int runtime_handler(const struct runtime *r, const char *handler, char **ret_path, struct error *err);
 void new_id(char dst[static 65]);
 
@@ -178,8 +177,6 @@ int conmon_start(struct runtime *r, struct container *c, int *ret_pid,
                  struct error *err); /* conmon + create; the container's pid */
 int oci_start(struct runtime *r, struct container *c, struct error *err);
 void oci_delete(struct runtime *r, struct container *c); /* --force */
-int oci_run(struct runtime *r, struct container *c, char *const args[],
-            struct error *err); /* crun ARGS…; quotes its stderr */
 
 /* watch.c */
 int watch_start(struct runtime *r, struct error *err);

@@ -26,7 +26,8 @@ void new_id(char dst[static 65]) {
         dst[64] = 0;
 }
 
-char *find_program(const char *name) {
+/* an absolute path, or NULL */
+static char *find_program(const char *name) {
         const char *path = getenv("PATH");
         struct str rest = str_of(path && *path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
                    dir;
@@ -365,12 +366,6 @@ void runtime_free(struct runtime *r) {
         vec_free(&r->listeners);
         pthread_mutex_destroy(&r->lock);
         pthread_cond_destroy(&r->changed);
-        free(r->root_dir);
-        free(r->state_dir);
-        free(r->oci_runtime);
-        free(r->conmon);
-        free(r->cgroup_parent);
-        free(r->conmon_cgroup);
-        free(r->helper);
-        free(r);
+        free_all(r->root_dir, r->state_dir, r->oci_runtime, r->conmon, r->cgroup_parent, r->conmon_cgroup, r->helper,
+                 r);
 }

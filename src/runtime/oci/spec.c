@@ -137,10 +137,7 @@ static void make_resources(struct spec *s, struct json *resources) {
 /* ---- the whole ---- */
 
 static int make(struct spec *s) {
-        int r = make_args(s);
-
-        if (r < 0)
-                return r;
+        TRY(make_args(s));
         make_env(s);
         make_cwd(s);
         make_oom_score(s);
