@@ -257,7 +257,7 @@ void allocator_release_port(struct allocator *al, int64_t port) {
 }
 
 int allocator_any_port(struct allocator *al, int64_t *ret) {
-        int64_t at;
+        int64_t at = 0;
 
         with_lock(&al->lock) {
                 at = find_free(al->ports, (uint32_t) al->port_min, (uint32_t) al->port_max + 1);

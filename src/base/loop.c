@@ -53,7 +53,7 @@ static bool run_queue(struct loop *l) {
 
 static void on_wake(uv_async_t *wake) {
         struct loop *l = wake->data;
-        bool stopping;
+        bool stopping = false;
 
         run_queue(l);
         with_lock(&l->lock)
@@ -176,7 +176,7 @@ void loop_end(struct loop *l) {
 }
 
 void loop_post(struct loop *l, struct loop_work *w) {
-        bool first;
+        bool first = false;
 
         with_lock(&l->lock) {
                 first = list_empty(&l->queue);
@@ -242,7 +242,7 @@ int late_loop_post(struct late_loop *l, struct loop_work *w, struct error *err) 
 }
 
 void late_loop_stop(struct late_loop *l, void (*end)(void *arg), void *arg, atomic_int *busy) {
-        struct loop *loop;
+        struct loop *loop = NULL;
 
         with_lock(&l->lock) {
                 l->stopped = true;

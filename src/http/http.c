@@ -1,7 +1,5 @@
 #include "http/http.h"
 
-#include "http/server_internal.h"
-
 struct str http_header_get(const struct http_header *h, size_t n, const char *lower_name) {
         size_t len = strlen(lower_name);
 

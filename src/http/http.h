@@ -5,6 +5,8 @@
 #include "base/arena.h"
 #include "base/loop.h"
 
+const char *http_status_text(int status); /* "Not Found" */
+
 enum http_method {
         HTTP_M_GET,
         HTTP_M_HEAD,

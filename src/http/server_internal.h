@@ -155,4 +155,3 @@ void request_gone(struct http_request *r);    /* the client is gone: tells the h
 void request_destroy(struct http_request *r); /* its memory, not to be used again */
 void conn_run_drains(struct conn *c);
 struct str worker_date(struct worker *w); /* for the date header */
-const char *http_status_text(int status);

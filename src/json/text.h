@@ -58,28 +58,24 @@ static inline uint64_t v_mask(vec16 v) {
 #define MASK_ALL UINT64_MAX
 #endif
 
-/* Defines name(p, end): the first byte of a class, or end. vector is an expression over vec16 v, scalar over char c. */
+/* Moves p on by 16 bytes as long as there are; returns the first whose bit is set in mask, over vec16 v. */
 #ifdef JSON_SIMD
-#define DEFINE_FIND(name, vector, scalar)                                         \
-        static inline _unused_ const char *name(const char *p, const char *end) { \
-                for (; end - p >= 16; p += 16) {                                  \
-                        vec16 v = v_load(p);                                      \
-                        uint64_t mask = v_mask(vector);                           \
-                                                                                  \
-                        if (mask)                                                 \
-                                return p + (__builtin_ctzll(mask) >> MASK_SHIFT); \
-                }                                                                 \
-                for (; p < end; p++) {                                            \
-                        char c = *p;                                              \
-                                                                                  \
-                        if (scalar)                                               \
-                                break;                                            \
-                }                                                                 \
-                return p;                                                         \
+#define FIND_16(mask)                                                      \
+        for (; end - p >= 16; p += 16) {                                   \
+                vec16 v = v_load(p);                                       \
+                uint64_t _mask = (mask);                                   \
+                                                                           \
+                if (_mask)                                                 \
+                        return p + (__builtin_ctzll(_mask) >> MASK_SHIFT); \
         }
 #else
+#define FIND_16(mask)
+#endif
+
+/* Defines name(p, end): the first byte of a class, or end. vector is an expression over vec16 v, scalar over char c. */
 #define DEFINE_FIND(name, vector, scalar)                                         \
         static inline _unused_ const char *name(const char *p, const char *end) { \
+                FIND_16(v_mask(vector))                                           \
                 for (; p < end; p++) {                                            \
                         char c = *p;                                              \
                                                                                   \
@@ -88,7 +84,6 @@ static inline uint64_t v_mask(vec16 v) {
                 }                                                                 \
                 return p;                                                         \
         }
-#endif
 
 /* In a string: its end, an escape, a control character, or a byte beyond ASCII. */
 DEFINE_FIND(find_string_special, v_or(v_or(v_eq(v, '"'), v_eq(v, '\\')), v_less(v, 0x20)),
@@ -107,16 +102,7 @@ static inline bool json_is_space(char c) {
 static inline const char *json_skip_space(const char *p, const char *end) {
         if (p < end && (unsigned char) *p > ' ')
                 return p;
-#ifdef JSON_SIMD
-        for (; end - p >= 16; p += 16) {
-                vec16 v = v_load(p);
-                vec16 space = v_or(v_or(v_eq(v, ' '), v_eq(v, '\n')), v_or(v_eq(v, '\r'), v_eq(v, '\t')));
-                uint64_t mask = ~v_mask(space) & MASK_ALL;
-
-                if (mask)
-                        return p + (__builtin_ctzll(mask) >> MASK_SHIFT);
-        }
-#endif
+        FIND_16(~v_mask(v_or(v_or(v_eq(v, ' '), v_eq(v, '\n')), v_or(v_eq(v, '\r'), v_eq(v, '\t')))) & MASK_ALL)
         while (p < end && json_is_space(*p))
                 p++;
         return p;

@@ -237,7 +237,7 @@ static void on_service(struct object *old, struct object *new, void *arg) {
 
 static void on_node(struct object *old, struct object *new, void *arg) {
         struct kubelet *k = arg;
-        struct object *was;
+        struct object *was = NULL;
 
         with_lock(&k->lock) {
                 was = k->node_object;

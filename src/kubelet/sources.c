@@ -11,7 +11,7 @@ static bool is_unreachable(int r) {
 
 /* o NULL: forgets it. */
 static void keep(struct kubelet *k, struct str key, struct object *o) {
-        struct object *was;
+        struct object *was = NULL;
 
         with_lock(&k->lock) {
                 was = map_take(k->sources, key);

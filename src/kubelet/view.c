@@ -42,7 +42,7 @@ static void fill_container(struct container_view *v, const struct container *c) 
 /* The arena of the last step still holds what the containers point to: this runs right after it. */
 void view_publish(struct pod *p) {
         struct pod_view *v = xcalloc(1, sizeof(*v));
-        struct pod_view *was;
+        struct pod_view *was = NULL;
 
         v->refs = 1;
         v->uid = xstrdup(p->uid);
@@ -67,7 +67,7 @@ void view_publish(struct pod *p) {
 }
 
 void view_remove(struct pod *p) {
-        struct pod_view *was;
+        struct pod_view *was = NULL;
 
         with_lock(&p->k->lock)
                 was = map_take(p->k->views, str_of(p->uid));
@@ -98,7 +98,7 @@ struct pod_view *view_get(struct kubelet *k, struct str ns, struct str name) {
 }
 
 struct pod_view **view_all(struct kubelet *k, size_t *ret_n) {
-        struct pod_view **all;
+        struct pod_view **all = NULL;
         struct map_iter it;
         size_t n = 0;
 

@@ -101,7 +101,7 @@ struct store_snapshot *store_snapshot(struct store *s) {
 }
 
 static void set_current(struct store *s, struct store_snapshot *next) {
-        struct store_snapshot *old;
+        struct store_snapshot *old = NULL;
 
         with_lock(&s->current_lock) {
                 old = s->current;
@@ -248,7 +248,7 @@ int store_commit(struct store *s, struct store_op *ops, size_t n_ops, uint64_t *
 /* Those whom the last run answered are mostly back at once: a moment's wait gets them into one commit, not two. */
 static void linger(struct store *s, size_t expected) {
         int64_t until = now_mono_ns() + LINGER_NS;
-        size_t queued;
+        size_t queued = 0;
 
         do {
                 sched_yield();

@@ -186,7 +186,7 @@ static struct batch *batch_new(struct audit_webhook *h) {
 
 void audit_webhook_write(struct audit_webhook *h, struct str event) {
         struct batch *b;
-        bool fits, wake = false;
+        bool fits = false, wake = false;
         size_t before;
 
         with_lock(&h->lock) {

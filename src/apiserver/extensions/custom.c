@@ -358,7 +358,7 @@ void catalog_unref(struct catalog *c) {
 }
 
 void catalog_swap(struct apiserver *s, struct catalog *new) {
-        struct catalog *old;
+        struct catalog *old = NULL;
 
         with_lock(&s->catalog_lock) {
                 old = s->catalog;
@@ -369,7 +369,7 @@ void catalog_swap(struct apiserver *s, struct catalog *new) {
 }
 
 void catalog_set_remotes(struct apiserver *s, struct remotes *r) {
-        struct catalog *old;
+        struct catalog *old = NULL;
 
         with_lock(&s->catalog_lock) {
                 old = s->catalog;

@@ -252,7 +252,7 @@ void flow_level_charge(struct flow_level *l, unsigned queue, unsigned width, int
 
 void flow_level_give_up(struct flow_waiter *w) {
         struct flow_level *l = w->level;
-        bool queued;
+        bool queued = false;
 
         with_lock(&l->lock) {
                 queued = w->queue != NULL;

@@ -13,6 +13,7 @@
 #include "base/encode.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "http/http.h"
 #include "runtime/images/stream.h"
 
 #define ATTEMPTS 5
@@ -234,37 +235,13 @@ static int perform(const struct registry *g, struct request *q, struct registry_
         return r;
 }
 
-static const char *status_text(int code) {
-        static const struct {
-                int code;
-                const char *text;
-        } texts[] = {
-                { 400, "Bad Request" },
-                { 401, "Unauthorized" },
-                { 403, "Forbidden" },
-                { 404, "Not Found" },
-                { 405, "Method Not Allowed" },
-                { 406, "Not Acceptable" },
-                { 416, "Requested Range Not Satisfiable" },
-                { 429, "Too Many Requests" },
-                { 500, "Internal Server Error" },
-                { 502, "Bad Gateway" },
-                { 503, "Service Unavailable" },
-                { 504, "Gateway Timeout" },
-        };
-
-        for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
-                if (texts[i].code == code)
-                        return texts[i].text;
-        return "";
-}
-
 static int unexpected(const struct request *q, int code, struct error *err) {
         return error_set(err,
                          code == 404                  ? -ENOENT
                          : code == 401 || code == 403 ? -EACCES
                                                       : -EIO,
-                         "unexpected status from %s request to %s: %d %s", q->method, q->url, code, status_text(code));
+                         "unexpected status from %s request to %s: %d %s", q->method, q->url, code,
+                         http_status_text(code));
 }
 
 /* ---- authentication ---- */

@@ -492,7 +492,7 @@ int image_store_status(struct image_store *s, struct arena *a, struct str ref_or
 }
 
 int image_store_list(struct image_store *s, struct arena *a, struct image_status **ret, size_t *ret_n) {
-        struct image_status *list;
+        struct image_status *list = NULL;
         struct map_iter it;
         size_t n = 0;
 

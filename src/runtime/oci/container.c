@@ -173,7 +173,7 @@ static void start_failed(struct runtime *r, struct container *c, struct error *e
 }
 
 static int start(struct runtime *r, struct container *c, struct error *err) {
-        int pid, k;
+        int pid, k = 0;
 
         with_lock(&r->lock)
                 k = c->state == CONTAINER_CREATED
@@ -251,7 +251,7 @@ int container_kill_all(struct runtime *r, struct container *c, int64_t timeout_m
 
 /* One that never started ends without having run. */
 static bool end_created(struct runtime *r, struct container *c) {
-        bool was;
+        bool was = false;
 
         with_lock(&r->lock) {
                 was = c->state == CONTAINER_CREATED;

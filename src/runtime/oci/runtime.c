@@ -133,7 +133,7 @@ static void *lookup(const struct map *m, const char *id) {
 }
 
 int sandbox_get(struct runtime *r, const char *id, struct sandbox **ret, struct error *err) {
-        struct sandbox *s;
+        struct sandbox *s = NULL;
 
         with_lock(&r->lock) {
                 s = lookup(r->sandboxes, id);
@@ -147,7 +147,7 @@ int sandbox_get(struct runtime *r, const char *id, struct sandbox **ret, struct 
 }
 
 int container_get(struct runtime *r, const char *id, struct container **ret, struct error *err) {
-        struct container *c;
+        struct container *c = NULL;
 
         with_lock(&r->lock) {
                 c = lookup(r->containers, id);
@@ -173,7 +173,7 @@ void container_publish(struct runtime *r, struct container *c) {
 }
 
 void sandbox_forget(struct runtime *r, struct sandbox *s) {
-        void *had;
+        void *had = NULL;
 
         with_lock(&r->lock)
                 had = map_take(r->sandboxes, str_of(s->id));
@@ -181,7 +181,7 @@ void sandbox_forget(struct runtime *r, struct sandbox *s) {
 }
 
 void container_forget(struct runtime *r, struct container *c) {
-        void *had;
+        void *had = NULL;
 
         with_lock(&r->lock)
                 had = map_take(r->containers, str_of(c->id));

@@ -111,7 +111,7 @@ void container_exited(struct runtime *r, struct container *c) {
         int64_t code = EXIT_UNKNOWN, when = now_wall_ns();
         bool known = read_exit(r, c->id, &code, &when) >= 0;
         bool oom = cgroup_oom_killed(&r->cgroups, c->cgroup) || oom_file(c);
-        bool news;
+        bool news = false;
 
         if (!c->own_pid_ns) /* what its first process left behind does not end by itself */
                 cgroup_kill(&r->cgroups, c->cgroup);
@@ -185,7 +185,7 @@ static int check_lost(struct runtime *r) {
         int64_t now = now_mono_ms(), next = -1;
 
         for (size_t i = 0; i < n; i++) {
-                int64_t died, state;
+                int64_t died = 0, state = 0;
 
                 with_lock(&r->lock) {
                         died = list[i]->died_ms;
