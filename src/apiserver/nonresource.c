@@ -147,9 +147,7 @@ static void warn_of_excluded(struct exchange *x, unsigned kind, struct buf *b) {
                 buf_putc(b, '\n');
 }
 
-static const struct metric health_checks = { "kubernetes_healthchecks_total",
-                                             "This metric records the results of all healthcheck.", METRIC_COUNTER,
-                                             NULL, 0 };
+METRIC(health_checks, COUNTER, "kubernetes_healthchecks_total", "This metric records the results of all healthcheck.");
 
 struct check {
         const char *name, *type;

@@ -4,9 +4,8 @@
 #include "schema/decode.h"
 #include "schema/types.h"
 
-static const struct metric terminated = { "apiserver_terminated_watchers_total",
-                                          "Counter of watchers closed due to unresponsiveness broken by resource type.",
-                                          METRIC_COUNTER, NULL, 0 };
+METRIC(terminated, COUNTER, "apiserver_terminated_watchers_total",
+       "Counter of watchers closed due to unresponsiveness broken by resource type.");
 
 #define CONVERT_MAX 256 /* objects of an initial list, in one call */
 

@@ -103,14 +103,12 @@ static void call_finish(struct remote_call *x) {
                 finish_on_loop(&x->work);
 }
 
-static const struct metric requests = { "rest_client_requests_total",
-                                        "Number of HTTP requests, partitioned by status code, method, and host.",
-                                        METRIC_COUNTER, NULL, 0 };
+METRIC(requests, COUNTER, "rest_client_requests_total",
+       "Number of HTTP requests, partitioned by status code, method, and host.");
 
 static const double seconds[] = { 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60 };
-static const struct metric duration = { "rest_client_request_duration_seconds",
-                                        "Request latency in seconds. Broken down by verb, and host.", METRIC_HISTOGRAM,
-                                        seconds, ARRAY_SIZE(seconds) };
+HISTOGRAM(duration, seconds, "rest_client_request_duration_seconds",
+          "Request latency in seconds. Broken down by verb, and host.");
 
 struct request_labels {
         const char *method, *host;

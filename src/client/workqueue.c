@@ -43,18 +43,14 @@ struct workqueue {
 /* ---- metrics ---- */
 
 static const double seconds[] = { 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1, 10 };
-static const struct metric adds = { "workqueue_adds_total", "Total number of adds handled by workqueue", METRIC_COUNTER,
-                                    NULL, 0 };
-static const struct metric depth = { "workqueue_depth", "Current depth of workqueue", METRIC_GAUGE, NULL, 0 };
-static const struct metric retries = { "workqueue_retries_total", "Total number of retries handled by workqueue",
-                                       METRIC_COUNTER, NULL, 0 };
-static const struct metric duration = { "workqueue_work_duration_seconds",
-                                        "How long in seconds processing an item from workqueue takes.",
-                                        METRIC_HISTOGRAM, seconds, ARRAY_SIZE(seconds) };
+METRIC(adds, COUNTER, "workqueue_adds_total", "Total number of adds handled by workqueue");
+METRIC(depth, GAUGE, "workqueue_depth", "Current depth of workqueue");
+METRIC(retries, COUNTER, "workqueue_retries_total", "Total number of retries handled by workqueue");
+HISTOGRAM(duration, seconds, "workqueue_work_duration_seconds",
+          "How long in seconds processing an item from workqueue takes.");
 
-static const struct metric waited = { "workqueue_queue_duration_seconds",
-                                      "How long in seconds an item stays in workqueue before being requested.",
-                                      METRIC_HISTOGRAM, seconds, ARRAY_SIZE(seconds) };
+HISTOGRAM(waited, seconds, "workqueue_queue_duration_seconds",
+          "How long in seconds an item stays in workqueue before being requested.");
 
 static void name_label(struct buf *dst, const void *arg) {
         metric_label(dst, "name", str_of(arg));

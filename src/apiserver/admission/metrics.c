@@ -8,10 +8,6 @@ static const double seconds[] = { 0.005, 0.025, 0.1, 0.5, 1, 2.5, 10, 25 };
 static const double condition_seconds[] = { 0.001, 0.005, 0.01, 0.025, 0.1, 0.2, 0.25 };
 static const double policy_seconds[] = { 0.0000005, 0.001, 0.01, 0.1, 1 };
 
-#define HISTOGRAM(id, n, bounds, help) \
-        static const struct metric id = { n, help, METRIC_HISTOGRAM, bounds, ARRAY_SIZE(bounds) }
-#define COUNTER(id, n, help) static const struct metric id = { n, help, METRIC_COUNTER, NULL, 0 }
-
 static const struct metric step = { "apiserver_admission_step_admission_duration_seconds",
                                     "Admission sub-step latency histogram in seconds, broken out for each operation "
                                     "and API resource and step type (validate or admit).",
@@ -25,36 +21,36 @@ static const struct metric controller = { "apiserver_admission_controller_admiss
                                           "broken out for each operation and API resource and type (validate or "
                                           "admit).",
                                           METRIC_HISTOGRAM, seconds, ARRAY_SIZE(seconds) - 2 };
-HISTOGRAM(webhook, "apiserver_admission_webhook_admission_duration_seconds", seconds,
+HISTOGRAM(webhook, seconds, "apiserver_admission_webhook_admission_duration_seconds",
           "Admission webhook latency histogram in seconds, identified by name and broken out for each operation and "
           "API resource and type (validate or admit).");
-COUNTER(webhook_requests, "apiserver_admission_webhook_request_total",
-        "Requests to admission webhooks by name, type, operation, HTTP code (at most 600) and whether the write was "
-        "rejected.");
-COUNTER(webhook_rejections, "apiserver_admission_webhook_rejection_count",
-        "Writes that admission webhooks or their failures rejected, by name, type, operation, kind of error and code.");
-COUNTER(webhook_open, "apiserver_admission_webhook_fail_open_count",
-        "Failed calls of admission webhooks that were passed over, by name and type.");
-HISTOGRAM(condition_time, "apiserver_admission_match_condition_evaluation_seconds", condition_seconds,
+METRIC(webhook_requests, COUNTER, "apiserver_admission_webhook_request_total",
+       "Requests to admission webhooks by name, type, operation, HTTP code (at most 600) and whether the write was "
+       "rejected.");
+METRIC(webhook_rejections, COUNTER, "apiserver_admission_webhook_rejection_count",
+       "Writes that admission webhooks or their failures rejected, by name, type, operation, kind of error and code.");
+METRIC(webhook_open, COUNTER, "apiserver_admission_webhook_fail_open_count",
+       "Failed calls of admission webhooks that were passed over, by name and type.");
+HISTOGRAM(condition_time, condition_seconds, "apiserver_admission_match_condition_evaluation_seconds",
           "Time that matchConditions took, by name, kind (webhook or policy), operation and type.");
-COUNTER(condition_errors, "apiserver_admission_match_condition_evaluation_errors_total",
-        "matchConditions that could not be told, by name, kind (webhook or policy), operation and type.");
-COUNTER(condition_exclusions, "apiserver_admission_match_condition_exclusions_total",
-        "Webhooks and policies that matchConditions left out, by name, kind (webhook or policy), operation and type.");
-COUNTER(policy_checks, "apiserver_validating_admission_policy_check_total",
-        "Validation admission policy check total, labeled by policy and further identified by binding and enforcement "
-        "action taken.");
-HISTOGRAM(policy_time, "apiserver_validating_admission_policy_check_duration_seconds", policy_seconds,
+METRIC(condition_errors, COUNTER, "apiserver_admission_match_condition_evaluation_errors_total",
+       "matchConditions that could not be told, by name, kind (webhook or policy), operation and type.");
+METRIC(condition_exclusions, COUNTER, "apiserver_admission_match_condition_exclusions_total",
+       "Webhooks and policies that matchConditions left out, by name, kind (webhook or policy), operation and type.");
+METRIC(policy_checks, COUNTER, "apiserver_validating_admission_policy_check_total",
+       "Validation admission policy check total, labeled by policy and further identified by binding and enforcement "
+       "action taken.");
+HISTOGRAM(policy_time, policy_seconds, "apiserver_validating_admission_policy_check_duration_seconds",
           "Validation admission latency for individual validation expressions in seconds, labeled by policy and "
           "further including binding and enforcement action taken.");
 
-COUNTER(security_evaluations, "pod_security_evaluations_total",
-        "Number of policy evaluations that occurred, not counting ignored or exempt requests.");
-COUNTER(security_exemptions, "pod_security_exemptions_total",
-        "Number of exempt requests, not counting ignored or out of scope requests.");
-COUNTER(security_errors, "pod_security_errors_total",
-        "Number of errors preventing normal evaluation. Non-fatal errors may result in the latest restricted profile "
-        "being used for evaluation.");
+METRIC(security_evaluations, COUNTER, "pod_security_evaluations_total",
+       "Number of policy evaluations that occurred, not counting ignored or exempt requests.");
+METRIC(security_exemptions, COUNTER, "pod_security_exemptions_total",
+       "Number of exempt requests, not counting ignored or out of scope requests.");
+METRIC(security_errors, COUNTER, "pod_security_errors_total",
+       "Number of errors preventing normal evaluation. Non-fatal errors may result in the latest restricted profile "
+       "being used for evaluation.");
 
 /* ---- labels ---- */
 

@@ -5,18 +5,14 @@
 #include "base/file.h"
 #include "base/metrics.h"
 
-static const struct metric events_total = { "apiserver_audit_event_total",
-                                            "Counter of audit events generated and sent to the audit backend.",
-                                            METRIC_COUNTER, NULL, 0 };
+METRIC(events_total, COUNTER, "apiserver_audit_event_total",
+       "Counter of audit events generated and sent to the audit backend.");
 
-static const struct metric rejected_total = { "apiserver_audit_requests_rejected_total",
-                                              "Counter of apiserver requests rejected due to an error in audit logging "
-                                              "backend.",
-                                              METRIC_COUNTER, NULL, 0 };
+METRIC(rejected_total, COUNTER, "apiserver_audit_requests_rejected_total",
+       "Counter of apiserver requests rejected due to an error in audit logging backend.");
 
-static const struct metric level_total = { "apiserver_audit_level_total",
-                                           "Counter of policy levels for audit events (1 per request).", METRIC_COUNTER,
-                                           NULL, 0 };
+METRIC(level_total, COUNTER, "apiserver_audit_level_total",
+       "Counter of policy levels for audit events (1 per request).");
 
 static void level_label(struct buf *dst, const void *arg) {
         metric_label(dst, "level", str_of(arg));

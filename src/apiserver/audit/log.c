@@ -14,9 +14,7 @@
 
 #define MAX_WAITING (16 * 1024 * 1024)
 
-static const struct metric lost = { "apiserver_audit_error_total",
-                                    "Counter of audit events that failed to be audited properly.", METRIC_COUNTER, NULL,
-                                    0 };
+METRIC(lost, COUNTER, "apiserver_audit_error_total", "Counter of audit events that failed to be audited properly.");
 
 static void plugin_label(struct buf *dst, const void *arg) {
         metric_label(dst, "plugin", str_of(arg));

@@ -430,10 +430,8 @@ int authn_check_token(struct token_check *t, struct error *err) {
 
 static const double ages[] = { 0,      1800,   3600,   7200,    21600,   43200,    86400,
                                172800, 345600, 604800, 2592000, 7776000, 15552000, 31104000 };
-static const struct metric expiration = { "apiserver_client_certificate_expiration_seconds",
-                                          "Distribution of the remaining lifetime on the certificate used to "
-                                          "authenticate a request.",
-                                          METRIC_HISTOGRAM, ages, ARRAY_SIZE(ages) };
+HISTOGRAM(expiration, ages, "apiserver_client_certificate_expiration_seconds",
+          "Distribution of the remaining lifetime on the certificate used to authenticate a request.");
 
 static bool certificate_user(struct arena *a, struct http_request *req, struct api_user *ret) {
         static const char prefix[] = "X509SHA256=";
@@ -555,11 +553,9 @@ void count_labelled(const struct metric *m, uint64_t key, const char *const labe
 
 /* Users are counted by kind, as upstream does, since they are many. */
 static void count_attempt(int r, const struct api_user *user) {
-        static const struct metric attempts = { "authentication_attempts", "Counter of authenticated attempts.",
-                                                METRIC_COUNTER },
-                                   requests = { "authenticated_user_requests",
-                                                "Counter of authenticated requests broken out by username.",
-                                                METRIC_COUNTER };
+        METRIC(attempts, COUNTER, "authentication_attempts", "Counter of authenticated attempts.");
+        METRIC(requests, COUNTER, "authenticated_user_requests",
+               "Counter of authenticated requests broken out by username.");
         static const char *const results[][2] = { { "result", "success" }, { "result", "error" } };
         static const char *const users[][2] = { { "username", "other" },
                                                 { "username", "email_id" },

@@ -316,10 +316,9 @@ int authorize_refuse(const struct api_user *user, const struct attributes *at, s
 }
 
 static void count(enum authz decision, bool failed) {
-        static const struct metric attempts = { "authorization_attempts_total",
-                                                "Counter of authorization attempts broken down by result. It can be "
-                                                "either 'allowed', 'denied', 'no-opinion' or 'error'.",
-                                                METRIC_COUNTER };
+        METRIC(attempts, COUNTER, "authorization_attempts_total",
+               "Counter of authorization attempts broken down by result. It can be either 'allowed', 'denied', "
+               "'no-opinion' or 'error'.");
         static const char *const results[][2] = { [AUTHZ_NO_OPINION] = { "result", "no-opinion" },
                                                   [AUTHZ_ALLOW] = { "result", "allowed" },
                                                   [AUTHZ_DENY] = { "result", "denied" },

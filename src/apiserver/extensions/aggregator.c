@@ -216,10 +216,8 @@ static void write_status(struct service *v, bool ok, const char *reason, struct 
         apiserver_call(g->s, &w->call);
 }
 
-static const struct metric unavailable = { "aggregator_unavailable_apiservice_total",
-                                           "Counter of APIServices which are marked as unavailable broken down by "
-                                           "APIService name and reason.",
-                                           METRIC_COUNTER, NULL, 0 };
+METRIC(unavailable, COUNTER, "aggregator_unavailable_apiservice_total",
+       "Counter of APIServices which are marked as unavailable broken down by APIService name and reason.");
 
 struct cause {
         struct str name;

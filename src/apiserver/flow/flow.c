@@ -40,24 +40,25 @@ struct flow {
 static const double wait_buckets[] = { 0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30 };
 static const double seat_buckets[] = { 1, 2, 4, 10 };
 static const double watch_buckets[] = { 0, 1, 10, 100, 1000, 10000 };
-#define METRIC(id, ...) static const struct metric id = { "apiserver_flowcontrol_" #id, __VA_ARGS__ }
-METRIC(dispatched_requests_total, "Number of requests executed by API Priority and Fairness subsystem", METRIC_COUNTER,
-       NULL, 0);
-METRIC(current_executing_requests, "Number of requests that are being executed", METRIC_GAUGE, NULL, 0);
-METRIC(current_executing_seats, "Number of seats that they occupy", METRIC_GAUGE, NULL, 0);
-METRIC(current_inqueue_requests, "Number of requests currently pending in queues", METRIC_GAUGE, NULL, 0);
-METRIC(current_inqueue_seats, "Number of seats that they wait for", METRIC_GAUGE, NULL, 0);
-METRIC(rejected_requests_total, "Number of requests rejected by API Priority and Fairness subsystem", METRIC_COUNTER,
-       NULL, 0);
-METRIC(request_wait_duration_seconds, "Length of time a request spent waiting in its queue", METRIC_HISTOGRAM,
-       wait_buckets, ARRAY_SIZE(wait_buckets));
-METRIC(request_execution_seconds, "Duration of a request's execution, of a watch's its beginning", METRIC_HISTOGRAM,
-       wait_buckets, ARRAY_SIZE(wait_buckets));
-METRIC(watch_count_samples, "Number of watchers that hear of a write", METRIC_HISTOGRAM, watch_buckets,
-       ARRAY_SIZE(watch_buckets));
-METRIC(work_estimated_seats, "Number of seats that requests are estimated to need", METRIC_HISTOGRAM, seat_buckets,
-       ARRAY_SIZE(seat_buckets));
-#undef METRIC
+#define FLOW(name) "apiserver_flowcontrol_" #name
+METRIC(dispatched_requests_total, COUNTER, FLOW(dispatched_requests_total),
+       "Number of requests executed by API Priority and Fairness subsystem");
+METRIC(current_executing_requests, GAUGE, FLOW(current_executing_requests),
+       "Number of requests that are being executed");
+METRIC(current_executing_seats, GAUGE, FLOW(current_executing_seats), "Number of seats that they occupy");
+METRIC(current_inqueue_requests, GAUGE, FLOW(current_inqueue_requests),
+       "Number of requests currently pending in queues");
+METRIC(current_inqueue_seats, GAUGE, FLOW(current_inqueue_seats), "Number of seats that they wait for");
+METRIC(rejected_requests_total, COUNTER, FLOW(rejected_requests_total),
+       "Number of requests rejected by API Priority and Fairness subsystem");
+HISTOGRAM(request_wait_duration_seconds, wait_buckets, FLOW(request_wait_duration_seconds),
+          "Length of time a request spent waiting in its queue");
+HISTOGRAM(request_execution_seconds, wait_buckets, FLOW(request_execution_seconds),
+          "Duration of a request's execution, of a watch's its beginning");
+HISTOGRAM(watch_count_samples, watch_buckets, FLOW(watch_count_samples), "Number of watchers that hear of a write");
+HISTOGRAM(work_estimated_seats, seat_buckets, FLOW(work_estimated_seats),
+          "Number of seats that requests are estimated to need");
+#undef FLOW
 
 /* What is counted for each schema; a worker keeps the series at hand. */
 enum count {
