@@ -330,16 +330,10 @@ static bool complete_policy(struct arena *a, struct json *now, const struct json
         bool changed = add_members(a, json_get_or_add_object(a, now_meta, "labels"), json_getc(meta, "labels"));
 
         changed |= add_members(a, json_get_or_add_object(a, now_meta, "annotations"), json_getc(meta, "annotations"));
-        if (ref) {
-                if (!json_equal(ref, json_getc(now, "roleRef"))) {
-                        json_setc(a, now, "roleRef", *ref);
-                        changed = true;
-                }
-                return json_getc(wanted, "subjects") && add_items(a, json_get_or_add_array(a, now, "subjects"),
-                                                                  json_getc(wanted, "subjects"))
-                                       ? true
-                                       : changed;
-        }
+        if (ref)
+                return (json_getc(wanted, "subjects") &&
+                        add_items(a, json_get_or_add_array(a, now, "subjects"), json_getc(wanted, "subjects"))) ||
+                       changed;
         if (aggregated) /* its rules are the controller's */
                 return add_items(a,
                                  json_get_or_add_array(a, json_get_or_add_object(a, now, "aggregationRule"),
@@ -348,6 +342,21 @@ static bool complete_policy(struct arena *a, struct json *now, const struct json
                        changed;
         missing = rbac_missing(a, json_getc(now, "rules"), json_getc(wanted, "rules"));
         return add_items(a, json_get_or_add_array(a, now, "rules"), &missing) || changed;
+}
+
+/* A binding to another role is none of ours: a new one takes its place, and who is bound there is not bound here. */
+static void replace(struct bootstrap *b, const struct rest *r, const struct json *wanted, struct object *old) {
+        struct json tree;
+
+        if (b->result == 0)
+                b->result = finish_object(b, r, wanted, NULL, &tree);
+        if (b->result == 0)
+                vec_push(&b->ops, (struct store_op) {
+                                                  .kind = STORE_UPDATE,
+                                                  .key = rest_key(b->a, r, object_namespace(old), object_name(old)),
+                                                  .object = object_from_tree(&tree),
+                                                  .expect = object_revision(old),
+                                  });
 }
 
 static void emit_policy(struct json wanted, void *arg) {
@@ -372,6 +381,11 @@ static void emit_policy(struct json wanted, void *arg) {
                                       STR("rbac.authorization.kubernetes.io/autoupdate"))),
                     "false"))
                 return;
+        if (json_getc(&wanted, "roleRef") &&
+            !json_equal(json_getc(&wanted, "roleRef"), json_getc(object_json(old), "roleRef"))) {
+                replace(b, rest_of(b->s, res), &wanted, old);
+                return;
+        }
         now = json_copy(b->a, object_json(old));
         if (complete_policy(b->a, &now, &wanted))
                 want(b, res, &now, true);

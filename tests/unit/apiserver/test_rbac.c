@@ -152,6 +152,7 @@ static void policy_is_completed_at_start(void **state) {
         struct fixture *f = *state;
         struct error e = ERROR_INIT;
         struct answer r;
+        const char *uid;
 
         ASK(f, API_PATCH, &res_clusterroles, NULL, "system:discovery", .patch = API_PATCH_MERGE,
             .body = "{\"rules\":[{\"verbs\":[\"get\"],\"nonResourceURLs\":[\"/mine\"]}]}");
@@ -160,7 +161,14 @@ static void policy_is_completed_at_start(void **state) {
                     "\"rules\":[]}");
         ASK(f, API_PATCH, &res_clusterrolebindings, NULL, "system:basic-user", .patch = API_PATCH_MERGE,
             .body = "{\"subjects\":[]}");
+        ASK(f, API_DELETE, &res_clusterrolebindings, NULL, "system:volume-scheduler");
+        bind_cluster(f, "system:volume-scheduler", "view", "jane");
+        uid = at(f, ASK(f, API_GET, &res_clusterrolebindings, NULL, "system:volume-scheduler"), ".metadata.uid");
         assert_int_equal(apiserver_bootstrap(f->s, &e), 0);
+        r = ASK(f, API_GET, &res_clusterrolebindings, NULL, "system:volume-scheduler");
+        assert_string_equal(at(f, r, ".roleRef.name"), "system:volume-scheduler");
+        assert_string_equal(at(f, r, ".subjects[*].name"), "system:kube-scheduler");
+        assert_string_not_equal(at(f, r, ".metadata.uid"), uid);
         r = ASK(f, API_GET, &res_clusterroles, NULL, "system:discovery");
         assert_string_equal(at(f, r, ".rules[0].nonResourceURLs[0]"), "/mine");
         assert_string_equal(at(f, r, ".rules[1].nonResourceURLs[0]"), "/api");
