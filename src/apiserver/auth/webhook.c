@@ -56,12 +56,6 @@ int token_webhook_check(const struct token_check *c, struct error *err) {
         if (r < 0)
                 return r == -EIO ? error_status(err, REASON_UNAUTHORIZED, "%" STR_FMT, STR_ARG(json_str(answer))) : r;
         status = json_getc(answer, "status");
-        if (!json_bool(json_getc(status, "authenticated"))) {
-                if (str_empty(json_str(json_getc(status, "error"))))
-                        return -ENOENT;
-                return error_status(err, REASON_UNAUTHORIZED, "%" STR_FMT,
-                                    STR_ARG(json_str(json_getc(status, "error"))));
-        }
         audiences = json_getc(status, "audiences"); /* none: it does not look at them, and speaks for this server's */
         if (json_len(audiences) > 0) {
                 *c->ret_audiences = json_new_array();
@@ -69,8 +63,14 @@ int token_webhook_check(const struct token_check *c, struct error *err) {
                         json_each_item(wanted, c->audiences)
                                 if (json_equal(i, wanted))
                                         json_push(c->a, c->ret_audiences, *i);
-                if (json_len(c->ret_audiences) == 0)
+        }
+        if (json_len(c->ret_audiences) == 0)
+                return -ENOENT;
+        if (!json_bool(json_getc(status, "authenticated"))) {
+                if (str_empty(json_str(json_getc(status, "error"))))
                         return -ENOENT;
+                return error_status(err, REASON_UNAUTHORIZED, "%" STR_FMT,
+                                    STR_ARG(json_str(json_getc(status, "error"))));
         }
         *c->ret = user_of_json(c->a, json_getc(status, "user"), "username");
         user_add_authenticated(c->ret);

@@ -192,6 +192,10 @@ static void reviews_ask_too(void **state) {
         assert_string_equal(text.p, "{\"allowed\":true}");
         assert_int_equal(ask(w, "", API_CREATE, &res_tokenreviews, "{\"spec\":{\"token\":\"good\"}}", &text), 201);
         assert_non_null(strstr(text.p, "\"username\":\"joe\""));
+        assert_int_equal(ask(w, "", API_CREATE, &res_tokenreviews,
+                             "{\"spec\":{\"token\":\"good\",\"audiences\":[\"who\"]}}", &text),
+                         201); /* the webhook does not say that it is for them */
+        assert_non_null(strstr(text.p, "\"error\":\"invalid bearer token\""));
         assert_int_equal(ask(w, "", API_CREATE, &res_tokenreviews, "{\"spec\":{\"token\":\"bad\"}}", &text), 201);
         assert_non_null(strstr(text.p, "\"error\":\"invalid bearer token\""));
 }
