@@ -610,6 +610,8 @@ static void merge_subresource(struct op *op, struct json *obj, const struct json
         writes_merge_part(op, obj, &sent, old);
         meta = json_setc(a, obj, "metadata", json_copy_shallow(a, json_getc(obj, "metadata")));
         copy_member(a, meta, json_getc(&sent, "metadata"), "managedFields");
+        if ((st->flags & STRATEGY_GENERATION) && spec_differs(obj, old)) /* ephemeralcontainers, resize */
+                json_set_int(a, meta, "generation", json_int(json_getc(meta, "generation")) + 1);
 }
 
 static bool metadata_differs(const char *member, const struct json *a, const struct json *b) {

@@ -343,6 +343,9 @@ static void what_changes_in_a_pod_is_limited(void **state) {
                         "\"targetContainerName\":\"nope\"}]}}");
         assert_int_equal(a.code, 422);
         assert_non_null(strstr(a.message, "spec.ephemeralContainers[0].targetContainerName: Not found: \"nope\""));
+        check(ASK(f, API_PATCH, &res_pods, "default", "x", .sub = "ephemeralcontainers", .patch = API_PATCH_STRATEGIC,
+                  .body = "{\"spec\":{\"ephemeralContainers\":[{\"name\":\"d\",\"image\":\"i\"}]}}"),
+              200, ".metadata.generation", "2");
 }
 
 static void what_changes_in_a_job_is_limited(void **state) {
