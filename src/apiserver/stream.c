@@ -159,6 +159,18 @@ static const struct duplex_ops socket_ops = { .on_data = socket_data,
                                               .on_drain = socket_drain,
                                               .on_close = socket_closed };
 
+/* What a browser offers beside its token is accepted whatever it is, or it would close the connection. */
+static const char *offered_protocol(struct exchange *x) {
+        struct str rest = http_request_header(x->req, "sec-websocket-protocol"), p;
+
+        while (str_split(&rest, ',', &p)) {
+                p = str_trim(p);
+                if (!str_empty(p) && !str_has_prefix(p, STR("base64url.bearer.authorization.k8s.io.")))
+                        return arena_cstr(http_request_arena(x->req), p);
+        }
+        return NULL;
+}
+
 static void handle_socket(struct exchange *x, const struct api_call *c, int64_t deadline_ms) {
         struct socket *k = xcalloc(1, sizeof(*k));
         _cleanup_error_ struct error e = ERROR_INIT;
@@ -171,7 +183,7 @@ static void handle_socket(struct exchange *x, const struct api_call *c, int64_t 
                 return;
         }
         watch_begin(k->watch); /* from the loop's next turn on */
-        k->d = http_accept_websocket(x->req, NULL);
+        k->d = http_accept_websocket(x->req, offered_protocol(x));
         if (k->d) {
                 duplex_set_ops(k->d, &socket_ops, k);
         } else {

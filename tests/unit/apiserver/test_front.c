@@ -339,9 +339,10 @@ static void a_watch_over_a_websocket_has_an_event_in_each_message(void **state) 
         ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"a\"}}");
         r = talk_until(f,
                        "GET " WATCH " HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                       "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+                       "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                       "Sec-WebSocket-Protocol: base64.binary.k8s.io\r\n\r\n",
                        "\"name\":\"a\"");
-        assert_true(has(r, "HTTP/1.1 101"));
+        assert_true(has(r, "HTTP/1.1 101") && has(r, "ec-WebSocket-Protocol: base64.binary.k8s.io\r\n"));
         frames = body_of(r);
         assert_int_equal(frames.p[0], (char) 0x81); /* text */
         assert_true(has(frames, "{\"type\":\"ADDED\",\"object\":{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\""));
