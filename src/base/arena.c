@@ -28,8 +28,6 @@
 #define DEFAULT_CHUNK 4096
 #define MAX_CHUNK (256 * 1024) /* growth stops here: an arena never holds more than this in vain */
 
-#define MALLOC_HEAD 16 /* what malloc needs beside: with it a chunk is whole pages */
-
 struct chunk {
         struct chunk *next;
         size_t size; /* bytes after this header */
@@ -111,7 +109,7 @@ size_t arena_size(const struct arena *a) {
 }
 
 static __attribute__((noinline)) void *alloc_slow(struct arena *a, size_t n) {
-        size_t size = a->next_chunk - sizeof(struct chunk) - MALLOC_HEAD;
+        size_t size = a->next_chunk - sizeof(struct chunk);
         bool own = n > size / 4;
         struct chunk *c;
         char *p;
