@@ -136,6 +136,10 @@ static int decode_patched(struct op *op, struct json *doc, struct error *err) {
                 ssize_t at = str_search(str_of(error_text(&e)), STR("handled as a "));
                 const char *text = error_text(&e);
 
+                if (e.reason == REASON_INVALID) { /* another kind, which upstream finds in what the patch makes */
+                        error_move(err, &e);
+                        return -EINVAL;
+                }
                 if (at >= 0 && strchr(text + at, ':'))
                         text = strchr(text + at, ':') + 2;
                 return invalid_patch(op, doc, text, err);

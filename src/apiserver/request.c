@@ -483,11 +483,10 @@ static int check_route(struct str accept, unsigned shapes, struct error *err) {
 }
 
 int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret, struct error *err) {
-        static const char *const accepted[2][2] = {
-                { "application/json, application/yaml, application/vnd.kubernetes.protobuf",
-                  "application/json, application/yaml" },
-                { "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",
-                  "application/json;stream=watch" }, /* it has a format, which is no stream */
+        static const char *const accepted[] = {
+                "application/json, application/yaml, application/vnd.kubernetes.protobuf",
+                /* it has a format, which is no stream */
+                "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",
         };
         struct media_range ranges[MAX_RANGES];
         bool found = false;
@@ -509,7 +508,7 @@ int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret
                 return 0;
         *ret = (struct negotiated) { 0 };
         return error_status(err, REASON_NOT_ACCEPTABLE, "only the following media types are accepted: %s",
-                            accepted[found][shapes & NEGOTIATE_CUSTOM ? 1 : 0]);
+                            accepted[found]);
 }
 
 int request_body_media(struct str content_type, enum media *ret, struct error *err) {

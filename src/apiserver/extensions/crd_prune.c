@@ -11,7 +11,7 @@
 
 struct pruner {
         struct arena *a;
-        struct json *strict; /* or NULL */
+        struct json *strict; /* of unknown fields: of metadata, the rest, of metadata of embedded objects; or NULL */
         bool lost;           /* something was pruned */
         bool defaults;       /* fill them in; nulls that are no value go */
         struct error *err;   /* the first metadata that is none; NULL, and fe too: that is dropped instead */
@@ -25,10 +25,10 @@ static void lose(struct pruner *c, const struct path *at) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         c->lost = true;
-        if (!c->strict || json_len(c->strict) >= MAX_STRICT)
+        if (!c->strict || json_len(&c->strict[1]) >= MAX_STRICT)
                 return;
         path_print(&b, at);
-        json_push(c->a, c->strict, json_of_printf(c->a, "unknown field \"%" STR_FMT "\"", STR_ARG(buf_str(&b))));
+        json_push(c->a, &c->strict[1], json_of_printf(c->a, "unknown field \"%" STR_FMT "\"", STR_ARG(buf_str(&b))));
 }
 
 /* What lies where nothing is specified: objects lose their members. */
@@ -71,7 +71,8 @@ static void refuse(struct pruner *c, const struct json *v, const struct path *at
 static struct json walk_meta(struct pruner *c, const struct crd_schema *s, struct str key, const struct json *v,
                              const struct path *at) {
         const struct crd_schema *node = crd_node(s, key);
-        struct json out = json_null(), strict = json_new_array(), with_defaults;
+        struct json out = json_null(), strict = json_new_array(), with_defaults,
+                    *list = c->strict ? &c->strict[at->up ? 2 : 0] : NULL;
         _cleanup_error_ struct error e = ERROR_INIT;
         _cleanup_buf_ struct buf b = BUF_INIT;
 
@@ -94,8 +95,8 @@ static struct json walk_meta(struct pruner *c, const struct crd_schema *s, struc
         json_each_item(m, &strict) {
                 struct str text = json_str(m); /* unknown field "labls" */
 
-                if (text.n > 15 && json_len(c->strict) < MAX_STRICT)
-                        json_push(c->a, c->strict,
+                if (text.n > 15 && json_len(list) < MAX_STRICT)
+                        json_push(c->a, list,
                                   json_of_printf(c->a, "unknown field \"%" STR_FMT ".%" STR_FMT, STR_ARG(buf_str(&b)),
                                                  STR_ARG(str_sub(text, 15, text.n))));
         }
@@ -186,11 +187,22 @@ static struct json walk(struct pruner *c, const struct crd_schema *s, const stru
         return *v;
 }
 
+static int compare_texts(const void *x, const void *y) {
+        return str_cmp(json_str(x), json_str(y));
+}
+
 int crd_prune(struct arena *a, const struct crd_schema *s, const struct json *in, struct json *strict, struct json *ret,
               struct error *err) {
-        struct pruner c = { .a = a, .strict = strict, .err = err };
+        struct json lists[3] = { json_new_array(), json_new_array(), json_new_array() };
+        struct pruner c = { .a = a, .strict = strict ? lists : NULL, .err = err };
 
         *ret = walk(&c, s, in, NULL);
+        for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+                if (i > 0 && lists[i].len > 1)
+                        qsort(lists[i].items, lists[i].len, sizeof(*lists[i].items), compare_texts);
+                json_each_item(it, &lists[i])
+                        json_push(a, strict, *it);
+        }
         return c.result;
 }
 

@@ -121,46 +121,50 @@ static void add_used(struct used *u, const struct json *names) {
         use(u->kinds, json_str(json_getc(names, "listKind")));
 }
 
-/* The names the definition gets now; why not all it wants, or NULL. */
+/* Why not all the short names are to be had: one reason, or some in brackets; false: they are. */
+static bool short_names_taken(struct arena *a, const struct used *u, const struct json *wanted,
+                              const struct json *accepted, struct str *ret_message) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        size_t n = 0;
+
+        json_each_item(s, json_getc(wanted, "shortNames"))
+                if (!json_has_str(json_getc(accepted, "shortNames"), json_str(s)) && map_has(u->resources, json_str(s)))
+                        buf_printf(&b, "%s\"%" STR_FMT "\" is already in use", n++ ? ", " : "", STR_ARG(json_str(s)));
+        if (n > 0)
+                *ret_message = arena_printf(a, n > 1 ? "[%" STR_FMT "]" : "%" STR_FMT, STR_ARG(buf_str(&b)));
+        return n > 0;
+}
+
+/* The names the definition gets now; why not all it wants (the last reason), or NULL. */
 static const char *accept_names(struct arena *a, const struct used *u, const struct json *wanted, struct json *accepted,
                                 struct str *ret_message) {
         static const struct {
                 const char *key, *conflict;
-                bool kind;
-        } single[] = {
-                { "plural", "PluralConflict", false },
-                { "singular", "SingularConflict", false },
-                { "kind", "KindConflict", true },
-                { "listKind", "ListKindConflict", true },
+                bool kind, list;
+        } names[] = {
+                { "plural", "PluralConflict", false, false },        { "singular", "SingularConflict", false, false },
+                { "shortNames", "ShortNamesConflict", false, true }, { "kind", "KindConflict", true, false },
+                { "listKind", "ListKindConflict", true, false },     { "categories", NULL, false, true },
         };
         const char *conflict = NULL;
-        bool free_short = true;
 
-        for (size_t i = 0; i < ARRAY_SIZE(single); i++) {
-                struct str want = json_str(json_getc(wanted, single[i].key));
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+                const struct json *want = json_getc(wanted, names[i].key), *have = json_getc(accepted, names[i].key);
+                struct str s = json_str(want);
 
-                if (str_eq(want, json_str(json_getc(accepted, single[i].key))) ||
-                    !map_has(single[i].kind ? u->kinds : u->resources, want)) {
-                        json_set_str(a, accepted, single[i].key, want);
+                if (!names[i].list && !str_eq(s, json_str(have)) &&
+                    map_has(names[i].kind ? u->kinds : u->resources, s)) {
+                        conflict = names[i].conflict;
+                        *ret_message = arena_printf(a, "\"%" STR_FMT "\" is already in use", STR_ARG(s));
+                } else if (!names[i].list) {
+                        json_set_str(a, accepted, names[i].key, s);
+                } else if (names[i].conflict && short_names_taken(a, u, wanted, accepted, ret_message)) {
+                        conflict = names[i].conflict;
+                } else if (json_len(want) > 0) {
+                        json_setc(a, accepted, names[i].key, *want);
                 } else {
-                        conflict = single[i].conflict;
-                        *ret_message = arena_printf(a, "\"%" STR_FMT "\" is already in use", STR_ARG(want));
+                        json_removec(accepted, names[i].key);
                 }
-        }
-        json_each_item(n, json_getc(wanted, "shortNames"))
-                if (!json_has_str(json_getc(accepted, "shortNames"), json_str(n)) &&
-                    map_has(u->resources, json_str(n))) {
-                        conflict = "ShortNamesConflict";
-                        *ret_message = arena_printf(a, "\"%" STR_FMT "\" is already in use", STR_ARG(json_str(n)));
-                        free_short = false;
-                }
-        for (int i = free_short ? 0 : 1; i < 2; i++) {
-                const char *key = i ? "categories" : "shortNames";
-
-                if (json_len(json_getc(wanted, key)) > 0)
-                        json_setc(a, accepted, key, *json_getc(wanted, key));
-                else
-                        json_removec(accepted, key);
         }
         return conflict;
 }

@@ -129,6 +129,23 @@ static void nulls_and_unknown_fields(void **state) {
         }
 }
 
+static void unknown_fields_are_told_in_order(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct crd_schema *s = compile(a, "'o':{'type':'object','x-kubernetes-embedded-resource':true},'b':{'type':"
+                                          "'object'}");
+        struct json strict = json_new_array(), out;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        crd_prune(a, s, parse(a, "{'z':1,'o':{'metadata':{'n':1},'y':1},'b':{'x':1},'metadata':{'m':1}}"), &strict,
+                  &out, NULL);
+        json_each_item(it, &strict)
+                buf_printf(&b, "%" STR_FMT "; ", STR_ARG(json_str(it)));
+        buf_putc(&b, '\0');
+        crd_schema_release(s);
+        assert_string_equal(b.p, "unknown field \"metadata.m\"; unknown field \"b.x\"; unknown field \"o.y\"; "
+                                 "unknown field \"z\"; unknown field \"o.metadata.n\"; ");
+}
+
 /* ---- definitions ---- */
 
 #define BAD(more) "'a':{'type':'array','x-kubernetes-list-type':'set','items':{'type':'object'" more "}}"
@@ -235,9 +252,8 @@ static void openapi_v2_says_what_it_can(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(what_was_wrong_before_is_let_pass),
-                cmocka_unit_test(nulls_and_unknown_fields),
-                cmocka_unit_test(old_definitions_may_go_on),
+                cmocka_unit_test(what_was_wrong_before_is_let_pass), cmocka_unit_test(nulls_and_unknown_fields),
+                cmocka_unit_test(unknown_fields_are_told_in_order),  cmocka_unit_test(old_definitions_may_go_on),
                 cmocka_unit_test(openapi_v2_says_what_it_can),
         };
 

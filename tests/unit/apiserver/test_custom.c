@@ -539,15 +539,21 @@ static void versions_are_views_of_one_object(void **state) {
 
 static void taken_names_are_refused(void **state) {
         struct fixture *f = *state;
+        struct answer r;
         char *other = Q("{'metadata':{'name':'gadgets.example.com'},'spec':{'group':'example.com','scope':'Cluster','"
                         "names':{"
-                        "'plural':'gadgets','kind':'Widget'},'versions':[{'name':'v1','served':true,'storage':true,'"
+                        "'plural':'gadgets','shortNames':['widget','widgets','g'],'kind':'G','listKind':'WidgetList'},'"
+                        "versions':[{'name':'v1','served':true,'storage':true,'"
                         "schema':"
                         "{'openAPIV3Schema':{'type':'object'}}}]}}");
 
         define(f, PLAIN, "");
         assert_int_equal(ASK(f, API_CREATE, &res_customresourcedefinitions, .body = other).code, 201);
         await_condition(f, "gadgets.example.com", "NamesAccepted", "False");
+        r = ASK(f, API_GET, &res_customresourcedefinitions, NULL, "gadgets.example.com");
+        assert_string_equal(at(f, r, ".status.conditions[0].reason"), "ListKindConflict"); /* the last */
+        assert_string_equal(at(f, r, ".status.acceptedNames"),
+                            "{\"plural\":\"gadgets\",\"singular\":\"g\",\"kind\":\"G\"}");
         undefine(f);
         await_condition(f, "gadgets.example.com", "Established", "True"); /* they are free now */
         ASK(f, API_DELETE, &res_customresourcedefinitions, NULL, "gadgets.example.com");
