@@ -317,8 +317,7 @@ void respond_tree(struct http_request *req, const struct format *f, int code, co
         struct buf b = BUF_INIT;
 
         json_write(&b, tree);
-        if (f->as.shape == SHAPE_TABLE && rest && !rest->custom &&
-            str_eqc(json_str(json_getc(tree, "kind")), "Scale")) {
+        if (f->as.shape == SHAPE_TABLE && rest && str_eqc(json_str(json_getc(tree, "kind")), "Scale")) {
                 const struct rest scale = { .resource = &columns_scale };
                 _cleanup_(object_unrefp) struct object *o = NULL;
 

@@ -123,10 +123,19 @@ static struct json text_cell(struct arena *a, const struct api_column *c, const 
         return b.n > 0 ? json_of_copy(a, buf_str(&b)) : nothing(c);
 }
 
+static void sort_all(struct json *v) {
+        json_sort(v);
+        json_each_item(it, v)
+                sort_all(it);
+        json_each_member(m, v)
+                sort_all(&m->value);
+}
+
 /* As upstream's printer for custom resources: what is not of the column's type is not shown. */
 static struct json custom_cell(struct arena *a, const struct api_column *c, const struct json *object, int64_t now) {
         const struct json *v = path_first(object, c->path);
         _cleanup_buf_ struct buf b = BUF_INIT;
+        struct json sorted;
         int64_t at;
 
         if (!v || v->type == JSON_NULL)
@@ -135,7 +144,9 @@ static struct json custom_cell(struct arena *a, const struct api_column *c, cons
         case 's':
                 if (json_is(v, JSON_STRING))
                         return *v;
-                json_write(&b, v);
+                sorted = json_copy_tree(a, v);
+                sort_all(&sorted);
+                json_write(&b, &sorted);
                 return json_of_copy(a, buf_str(&b));
         case 'i':
                 return json_is(v, JSON_INT) ? *v : json_is(v, JSON_DOUBLE) ? json_of_int((int64_t) v->d) : json_null();

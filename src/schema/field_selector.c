@@ -54,14 +54,14 @@ static struct str path_of(const struct api_resource *r, struct str label) {
 
 /* What the field reads as when it is absent: upstream compares Go's zero values. */
 static struct str zero_text(const struct schema_type *t, struct str path) {
+        const struct schema_field *f = NULL;
         struct str key;
 
         while (t && str_split(&path, '.', &key)) {
-                const struct schema_field *f = schema_field(t, key);
-
+                f = schema_field(t, key);
                 t = f ? f->type : NULL;
         }
-        if (!t)
+        if (!t || (f && f->flags & SCHEMA_POINTER))
                 return STR("");
         return t->kind == SCHEMA_BOOL                               ? STR("false")
                : t->kind == SCHEMA_INT32 || t->kind == SCHEMA_INT64 ? STR("0")

@@ -202,7 +202,8 @@ static struct json definition(struct openapi *o, const struct schema_type *t) {
         struct json s = json_new_object(), properties = json_new_object(), required = json_new_array();
 
         if (t->openapi) {
-                want(o, &type_ObjectMeta); /* which it refers to */
+                want(o, &type_ObjectMeta); /* which it refers to, or its list */
+                want(o, &type_ListMeta);
                 return t->openapi(o->arena, t, o->v3);
         }
         if (t->doc)

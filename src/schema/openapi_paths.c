@@ -207,7 +207,10 @@ static struct json responses(struct openapi *o, const struct place *p, unsigned 
                 t = p->resource->list_type;
         else if (op & (DELETE | COLLECTION))
                 t = &type_Status;
-        schema = p->connect ? json_build(o->arena, "{ type: 'string' }") : openapi_schema(o, t);
+        if (op == LIST && !p->resource->list_type) /* of a custom resource */
+                schema = openapi_ref(o, arena_printf(o->arena, "%s.%s", t->package, p->resource->list_kind).p);
+        else
+                schema = p->connect ? json_build(o->arena, "{ type: 'string' }") : openapi_schema(o, t);
         add_response(o, &out, "200", "OK", &schema);
         if (op & (CREATE | UPDATE | PATCH) && !p->connect)
                 add_response(o, &out, "201", "Created", &schema);

@@ -6,6 +6,8 @@
 #include "json/build.h"
 #include "schema/openapi.h"
 
+#define META "io.k8s.apimachinery.pkg.apis.meta.v1."
+
 struct openapi_copy {
         struct arena *a;
         bool v3;
@@ -67,11 +69,10 @@ static void unfold(struct openapi_copy *c, struct json *out) {
         json_setc(c->a, out, "allOf", list);
 }
 
-static void add_meta(struct openapi_copy *c, struct json *root) {
-        static const char ref[] = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+static void add_meta(struct openapi_copy *c, struct json *root, const char *meta) {
         struct json *properties = json_get_or_add_object(c->a, root, "properties"), link;
 
-        link = json_of_printf(c->a, c->v3 ? "#/components/schemas/%s" : "#/definitions/%s", ref);
+        link = json_of_printf(c->a, c->v3 ? "#/components/schemas/" META "%s" : "#/definitions/" META "%s", meta);
         json_setc(c->a, properties, "apiVersion",
                   json_build(c->a, "{ type: 'string', description: %c }", openapi_meta_docs[1]));
         json_setc(c->a, properties, "kind",
@@ -116,27 +117,46 @@ static struct json copy_schema(struct openapi_copy *c, const struct json *in) {
                 unfold(c, &out);
         if (json_bool(json_getc(in, "x-kubernetes-embedded-resource")) &&
             (c->v3 || !json_bool(json_getc(in, "x-kubernetes-preserve-unknown-fields")))) {
-                add_meta(c, &out);
+                add_meta(c, &out, "ObjectMeta");
                 require(c, &out, "kind");
                 require(c, &out, "apiVersion");
         }
         return out;
 }
 
+static void set_kind(struct arena *a, struct json *root, const struct rest *r, const char *kind) {
+        for (const char *const *f = r->resource->select_fields; f && *f; f++)
+                json_push(a, json_get_or_add_array(a, root, "x-kubernetes-selectable-fields"),
+                          json_build(a, "{ fieldPath: %c }", *f));
+        json_setc(a, root, "x-kubernetes-group-version-kind",
+                  json_build(a, "[ { group: %s, kind: %c, version: %s } ]", r->group, kind, r->version));
+}
+
 struct json crd_openapi(struct arena *a, const struct schema_type *t, bool v3) {
         const struct crd_schema *s = crd_schema_of(t);
-        const struct rest *r = &s->version->rest;
         struct openapi_copy c = { a, v3 };
         bool open = !v3 && s->preserve; /* kubectl then checks nothing below */
         struct json root = open ? json_new_object() : copy_schema(&c, s->source);
 
         json_set_cstr(a, &root, "type", "object");
         if (!open)
-                add_meta(&c, &root);
-        for (const char *const *f = r->resource->select_fields; f && *f; f++)
-                json_push(a, json_get_or_add_array(a, &root, "x-kubernetes-selectable-fields"),
-                          json_build(a, "{ fieldPath: %c }", *f));
-        json_setc(a, &root, "x-kubernetes-group-version-kind",
-                  json_build(a, "[ { group: %s, kind: %s, version: %s } ]", r->group, r->kind, r->version));
+                add_meta(&c, &root, "ObjectMeta");
+        set_kind(a, &root, &s->version->rest, s->version->resource.kind);
+        return root;
+}
+
+struct json crd_list_openapi(struct arena *a, const struct schema_type *t, bool v3) {
+        const struct custom_version *v = container_of(t, struct custom_version, list);
+        struct openapi_copy c = { a, v3 };
+        struct json text = json_of_printf(a, "%s is a list of %s", t->name, v->resource.kind),
+                    link = json_of_printf(a, "#/%s/%s.%s", v3 ? "components/schemas" : "definitions", t->package,
+                                          v->resource.kind),
+                    root = json_build(a,
+                                      "{ description: %j, type: 'object', required: [ 'items' ], properties: { items: {"
+                                      " type: 'array', description: 'The objects.', items: { '$ref': %j } } } }",
+                                      &text, &link);
+
+        add_meta(&c, &root, "ListMeta");
+        set_kind(a, &root, &v->rest, t->name);
         return root;
 }

@@ -172,6 +172,10 @@ static void make_version(struct custom *c, const struct json *spec, const struct
         v->schema->version = v;
         v->schema->type.openapi = crd_openapi;
         v->resource.type = &v->schema->type;
+        v->list = (struct schema_type) { .name = v->resource.list_kind,
+                                         .package = v->schema->type.package,
+                                         .kind = SCHEMA_STRUCT,
+                                         .openapi = crd_list_openapi };
         set_subresources(v);
         set_columns(a, v);
         set_select_fields(a, v);
@@ -284,20 +288,21 @@ static void group(struct catalog *c, const struct rest **rests, size_t n) {
         for (size_t i = 0, end; i < n; i = end) {
                 struct api_group_version *gv = arena_new_of(c->arena, struct api_group_version);
                 const struct api_resource **list = arena_array(c->arena, const struct api_resource *, n - i);
-                const struct schema_type **types = arena_array(c->arena, const struct schema_type *, n - i);
+                const struct schema_type **types = arena_array(c->arena, const struct schema_type *, 2 * (n - i));
 
                 for (end = i; end < n && str_eq(rests[i]->group, rests[end]->group) &&
                               str_eq(rests[i]->version, rests[end]->version);
                      end++) {
                         list[end - i] = rests[end]->resource;
-                        types[end - i] = rests[end]->resource->type;
+                        types[2 * (end - i)] = rests[end]->resource->type;
+                        types[2 * (end - i) + 1] = &rests[end]->custom->list;
                 }
                 *gv = (struct api_group_version) { .group = rests[i]->resource->group,
                                                    .version = rests[i]->resource->version,
                                                    .resources = list,
                                                    .n_resources = end - i,
                                                    .types = types,
-                                                   .n_types = end - i,
+                                                   .n_types = 2 * (end - i),
                                                    .preferred = i == 0 || !str_eq(rests[i - 1]->group, rests[i]->group),
                                                    .served = true };
                 c->served[c->n_served++] = gv;

@@ -22,6 +22,7 @@ struct custom_version {
         struct strategy strategy;
         struct custom *of;
         struct crd_schema *schema;
+        struct schema_type list;  /* for OpenAPI: what LIST answers */
         const struct json *scale; /* subresources.scale, or NULL */
         bool status;              /* the status subresource */
         bool served, deprecated;
@@ -130,5 +131,6 @@ enum crd_approval {
 };
 enum crd_approval crd_approval(struct arena *a, const struct json *crd, struct str *ret_reason);
 
-/* crd_openapi.c: the definition of a root type. */
+/* crd_openapi.c: the definition of a root type; of the list of its objects. */
 struct json crd_openapi(struct arena *a, const struct schema_type *t, bool v3);
+struct json crd_list_openapi(struct arena *a, const struct schema_type *t, bool v3);

@@ -246,6 +246,9 @@ static void openapi_v2_says_what_it_can(void **state) {
                         buf_putc(&b, '\0');
                         if (!json_equal(got, parse(a, want)))
                                 fail_msg("%s: %s", published[i].schema, b.p);
+                        api = crd_list_openapi(a, &c->versions[0].list, v3);
+                        got = json_at_path(&api, "properties", "items", "items", "$ref");
+                        assert_true(str_has_suffix(json_str(got), STR("/b.a.v1.")));
                         custom_unref(c);
                 }
 }
