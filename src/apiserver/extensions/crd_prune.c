@@ -199,7 +199,7 @@ int crd_prune(struct arena *a, const struct crd_schema *s, const struct json *in
         *ret = walk(&c, s, in, NULL);
         for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
                 if (i > 0 && lists[i].len > 1)
-                        qsort(lists[i].items, lists[i].len, sizeof(*lists[i].items), compare_texts);
+                        qsort(json_items(&lists[i]), lists[i].len, sizeof(*in), compare_texts);
                 json_each_item(it, &lists[i])
                         json_push(a, strict, *it);
         }
