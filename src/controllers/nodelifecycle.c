@@ -59,7 +59,7 @@ static void enqueue_node(struct controller *c, struct object *old, struct object
                 map_remove(c->state, object_name(old));
                 return;
         }
-        if (!old && c->n_unsynced == 0)
+        if (!old) /* also those it finds when it starts */
                 event_record(c->events, &res_nodes, new, NULL, "Normal", "RegisteredNode",
                              "Node %" STR_FMT " event: Registered Node %" STR_FMT " in Controller",
                              STR_ARG(object_name(new)), STR_ARG(object_name(new)));
