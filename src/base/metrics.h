@@ -19,7 +19,7 @@ struct metric {
         const double *buckets; /* of a histogram: upper bounds in seconds, rising */
         unsigned n_buckets;    /* of a summary: how many values each thread keeps */
 };
-/* METRIC(lost, COUNTER, "apiserver_audit_error_total", "what it says"); and a histogram, with an array of its bounds. */
+/* METRIC(lost, COUNTER, "apiserver_audit_error_total", "what it says"); a histogram has an array of bounds, too. */
 #define METRIC(id, kind, ...) static const struct metric id = { __VA_ARGS__, METRIC_##kind, NULL, 0 }
 #define HISTOGRAM(id, bounds, ...) \
         static const struct metric id = { __VA_ARGS__, METRIC_HISTOGRAM, bounds, ARRAY_SIZE(bounds) }

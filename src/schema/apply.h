@@ -8,7 +8,7 @@ struct apply_opts {
         struct str manager;     /* at most 128 characters of it are kept; empty: "unknown" */
         struct str subresource; /* "status", "scale" or "" */
         struct str api_version; /* of the request: "apps/v1" */
-        bool force, custom; /* custom: of a run-time type, whose owner normalises the result */
+        bool force, custom;     /* custom: of a run-time type, whose owner normalises the result */
         int64_t now_wall_ns;
         /* Fields that this way into the store cannot change, and therefore nobody owns through it ("status",
          * "metadata.labels"; ends with NULL). NULL: none. */
