@@ -54,7 +54,7 @@ void ground_delete(struct ground_api *g, const struct api_resource *res, const c
 /* Asks again until it is true, or fails the test after 5 s. */
 #define eventually(condition)                                                \
         do {                                                                 \
-                int64_t _end = now_mono_ms() + 5000;                         \
+                int64_t _end = now_mono_ms() + 20000;                        \
                 while (!(condition)) {                                       \
                         if (now_mono_ms() > _end) {                          \
                                 print_error("never true: %s\n", #condition); \
