@@ -110,7 +110,7 @@ def test_service_account_tokens(cluster, ns):
 
 def test_the_node_asks_who_reads_from_it(cluster, ns):
     cluster.kubectl("create", "serviceaccount", "reader", "-n", ns)
-    token = cluster.kubectl("create", "token", "reader", "-n", ns).strip()
+    token = cluster.token("reader", ns)
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 

@@ -76,7 +76,7 @@ def test_a_claim_finds_its_volume_and_outlives_its_pod(cluster, ns, tmp_path):
     cluster.kubectl("delete", "pvc", "data", "-n", ns, "--wait=false")
     assert "Terminating" in cluster.kubectl("get", "pvc", "-n", ns)
     cluster.kubectl("delete", "pod", "writer", "-n", ns, "--grace-period=0", "--force")
-    cluster.kubectl("wait", "--for=delete", "pvc/data", "-n", ns, "--timeout=20s")
+    wait(lambda: cluster.run("get", "pvc", "data", "-n", ns, check=False).returncode != 0, 20)
     wait(lambda: cluster.json("get", "pv", ns)["status"]["phase"] == "Released", 10)
     assert "lastPhaseTransitionTime" in cluster.json("get", "pv", ns)["status"]
     cluster.kubectl("delete", "pv", ns, "--timeout=10s")
@@ -95,7 +95,7 @@ def test_an_ephemeral_volume_comes_and_goes_with_its_pod(cluster, ns, tmp_path):
     wait(lambda: (tmp_path / "f").exists())
     assert cluster.json("get", "pvc", "p-v", "-n", ns)["spec"]["volumeName"] == ns
     cluster.kubectl("delete", "pod", "p", "-n", ns, "--grace-period=0", "--force")
-    cluster.kubectl("wait", "--for=delete", "pvc/p-v", "-n", ns, "--timeout=20s")
+    wait(lambda: cluster.run("get", "pvc", "p-v", "-n", ns, check=False).returncode != 0, 20)
     cluster.kubectl("delete", "pv,storageclass", ns, "--timeout=10s")
 
 
