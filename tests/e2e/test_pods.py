@@ -144,8 +144,9 @@ def test_hooks_and_grace(cluster, ns):
     cluster.apply(p, namespace=ns)
     cluster.kubectl("wait", "--for=condition=Ready", "pod/hooked", "-n", ns, "--timeout=20s")
     follow = subprocess.Popen(["kubectl", "logs", "-f", "hooked", "-n", ns], env=cluster.env, stdout=subprocess.PIPE, text=True)
+    assert follow.stdout.readline() == "post\n"
     cluster.kubectl("delete", "pod", "hooked", "-n", ns, "--timeout=15s")
-    assert follow.communicate(timeout=10)[0].split() == ["post", "pre", "term"]
+    assert follow.communicate(timeout=10)[0].split() == ["pre", "term"]
 
 
 def test_resources_become_cgroup_limits(cluster, ns):
