@@ -597,8 +597,10 @@ static void describe(struct track *t, struct attributes *at) {
         }
         t->verb = "OTHER";
         for (size_t k = 0; k < ARRAY_SIZE(verbs); k++)
-                if (strcmp(at->verb, verbs[k].verb) == 0)
+                if (strcmp(at->verb, verbs[k].verb) == 0) {
                         t->verb = verbs[k].shown;
+                        break;
+                }
         if (strcmp(at->verb, "patch") == 0 &&
             str_has_prefix(http_request_header(x->req, "content-type"), STR("application/apply-patch")))
                 t->verb = "APPLY";

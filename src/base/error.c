@@ -58,7 +58,9 @@ static enum status_reason reason_of(int err) {
 }
 
 void error_clear(struct error *e) {
-        if (!e)
+        static const struct error none;
+
+        if (!e || memcmp(e, &none, sizeof(none)) == 0)
                 return;
         for (size_t i = 0; i < e->n_causes; i++)
                 free_all(e->causes[i].reason, e->causes[i].message, e->causes[i].field);

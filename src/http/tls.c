@@ -204,8 +204,9 @@ static int setup(struct tls_context *c, const struct tls_options *o, struct erro
                 return tls_error(err, "TLS context");
         SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
         SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION);
+        /* No automatic chain: it is the one in the file, and OpenSSL would build and verify one in each handshake. */
         SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+                                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN);
         if (SSL_CTX_set_ciphersuites(ctx, TLS13_SUITES) != 1 || SSL_CTX_set_cipher_list(ctx, TLS12_CIPHERS) != 1 ||
             SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") != 1)
                 return tls_error(err, "TLS ciphers");
