@@ -149,19 +149,6 @@ static void warn_of_excluded(struct exchange *x, unsigned kind, struct buf *b) {
 
 METRIC(health_checks, COUNTER, "kubernetes_healthchecks_total", "This metric records the results of all healthcheck.");
 
-struct check {
-        const char *name, *type;
-        bool good;
-};
-
-static void check_labels(struct buf *dst, const void *arg) {
-        const struct check *c = arg;
-
-        metric_label(dst, "name", str_of(c->name));
-        metric_label(dst, "status", c->good ? STR("success") : STR("error"));
-        metric_label(dst, "type", str_of(c->type));
-}
-
 static void handle_health(struct exchange *x, const char *name, unsigned kind) {
         struct arena *a = http_request_arena(x->req);
         struct str query = http_request_query(x->req), path = http_request_path(x->req);
@@ -180,8 +167,8 @@ static void handle_health(struct exchange *x, const char *name, unsigned kind) {
                         continue;
                 }
                 good = checks[i].ok(x->s);
-                series_add(metric_series(&health_checks, i << 8 | kind << 1 | good, check_labels,
-                                         &(struct check) { checks[i].name, name, good }),
+                series_add(SERIES(&health_checks, { "name", str_of(checks[i].name) },
+                                  { "status", good ? STR("success") : STR("error") }, { "type", str_of(name) }),
                            1);
                 ok = ok && good;
                 buf_printf(&b, good ? "[+]%s ok\n" : "[-]%s failed: reason withheld\n", checks[i].name);

@@ -32,12 +32,8 @@ static const struct metric watch_events = { "apiserver_watch_events_total", "Num
 static const struct metric dispatched = { "apiserver_watch_cache_events_dispatched_total",
                                           "Counter of events dispatched in watch cache broken by resource type.",
                                           METRIC_COUNTER, NULL, 0 };
-static void resource_label(struct buf *dst, const void *arg) {
-        metric_label(dst, "resource", ((const struct rest *) arg)->qualified);
-}
-
 struct series *watch_resource_series(const struct metric *m, const struct rest *r) {
-        return metric_series(m, str_hash(r->qualified), resource_label, r);
+        return SERIES(m, { "resource", r->qualified });
 }
 
 struct watched { /* one resource in a hub */
@@ -454,16 +450,8 @@ static void link_watch(struct api_watch *w) {
         w->linked = true;
 }
 
-static void event_labels(struct buf *dst, const void *arg) {
-        const struct rest *r = arg;
-
-        metric_label(dst, "group", r->group);
-        metric_label(dst, "kind", r->kind);
-        metric_label(dst, "version", r->version);
-}
-
 struct series *watch_series(const struct metric *m, const struct rest *r) {
-        return metric_series(m, str_hash(r->api_version) ^ str_hash(r->kind) * 3, event_labels, r);
+        return SERIES(m, { "group", r->group }, { "kind", r->kind }, { "version", r->version });
 }
 
 static void begin(struct loop_work *work) {

@@ -121,6 +121,26 @@ struct series *metric_series(const struct metric *m, uint64_t key, void (*labels
         return s->table[i] = add_series(s, m, key, labels, arg);
 }
 
+struct labels {
+        const struct metric_label *v;
+        size_t n;
+};
+
+static void write_labels(struct buf *dst, const void *arg) {
+        const struct labels *l = arg;
+
+        for (size_t i = 0; i < l->n; i++)
+                metric_label(dst, l->v[i].name, l->v[i].value);
+}
+
+struct series *metric_labelled(const struct metric *m, const struct metric_label *labels, size_t n) {
+        uint64_t key = 0;
+
+        for (size_t i = 0; i < n; i++)
+                key = (key ^ str_hash(labels[i].value)) * 0x9e3779b97f4a7c15ULL;
+        return metric_series(m, key, write_labels, &(struct labels) { labels, n });
+}
+
 /* Only this thread writes: a load and a store are enough. */
 #define BUMP(field, n)                                                                              \
         atomic_store_explicit(&(field), atomic_load_explicit(&(field), memory_order_relaxed) + (n), \

@@ -33,6 +33,15 @@ struct series *metric_series(const struct metric *m, uint64_t key, void (*labels
                              const void *arg);
 void series_add(struct series *s, int64_t n);
 void series_observe(struct series *s, double seconds);
+/* The same, with labels that are at hand: the values are the key. SERIES(&lost, { "plugin", plugin }). */
+struct metric_label {
+        const char *name;
+        struct str value;
+};
+struct series *metric_labelled(const struct metric *m, const struct metric_label *labels, size_t n);
+#define SERIES(m, ...)                                                      \
+        metric_labelled((m), (const struct metric_label[]) { __VA_ARGS__ }, \
+                        sizeof((const struct metric_label[]) { __VA_ARGS__ }) / sizeof(struct metric_label))
 #define metric_add(m, n) series_add(metric_series((m), 0, NULL, NULL), (n))
 
 /* A label's value, escaped. */

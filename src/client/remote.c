@@ -110,30 +110,14 @@ static const double seconds[] = { 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 
 HISTOGRAM(duration, seconds, "rest_client_request_duration_seconds",
           "Request latency in seconds. Broken down by verb, and host.");
 
-struct request_labels {
-        const char *method, *host;
-        int status; /* 0: of the duration */
-};
-
-static void write_labels(struct buf *dst, const void *arg) {
-        const struct request_labels *l = arg;
+static void count_request(const struct remote *r, const char *method, int status, int64_t since_ns) {
+        struct str verb = str_of(method), host = str_of(r->host);
         char code[12];
 
-        snprintf(code, sizeof(code), "%d", l->status);
-        if (l->status)
-                metric_label(dst, "code", str_of(code));
-        metric_label(dst, "host", str_of(l->host));
-        metric_label(dst, l->status ? "method" : "verb", str_of(l->method));
-}
-
-static void count_request(const struct remote *r, const char *method, int status, int64_t since_ns) {
-        struct request_labels l = { method, r->host, status };
-        uint64_t key = str_hash(str_of(method)) ^ str_hash(str_of(r->host)) * 3;
-
-        series_add(metric_series(&requests, key ^ (uint64_t) status, write_labels, &l), 1);
-        l.status = 0;
+        snprintf(code, sizeof(code), "%d", status);
+        series_add(SERIES(&requests, { "code", str_of(code) }, { "host", host }, { "method", verb }), 1);
         if (since_ns)
-                series_observe(metric_series(&duration, key, write_labels, &l),
+                series_observe(SERIES(&duration, { "host", host }, { "verb", verb }),
                                (double) (now_mono_ns() - since_ns) / 1e9);
 }
 

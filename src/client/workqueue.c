@@ -52,12 +52,8 @@ HISTOGRAM(duration, seconds, "workqueue_work_duration_seconds",
 HISTOGRAM(waited, seconds, "workqueue_queue_duration_seconds",
           "How long in seconds an item stays in workqueue before being requested.");
 
-static void name_label(struct buf *dst, const void *arg) {
-        metric_label(dst, "name", str_of(arg));
-}
-
 static struct series *series_of(const struct workqueue *q, const struct metric *m) {
-        return metric_series(m, str_hash(str_of(q->name)), name_label, q->name);
+        return SERIES(m, { "name", str_of(q->name) });
 }
 
 /* ---- the heap of delays ---- */

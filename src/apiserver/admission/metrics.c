@@ -52,40 +52,6 @@ METRIC(security_errors, COUNTER, "pod_security_errors_total",
        "Number of errors preventing normal evaluation. Non-fatal errors may result in the latest restricted profile "
        "being used for evaluation.");
 
-/* ---- labels ---- */
-
-struct labels {
-        struct {
-                const char *name;
-                struct str value;
-        } v[6];
-        size_t n;
-};
-
-static void write_labels(struct buf *dst, const void *arg) {
-        const struct labels *l = arg;
-
-        for (size_t i = 0; i < l->n; i++)
-                metric_label(dst, l->v[i].name, l->v[i].value);
-}
-
-static void label(struct labels *l, const char *name, struct str value) {
-        l->v[l->n].name = name;
-        l->v[l->n++].value = value;
-}
-
-static struct series *series_of(const struct metric *m, const struct labels *l) {
-        uint64_t key = 0;
-
-        for (size_t i = 0; i < l->n; i++)
-                key = (key ^ str_hash(l->v[i].value)) * 0x9e3779b97f4a7c15ULL;
-        return metric_series(m, key, write_labels, l);
-}
-
-static void observe(const struct metric *m, const struct labels *l, int64_t ns) {
-        series_observe(series_of(m, l), (double) ns / NSEC_PER_SEC);
-}
-
 static struct str operation(const struct admission *ad) {
         return str_of(admission_operation_name(ad->operation));
 }
@@ -169,63 +135,51 @@ void pod_security_count(const struct admission *ad, const struct pod_security_le
 
 /* ---- webhooks and policies ---- */
 
-void admission_observe_webhook(const struct admission *ad, struct str name, int64_t ns, int code, const char *error) {
-        struct str type = ad->validating ? STR("validating") : STR("admit"), number;
-        struct labels requests = { 0 }, rejections = { 0 }, times = { 0 };
-        char text[12];
+static struct metric_label hook_type(const struct admission *ad) {
+        return (struct metric_label) { "type", ad->validating ? STR("validating") : STR("admit") };
+}
 
-        number = str_n(text, (size_t) snprintf(text, sizeof(text), "%d", MIN(code, 600)));
-        label(&requests, "code", number);
-        label(&rejections, "error_type", str_of(error ? error : ""));
-        for (struct labels *l = &requests;; l = l == &requests ? &rejections : &times) {
-                label(l, "name", name);
-                label(l, "operation", operation(ad));
-                if (l != &rejections)
-                        label(l, "rejected", truth(error));
-                else
-                        label(l, "rejection_code", number);
-                label(l, "type", type);
-                if (l == &times)
-                        break;
-        }
-        series_add(series_of(&webhook_requests, &requests), 1);
-        observe(&webhook, &times, ns);
+void admission_observe_webhook(const struct admission *ad, struct str name, int64_t ns, int code, const char *error) {
+        const struct metric_label named = { "name", name }, written = { "operation", operation(ad) },
+                                  rejected = { "rejected", truth(error) }, type = hook_type(ad);
+        char number[12];
+
+        snprintf(number, sizeof(number), "%d", MIN(code, 600));
+        series_add(SERIES(&webhook_requests, { "code", str_of(number) }, named, written, rejected, type), 1);
+        series_observe(SERIES(&webhook, named, written, rejected, type), (double) ns / NSEC_PER_SEC);
         if (error)
-                series_add(series_of(&webhook_rejections, &rejections), 1);
+                series_add(SERIES(&webhook_rejections, { "error_type", str_of(error) }, named, written,
+                                  { "rejection_code", str_of(number) }, type),
+                           1);
 }
 
 void admission_count_open(const struct admission *ad, struct str name) {
-        struct labels l = { 0 };
-
-        label(&l, "name", name);
-        label(&l, "type", ad->validating ? STR("validating") : STR("admit"));
-        series_add(series_of(&webhook_open, &l), 1);
+        series_add(SERIES(&webhook_open, { "name", name }, hook_type(ad)), 1);
 }
 
 void admission_observe_conditions(const struct admission *ad, struct str name, const char *kind, int64_t ns, int r) {
-        struct labels l = { 0 };
+        const struct metric_label l[] = { { "kind", str_of(kind) },
+                                          { "name", name },
+                                          { "operation", operation(ad) },
+                                          { "type", ad->validating ? STR("validate") : STR("admit") } };
 
-        label(&l, "kind", str_of(kind));
-        label(&l, "name", name);
-        label(&l, "operation", operation(ad));
-        label(&l, "type", ad->validating ? STR("validate") : STR("admit"));
-        observe(&condition_time, &l, ns);
+        series_observe(metric_labelled(&condition_time, l, ARRAY_SIZE(l)), (double) ns / NSEC_PER_SEC);
         if (r <= 0)
-                series_add(series_of(r < 0 ? &condition_errors : &condition_exclusions, &l), 1);
+                series_add(metric_labelled(r < 0 ? &condition_errors : &condition_exclusions, l, ARRAY_SIZE(l)), 1);
 }
 
 /* The kind of error is told from the message, as upstream does: a plain refusal counts as "invalid_error" too. */
 void admission_observe_policy(struct str policy, struct str binding, struct str message, int64_t ns,
                               const char *action) {
-        struct labels l = { 0 };
+        struct str kind = str_has_prefix(message, STR("compilation")) ? STR("compile_error")
+                          : str_has_prefix(message, STR("validation failed due to running out of cost b"))
+                                          ? STR("out_of_budget")
+                                          : STR("invalid_error");
+        const struct metric_label l[] = { { "enforcement_action", str_of(action) },
+                                          { "error_type", kind },
+                                          { "policy", policy },
+                                          { "policy_binding", binding } };
 
-        label(&l, "enforcement_action", str_of(action));
-        label(&l, "error_type",
-              str_has_prefix(message, STR("compilation"))                                      ? STR("compile_error")
-              : str_has_prefix(message, STR("validation failed due to running out of cost b")) ? STR("out_of_budget")
-                                                                                               : STR("invalid_error"));
-        label(&l, "policy", policy);
-        label(&l, "policy_binding", binding);
-        series_add(series_of(&policy_checks, &l), 1);
-        observe(&policy_time, &l, ns);
+        series_add(metric_labelled(&policy_checks, l, ARRAY_SIZE(l)), 1);
+        series_observe(metric_labelled(&policy_time, l, ARRAY_SIZE(l)), (double) ns / NSEC_PER_SEC);
 }

@@ -14,10 +14,6 @@ METRIC(rejected_total, COUNTER, "apiserver_audit_requests_rejected_total",
 METRIC(level_total, COUNTER, "apiserver_audit_level_total",
        "Counter of policy levels for audit events (1 per request).");
 
-static void level_label(struct buf *dst, const void *arg) {
-        metric_label(dst, "level", str_of(arg));
-}
-
 struct audit {
         struct apiserver *s;
         struct audit_policy *policy;
@@ -183,7 +179,7 @@ static struct audit_event *event_new(struct audit *audit, struct exchange *x, co
         struct arena *a = http_request_arena(x->req);
         struct audit_event *e;
 
-        series_add(metric_series(&level_total, d.level, level_label, audit_levels[d.level]), 1);
+        series_add(SERIES(&level_total, { "level", str_of(audit_levels[d.level]) }), 1);
         if (d.level == AUDIT_NONE)
                 return NULL;
         e = arena_new_of(a, struct audit_event);

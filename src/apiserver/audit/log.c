@@ -16,12 +16,8 @@
 
 METRIC(lost, COUNTER, "apiserver_audit_error_total", "Counter of audit events that failed to be audited properly.");
 
-static void plugin_label(struct buf *dst, const void *arg) {
-        metric_label(dst, "plugin", str_of(arg));
-}
-
 void audit_lost(const char *plugin, unsigned n) {
-        series_add(metric_series(&lost, str_hash(str_of(plugin)), plugin_label, plugin), n);
+        series_add(SERIES(&lost, { "plugin", str_of(plugin) }), n);
 }
 
 struct audit_log {

@@ -219,23 +219,9 @@ static void write_status(struct service *v, bool ok, const char *reason, struct 
 METRIC(unavailable, COUNTER, "aggregator_unavailable_apiservice_total",
        "Counter of APIServices which are marked as unavailable broken down by APIService name and reason.");
 
-struct cause {
-        struct str name;
-        const char *reason;
-};
-
-static void cause_labels(struct buf *dst, const void *arg) {
-        const struct cause *c = arg;
-
-        metric_label(dst, "name", c->name);
-        metric_label(dst, "reason", str_of(c->reason));
-}
-
 static void conclude(struct service *v, bool ok, const char *reason, struct str message) {
         if (v->available && !ok)
-                series_add(metric_series(&unavailable, str_hash(v->name) ^ str_hash(str_of(reason)) * 3, cause_labels,
-                                         &(struct cause) { v->name, reason }),
-                           1);
+                series_add(SERIES(&unavailable, { "name", v->name }, { "reason", str_of(reason) }), 1);
         v->busy = false;
         v->failures = ok ? 0 : MIN(v->failures + 1, 6u);
         v->due_ms = now_mono_ms() + (ok ? CHECK_MS : MIN(500 << v->failures, CHECK_MS));

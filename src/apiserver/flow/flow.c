@@ -104,27 +104,14 @@ struct flow_use {
         struct series *series[][N_COUNTS]; /* by schema */
 };
 
-struct labels {
-        const struct flow_schema *schema;
-        const char *name, *value; /* one more */
-};
-
-static void write_labels(struct buf *dst, const void *arg) {
-        const struct labels *l = arg;
-
-        if (l->name)
-                metric_label(dst, l->name, str_of(l->value));
-        metric_label(dst, "flow_schema", l->schema->name);
-        metric_label(dst, "priority_level", str_of(l->schema->level->name));
-}
-
+/* Of a schema, with one more label; name may be NULL. */
 static struct series *series_of(const struct metric *m, const struct flow_schema *f, const char *name,
                                 const char *value) {
-        uint64_t key = str_hash(f->name) ^ (str_hash(str_of(f->level->name)) * 3);
+        const struct metric_label labels[] = { { name, str_of(value) },
+                                               { "flow_schema", f->name },
+                                               { "priority_level", str_of(f->level->name) } };
 
-        if (value)
-                key ^= str_hash(str_of(value)) * 7;
-        return metric_series(m, key, write_labels, &(struct labels) { f, name, value });
+        return metric_labelled(m, name ? labels : labels + 1, name ? 3 : 2);
 }
 
 static struct series *count_of(const struct flow_ticket *t, enum count c) {
