@@ -502,7 +502,7 @@ class Parser:
         if not m:
             self.fail('column [wide] NAME TYPE[/FORMAT] [%s] PATH [or TEXT], or FUNCTION()' % '|'.join(CELL_KINDS))
         r.columns.append({
-            'name': quote(m[2].strip('"')), 'type': quote(m[3]), 'format': quote(m[4] or ''), 'doc': quote(doc),
+            'name': quote(m[2].strip('"')), 'type': quote(m[3]), 'format': quote(m[4] or ''), 'doc': quote(doc or None),
             'path': 'NULL' if m[7] else quote(m[6]), 'cell': 'cell_' + m[6] if m[7] else 'NULL',
             'absent': quote(m[8]), 'kind': 'COLUMN_' + (m[5] or 'value').upper(), 'priority': '1' if m[1] else '0',
         })

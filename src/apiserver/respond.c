@@ -501,8 +501,6 @@ static void event_object(struct buf *b, const struct format *f, const struct res
                 a = arena_new(0);
                 status = status_of_error(a, e->error);
                 json_write(b, &status);
-        } else if (e->type == API_BOOKMARK && f->as.shape == SHAPE_TABLE) {
-                write_table(b, f, rest, NULL, 0, NULL, e->revision, false);
         } else {
                 write_object(b, f, rest, e->object, first);
                 if (e->initial_end)

@@ -62,7 +62,7 @@ static void send_event(struct api_watch *w, const struct watch_event *e) {
                 respond_event(&text, &s->format, watch_rest(w), e, !s->told_columns);
                 if (text.n == 0)
                         return;
-                s->told_columns = s->told_columns || e->type != API_BOOKMARK;
+                s->told_columns = true;
                 slice.arg = buf_take(&text, &n);
                 slice.data = str_n(slice.arg, n);
                 slice.release = release_buf;
@@ -115,7 +115,7 @@ static void socket_event(struct api_watch *w, const struct watch_event *e) {
         _cleanup_buf_ struct buf text = BUF_INIT;
 
         respond_event(&text, &k->format, watch_rest(w), e, !k->told_columns);
-        k->told_columns = k->told_columns || e->type != API_BOOKMARK;
+        k->told_columns = true;
         if (k->format.as.media == MEDIA_JSON)
                 websocket_write_text(k->d, buf_str(&text));
         else if (text.n > length)

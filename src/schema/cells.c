@@ -648,6 +648,15 @@ struct json cell_claim_capacity(struct arena *a, const struct json *object, int6
         return of_str(json_str(json_at_path(PersistentVolumeClaim_status(object), "capacity", "storage")), "0");
 }
 
+/* As claims and volumes had it before there was a field. */
+struct json cell_storage_class(struct arena *a, const struct json *object, int64_t now_wall_ns) {
+        const struct json *old = json_getc(ObjectMeta_annotations(PersistentVolume_metadata(object)),
+                                           "volume.beta.kubernetes.io/storage-class");
+        const struct json *spec = PersistentVolume_spec(object);
+
+        return json_of_str(old ? json_str(old) : PersistentVolumeSpec_storageClassName(spec));
+}
+
 struct json cell_storage_class_name(struct arena *a, const struct json *object, int64_t now_wall_ns) {
         const struct json *meta = StorageClass_metadata(object), *annotations = ObjectMeta_annotations(meta);
         bool is_default = str_eqc(json_str(json_getc(annotations, "storageclass.kubernetes.io/is-default-class")),

@@ -5,32 +5,51 @@
 #include "base/time.h"
 #include "schema/path.h"
 #include "schema/selector.h"
+#include "schema/types.h"
 
 /* Resources without columns of their own show what upstream's default table shows. */
 static const struct api_column default_columns[] = {
-        { .name = "Name", .type = "string", .format = "name", .doc = "", .path = ".metadata.name" },
-        { .name = "Created At", .type = "date", .format = "", .doc = "", .path = ".metadata.creationTimestamp" },
+        { .name = "Name", .type = "string", .format = "name", .path = ".metadata.name" },
+        { .name = "Created At", .type = "date", .path = ".metadata.creationTimestamp" },
 };
 
 static const struct api_column scale_columns[] = {
-        { .name = "Name", .type = "string", .format = "name", .doc = "", .path = ".metadata.name" },
-        { .name = "Desired", .type = "integer", .format = "", .doc = "", .path = ".spec.replicas" },
-        { .name = "Available", .type = "integer", .format = "", .doc = "", .path = ".status.replicas" },
-        { .name = "Age",
-          .type = "string",
-          .format = "",
-          .doc = "",
-          .path = ".metadata.creationTimestamp",
-          .kind = COLUMN_SINCE },
+        { .name = "Name", .type = "string", .path = ".metadata.name" },
+        { .name = "Desired", .type = "integer", .path = ".spec.replicas" },
+        { .name = "Available", .type = "integer", .path = ".status.replicas" },
+        { .name = "Age", .type = "string", .path = ".metadata.creationTimestamp", .kind = COLUMN_SINCE },
 };
 
-const struct api_resource columns_scale = {
-        .kind = "Scale", .group = "autoscaling", .columns = scale_columns, .n_columns = ARRAY_SIZE(scale_columns)
-};
+const struct api_resource columns_scale = { .kind = "Scale",
+                                            .group = "autoscaling",
+                                            .type = &type_Scale,
+                                            .columns = scale_columns,
+                                            .n_columns = ARRAY_SIZE(scale_columns) };
 
 static const struct api_column *columns_of(const struct api_resource *r, size_t *ret_n) {
         *ret_n = r->n_columns ? r->n_columns : ARRAY_SIZE(default_columns);
         return r->n_columns ? r->columns : default_columns;
+}
+
+/* What a column says of itself: its own text, or that of the field at its path. */
+static const char *doc_of(const struct api_resource *r, const struct api_column *c) {
+        const struct schema_type *t = api_stored_as(r)->type;
+        struct str rest = str_of(c->doc ? c->doc : c->path), part;
+        const char *doc = "";
+
+        if (c->doc && c->doc[0] != '.')
+                return c->doc;
+        while (str_split(&rest, '.', &part)) {
+                ssize_t bracket = str_find(part, '[');
+                const struct schema_field *f = schema_field(t, bracket < 0 ? part : str_sub(part, 0, (size_t) bracket));
+
+                if (!f) /* the key of a map, a part of a filter */
+                        continue;
+                doc = f->doc;
+                for (t = f->type; t->elem;)
+                        t = t->elem;
+        }
+        return doc;
 }
 
 struct json columns_definitions(struct arena *a, const struct api_resource *r) {
@@ -44,7 +63,7 @@ struct json columns_definitions(struct arena *a, const struct api_resource *r) {
                 json_set_cstr(a, &d, "name", c[i].name);
                 json_set_cstr(a, &d, "type", c[i].type);
                 json_set_cstr(a, &d, "format", c[i].format ? c[i].format : "");
-                json_set_cstr(a, &d, "description", c[i].doc ? c[i].doc : "");
+                json_set_cstr(a, &d, "description", doc_of(r, &c[i]));
                 json_set_int(a, &d, "priority", c[i].priority);
                 json_push(a, &out, d);
         }

@@ -36,18 +36,12 @@ static const char *package_of(struct arena *a, struct str group, struct str vers
         return arena_cstr(a, buf_str(&b));
 }
 
-#define NAME_DOC                                                                                                 \
-        "What identifies the object: unique among those of its kind, in its namespace if it has one. Cannot be " \
-        "changed."
-
 static void set_columns(struct arena *a, struct custom_version *v) {
         const struct json *columns = json_getc(v->source, "additionalPrinterColumns");
         struct api_column *c = arena_array(a, struct api_column, json_len(columns) + 2);
         size_t n = 0;
 
-        c[n++] = (struct api_column) {
-                .name = "Name", .type = "string", .format = "name", .doc = NAME_DOC, .path = ".metadata.name"
-        };
+        c[n++] = (struct api_column) { .name = "Name", .type = "string", .format = "name", .path = ".metadata.name" };
         json_each_item(j, columns) {
                 struct str doc = json_str(json_getc(j, "description"));
                 const char *path = text_of(a, j, "jsonPath");
@@ -67,7 +61,6 @@ static void set_columns(struct arena *a, struct custom_version *v) {
                                                .type = "date",
                                                .format = "",
                                                .kind = COLUMN_CUSTOM,
-                                               .doc = "How long ago it was made.",
                                                .path = ".metadata.creationTimestamp" };
         v->resource.columns = c;
         v->resource.n_columns = (uint16_t) n;

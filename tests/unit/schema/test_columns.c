@@ -118,6 +118,28 @@ static void test_nodes_events_and_others(void **state) {
             "{" META ",'spec':{'volumeName':'v','storageClassName':'s','volumeMode':'Filesystem'},"
             "'status':{'phase':'Bound','capacity':{'storage':'1Gi'},'accessModes':['ReadWriteOnce']}}",
             "['x','Bound','v','1Gi','RWO','s','<unset>','5m','Filesystem']");
+        row(&res_persistentvolumes,
+            "{'metadata':{'name':'v','annotations':{'volume.beta.kubernetes.io/storage-class':'old'}},"
+            "'spec':{'capacity':{'storage':'1Gi'},'storageClassName':'s','accessModes':['ReadWriteMany','ReadWriteOnce'"
+            "],'claimRef':{'namespace':'a',"
+            "'name':'b'},'persistentVolumeReclaimPolicy':'Retain'},'status':{'phase':'Bound','reason':'r'}}",
+            "['v','1Gi','RWO,RWX','Retain','Bound','a/b','old','<unset>','r','<unknown>','<unset>']");
+}
+
+static void check_docs(const struct api_resource *r) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct json columns = columns_definitions(a, r);
+
+        json_each_item(c, &columns)
+                if (json_str(json_getc(c, "description")).n == 0)
+                        fail_msg("%s: %" STR_FMT " says nothing", r->kind, STR_ARG(json_str(json_getc(c, "name"))));
+}
+
+static void test_every_column_says_what_it_is(void **state) {
+        for (size_t i = 0; i < api_n_builtin; i++)
+                for (size_t k = 0; k < api_builtin[i]->n_resources; k++)
+                        check_docs(api_builtin[i]->resources[k]);
+        check_docs(&columns_scale);
 }
 
 static const struct json *parse(struct arena *a, const struct buf *b) {
@@ -253,6 +275,7 @@ int main(void) {
                 cmocka_unit_test(test_the_parameters_of_a_binding),
                 cmocka_unit_test(test_three_hosts_and_more),
                 cmocka_unit_test(test_nodes_events_and_others),
+                cmocka_unit_test(test_every_column_says_what_it_is),
                 cmocka_unit_test(test_openapi_documents_are_whole),
                 cmocka_unit_test(test_patch_takes_field_validation),
                 cmocka_unit_test(test_openapi_v3_in_protobuf),
