@@ -409,7 +409,7 @@ static bool shape_of(const struct media_range *m, unsigned shapes, struct negoti
         };
 
         n->pretty = m->pretty;
-        if (str_empty(m->as)) {
+        if (str_empty(m->as) && str_empty(m->group) && str_empty(m->version)) {
                 n->shape = SHAPE_OBJECT;
                 return !(shapes & NEGOTIATE_CUSTOM) || n->media != MEDIA_PROTOBUF;
         }

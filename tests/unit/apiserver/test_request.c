@@ -118,6 +118,7 @@ static void accept_picks_the_first_that_can_be_made(void **state) {
                 { "*/*, application/vnd.kubernetes.protobuf", MEDIA_PROTOBUF, SHAPE_OBJECT, 0 },
                 { "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,*/*", MEDIA_JSON, 0, 0 },
                 { "application/json;as=Table;v=v3;g=meta.k8s.io", 0, 0, -1 },
+                { "application/json;v=v1;g=meta.k8s.io", 0, 0, -1 },
                 { "application/json;stream=watch", MEDIA_JSON, SHAPE_OBJECT, 0 },
                 { "application/yaml;stream=watch", 0, 0, -1 },
                 { "application/json;stream=other", 0, 0, -1 },
