@@ -2,6 +2,8 @@
  * that have to be computed are in cells.c. */
 #include "schema/columns.h"
 
+#include <math.h>
+
 #include "base/time.h"
 #include "schema/path.h"
 #include "schema/selector.h"
@@ -168,7 +170,9 @@ static struct json custom_cell(struct arena *a, const struct api_column *c, cons
                 json_write(&b, &sorted);
                 return json_of_copy(a, buf_str(&b));
         case 'i':
-                return json_is(v, JSON_INT) ? *v : json_is(v, JSON_DOUBLE) ? json_of_int((int64_t) v->d) : json_null();
+                if (!json_is(v, JSON_DOUBLE))
+                        return json_is(v, JSON_INT) ? *v : json_null();
+                return json_of_int(fabs(v->d) < 0x1p63 ? (int64_t) v->d : INT64_MIN); /* as Go does it on amd64 */
         case 'n':
                 return json_is(v, JSON_INT) || json_is(v, JSON_DOUBLE) ? *v : json_null();
         case 'b':

@@ -357,10 +357,8 @@ static void validate_metric(struct field_errors *fe, const struct path *p, const
         struct str type = TEXT(metric, "type");
         size_t n = 0;
 
-        if (str_empty(type)) {
-                field_required(fe, PATH(p, "type"), "must specify a metric source type");
-                field_not_supported(fe, PATH(p, "type"), type, types);
-        }
+        REQUIRED_IF(str_empty(type), PATH(p, "type"), "must specify a metric source type");
+        REFUSE_IF(not_supported, !str_among(type, types), PATH(p, "type"), type, types);
         for (size_t i = 0; i < ARRAY_SIZE(sources); i++)
                 if (GET(metric, sources[i].field) && n++ == 0)
                         validate_source(fe, PATH(p, sources[i].field), &sources[i], GET(metric, sources[i].field));
