@@ -126,6 +126,178 @@ static void test_nodes_events_and_others(void **state) {
             "['v','1Gi','RWO,RWX','Retain','Bound','a/b','old','<unset>','r','<unknown>','<unset>']");
 }
 
+/* What upstream's own tests of its printers expect. Times are minutes and seconds before NOW. */
+#define STATUS(s) ",'status':" s "}"
+#define POD(spec, status) "{'metadata':{'name':'p'},'spec':" spec STATUS(status)
+#define TWO "{'containers':[{},{}]}"
+#define SIDECARS                                                                                            \
+        "{'initContainers':[{'name':'a','restartPolicy':'Always'},{'name':'b','restartPolicy':'Always'}],'" \
+        "containers':[{}]}"
+#define LAST(t) ",'lastState':{'terminated':{'finishedAt':'2024-01-01T00:" t "Z'}}"
+#define REST "'<unknown>','<none>','<none>','<none>','<none>']"
+static const struct {
+        const struct api_resource *resource;
+        const char *object, *want;
+} upstream_rows[] = {
+        { &res_pods,
+          POD(TWO, "{'phase':'P','containerStatuses':[{'ready':true,'restartCount':3,'state':{'running':{}}},"
+                   "{'ready':true,'restartCount':3,'state':{}}]}"),
+          "['p','1/2','P','6'," REST },
+        { &res_pods,
+          POD(TWO, "{'phase':'P','reason':'R','containerStatuses':[{'state':{'waiting':{'reason':'W'}}},"
+                   "{'state':{'terminated':{'reason':'T'}}}]}"),
+          "['p','0/2','W','0'," REST },
+        { &res_pods,
+          POD(TWO, "{'phase':'Running','containerStatuses':[{'state':{'terminated':{'reason':'Completed'}}},"
+                   "{'ready':true,'state':{'running':{}}}]}"),
+          "['p','1/2','NotReady','0'," REST },
+        { &res_pods, POD(TWO, "{'containerStatuses':[{'state':{'terminated':{'signal':9,'exitCode':137}}}]}"),
+          "['p','0/2','Signal:9','0'," REST },
+        { &res_pods,
+          POD("{'initContainers':[{},{}],'containers':[{}]}",
+              "{'phase':'P','initContainerStatuses':[{'restartCount':2,'state':{'terminated':{}}" LAST(
+                              "58:00") "},"
+                                       "{'restartCount':3,'state':{'running':{}}" LAST(
+                                                       "59:50") "}],'containerStatuses':[{'state':{'waiting':{}}}]}"),
+          "['p','0/1','Init:1/2','5 (10s ago)'," REST },
+        { &res_pods,
+          POD("{'initContainers':[{}],'containers':[{}]}",
+              "{'initContainerStatuses':[{'state':{'terminated':{'exitCode':1}}}]}"),
+          "['p','0/1','Init:ExitCode:1','0'," REST },
+        { &res_pods,
+          POD(
+                          "{'initContainers':[{}],'containers':[{}]}",
+                          "{'phase':'Running','initContainerStatuses':[{'restartCount':2,'state':{'terminated':{}"
+                          "}" LAST("58:00") "}],'containerStatuses':[{'restartCount':4,'state':{'running':{}}" LAST(
+                                          "59:40") "}]}"),
+          "['p','0/1','Running','4 (20s ago)'," REST },
+        { &res_pods,
+          POD(SIDECARS,
+              "{'phase':'Pending','initContainerStatuses':[{'name':'a','restartCount':3,'started':true,'state':{"
+              "'running':{}}" LAST("59:50") "},{'name':'b','started':false,'state':{'running':{}}}],"
+                                            "'containerStatuses':[{'state':{'waiting':{}}}],'conditions':[{'type':'"
+                                            "Initialized','status':'False'}]}"),
+          "['p','0/3','Init:1/2','3 (10s ago)'," REST },
+        { &res_pods,
+          POD(SIDECARS,
+              "{'phase':'Succeeded','initContainerStatuses':[{'name':'a','restartCount':3,'state':{'terminated':{"
+              "'reason':'Error','exitCode':137}}" LAST(
+                              "59:50") "},{'name':'b','state':{'terminated':{'reason':'Error',"
+                                       "'exitCode':137}}}],'containerStatuses':[{'restartCount':4,'state':{'terminated'"
+                                       ":{'reason':'Completed'}}" LAST("59:40") "}],'conditions':[{'type':'Initialized'"
+                                                                                ",'status':'True'}]}"),
+          "['p','0/3','Completed','7 (10s ago)'," REST },
+        { &res_pods,
+          POD("{'initContainers':[{'name':'i'},{'name':'s','restartPolicy':'Always'}],'containers':[{'name':'c'}]}",
+              "{'phase':'Running','initContainerStatuses':[{'name':'other'},{'name':'i'},{'name':'s'}]}"),
+          "['p','0/2','Init:0/2','0'," REST },
+        { &res_pods,
+          POD(TWO, "{'phase':'P','conditions':[{'type':'PodScheduled','status':'False','reason':'SchedulingGated'}]}"),
+          "['p','0/2','SchedulingGated','0'," REST },
+        { &res_pods,
+          "{'metadata':{'name':'p','deletionTimestamp':'" NOW
+          "'},'spec':{'containers':[{}]}" STATUS("{'phase':'Succeeded','containerStatuses':[{'state':{'terminated':{'"
+                                                 "reason':'Completed'}}}]}"),
+          "['p','0/1','Completed','0'," REST },
+        { &res_pods,
+          "{'metadata':{'name':'p','deletionTimestamp':'" NOW "'}" STATUS("{'phase':'Running','reason':'NodeLost'}"),
+          "['p','0/0','Unknown','0'," REST },
+        { &res_pods,
+          POD("{'nodeName':'n','readinessGates':[{'conditionType':'a'},{'conditionType':'b'},{'conditionType':'c'}]}",
+              "{'phase':'P','podIPs':[{'ip':'1.1.1.1'},{'ip':'2001:db8::'}],'nominatedNodeName':'m','conditions':[{"
+              "'type':'a','status':'False'},{'type':'b','status':'True'}]}"),
+          "['p','0/0','P','0','<unknown>','1.1.1.1','n','m','1/3']" },
+        { &res_services,
+          "{" META ",'spec':{'type':'LoadBalancer','clusterIPs':['10.9.8.7'],'externalIPs':['80.11.12.10'],'ports':[{"
+          "'port':88,'protocol':'TCP'}]}" STATUS("{'loadBalancer':{'ingress':[{'hostname':'h.example.com'},{'ip':"
+                                                 "'2.3.4.5','hostname':'x'},{'ip':'2.3.4.5'}]}}"),
+          "['x','LoadBalancer','10.9.8.7','2.3.4.5,h.example.com,80.11.12.10','88/TCP','5m','<none>']" },
+        { &res_services, "{" META ",'spec':{'type':'LoadBalancer','clusterIPs':['1.3.4.5']}}",
+          "['x','LoadBalancer','1.3.4.5','<pending>','<none>','5m','<none>']" },
+        { &res_services, "{" META ",'spec':{'type':'ExternalName','externalName':'e.com'}}",
+          "['x','ExternalName','<none>','e.com','<none>','5m','<none>']" },
+        { &res_podtemplates, "{" META ",'template':{'metadata':{'labels':{'a':'b'}},'spec':{'containers':[]}}}",
+          "['x','','','a=b']" },
+        { &res_daemonsets, "{" META ",'spec':{'template':{}}" STATUS("{'desiredNumberScheduled':3,'numberReady':1}"),
+          "['x',3,0,1,0,0,'<none>','5m','','','<none>']" },
+        { &res_jobs,
+          "{" META ",'spec':{'parallelism':3}" STATUS("{'startTime':'2024-01-01T00:01:00Z','completionTime':"
+                                                      "'2024-01-01T00:31:00Z','conditions':[{'type':'Suspended',"
+                                                      "'status':'True'}]}"),
+          "['x','Suspended','0/1 of 3','30m','5m','','','<none>']" },
+        { &res_cronjobs,
+          "{" META ",'spec':{'schedule':'0/5 * * * ?','suspend':false,'jobTemplate':{}}" STATUS(
+                          "{'active':[{},{}],'lastScheduleTime':'2023-12-31T01:00:00Z'}"),
+          "['x','0/5 * * * ?','<none>','False',2,'24h','5m','','','<none>']" },
+        { &res_horizontalpodautoscalers,
+          "{" META
+          ",'spec':{'scaleTargetRef':{'kind':'RC','name':'r'},'maxReplicas':10}" STATUS("{'currentReplicas':4}"),
+          "['x','RC/r','<none>','<unset>',10,4,'5m']" },
+        { &res_horizontalpodautoscalers,
+          "{" META
+          ",'spec':{'scaleTargetRef':{'kind':'RC','name':'r'},'minReplicas':2,'maxReplicas':10,'metrics':[{'type':"
+          "'Pods','pods':{'target':{'averageValue':'100m'}}},{'type':'Resource','resource':{'name':'cpu','target':{"
+          "'averageUtilization':80}}},{'type':'Object'}]}" STATUS(
+                          "{'currentMetrics':[{'type':'Pods','pods':{'current':{'averageValue':'50m'}}},{'type':'"
+                          "Resource',"
+                          "'resource':{'name':'cpu','current':{'averageUtilization':50,'averageValue':'40m'}}}]}"),
+          "['x','RC/r','50m/100m, cpu: 50%/80% + 1 more...','2',10,0,'5m']" },
+        { &res_horizontalpodautoscalers,
+          "{" META ",'spec':{'scaleTargetRef':{},'maxReplicas':1,'metrics':[{'type':'External','external':{'target':{"
+          "'averageValue':'1'}}},{'type':'ContainerResource','containerResource':{'name':'cpu','target':{}}}]}}",
+          "['x','/','<unknown>/1 (avg), cpu: <unknown>/<auto>','<unset>',1,0,'5m']" },
+        { &res_poddisruptionbudgets, "{" META ",'spec':{'minAvailable':22}" STATUS("{'disruptionsAllowed':5}"),
+          "['x','22','N/A',5,'5m']" },
+        { &res_controllerrevisions,
+          "{'metadata':{'name':'x','ownerReferences':[{'kind':'ABC','name':'f'},{'controller':true,'apiVersion':'apps/"
+          "v1',"
+          "'kind':'DaemonSet','name':'foo'}]},'revision':1}",
+          "['x','daemonset.apps/foo',1,'<unknown>']" },
+        { &res_networkpolicies, "{" META ",'spec':{'podSelector':{}}}", "['x','<none>','5m']" },
+        { &res_certificatesigningrequests,
+          "{" META ",'spec':{'username':'u','expirationSeconds':608400}" STATUS(
+                          "{'certificate':'YQ==','conditions':[{'type':'Approved'},{'type':'Failed'}]}"),
+          "['x','5m','<none>','u','7d1h','Approved,Failed,Issued']" },
+        { &res_endpoints,
+          "{" META ",'subsets':[{'addresses':[{'ip':'1.2.3.4'},{'ip':'5::6'}],'ports':[{'port':80},{'port':81}]}]}",
+          "['x','1.2.3.4:80,[5::6]:80,1.2.3.4:81 + 1 more...','5m']" },
+        { &res_endpointslices,
+          "{" META ",'addressType':'IPv4','ports':[{'name':'http'},{'port':443},{}],'endpoints':[]}",
+          "['x','IPv4','http,443,*','<unset>','5m']" },
+        { &res_resourcequotas,
+          "{" META STATUS("{'hard':{'limits.cpu':'2','limitsx':'1','pods':'4'},'used':{'limits.cpu':'500m'}}"),
+          "['x','limitsx: 0/1, pods: 0/4','limits.cpu: 500m/2','5m']" },
+        { &res_csidrivers,
+          "{" META ",'spec':{'podInfoOnMount':true,'tokenRequests':[{'audience':'a'},{'audience':'b'}]}}",
+          "['x',true,true,false,'a,b',false,'<none>','5m']" },
+        { &res_prioritylevelconfigurations, "{" META ",'spec':{'type':'Exempt'}}",
+          "['x','Exempt','<none>','<none>','<none>','<none>','5m']" },
+        { &res_prioritylevelconfigurations,
+          "{" META ",'spec':{'type':'Limited','limited':{'nominalConcurrencyShares':47,'limitResponse':{'queuing':{"
+          "'queues':64,'handSize':8,'queueLengthLimit':50}}}}}",
+          "['x','Limited',47,64,8,50,'5m']" },
+        { &res_flowschemas, "{" META ",'spec':{'priorityLevelConfiguration':{'name':'p'},'matchingPrecedence':3}}",
+          "['x','p',3,'<none>','5m','?']" },
+        { &res_ipaddresses,
+          "{" META ",'spec':{'parentRef':{'group':'mygroup','resource':'r','namespace':'n','name':'m'}}}",
+          "['x','r.mygroup/n/m']" },
+        { &res_ingressclasses,
+          "{" META ",'spec':{'controller':'c','parameters':{'apiGroup':'g','kind':'K','name':'n'}}}",
+          "['x','c','K.g/n','5m']" },
+        { &res_componentstatuses,
+          "{" META ",'conditions':[{'type':'Healthy','status':'False','message':'m','error':'e'}]}",
+          "['x','Unhealthy','m','e']" },
+        { &res_storageclasses,
+          "{'metadata':{'name':'x','annotations':{'storageclass.beta.kubernetes.io/is-default-class':'true'}},"
+          "'provisioner':'p'}",
+          "['x (default)','p','Delete','Immediate',false,'<unknown>']" },
+};
+
+static void test_rows_of_upstream(void **state) {
+        for (size_t i = 0; i < ARRAY_SIZE(upstream_rows); i++)
+                row(upstream_rows[i].resource, upstream_rows[i].object, upstream_rows[i].want);
+}
+
 static void check_docs(const struct api_resource *r) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json columns = columns_definitions(a, r);
@@ -275,6 +447,7 @@ int main(void) {
                 cmocka_unit_test(test_the_parameters_of_a_binding),
                 cmocka_unit_test(test_three_hosts_and_more),
                 cmocka_unit_test(test_nodes_events_and_others),
+                cmocka_unit_test(test_rows_of_upstream),
                 cmocka_unit_test(test_every_column_says_what_it_is),
                 cmocka_unit_test(test_openapi_documents_are_whole),
                 cmocka_unit_test(test_patch_takes_field_validation),
