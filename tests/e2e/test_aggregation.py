@@ -57,6 +57,12 @@ def test_its_objects_are_used_like_any(cluster, notes):
     assert 'notes.notes.example.com "milk" not found' in err
 
 
+def test_a_change_of_its_spec_interrupts_nothing(cluster, notes):
+    for priority in range(20, 23):
+        cluster.kubectl("patch", "apiservice", "v1.notes.example.com", "--type=merge", "-p", json.dumps({"spec": {"versionPriority": priority}}))
+        cluster.kubectl("get", "notes")
+
+
 def test_it_is_discovered(cluster, notes):
     assert "notes.example.com/v1" in cluster.kubectl("api-versions").split()
     line = next(l for l in cluster.kubectl("api-resources", "--api-group=notes.example.com").split("\n") if l.startswith("notes "))

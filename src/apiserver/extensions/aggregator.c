@@ -201,7 +201,7 @@ static void write_status(struct service *v, bool ok, const char *reason, struct 
         into = json_get_or_add_object(a, &body, "status");
         json_setc(a, into, "conditions", conditions);
         w->call = (struct api_call) { .verb = API_PATCH,
-                                      .patch = API_PATCH_MERGE,
+                                      .patch = API_PATCH_STRATEGIC, /* other conditions are others' */
                                       .resource = &res_apiservices,
                                       .name = arena_str(a, v->name),
                                       .subresource = STR("status"),
@@ -448,7 +448,19 @@ static void service_drop(struct aggregator *g, size_t i) {
         g->changed = true;
 }
 
-/* The services as the store has them now: those whose spec has changed begin anew. */
+/* Begins anew with another spec; what was last heard holds until it is asked. */
+static void service_replace(struct service **at, struct object *o) {
+        struct service *old = *at, *new = service_new(old->g, o);
+
+        new->available = old->available;
+        for (size_t i = 0; i < N_DOCS; i++)
+                new->docs[i] = TAKE_PTR(old->docs[i]);
+        *at = new;
+        new->g->changed = true;
+        service_free(old);
+}
+
+/* The services as the store has them now. */
 static void reload(struct aggregator *g, struct store_snapshot *snap) {
         const struct rest *r = rest_of(g->s, &res_apiservices);
         struct store_iter it;
@@ -457,8 +469,10 @@ static void reload(struct aggregator *g, struct store_snapshot *snap) {
                 struct service *v = g->services.v[i];
                 struct object *o = server_get(g->s, snap, &res_apiservices, STR(""), v->name);
 
-                if (!o || !json_equal(json_getc(object_json(o), "spec"), json_getc(object_json(v->object), "spec")))
+                if (!o || !is_remote(o))
                         service_drop(g, i);
+                else if (!json_equal(json_getc(object_json(o), "spec"), json_getc(object_json(v->object), "spec")))
+                        service_replace(&g->services.v[i], o);
         }
         store_iter_init(&it, snap, r->prefix, r->prefix);
         while (store_iter_next(&it))

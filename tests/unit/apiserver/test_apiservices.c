@@ -62,6 +62,21 @@ static void a_local_one_is_available_at_once(void **state) {
         assert_string_equal(at(*state, r, ".status.conditions[0].reason"), "Local");
 }
 
+/* Waits until a condition has this reason. */
+static struct answer until(struct fixture *f, const char *reason) {
+        struct answer r;
+
+        for (int i = 0; i < 500; i++) {
+                r = ASK(f, .verb = API_GET, .resource = &res_apiservices, .name = "v1.a.example");
+                if (str_eqc(json_str(json_getc(condition_find(json_getc(r.body, "status"), "Available"), "reason")),
+                            reason))
+                        return r;
+                usleep(10000);
+        }
+        fail_msg("no condition with reason %s", reason);
+        return r;
+}
+
 static void a_remote_one_waits_for_its_service(void **state) {
         struct fixture *f = *state;
         struct answer r = create(
@@ -71,15 +86,25 @@ static void a_remote_one_waits_for_its_service(void **state) {
 
         assert_int_equal(r.code, 201);
         assert_string_equal(at(f, r, ".spec.service.port"), "443");
-        for (int i = 0; i < 500; i++) {
-                r = ASK(f, .verb = API_GET, .resource = &res_apiservices, .name = "v1.a.example");
-                if (json_at_path(r.body, "status", "conditions"))
-                        break;
-                usleep(10000);
-        }
+        r = until(f, "ServiceNotFound");
         assert_string_equal(at(f, r, ".status.conditions[0].status"), "False");
-        assert_string_equal(at(f, r, ".status.conditions[0].reason"), "ServiceNotFound");
         assert_string_equal(at(f, r, ".status.conditions[0].message"), "service/x in \"default\" is not present");
+}
+
+static void conditions_of_others_stay(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        a_remote_one_waits_for_its_service(state);
+        check_code(ASK(f, .verb = API_PATCH, .resource = &res_apiservices, .name = "v1.a.example", .sub = "status",
+                       .patch = API_PATCH_STRATEGIC,
+                       .body = "{\"status\":{\"conditions\":[{\"type\":\"Mine\",\"status\":\"True\"}]}}"),
+                   200);
+        check_code(ASK(f, .verb = API_CREATE, .resource = &res_services, .ns = "default",
+                       .body = "{\"metadata\":{\"name\":\"x\"},\"spec\":{\"ports\":[{\"port\":443}]}}"),
+                   201);
+        r = until(f, "EndpointsNotFound");
+        assert_non_null(condition_find(json_getc(r.body, "status"), "Mine"));
 }
 
 static void built_in_groups_have_theirs(void **state) {
@@ -96,6 +121,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(what_is_refused, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(a_local_one_is_available_at_once, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(a_remote_one_waits_for_its_service, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(conditions_of_others_stay, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(built_in_groups_have_theirs, fixture_setup, fixture_teardown),
         };
 
