@@ -85,6 +85,8 @@ static const struct {
         HOOK("crd-informer-synced"),
         HOOK("start-system-namespaces-controller"),
         HOOK("start-cluster-authentication-info-controller"),
+        HOOK("start-kube-apiserver-identity-lease-controller"),
+        HOOK("start-kube-apiserver-identity-lease-garbage-collector"),
         HOOK("start-legacy-token-tracking-controller"),
         HOOK("start-service-ip-repair-controllers"),
         HOOK("rbac/bootstrap-roles"),

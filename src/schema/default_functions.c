@@ -80,6 +80,8 @@ void default_pod(struct arena *a, struct json *value) {
         default_containers(a, get_mut(spec, "containers"), PodSpec_hostNetwork(spec));
         default_containers(a, get_mut(spec, "initContainers"), PodSpec_hostNetwork(spec));
         set_if_absent(a, spec, "enableServiceLinks", json_of_bool(true));
+        if (PodSpec_terminationGracePeriodSeconds(spec) < 0)
+                json_set_int(a, spec, "terminationGracePeriodSeconds", 1);
 }
 
 /* serviceAccount is the old name of serviceAccountName; upstream prints both. */

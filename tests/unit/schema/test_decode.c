@@ -186,7 +186,7 @@ static void test_pod_defaults(void **state) {
                         "busybox:1',"
                         "'ports':[{'containerPort':80}],'resources':{'limits':{'cpu':'1'}},"
                         "'livenessProbe':{'httpGet':{'port':80}}}],'volumes':[{'name':'v'},{'name':'s','secret':{}}],"
-                        "'serviceAccountName':'x'}}");
+                        "'serviceAccountName':'x','terminationGracePeriodSeconds':-1}}");
 
         check_json(a, &d,
                    "{'metadata':{'name':'p','creationTimestamp':null},'spec':{'volumes':[{'name':'v','emptyDir':{}},"
@@ -197,7 +197,7 @@ static void test_pod_defaults(void **state) {
                    "','port':80,'scheme':'HTTP'},'timeoutSeconds':1,'periodSeconds':10,"
                    "'successThreshold':1,'failureThreshold':3},'terminationMessagePath':'/dev/termination-log',"
                    "'terminationMessagePolicy':'File','imagePullPolicy':'IfNotPresent'}],'restartPolicy':'Always',"
-                   "'terminationGracePeriodSeconds':30,'dnsPolicy':'ClusterFirst','serviceAccountName':'x','"
+                   "'terminationGracePeriodSeconds':1,'dnsPolicy':'ClusterFirst','serviceAccountName':'x','"
                    "serviceAccount':'x',"
                    "'hostNetwork':true,'securityContext':{},'schedulerName':'default-scheduler','enableServiceLinks':"
                    "true},'status':{}}");
