@@ -48,19 +48,29 @@ static struct range either(struct range a, struct range b) {
 /* ---- at run time ---- */
 
 /* What is far more than any limit need not be known. */
-static uint64_t traversal(struct arena *a, const struct cel_value *v, size_t *steps) {
+static uint64_t traversal(struct ctx *c, const struct cel_value *v, size_t *steps) {
         uint64_t cost = 0;
+
+        struct cel_value item, key;
+        bool list = v->kind == CEL_LIST;
+        size_t n = list ? v->n : 0;
 
         if (v->kind == CEL_STRING || v->kind == CEL_BYTES)
                 return (uint64_t) (v->n * TRAVERSE);
-        if (v->kind != CEL_LIST)
+        if ((v->kind == CEL_MAP || v->kind == CEL_OBJECT) && v->form != CEL_LAZY)
+                n = cel_map_size(v);
+        else if (!list)
                 return 1;
-        for (size_t i = 0; i < v->n; i++) {
+        for (size_t i = 0; i < n; i++) {
                 if (++*steps > 10 * CEL_CALL_LIMIT)
                         return 10 * CEL_CALL_LIMIT;
-                struct cel_value item = list_get(a, v, i);
-
-                cost += traversal(a, &item, steps);
+                if (list) {
+                        item = list_get(c->a, v, i);
+                } else {
+                        cel_map_entry(c, v, i, &key, &item);
+                        cost += traversal(c, &key, steps);
+                }
+                cost += traversal(c, &item, steps);
         }
         return cost;
 }
@@ -76,15 +86,21 @@ static uint64_t matching(const struct cel_value *v) {
 }
 
 static uint64_t cidr_cost(const struct node *n, const struct cel_value *v) {
-        uint64_t size = opaque_size(&v[0]), cost = scale(2 * size, TRAVERSE);
+        uint64_t size = v[0].kind == CEL_ERROR ? 1 : opaque_size(&v[0]), cost = scale(2 * size, TRAVERSE);
 
         if (n->fn->cost == COST_CONTAINS_CIDR)
                 cost += scale(size, TRAVERSE) + 1;
         return v[1].kind == CEL_STRING ? cost + scale(value_size(&v[1]), TRAVERSE) : cost;
 }
 
-uint64_t call_cost(struct arena *a, const struct node *n, const struct cel_value *v, const struct cel_value *result) {
-        switch ((enum cost_class) n->fn->cost) {
+/* Arguments may be errors; a call that may be of several signatures is taken for one that costs one. */
+uint64_t call_cost(struct ctx *c, const struct node *n, const struct cel_value *v, const struct cel_value *result) {
+        enum cost_class class = (enum cost_class) n->fn->cost;
+        bool ambiguous = (n->overloads & (n->overloads - 1)) != 0 &&
+                         (class == COST_TO_STRING || class == COST_TO_BYTES || class == COST_COMPARE ||
+                          class == COST_ADD || class == COST_IN);
+
+        switch (ambiguous ? COST_ONE : class) {
         case COST_TO_STRING:
                 return v[0].kind == CEL_BYTES ? scale(v[0].n, TRAVERSE) : 1;
         case COST_TO_BYTES:
@@ -113,12 +129,13 @@ uint64_t call_cost(struct arena *a, const struct node *n, const struct cel_value
         case COST_CONTAINS:
                 return mul(scale(value_size(&v[0]), TRAVERSE), scale(value_size(&v[1]), TRAVERSE));
         case COST_MATCHES:
+                return n->member ? matching(v) : 1;
         case COST_FIND:
                 return matching(v);
         case COST_LIST: {
                 size_t steps = 0;
 
-                return traversal(a, &v[0], &steps);
+                return traversal(c, &v[0], &steps);
         }
         case COST_CHECK:
                 return 350000;
@@ -128,7 +145,9 @@ uint64_t call_cost(struct arena *a, const struct node *n, const struct cel_value
                 return 10 + scale(size, TRAVERSE) + scale(scale(size, 0.5), 50);
         }
         case COST_VALIDATE:
-                return mul(scale(1 + value_size(&v[1]), TRAVERSE), scale(format_regex_size(&v[0]), REGEX));
+                return v[0].kind == CEL_ERROR ? 1
+                                              : mul(scale(1 + value_size(&v[1]), TRAVERSE),
+                                                    scale(format_regex_size(&v[0]), REGEX));
         case COST_CONTAINS_IP:
         case COST_CONTAINS_CIDR:
                 return cidr_cost(n, v);
@@ -149,7 +168,7 @@ struct estimate {
 };
 
 struct local_estimate {
-        struct range size;
+        struct range size, cost;
         bool sized, lost;
         const struct cel_type *decl;
 };
@@ -238,9 +257,25 @@ static struct range join_size(const struct node *n, const struct estimate *e) {
         return s;
 }
 
-/* The call itself, without its arguments; sets the size of the result where it is known. */
-static struct range call_estimate(const struct coster *c, const struct node *n, const struct estimate *e,
-                                  struct estimate *r) {
+static struct range compare_estimate(const struct node *n, char takes, const struct estimate *e, struct range s,
+                                     struct range t) {
+        const struct cel_type *type = n->args[0]->type;
+
+        if (n->name.p[1] == '=' && type->kind == CEL_OPAQUE && type == n->args[1]->type) {
+                if (type == opaque_type('F'))
+                        return scaled((struct range) { 1, 64 }, TRAVERSE);
+                return type == opaque_type('U') && e[1].sized ? scaled((struct range) { 1, t.max }, TRAVERSE) : one;
+        }
+        if (takes != 'A' && takes != 's' && takes != 'y')
+                return one;
+        t.max = MIN(s.max, t.max);
+        return scaled((struct range) { t.max > 0, t.max }, TRAVERSE);
+}
+
+/* The call itself, without its arguments, by one of its signatures; sets the size of the result where it is known. */
+static struct range call_estimate(const struct coster *c, const struct node *n, const char *signature,
+                                  const struct estimate *e, struct estimate *r) {
+        char takes = *signature;
         struct range s = n->n_args > 0 ? size_of(&e[0]) : unknown, t = n->n_args > 1 ? size_of(&e[1]) : unknown, cost;
         const struct cel_type *elem;
 
@@ -254,7 +289,7 @@ static struct range call_estimate(const struct coster *c, const struct node *n, 
                 return scaled(t, TRAVERSE);
         case COST_TO_BYTES:
         case COST_TO_STRING:
-                if (n->args[0]->type->kind != (n->fn->cost == COST_TO_BYTES ? CEL_STRING : CEL_BYTES))
+                if (takes != (n->fn->cost == COST_TO_BYTES ? 's' : 'y'))
                         return one;
                 r->size = n->fn->cost == COST_TO_BYTES ? (struct range) { s.min, mul(s.max, 4) }
                                                        : (struct range) { s.min / 4, s.max };
@@ -281,12 +316,9 @@ static struct range call_estimate(const struct coster *c, const struct node *n, 
                 r->sized = true;
                 return scaled(r->size, TRAVERSE);
         case COST_COMPARE:
-                if (n->args[0]->type->kind == CEL_OPAQUE)
-                        return one;
-                t.max = MIN(s.max, t.max);
-                return scaled((struct range) { t.max > 0, t.max }, TRAVERSE);
+                return compare_estimate(n, takes, e, s, t);
         case COST_ADD:
-                if (n->type->kind != CEL_STRING && n->type->kind != CEL_BYTES && n->type->kind != CEL_LIST)
+                if (takes != 's' && takes != 'y' && takes != 'L')
                         return one;
                 r->size = sum(s, t);
                 r->sized = true;
@@ -294,9 +326,9 @@ static struct range call_estimate(const struct coster *c, const struct node *n, 
                         r->item = either(e[0].item, e[1].item);
                         r->items = true;
                 }
-                return n->type->kind == CEL_LIST ? one : scaled(r->size, TRAVERSE);
+                return takes == 'L' ? one : scaled(r->size, TRAVERSE);
         case COST_IN:
-                return n->args[1]->type->kind == CEL_MAP ? one : t;
+                return signature[1] == 'M' ? one : t;
         case COST_CONTAINS:
                 return product(scaled(s, TRAVERSE), scaled(t, TRAVERSE));
         case COST_FIND:
@@ -304,7 +336,7 @@ static struct range call_estimate(const struct coster *c, const struct node *n, 
                 r->sized = true;
                 return product(scaled(sum(s, one), TRAVERSE), scaled(t, REGEX));
         case COST_MATCHES:
-                return product(scaled(sum(s, one), TRAVERSE), scaled(t, REGEX));
+                return n->member ? product(scaled(sum(s, one), TRAVERSE), scaled(t, REGEX)) : one;
         case COST_LIST:
                 if (n->args[0]->type->kind == CEL_STRING)
                         return scaled(s, TRAVERSE);
@@ -343,20 +375,30 @@ static struct range call_estimate(const struct coster *c, const struct node *n, 
                         r->sized = true;
                 }
                 return one;
-        default: /* COST_ONE; COST_CONVERT and COST_TWICE, which upstream estimates as one for a plain function */
+        case COST_CONVERT:
+                return takes == 's' ? scaled(s, TRAVERSE) : one;
+        case COST_TWICE:
+                return scaled(s, 2 * TRAVERSE);
+        default: /* COST_ONE */
                 return one;
         }
 }
 
 static struct estimate estimate_call(struct coster *c, const struct node *n) {
         struct estimate r = { 0 }, e[4] = { 0 };
-        struct range args = { 0, 0 };
+        struct range args = { 0, 0 }, call = { MANY, 0 };
+        const char *signature = n->fn->signatures;
 
         for (size_t i = 0; i < n->n_args && i < ARRAY_SIZE(e); i++) {
                 e[i] = estimate(c, n->args[i]);
                 args = sum(args, e[i].cost);
         }
-        r.cost = sum(args, call_estimate(c, n, e, &r));
+        for (uint32_t bits = n->overloads; bits; bits >>= 1) {
+                if (bits & 1)
+                        call = either(call, call_estimate(c, n, signature, e, &r));
+                signature = bits > 1 ? strchr(signature, '|') + 1 : NULL;
+        }
+        r.cost = sum(args, call);
         return r;
 }
 
@@ -402,7 +444,7 @@ static struct estimate estimate_fold(struct coster *c, const struct node *n) {
         bool list = n->args[0]->type->kind == CEL_LIST, two = n->name2.n > 0;
         struct local_estimate *l = &c->locals[n->slot];
 
-        l[2] = (struct local_estimate) { init.size, init.sized, init.lost, init.decl };
+        l[2] = (struct local_estimate) { init.size, init.cost, init.sized, init.lost, init.decl };
         l[0] = l[1] = (struct local_estimate) { 0 };
         step_into(c, range.decl, range.lost, list && two ? NULL : entry_decl(range.decl, true), &l[0].decl, &l[0].lost);
         step_into(c, range.decl, range.lost, entry_decl(range.decl, false), &l[1].decl, &l[1].lost);
@@ -413,7 +455,7 @@ static struct estimate estimate_fold(struct coster *c, const struct node *n) {
         if (n->args[0]->kind == NODE_LIST && n->args[0]->n_args == 0 && n->args[2]->kind == NODE_CONST &&
             !n->args[2]->value.b) { /* a variable for one expression */
                 r = estimate(c, n->args[4]);
-                r.cost = sum(r.cost, sum(range.cost, init.cost));
+                r.cost = sum(r.cost, n->again ? init.cost : sum(range.cost, init.cost));
                 return r;
         }
         cond = estimate(c, n->args[2]);
@@ -476,10 +518,15 @@ static struct estimate estimate_leaf(struct coster *c, const struct node *n) {
                 r.decl = n->type;
                 return r;
         }
+        if (n->again)
+                r.cost = n->member ? c->locals[~n->slot].cost : (struct range) { 0, 0 };
         r.decl = c->locals[~n->slot].decl;
         r.lost = c->locals[~n->slot].lost;
-        r.size = c->locals[~n->slot].size;
-        r.sized = c->locals[~n->slot].sized;
+        set_size(&r, &cel_dyn);
+        if (!r.sized) {
+                r.size = c->locals[~n->slot].size;
+                r.sized = c->locals[~n->slot].sized;
+        }
         return r;
 }
 

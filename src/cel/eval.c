@@ -14,7 +14,7 @@ static inline void pay(struct ctx *c, uint64_t cost) {
 }
 
 static struct cel_value eval_ident(struct ctx *c, const struct node *n) {
-        pay(c, 1);
+        pay(c, !n->again ? 1 : n->member ? c->locals[~n->slot - 1].u : 0);
         return n->slot < 0 ? c->locals[~n->slot] : c->variables[n->slot];
 }
 
@@ -42,16 +42,20 @@ static struct cel_value eval_select(struct ctx *c, const struct node *n) {
         bool optional;
         int r;
 
-        if (v.kind == CEL_ERROR)
+        if (!n->test && !n->chained)
+                pay(c, 1);
+        if (v.kind == CEL_ERROR) {
+                c->cost -= n->test && n->chained; /* has() itself, for which the variable was paid */
                 return v;
-        if (!n->test)
-                pay(c, n->chained ? 1 : 2);
+        }
         if (!unwrap(&v, &optional))
                 return n->test ? cel_of_bool(false) : v;
         if (n->optional && v.kind == CEL_NULL)
                 return cel_of_optional(c->a, NULL);
         optional = optional || n->optional;
         r = value_select(c, &v, n->name, n->test || optional, &ret);
+        if (!n->test && (r != 0 || !optional))
+                pay(c, 1);
         if (r < 0)
                 return ret;
         if (n->test)
@@ -103,9 +107,9 @@ static struct cel_value append(struct ctx *c, const struct node *n) {
         struct cel_value list = eval(c, n->args[0]), item, *more;
 
         pay(c, 10 + 1);
-        item = list.kind == CEL_ERROR ? list : eval(c, n->args[1]->args[0]);
-        if (item.kind == CEL_ERROR)
-                return item;
+        item = eval(c, n->args[1]->args[0]);
+        if (list.kind == CEL_ERROR || item.kind == CEL_ERROR)
+                return list.kind == CEL_ERROR ? list : item;
         if ((list.n & (list.n - 1)) == 0) { /* full at each power of two */
                 more = arena_alloc(c->a, MAX(2 * list.n, 1u) * sizeof(*more));
                 if (list.n > 0)
@@ -118,16 +122,20 @@ static struct cel_value append(struct ctx *c, const struct node *n) {
 
 static struct cel_value insert(struct ctx *c, const struct node *n) {
         struct cel_value map = eval(c, n->args[0]), key, value;
-        struct cel_value from = map.kind == CEL_ERROR ? map : eval(c, n->args[1]);
+        struct cel_value from = map.kind == CEL_ERROR && n->n_args == 3 ? map : eval(c, n->args[1]);
         size_t count = 1;
 
-        if (from.kind == CEL_ERROR)
-                return from;
+        if (map.kind == CEL_ERROR || from.kind == CEL_ERROR) {
+                pay(c, n->n_args == 2);
+                return map.kind == CEL_ERROR ? map : from;
+        }
         if (n->n_args == 3) {
                 key = from;
                 value = eval(c, n->args[2]);
-                if (value.kind == CEL_ERROR)
+                if (value.kind == CEL_ERROR) {
+                        pay(c, 1);
                         return value;
+                }
         } else {
                 if (from.kind != CEL_MAP)
                         return value_no_overload(c);
@@ -159,8 +167,9 @@ static struct cel_value eval_or_value(struct ctx *c, const struct node *n) {
 }
 
 static struct cel_value eval_call(struct ctx *c, const struct node *n) {
-        struct cel_value args[4], ret;
+        struct cel_value args[4], ret, *failed = NULL;
         const struct node *outer = c->call;
+        bool index = n->fn->cost == COST_INDEX;
         bool lenient = n->fn->cost == COST_ONE && n->name.p[0] == '@' && !str_eqc(n->name, "@in");
 
         if (n->append)
@@ -168,20 +177,30 @@ static struct cel_value eval_call(struct ctx *c, const struct node *n) {
         if (!n->fn->impl)
                 return eval_or_value(c, n);
         for (size_t i = 0; i < n->n_args && i < ARRAY_SIZE(args); i++) {
-                args[i] = i == 1 && n->fn->cost == COST_INDEX ? eval_part(c, n->args[i]) : eval(c, n->args[i]);
+                args[i] = i == 1 && index ? eval_part(c, n->args[i]) : eval(c, n->args[i]);
                 if (args[i].kind == CEL_ERROR && !lenient)
-                        return args[i];
+                        failed = failed ? failed : &args[i];
+                if (failed && (index || (n->n_args > 2 && i + 1 < n->n_args))) { /* the rest is not looked at */
+                        pay(c, index ? i + !n->chained : 0);
+                        return *failed;
+                }
         }
         if (c->cancelled)
                 return value_null;
-        if (!lenient && n->fn->cost != COST_INDEX && !args_fit(c, n, args)) /* an index may be any whole number */
-                return value_no_overload(c);
-        c->call = n;
-        ret = n->fn->impl(c, args, n->n_args);
-        c->call = outer;
-        pay(c, n->fn->cost == COST_ONE ? 1 : call_cost(c->a, n, args, &ret));
-        if (n->fn->cost == COST_INDEX && !n->chained)
+        if (failed) {
+                ret = *failed;
+        } else if (!lenient && !index && !args_fit(c, n, args)) { /* an index may be any whole number */
+                ret = value_no_overload(c);
+        } else {
+                c->call = n;
+                ret = n->fn->impl(c, args, n->n_args);
+                c->call = outer;
+        }
+        pay(c, n->fn->cost == COST_ONE ? 1 : call_cost(c, n, args, &ret));
+        if (index && !n->chained)
                 pay(c, 1);
+        if (index && ret.kind == CEL_OPTIONAL && !ret.value && (n->name.p[2] == '?' || args[0].kind == CEL_OPTIONAL))
+                c->cost--; /* nothing was there */
         return ret;
 }
 
@@ -231,6 +250,7 @@ static struct cel_value eval_list(struct ctx *c, const struct node *n) {
         size_t count = 0;
         int r;
 
+        pay(c, n->append ? 0 : 10);
         for (size_t i = 0; i < n->n_args; i++) {
                 r = eval_entry(c, n->args[i], &v);
                 if (r < 0)
@@ -238,7 +258,6 @@ static struct cel_value eval_list(struct ctx *c, const struct node *n) {
                 if (r > 0)
                         items[count++] = v;
         }
-        pay(c, n->append ? 0 : 10);
         return value_list(items, count);
 }
 
@@ -246,6 +265,7 @@ static struct cel_value eval_map(struct ctx *c, const struct node *n) {
         struct cel_value map = cel_map_new(c->a, n->n_args / 2), key, value;
         int r;
 
+        pay(c, n->append ? 0 : 30);
         for (size_t i = 0; i < n->n_args; i += 2) {
                 key = eval(c, n->args[i]);
                 if (key.kind == CEL_ERROR)
@@ -262,7 +282,6 @@ static struct cel_value eval_map(struct ctx *c, const struct node *n) {
                         return value_error(c, "Failed with repeated key: %" STR_FMT, STR_ARG(buf_str(&b)));
                 }
         }
-        pay(c, n->append ? 0 : 30);
         return map;
 }
 
@@ -280,14 +299,17 @@ static void set_iteration(struct ctx *c, const struct node *n, const struct cel_
 
 static struct cel_value eval_fold(struct ctx *c, const struct node *n) {
         struct cel_value range = eval(c, n->args[0]), *accu = &c->locals[n->slot + 2], cond, start;
+        uint64_t before;
         size_t count;
 
         if (range.kind == CEL_ERROR)
                 return range;
         if (range.kind != CEL_LIST && range.kind != CEL_MAP && (range.kind != CEL_OBJECT || range.form == CEL_LAZY))
                 return value_error(c, "unsupported comprehension range type");
+        before = c->cost;
         start = eval(c, n->args[1]); /* may have a fold of its own, in the same locals */
         *accu = start;
+        accu[-1].u = c->cost - before;
         count = range.kind == CEL_LIST ? range.n : cel_map_size(&range);
         for (size_t i = 0; i < count && !c->cancelled; i++) {
                 if (i % 32 == 31 && c->until && now_mono_ns() > c->until)

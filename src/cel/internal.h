@@ -32,6 +32,7 @@ struct node {
         bool exact;    /* of a call: one signature fits, and these are the kinds it takes (CEL_DYN: any) */
         uint8_t kinds[4];
         bool append; /* of a call: accumulator + [x], in place */
+        bool again;  /* of what optMap() makes: upstream has no variable there, but the operand, once more (member) */
         uint16_t depth;
         uint32_t pos; /* in code points */
         uint32_t n_args;
@@ -150,7 +151,7 @@ extern const struct cel_type opaque_types[];
 extern const char opaque_letters[];
 const struct cel_type *opaque_type(char letter);
 
-uint64_t call_cost(struct arena *a, const struct node *n, const struct cel_value *args, const struct cel_value *result);
+uint64_t call_cost(struct ctx *c, const struct node *n, const struct cel_value *args, const struct cel_value *result);
 bool cel_reserved(struct str word); /* no identifier: true, in, if, namespace … */
 
 /* ---- values ---- */
@@ -193,7 +194,7 @@ struct str type_name(struct arena *a, const struct cel_type *t);         /* with
 bool opaque_equal(const struct cel_value *a, const struct cel_value *b); /* of one type */
 bool net_equal(const struct cel_value *a, const struct cel_value *b);
 bool url_is_request_uri(struct str s, struct buf *why);
-size_t opaque_size(const struct cel_value *cidr); /* bytes of its address */
+size_t opaque_size(const struct cel_value *cidr); /* bytes of its prefix */
 size_t format_regex_size(const struct cel_value *format);
 
 /* A map that grows: keys and values in turn, with an index over the keys. */

@@ -215,10 +215,10 @@ static const struct format {
         { "dns1035LabelPrefix", name_is_dns1035_label, 30, true },
         { "labelValue", name_is_label_value, 40, false },
         { "uri", url_is_request_uri, 1103, false },
-        { "uuid", is_uuid, 79, false },
+        { "uuid", is_uuid, 70, false },
         { "byte", is_base64, 84, false },
-        { "date", is_date, 118, false },
-        { "datetime", is_datetime, 118, false },
+        { "date", is_date, 71, false },
+        { "datetime", is_datetime, 71, false },
 };
 
 size_t format_regex_size(const struct cel_value *format) {

@@ -172,8 +172,8 @@ static bool lex_string(struct lexer *l, bool raw, bool bytes, size_t prefix, siz
                         at++;
                 }
         }
-        if (!closed && quotes == 3 && prefix == 0) { /* an empty string, and what follows */
-                at = l->at + 2;
+        if (!closed && quotes == 3) { /* an empty string, and what follows */
+                at = l->at + prefix + 2;
                 out.n = 0;
                 l->fault = NULL;
         } else if (!closed) {

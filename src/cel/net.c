@@ -279,11 +279,13 @@ static struct cel_value f_contains_net(ARGS) {
         if (v[1].kind == CEL_OPAQUE)
                 return cel_of_bool(within(v[0].opaque, v[1].opaque));
         r = cidr ? read_cidr(c, cel_str(&v[1]), &a) : read_ip(c, cel_str(&v[1]), &a);
-        return r.kind == CEL_ERROR ? r : cel_of_bool(within(v[0].opaque, &a));
+        if (r.kind == CEL_ERROR)
+                return cidr ? r : value_no_overload(c); /* as upstream tells it */
+        return cel_of_bool(within(v[0].opaque, &a));
 }
 
 size_t opaque_size(const struct cel_value *cidr) {
-        return ((const struct address *) cidr->opaque)->n;
+        return (((const struct address *) cidr->opaque)->bits + 7) / 8;
 }
 
 /* ---- URLs ---- */

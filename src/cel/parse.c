@@ -400,12 +400,15 @@ static struct node *macro_optional(struct macro_call *m, const char *which) {
                 return fail_at(p, m->args[0]->pos, which, "() variable name must be a simple identifier");
         has = CALL(p, m->pos, "hasValue", named(p, NODE_IDENT, m->pos, opt));
         value = CALL(p, m->pos, "value", named(p, NODE_IDENT, m->pos, opt));
-        has->member = value->member = true;
+        has->member = value->member = value->args[0]->member = true;
+        has->args[0]->again = value->args[0]->again = true;
         body = bind(m, m->args[0]->name, value, m->args[1]);
         if (strcmp(which, "optMap") == 0)
                 body = CALL(p, m->pos, "optional.of", body);
         body = node_new(p->a, NODE_COND, m->pos, 3, has, body, named(p, NODE_CALL, m->pos, STR("optional.none")));
-        return bind(m, opt, m->target, body);
+        body = bind(m, opt, m->target, body);
+        body->again = true;
+        return body;
 }
 
 static struct node *macro_has(struct macro_call *m, const char *which) {

@@ -66,6 +66,7 @@ static const struct {
         { "'\xc3\xa9' +\n\tself.x", "ERROR: <input>:2:6: undefined field 'x'\n |  self.x\n | .....^" },
         { "'\xe4\xb8\xad' + 1", "ERROR: <input>:1:5: found no matching overload for '_+_' applied to '(string, int)'\n "
                                 "| '\xe4\xb8\xad' + 1\n | .\xef\xbc\x8e..^" },
+        { "b\"\"\"x", "ERROR: <input>:1:4: Syntax error: token recognition error at: '\"x'\n | b\"\"\"x\n | ...^" },
         { "99999999999999999999", "ERROR: <input>:1:1: invalid int literal\n | 99999999999999999999\n | ^" },
         { "9223372036854775808", "ERROR: <input>:1:1: invalid int literal\n | 9223372036854775808\n | ^" },
         { "Foo{a: 1}", "ERROR: <input>:1:4: undeclared reference to 'Foo' (in container '')\n | Foo{a: 1}\n | ...^" },
