@@ -124,6 +124,13 @@ void allocator_port_range(const struct allocator *al, int *ret_min, int *ret_max
 
 /* ---- addresses ---- */
 
+/* As the object of an address is named: a Service may write it with zeros in front, or as one of IPv6. */
+static struct str plain_ip(struct arena *a, struct str ip) {
+        uint8_t b[16];
+
+        return parse_ip(ip, b) == 4 ? arena_printf(a, "%d.%d.%d.%d", b[0], b[1], b[2], b[3]) : ip;
+}
+
 static bool is_taken(const struct apiserver *s, struct store_snapshot *snap, struct str ip) {
         return rest_get(snap, rest_of(s, &res_ipaddresses), STR(""), ip);
 }
@@ -133,6 +140,7 @@ int allocator_check_ip(const struct apiserver *s, struct store_snapshot *snap, s
         size_t n = ranges_of(s, snap, a, &ranges);
         uint32_t addr;
 
+        ip = plain_ip(a, ip);
         if (!ipv4_parse(ip, &addr))
                 return -ERANGE;
         for (size_t i = 0; i < n; i++)
@@ -208,13 +216,16 @@ size_t service_companions(struct op *op, const struct json *before, const struct
         json_each_item(i, json_at_path(after, "spec", "clusterIPs"))
                 if (n < COMPANIONS_MAX && !str_eqc(json_str(i), "None") && !str_empty(json_str(i)) &&
                     !holds_ip(before, json_str(i)))
-                        ret[n++] = allocator_new_address(op->s, a, json_str(i), op->namespace, op->name);
-        json_each_item(i, json_at_path(before, "spec", "clusterIPs"))
-                if (n < COMPANIONS_MAX && !holds_ip(after, json_str(i)) && is_taken(op->s, op->snap, json_str(i)))
+                        ret[n++] = allocator_new_address(op->s, a, plain_ip(a, json_str(i)), op->namespace, op->name);
+        json_each_item(i, json_at_path(before, "spec", "clusterIPs")) {
+                struct str ip = plain_ip(a, json_str(i));
+
+                if (n < COMPANIONS_MAX && !holds_ip(after, json_str(i)) && is_taken(op->s, op->snap, ip))
                         ret[n++] = (struct store_op) { .kind = STORE_DELETE,
                                                        .key = rest_key(a, rest_of(op->s, &res_ipaddresses), STR(""),
-                                                                       json_str(i)),
+                                                                       ip),
                                                        .expect = STORE_ANY_REVISION };
+        }
         return n;
 }
 

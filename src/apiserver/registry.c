@@ -226,6 +226,35 @@ static void fill_new_metadata(struct op *op, struct json *meta) {
                 json_set_int(a, meta, "generation", 1);
 }
 
+/* An owner that is named twice in the same words is one. */
+static void merge_owners(struct op *op, struct json *obj, const char *when) {
+        const struct json *sent = json_at_path(obj, "metadata", "ownerReferences");
+        _cleanup_buf_ struct buf twins = BUF_INIT;
+        struct json list = json_new_array();
+
+        for (size_t i = 0; i < json_len(sent); i++) {
+                const struct json *o = json_item(sent, i);
+                size_t k = 0;
+
+                while (k < i && !json_equal(json_item(sent, k), o))
+                        k++;
+                if (k == i)
+                        json_push(op->c->arena, &list, *o);
+                else
+                        buf_printf(&twins, "%s%" STR_FMT, twins.n ? ", " : "", STR_ARG(json_str(json_getc(o, "uid"))));
+        }
+        if (twins.n == 0)
+                return;
+        op_warn(op, arena_printf(op->c->arena,
+                                 ".metadata.ownerReferences contains duplicate entries%s; API server dedups owner "
+                                 "references in 1.20+, and may reject such requests as early as 1.24; please fix your "
+                                 "requests; duplicate UID(s) observed: %" STR_FMT,
+                                 when, STR_ARG(buf_str(&twins))));
+        json_setc(op->c->arena, meta_of(op->c->arena, obj), "ownerReferences", list);
+}
+
+#define AFTER_ADMISSION " after mutating admission happens"
+
 /* managedFields, for every object from its creation on. What admission adds afterwards nobody owns. */
 static void track_fields(struct op *op, const struct json *old, struct json *obj) {
         const struct rest *r = op->rest->stored;
@@ -484,7 +513,6 @@ void writes_put_new(struct op *op) {
 static int begin_new(struct op *op, struct error *err) {
         static const char *const server_owned[] = { "uid",
                                                     "creationTimestamp",
-                                                    "generation",
                                                     "selfLink",
                                                     "deletionGracePeriodSeconds",
                                                     "resourceVersion",
@@ -495,6 +523,8 @@ static int begin_new(struct op *op, struct error *err) {
                 return err_bad_request(err, "resourceVersion should not be set on objects to be created");
         for (size_t i = 0; i < ARRAY_SIZE(server_owned); i++)
                 json_removec(meta, server_owned[i]);
+        if (op->c->verb != API_PATCH)
+                merge_owners(op, &op->tree, "");
         track_fields(op, NULL, &op->tree);
         op->name = json_str(json_getc(meta, "name"));
         if (str_empty(op->name)) /* for messages, until there is one */
@@ -504,9 +534,11 @@ static int begin_new(struct op *op, struct error *err) {
 
 static int complete_new(struct op *op, struct error *err) {
         const struct rest *r = op->rest->stored;
-        struct json *meta = meta_of(op->c->arena, &op->tree);
+        struct json *meta;
         int e;
 
+        merge_owners(op, &op->tree, AFTER_ADMISSION);
+        meta = meta_of(op->c->arena, &op->tree);
         op->name = json_str(json_getc(meta, "name"));
         op->generated = str_empty(op->name) && !str_empty(json_str(json_getc(meta, "generateName")));
         if (op->generated)
@@ -564,21 +596,18 @@ static void copy_member(struct arena *a, struct json *to, const struct json *fro
                 json_removec(to, key);
 }
 
-/* What no client changes. */
+/* What no client changes. When an object goes they cannot say while it does not, which validation finds. */
 static void carry_metadata(struct arena *a, struct json *meta, const struct json *old) {
-        static const char *const kept[] = { "name",
-                                            "generateName",
-                                            "namespace",
-                                            "uid",
-                                            "creationTimestamp",
-                                            "deletionTimestamp",
-                                            "deletionGracePeriodSeconds",
-                                            "generation",
-                                            "selfLink",
-                                            "resourceVersion" };
+        static const char *const kept[] = {
+                "name", "namespace", "uid", "generation", "selfLink", "resourceVersion", "creationTimestamp"
+        };
 
         for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
                 copy_member(a, meta, old, kept[i]);
+        if (json_is(json_getc(old, "deletionTimestamp"), JSON_STRING))
+                copy_member(a, meta, old, "deletionTimestamp");
+        if (!json_getc(meta, "deletionGracePeriodSeconds"))
+                copy_member(a, meta, old, "deletionGracePeriodSeconds");
 }
 
 /* A subresource changes its part of the object only: the rest is the stored object's. */
@@ -597,6 +626,7 @@ static void merge_subresource(struct op *op, struct json *obj, const struct json
                         copy_member(a, obj, &sent, "status");
                         return;
                 }
+                json_removec(&sent_meta, "deletionTimestamp");
                 carry_metadata(a, &sent_meta, json_getc(old, "metadata"));
                 meta = json_setc(a, obj, "metadata", sent_meta);
                 copy_member(a, meta, json_getc(old, "metadata"), "ownerReferences");
@@ -712,6 +742,7 @@ static int complete_changed(struct op *op, struct error *err) {
         const struct json *old = object_json(op->old);
         int e;
 
+        merge_owners(op, &op->tree, AFTER_ADMISSION);
         if (op->sub) {
                 merge_subresource(op, &op->tree, old);
         } else {
@@ -731,6 +762,8 @@ static void change_admitted(struct op *op) {
 }
 
 void registry_write_changed(struct op *op) {
+        if (op->c->verb == API_UPDATE)
+                merge_owners(op, &op->tree, "");
         track_fields(op, object_json(op->old), &op->tree);
         admission_admit(op, ADMIT_UPDATE, &op->tree, object_json(op->old), change_admitted);
 }

@@ -4,6 +4,7 @@
 #include "apiserver/extensions/custom.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
+#include "base/rand.h"
 #include "json/build.h"
 
 /* ---- namespaces ---- */
@@ -148,6 +149,19 @@ static int secret_prepare_update(struct op *op, struct json *obj, const struct j
         return 0;
 }
 
+/* Need not be named by anybody. */
+static int limit_range_prepare_create(struct op *op, struct json *obj, struct error *err) {
+        struct json *meta = meta_of(op->c->arena, obj);
+        char uuid[37];
+
+        if (!str_empty(op->name))
+                return 0;
+        rand_uuid(uuid);
+        op->name = arena_str(op->c->arena, str_of(uuid));
+        json_set_str(op->c->arena, meta, "name", op->name);
+        return 0;
+}
+
 /* Of its Secrets an account keeps the names. */
 static int account_prepare_create(struct op *op, struct json *obj, struct error *err) {
         json_each_item(s, json_getc(obj, "secrets"))
@@ -243,7 +257,7 @@ static const struct strategy strategies[] = {
         { "", "endpoints", UPSERT, .warn = warn_endpoints, .validate = validate_endpoints },
         { "", "events", UPSERT, .name = check_path_segment, .prepare_create = event_prepare_create,
           .prepare_update = event_prepare_update, .validate = validate_event },
-        { "", "limitranges", UPSERT, .validate = validate_limit_range },
+        { "", "limitranges", UPSERT, .prepare_create = limit_range_prepare_create, .validate = validate_limit_range },
         { "", "resourcequotas", RETURN, .validate = validate_resource_quota,
           .validate_status = validate_resource_quota_status },
         { "", "persistentvolumes", RETURN, .prepare_create = volume_prepare_create,

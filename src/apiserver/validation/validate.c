@@ -745,14 +745,16 @@ CHECK(forbid_new_finalizers, const struct json *now, const struct json *old) {
                      STR_ARG(buf_str(&added)));
 }
 
-/* A generateName may end with hyphens: what is generated comes after. */
-CHECK(check_prefix, struct str s, name_check check) {
+/* What may end with a hyphen because more comes after it; upstream then looks at neither that nor what is before it. */
+void check_prefix(struct field_errors *fe, const struct path *p, struct str s, name_check check) {
         struct str whole = s;
         const char *messages[2];
         size_t n = 0;
 
-        if (s.n > 1 && s.p[s.n - 1] == '-')
-                whole = arena_printf(fe->a, "%.*sa", (int) s.n - 1, s.p);
+        if (check == check_path_segment || check == check_any_name)
+                whole = arena_printf(fe->a, "%" STR_FMT "a", STR_ARG(s));
+        else if (s.n > 1 && s.p[s.n - 1] == '-')
+                whole = arena_printf(fe->a, "%.*sa", (int) s.n - 2, s.p);
         if (!str_empty(s))
                 n = check(whole, messages);
         for (size_t i = 0; i < n; i++)
@@ -773,16 +775,20 @@ static void check_metadata(struct field_errors *fe, const struct path *up, const
                         check_field(fe, PATH(p, "name"), name, name_ok ? name_ok : check_dns_subdomain);
                 if (namespaced)
                         check_field(fe, PATH(p, "namespace"), TEXT(meta, "namespace"), check_dns_label);
+                check_nonnegative(fe, PATH(p, "generation"), GET(meta, "generation"));
         }
         if (!old || !json_equal(GET(meta, "labels"), GET(old_meta, "labels")))
                 validate_labels(fe, PATH(p, "labels"), GET(meta, "labels"));
         if (!old || !json_equal(GET(meta, "annotations"), GET(old_meta, "annotations")))
                 validate_annotations(fe, PATH(p, "annotations"), GET(meta, "annotations"));
         validate_owners(fe, PATH(p, "ownerReferences"), GET(meta, "ownerReferences"));
-        if (!old)
-                validate_finalizers(fe, PATH(p, "finalizers"), GET(meta, "finalizers"));
+        validate_finalizers(fe, PATH(p, "finalizers"), GET(meta, "finalizers"));
         if (!has_plain_metadata(fe))
                 check_standard_finalizers(fe, PATH(p, "finalizers"), GET(meta, "finalizers"), true);
+        each_word(key, "deletionTimestamp", "deletionGracePeriodSeconds")
+                if (old && json_type(GET(meta, key)) != JSON_NULL)
+                        INVALID_IF(!GET(old_meta, key) || !json_equal(GET(meta, key), GET(old_meta, key)), PATH(p, key),
+                                   GET(meta, key), "field is immutable");
         if (json_is(GET(old_meta, "deletionTimestamp"), JSON_STRING))
                 forbid_new_finalizers(fe, PATH(p, "finalizers"), GET(meta, "finalizers"), GET(old_meta, "finalizers"));
 }

@@ -108,6 +108,8 @@ bool check_field(struct field_errors *fe, const struct path *p, struct str s, na
 /* A function that looks at what is at p. */
 #define CHECK(name, ...) static void name(struct field_errors *fe, const struct path *p, __VA_ARGS__)
 
+void check_prefix(struct field_errors *fe, const struct path *p, struct str s, name_check check); /* of a name */
+
 /* The same of a member of o: one that must be there, one that may be; a text that must be there. */
 void check_needed(struct field_errors *fe, const struct path *p, const struct json *o, const char *key,
                   const char *detail, name_check check);
@@ -134,6 +136,8 @@ bool check_enum(struct field_errors *fe, const struct path *p, struct str v, con
  * 010 as 10. */
 int parse_ip(struct str s, uint8_t ret[static 16]);
 check_of_str check_ip, check_cidr;
+/* PodIPs, or CIDRs: one, or one of each family. */
+void check_stack(struct field_errors *fe, const struct path *p, const struct json *list, bool cidrs);
 /* Not unspecified, loopback or link-local. */
 check_of_str check_not_special_ip;
 /* The old value must still be there. */

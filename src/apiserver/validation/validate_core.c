@@ -138,20 +138,51 @@ static void check_node_resources(struct field_errors *fe, const struct json *sta
                 }
 }
 
-static void check_pod_cidrs(struct field_errors *fe, const struct json *list) {
-        const struct path *p = PATH(PATH(NULL, "spec"), "podCIDRs");
+void check_stack(struct field_errors *fe, const struct path *p, const struct json *list, bool cidrs) {
         size_t v6 = 0, n = json_len(list);
+        struct str wrong = STR("");
+        uint8_t b[16];
 
         for (size_t i = 0; i < n; i++) {
-                check_cidr(fe, PATH_INDEX(p, i), json_str(json_item(list, i)));
-                v6 += str_find(json_str(json_item(list, i)), ':') >= 0;
+                const struct json *it = json_item(list, i);
+                struct str s = cidrs ? json_str(it) : TEXT(it, "ip");
+                bool fine = cidrs ? parse_cidr(s, b) >= 0 : parse_ip(s, b);
+
+                (cidrs ? check_cidr : check_ip)(fe, PATH_INDEX(p, i), s);
+                v6 += cidrs ? str_find(s, ':') >= 0 : parse_ip(s, b) == 6;
+                if (!fine && str_empty(wrong))
+                        wrong = arena_printf(fe->a,
+                                             cidrs ? "invalid PodCIDRs. failed to check with dual stack with error:"
+                                                     "invalid CIDR[%zu]: <nil> (invalid CIDR address: %" STR_FMT ")"
+                                                   : "failed to check for dual stack with error:invalid IP[%zu]: "
+                                                     "%" STR_FMT,
+                                             i, STR_ARG(s));
+        }
+        REFUSE_IF(internal, n > 1 && wrong.n, p, wrong.p);
+        INVALID_IF(n > 1 && (n != 2 || v6 != 1 || wrong.n), p, list,
+                   "may specify no more than one %s for each IP family", cidrs ? "CIDR" : "IP");
+        for (size_t i = 1; i < n; i++)
                 for (size_t k = 0; k < i; k++)
-                        if (json_equal(json_item(list, i), json_item(list, k))) {
+                        if (cidrs ? json_equal(json_item(list, i), json_item(list, k))
+                                  : str_eq(TEXT(json_item(list, i), "ip"), TEXT(json_item(list, k), "ip"))) {
                                 field_duplicate_value(fe, PATH_INDEX(p, i), json_item(list, i));
                                 break;
                         }
+}
+
+/* Where a node's agent had its configuration from once, which nobody reads any more. */
+CHECK(check_config, const struct json *source) {
+        const struct path *at = PATH(p, "configMap");
+        const struct json *map = GET(source, "configMap");
+
+        each_word(key, "uid", "resourceVersion")
+                FORBIDDEN_IF(!str_empty(TEXT(map, key)), PATH(at, key), "%s must not be set in spec", key);
+        if (map) {
+                check_needed(fe, at, map, "namespace", "namespace must be set", check_dns_label);
+                check_needed(fe, at, map, "name", "name must be set", check_dns_subdomain);
+                check_needed(fe, at, map, "kubeletConfigKey", "kubeletConfigKey must be set", check_config_key);
         }
-        INVALID_IF(n > 1 && (n != 2 || v6 != 1), p, list, "may specify no more than one CIDR for each IP family");
+        INVALID_IF(source && !map, p, source, "exactly one reference subfield must be non-nil");
 }
 
 static void check_node_update(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -170,6 +201,7 @@ static void check_node_update(struct field_errors *fe, const struct json *obj, c
         if (!str_empty(TEXT(before, "providerID")) && !str_eq(TEXT(before, "providerID"), TEXT(spec, "providerID")))
                 field_forbidden(fe, PATH(p, "providerID"),
                                 "node updates may not change providerID except from \"\" to valid");
+        check_config(fe, PATH(p, "configSource"), GET(spec, "configSource"));
         if (!str_eq(TEXT(before, "externalID"), TEXT(spec, "externalID")))
                 field_forbidden(fe, PATH(p, "externalID"), "may not be updated");
 }
@@ -213,7 +245,7 @@ void validate_node(struct field_errors *fe, const struct json *obj, const struct
         check_taints(fe, PATH(PATH(NULL, "metadata"), "taints"), /* upstream says so */
                      json_at_path(obj, "spec", "taints"));
         check_node_resources(fe, GET(obj, "status"));
-        check_pod_cidrs(fe, json_at_path(obj, "spec", "podCIDRs"));
+        check_stack(fe, PATH(PATH(NULL, "spec"), "podCIDRs"), json_at_path(obj, "spec", "podCIDRs"), true);
         if (old)
                 check_node_update(fe, obj, old);
 }

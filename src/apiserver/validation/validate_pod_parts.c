@@ -807,21 +807,6 @@ static void check_ended(struct field_errors *fe, const struct path *list, const 
         }
 }
 
-static void check_ips(struct field_errors *fe, const struct path *p, const struct json *list) {
-        size_t n = json_len(list), v6 = 0;
-        uint8_t b[16];
-
-        for (size_t i = 0; i < n; i++) {
-                struct str ip = TEXT(json_item(list, i), "ip");
-
-                check_ip(fe, PATH_INDEX(p, i), ip);
-                v6 += parse_ip(ip, b) == 6;
-                REFUSE_IF(duplicate_value, json_find_by(list, "ip", ip) != json_item(list, i), PATH_INDEX(p, i),
-                          json_item(list, i));
-        }
-        INVALID_IF(n > 1 && (n != 2 || v6 != 1), p, list, "may specify no more than one IP for each IP family");
-}
-
 CHECK(check_id, const struct json *id) {
         INVALID_IF(json_int(id) < 0 || json_int(id) > INT32_MAX, p, id, "must be between 0 and 2147483647, inclusive");
 }
@@ -862,11 +847,11 @@ void validate_pod_status(struct field_errors *fe, const struct json *obj, const 
                 check_immutable(fe, PATH(p, "qosClass"), GET(now, "qosClass"), GET(before, "qosClass"));
         for (i = 0; i < ARRAY_SIZE(statuses); i++)
                 check_ended(fe, PATH(p, statuses[i]), obj, old, statuses[i]);
-        check_ips(fe, PATH(p, "podIPs"), GET(now, "podIPs"));
+        check_stack(fe, PATH(p, "podIPs"), GET(now, "podIPs"), false);
         if (json_len(hosts) > 0 && !str_eq(TEXT(json_item(hosts, 0), "ip"), TEXT(now, "hostIP")))
                 field_invalid(fe, PATH(PATH_INDEX(PATH(p, "hostIPs"), 0), "ip"), GET(json_item(hosts, 0), "ip"),
                               "must be equal to `hostIP`");
-        check_ips(fe, PATH(p, "hostIPs"), hosts);
+        check_stack(fe, PATH(p, "hostIPs"), hosts, false);
         for (i = 0; i < ARRAY_SIZE(statuses); i++)
                 check_users(fe, PATH(p, statuses[i]), GET(now, statuses[i]),
                             str_eqc(json_str(json_at_path(obj, "spec", "os", "name")), "windows"));

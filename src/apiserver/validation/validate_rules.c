@@ -86,6 +86,10 @@ RULE(label_name) { /* a qualified name, and the empty one is none */
         check_field(fe, p, json_str(v), check_qualified_name);
 }
 
+RULE(dns_prefix) { /* may end with a hyphen, as upstream has it */
+        check_prefix(fe, p, json_str(v), check_dns_subdomain);
+}
+
 RULE(object_name) { /* the same of names of objects */
         check_field(fe, p, json_str(v), check_dns_subdomain);
 }

@@ -266,6 +266,19 @@ static void more_ranges_give_more_addresses(void **state) {
         check_code(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"clusterIP\":\"10.8.0.14\"")), 201);
 }
 
+#define OTHER(part) "{\"metadata\":{\"name\":\"y\"},\"spec\":{\"ports\":[{\"port\":80}]," part "}}"
+
+static void zeros_in_front_make_no_other_address(void **state) {
+        struct fixture *f = *state;
+
+        check(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"clusterIP\":\"10.096.0.77\"")), 201,
+              ".spec.clusterIPs", "[\"10.096.0.77\"]");
+        check_code(ASK(f, API_CREATE, &res_services, "default", .body = OTHER("\"clusterIP\":\"::ffff:10.96.0.77\"")),
+                   422);
+        check_code(ASK(f, API_DELETE, &res_services, "default", "x"), 200);
+        check_code(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"clusterIP\":\"10.96.0.77\"")), 201);
+}
+
 static void protocols_share_a_node_port(void **state) {
         struct fixture *f = *state;
         struct answer a = ASK(f, API_CREATE, &res_services, "default",
@@ -308,6 +321,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(services_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_changes_in_a_service_is_limited, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(zeros_in_front_make_no_other_address, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(protocols_share_a_node_port, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(an_address_is_an_object, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(an_address_that_somebody_made_is_taken, fixture_setup,

@@ -167,6 +167,17 @@ static const struct {
         { &res_horizontalpodautoscalers,
           HPA("\"behavior\":{\"scaleDown\":{\"policies\":[{\"type\":\"Pods\",\"value\":0,\"periodSeconds\":1}]}}"),
           "spec.behavior.scaleDown.policies[0].value: Invalid value: 0: must be greater than zero" },
+        { &res_horizontalpodautoscalers, HPA("\"behavior\":{\"scaleUp\":{\"policies\":[]}}"),
+          "spec.behavior.scaleUp.policies: Required value: must specify at least one Policy" },
+        { &res_configmaps, "{\"metadata\":{\"name\":\"x\",\"generation\":-1}}",
+          "metadata.generation: Invalid value: -1: must be greater than or equal to 0" },
+        { &res_nodes, SPEC("\"podCIDRs\":[\"10.0.0.0/24\",\"a\"]"),
+          "[spec.podCIDRs[1]: Invalid value: \"a\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64), "
+          "spec.podCIDRs: Internal error: invalid PodCIDRs. failed to check with dual stack with error:invalid "
+          "CIDR[1]: "
+          "<nil> (invalid CIDR address: a), spec.podCIDRs: Invalid value: []string{\"10.0.0.0/24\", \"a\"}: may "
+          "specify "
+          "no more than one CIDR for each IP family]" },
         { &res_ingresses, HTTP_PATH("/a//b", SERVICE),
           "spec.rules[0].http.paths[0].path: Invalid value: \"/a//b\": must not contain '//'" },
         { &res_ingresses, HTTP_PATH("/a/..", SERVICE),
@@ -398,6 +409,13 @@ static const struct {
         { &res_csinodes, SPEC("\"drivers\":[{\"name\":\"d\",\"nodeID\":\"a\"}]"),
           "{\"spec\":{\"drivers\":[{\"name\":\"d\",\"nodeID\":\"b\"}]}}",
           "CSINodeDriver: Invalid value: storage.CSINodeDriver{Name:\"d\", NodeID:\"b\", " },
+        { &res_configmaps, META "\"data\":{}}", "{\"metadata\":{\"finalizers\":[\"a b\"]}}",
+          "metadata.finalizers: Invalid value: \"a b\": name part must consist of" },
+        { &res_secrets, META "\"data\":{}}", "{\"metadata\":{\"deletionTimestamp\":\"2020-01-01T00:00:00Z\"}}",
+          "metadata.deletionTimestamp: Invalid value: 2020-01-01 00:00:00 +0000 UTC: field is immutable" },
+        { &res_nodes, SPEC("\"configSource\":{}"), "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}",
+          "spec.configSource: Invalid value: core.NodeConfigSource{ConfigMap:(*core.ConfigMapNodeConfigSource)(nil)}: "
+          "exactly one reference subfield must be non-nil" },
         { &res_jobs,
           SPEC("\"manualSelector\":true,\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"metadata\":{"
                "\"labels\":{\"a\":\"b\"}},\"spec\":{\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\","
@@ -436,12 +454,44 @@ static void what_is_not_wise_is_warned_of(void **state) {
                             "which may be dropped when using apply");
 }
 
+static void owners_are_named_once(void **state) {
+#define OWNER "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"name\":\"p\",\"uid\":\"u\"}"
+        struct fixture *f = *state;
+        struct answer a = ASK(f, API_CREATE, &res_configmaps, "default",
+                              .body = "{\"metadata\":{\"name\":\"x\",\"ownerReferences\":[" OWNER "," OWNER "]}}");
+
+        check(a, 201, ".metadata.ownerReferences", "[" OWNER "]");
+        assert_string_equal(arena_cstr(f->a, a.warning),
+                            ".metadata.ownerReferences contains duplicate entries; API server dedups owner references "
+                            "in 1.20+, and may reject such requests as early as 1.24; please fix your requests; "
+                            "duplicate UID(s) observed: u");
+}
+
+static void names_need_not_be_given(void **state) {
+        struct fixture *f = *state;
+        struct answer a = ASK(f, API_CREATE, &res_limitranges, "default", .body = "{\"spec\":{\"limits\":[]}}");
+        const char *name = at(f, a, ".metadata.name");
+
+        check_code(a, 201);
+        assert_int_equal(strlen(name), 36);
+        check_code(ASK(f, API_GET, &res_limitranges, "default", name), 200);
+        make_account(f, "default");
+        check_code(ASK(f, API_CREATE, &res_pods, "default", /* a name that could go on */
+                       .body = IN_CONTAINER("\"envFrom\":[{\"configMapRef\":{\"name\":\"a-\"}}]")),
+                   201);
+        check(ASK(f, API_CREATE, &res_configmaps, "default",
+                  .body = "{\"metadata\":{\"name\":\"g\",\"generation\":7}}"),
+              201, ".metadata.generation", "7");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(objects_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_changes_in_a_pod_is_limited, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_changes_in_a_job_is_limited, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_is_fixed_stays, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(owners_are_named_once, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(names_need_not_be_given, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_is_not_wise_is_warned_of, fixture_setup, fixture_teardown),
         };
 
