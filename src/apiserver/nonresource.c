@@ -60,6 +60,7 @@ static bool check_kms(const struct apiserver *s) {
         return !encryption_has_kms(s->options.encryption, &healthy) || healthy;
 }
 
+static const char *const kinds[] = { "healthz", "livez", "readyz" };
 enum { HEALTHZ = 1, LIVEZ = 2, READYZ = 4 };
 
 static const struct {
@@ -213,7 +214,6 @@ static void handle_metrics(struct exchange *x) {
 
 /* The health checks as numbers (KEP-3466). */
 static void handle_slis(struct exchange *x) {
-        static const char *const kinds[] = { "healthz", "livez", "readyz" };
         _cleanup_buf_ struct buf b = BUF_INIT, all = BUF_INIT;
         ssize_t at;
 
@@ -270,40 +270,58 @@ static void handle_jwks(struct exchange *x) {
 
 static void handle_paths(struct exchange *x);
 
+enum { EXACT, SLASHED, BELOW }; /* also with a slash after it; also what is below it: /livez/ping */
+
 static const struct {
         const char *path;
-        bool below; /* and what is below it: /livez/ping */
+        int reach;
         void (*handle)(struct exchange *x);
 } paths[] = {
-        { "/.well-known/openid-configuration", false, handle_issuer },
-        { "/debug", true, handle_debug },
-        { "/healthz", true, handle_healthz },
-        { "/livez", true, handle_livez },
-        { "/metrics", false, handle_metrics },
-        { "/metrics/slis", false, handle_slis },
-        { "/openid/v1/jwks", false, handle_jwks },
-        { "/readyz", true, handle_readyz },
-        { "/version", false, handle_version },
-        { "/version/", false, handle_version },
-        { "/", false, handle_paths },
+        { "/.well-known/openid-configuration", SLASHED, handle_issuer },
+        { "/healthz", BELOW, handle_healthz },
+        { "/livez", BELOW, handle_livez },
+        { "/metrics", EXACT, handle_metrics },
+        { "/metrics/slis", EXACT, handle_slis },
+        { "/openid/v1/jwks", SLASHED, handle_jwks },
+        { "/readyz", BELOW, handle_readyz },
+        { "/version", SLASHED, handle_version },
+        { "/debug", BELOW, handle_debug }, /* this and the next are not listed */
+        { "/", EXACT, handle_paths },
 };
 
+static bool reaches(size_t i, struct str path) {
+        size_t n = strlen(paths[i].path);
+
+        return str_has_prefix(path, str_of(paths[i].path)) &&
+               (path.n == n ||
+                (path.p[n] == '/' && (paths[i].reach == BELOW || (paths[i].reach == SLASHED && path.n == n + 1))));
+}
+
 static void handle_paths(struct exchange *x) {
-        static const char *const more[] = { "/openapi/v2", "/openapi/v3", "/api", "/api/v1", "/apis" };
+        static const char *const more[] = { "/api",        "/api/v1",     "/apis",       "/apis/",
+                                            "/openapi/v2", "/openapi/v3", "/openapi/v3/" };
         struct arena *a = http_request_arena(x->req);
         struct json doc = json_new_object(), list = json_new_array();
+        VEC(struct str) all = { 0 };
 
         for (size_t i = 0; i < ARRAY_SIZE(more); i++)
-                json_push(a, &list, json_of_cstr(more[i]));
-        for (size_t i = 0; i < api_n_builtin; i++)
-                if (api_builtin[i]->served && *api_builtin[i]->group)
-                        json_push(a, &list,
-                                  json_of_printf(a, "/apis/%s/%s", api_builtin[i]->group, api_builtin[i]->version));
+                vec_push_in(a, &all, str_of(more[i]));
+        for (size_t i = 0; i < api_n_builtin; i++) {
+                if (!api_builtin[i]->served || !*api_builtin[i]->group)
+                        continue;
+                vec_push_in(a, &all, arena_printf(a, "/apis/%s", api_builtin[i]->group));
+                vec_push_in(a, &all, arena_printf(a, "/apis/%s/%s", api_builtin[i]->group, api_builtin[i]->version));
+        }
         for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
-                if (kinds_of(x->s, i) & LIVEZ)
-                        json_push(a, &list, json_of_printf(a, "/livez/%s", checks[i].name));
+                for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
+                        if (kinds_of(x->s, i) & 1U << k)
+                                vec_push_in(a, &all, arena_printf(a, "/%s/%s", kinds[k], checks[i].name));
         for (size_t i = 0; i + 2 < ARRAY_SIZE(paths); i++)
-                json_push(a, &list, json_of_cstr(paths[i].path));
+                vec_push_in(a, &all, str_of(paths[i].path));
+        qsort(all.v, all.n, sizeof(*all.v), str_compare);
+        for (size_t i = 0; i < all.n; i++)
+                if (i == 0 || !str_eq(all.v[i - 1], all.v[i]))
+                        json_push(a, &list, json_of_str(all.v[i]));
         json_setc(a, &doc, "paths", list);
         x->format.pretty = true;
         respond_tree(x->req, &x->format, 200, &doc, NULL);
@@ -367,10 +385,7 @@ void handle_nonresource(struct exchange *x) {
                 return;
         }
         for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
-                size_t n = strlen(paths[i].path);
-
-                if (str_eqc(path, paths[i].path) ||
-                    (paths[i].below && path.n > n && path.p[n] == '/' && str_has_prefix(path, str_of(paths[i].path)))) {
+                if (reaches(i, path)) {
                         x->format.as = (struct negotiated) { 0 }; /* one format, whatever is asked for */
                         paths[i].handle(x);
                         return;

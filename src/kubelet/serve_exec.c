@@ -344,7 +344,11 @@ static void serve(struct http_request *r, const struct route_args *a, bool attac
                 return;
         c = view_container(v, a->container);
         if (!c || !c->running || !c->id) {
-                server_error(r, 404, "container not found (\"%" STR_FMT "\")", STR_ARG(a->container));
+                if (attach)
+                        server_error(r, 404, "container %" STR_FMT " not found in pod %s_%s", STR_ARG(a->container),
+                                     v->name, v->ns);
+                else
+                        server_error(r, 404, "container not found (\"%" STR_FMT "\")", STR_ARG(a->container));
                 return;
         }
         if (remote_parse(r, &o) < 0)

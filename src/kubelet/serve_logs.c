@@ -230,6 +230,14 @@ static void watch(struct log_stream *s) {
 
 /* ---- the request ---- */
 
+static const char *why_waiting(const struct pod_view *v, const struct container_view *c) {
+        if (!c->waiting)
+                return v->n_containers > 1 && c->kind == CONTAINER_APP ? "PodInitializing" : "ContainerCreating";
+        return strcmp(c->waiting, "ErrImagePull") == 0       ? "image can't be pulled"
+               : strcmp(c->waiting, "ImagePullBackOff") == 0 ? "trying and failing to pull image"
+                                                             : c->waiting;
+}
+
 /* Which of the container's runs is asked for. False: the answer is sent. */
 static bool find_log(struct http_request *r, const struct pod_view *v, struct str name, bool previous,
                      const struct container_view **ret, const char **ret_path, const char **ret_id) {
@@ -254,10 +262,7 @@ static bool find_log(struct http_request *r, const struct pod_view *v, struct st
                              STR_ARG(name), v->name);
         else
                 server_error(r, 400, "container \"%" STR_FMT "\" in pod \"%s\" is waiting to start: %s", STR_ARG(name),
-                             v->name,
-                             c->waiting                                        ? c->waiting
-                             : v->n_containers > 1 && c->kind == CONTAINER_APP ? "PodInitializing"
-                                                                               : "ContainerCreating");
+                             v->name, why_waiting(v, c));
         return false;
 }
 

@@ -23,6 +23,8 @@ def test_a_wrong_image(cluster, ns):
     wait(lambda: reason() == "ImagePullBackOff", 40)
     events = wait(lambda: (o := cluster.kubectl("get", "events", "-n", ns)) and "Back-off pulling image" in o and o)
     assert 'Failed to pull image "127.0.0.1:1/no/such:1"' in events and "Error: ErrImagePull" in events
+    assert 'container "app" in pod "lost" is waiting to start: trying and failing to pull image' in fails(cluster, "logs", "lost", "-n", ns)
+    assert f"container app not found in pod lost_{ns}" in fails(cluster, "attach", "lost", "-n", ns, timeout=20)
 
 
 def test_never_pulling_what_is_not_there(cluster, ns):

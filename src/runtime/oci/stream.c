@@ -352,7 +352,11 @@ int runtime_attach(struct runtime *r, const char *id, bool want_stdin, bool tty,
         snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d/attach", dir);
         fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
         if (fd < 0 || connect(fd, (struct sockaddr *) &addr, sizeof(addr)) < 0)
-                return error_errno(err, -errno, "attach to container %s", id);
+                return errno == ENOENT || errno == ECONNREFUSED
+                                       ? error_set(err, -errno,
+                                                   "failed to attach to container: container is in CONTAINER_EXITED "
+                                                   "state")
+                                       : error_errno(err, -errno, "attach to container %s", id);
         *ret_fd = fd;
         fd = -1;
         return 0;

@@ -244,8 +244,16 @@ static void texts_of_clients_stay_texts(void **state) {
         assert_true(has(r, "authentication_attempts{result=\"error\"} ") &&
                     has(r, "authenticated_user_requests{username=\"other\"} ") &&
                     has(r, "authorization_attempts_total{result=\"allowed\"} "));
-        r = get(f, "/openid/v1/jwks", "");
-        assert_true(has(r, "\r\ncache-control: public, max-age=3600\r\n"));
+        for (int i = 0; i < 2; i++) {
+                r = get(f, i ? "/openid/v1/jwks/" : "/openid/v1/jwks", "");
+                assert_true(has(r, "\r\ncache-control: public, max-age=3600\r\n"));
+        }
+        assert_true(has(get(f, "/.well-known/openid-configuration/", ""), "\"jwks_uri\":"));
+        assert_true(has(get(f, "/metrics/", ""), "HTTP/1.1 404"));
+        r = get(f, "/", "");
+        assert_true(has(r, "[\n    \"/.well-known/openid-configuration\",\n    \"/api\",\n    \"/api/v1\",\n    \"/apis\",\n"
+                           "    \"/apis/\",\n    \"/apis/admissionregistration.k8s.io\",\n"));
+        assert_true(has(r, "\"/readyz/shutdown\",\n    \"/version\"\n  ]"));
         r = get(f, "/api/v1/namespaces", "Authorization: Bearer  x\r\n"); /* no token: two spaces */
         assert_true(has(r, "HTTP/1.1 200"));
         r = get(f, "/api/v1/namespaces", "Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io.eA\r\n");
