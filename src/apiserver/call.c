@@ -259,27 +259,11 @@ struct attributes call_attributes(const struct api_call *c, const struct rest *r
         return at;
 }
 
-/* What the client has not said because its path says it. */
-static void name_kind(struct op *op, struct json *body) {
-        const struct api_subresource *sub = op->sub;
-        struct str version = op->rest->api_version;
-
-        if (sub && sub->version)
-                version = arena_printf(op->c->arena, "%s%s%s", sub->group ? sub->group : "",
-                                       sub->group && *sub->group ? "/" : "", sub->version);
-        if (str_empty(json_str(json_getc(body, "kind"))))
-                json_set_str(op->c->arena, body, "kind", sub ? str_of(sub->kind) : op->rest->kind);
-        if (str_empty(json_str(json_getc(body, "apiVersion"))))
-                json_set_str(op->c->arena, body, "apiVersion", version);
-}
-
 /* What is sent is not what is stored: only admission sees it, and may change it. */
 static void admit_body(struct op *op, enum admission_operation o, void (*then)(struct op *op)) {
         struct arena *a = op->c->arena;
         struct json *body = json_new(a, op->c->body ? json_copy_tree(a, op->c->body) : json_new_object());
 
-        if (json_is(body, JSON_OBJECT))
-                name_kind(op, body);
         op->c->body = body;
         op_refresh(op);
         admission_run(op, o, body, NULL, then);
@@ -350,6 +334,11 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
         else
                 special = component_status_handler(op);
         if (special && c->verb == API_CREATE) { /* what is sent is of the subresource's own kind */
+                struct json *body = json_new(c->arena, json_null());
+
+                if (registry_decode(op, c->body, body, &c->error) < 0)
+                        goto fail;
+                c->body = body;
                 if (check_place(op, &c->error) < 0)
                         goto fail;
                 admit_body(op, ADMIT_CREATE, special);

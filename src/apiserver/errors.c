@@ -66,8 +66,8 @@ int err_bad_request(struct error *err, const char *fmt, ...) {
         return error_status(err, REASON_BAD_REQUEST, "%s", text);
 }
 
-int err_other_kind(struct error *err, const struct rest *r, struct str kind, struct str api_version) {
-        struct str group, version, internal = str_empty(r->group) ? STR("core") : r->group;
+int err_other_kind(struct error *err, const struct sent *want, struct str kind, struct str api_version) {
+        struct str group, version, internal = str_empty(want->group) ? STR("core") : want->group;
         ssize_t dot = str_find(internal, '.');
         int e = api_parse_group_version(api_version, &group, &version, err);
 
@@ -78,17 +78,17 @@ int err_other_kind(struct error *err, const struct rest *r, struct str kind, str
                                        "%" STR_FMT " in version \"%" STR_FMT "\" cannot be handled as a %" STR_FMT
                                        ": no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT
                                        "\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
-                                       STR_ARG(kind), STR_ARG(version), STR_ARG(r->kind), STR_ARG(kind),
+                                       STR_ARG(kind), STR_ARG(version), STR_ARG(want->kind), STR_ARG(kind),
                                        STR_ARG(api_version));
-        if (str_eq(kind, r->kind))
+        if (str_eq(kind, want->kind))
                 return 0;
         internal = dot < 0 ? internal : str_sub(internal, 0, (size_t) dot); /* the name of upstream's package */
         return err_bad_request(err,
                                "%" STR_FMT " in version \"%" STR_FMT "\" cannot be handled as a %" STR_FMT
                                ": converting (%" STR_FMT ".%" STR_FMT ") to (%" STR_FMT ".%" STR_FMT
                                "): unknown conversion",
-                               STR_ARG(kind), STR_ARG(version), STR_ARG(r->kind), STR_ARG(version), STR_ARG(kind),
-                               STR_ARG(internal), STR_ARG(r->kind));
+                               STR_ARG(kind), STR_ARG(version), STR_ARG(want->kind), STR_ARG(version), STR_ARG(kind),
+                               STR_ARG(internal), STR_ARG(want->kind));
 }
 
 int err_method(struct error *err, const struct rest *r, const char *verb) {

@@ -30,6 +30,10 @@ static struct str summarize(struct arena *a, struct str text) {
         return arena_str(a, buf_str(&b));
 }
 
+static struct sent sent_in(const struct exchange *x, struct arena *a) {
+        return sent_of(a, x->rest, api_subresource(x->rest->resource, x->info.subresource));
+}
+
 /* A body that cannot be read at all. */
 static int unrecognized(struct exchange *x, struct arena *a, struct str text, struct error *err, const char *prefix,
                         const struct error *e) {
@@ -39,7 +43,7 @@ static int unrecognized(struct exchange *x, struct arena *a, struct str text, st
                 message += sizeof(YAML_ERROR) - 1;
         return err_bad_request(
                         err, "the object provided is unrecognized (must be of type %" STR_FMT "): %s%s (%" STR_FMT ")",
-                        STR_ARG(x->rest->kind), prefix, message, STR_ARG(summarize(a, text)));
+                        STR_ARG(sent_in(x, a).kind), prefix, message, STR_ARG(summarize(a, text)));
 }
 
 /* What upstream reads first of an object: its kind and version. */
@@ -75,6 +79,7 @@ static int check_head(struct exchange *x, struct arena *a, struct str text, stru
 
 static int parse_protobuf(struct exchange *x, struct arena *a, struct str text, struct json **ret, struct error *err) {
         _cleanup_error_ struct error e = ERROR_INIT;
+        struct sent want = sent_in(x, a);
         const struct schema_type *t = NULL;
         struct protobuf_unknown u;
         struct str group, version;
@@ -83,17 +88,17 @@ static int parse_protobuf(struct exchange *x, struct arena *a, struct str text, 
         if (protobuf_open(text, &u, &e) < 0)
                 return unrecognized(x, a, text, err, "", &e);
         if (str_empty(u.kind))
-                u.kind = x->rest->kind;
+                u.kind = want.kind;
         if (str_empty(u.api_version))
-                u.api_version = x->rest->api_version;
-        if (str_eq(u.kind, x->rest->kind))
-                t = x->rest->resource->type;
+                u.api_version = want.api_version;
+        if (str_eq(u.kind, want.kind))
+                t = want.type;
         if (!t && api_parse_group_version(u.api_version, &group, &version, NULL) == 0)
                 t = api_find_type(group, version, u.kind);
         if (!t)
                 t = api_find_type(STR("meta.k8s.io"), STR("v1"), u.kind);
         if (!t)
-                return err_other_kind(err, x->rest, u.kind, u.api_version);
+                return err_other_kind(err, &want, u.kind, u.api_version);
         if (protobuf_decode_object(a, t, &u, &doc, &e) < 0)
                 return err_bad_request(err, "%s", error_text(&e));
         *ret = json_new(a, doc);
@@ -240,7 +245,7 @@ static int read_body(struct http_write *w, struct error *err) {
         if (str_empty(text) && w->call.verb != API_PATCH && media != MEDIA_YAML)
                 return err_bad_request(
                                 err, "the object provided is unrecognized (must be of type %" STR_FMT "): %s (<empty>)",
-                                STR_ARG(w->x.rest->kind),
+                                STR_ARG(sent_in(&w->x, w->arena).kind),
                                 media == MEDIA_PROTOBUF ? "empty data" : NO_HEAD "unexpected end of JSON input");
         text = arena_str(w->arena, text);
         TRY(parse_body(&w->x, w->arena, media, &w->call, text, &dup, &body, err));

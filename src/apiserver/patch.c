@@ -82,12 +82,13 @@ static int json_patch(struct op *op, const struct json *live, struct json *ret, 
 }
 
 static int strategic_patch(struct op *op, const struct json *live, struct json *ret, struct error *err) {
+        const struct schema_type *type = sent_of(op->c->arena, op->rest, op->sub).type;
         _cleanup_error_ struct error e = ERROR_INIT;
         const char *text;
 
         if (json_type(op->c->body) != JSON_OBJECT)
                 return wrong_type(op->c->body, "", "map[string]interface {}", err);
-        if (strategic_merge_patch(op->c->arena, op->rest->resource->type, live, op->c->body, ret, &e) == 0)
+        if (strategic_merge_patch(op->c->arena, type, live, op->c->body, ret, &e) == 0)
                 return 0;
         text = error_text(&e);
         if (strncmp(text, "invalid ", 8) == 0)
@@ -128,7 +129,7 @@ static int match_url(struct op *op, const struct json *meta, struct error *err) 
         return 0;
 }
 
-/* The patched document as a decoded, defaulted object of the request's version. */
+/* The patched document as a decoded object of the request's version. */
 static int decode_patched(struct op *op, struct json *doc, struct error *err) {
         _cleanup_error_ struct error e = ERROR_INIT;
 
@@ -144,9 +145,14 @@ static int decode_patched(struct op *op, struct json *doc, struct error *err) {
                         text = strchr(text + at, ':') + 2;
                 return invalid_patch(op, doc, text, err);
         }
-        TRY(match_url(op, json_getc(&op->tree, "metadata"), err));
-        registry_default(op, &op->tree);
-        return 0;
+        return match_url(op, json_getc(&op->tree, "metadata"), err);
+}
+
+int registry_patched(struct op *op, const struct json *live, struct error *err) {
+        struct json doc;
+
+        TRY(apply_patch(op, live, &doc, err));
+        return decode_patched(op, &doc, err);
 }
 
 /* The live object's tree in the version of the request. */
@@ -254,7 +260,7 @@ static void apply_new(struct op *op) {
 
 void registry_patch(struct op *op) {
         struct error *err = &op->c->error;
-        struct json live, doc;
+        struct json live;
         bool apply = op->c->patch == API_PATCH_APPLY;
 
         op->again = registry_patch;
@@ -282,8 +288,9 @@ void registry_patch(struct op *op) {
                 if (apply_config(op, &live, err) < 0)
                         goto fail;
         } else {
-                if (apply_patch(op, &live, &doc, err) < 0 || decode_patched(op, &doc, err) < 0)
+                if (registry_patched(op, &live, err) < 0)
                         goto fail;
+                registry_default(op, &op->tree);
         }
         if (writes_check_current(op, apply ? op->c->body : &op->tree, err) < 0 || to_stored(op, err) < 0)
                 goto fail;

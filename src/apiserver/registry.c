@@ -29,30 +29,47 @@ static int wrong_kind(struct op *op, const struct json *body, struct str kind, s
         return field_errors_finish(&fe, kind, op->rest->group, json_str(json_at_path(body, "metadata", "name")), err);
 }
 
-static int check_kind(struct op *op, const struct json *body, struct error *err) {
-        const struct rest *r = op->rest;
-        struct str kind = json_str_or(json_getc(body, "kind"), r->kind);
-        struct str version = json_str_or(json_getc(body, "apiVersion"), r->api_version);
+struct sent sent_of(struct arena *a, const struct rest *r, const struct api_subresource *sub) {
+        struct sent s = { r->group, r->version, r->kind, r->api_version, r->resource->type, r->custom };
+
+        if (!sub || str_eqc(r->kind, sub->kind))
+                return s;
+        if (sub->version) {
+                s.group = str_of(sub->group);
+                s.version = str_of(sub->version);
+                s.api_version = arena_printf(a, "%s%s%s", sub->group, *sub->group ? "/" : "", sub->version);
+        }
+        s.kind = str_of(sub->kind);
+        s.type = sub->type;
+        s.custom = NULL;
+        return s;
+}
+
+static int check_kind(struct op *op, const struct sent *want, const struct json *body, struct error *err) {
+        struct str kind = json_str_or(json_getc(body, "kind"), want->kind);
+        struct str version = json_str_or(json_getc(body, "apiVersion"), want->api_version);
 
         if (json_type(body) != JSON_OBJECT)
                 return err_bad_request(
                                 err,
                                 "the object provided is unrecognized (must be of type %" STR_FMT
                                 "): couldn't get version/kind; json parse error: json: cannot unmarshal into Go value",
-                                STR_ARG(r->kind));
-        if (r->custom && str_empty(json_str(json_getc(body, "kind"))))
+                                STR_ARG(want->kind));
+        if (want->custom && str_empty(json_str(json_getc(body, "kind"))))
                 return err_bad_request(err, "Object 'Kind' is missing in 'unstructured object has no kind'");
-        if (!r->custom &&
-            err_other_kind(err, r, str_empty(kind) ? r->kind : kind, str_empty(version) ? r->api_version : version) < 0)
+        if (str_eqc(want->kind, "Eviction") && str_eq(kind, want->kind) && str_eqc(version, "policy/v1beta1"))
+                return 0; /* older clients' */
+        if (!want->custom && err_other_kind(err, want, str_empty(kind) ? want->kind : kind,
+                                            str_empty(version) ? want->api_version : version) < 0)
                 return -EINVAL;
-        if (r->custom) /* their decoder makes nothing up */
+        if (want->custom) /* their decoder makes nothing up */
                 version = json_str(json_getc(body, "apiVersion"));
-        if (!str_eq(version, r->api_version) && (r->custom || !str_empty(version)))
+        if (!str_eq(version, want->api_version) && (want->custom || !str_empty(version)))
                 return err_bad_request(err,
                                        "the API version in the data (%" STR_FMT
                                        ") does not match the expected API version (%" STR_FMT ")",
-                                       STR_ARG(version), STR_ARG(r->api_version));
-        return str_eq(kind, r->kind) || !r->custom ? 0 : wrong_kind(op, body, kind, err);
+                                       STR_ARG(version), STR_ARG(want->api_version));
+        return str_eq(kind, want->kind) || !want->custom ? 0 : wrong_kind(op, body, kind, err);
 }
 
 int registry_strict_result(struct op *op, const struct json *strict, struct error *err) {
@@ -88,7 +105,8 @@ static struct json without_status(struct arena *a, const struct json *body) {
         return copy;
 }
 
-static int decode_body(struct op *op, const struct json *body, bool keep_status, struct json *ret, struct error *err) {
+static int decode_body(struct op *op, const struct sent *as, const struct json *body, bool keep_status,
+                       struct json *ret, struct error *err) {
         struct arena *a = op->c->arena;
         struct json in = keep_status || !json_getc(body, "status") ? json_copy_shallow(a, body)
                                                                    : without_status(a, body);
@@ -97,12 +115,12 @@ static int decode_body(struct op *op, const struct json *body, bool keep_status,
         bool want_strict = op->c->options.field_validation != API_VALIDATE_IGNORE;
         int r;
 
-        json_set_str(a, &in, "kind", op->rest->kind);
-        json_set_str(a, &in, "apiVersion", op->rest->api_version);
-        if (op->rest->custom)
+        json_set_str(a, &in, "kind", as->kind);
+        json_set_str(a, &in, "apiVersion", as->api_version);
+        if (as->custom)
                 r = custom_decode(op, &in, want_strict ? &strict : NULL, ret, err);
         else
-                r = schema_decode_request(a, op->rest->resource->type, &in, want_strict ? &strict : NULL,
+                r = schema_decode_request(a, as->type, &in, want_strict ? &strict : NULL,
                                           op->c->patch == API_PATCH_STRATEGIC, ret, err);
         if (r < 0)
                 return r;
@@ -117,16 +135,16 @@ static int decode_body(struct op *op, const struct json *body, bool keep_status,
 int registry_decode(struct op *op, const struct json *body, struct json *ret, struct error *err) {
         bool keep = op->c->verb != API_CREATE || (op->rest->strategy->flags & STRATEGY_KEEP_STATUS);
         _cleanup_error_ struct error e = ERROR_INIT;
-        int r = check_kind(op, body, err);
+        struct sent as = sent_of(op->c->arena, op->rest, op->sub);
+        int r = check_kind(op, &as, body, err);
 
         if (r < 0)
                 return r;
-        r = decode_body(op, body, keep, ret, &e);
+        r = decode_body(op, &as, body, keep, ret, &e);
         if (r < 0)
                 return err_bad_request(
                                 err, "%" STR_FMT " in version \"%" STR_FMT "\" cannot be handled as a %" STR_FMT ": %s",
-                                STR_ARG(op->rest->kind), STR_ARG(op->rest->version), STR_ARG(op->rest->kind),
-                                error_text(&e));
+                                STR_ARG(as.kind), STR_ARG(as.version), STR_ARG(as.kind), error_text(&e));
         return 0;
 }
 
@@ -171,8 +189,7 @@ struct json *meta_of(struct arena *a, struct json *obj) {
         return json_get_or_add_object(a, obj, "metadata");
 }
 
-/* Checks name and namespace of a body against the request, and fills in what is missing. */
-static int match_request(struct op *op, struct json *obj, struct error *err) {
+int writes_match_request(struct op *op, struct json *obj, struct error *err) {
         struct arena *a = op->c->arena;
         struct json *meta = meta_of(a, obj);
         struct str name = json_str(json_getc(meta, "name")), ns = json_str(json_getc(meta, "namespace"));
@@ -572,7 +589,7 @@ void registry_write_new(struct op *op) {
 
 static int decode_new(struct op *op, const struct json *body, struct error *err) {
         TRY(registry_decode(op, body, &op->tree, err));
-        TRY(match_request(op, &op->tree, err));
+        TRY(writes_match_request(op, &op->tree, err));
         registry_default(op, &op->tree);
         return to_stored(op, &op->tree, err);
 }
@@ -799,7 +816,7 @@ int writes_check_current(struct op *op, const struct json *body, struct error *e
 
 static int decode_changed(struct op *op, struct error *err) {
         TRY(registry_decode(op, op->c->body, &op->tree, err));
-        TRY(match_request(op, &op->tree, err));
+        TRY(writes_match_request(op, &op->tree, err));
         op->name = json_str(json_at_path(&op->tree, "metadata", "name"));
         registry_default(op, &op->tree);
         return to_stored(op, &op->tree, err);

@@ -59,6 +59,13 @@ struct rest {
         atomic_uint *watchers;               /* of the stored resource: who hears of every write */
 };
 
+/* Of what kind a body is: a subresource's own (Scale, Eviction), or the resource's. */
+struct sent {
+        struct str group, version, kind, api_version;
+        const struct schema_type *type;
+        const struct custom_version *custom;
+};
+
 #define SNAPSHOT_CACHE 64
 #define N_COMPONENTS 3 /* whose health is told */
 
@@ -151,7 +158,7 @@ int err_forbidden(struct error *err, const struct rest *r, struct str name, cons
 int err_too_large_revision(struct error *err, uint64_t want, uint64_t now);
 int err_bad_request(struct error *err, const char *fmt, ...) _printf_(2, 3);
 /* 0, or that objects of this kind are none of the resource's. */
-int err_other_kind(struct error *err, const struct rest *r, struct str kind, struct str api_version);
+int err_other_kind(struct error *err, const struct sent *want, struct str kind, struct str api_version);
 int err_method(struct error *err, const struct rest *r, const char *verb);
 /* An error that is answered as text: `Internal Server Error: "/path": message`. */
 int err_internal_text(struct error *err, struct str message);
@@ -229,10 +236,13 @@ void registry_delete(struct op *op);
 void registry_delete_collection(struct op *op);
 void registry_get(struct op *op);
 void registry_list(struct op *op);
-/* Decodes a body for this resource: strict errors become warnings or an error as options say. */
+struct sent sent_of(struct arena *a, const struct rest *r, const struct api_subresource *sub); /* sub may be NULL */
+/* Decodes a body of that kind: strict errors become warnings or an error as options say. */
 int registry_decode(struct op *op, const struct json *body, struct json *ret, struct error *err);
 /* An array of messages of strict decoding: warnings, or an error. */
 int registry_strict_result(struct op *op, const struct json *strict, struct error *err);
+/* op->tree: live with the patch applied, decoded. */
+int registry_patched(struct op *op, const struct json *live, struct error *err);
 /* Fills in the defaults of the request's version. */
 void registry_default(struct op *op, struct json *tree);
 /* From op->tree (decoded) on: prepare, admit, validate, write. */

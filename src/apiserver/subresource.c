@@ -94,28 +94,18 @@ static void get_scale(struct op *op) {
         answer_scale(op);
 }
 
-/* The Scale that the request makes of the current one. */
-static int wanted_scale(struct op *op, struct json *ret, struct error *err) {
-        struct arena *a = op->c->arena;
-        struct json now = scale_of(op, object_json(op->old), object_revision(op->old));
-        const struct schema_type *t = op->sub->type;
-        struct json doc = now;
+/* op->tree: the Scale that the request makes of the current one. */
+static int wanted_scale(struct op *op, const struct json *now, struct error *err) {
+        struct json doc;
 
-        if (op->c->verb == API_UPDATE)
-                doc = *op->c->body;
-        else if (op->c->patch == API_PATCH_JSON) {
-                if (json_patch_apply(a, &now, op->c->body, &doc, err) < 0)
-                        return -EINVAL;
-        } else if (op->c->patch == API_PATCH_STRATEGIC && t) {
-                if (strategic_merge_patch(a, t, &now, op->c->body, &doc, err) < 0)
-                        return -EINVAL;
-        } else {
-                doc = json_merge_patch(a, &now, op->c->body);
+        if (op->c->patch == API_PATCH_APPLY) {
+                doc = json_merge_patch(op->c->arena, now, op->c->body);
+                return registry_decode(op, &doc, &op->tree, err);
         }
-        if (t)
-                return schema_decode(a, t, &doc, NULL, ret, err);
-        *ret = doc;
-        return 0;
+        if (op->c->verb == API_PATCH)
+                return registry_patched(op, now, err);
+        TRY(registry_decode(op, op->c->body, &op->tree, err));
+        return writes_match_request(op, &op->tree, err);
 }
 
 static int check_scale(struct op *op, const struct json *want, struct error *err) {
@@ -206,7 +196,8 @@ static void put_scale(struct op *op) {
         if (!load(op, put_scale))
                 return;
         now = scale_of(op, object_json(op->old), object_revision(op->old));
-        if (wanted_scale(op, &op->tree, &op->c->error) < 0)
+        op->warnings.n = 0;
+        if (wanted_scale(op, &now, &op->c->error) < 0)
                 op_fail(op);
         else
                 admission_admit(op, ADMIT_UPDATE, &op->tree, json_new(a, now), scale_admitted);

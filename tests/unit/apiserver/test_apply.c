@@ -148,6 +148,62 @@ static void scaling_takes_the_replicas(void **state) {
                                "me Apply scale {\"f:spec\":{\"f:replicas\":{}}}"));
 }
 
+static void what_is_sent_to_a_subresource_is_of_its_own_kind(void **state) {
+#define IN(kind, as) kind " in version \"v1\" cannot be handled as a " as ": "
+#define POD "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"w\"}}"
+#define STRICT .options.field_validation = API_VALIDATE_STRICT
+        struct fixture *f = *state;
+        const struct {
+                struct request r;
+                const char *message;
+        } refused[] = {
+                { { API_UPDATE, &res_deployments, .sub = "scale", .body = POD },
+                  IN("Pod", "Scale") "converting (v1.Pod) to (autoscaling.Scale): unknown conversion" },
+                { { API_UPDATE, &res_deployments, .sub = "scale",
+                    .body = "{\"kind\":\"Scale\",\"apiVersion\":\"a/v1\"}" },
+                  IN("Scale", "Scale") "no kind \"Scale\" is registered for version \"a/v1\" in scheme "
+                                       "\"pkg/api/legacyscheme/scheme.go:30\"" },
+                { { API_UPDATE, &res_deployments, .sub = "scale", .body = "{\"metadata\":{\"name\":\"x\"}}" },
+                  "the name of the object (x) does not match the name on the URL (w)" },
+                { { API_UPDATE, &res_deployments, .sub = "scale", .body = "{\"spec\":{\"replicas\":\"x\"}}" },
+                  IN("Scale", "Scale") "json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of "
+                                       "type int32" },
+                { { API_UPDATE, &res_deployments, .sub = "scale", .body = "{\"spec\":{\"bad\":1}}", STRICT },
+                  IN("Scale", "Scale") "strict decoding error: unknown field \"spec.bad\"" },
+                { { API_CREATE, &res_pods, .sub = "eviction", .body = POD },
+                  IN("Pod", "Eviction") "converting (v1.Pod) to (policy.Eviction): unknown conversion" },
+                { { API_CREATE, &res_pods, .sub = "binding", .body = POD },
+                  IN("Pod", "Binding") "converting (v1.Pod) to (core.Binding): unknown conversion" },
+                { { API_CREATE, &res_serviceaccounts, .sub = "token", .body = POD },
+                  IN("Pod",
+                     "TokenRequest") "converting (v1.Pod) to (authentication.TokenRequest): unknown conversion" },
+                { { API_CREATE, &res_subjectaccessreviews, .body = "{\"spec\":{\"user\":1}}" },
+                  IN("SubjectAccessReview", "SubjectAccessReview") "json: cannot unmarshal number into Go struct field "
+                                                                   "SubjectAccessReviewSpec.spec.user of type string" },
+                { { API_CREATE, &res_selfsubjectrulesreviews, .body = "{\"spec\":{\"bad\":1}}", STRICT },
+                  IN("SelfSubjectRulesReview",
+                     "SelfSubjectRulesReview") "strict decoding error: unknown field \"spec.bad\"" },
+        };
+        struct answer r;
+
+        ASK(f, API_CREATE, &res_deployments, "default", .body = DEPLOYMENT);
+        for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+                struct request q = refused[i].r;
+
+                q.ns = q.resource->namespaced ? "default" : NULL;
+                q.name = q.sub ? "w" : NULL;
+                check_error(ask(f, q), 400, refused[i].message);
+        }
+        r = ASK(f, API_PATCH, &res_deployments, "default", "w", "scale", .patch = API_PATCH_MERGE,
+                .body = "{\"spec\":{\"replicas\":2,\"bad\":1}}");
+        check(r, 200, ".spec.replicas", "2");
+        assert_true(str_eqc(r.warning, "unknown field \"spec.bad\""));
+        check_error(ASK(f, API_CREATE, &res_pods, "default", "gone", "eviction",
+                        .body = "{\"kind\":\"Eviction\",\"apiVersion\":\"policy/"
+                                "v1beta1\",\"metadata\":{\"name\":\"gone\"}}"),
+                    404, "pods \"gone\" not found");
+}
+
 /* Who cannot change a field does not own it either, and is not in the way of those who can. */
 static void what_cannot_be_changed_is_not_owned(void **state) {
         struct fixture *f = *state;
@@ -254,10 +310,15 @@ static void bad_patches_are_refused_in_upstreams_words(void **state) {
 int main(void) {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
-                TEST(every_write_says_who_owns_what),   TEST(what_admission_adds_is_owned_by_nobody),
-                TEST(clients_can_reset_managed_fields), TEST(another_owner_is_a_conflict),
-                TEST(scaling_takes_the_replicas),       TEST(what_cannot_be_changed_is_not_owned),
-                TEST(ten_updaters_are_remembered),      TEST(bad_patches_are_refused_in_upstreams_words),
+                TEST(every_write_says_who_owns_what),
+                TEST(what_admission_adds_is_owned_by_nobody),
+                TEST(clients_can_reset_managed_fields),
+                TEST(another_owner_is_a_conflict),
+                TEST(what_is_sent_to_a_subresource_is_of_its_own_kind),
+                TEST(scaling_takes_the_replicas),
+                TEST(what_cannot_be_changed_is_not_owned),
+                TEST(ten_updaters_are_remembered),
+                TEST(bad_patches_are_refused_in_upstreams_words),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

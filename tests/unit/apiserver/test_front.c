@@ -251,7 +251,8 @@ static void texts_of_clients_stay_texts(void **state) {
         assert_true(has(get(f, "/.well-known/openid-configuration/", ""), "\"jwks_uri\":"));
         assert_true(has(get(f, "/metrics/", ""), "HTTP/1.1 404"));
         r = get(f, "/", "");
-        assert_true(has(r, "[\n    \"/.well-known/openid-configuration\",\n    \"/api\",\n    \"/api/v1\",\n    \"/apis\",\n"
+        assert_true(has(r, "[\n    \"/.well-known/openid-configuration\",\n    \"/api\",\n    \"/api/v1\",\n    "
+                           "\"/apis\",\n"
                            "    \"/apis/\",\n    \"/apis/admissionregistration.k8s.io\",\n"));
         assert_true(has(r, "\"/readyz/shutdown\",\n    \"/version\"\n  ]"));
         r = get(f, "/api/v1/namespaces", "Authorization: Bearer  x\r\n"); /* no token: two spaces */
