@@ -13,6 +13,7 @@ struct pruner {
         struct arena *a;
         struct json *strict; /* of unknown fields: of metadata, the rest, of metadata of embedded objects; or NULL */
         bool lost;           /* something was pruned */
+        bool keep;           /* nothing is */
         bool defaults;       /* fill them in; nulls that are no value go */
         struct error *err;   /* the first metadata that is none; NULL, and fe too: that is dropped instead */
         struct field_errors *fe;
@@ -35,6 +36,8 @@ static void lose(struct pruner *c, const struct path *at) {
 static struct json strip(struct pruner *c, const struct json *v, const struct path *at) {
         struct json out = json_new_array();
 
+        if (c->keep)
+                return *v;
         if (json_is(v, JSON_OBJECT)) {
                 json_each_member(m, v)
                         lose(c, PATH_DOT(at, json_key(m)));
@@ -121,10 +124,10 @@ static void walk_member(struct pruner *c, const struct crd_schema *s, struct jso
         } else if (below) {
                 const struct json *v = c->defaults && dropped_null(below, &m->value) ? below->dflt : &m->value;
 
-                if (!v && f)
+                if (!v)
                         return;
-                to->value = walk(c, below, v ? v : &m->value, here);
-        } else if (s->preserve) {
+                to->value = walk(c, below, v, here);
+        } else if (s->preserve || c->keep) {
                 to->value = m->value;
         } else if (s->pruned_below) {
                 to->value = strip(c, &m->value, here);
@@ -212,15 +215,13 @@ struct json crd_complete(struct arena *a, const struct crd_schema *s, const stru
         return walk(&c, s, in, NULL);
 }
 
-bool crd_check_known(struct field_errors *fe, const struct path *p, const struct crd_schema *s,
-                     const struct json *value) {
-        struct field_errors found = { .a = fe->a };
-        struct pruner c = { .a = fe->a, .fe = &found };
+bool crd_check_known(struct field_errors *fe, const struct path *p, const struct crd_schema *s, struct json *value) {
+        struct pruner meta = { .a = fe->a, .fe = fe, .keep = true }, c = { .a = fe->a };
 
-        walk(&c, s, value, p);
+        *value = walk(&meta, s, value, p);
+        if (meta.result == 0)
+                walk(&c, s, value, p);
         if (c.lost)
                 field_invalid(fe, p, value, "must not have unknown fields");
-        for (size_t i = 0; i < found.list.n; i++)
-                field_error_add(fe, &found.list.v[i]);
-        return c.result == 0;
+        return meta.result == 0;
 }

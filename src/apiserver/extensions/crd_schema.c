@@ -201,13 +201,6 @@ static void set_list(struct compiler *c, struct crd_schema *s, const struct json
         s->has_lists |= s->list_type == SCHEMA_LIST_SET || s->list_type == SCHEMA_LIST_MAP;
 }
 
-/* Formats that belong to another type, and unknown ones, mean nothing. */
-static const char *known_format(struct compiler *c, const struct crd_schema *s, struct str format) {
-        if ((s->json_type != CRD_STRING && s->json_type != CRD_ANY) || s->int_or_string || !crd_format_known(format))
-                return NULL;
-        return arena_cstr(c->a, format);
-}
-
 static struct crd_schema *compile(struct compiler *c, const struct json *j, bool root) {
         struct crd_schema *s = arena_new_of(c->a, struct crd_schema), *below;
         const struct json *items = json_getc(j, "items"), *more = json_getc(j, "additionalProperties");
@@ -224,7 +217,8 @@ static struct crd_schema *compile(struct compiler *c, const struct json *j, bool
         s->has_defaults = s->dflt != NULL;
         s->rules = json_len(json_getc(j, "x-kubernetes-validations")) ? json_getc(j, "x-kubernetes-validations") : NULL;
         s->has_rules = s->rules != NULL;
-        s->format = known_format(c, s, json_str(json_getc(j, "format")));
+        if (!s->int_or_string && crd_format_known(json_str(json_getc(j, "format"))))
+                s->format = arena_cstr(c->a, json_str(json_getc(j, "format")));
         if (json_getc(j, "description"))
                 s->type.doc = arena_cstr(c->a, json_str(json_getc(j, "description")));
         compile_fields(c, s, json_getc(j, "properties"), s->embedded);

@@ -55,19 +55,20 @@ static bool check_in_object(struct field_errors *fe, const struct path *here, co
 /* A default is what an object could have there, when it is new and when it was there before. */
 static void check_default(struct field_errors *fe, const struct path *here, const struct crd_schema *s,
                           const struct around *in) {
+        struct json dflt = *s->dflt;
         size_t before;
 
-        if (in ? !check_in_object(fe, here, in, s->dflt) : !crd_check_known(fe, here, s, s->dflt))
+        if (in ? !check_in_object(fe, here, in, &dflt) : !crd_check_known(fe, here, s, &dflt))
                 return;
         before = fe->list.n;
         if (!in)
-                crd_validate_embedded(fe, here, s, s->dflt);
+                crd_validate_embedded(fe, here, s, &dflt);
         if (fe->list.n == before)
-                crd_validate_value(fe, here, s, s->dflt, NULL);
+                crd_validate_value(fe, here, s, &dflt, NULL);
         if (fe->list.n == before)
-                crd_rules_run(fe, NULL, here, s, s->dflt, s->dflt);
+                crd_rules_run(fe, NULL, here, s, &dflt, &dflt);
         if (fe->list.n == before)
-                crd_rules_run(fe, NULL, here, s, s->dflt, NULL);
+                crd_rules_run(fe, NULL, here, s, &dflt, NULL);
 }
 
 /* in: where within what all objects have; NULL: not there. */

@@ -263,8 +263,13 @@ static void check_array(struct checker *c, const struct crd_schema *s, const str
         const struct crd_limits *l = s->limits;
 
         c->score++;
-        for (size_t i = 0; s->items && i < v->len; i++)
-                check(c, s->items, &json_items(v)[i], crd_item_before(s, old, &json_items(v)[i]), PATH_INDEX(at, i));
+        for (size_t i = 0; s->items && i < v->len; i++) {
+                struct path here = *PATH_INDEX(at, i);
+
+                if (at && at == c->top) /* upstream takes it for a name there: "default.[0]" */
+                        here = *PATH_DOT(at, arena_printf(c->fe->a, "[%zu]", i));
+                check(c, s->items, &json_items(v)[i], crd_item_before(s, old, &json_items(v)[i]), &here);
+        }
         if (!l)
                 return;
         check_size(c, v->len, l->min_items, l->max_items, "items", at);
@@ -424,8 +429,18 @@ static void check(struct checker *c, const struct crd_schema *s, const struct js
 void crd_validate_value(struct field_errors *fe, const struct path *p, const struct crd_schema *s,
                         const struct json *value, const struct json *old) {
         struct checker c = { .fe = fe, .top = p };
+        size_t first = fe->list.n, n = first, k;
 
         check(&c, s, value, old, p);
+        for (size_t i = first; i < fe->list.n; i++) { /* what is wrong in several ways is told once */
+                for (k = first; k < n; k++)
+                        if (str_eq(fe->list.v[k].body, fe->list.v[i].body) &&
+                            str_eq(fe->list.v[k].field, fe->list.v[i].field))
+                                break;
+                if (k == n)
+                        fe->list.v[n++] = fe->list.v[i];
+        }
+        fe->list.n = n;
 }
 
 /* ---- sets and keyed lists ---- */

@@ -180,7 +180,13 @@ static void add_struct(struct printer *g, const struct schema_type *t, const str
 /* Lists and maps; of no type at all (custom resources) too. */
 static void add_items(struct printer *g, const struct schema_type *t, const struct json *v) {
         const char *separator = "";
+        struct json sorted;
 
+        if (json_is(v, JSON_OBJECT)) { /* as Go prints maps */
+                sorted = json_copy_shallow(g->a, v);
+                json_sort(&sorted);
+                v = &sorted;
+        }
         buf_putc(g->b, '{');
         json_each_item(it, v) {
                 buf_addc(g->b, separator);

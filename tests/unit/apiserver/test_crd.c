@@ -83,6 +83,15 @@ static const struct {
           "" },
         { "'o':{'type':'object','additionalProperties':false}", NULL, "{'o':{'a':1}}",
           "o: Invalid value: \"a\": o.a in body is a forbidden property", "" },
+        /* Once, however often it is asked for. */
+        { "'o':{'type':'object','required':['a','a']}", NULL, "{'o':{}}", "o.a: Required value", "" },
+        /* What has a format may be a text, whatever its type. */
+        { "'o':{'type':'object','format':'ipv4'}", NULL, "{'o':'1.2.3.4'}", "", "" },
+        { "'o':{'type':'boolean','format':'ipv4'}", NULL, "{'o':1}",
+          "o: Invalid value: \"int64\": o in body must be of type ipv4: \"int64\"", "" },
+        /* Maps are told in the order of their keys. */
+        { "'o':{'type':'object','x-kubernetes-preserve-unknown-fields':true,'enum':['a']}", NULL, "{'o':{'b':1,'a':2}}",
+          "o: Unsupported value: map[string]interface {}{\"a\":2, \"b\":1}: supported values: \"a\"", "" },
 };
 
 static void what_was_wrong_before_is_let_pass(void **state) {
@@ -109,7 +118,9 @@ static const struct {
 } completed[] = {
         { "'m':{'type':'object','additionalProperties':{'type':'string','default':'d'}}", "{'m':{'a':null,'b':'x'}}",
           "{'m':{'a':'d','b':'x'}}" },
-        { "'m':{'type':'object','additionalProperties':{'type':'string'}}", "{'m':{'a':null}}", "{'m':{'a':null}}" },
+        { "'m':{'type':'object','additionalProperties':{'type':'string'}}", "{'m':{'a':null}}", "{'m':{}}" },
+        { "'m':{'type':'object','additionalProperties':{'type':'string','nullable':true}}", "{'m':{'a':null}}",
+          "{'m':{'a':null}}" },
         { "'m':{'type':'string','default':'d'},'n':{'type':'string'}", "{'m':null,'n':null}", "{'m':'d'}" },
         { "'l':{'type':'array','items':{'type':'string','default':'d'}}", "{'l':[null,'x']}", "{'l':['d','x']}" },
         { "'m':{'type':'object','additionalProperties':false}", "{'m':{'a':1,'b':{'c':1}}}", "{'m':{'a':1,'b':{}}}" },

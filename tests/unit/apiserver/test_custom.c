@@ -291,6 +291,14 @@ static const struct {
           "",
           SCHEMA ".properties[e].default.metadata: Invalid value: map[string]interface {}{\"name\":1}: json: cannot "
                  "unmarshal number into Go struct field ObjectMeta.name of type string" },
+        { "{'type':'object','properties':{'e':{'type':'object','x-kubernetes-embedded-resource':true,'properties':{'z':"
+          "{'type':'string'}},'default':{"
+          "'kind':'A','metadata':{'x':1},'apiVersion':'v1','y':1}},'l':{'type':'array','items':{'type':'integer'},"
+          "'default':['a']}}}",
+          "",
+          "[" SCHEMA ".properties[e].default: Invalid value: map[string]interface {}{\"apiVersion\":\"v1\", \"kind\":"
+          "\"A\", \"metadata\":map[string]interface {}{}, \"y\":1}: must not have unknown fields, " SCHEMA
+          ".properties[l].default.[0]: Invalid value: \"string\": [0] in body must be of type integer: \"string\"]" },
         { "{'type':'object'}", ",'selectableFields':[{'jsonPath':'.a[0]'}]",
           "spec.selectableFields[0].jsonPath: Invalid value: \".a[0]\": is an invalid path: does not refer to a valid "
           "field" },
