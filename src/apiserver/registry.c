@@ -398,7 +398,7 @@ static int validate(struct op *op, const struct json *obj, const struct json *ol
                 custom_validate(op, &fe, obj, old);
                 custom_warn(op, obj, old);
         }
-        if (st->warn && fe.list.n == 0 && !op->sub && (!old || spec_differs(obj, old)))
+        if (st->warn && fe.list.n == 0 && !op->sub)
                 st->warn(op, obj);
         return field_errors_finish(&fe, r->kind, r->group, op->name, err);
 }

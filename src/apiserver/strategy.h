@@ -37,7 +37,7 @@ struct strategy {
         /* Changes of other objects that go into the store with this one's (after is NULL for a delete): at most
          * COMPANIONS_MAX. When one of them fails the write starts over. */
         size_t (*companions)(struct op *op, const struct json *before, const struct json *after, struct store_op *ret);
-        /* Of a valid object that is new, or whose spec has changed. */
+        /* Of a valid object; op->old is what it was. */
         void (*warn)(struct op *op, const struct json *obj);
         void (*validate_status)(struct field_errors *fe, const struct json *obj, const struct json *old);
 };
@@ -59,6 +59,8 @@ void warn_endpoint_slice(struct op *op, const struct json *obj);
 void warn_ingress(struct op *op, const struct json *obj);
 void warn_network_policy(struct op *op, const struct json *obj);
 void warn_node(struct op *op, const struct json *obj);
+void warn_account(struct op *op, const struct json *obj);
+void warn_secret(struct op *op, const struct json *obj);
 void warn_claim(struct op *op, const struct json *obj);
 void warn_volume(struct op *op, const struct json *obj);
 void warn_storage_class(struct op *op, const struct json *obj);

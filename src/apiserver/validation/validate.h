@@ -195,6 +195,7 @@ void validate_typed(struct field_errors *fe, const struct schema_type *t, const 
 
 /* Annotations of pods that the node and its agent care about; APPARMOR: and the name of a container. */
 #define MIRROR "kubernetes.io/config.mirror"
+#define MOUNT_OPTIONS "volume.beta.kubernetes.io/mount-options"
 #define APPARMOR "container.apparmor.security.beta.kubernetes.io/"
 
 /* validate_service_addresses: clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy, alone and together; old is not

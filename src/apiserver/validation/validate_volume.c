@@ -267,6 +267,20 @@ static struct json source_of(struct arena *a, const struct json *spec) {
         return source;
 }
 
+/* Kinds of volumes that know none refuse mount options in an annotation, last of all. */
+static void check_mount_options(struct field_errors *fe, const struct json *obj) {
+        if (!json_at_path(obj, "metadata", "annotations", MOUNT_OPTIONS))
+                return;
+        each_word(kind, "gcePersistentDisk", "awsElasticBlockStore", "glusterfs", "nfs", "rbd", "quobyte", "iscsi",
+                  "cinder", "cephfs", "azureFile", "vsphereVolume", "azureDisk", "photonPersistentDisk")
+                if (json_at_path(obj, "spec", kind))
+                        return;
+        fe->phase = 1;
+        field_forbidden(fe, PATH(PATH(PATH(NULL, "metadata"), "annotations"), MOUNT_OPTIONS),
+                        "may not specify mount options for this volume type");
+        fe->phase = 0;
+}
+
 void validate_pv(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct json *spec = GET(obj, "spec"), *before = GET(old, "spec"), *affinity = GET(before, "nodeAffinity");
         const struct path *p = PATH(NULL, "spec");
@@ -274,6 +288,7 @@ void validate_pv(struct field_errors *fe, const struct json *obj, const struct j
         struct json now, was;
 
         validate_volume_spec(fe, p, spec, &name);
+        check_mount_options(fe, obj);
         if (!old)
                 return;
         now = source_of(fe->a, spec);

@@ -1,7 +1,11 @@
 /* What is accepted but not wise: warnings in the words of upstream's pkg/api/(pod, service, node, …)/warnings.go. */
 #include <arpa/inet.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 
 #include "apiserver/strategy.h"
+#include "base/encode.h"
 #include "schema/quantity.h"
 
 static void warn(struct op *op, const struct path *p, const char *fmt, ...) _printf_(3, 4);
@@ -520,23 +524,34 @@ static void warn_name(struct op *op, const struct json *obj, const char *use) {
 
 static const char pod_names[] = "Pod names and hostnames";
 
+/* Pods that change are not looked at: there are many. */
 void warn_pod(struct op *op, const struct json *obj) {
+        if (op->old)
+                return;
         warn_name(op, obj, "the Pod's hostname");
         warn_spec(op, PATH(NULL, "metadata"), GET(obj, "metadata"), PATH(NULL, "spec"), GET(obj, "spec"));
+}
+
+/* Templates are looked at when they are made and when their object counts a change. */
+static bool is_same(const struct op *op, const struct json *obj) {
+        return op->old && json_int(json_at_path(obj, "metadata", "generation")) ==
+                                          json_int(json_at_path(object_json(op->old), "metadata", "generation"));
 }
 
 void warn_pod_template(struct op *op, const struct json *obj) {
         const struct path *p = PATH(NULL, "template");
         const struct json *template = GET(obj, "template");
 
-        warn_spec(op, PATH(p, "metadata"), GET(template, "metadata"), PATH(p, "spec"), GET(template, "spec"));
+        if (!is_same(op, obj))
+                warn_spec(op, PATH(p, "metadata"), GET(template, "metadata"), PATH(p, "spec"), GET(template, "spec"));
 }
 
 void warn_template(struct op *op, const struct json *obj) {
         const struct path *p = PATH(PATH(NULL, "spec"), "template");
         const struct json *template = json_at_path(obj, "spec", "template");
 
-        warn_spec(op, PATH(p, "metadata"), GET(template, "metadata"), PATH(p, "spec"), GET(template, "spec"));
+        if (!is_same(op, obj))
+                warn_spec(op, PATH(p, "metadata"), GET(template, "metadata"), PATH(p, "spec"), GET(template, "spec"));
 }
 
 void warn_replicas(struct op *op, const struct json *obj) {
@@ -545,13 +560,13 @@ void warn_replicas(struct op *op, const struct json *obj) {
 }
 
 void warn_statefulset(struct op *op, const struct json *obj) {
+        warn_template(op, obj);
         each_at(c, at, PATH(PATH(NULL, "spec"), "volumeClaimTemplates"),
                 json_at_path(obj, "spec", "volumeClaimTemplates"))
-                warn_claim_spec(op, at, GET(c, "spec"));
+                warn_claim_spec(op, op->old ? PATH(at, "Spec") : at, GET(c, "spec")); /* as upstream has it */
         if (json_int(json_at_path(obj, "spec", "revisionHistoryLimit")) < 0)
                 warn(op, PATH(PATH(NULL, "spec"), "revisionHistoryLimit"),
                      "a negative value retains all historical revisions; a value >= 0 is recommended");
-        warn_template(op, obj);
 }
 
 static void warn_job_spec(struct op *op, const struct path *p, const struct json *spec) {
@@ -568,18 +583,17 @@ static void warn_job_spec(struct op *op, const struct path *p, const struct json
 
 void warn_job(struct op *op, const struct json *obj) {
         warn_name(op, obj, pod_names);
-        warn_job_spec(op, PATH(NULL, "spec"), GET(obj, "spec"));
+        if (!is_same(op, obj))
+                warn_job_spec(op, PATH(NULL, "spec"), GET(obj, "spec"));
 }
 
 void warn_cronjob(struct op *op, const struct json *obj) {
         const struct path *p = PATH(NULL, "spec");
 
         warn_name(op, obj, pod_names);
-        if (str_search(json_str(json_at_path(obj, "spec", "schedule")), STR("TZ")) >= 0)
-                warn(op, PATH(p, "schedule"),
-                     "CRON_TZ or TZ used in schedule is not officially supported, see "
-                     "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details");
-        warn_job_spec(op, PATH(PATH(p, "jobTemplate"), "spec"), json_at_path(obj, "spec", "jobTemplate", "spec"));
+        if (!is_same(op, obj))
+                warn_job_spec(op, PATH(PATH(p, "jobTemplate"), "spec"),
+                              json_at_path(obj, "spec", "jobTemplate", "spec"));
 }
 
 /* ---- services and what stands beside them ---- */
@@ -656,16 +670,16 @@ void warn_node(struct op *op, const struct json *obj) {
         warn_each(op, PATH(p, "podCIDRs"), GET(spec, "podCIDRs"), NULL, warn_cidr);
 }
 
-#define STORAGE_CLASS "volume.beta.kubernetes.io/storage-class"
-
-static void warn_class_annotation(struct op *op, const struct json *obj) {
-        if (json_at_path(obj, "metadata", "annotations", STORAGE_CLASS))
-                warn(op, PATH_KEY(PATH(PATH(NULL, "metadata"), "annotations"), STR(STORAGE_CLASS)),
-                     "deprecated since v1.8; use \"storageClassName\" attribute instead");
+static void warn_annotation(struct op *op, const struct json *obj, const char *key, const char *why) {
+        if (json_at_path(obj, "metadata", "annotations", key))
+                warn(op, PATH_KEY(PATH(PATH(NULL, "metadata"), "annotations"), str_of(key)), "%s", why);
 }
 
+static const char class_annotation[] = "volume.beta.kubernetes.io/storage-class",
+                  class_attribute[] = "deprecated since v1.8; use \"storageClassName\" attribute instead";
+
 void warn_claim(struct op *op, const struct json *obj) {
-        warn_class_annotation(op, obj);
+        warn_annotation(op, obj, class_annotation, class_attribute);
         warn_claim_spec(op, PATH(NULL, "spec"), GET(obj, "spec"));
 }
 
@@ -674,7 +688,8 @@ void warn_volume(struct op *op, const struct json *obj) {
         const struct json *spec = GET(obj, "spec");
         struct str policy = TEXT(spec, "persistentVolumeReclaimPolicy");
 
-        warn_class_annotation(op, obj);
+        warn_annotation(op, obj, class_annotation, class_attribute);
+        warn_annotation(op, obj, MOUNT_OPTIONS, "deprecated since v1.31; use \"mountOptions\" attribute instead");
         if (str_eqc(policy, "Recycle"))
                 warn(op, PATH(p, "persistentVolumeReclaimPolicy"),
                      "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic "
@@ -707,4 +722,97 @@ void warn_capacity(struct op *op, const struct json *obj) {
                 if (why)
                         warn(op, PATH_DOT(PATH(p, "matchLabels"), json_key(m)), "%s", why);
         }
+}
+
+/* ---- accounts and secrets ---- */
+
+void warn_account(struct op *op, const struct json *obj) {
+        static const char key[] = "kubernetes.io/enforce-mountable-secrets";
+
+        if (!op->old || !json_at_path(object_json(op->old), "metadata", "annotations", key))
+                warn_annotation(op, obj, key,
+                                "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted "
+                                "secrets");
+}
+
+/* The first block of PEM that is a certificate, or a private key; else what is wrong with the text. */
+static const char *find_block(struct arena *a, struct str pem, bool key, struct str *ret) {
+        BIO *bio = BIO_new_mem_buf(pem.p, (int) pem.n);
+        _cleanup_buf_ struct buf others = BUF_INIT;
+        char *name, *header;
+        uint8_t *der;
+        size_t n = 0;
+        long len;
+
+        while (!ret->p && PEM_read_bio(bio, &name, &header, &der, &len) == 1) {
+                struct str type = str_of(name);
+
+                if (str_eqc(type, key ? "PRIVATE KEY" : "CERTIFICATE") ||
+                    (key && str_has_suffix(type, STR(" PRIVATE KEY"))))
+                        *ret = arena_str(a, str_n((char *) der, (size_t) len));
+                else
+                        buf_printf(&others, "%s%s", n++ ? " " : "", name);
+                OPENSSL_free(name);
+                OPENSSL_free(header);
+                OPENSSL_clear_free(der, (size_t) len);
+        }
+        BIO_free_all(bio);
+        ERR_clear_error();
+        if (ret->p)
+                return NULL;
+        if (n == 0)
+                return key ? "tls: failed to find any PEM data in key input"
+                           : "tls: failed to find any PEM data in certificate input";
+        if (n == 1 && key && str_eqc(buf_str(&others), "CERTIFICATE"))
+                return "tls: found a certificate rather than a key in the PEM for the private key";
+        if (n == 1 && !key && str_has_suffix(buf_str(&others), STR("PRIVATE KEY")))
+                return "tls: failed to find certificate PEM data in certificate input, but did find a private key; PEM "
+                       "inputs may have been switched";
+        return arena_printf(a, "tls: failed to find %s input after skipping PEM blocks of the following types: [%.*s]",
+                            key ? "PEM block with type ending in \"PRIVATE KEY\" in key"
+                                : "\"CERTIFICATE\" PEM block in certificate",
+                            (int) others.n, others.p)
+                        .p;
+}
+
+/* What Go's tls.X509KeyPair says of a certificate and its key. */
+static const char *pair_problem(struct arena *a, struct str certificate, struct str key) {
+        struct str cert_der = { NULL, 0 }, key_der = { NULL, 0 };
+        const char *problem;
+        const uint8_t *at;
+        EVP_PKEY *private;
+        X509 *cert;
+
+        problem = find_block(a, certificate, false, &cert_der);
+        problem = problem ? problem : find_block(a, key, true, &key_der);
+        if (problem)
+                return problem;
+        at = (const uint8_t *) cert_der.p;
+        cert = d2i_X509(NULL, &at, (long) cert_der.n);
+        at = (const uint8_t *) key_der.p;
+        private = d2i_AutoPrivateKey(NULL, &at, (long) key_der.n);
+        if (!cert)
+                problem = "x509: malformed certificate";
+        else if (!private)
+                problem = "tls: failed to parse private key";
+        else if (!X509_get0_pubkey(cert) || EVP_PKEY_base_id(X509_get0_pubkey(cert)) != EVP_PKEY_base_id(private))
+                problem = "tls: private key type does not match public key type";
+        else if (X509_check_private_key(cert, private) != 1)
+                problem = "tls: private key does not match public key";
+        X509_free(cert);
+        EVP_PKEY_free(private);
+        ERR_clear_error();
+        return problem;
+}
+
+void warn_secret(struct op *op, const struct json *obj) {
+        struct arena *a = op->c->arena;
+        const struct json *data = GET(obj, "data");
+        const char *problem;
+
+        if (!str_eqc(TEXT(obj, "type"), "kubernetes.io/tls"))
+                return;
+        problem = pair_problem(a, base64_text(a, TEXT(data, "tls.crt")), base64_text(a, TEXT(data, "tls.key")));
+        if (problem)
+                warn(op, NULL, "%s", problem);
 }

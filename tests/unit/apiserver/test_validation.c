@@ -440,10 +440,44 @@ static void what_is_fixed_stays(void **state) {
         }
 }
 
+#define TLS(certificate, key) \
+        META "\"type\":\"kubernetes.io/tls\",\"data\":{\"tls.crt\":\"" certificate "\",\"tls.key\":\"" key "\"}}"
+/* PEM of three zeros. */
+#define EMPTY_CERTIFICATE "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCkFBQUEKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo="
+
+static const struct {
+        const struct api_resource *resource;
+        const char *body, *warning;
+} unwise[] = {
+        { &res_secrets, TLS("Zm9v", ""), "tls: failed to find any PEM data in certificate input" },
+        { &res_secrets, TLS(EMPTY_CERTIFICATE, "Zm9v"), "tls: failed to find any PEM data in key input" },
+        { &res_secrets, TLS(EMPTY_CERTIFICATE, EMPTY_CERTIFICATE),
+          "tls: found a certificate rather than a key in the PEM for the private key" },
+        { &res_serviceaccounts,
+          "{\"metadata\":{\"name\":\"x\",\"annotations\":{\"kubernetes.io/enforce-mountable-secrets\":\"true\"}}}",
+          "metadata.annotations[kubernetes.io/enforce-mountable-secrets]: deprecated in v1.32+; prefer separate "
+          "namespaces to isolate access to mounted secrets" },
+        { &res_statefulsets,
+          META
+          "\"spec\":{\"serviceName\":\"a\",\"revisionHistoryLimit\":-1,\"selector\":{\"matchLabels\":{\"a\":\"b\"}},"
+          "\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\","
+          "\"image\":\"i\"}]}}}}",
+          "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended" },
+        { &res_services, META "\"spec\":{\"ports\":[{\"port\":80}],\"externalIPs\":[\"01.2.3.4\"]}}",
+          "spec.externalIPs[0]: non-standard IP address \"01.2.3.4\" will be considered invalid in a future Kubernetes "
+          "release: use \"1.2.3.4\"" },
+};
+
 static void what_is_not_wise_is_warned_of(void **state) {
         struct fixture *f = *state;
         struct answer a;
 
+        for (size_t i = 0; i < ARRAY_SIZE(unwise); i++) {
+                a = ASK(f, API_CREATE, unwise[i].resource, "default", .body = unwise[i].body,
+                        .options = { .dry_run = true });
+                assert_int_equal(a.n_warnings, 1);
+                assert_string_equal(arena_cstr(f->a, a.warning), unwise[i].warning);
+        }
         make_account(f, "default");
         a = ASK(f, API_CREATE, &res_pods, "default",
                 .body = IN_CONTAINER("\"env\":[{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"A\",\"value\":\"2\"}]"));
@@ -452,6 +486,10 @@ static void what_is_not_wise_is_warned_of(void **state) {
         assert_string_equal(arena_cstr(f->a, a.warning),
                             "spec.containers[0].env[1]: hides previous definition of \"A\", "
                             "which may be dropped when using apply");
+        a = ASK(f, API_PATCH, &res_pods, "default", "x", .patch = API_PATCH_MERGE,
+                .body = "{\"spec\":{\"activeDeadlineSeconds\":9}}");
+        check_code(a, 200);
+        assert_int_equal(a.n_warnings, 0); /* once is enough */
 }
 
 static void owners_are_named_once(void **state) {
