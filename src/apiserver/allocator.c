@@ -203,10 +203,7 @@ struct store_op allocator_new_address(const struct apiserver *s, struct arena *a
 }
 
 static bool holds_ip(const struct json *service, struct str ip) {
-        json_each_item(i, json_at_path(service, "spec", "clusterIPs"))
-                if (str_eq(json_str(i), ip))
-                        return true;
-        return false;
+        return json_has_str(json_at_path(service, "spec", "clusterIPs"), ip);
 }
 
 size_t service_companions(struct op *op, const struct json *before, const struct json *after, struct store_op *ret) {

@@ -147,16 +147,8 @@ struct relay {
 };
 
 static bool is_hop_header(struct str name) {
-        static const char *const names[] = {
-                "connection", "keep-alive", "transfer-encoding", "content-length", "upgrade",
-                "te",         "trailer",    "proxy-connection",  "host",           "authorization",
-                "date"
-        };
-
-        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-                if (str_eqc(name, names[i]))
-                        return true;
-        return false;
+        return str_among(name, WORDS("connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te",
+                                     "trailer", "proxy-connection", "host", "authorization", "date"));
 }
 
 static void free_relay(struct relay *r) {

@@ -40,7 +40,8 @@ static inline bool str_empty(struct str a) {
 int str_cmp(struct str a, struct str b);                /* byte order, as strcmp */
 int str_compare(const void *a, const void *b);          /* of two struct str, for qsort */
 bool str_among(struct str s, const char *const list[]); /* NULL-terminated */
-bool str_eq_fold(struct str a, struct str b);           /* ASCII case-insensitive */
+#define WORDS(...) ((const char *const[]) { __VA_ARGS__, NULL })
+bool str_eq_fold(struct str a, struct str b); /* ASCII case-insensitive */
 bool str_has_prefix(struct str s, struct str prefix);
 bool str_has_suffix(struct str s, struct str suffix);
 ssize_t str_find(struct str s, char c);                   /* index of the first c, or -1 */

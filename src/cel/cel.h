@@ -57,7 +57,16 @@ struct cel_field {
 };
 
 extern const struct cel_type cel_null, cel_bool, cel_int, cel_uint, cel_double, cel_string, cel_bytes, cel_timestamp,
-                cel_duration, cel_dyn, cel_list_dyn, cel_map_dyn;
+                cel_duration, cel_dyn, cel_list_dyn, cel_map_dyn, cel_strings, cel_string_lists;
+/* CEL_DECLARE(user_type, "kubernetes.UserInfo", CEL_FIELD("uid", &cel_string), ...): an object whose fields expressions
+ * call as JSON does. */
+#define CEL_FIELD(text, its_type) \
+        { STR_INIT(text), STR_INIT(text), (its_type) }
+#define CEL_DECLARE(id, its_name, ...)                                                                           \
+        static const struct cel_field id##_fields[] = { __VA_ARGS__ };                                           \
+        static const struct cel_type id = {                                                                      \
+                .kind = CEL_OBJECT, .name = its_name, .fields = id##_fields, .n_fields = ARRAY_SIZE(id##_fields) \
+        }
 const struct cel_type *cel_type_authorizer(void);
 const struct cel_type *cel_type_resource_check(void);
 

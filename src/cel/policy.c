@@ -9,70 +9,36 @@
 
 /* ---- the names ---- */
 
-#define FIELD(text, t) \
-        { STR_INIT(text), STR_INIT(text), (t) }
-#define OBJECT(id, text, list)                                                                 \
-        static const struct cel_type id = {                                                    \
-                .kind = CEL_OBJECT, .name = text, .fields = list, .n_fields = ARRAY_SIZE(list) \
-        }
-
-static const struct cel_type strings = { .kind = CEL_LIST, .params = { &cel_string } };
 static const struct cel_type string_map = { .kind = CEL_MAP, .params = { &cel_string, &cel_string } };
-static const struct cel_type extra = { .kind = CEL_MAP, .params = { &cel_string, &strings } };
 
-static const struct cel_field kind_fields[] = { FIELD("group", &cel_string), FIELD("version", &cel_string),
-                                                FIELD("kind", &cel_string) };
-OBJECT(kind_type, "kubernetes.GroupVersionKind", kind_fields);
-static const struct cel_field resource_fields[] = { FIELD("group", &cel_string), FIELD("version", &cel_string),
-                                                    FIELD("resource", &cel_string) };
-OBJECT(resource_type, "kubernetes.GroupVersionResource", resource_fields);
-static const struct cel_field user_fields[] = { FIELD("username", &cel_string), FIELD("uid", &cel_string),
-                                                FIELD("groups", &strings), FIELD("extra", &extra) };
-OBJECT(user_type, "kubernetes.UserInfo", user_fields);
-static const struct cel_field request_fields[] = {
-        FIELD("kind", &kind_type),
-        FIELD("resource", &resource_type),
-        FIELD("subResource", &cel_string),
-        FIELD("requestKind", &kind_type),
-        FIELD("requestResource", &resource_type),
-        FIELD("requestSubResource", &cel_string),
-        FIELD("name", &cel_string),
-        { STR_INIT("namespace"), STR_INIT("__namespace__"), &cel_string },
-        FIELD("operation", &cel_string),
-        FIELD("userInfo", &user_type),
-        FIELD("dryRun", &cel_bool),
-        FIELD("options", &cel_dyn),
-};
-OBJECT(request_type, "kubernetes.AdmissionRequest", request_fields);
+CEL_DECLARE(kind_type, "kubernetes.GroupVersionKind", CEL_FIELD("group", &cel_string),
+            CEL_FIELD("version", &cel_string), CEL_FIELD("kind", &cel_string));
+CEL_DECLARE(resource_type, "kubernetes.GroupVersionResource", CEL_FIELD("group", &cel_string),
+            CEL_FIELD("version", &cel_string), CEL_FIELD("resource", &cel_string));
+CEL_DECLARE(user_type, "kubernetes.UserInfo", CEL_FIELD("username", &cel_string), CEL_FIELD("uid", &cel_string),
+            CEL_FIELD("groups", &cel_strings), CEL_FIELD("extra", &cel_string_lists));
+CEL_DECLARE(request_type, "kubernetes.AdmissionRequest", CEL_FIELD("kind", &kind_type),
+            CEL_FIELD("resource", &resource_type), CEL_FIELD("subResource", &cel_string),
+            CEL_FIELD("requestKind", &kind_type), CEL_FIELD("requestResource", &resource_type),
+            CEL_FIELD("requestSubResource", &cel_string), CEL_FIELD("name", &cel_string),
+            { STR_INIT("namespace"), STR_INIT("__namespace__"), &cel_string }, CEL_FIELD("operation", &cel_string),
+            CEL_FIELD("userInfo", &user_type), CEL_FIELD("dryRun", &cel_bool), CEL_FIELD("options", &cel_dyn));
 
-static const struct cel_field ns_meta_fields[] = {
-        FIELD("name", &cel_string),
-        FIELD("generateName", &cel_string),
-        { STR_INIT("namespace"), STR_INIT("__namespace__"), &cel_string },
-        FIELD("labels", &string_map),
-        FIELD("annotations", &string_map),
-        FIELD("UID", &cel_string),
-        FIELD("creationTimestamp", &cel_timestamp),
-        FIELD("deletionGracePeriodSeconds", &cel_int),
-        FIELD("deletionTimestamp", &cel_timestamp),
-        FIELD("generation", &cel_int),
-        FIELD("resourceVersion", &cel_string),
-        FIELD("finalizers", &strings),
-};
-OBJECT(ns_meta_type, "kubernetes.NamespaceMetadata", ns_meta_fields);
-static const struct cel_field ns_spec_fields[] = { FIELD("finalizers", &strings) };
-OBJECT(ns_spec_type, "kubernetes.NamespaceSpec", ns_spec_fields);
-static const struct cel_field ns_condition_fields[] = {
-        FIELD("status", &cel_string),  FIELD("type", &cel_string),   FIELD("lastTransitionTime", &cel_timestamp),
-        FIELD("message", &cel_string), FIELD("reason", &cel_string),
-};
-OBJECT(ns_condition_type, "kubernetes.NamespaceCondition", ns_condition_fields);
+CEL_DECLARE(ns_meta_type, "kubernetes.NamespaceMetadata", CEL_FIELD("name", &cel_string),
+            CEL_FIELD("generateName", &cel_string), { STR_INIT("namespace"), STR_INIT("__namespace__"), &cel_string },
+            CEL_FIELD("labels", &string_map), CEL_FIELD("annotations", &string_map), CEL_FIELD("UID", &cel_string),
+            CEL_FIELD("creationTimestamp", &cel_timestamp), CEL_FIELD("deletionGracePeriodSeconds", &cel_int),
+            CEL_FIELD("deletionTimestamp", &cel_timestamp), CEL_FIELD("generation", &cel_int),
+            CEL_FIELD("resourceVersion", &cel_string), CEL_FIELD("finalizers", &cel_strings));
+CEL_DECLARE(ns_spec_type, "kubernetes.NamespaceSpec", CEL_FIELD("finalizers", &cel_strings));
+CEL_DECLARE(ns_condition_type, "kubernetes.NamespaceCondition", CEL_FIELD("status", &cel_string),
+            CEL_FIELD("type", &cel_string), CEL_FIELD("lastTransitionTime", &cel_timestamp),
+            CEL_FIELD("message", &cel_string), CEL_FIELD("reason", &cel_string));
 static const struct cel_type ns_conditions = { .kind = CEL_LIST, .params = { &ns_condition_type } };
-static const struct cel_field ns_status_fields[] = { FIELD("conditions", &ns_conditions), FIELD("phase", &cel_string) };
-OBJECT(ns_status_type, "kubernetes.NamespaceStatus", ns_status_fields);
-static const struct cel_field ns_fields[] = { FIELD("metadata", &ns_meta_type), FIELD("spec", &ns_spec_type),
-                                              FIELD("status", &ns_status_type) };
-OBJECT(ns_type, "kubernetes.Namespace", ns_fields);
+CEL_DECLARE(ns_status_type, "kubernetes.NamespaceStatus", CEL_FIELD("conditions", &ns_conditions),
+            CEL_FIELD("phase", &cel_string));
+CEL_DECLARE(ns_type, "kubernetes.Namespace", CEL_FIELD("metadata", &ns_meta_type), CEL_FIELD("spec", &ns_spec_type),
+            CEL_FIELD("status", &ns_status_type));
 
 static void declare(struct cel_env *e, enum cel_input input, const char *name, const struct cel_type *t) {
         if (!t)

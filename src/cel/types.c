@@ -7,6 +7,8 @@ const struct cel_type cel_null = { .kind = CEL_NULL }, cel_bool = { .kind = CEL_
                       cel_string = { .kind = CEL_STRING }, cel_bytes = { .kind = CEL_BYTES },
                       cel_timestamp = { .kind = CEL_TIMESTAMP }, cel_duration = { .kind = CEL_DURATION },
                       cel_dyn = { .kind = CEL_DYN }, cel_list_dyn = { .kind = CEL_LIST, .params = { &cel_dyn } },
+                      cel_strings = { .kind = CEL_LIST, .params = { &cel_string } },
+                      cel_string_lists = { .kind = CEL_MAP, .params = { &cel_string, &cel_strings } },
                       cel_map_dyn = { .kind = CEL_MAP, .params = { &cel_dyn, &cel_dyn } };
 
 const char opaque_letters[] = "QPNUFZWGRD";
@@ -127,14 +129,9 @@ const struct cel_type *signature_type(struct arena *a, const char **p, const str
 /* ---- fields ---- */
 
 bool cel_reserved(struct str s) {
-        static const char *const words[] = { "true",     "false",   "null",      "in",       "as",  "break",  "const",
-                                             "continue", "else",    "for",       "function", "if",  "import", "let",
-                                             "loop",     "package", "namespace", "return",   "var", "void",   "while" };
-
-        for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-                if (str_eqc(s, words[i]))
-                        return true;
-        return false;
+        return str_among(s, WORDS("true", "false", "null", "in", "as", "break", "const", "continue", "else", "for",
+                                  "function", "if", "import", "let", "loop", "package", "namespace", "return", "var",
+                                  "void", "while"));
 }
 
 /* A name of a field as expressions write it; empty when none can be. */

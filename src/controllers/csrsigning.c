@@ -166,10 +166,7 @@ static int check_names(const X509_REQ *request, bool wanted, struct error *err) 
 }
 
 static bool has_usage(const struct json *spec, const char *usage) {
-        json_each_item(u, CertificateSigningRequestSpec_usages(spec))
-                if (str_eqc(json_str(u), usage))
-                        return true;
-        return false;
+        return json_has_str(CertificateSigningRequestSpec_usages(spec), str_of(usage));
 }
 
 /* A kubelet's certificate has exactly its usages, with or without "key encipherment"; a client's may lack others. */

@@ -125,17 +125,8 @@ int rollout_scale(struct rollout *r, struct replica_set *rs, int64_t replicas, s
 
 /* Annotations that say something about one object alone. */
 static bool is_private_annotation(struct str key) {
-        static const char *const keys[] = { "kubectl.kubernetes.io/last-applied-configuration",
-                                            REVISION,
-                                            HISTORY,
-                                            DESIRED,
-                                            MAXIMUM,
-                                            "deprecated.deployment.rollback.to" };
-
-        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-                if (str_eqc(key, keys[i]))
-                        return true;
-        return false;
+        return str_among(key, WORDS("kubectl.kubernetes.io/last-applied-configuration", REVISION, HISTORY, DESIRED,
+                                    MAXIMUM, "deprecated.deployment.rollback.to"));
 }
 
 static int64_t max_old_revision(const struct rollout *r) {

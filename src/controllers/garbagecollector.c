@@ -148,15 +148,8 @@ static struct str owner_namespace(const struct gc_kind *kind, const struct objec
         return kind->res->namespaced ? object_namespace(dependent) : STR("");
 }
 
-static bool has_finalizer(const struct object *o, const char *name) {
-        json_each_item(f, json_at_path(object_json(o), "metadata", "finalizers"))
-                if (str_eqc(json_str(f), name))
-                        return true;
-        return false;
-}
-
 static bool waits_for_dependents(const struct object *o) {
-        return object_deleting(o) && has_finalizer(o, FOREGROUND);
+        return object_deleting(o) && finalizer_is_set(o, FOREGROUND);
 }
 
 /* Owners that wait for this object to go, so that they can. */
@@ -196,7 +189,7 @@ static void on_change(struct object *old, struct object *new, void *arg) {
                 return;
         }
         if ((has && changed) ||
-            (object_deleting(new) && (has_finalizer(new, ORPHAN) || has_finalizer(new, FOREGROUND))))
+            (object_deleting(new) && (finalizer_is_set(new, ORPHAN) || finalizer_is_set(new, FOREGROUND))))
                 enqueue(kind, key);
         if (had && changed)
                 enqueue_waiting_owners(gc, old); /* one reference less may be what an owner waited for */
@@ -360,9 +353,9 @@ static bool has_waiting_dependents(struct gc *gc, const struct object *o) {
 static int collect(struct gc *gc, struct gc_kind *kind, const struct object *o, const struct verdict *v,
                    struct error *err) {
         bool has_dependents = map_has(gc->owners, object_uid(o));
-        const char *policy = has_finalizer(o, ORPHAN)       ? "Orphan"
-                             : has_finalizer(o, FOREGROUND) ? "Foreground"
-                                                            : "Background";
+        const char *policy = finalizer_is_set(o, ORPHAN)       ? "Orphan"
+                             : finalizer_is_set(o, FOREGROUND) ? "Foreground"
+                                                               : "Background";
 
         if (v->solid > 0)
                 return v->n > 0 ? edit_references(kind, o, v->uids, v->n, err) : 0;
@@ -391,7 +384,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         o = informer_get(kind->informer, rest);
         if (!o)
                 return 0;
-        if (object_deleting(o) && has_finalizer(o, ORPHAN))
+        if (object_deleting(o) && finalizer_is_set(o, ORPHAN))
                 return orphan_dependents(gc, kind, o, err);
         if (waits_for_dependents(o))
                 return wait_for_dependents(gc, kind, o, err);

@@ -92,10 +92,7 @@ int64_t job_index_of(const struct object *pod) {
 }
 
 bool job_tracks(const struct object *pod) {
-        json_each_item(f, json_at_path(object_json(pod), "metadata", "finalizers"))
-                if (str_eqc(json_str(f), JOB_FINALIZER))
-                        return true;
-        return false;
+        return finalizer_is_set(pod, JOB_FINALIZER);
 }
 
 static bool job_pod_failed(const struct job_sync *s, const struct object *pod) {

@@ -150,10 +150,7 @@ static int write_conditions(struct emptying *e, const struct object *ns, struct 
 /* ---- reconcile ---- */
 
 static bool has_finalizer(const struct object *ns) {
-        json_each_item(f, NamespaceSpec_finalizers(Namespace_spec(object_json(ns))))
-                if (str_eqc(json_str(f), "kubernetes"))
-                        return true;
-        return false;
+        return json_has_str(NamespaceSpec_finalizers(Namespace_spec(object_json(ns))), STR("kubernetes"));
 }
 
 static int finalize(struct controller *c, struct arena *a, const struct object *ns, struct error *err) {

@@ -48,10 +48,7 @@ struct json controller_ref(struct arena *a, const struct api_resource *owner_res
 /* ---- finalizers ---- */
 
 bool finalizer_is_set(const struct object *o, const char *finalizer) {
-        json_each_item(f, json_at_path(object_json(o), "metadata", "finalizers"))
-                if (str_eqc(json_str(f), finalizer))
-                        return true;
-        return false;
+        return json_has_str(json_at_path(object_json(o), "metadata", "finalizers"), str_of(finalizer));
 }
 
 int finalizer_set(struct controller *c, const struct api_resource *r, const struct object *o, const char *finalizer,

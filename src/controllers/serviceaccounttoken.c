@@ -146,10 +146,7 @@ static bool is_recent(struct controller *c, struct arena *a, const struct json *
 }
 
 static bool is_listed(const struct object *account, struct str secret) {
-        json_each_item(s, json_getc(object_json(account), "secrets"))
-                if (str_eq(json_str(json_getc(s, "name")), secret))
-                        return true;
-        return false;
+        return json_find_by(json_getc(object_json(account), "secrets"), "name", secret);
 }
 
 static bool is_mounted(struct controller *c, const struct object *secret) {

@@ -173,12 +173,9 @@ static int image(struct flags *f, int argc, char **argv, struct error *err) {
         if (cluster_pid(&c) > 0)
                 return cluster_paused(&c) ? error_set(err, -EBUSY, "%s is paused: cube unpause wakes it", c.name)
                                           : control_ask(&c, argc, argv, err);
-        int r = cluster_lock(&c, &lock, err); /* no server may start while this process has the store open */
-        if (r == 0)
-                r = node_runtime_new(&c, NULL, &rt, err);
-        if (r < 0)
-                return r;
-        r = image_run(rt, argc, argv, 0, stdout, err);
+        TRY(cluster_lock(&c, &lock, err)); /* no server may start while this process has the store open */
+        TRY(node_runtime_new(&c, NULL, &rt, err));
+        int r = image_run(rt, argc, argv, 0, stdout, err);
         runtime_free(rt);
         return r;
 }

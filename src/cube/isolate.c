@@ -115,11 +115,8 @@ int isolate_host_setup(const struct cluster *c, int pid, struct error *err) {
 
 int isolate_destroy(const struct cluster *c, struct error *err) {
         _cleanup_free_ char *veth = veth_name(c);
-        int r = nl_link_delete(veth, err);
-        if (r == 0 && c->host_bridge)
-                r = nl_link_delete(c->host_bridge, err);
-        if (r < 0)
-                return r;
+        TRY(nl_link_delete(veth, err));
+        TRY(c->host_bridge ? nl_link_delete(c->host_bridge, err) : 0);
         _cleanup_free_ char *table = xprintf("cube-host-%s", c->name);
         return nft_delete_table("ip", table, err);
 }
@@ -148,16 +145,12 @@ static int mount_sys(const struct cluster *c, struct error *err) {
 }
 
 int isolate_inside_setup(const struct cluster *c, struct error *err) {
-        int r = mount_at("none", "/", NULL, MS_REC | MS_SLAVE, err);
-        if (r == 0)
-                r = mount_at("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, err);
-        if (r == 0)
-                r = mount_sys(c, err);
-        if (r == 0) /* a peer group of the node's own, for Bidirectional propagation; last, or the unmount above reached
-                       its peers */
-                r = mount_at("none", "/", NULL, MS_REC | MS_SHARED, err);
-        if (r < 0)
-                return r;
+        TRY(mount_at("none", "/", NULL, MS_REC | MS_SLAVE, err));
+        TRY(mount_at("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, err));
+        TRY(mount_sys(c, err));
+        /* A peer group of the node's own, for Bidirectional propagation. Last, or the unmount above reached its peers.
+         */
+        TRY(mount_at("none", "/", NULL, MS_REC | MS_SHARED, err));
         if (sethostname(c->node_name, strlen(c->node_name)) < 0)
                 return error_errno(err, -errno, "sethostname %s", c->node_name);
         /* A node that was switched off has no processes: what the runtime noted of the last ones is void. */

@@ -22,13 +22,9 @@ static int read_file(const struct cluster *c, const char *name, struct buf *dst,
 
 static int read_credentials(const struct cluster *c, struct credentials *ret, struct kubeconfig_entry *ret_entry,
                             struct error *err) {
-        int r = read_file(c, "pki/ca.crt", &ret->ca, err);
-        if (r == 0)
-                r = read_file(c, "pki/admin.crt", &ret->cert, err);
-        if (r == 0)
-                r = read_file(c, "pki/admin.key", &ret->key, err);
-        if (r < 0)
-                return r;
+        TRY(read_file(c, "pki/ca.crt", &ret->ca, err));
+        TRY(read_file(c, "pki/admin.crt", &ret->cert, err));
+        TRY(read_file(c, "pki/admin.key", &ret->key, err));
         ret->server = xprintf("https://%s:%d", c->isolated ? c->node_ip : "127.0.0.1", c->api_port);
         *ret_entry = (struct kubeconfig_entry) { .name = c->name,
                                                  .server = ret->server,
@@ -48,10 +44,9 @@ int kubeconfig_write_user(const struct cluster *c, struct error *err) {
 int kubeconfig_text(const struct cluster *c, struct buf *dst, struct error *err) {
         _cleanup_(credentials_free) struct credentials k = { 0 };
         struct kubeconfig_entry e;
-        int r = read_credentials(c, &k, &e, err);
-        if (r == 0)
-                kubeconfig_print(dst, &e);
-        return r;
+        TRY(read_credentials(c, &k, &e, err));
+        kubeconfig_print(dst, &e);
+        return 0;
 }
 
 int kubeconfig_remove_user(const struct cluster *c, struct error *err) {
@@ -61,12 +56,10 @@ int kubeconfig_remove_user(const struct cluster *c, struct error *err) {
 static int run_kubeconfig(struct flags *f, int argc, char **argv, struct error *err) {
         _cleanup_cluster_ struct cluster c = { 0 };
         _cleanup_buf_ struct buf text = BUF_INIT;
-        int r = cluster_load(f, &c, err);
-        if (r == 0)
-                r = kubeconfig_text(&c, &text, err);
-        if (r == 0)
-                fwrite(text.p, 1, text.n, stdout);
-        return r;
+        TRY(cluster_load(f, &c, err));
+        TRY(kubeconfig_text(&c, &text, err));
+        fwrite(text.p, 1, text.n, stdout);
+        return 0;
 }
 
 const struct command cmd_kubeconfig = {

@@ -122,10 +122,8 @@ int node_roles_start(const struct cluster *c, const struct pki *p, struct client
         struct net_options no = node_net_options(c, client);
         int r = net_start(&no, &ret->net, err);
         node_net_options_free(&no);
-        if (r == 0)
-                r = node_runtime_new(c, net_pod_network(ret->net), &ret->runtime, err);
-        if (r < 0)
-                return r;
+        TRY(r);
+        TRY(node_runtime_new(c, net_pod_network(ret->net), &ret->runtime, err));
         char dns_ip[46];
         cluster_service_ip(c, 10, dns_ip);
         /* In a node of its own, /var/log is still the host's: its logs stay with its data. */
@@ -257,24 +255,17 @@ static int bring_up(struct server *s, struct error *err) {
         s->c_proxy = client_new_local(s->control.api, &s->users.proxy);
         s->c_dns = client_new_local(s->control.api, &s->users.dns);
         struct scheduler_options so = { .client = s->c_scheduler };
-        int r = node_roles_start(c, &s->pki, s->c_node, on_node_ready, (void *) c, &s->node, err);
-        if (r == 0)
-                r = control_start(c, s->node.runtime, &s->image_control, err);
-        if (r == 0)
-                r = start_controllers(c, &s->pki, s->c_controllers, &s->controllers, err);
-        if (r == 0)
-                r = scheduler_start(&so, &s->scheduler, err);
-        if (r == 0)
-                r = start_proxy(c, s->c_proxy, &s->proxy, err);
-        if (r == 0)
-                r = addons_ensure_dns(s->c_system, c, DNS_PORT, err); /* with the role by which it may read */
-        if (r == 0)
-                r = start_dns(c, s->c_dns, &s->dns, err);
-        if (r == 0 && dns_port(s->dns) != DNS_PORT)
-                r = addons_ensure_dns(s->c_system, c, dns_port(s->dns), err);
-        if (r == 0)
-                step_report("controllers, scheduler, proxy and DNS started");
-        return r;
+        TRY(node_roles_start(c, &s->pki, s->c_node, on_node_ready, (void *) c, &s->node, err));
+        TRY(control_start(c, s->node.runtime, &s->image_control, err));
+        TRY(start_controllers(c, &s->pki, s->c_controllers, &s->controllers, err));
+        TRY(scheduler_start(&so, &s->scheduler, err));
+        TRY(start_proxy(c, s->c_proxy, &s->proxy, err));
+        TRY(addons_ensure_dns(s->c_system, c, DNS_PORT, err)); /* with the role by which it may read */
+        TRY(start_dns(c, s->c_dns, &s->dns, err));
+        if (dns_port(s->dns) != DNS_PORT)
+                TRY(addons_ensure_dns(s->c_system, c, dns_port(s->dns), err));
+        step_report("controllers, scheduler, proxy and DNS started");
+        return 0;
 }
 
 static void take_down(struct server *s) {
@@ -333,12 +324,12 @@ int server_run(const struct cluster *c, int step_fd, struct error *err) {
 static int server(struct flags *f, int argc, char **argv, struct error *err) {
         _cleanup_cluster_ struct cluster c = { 0 };
         const char *fd = getenv("CUBE_STEP_FD");
-        int r = cluster_load(f, &c, err);
-        if (r == 0 && f->apiserver) {
+        TRY(cluster_load(f, &c, err));
+        if (f->apiserver) {
                 free(c.apiserver_flags);
                 c.apiserver_flags = xstrdup(f->apiserver);
         }
-        return r < 0 ? r : server_run(&c, fd ? atoi(fd) : -1, err);
+        return server_run(&c, fd ? atoi(fd) : -1, err);
 }
 
 const struct command cmd_server = { .name = "server",

@@ -84,16 +84,13 @@ static int check_node_ip(const struct cluster *c, struct error *err) {
 }
 
 static int check_host(const struct cluster *c, struct error *err) {
-        int r = check_programs(err);
-        if (r == 0)
-                r = cluster_check_collisions(c, err);
-        if (r == 0)
-                r = c->isolated ? isolate_check(c, err) : check_node_ip(c, err);
-        if (r == 0 && !c->isolated)
-                r = check_port(c->api_port, "api-port", err);
-        if (r == 0 && !c->isolated)
-                r = check_port(c->kubelet_port, "kubelet-port", err);
-        return r;
+        TRY(check_programs(err));
+        TRY(cluster_check_collisions(c, err));
+        if (c->isolated)
+                return isolate_check(c, err);
+        TRY(check_node_ip(c, err));
+        TRY(check_port(c->api_port, "api-port", err));
+        return check_port(c->kubelet_port, "kubelet-port", err);
 }
 
 /* ---- starting ---- */
@@ -222,28 +219,24 @@ static int launch(const struct cluster *c, const struct flags *f, struct error *
                 if (c->isolated)
                         isolate_destroy(c, NULL);
         }
-        if (r < 0)
-                return r;
-        if (!f->no_kubeconfig)
-                r = kubeconfig_write_user(c, err);
-        if (r == 0)
-                print_next(c, &p);
-        return r;
+        TRY(r);
+        TRY(f->no_kubeconfig ? 0 : kubeconfig_write_user(c, err));
+        print_next(c, &p);
+        return 0;
 }
 
 /* Under systemd, or for a look at the log: this process becomes the server. */
 static int run_foreground(const struct cluster *c, const struct flags *f, struct error *err) {
-        int lock, r = cluster_lock(c, &lock, err);
-        if (r < 0)
-                return r;
+        int lock;
+        TRY(cluster_lock(c, &lock, err));
         if (c->isolated)
                 return error_set(err, -EINVAL,
                                  "--foreground does not go with --isolated: start it without, and follow it with cube "
                                  "logs -f");
-        r = cluster_lock_note_pid(c, getpid(), err);
-        if (r == 0 && !f->no_kubeconfig)
+        TRY(cluster_lock_note_pid(c, getpid(), err));
+        if (!f->no_kubeconfig)
                 setenv("CUBE_WRITE_KUBECONFIG", "1", 1);
-        return r < 0 ? r : server_run(c, -1, err);
+        return server_run(c, -1, err);
 }
 
 static int start(struct flags *f, int argc, char **argv, struct error *err) {

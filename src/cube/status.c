@@ -90,30 +90,25 @@ static int status(struct flags *f, int argc, char **argv, struct error *err) {
 
 static int ip(struct flags *f, int argc, char **argv, struct error *err) {
         _cleanup_cluster_ struct cluster c = { 0 };
-        int r = cluster_load(f, &c, err);
-        if (r == 0)
-                printf("%s\n", c.node_ip);
-        return r;
+        TRY(cluster_load(f, &c, err));
+        printf("%s\n", c.node_ip);
+        return 0;
 }
 
 static int pause_cluster(struct flags *f, int argc, char **argv, struct error *err) {
         _cleanup_cluster_ struct cluster c = { 0 };
-        int r = cluster_load(f, &c, err);
-        if (r == 0)
-                r = node_pause(&c, err);
-        if (r == 0)
-                printf("%s is paused: cube unpause wakes it\n", c.name);
-        return r;
+        TRY(cluster_load(f, &c, err));
+        TRY(node_pause(&c, err));
+        printf("%s is paused: cube unpause wakes it\n", c.name);
+        return 0;
 }
 
 static int unpause_cluster(struct flags *f, int argc, char **argv, struct error *err) {
         _cleanup_cluster_ struct cluster c = { 0 };
-        int r = cluster_load(f, &c, err);
-        if (r == 0)
-                r = node_resume(&c, err);
-        if (r == 0)
-                printf("%s goes on\n", c.name);
-        return r;
+        TRY(cluster_load(f, &c, err));
+        TRY(node_resume(&c, err));
+        printf("%s goes on\n", c.name);
+        return 0;
 }
 
 static const struct flag status_flags[] = {

@@ -20,15 +20,12 @@ static bool wait_unlocked(const struct cluster *c, int64_t ms) {
 }
 
 int cluster_stop(const struct cluster *c, bool *ret_was_running, struct error *err) {
-        int pid = cluster_pid(c), r;
+        int pid = cluster_pid(c);
         *ret_was_running = pid > 0;
         if (pid <= 0)
                 return 0;
-        if (cluster_paused(c)) {
-                r = node_resume(c, err); /* a stopped process hears no signal */
-                if (r < 0)
-                        return r;
-        }
+        if (cluster_paused(c))
+                TRY(node_resume(c, err)); /* a stopped process hears no signal */
         if (kill(pid, SIGTERM) < 0 && errno != ESRCH)
                 return error_errno(err, -errno, "signal process %d", pid);
         if (wait_unlocked(c, STOP_WAIT_MS))
@@ -68,9 +65,7 @@ static int stop(struct flags *f, int argc, char **argv, struct error *err) {
 /* Unmounts what is mounted at or below dir, the deepest first. */
 static int unmount_below(const char *dir, struct error *err) {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        int r = file_read("/proc/self/mountinfo", 0, &b, err);
-        if (r < 0)
-                return r;
+        TRY(file_read("/proc/self/mountinfo", 0, &b, err));
         VEC(char *) points = { 0 };
         struct str rest = buf_str(&b), line;
         _cleanup_free_ char *prefix = xprintf("%s/", dir);
@@ -81,6 +76,7 @@ static int unmount_below(const char *dir, struct error *err) {
                 if (str_eqc(word, dir) || str_has_prefix(word, str_of(prefix)))
                         vec_push(&points, str_dup(word));
         }
+        int r = 0;
         while (points.n) {
                 _cleanup_free_ char *p = vec_pop(&points);
                 if (umount2(p, MNT_DETACH) < 0 && errno != EINVAL && r == 0)
@@ -138,24 +134,15 @@ static int delete (struct flags *f, int argc, char **argv, struct error *err) {
         }
         if (r == -EUCLEAN) /* a damaged configuration must not keep what is left from being removed */
                 r = cluster_locate(f, &c, err);
-        if (r == 0)
-                r = cluster_stop(&c, &was_running, err);
-        if (r == 0)
-                r = c.isolated ? isolate_destroy(&c, err) : c.bridge ? delete_host_traces(&c, err) : 0;
-        if (r == 0)
-                r = node_remove_cgroups(&c, err);
-        if (r == 0)
-                r = unmount_below(c.data_dir, err);
-        if (r == 0)
-                r = unmount_below(c.run_dir, err);
-        if (r == 0)
-                r = file_remove_tree(c.data_dir, err);
-        if (r == 0)
-                r = file_remove_tree(c.run_dir, err);
-        if (r == 0)
-                r = kubeconfig_remove_user(&c, err);
-        if (r < 0)
-                return r;
+        TRY(r);
+        TRY(cluster_stop(&c, &was_running, err));
+        TRY(c.isolated ? isolate_destroy(&c, err) : c.bridge ? delete_host_traces(&c, err) : 0);
+        TRY(node_remove_cgroups(&c, err));
+        TRY(unmount_below(c.data_dir, err));
+        TRY(unmount_below(c.run_dir, err));
+        TRY(file_remove_tree(c.data_dir, err));
+        TRY(file_remove_tree(c.run_dir, err));
+        TRY(kubeconfig_remove_user(&c, err));
         rmdir("/run/cube");
         printf("%s is deleted\n", c.name);
         return 0;

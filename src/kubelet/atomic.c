@@ -68,10 +68,8 @@ static int write_one(const char *dir, const struct payload_file *f, int64_t gid,
         *slash = 0;
         r = file_mkdirs(path, 0755, err);
         *slash = '/';
-        if (r >= 0)
-                r = file_write(path, f->data, mode, err);
-        if (r < 0)
-                return r;
+        TRY(r);
+        TRY(file_write(path, f->data, mode, err));
         if (gid >= 0) {
                 if (chown(path, (uid_t) -1, (gid_t) gid) < 0)
                         return error_errno(err, -errno, "chown %s", path);
@@ -132,12 +130,10 @@ int atomic_write(const char *dir, const struct payload *files, int64_t gid, bool
         struct timespec now;
         struct tm tm;
         char set[64];
-        int r = 0;
+        int r;
 
-        for (size_t i = 0; r >= 0 && i < files->n; i++)
-                r = check_path(files->v[i].path, err);
-        if (r < 0)
-                return r;
+        for (size_t i = 0; i < files->n; i++)
+                TRY(check_path(files->v[i].path, err));
         if (ret_changed)
                 *ret_changed = false;
         if (file_exists(data) && is_current(data, files))
@@ -150,10 +146,8 @@ int atomic_write(const char *dir, const struct payload *files, int64_t gid, bool
         if (mkdir(path, 0755) < 0)
                 return error_errno(err, -errno, "mkdir %s", path);
         chmod(path, 0755);
-        for (size_t i = 0; r >= 0 && i < files->n; i++)
-                r = write_one(path, &files->v[i], gid, err);
-        if (r < 0)
-                return r;
+        for (size_t i = 0; i < files->n; i++)
+                TRY(write_one(path, &files->v[i], gid, err));
         unlink(temporary);
         if (symlink(set, temporary) < 0 || rename(temporary, data) < 0)
                 return error_errno(err, -errno, "switch %s", data);

@@ -144,16 +144,14 @@ int nl_link_wait(const char *name, int ms, struct error *err) {
 
 int nl_link_set_master(const char *name, const char *bridge, bool hairpin, struct error *err) {
         struct request q;
-        int index, master, r = need_index(name, &index, err);
-        if (r == 0)
-                r = need_index(bridge, &master, err);
-        if (r < 0)
-                return r;
+        int index, master;
+        TRY(need_index(name, &index, err));
+        TRY(need_index(bridge, &master, err));
         begin_link(&q, RTM_NEWLINK, 0, index);
         mnl_attr_put_u32(q.h, IFLA_MASTER, (uint32_t) master);
-        r = run(&q, 0, err, "attach to the bridge", name);
-        if (r < 0 || !hairpin)
-                return r;
+        TRY(run(&q, 0, err, "attach to the bridge", name));
+        if (!hairpin)
+                return 0;
         begin_link(&q, RTM_SETLINK, 0, index)->ifi_family = AF_BRIDGE;
         struct nlattr *port = mnl_attr_nest_start(q.h, IFLA_PROTINFO);
         mnl_attr_put_u8(q.h, IFLA_BRPORT_MODE, 1);
@@ -174,9 +172,8 @@ int nl_link_delete(const char *name, struct error *err) {
 
 int nl_addr_add(const char *name, uint32_t ip, unsigned bits, struct error *err) {
         struct request q;
-        int index, r = need_index(name, &index, err);
-        if (r < 0)
-                return r;
+        int index;
+        TRY(need_index(name, &index, err));
         begin(&q, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
         struct ifaddrmsg *a = mnl_nlmsg_put_extra_header(q.h, sizeof(*a));
         *a = (struct ifaddrmsg) { .ifa_family = AF_INET,
@@ -191,9 +188,8 @@ int nl_addr_add(const char *name, uint32_t ip, unsigned bits, struct error *err)
 
 int nl_route_add(uint32_t dest, unsigned bits, uint32_t gateway, const char *dev, struct error *err) {
         struct request q;
-        int index, r = need_index(dev, &index, err);
-        if (r < 0)
-                return r;
+        int index;
+        TRY(need_index(dev, &index, err));
         begin(&q, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE);
         struct rtmsg *m = mnl_nlmsg_put_extra_header(q.h, sizeof(*m));
         *m = (struct rtmsg) { .rtm_family = AF_INET,

@@ -24,16 +24,13 @@ struct object *admission_ns(struct admission *ad) {
 /* ---- NamespaceLifecycle ---- */
 
 static int namespace_lifecycle(struct admission *r, struct error *err) {
-        static const char *const immortal[] = { "default", "kube-system", "kube-public" };
         const struct rest *rest = r->op->rest;
         struct object *ns;
 
-        if (r->operation == ADMIT_DELETE && admission_is(r, &res_namespaces)) {
-                for (size_t i = 0; i < ARRAY_SIZE(immortal); i++)
-                        if (str_eqc(r->op->name, immortal[i]))
-                                return err_forbidden(err, rest, r->op->name, "this namespace may not be deleted");
-                return 0;
-        }
+        if (r->operation == ADMIT_DELETE && admission_is(r, &res_namespaces))
+                return str_among(r->op->name, WORDS("default", "kube-system", "kube-public"))
+                                       ? err_forbidden(err, rest, r->op->name, "this namespace may not be deleted")
+                                       : 0;
         if (r->operation != ADMIT_CREATE || !rest->resource->namespaced ||
             str_eqc(rest->group, "authorization.k8s.io")) /* whose answers tell nothing about the namespace */
                 return 0;

@@ -85,13 +85,6 @@ static const struct webhook_user *find_user(const struct hook_users *u, struct s
 
 /* ---- compiling ---- */
 
-static bool any(const struct json *list, const char *text) {
-        json_each_item(i, list)
-                if (str_eqc(json_str(i), text))
-                        return true;
-        return false;
-}
-
 static void compile_webhook(struct admission_set *set, const struct object *o, const struct json *j,
                             const struct hook_users *users, struct admission_webhook *w) {
         const struct json *versions = json_getc(j, "admissionReviewVersions");
@@ -107,9 +100,9 @@ static void compile_webhook(struct admission_set *set, const struct object *o, c
                 .dry_run = str_eqc(effects, "None") || str_eqc(effects, "NoneOnDryRun"),
                 .timeout_s = (unsigned) json_int_or(json_getc(j, "timeoutSeconds"), 10),
         };
-        if (any(versions, "v1"))
+        if (json_has_str(versions, STR("v1")))
                 w->review = "admission.k8s.io/v1";
-        else if (any(versions, "v1beta1"))
+        else if (json_has_str(versions, STR("v1beta1")))
                 w->review = "admission.k8s.io/v1beta1";
         admission_match_compile(set->arena, j, false, &w->match);
         if (json_len(json_getc(j, "matchConditions")) > 0)

@@ -303,10 +303,8 @@ static bool volume_needs(const struct check *k, const struct json *pod, const st
                 pv = json_str(json_at_path(find(k, &res_persistentvolumeclaims, ns, claim), "spec", "volumeName"));
                 driver = json_str(json_at_path(find(k, &res_persistentvolumes, STR(""), pv), "spec", "csi", "driver"));
         }
-        json_each_item(t, json_at_path(find(k, &res_csidrivers, STR(""), driver), "spec", "tokenRequests"))
-                if (str_eq(json_str(json_getc(t, "audience")), audience))
-                        return true;
-        return false;
+        return json_find_by(json_at_path(find(k, &res_csidrivers, STR(""), driver), "spec", "tokenRequests"),
+                            "audience", audience);
 }
 
 /* A node has tokens for what its pods need them for, and for whom it was given the right (KEP-4412). */

@@ -371,10 +371,7 @@ static bool privilege_escalation(struct look *k) {
 }
 
 static bool keeps_capabilities(struct look *k, const struct json *c) {
-        json_each_item(cap, json_at_path(context(c), "capabilities", "drop"))
-                if (str_eqc(json_str(cap), "ALL"))
-                        return false;
-        return true;
+        return !json_has_str(json_at_path(context(c), "capabilities", "drop"), STR("ALL"));
 }
 
 static bool adds_capabilities(struct look *k, const struct json *c) {

@@ -129,10 +129,7 @@ void audit_policy_free(struct audit_policy *p) {
 
 /* True when there is no list. */
 static bool in(const struct json *list, struct str s) {
-        json_each_item(i, list)
-                if (str_eq(json_str(i), s))
-                        return true;
-        return json_len(list) == 0;
+        return json_len(list) == 0 || json_has_str(list, s);
 }
 
 static bool in_groups(const struct json *list, const struct api_user *u) {

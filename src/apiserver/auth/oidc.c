@@ -46,18 +46,9 @@ struct oidc {
         struct rules extra, claims, user;
 };
 
-static const struct cel_type strings = { .kind = CEL_LIST, .params = { &cel_string } };
-static const struct cel_type string_lists = { .kind = CEL_MAP, .params = { &cel_string, &strings } };
 static const struct cel_type claims_type = { .kind = CEL_MAP, .params = { &cel_string, &cel_dyn } };
-static const struct cel_field user_fields[] = {
-        { STR_INIT("username"), STR_INIT("username"), &cel_string },
-        { STR_INIT("uid"), STR_INIT("uid"), &cel_string },
-        { STR_INIT("groups"), STR_INIT("groups"), &strings },
-        { STR_INIT("extra"), STR_INIT("extra"), &string_lists },
-};
-static const struct cel_type user_type = {
-        .kind = CEL_OBJECT, .name = "kubernetes.UserInfo", .fields = user_fields, .n_fields = ARRAY_SIZE(user_fields)
-};
+CEL_DECLARE(user_type, "kubernetes.UserInfo", CEL_FIELD("username", &cel_string), CEL_FIELD("uid", &cel_string),
+            CEL_FIELD("groups", &cel_strings), CEL_FIELD("extra", &cel_string_lists));
 static const struct cel_variable claims_variable = { "claims", &claims_type }, user_variable = { "user", &user_type };
 
 /* ---- the configuration ---- */

@@ -157,10 +157,7 @@ static struct index *index_get(struct rbac *r) {
 /* ---- rules ---- */
 
 bool rbac_lists(const struct json *list, struct str s) {
-        json_each_item(i, list)
-                if (str_eqc(json_str(i), "*") || str_eq(json_str(i), s))
-                        return true;
-        return false;
+        return json_has_str(list, STR("*")) || json_has_str(list, s);
 }
 
 /* "pods", "pods/log", "*", and "*" + "/" + subresource */

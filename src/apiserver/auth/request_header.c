@@ -113,12 +113,7 @@ static struct str first_of(struct http_request *req, struct str list) {
 }
 
 static bool certified_by(const struct json *authorities, struct http_request *req) {
-        struct str authority = http_request_client_cert_authority(req);
-
-        json_each_item(i, authorities)
-                if (str_eq(json_str(i), authority))
-                        return true;
-        return false;
+        return json_has_str(authorities, http_request_client_cert_authority(req));
 }
 
 bool request_header_is_client(const struct request_header *h, struct http_request *req) {

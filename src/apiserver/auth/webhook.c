@@ -161,46 +161,22 @@ static struct json access_spec(struct arena *a, const struct api_user *user, con
 /* ---- access: which questions it is asked ---- */
 
 #define MAX_CONDITIONS 64
-#define FIELD(text, t) \
-        { STR_INIT(text), STR_INIT(text), (t) }
-#define OBJECT(id, text, list)                                                                 \
-        static const struct cel_type id = {                                                    \
-                .kind = CEL_OBJECT, .name = text, .fields = list, .n_fields = ARRAY_SIZE(list) \
-        }
-
-static const struct cel_type strings = { .kind = CEL_LIST, .params = { &cel_string } };
-static const struct cel_type string_lists = { .kind = CEL_MAP, .params = { &cel_string, &strings } };
-static const struct cel_field requirement_fields[] = { FIELD("key", &cel_string), FIELD("operator", &cel_string),
-                                                       FIELD("values", &strings) };
-OBJECT(requirement, "kubernetes.SelectorRequirement", requirement_fields);
+CEL_DECLARE(requirement, "kubernetes.SelectorRequirement", CEL_FIELD("key", &cel_string),
+            CEL_FIELD("operator", &cel_string), CEL_FIELD("values", &cel_strings));
 static const struct cel_type requirements = { .kind = CEL_LIST, .params = { &requirement } };
-static const struct cel_field selector_fields[] = { FIELD("rawSelector", &cel_string),
-                                                    FIELD("requirements", &requirements) };
-OBJECT(field_selector_type, "kubernetes.FieldSelectorAttributes", selector_fields);
-OBJECT(label_selector_type, "kubernetes.LabelSelectorAttributes", selector_fields);
-static const struct cel_field resource_fields[] = {
-        FIELD("namespace", &cel_string),
-        FIELD("verb", &cel_string),
-        FIELD("group", &cel_string),
-        FIELD("version", &cel_string),
-        FIELD("resource", &cel_string),
-        FIELD("subresource", &cel_string),
-        FIELD("name", &cel_string),
-        FIELD("fieldSelector", &field_selector_type),
-        FIELD("labelSelector", &label_selector_type),
-};
-OBJECT(resource_type, "kubernetes.ResourceAttributes", resource_fields);
-static const struct cel_field path_fields[] = { FIELD("path", &cel_string), FIELD("verb", &cel_string) };
-OBJECT(path_type, "kubernetes.NonResourceAttributes", path_fields);
-static const struct cel_field request_fields[] = {
-        FIELD("resourceAttributes", &resource_type),
-        FIELD("nonResourceAttributes", &path_type),
-        FIELD("user", &cel_string),
-        FIELD("groups", &strings),
-        FIELD("extra", &string_lists),
-        FIELD("uid", &cel_string),
-};
-OBJECT(request_type, "kubernetes.SubjectAccessReviewSpec", request_fields);
+CEL_DECLARE(field_selector_type, "kubernetes.FieldSelectorAttributes", CEL_FIELD("rawSelector", &cel_string),
+            CEL_FIELD("requirements", &requirements));
+CEL_DECLARE(label_selector_type, "kubernetes.LabelSelectorAttributes", CEL_FIELD("rawSelector", &cel_string),
+            CEL_FIELD("requirements", &requirements));
+CEL_DECLARE(resource_type, "kubernetes.ResourceAttributes", CEL_FIELD("namespace", &cel_string),
+            CEL_FIELD("verb", &cel_string), CEL_FIELD("group", &cel_string), CEL_FIELD("version", &cel_string),
+            CEL_FIELD("resource", &cel_string), CEL_FIELD("subresource", &cel_string), CEL_FIELD("name", &cel_string),
+            CEL_FIELD("fieldSelector", &field_selector_type), CEL_FIELD("labelSelector", &label_selector_type));
+CEL_DECLARE(path_type, "kubernetes.NonResourceAttributes", CEL_FIELD("path", &cel_string),
+            CEL_FIELD("verb", &cel_string));
+CEL_DECLARE(request_type, "kubernetes.SubjectAccessReviewSpec", CEL_FIELD("resourceAttributes", &resource_type),
+            CEL_FIELD("nonResourceAttributes", &path_type), CEL_FIELD("user", &cel_string),
+            CEL_FIELD("groups", &cel_strings), CEL_FIELD("extra", &cel_string_lists), CEL_FIELD("uid", &cel_string));
 static const struct cel_variable request_variable = { "request", &request_type };
 
 struct access_webhook {
@@ -219,17 +195,17 @@ static struct cel_value request_value(struct arena *a, const struct json *spec) 
         struct json v = json_copy_shallow(a, spec);
         const struct json *part = json_getc(spec, "resourceAttributes");
 
-        for (size_t i = 0; i < ARRAY_SIZE(request_fields); i++)
-                if (request_fields[i].type == &cel_string && !json_get(&v, request_fields[i].name))
-                        json_set(a, &v, request_fields[i].name, json_of_cstr(""));
+        for (size_t i = 0; i < ARRAY_SIZE(request_type_fields); i++)
+                if (request_type_fields[i].type == &cel_string && !json_get(&v, request_type_fields[i].name))
+                        json_set(a, &v, request_type_fields[i].name, json_of_cstr(""));
         json_get_or_add_array(a, &v, "groups");
         json_get_or_add_object(a, &v, "extra");
         if (part) {
                 struct json p = json_copy_shallow(a, part);
 
-                for (size_t i = 0; i < ARRAY_SIZE(resource_fields); i++)
-                        if (resource_fields[i].type == &cel_string && !json_get(&p, resource_fields[i].name))
-                                json_set(a, &p, resource_fields[i].name, json_of_cstr(""));
+                for (size_t i = 0; i < ARRAY_SIZE(resource_type_fields); i++)
+                        if (resource_type_fields[i].type == &cel_string && !json_get(&p, resource_type_fields[i].name))
+                                json_set(a, &p, resource_type_fields[i].name, json_of_cstr(""));
                 json_setc(a, &v, "resourceAttributes", p);
         }
         return cel_of_json(a, json_new(a, v), &request_type);

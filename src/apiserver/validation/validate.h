@@ -26,7 +26,6 @@ void path_print(struct buf *dst, const struct path *p);
         for (struct path at##_here = { (p), NULL, { NULL, 0 }, 0 }, *at = &at##_here; at; at = NULL)    \
                 for (struct json * it##_end, *it = json_begin_items((list), &it##_end); it != it##_end; \
                      it++, at->index++)
-#define WORDS(...) ((const char *const[]) { __VA_ARGS__, NULL })
 #define each_word(w, ...) for (const char *const *w##_at = WORDS(__VA_ARGS__), *w; (w = *w##_at); w##_at++)
 
 struct field_error {

@@ -229,16 +229,11 @@ static int fetch_all(struct pull *p, struct error *err) {
 static int pull_all(struct pull *p, char **ret_id, struct error *err) {
         struct image_reference by_digest = *p->ref;
         bool tagged = str_empty(p->ref->digest);
-        int r = resolve(p, err);
 
-        if (r >= 0) {
-                say(p, "%" STR_FMT ": resolved to %" STR_FMT, STR_ARG(p->name), STR_ARG(p->top));
-                r = choose(p, err);
-        }
-        if (r >= 0)
-                r = fetch_all(p, err);
-        if (r < 0)
-                return r;
+        TRY(resolve(p, err));
+        say(p, "%" STR_FMT ": resolved to %" STR_FMT, STR_ARG(p->name), STR_ARG(p->top));
+        TRY(choose(p, err));
+        TRY(fetch_all(p, err));
         if (p->n_wanted > 0)
                 say(p, "%" STR_FMT ": unpacking", STR_ARG(p->name));
         by_digest.digest = p->top;

@@ -115,12 +115,9 @@ static int save_image(struct save *s, struct str ref, struct error *err) {
 
 static int save_all(struct save *s, const struct str *refs, size_t n, struct error *err) {
         struct json layout = json_build(s->arena, "{ imageLayoutVersion: '1.0.0' }"), index;
-        int r = 0;
 
-        for (size_t i = 0; i < n && r >= 0; i++)
-                r = save_image(s, refs[i], err);
-        if (r < 0)
-                return r;
+        for (size_t i = 0; i < n; i++)
+                TRY(save_image(s, refs[i], err));
         index = json_build(s->arena, "{ schemaVersion: 2, mediaType: %c, manifests: %j }", MEDIA_OCI_INDEX, &s->index);
         TRY(put_text(s, "oci-layout", &layout, err));
         TRY(put_text(s, "index.json", &index, err));

@@ -363,18 +363,14 @@ int image_store_add(struct image_store *s, struct str manifest_digest, struct st
         struct manifest m;
         struct image *i;
         struct str text;
-        int r = image_store_blob_read(s, a, manifest_digest, MANIFEST_MAX_BYTES, &text, err);
+        int r;
 
-        if (r >= 0)
-                r = manifest_parse(a, text, &m, err);
-        if (r >= 0 && m.is_index)
-                r = error_set(err, -EINVAL, "%" STR_FMT " is an index, not an image", STR_ARG(manifest_digest));
-        if (r >= 0)
-                r = image_store_blob_read(s, a, m.config.digest, MANIFEST_MAX_BYTES, &text, err);
-        if (r >= 0)
-                r = image_config_parse(a, text, &config, err);
-        if (r < 0)
-                return r;
+        TRY(image_store_blob_read(s, a, manifest_digest, MANIFEST_MAX_BYTES, &text, err));
+        TRY(manifest_parse(a, text, &m, err));
+        if (m.is_index)
+                return error_set(err, -EINVAL, "%" STR_FMT " is an index, not an image", STR_ARG(manifest_digest));
+        TRY(image_store_blob_read(s, a, m.config.digest, MANIFEST_MAX_BYTES, &text, err));
+        TRY(image_config_parse(a, text, &config, err));
         i = xnew(struct image, .id = str_dup(m.config.digest), .manifest = str_dup(manifest_digest),
                  .index = str_empty(also) ? NULL : str_dup(also),
                  .user = str_dup(json_str(json_getc(config.config, "User"))), .created_ns = config.created_ns,

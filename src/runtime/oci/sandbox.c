@@ -295,12 +295,10 @@ int runtime_remove_all(struct runtime *r, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct sandbox_status *list;
         size_t n;
-        int k = runtime_list_sandboxes(r, a, &list, &n, err);
 
-        for (size_t i = 0; i < n && k >= 0; i++)
-                k = runtime_remove_sandbox(r, list[i].id, err);
-        if (k < 0)
-                return k;
+        TRY(runtime_list_sandboxes(r, a, &list, &n, err));
+        for (size_t i = 0; i < n; i++)
+                TRY(runtime_remove_sandbox(r, list[i].id, err));
         cgroup_remove(&r->cgroups, r->cgroup_parent);
         cgroup_remove(&r->cgroups, r->conmon_cgroup);
         return 0;

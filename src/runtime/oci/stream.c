@@ -52,12 +52,10 @@ static int write_process(const struct container *c, char *const argv[], bool tty
         _cleanup_free_ char *path = xprintf("%s/config.json", c->dir);
         _cleanup_buf_ struct buf text = BUF_INIT, out = BUF_INIT;
         struct json *spec, process, args = json_new_array();
-        int fd, r = file_read(path, 16 << 20, &text, err);
+        int fd, r;
 
-        if (r >= 0)
-                r = json_parse(a, buf_str(&text), NULL, &spec, err);
-        if (r < 0)
-                return r;
+        TRY(file_read(path, 16 << 20, &text, err));
+        TRY(json_parse(a, buf_str(&text), NULL, &spec, err));
         process = json_copy_shallow(a, json_getc(spec, "process"));
         for (size_t i = 0; argv[i]; i++)
                 json_push(a, &args, json_of_cstr(argv[i]));
