@@ -186,19 +186,6 @@ static void finish(struct webhook_run *r) {
                 tell(&w->work);
 }
 
-static void on_response(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {
-        ((struct webhook_run *) arg)->w->status = status;
-}
-
-static void on_data(struct http_call *c, struct str data, void *arg) {
-        struct webhook_run *r = arg;
-
-        if (r->answer.n + data.n > MAX_ANSWER)
-                http_call_cancel(c);
-        else
-                buf_add_str(&r->answer, data);
-}
-
 static void post(struct webhook_run *r);
 
 /* An answer that is no success, as upstream's client words it. */
@@ -264,8 +251,9 @@ static void post(struct webhook_run *r) {
                                        .n_headers = ARRAY_SIZE(headers) - str_empty(r->w->user.authorization),
                                        .body = r->w->body,
                                        .timeout_ms = r->w->timeout_ms,
-                                       .on_response = on_response,
-                                       .on_data = on_data,
+                                       .status = &r->w->status,
+                                       .answer = &r->answer,
+                                       .max_answer = MAX_ANSWER,
                                        .on_done = on_done,
                                        .arg = r };
 

@@ -83,7 +83,6 @@ struct remote_call {
         int status;
         int64_t since_ns;
         struct buf body;
-        bool too_large;
 };
 
 static void finish_on_loop(struct loop_work *w) {
@@ -128,25 +127,16 @@ static void call_response(struct http_call *h, int status, const struct http_hea
         count_request(x->remote, wire_method(x->call), status, x->since_ns);
 }
 
-static void call_data(struct http_call *h, struct str data, void *arg) {
-        struct remote_call *x = arg;
-
-        if (x->body.n + data.n > MAX_ANSWER)
-                x->too_large = true;
-        else
-                buf_add_str(&x->body, data);
-}
-
 static void call_done(struct http_call *h, int err, const struct error *error, void *arg) {
         struct remote_call *x = arg;
 
-        if (err < 0) {
+        if (err == -EFBIG) {
+                error_set(&x->call->error, -EFBIG, "the server's answer is larger than %lu bytes", MAX_ANSWER);
+                x->call->code = 500;
+        } else if (err < 0) {
                 error_set(&x->call->error, err == -ETIMEDOUT ? -ETIMEDOUT : -ENOTCONN, "%s",
                           error ? error_text(error) : "connection lost");
                 x->call->code = 503;
-        } else if (x->too_large) {
-                error_set(&x->call->error, -EFBIG, "the server's answer is larger than %lu bytes", MAX_ANSWER);
-                x->call->code = 500;
         } else
                 wire_answer(x->call, x->status, buf_str(&x->body));
         call_finish(x);
@@ -168,7 +158,8 @@ static void call_start(struct loop_work *w) {
                                                           .body = buf_str(&body),
                                                           .timeout_ms = CALL_TIMEOUT_MS,
                                                           .on_response = call_response,
-                                                          .on_data = call_data,
+                                                          .answer = &x->body,
+                                                          .max_answer = MAX_ANSWER,
                                                           .on_done = call_done,
                                                           .arg = x,
                                           });

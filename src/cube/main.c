@@ -8,15 +8,13 @@
 #include "cube/cube.h"
 
 extern const struct command cmd_start, cmd_stop, cmd_delete, cmd_status, cmd_pause, cmd_unpause, cmd_ip, cmd_kubeconfig,
-                cmd_logs, cmd_image, cmd_version, cmd_completion, cmd_server, cmd_apiserver, cmd_controller_manager,
+                cmd_logs, cmd_image, cmd_version, cmd_completion, cmd_server, cmd_apiserver, cmd_controllers,
                 cmd_scheduler, cmd_kubelet, cmd_proxy, cmd_dns, cmd_supervise;
 
 const struct command *const commands[] = {
-        &cmd_start,     &cmd_stop,       &cmd_delete,     &cmd_status,    &cmd_pause,
-        &cmd_unpause,   &cmd_ip,         &cmd_kubeconfig, &cmd_logs,      &cmd_image,
-        &cmd_version,   &cmd_completion, &cmd_server,     &cmd_apiserver, &cmd_controller_manager,
-        &cmd_scheduler, &cmd_kubelet,    &cmd_proxy,      &cmd_dns,       &cmd_supervise,
-        NULL,
+        &cmd_start,       &cmd_stop,      &cmd_delete,  &cmd_status,  &cmd_pause,      &cmd_unpause,   &cmd_ip,
+        &cmd_kubeconfig,  &cmd_logs,      &cmd_image,   &cmd_version, &cmd_completion, &cmd_server,    &cmd_apiserver,
+        &cmd_controllers, &cmd_scheduler, &cmd_kubelet, &cmd_proxy,   &cmd_dns,        &cmd_supervise, NULL,
 };
 
 static const struct flag common_flags[] = {

@@ -22,122 +22,88 @@ struct role {
         struct cluster cluster;
         struct pki pki;
         struct client *client;
+        struct control_plane control;
+        struct controllers *controllers;
+        struct scheduler *scheduler;
+        struct node_roles node;
+        struct proxy *proxy;
+        struct dns *dns;
 };
 
 static void role_free(struct role *r) {
+        if (r->dns)
+                dns_stop(r->dns);
+        if (r->proxy)
+                proxy_stop(r->proxy);
+        node_roles_stop(&r->node);
+        if (r->scheduler)
+                scheduler_stop(r->scheduler);
+        if (r->controllers)
+                controllers_stop(r->controllers);
         if (r->client)
                 client_free(r->client);
+        control_plane_stop(&r->control);
         pki_free(&r->pki);
         cluster_free(&r->cluster);
 }
 
-static int role_init(struct role *role, const struct flags *f, bool needs_pki, bool needs_client, const char *name,
-                     struct error *err) {
+static int begin_apiserver(struct role *r, struct error *err) {
+        return control_plane_start(&r->cluster, &r->pki, &r->control, err);
+}
+
+static int begin_controllers(struct role *r, struct error *err) {
+        return start_controllers(&r->cluster, &r->pki, r->client, &r->controllers, err);
+}
+
+static int begin_scheduler(struct role *r, struct error *err) {
+        return scheduler_start(&(struct scheduler_options) { .client = r->client }, &r->scheduler, err);
+}
+
+static int begin_kubelet(struct role *r, struct error *err) {
+        return node_roles_start(&r->cluster, &r->pki, r->client, NULL, NULL, &r->node, err);
+}
+
+static int begin_proxy(struct role *r, struct error *err) {
+        return start_proxy(&r->cluster, r->client, &r->proxy, err);
+}
+
+static int begin_dns(struct role *r, struct error *err) {
+        TRY(start_dns(&r->cluster, r->client, &r->dns, err));
+        return addons_ensure_dns(r->client, &r->cluster, dns_port(r->dns), err);
+}
+
+struct role_kind {
+        const char *name, *agent; /* agent: how it calls itself, as upstream's does; NULL: it is no client */
+        bool needs_pki;
+        int (*begin)(struct role *r, struct error *err);
+};
+
+static int run(const struct role_kind *k, const struct flags *f, struct error *err) {
+        _cleanup_(role_free) struct role role = { 0 };
         bool new;
         server_block_signals();
-        log_set_component(name);
-        int r = cluster_resolve(f, &role->cluster, &new, err);
-        if (r == 0 && needs_pki)
-                r = load_pki(&role->cluster, &role->pki, NULL, err);
-        if (r == 0 && needs_client) {
-                bool kube = !str_eqc(str_of(name), "kubelet") && !str_eqc(str_of(name), "dns"); /* as upstream's */
-                _cleanup_free_ char *agent = xprintf("%s%s/" CUBE_VERSION, kube ? "kube-" : "", name);
-                if (!f->kubeconfig)
-                        return error_set(err, -EINVAL, "cube %s needs --kubeconfig FILE", name);
-                r = client_new_kubeconfig(f->kubeconfig, agent, &role->client, err);
-        }
-        return r;
+        log_set_component(k->name);
+        TRY(cluster_resolve(f, &role.cluster, &new, err));
+        TRY(k->needs_pki ? load_pki(&role.cluster, &role.pki, NULL, err) : 0);
+        if (k->agent && !f->kubeconfig)
+                return error_set(err, -EINVAL, "cube %s needs --kubeconfig FILE", k->name);
+        TRY(k->agent ? client_new_kubeconfig(f->kubeconfig, k->agent, &role.client, err) : 0);
+        TRY(k->begin(&role, err));
+        server_wait(NULL, NULL);
+        return 0;
 }
 
-static int run_apiserver(struct flags *f, int argc, char **argv, struct error *err) {
-        _cleanup_(role_free) struct role role = { 0 };
-        struct control_plane cp = { 0 };
-        int r = role_init(&role, f, true, false, "apiserver", err);
-        if (r == 0)
-                r = control_plane_start(&role.cluster, &role.pki, &cp, err);
-        if (r == 0)
-                server_wait(NULL, NULL);
-        control_plane_stop(&cp);
-        return r;
-}
-
-static int run_controllers(struct flags *f, int argc, char **argv, struct error *err) {
-        _cleanup_(role_free) struct role role = { 0 };
-        struct controllers *c = NULL;
-        int r = role_init(&role, f, true, true, "controller-manager", err);
-        if (r == 0)
-                r = start_controllers(&role.cluster, &role.pki, role.client, &c, err);
-        if (r == 0)
-                server_wait(NULL, NULL);
-        if (c)
-                controllers_stop(c);
-        return r;
-}
-
-static int run_scheduler(struct flags *f, int argc, char **argv, struct error *err) {
-        _cleanup_(role_free) struct role role = { 0 };
-        struct scheduler *s = NULL;
-        int r = role_init(&role, f, false, true, "scheduler", err);
-        struct scheduler_options o = { .client = role.client };
-        if (r == 0)
-                r = scheduler_start(&o, &s, err);
-        if (r == 0)
-                server_wait(NULL, NULL);
-        if (s)
-                scheduler_stop(s);
-        return r;
-}
-
-static int run_kubelet(struct flags *f, int argc, char **argv, struct error *err) {
-        _cleanup_(role_free) struct role role = { 0 };
-        struct node_roles n = { 0 };
-        int r = role_init(&role, f, true, true, "kubelet", err);
-        if (r == 0)
-                r = node_roles_start(&role.cluster, &role.pki, role.client, NULL, NULL, &n, err);
-        if (r == 0)
-                server_wait(NULL, NULL);
-        node_roles_stop(&n);
-        return r;
-}
-
-static int run_proxy(struct flags *f, int argc, char **argv, struct error *err) {
-        _cleanup_(role_free) struct role role = { 0 };
-        struct proxy *p = NULL;
-        int r = role_init(&role, f, false, true, "proxy", err);
-        if (r == 0)
-                r = start_proxy(&role.cluster, role.client, &p, err);
-        if (r == 0)
-                server_wait(NULL, NULL);
-        if (p)
-                proxy_stop(p);
-        return r;
-}
-
-static int run_dns(struct flags *f, int argc, char **argv, struct error *err) {
-        _cleanup_(role_free) struct role role = { 0 };
-        struct dns *d = NULL;
-        int r = role_init(&role, f, false, true, "dns", err);
-        if (r == 0)
-                r = start_dns(&role.cluster, role.client, &d, err);
-        if (r == 0)
-                r = addons_ensure_dns(role.client, &role.cluster, dns_port(d), err);
-        if (r == 0)
-                server_wait(NULL, NULL);
-        if (d)
-                dns_stop(d);
-        return r;
-}
-
-#define ROLE(var, cmd, text, fn) \
-        const struct command cmd_##var = { .name = cmd, .summary = text, .run = fn, .flags = role_flags, .root = true }
-const struct command cmd_apiserver = { .name = "apiserver",
-                                       .summary = "Runs the API server and its store",
-                                       .run = run_apiserver,
-                                       .flags = role_flags,
-                                       .root = true,
-                                       .apiserver = true };
-ROLE(controller_manager, "controller-manager", "Runs the controllers", run_controllers);
-ROLE(scheduler, "scheduler", "Runs the scheduler", run_scheduler);
-ROLE(kubelet, "kubelet", "Runs the node agent", run_kubelet);
-ROLE(proxy, "proxy", "Runs the service proxy", run_proxy);
-ROLE(dns, "dns", "Runs the cluster's DNS", run_dns);
+#define ROLE(id, its_name, its_agent, pki, text, ...)                                                              \
+        static int run_##id(struct flags *f, int argc, char **argv, struct error *err) {                           \
+                static const struct role_kind kind = { its_name, its_agent, pki, begin_##id };                     \
+                return run(&kind, f, err);                                                                         \
+        }                                                                                                          \
+        const struct command cmd_##id = {                                                                          \
+                .name = its_name, .summary = text, .run = run_##id, .flags = role_flags, .root = true, __VA_ARGS__ \
+        };
+ROLE(apiserver, "apiserver", NULL, true, "Runs the API server and its store", .apiserver = true)
+ROLE(controllers, "controller-manager", "kube-controller-manager/" CUBE_VERSION, true, "Runs the controllers")
+ROLE(scheduler, "scheduler", "kube-scheduler/" CUBE_VERSION, false, "Runs the scheduler")
+ROLE(kubelet, "kubelet", "kubelet/" CUBE_VERSION, true, "Runs the node agent")
+ROLE(proxy, "proxy", "kube-proxy/" CUBE_VERSION, false, "Runs the service proxy")
+ROLE(dns, "dns", "dns/" CUBE_VERSION, false, "Runs the cluster's DNS")

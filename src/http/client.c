@@ -136,6 +136,12 @@ void call_done(struct http_call *c, int err, const char *fmt, ...) {
         call_end(c, err, &e);
 }
 
+static void call_abort(struct http_call *c, int err, const char *why) {
+        if (c->conn && c->conn->class)
+                c->conn->class->drop(c);
+        call_done(c, err, "%s", why);
+}
+
 static bool can_retry(const struct http_call *c) {
         return !c->retried && !c->got_bytes && !c->upgraded && !c->client->freed;
 }
@@ -158,6 +164,8 @@ void call_retry(struct http_call *c, int err, const char *why) {
 void call_response(struct http_call *c, int status) {
         c->status = status;
         c->got_bytes = true;
+        if (c->o.status)
+                *c->o.status = status;
         if (c->o.on_response && !c->upgraded)
                 c->o.on_response(c, status, c->headers.v, c->headers.n, c->o.arg);
 }
@@ -167,27 +175,28 @@ void call_data(struct http_call *c, struct str data) {
                 buf_add_str(&c->answer, str_sub(data, 0, UPGRADE_ANSWER_MAX - c->answer.n));
                 return;
         }
-        if (c->o.on_data && !c->done)
+        if (c->done)
+                return;
+        if (c->o.on_data)
                 c->o.on_data(c, data, c->o.arg);
+        else if (c->o.answer && data.n <= c->o.max_answer - c->o.answer->n)
+                buf_add_str(c->o.answer, data);
+        else if (c->o.answer)
+                call_abort(c, -EFBIG, "the answer is too large");
 }
 
 static void call_timeout(struct timer *t) {
         struct http_call *c = container_of(t, struct http_call, timer);
-        struct client_conn *conn = c->conn;
 
-        if (conn && conn->class)
-                conn->class->drop(c);
-        call_done(c, -ETIMEDOUT,
-                  c->got_bytes ? "context deadline exceeded (Client.Timeout or context cancellation while reading body)"
-                               : "context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
+        call_abort(c, -ETIMEDOUT,
+                   c->got_bytes ? "context deadline exceeded (Client.Timeout or context cancellation while reading "
+                                  "body)"
+                                : "context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
 }
 
 void http_call_cancel(struct http_call *c) {
-        if (c->done)
-                return;
-        if (c->conn && c->conn->class)
-                c->conn->class->drop(c);
-        call_done(c, -ECANCELED, "context canceled");
+        if (!c->done)
+                call_abort(c, -ECANCELED, "context canceled");
 }
 
 void http_call_pause(struct http_call *c, bool paused) {

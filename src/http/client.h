@@ -31,6 +31,11 @@ struct http_call_options {
         size_t n_headers;
         struct str body;     /* copied */
         unsigned timeout_ms; /* for the whole call; 0: none (watches) */
+        /* Where the answer goes, without on_response and on_data; each may be NULL. One that is larger ends the call with
+         * -EFBIG. */
+        int *status;
+        struct buf *answer;
+        size_t max_answer;
         /* All on the loop's thread; each may be NULL. on_done is the last and comes exactly once. */
         void (*on_response)(struct http_call *c, int status, const struct http_header *h, size_t n_h, void *arg);
         void (*on_data)(struct http_call *c, struct str data, void *arg);

@@ -5,6 +5,7 @@
 #include <sys/statvfs.h>
 
 #include "base/file.h"
+#include "base/metrics.h"
 #include "json/build.h"
 
 struct container_usage {
@@ -210,12 +211,9 @@ void serve_stats_summary(struct http_request *r, const struct route_args *a) {
 
 #define TEXT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
-static void head(struct buf *out, const char *name, const char *type, const char *help) {
-        buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
-
-static void each_container(struct gather *g, struct buf *out, const char *name,
+static void each_container(struct gather *g, struct buf *out, const char *name, const char *type, const char *help,
                            double (*value)(const struct container_usage *c)) {
+        metric_header(out, name, type, help);
         for (size_t i = 0; i < g->n; i++)
                 for (size_t j = 0; j < g->pods[i].n; j++) {
                         const struct container_usage *c = &g->pods[i].containers[j];
@@ -253,7 +251,7 @@ static double fs_bytes(const struct container_usage *c) {
 /* The same of each pod: its containers together. */
 static void each_pod(struct gather *g, struct buf *out, const char *name, const char *type, const char *help,
                      double (*value)(const struct container_usage *c)) {
-        head(out, name, type, help);
+        metric_header(out, name, type, help);
         for (size_t i = 0; i < g->n; i++) {
                 struct container_usage sum = { 0 };
 
@@ -268,27 +266,25 @@ static void each_pod(struct gather *g, struct buf *out, const char *name, const 
 static void render_resource(struct gather *g, struct buf *out) {
         long long now = (long long) (g->now_ns / NSEC_PER_MSEC);
 
-        head(out, "container_cpu_usage_seconds_total", "counter",
-             "[STABLE] Cumulative cpu time consumed by the container in core-seconds");
-        each_container(g, out, "container_cpu_usage_seconds_total", cpu_seconds);
-        head(out, "container_memory_working_set_bytes", "gauge",
-             "[STABLE] Current working set of the container in bytes");
-        each_container(g, out, "container_memory_working_set_bytes", working_set);
-        head(out, "container_start_time_seconds", "gauge",
-             "[STABLE] Start time of the container since unix epoch in seconds");
-        each_container(g, out, "container_start_time_seconds", started);
-        head(out, "node_cpu_usage_seconds_total", "counter",
-             "[STABLE] Cumulative cpu time consumed by the node in core-seconds");
+        each_container(g, out, "container_cpu_usage_seconds_total", "counter",
+                       "[STABLE] Cumulative cpu time consumed by the container in core-seconds", cpu_seconds);
+        each_container(g, out, "container_memory_working_set_bytes", "gauge",
+                       "[STABLE] Current working set of the container in bytes", working_set);
+        each_container(g, out, "container_start_time_seconds", "gauge",
+                       "[STABLE] Start time of the container since unix epoch in seconds", started);
+        metric_header(out, "node_cpu_usage_seconds_total", "counter",
+                      "[STABLE] Cumulative cpu time consumed by the node in core-seconds");
         buf_printf(out, "node_cpu_usage_seconds_total %.14g %lld\n", (double) g->node_cpu_ns / NSEC_PER_SEC, now);
-        head(out, "node_memory_working_set_bytes", "gauge", "[STABLE] Current working set of the node in bytes");
+        metric_header(out, "node_memory_working_set_bytes", "gauge",
+                      "[STABLE] Current working set of the node in bytes");
         buf_printf(out, "node_memory_working_set_bytes %lld %lld\n",
                    (long long) (g->k->o.memory_bytes - g->node_available), now);
         each_pod(g, out, "pod_cpu_usage_seconds_total", "counter",
                  "[STABLE] Cumulative cpu time consumed by the pod in core-seconds", cpu_seconds);
         each_pod(g, out, "pod_memory_working_set_bytes", "gauge", "[STABLE] Current working set of the pod in bytes",
                  working_set);
-        head(out, "resource_scrape_error", "gauge",
-             "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise");
+        metric_header(out, "resource_scrape_error", "gauge",
+                      "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise");
         buf_addc(out, "resource_scrape_error 0\n");
 }
 
@@ -314,19 +310,12 @@ static void render_cadvisor(struct gather *g, struct buf *out) {
                   started },
         };
 
-        for (size_t i = 0; i < ARRAY_SIZE(metrics); i++) {
-                head(out, metrics[i].name, metrics[i].type, metrics[i].help);
-                each_container(g, out, metrics[i].name, metrics[i].value);
-        }
-        buf_printf(out,
-                   "# HELP machine_cpu_cores Number of logical CPU cores.\n# TYPE machine_cpu_cores "
-                   "gauge\nmachine_cpu_cores %lld\n",
-                   (long long) g->k->machine->cpus);
-        buf_printf(out,
-                   "# HELP machine_memory_bytes Amount of memory installed on the machine.\n# TYPE "
-                   "machine_memory_bytes gauge\n"
-                   "machine_memory_bytes %lld\n",
-                   (long long) g->k->machine->memory_bytes);
+        for (size_t i = 0; i < ARRAY_SIZE(metrics); i++)
+                each_container(g, out, metrics[i].name, metrics[i].type, metrics[i].help, metrics[i].value);
+        metric_header(out, "machine_cpu_cores", "gauge", "Number of logical CPU cores.");
+        buf_printf(out, "machine_cpu_cores %lld\n", (long long) g->k->machine->cpus);
+        metric_header(out, "machine_memory_bytes", "gauge", "Amount of memory installed on the machine.");
+        buf_printf(out, "machine_memory_bytes %lld\n", (long long) g->k->machine->memory_bytes);
 }
 
 void serve_metrics_cadvisor(struct http_request *r, const struct route_args *a) {

@@ -1,5 +1,7 @@
 #include "apiserver/admission/review.h"
 
+#include "apiserver/auth/authn.h"
+
 #include "apiserver/extensions/custom.h"
 #include "base/encode.h"
 #include "schema/decode.h"
@@ -98,21 +100,6 @@ static struct json kind_of(struct arena *a, const struct admission *ad, const st
                      "kind", str_of(sub->kind));
 }
 
-static struct json user_info(struct arena *a, const struct api_user *u) {
-        struct json o = json_new_object(), groups = json_new_array();
-
-        json_set_str(a, &o, "username", u->name);
-        if (!str_empty(u->uid))
-                json_set_str(a, &o, "uid", u->uid);
-        for (size_t i = 0; i < u->n_groups; i++)
-                json_push(a, &groups, json_of_str(u->groups[i]));
-        if (u->n_groups)
-                json_setc(a, &o, "groups", groups);
-        if (json_len(u->extra) > 0)
-                json_setc(a, &o, "extra", *u->extra);
-        return o;
-}
-
 static void set_text(struct arena *a, struct json *o, const char *key, struct str s) {
         if (!str_empty(s))
                 json_set_str(a, o, key, s);
@@ -174,7 +161,7 @@ struct json review_request(struct arena *a, const struct admission *ad, const st
         set_text(a, &q, "name", admission_name(ad));
         set_text(a, &q, "namespace", admission_namespace(ad));
         json_set_cstr(a, &q, "operation", admission_operation_name(ad->operation));
-        json_setc(a, &q, "userInfo", user_info(a, &ad->op->c->user));
+        json_setc(a, &q, "userInfo", user_json(a, &ad->op->c->user));
         json_set_bool(a, &q, "dryRun", ad->op->c->options.dry_run);
         json_setc(a, &q, "options", options_of(a, ad));
         return q;

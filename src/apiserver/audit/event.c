@@ -1,6 +1,7 @@
 /* One event of the audit log: begun with the request, filled on its way, written at each stage as audit.k8s.io/v1
  * Event. */
 #include "apiserver/audit/audit.h"
+#include "apiserver/auth/authn.h"
 #include "apiserver/flags.h"
 #include "base/file.h"
 #include "base/metrics.h"
@@ -116,19 +117,6 @@ void audit_free(struct audit *a) {
 static void set_text(struct arena *a, struct json *o, const char *key, struct str v) {
         if (!str_empty(v))
                 json_set_str(a, o, key, v);
-}
-
-static struct json user_of(struct arena *a, const struct api_user *u) {
-        struct json o = json_new_object(), *groups;
-
-        set_text(a, &o, "username", u->name);
-        set_text(a, &o, "uid", u->uid);
-        groups = u->n_groups > 0 ? json_get_or_add_array(a, &o, "groups") : NULL;
-        for (size_t i = 0; i < u->n_groups; i++)
-                json_push(a, groups, json_of_str(u->groups[i]));
-        if (u->extra)
-                json_setc(a, &o, "extra", *u->extra);
-        return o;
 }
 
 static struct json addresses_of(struct arena *a, struct http_request *req) {
@@ -307,9 +295,9 @@ static struct json event_json(struct audit_event *e, enum audit_stage stage, int
         json_setc(a, &o, "requestURI",
                   json_of_printf(a, "%" STR_FMT "%s%" STR_FMT, STR_ARG(path), query.n ? "?" : "", STR_ARG(query)));
         json_set_cstr(a, &o, "verb", e->at.verb);
-        json_setc(a, &o, "user", user_of(a, e->x->impersonated ? &e->x->real_user : &e->x->user));
+        json_setc(a, &o, "user", user_json(a, e->x->impersonated ? &e->x->real_user : &e->x->user));
         if (e->x->impersonated)
-                json_setc(a, &o, "impersonatedUser", user_of(a, &e->x->user));
+                json_setc(a, &o, "impersonatedUser", user_json(a, &e->x->user));
         json_setc(a, &o, "sourceIPs", e->sources);
         set_text(a, &o, "userAgent", user_agent(a, req));
         if (json_len(&e->ref) > 0)

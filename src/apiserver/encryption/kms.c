@@ -175,15 +175,6 @@ static struct str answer_of(const struct rpc *r) {
         return str_sub(buf_str(&r->response), 5, r->response.n);
 }
 
-static void on_data(struct http_call *c, struct str data, void *arg) {
-        struct rpc *r = arg;
-
-        if (r->response.n + data.n > MAX_MESSAGE)
-                http_call_cancel(c);
-        else
-                buf_add_str(&r->response, data);
-}
-
 static void on_done(struct http_call *c, int err, const struct error *error, void *arg) {
         struct rpc *r = arg;
         struct str status = err < 0 ? STR("") : http_call_trailer(c, "grpc-status");
@@ -217,7 +208,8 @@ static void rpc_start(void *arg) {
                                          .n_headers = ARRAY_SIZE(h),
                                          .body = buf_str(&r->request),
                                          .timeout_ms = r->k->timeout_ms,
-                                         .on_data = on_data,
+                                         .answer = &r->response,
+                                         .max_answer = MAX_MESSAGE,
                                          .on_done = on_done,
                                          .arg = r,
                          });

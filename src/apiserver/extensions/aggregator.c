@@ -235,19 +235,6 @@ static void conclude(struct service *v, bool ok, const char *reason, struct str 
 
 static void ask(struct service *v, enum document d);
 
-static void on_response(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {
-        ((struct service *) arg)->status = status;
-}
-
-static void on_data(struct http_call *c, struct str data, void *arg) {
-        struct service *v = arg;
-
-        if (v->answer.n + data.n > MAX_DOCUMENT)
-                http_call_cancel(c);
-        else
-                buf_add_str(&v->answer, data);
-}
-
 static void learn(struct service *v, enum document d, bool ok) {
         char *text = ok ? str_dup(buf_str(&v->answer)) : NULL;
 
@@ -304,8 +291,9 @@ static void ask(struct service *v, enum document d) {
                                        .headers = headers,
                                        .n_headers = ARRAY_SIZE(headers),
                                        .timeout_ms = TIMEOUT_MS,
-                                       .on_response = on_response,
-                                       .on_data = on_data,
+                                       .status = &v->status,
+                                       .answer = &v->answer,
+                                       .max_answer = MAX_DOCUMENT,
                                        .on_done = on_done,
                                        .arg = v };
 

@@ -102,7 +102,7 @@ static int make(struct runtime *r, const struct sandbox *s, struct container *c,
         TRY(rootfs_mount(r, c, image->lowers.p, err));
         TRY(volumes_mount(r, c, config, err));
         TRY(spec_write(r, s, c, config, &image->config, err));
-        return container_save(r, c, err);
+        return unit_save(r, c, err);
 }
 
 static bool sandbox_ready(struct runtime *r, struct sandbox *s) {
@@ -129,10 +129,10 @@ static int create(struct runtime *r, struct sandbox *s, const struct container_c
                 container_clean(r, c);
                 image_store_release(r->images, image.id);
         } else {
-                container_publish(r, c);
+                unit_publish(r, c);
                 *ret_id = xstrdup(c->id);
         }
-        container_put(r, c);
+        unit_put(r, c);
         return k;
 }
 
@@ -143,7 +143,7 @@ int runtime_create_container(struct runtime *r, const char *sandbox_id, const st
 
         TRY(sandbox_get(r, sandbox_id, &s, err));
         k = create(r, s, config, ret_id, err);
-        sandbox_put(r, s);
+        unit_put(r, s);
         return k;
 }
 
@@ -169,7 +169,7 @@ static void start_failed(struct runtime *r, struct container *c, struct error *e
                 c->finished_ns = now_wall_ns();
                 pthread_cond_broadcast(&r->changed);
         }
-        (void) container_save(r, c, NULL);
+        (void) unit_save(r, c, NULL);
 }
 
 static int start(struct runtime *r, struct container *c, struct error *err) {
@@ -183,7 +183,7 @@ static int start(struct runtime *r, struct container *c, struct error *err) {
                 return k;
         with_lock(&r->lock)
                 c->starting = true;
-        k = container_save(r, c, err);
+        k = unit_save(r, c, err);
         if (k >= 0)
                 k = conmon_start(r, c, &pid, err);
         if (k < 0) {
@@ -198,7 +198,7 @@ static int start(struct runtime *r, struct container *c, struct error *err) {
                 c->started_ns = now_wall_ns();
         }
         watch_container(r, c); /* while it waits for its start, the pid is surely its */
-        k = container_save(r, c, err);
+        k = unit_save(r, c, err);
         if (k >= 0)
                 k = oci_start(r, c, err);
         if (k < 0)
@@ -215,7 +215,7 @@ int runtime_start_container(struct runtime *r, const char *id, struct error *err
                 k = start(r, c, err);
         if (k < 0)
                 error_prefix(err, "failed to create container task");
-        container_put(r, c);
+        unit_put(r, c);
         return k;
 }
 
@@ -263,7 +263,7 @@ static bool end_created(struct runtime *r, struct container *c) {
                 }
         }
         if (was)
-                (void) container_save(r, c, NULL);
+                (void) unit_save(r, c, NULL);
         return was;
 }
 
@@ -283,7 +283,7 @@ int runtime_stop_container(struct runtime *r, const char *id, int64_t grace_ms, 
                 else
                         k = container_kill_all(r, c, KILL_TIMEOUT_MS, err);
         }
-        container_put(r, c);
+        unit_put(r, c);
         return k;
 }
 
@@ -334,7 +334,7 @@ static int remove_container(struct runtime *r, struct container *c, struct error
         if (!k) /* somebody was quicker */
                 return 0;
         container_clean(r, c);
-        container_forget(r, c);
+        unit_forget(r, c);
         image_store_release(r->images, c->image_id);
         return 0;
 }
@@ -347,7 +347,7 @@ int runtime_remove_container(struct runtime *r, const char *id, struct error *er
                 return 0;
         with_lock(&c->op)
                 k = remove_container(r, c, err);
-        container_put(r, c);
+        unit_put(r, c);
         return k;
 }
 

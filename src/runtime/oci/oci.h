@@ -47,22 +47,32 @@ void cgroup_usage(const struct cgroups *g, const char *path, struct runtime_usag
 
 /* ---- objects ---- */
 
+/* What sandboxes and containers begin with. */
+#define UNIT                                                                      \
+        const struct unit_kind *kind; /* state.c */                               \
+        unsigned refs;                /* runtime.lock */                          \
+        struct arena *arena;          /* all texts of it */                       \
+        char *id, *dir;               /* dir: its place in state_dir */           \
+        int pidfd;                    /* of a container while it runs, else -1 */ \
+        pthread_mutex_t op, save      /* one operation at a time; writing state.json */
+
+struct unit {
+        UNIT;
+};
+
 struct sandbox {
-        unsigned refs;       /* runtime.lock */
-        struct arena *arena; /* all texts below */
-        char *id, *name, *namespace, *uid, *hostname, *log_directory, *cgroup, *handler;
+        UNIT;
+        char *name, *namespace, *uid, *hostname, *log_directory, *cgroup, *handler;
         int64_t attempt, created_ns, state, pause_pid;
         bool host_network, host_ipc, host_pid, share_pid;
         char *ips[2];
         struct json *labels, *annotations;
-        char *dir, *ns;     /* state_dir/sandboxes/<id>, state_dir/ns/<id> */
-        pthread_mutex_t op; /* one operation at a time */
+        char *ns; /* state_dir/ns/<id> */
 };
 
 struct container {
-        unsigned refs; /* runtime.lock */
-        struct arena *arena;
-        char *id, *sandbox_id, *name, *image, *image_id, *image_form, *log_path, *cgroup, *handler;
+        UNIT;
+        char *sandbox_id, *name, *image, *image_id, *image_form, *log_path, *cgroup, *handler;
         struct json *labels, *annotations, *mounts;
         struct json *images; /* ids of images it holds as volumes */
         int64_t attempt, created_ns, stop_signal, pid_start;
@@ -70,11 +80,8 @@ struct container {
         bool starting; /* between the decision and the result: on the disk for recover.c */
         /* what changes: runtime.lock */
         int64_t state, started_ns, finished_ns, exit_code, pid;
-        char *reason, *message;   /* in arena: they are set once */
-        char *dir;                /* the bundle */
-        int pidfd;                /* while it runs, else -1 */
-        int64_t died_ms;          /* the process is gone, conmon has not said why: since when (monotonic); 0 */
-        pthread_mutex_t op, save; /* create/start/remove; writing state.json */
+        char *reason, *message; /* in arena: they are set once */
+        int64_t died_ms;        /* the process is gone, conmon has not said why: since when (monotonic); 0 */
 };
 
 struct exit_listener {
@@ -99,25 +106,22 @@ struct runtime {
         bool interrupted; /* under lock, or atomic */
 };
 
-/* runtime.c. get: a reference, or -ENOENT with CRI's wording. An id may be a unique prefix. */
+/* runtime.c. get: a reference, or -ENOENT with CRI's wording. An id may be a unique prefix. unit: of either kind. */
 int sandbox_get(struct runtime *r, const char *id, struct sandbox **ret, struct error *err);
-void sandbox_put(struct runtime *r, struct sandbox *s);
 int container_get(struct runtime *r, const char *id, struct container **ret, struct error *err);
-void container_put(struct runtime *r, struct container *c);
-void sandbox_publish(struct runtime *r, struct sandbox *s); /* into the table, with a new reference */
-void container_publish(struct runtime *r, struct container *c);
-void sandbox_forget(struct runtime *r, struct sandbox *s);
-void container_forget(struct runtime *r, struct container *c);
-struct sandbox *sandbox_new(struct runtime *r, const char *id); /* one reference */
-struct container *container_new(struct runtime *r, const char *id);
+void unit_put(struct runtime *r, void *unit);
+void unit_publish(struct runtime *r, void *unit); /* into its table, with a new reference */
+void unit_forget(struct runtime *r, void *unit);
 size_t containers_of(struct runtime *r, const char *sandbox_id,
                      struct container ***ret); /* references; free the list */
 int runtime_handler(const struct runtime *r, const char *handler, char **ret_path, struct error *err);
 void new_id(char dst[static 65]);
 
 /* state.c */
-int sandbox_save(struct runtime *r, struct sandbox *s, struct error *err);
-int container_save(struct runtime *r, struct container *c, struct error *err);
+struct sandbox *sandbox_new(struct runtime *r, const char *id); /* one reference */
+struct container *container_new(struct runtime *r, const char *id);
+bool unit_is_sandbox(const struct unit *u);
+int unit_save(struct runtime *r, void *unit, struct error *err);
 int sandbox_load(struct runtime *r, const char *id, struct sandbox **ret, struct error *err);
 int container_load(struct runtime *r, const char *id, struct container **ret, struct error *err);
 

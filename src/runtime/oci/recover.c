@@ -30,7 +30,7 @@ static void clean_sandbox(struct runtime *r, const char *id) {
 
         s->cgroup = r->cgroup_parent; /* not known: the kubelet collects pods' cgroups, too */
         sandbox_clean(r, s, true);
-        sandbox_put(r, s);
+        unit_put(r, s);
 }
 
 static void recover_sandbox(struct runtime *r, const char *id) {
@@ -44,10 +44,10 @@ static void recover_sandbox(struct runtime *r, const char *id) {
         if (s->state == SANDBOX_READY && !namespaces_there(s)) { /* died while stopping it */
                 sandbox_clean(r, s, false);
                 s->state = SANDBOX_NOTREADY;
-                (void) sandbox_save(r, s, NULL);
+                (void) unit_save(r, s, NULL);
         }
-        sandbox_publish(r, s);
-        sandbox_put(r, s);
+        unit_publish(r, s);
+        unit_put(r, s);
 }
 
 static void recover_namespaces(struct runtime *r, const char *id) {
@@ -62,7 +62,7 @@ static void clean_container(struct runtime *r, const char *id) {
 
         c->own_pid_ns = true;
         container_clean(r, c);
-        container_put(r, c);
+        unit_put(r, c);
 }
 
 /* conmon, the helper and the OCI runtime name the container in their command lines. true: there was one. */
@@ -95,7 +95,7 @@ static void end_lost_start(struct runtime *r, struct container *c) {
         c->message = (char *) "the start of the container was interrupted";
         c->exit_code = 128;
         c->finished_ns = now_wall_ns();
-        (void) container_save(r, c, NULL);
+        (void) unit_save(r, c, NULL);
 }
 
 static void recover_container(struct runtime *r, const char *id) {
@@ -108,13 +108,13 @@ static void recover_container(struct runtime *r, const char *id) {
         }
         if (!map_has(r->sandboxes, str_of(c->sandbox_id))) {
                 container_clean(r, c);
-                container_put(r, c);
+                unit_put(r, c);
                 return;
         }
         (void) image_store_hold(r->images, c->image_id);
         json_each_item(it, c->images)
                 (void) image_store_hold(r->images, arena_cstr(c->arena, json_str(it)));
-        container_publish(r, c);
+        unit_publish(r, c);
         if (c->starting)
                 end_lost_start(r, c);
         else if (c->state == CONTAINER_RUNNING) {
@@ -123,7 +123,7 @@ static void recover_container(struct runtime *r, const char *id) {
                 if (container_has_exit(r, id) || c->pidfd < 0)
                         container_exited(r, c);
         }
-        container_put(r, c);
+        unit_put(r, c);
 }
 
 /* A writable layer without a container. */
@@ -134,7 +134,7 @@ static void recover_layer(struct runtime *r, const char *id) {
                 return;
         c = container_new(r, id);
         rootfs_unmount(r, c);
-        container_put(r, c);
+        unit_put(r, c);
 }
 
 static void recover_exit(struct runtime *r, const char *id) {
@@ -155,7 +155,7 @@ static void forget_sandbox(struct runtime *r, const char *id) {
         }
         s->pause_pid = 0; /* somebody else's by now */
         sandbox_clean(r, s, true);
-        sandbox_put(r, s);
+        unit_put(r, s);
 }
 
 /* state_dir is meant to be gone after a reboot. Where it is not (no tmpfs on /run), its processes and mounts are all

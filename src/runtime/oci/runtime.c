@@ -56,63 +56,29 @@ int runtime_handler(const struct runtime *r, const char *handler, char **ret_pat
 
 /* ---- references ---- */
 
-struct sandbox *sandbox_new(struct runtime *r, const char *id) {
-        struct arena *a = arena_new(2048);
-        struct sandbox *s = arena_new_of(a, struct sandbox);
-
-        s->refs = 1;
-        s->arena = a;
-        s->id = arena_cstr(a, str_of(id));
-        s->dir = (char *) arena_printf(a, "%s/sandboxes/%s", r->state_dir, id).p;
-        s->ns = (char *) arena_printf(a, "%s/ns/%s", r->state_dir, id).p;
-        s->ips[0] = s->ips[1] = s->name = s->namespace = s->uid = s->hostname = s->log_directory = s->cgroup =
-                        s->handler = (char *) "";
-        pthread_mutex_init(&s->op, NULL);
-        return s;
+static struct map *table_of(struct runtime *r, const struct unit *u) {
+        return unit_is_sandbox(u) ? r->sandboxes : r->containers;
 }
 
-void sandbox_put(struct runtime *r, struct sandbox *s) {
+static void release_unit(void *unit) {
+        struct unit *u = unit;
+
+        closep(&u->pidfd);
+        pthread_mutex_destroy(&u->op);
+        pthread_mutex_destroy(&u->save);
+        arena_free(u->arena);
+}
+
+void unit_put(struct runtime *r, void *unit) {
+        struct unit *u = unit;
         unsigned left;
 
-        if (!s)
+        if (!u)
                 return;
         with_lock(&r->lock)
-                left = --s->refs;
-        if (left)
-                return;
-        pthread_mutex_destroy(&s->op);
-        arena_free(s->arena);
-}
-
-struct container *container_new(struct runtime *r, const char *id) {
-        struct arena *a = arena_new(4096);
-        struct container *c = arena_new_of(a, struct container);
-
-        c->refs = 1;
-        c->arena = a;
-        c->pidfd = -1;
-        c->id = arena_cstr(a, str_of(id));
-        c->dir = (char *) arena_printf(a, "%s/containers/%s", r->state_dir, id).p;
-        c->sandbox_id = c->name = c->image = c->image_id = c->image_form = c->log_path = c->cgroup = c->handler =
-                        c->reason = c->message = (char *) "";
-        pthread_mutex_init(&c->op, NULL);
-        pthread_mutex_init(&c->save, NULL);
-        return c;
-}
-
-void container_put(struct runtime *r, struct container *c) {
-        unsigned left;
-
-        if (!c)
-                return;
-        with_lock(&r->lock)
-                left = --c->refs;
-        if (left)
-                return;
-        closep(&c->pidfd);
-        pthread_mutex_destroy(&c->op);
-        pthread_mutex_destroy(&c->save);
-        arena_free(c->arena);
+                left = --u->refs;
+        if (left == 0)
+                release_unit(u);
 }
 
 /* Lock held. The id itself, or a prefix that only one has. */
@@ -132,60 +98,38 @@ static void *lookup(const struct map *m, const char *id) {
         return found;
 }
 
-int sandbox_get(struct runtime *r, const char *id, struct sandbox **ret, struct error *err) {
-        struct sandbox *s = NULL;
-
+static int get(struct runtime *r, const struct map *table, const char *what, const char *id, struct unit **ret,
+               struct error *err) {
         with_lock(&r->lock) {
-                s = lookup(r->sandboxes, id);
-                if (s)
-                        s->refs++;
+                *ret = lookup(table, id);
+                if (*ret)
+                        (*ret)->refs++;
         }
-        if (!s)
-                return error_set(err, -ENOENT, "an error occurred when try to find sandbox \"%s\": not found", id);
-        *ret = s;
-        return 0;
+        return *ret ? 0 : error_set(err, -ENOENT, "an error occurred when try to find %s \"%s\": not found", what, id);
+}
+
+int sandbox_get(struct runtime *r, const char *id, struct sandbox **ret, struct error *err) {
+        return get(r, r->sandboxes, "sandbox", id, (struct unit **) ret, err);
 }
 
 int container_get(struct runtime *r, const char *id, struct container **ret, struct error *err) {
-        struct container *c = NULL;
-
-        with_lock(&r->lock) {
-                c = lookup(r->containers, id);
-                if (c)
-                        c->refs++;
-        }
-        if (!c)
-                return error_set(err, -ENOENT, "an error occurred when try to find container \"%s\": not found", id);
-        *ret = c;
-        return 0;
+        return get(r, r->containers, "container", id, (struct unit **) ret, err);
 }
 
-void sandbox_publish(struct runtime *r, struct sandbox *s) {
+void unit_publish(struct runtime *r, void *unit) {
+        struct unit *u = unit;
         HOLD(&r->lock);
-        s->refs++;
-        map_put(r->sandboxes, str_of(s->id), s);
+
+        u->refs++;
+        map_put(table_of(r, u), str_of(u->id), u);
 }
 
-void container_publish(struct runtime *r, struct container *c) {
-        HOLD(&r->lock);
-        c->refs++;
-        map_put(r->containers, str_of(c->id), c);
-}
-
-void sandbox_forget(struct runtime *r, struct sandbox *s) {
-        void *had = NULL;
+void unit_forget(struct runtime *r, void *unit) {
+        struct unit *u = unit, *had = NULL;
 
         with_lock(&r->lock)
-                had = map_take(r->sandboxes, str_of(s->id));
-        sandbox_put(r, had);
-}
-
-void container_forget(struct runtime *r, struct container *c) {
-        void *had = NULL;
-
-        with_lock(&r->lock)
-                had = map_take(r->containers, str_of(c->id));
-        container_put(r, had);
+                had = map_take(table_of(r, u), str_of(u->id));
+        unit_put(r, had);
 }
 
 size_t containers_of(struct runtime *r, const char *sandbox_id, struct container ***ret) {
@@ -309,21 +253,6 @@ static int runtime_open(struct runtime *r, const struct runtime_options *o, stru
         return runtime_recover(r, err);
 }
 
-static void release_sandbox(void *s) {
-        ((struct sandbox *) s)->refs--; /* by runtime_free only, where nobody else holds one */
-        pthread_mutex_destroy(&((struct sandbox *) s)->op);
-        arena_free(((struct sandbox *) s)->arena);
-}
-
-static void release_container(void *p) {
-        struct container *c = p;
-
-        closep(&c->pidfd);
-        pthread_mutex_destroy(&c->op);
-        pthread_mutex_destroy(&c->save);
-        arena_free(c->arena);
-}
-
 int runtime_new(const struct runtime_options *o, struct runtime **ret, struct error *err) {
         struct runtime *r = xcalloc(1, sizeof(*r));
         int k;
@@ -337,8 +266,8 @@ int runtime_new(const struct runtime_options *o, struct runtime **ret, struct er
         r->epoll = r->inotify = r->wake = -1;
         r->may_lower_oom_score = has_capability(CAP_SYS_RESOURCE);
         init_locks(r);
-        r->sandboxes = map_new(release_sandbox);
-        r->containers = map_new(release_container);
+        r->sandboxes = map_new(release_unit);
+        r->containers = map_new(release_unit);
         k = runtime_open(r, o, err);
         if (k < 0) {
                 runtime_free(r);

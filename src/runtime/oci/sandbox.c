@@ -152,7 +152,7 @@ static int make(struct runtime *r, struct sandbox *s, const struct sandbox_confi
         TRY(namespaces_make(r, s, c, err));
         TRY(attach_network(r, s, c, err));
         TRY(start_pause(r, s, err));
-        return sandbox_save(r, s, err);
+        return unit_save(r, s, err);
 }
 
 int runtime_run_sandbox(struct runtime *r, const struct sandbox_config *c, char **ret_id, struct error *err) {
@@ -162,10 +162,10 @@ int runtime_run_sandbox(struct runtime *r, const struct sandbox_config *c, char 
         if (k < 0)
                 sandbox_clean(r, s, true);
         else {
-                sandbox_publish(r, s);
+                unit_publish(r, s);
                 *ret_id = xstrdup(s->id);
         }
-        sandbox_put(r, s);
+        unit_put(r, s);
         return k;
 }
 
@@ -230,7 +230,7 @@ static int kill_containers(struct runtime *r, struct sandbox *s, struct error *e
 
                 if (one < 0 && k >= 0)
                         k = one;
-                container_put(r, list[i]);
+                unit_put(r, list[i]);
         }
         free(list);
         return k;
@@ -250,7 +250,7 @@ static int stop(struct runtime *r, struct sandbox *s, struct error *err) {
         namespaces_drop(s);
         with_lock(&r->lock)
                 s->state = SANDBOX_NOTREADY;
-        return sandbox_save(r, s, err);
+        return unit_save(r, s, err);
 }
 
 int runtime_stop_sandbox(struct runtime *r, const char *id, struct error *err) {
@@ -261,7 +261,7 @@ int runtime_stop_sandbox(struct runtime *r, const char *id, struct error *err) {
                 return 0;
         with_lock(&s->op)
                 k = stop(r, s, err);
-        sandbox_put(r, s);
+        unit_put(r, s);
         return k;
 }
 
@@ -279,15 +279,15 @@ int runtime_remove_sandbox(struct runtime *r, const char *id, struct error *err)
                 for (size_t i = 0; i < n; i++) {
                         if (k >= 0)
                                 k = runtime_remove_container(r, list[i]->id, err);
-                        container_put(r, list[i]);
+                        unit_put(r, list[i]);
                 }
                 free(list);
                 if (k >= 0) {
                         sandbox_clean(r, s, true);
-                        sandbox_forget(r, s);
+                        unit_forget(r, s);
                 }
         }
-        sandbox_put(r, s);
+        unit_put(r, s);
         return k;
 }
 
@@ -331,7 +331,7 @@ int runtime_sandbox_status(struct runtime *r, struct arena *a, const char *id, s
         pthread_mutex_lock(&r->lock);
         status_of(a, s, ret);
         pthread_mutex_unlock(&r->lock);
-        sandbox_put(r, s);
+        unit_put(r, s);
         return 0;
 }
 

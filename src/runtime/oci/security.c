@@ -192,7 +192,7 @@ static int target_pid(struct spec *s, int64_t *ret) {
         TRY(container_get(s->runtime, id, &c, s->err));
         with_lock(&s->runtime->lock)
                 *ret = c->state == CONTAINER_RUNNING ? c->pid : 0;
-        container_put(s->runtime, c);
+        unit_put(s->runtime, c);
         return *ret > 0 ? 0 : error_set(s->err, -EINVAL, "invalid target container: container is not running");
 }
 

@@ -36,17 +36,61 @@ static const struct field container_fields[] = {
         C(F_JSON, annotations), C(F_JSON, mounts),     C(F_JSON, images),
 };
 
-static void fields_write(struct buf *dst, const struct field *fields, size_t n, const void *object) {
+struct unit_kind {
+        const char *dir; /* in state_dir */
+        size_t size;
+        const struct field *fields;
+        size_t n;
+};
+static const struct unit_kind sandbox_kind = { "sandboxes", sizeof(struct sandbox), sandbox_fields,
+                                               ARRAY_SIZE(sandbox_fields) };
+static const struct unit_kind container_kind = { "containers", sizeof(struct container), container_fields,
+                                                 ARRAY_SIZE(container_fields) };
+
+static void *unit_new(struct runtime *r, const struct unit_kind *kind, const char *id) {
+        struct arena *a = arena_new(4096);
+        struct unit *u = arena_alloc0(a, kind->size);
+
+        u->kind = kind;
+        u->refs = 1;
+        u->arena = a;
+        u->pidfd = -1;
+        u->id = arena_cstr(a, str_of(id));
+        u->dir = (char *) arena_printf(a, "%s/%s/%s", r->state_dir, kind->dir, id).p;
+        for (size_t i = 0; i < kind->n; i++)
+                if (kind->fields[i].type == F_STR)
+                        *(char **) ((char *) u + kind->fields[i].offset) = (char *) "";
+        pthread_mutex_init(&u->op, NULL);
+        pthread_mutex_init(&u->save, NULL);
+        return u;
+}
+
+struct sandbox *sandbox_new(struct runtime *r, const char *id) {
+        struct sandbox *s = unit_new(r, &sandbox_kind, id);
+
+        s->ns = (char *) arena_printf(s->arena, "%s/ns/%s", r->state_dir, id).p;
+        return s;
+}
+
+struct container *container_new(struct runtime *r, const char *id) {
+        return unit_new(r, &container_kind, id);
+}
+
+bool unit_is_sandbox(const struct unit *u) {
+        return u->kind == &sandbox_kind;
+}
+
+static void fields_write(struct buf *dst, const struct unit *u) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        const struct field *fields = u->kind->fields;
         struct json doc = json_new_object();
 
-        for (size_t i = 0; i < n; i++) {
-                const void *at = (const char *) object + fields[i].offset;
+        for (size_t i = 0; i < u->kind->n; i++) {
+                const void *at = (const char *) u + fields[i].offset;
 
                 switch (fields[i].type) {
                 case F_STR:
-                        if (*(char *const *) at)
-                                json_set_cstr(a, &doc, fields[i].name, *(char *const *) at);
+                        json_set_cstr(a, &doc, fields[i].name, *(char *const *) at);
                         break;
                 case F_INT:
                         json_set_int(a, &doc, fields[i].name, *(const int64_t *) at);
@@ -63,16 +107,18 @@ static void fields_write(struct buf *dst, const struct field *fields, size_t n, 
         json_write(dst, &doc);
 }
 
-static void fields_read(const struct json *doc, const struct field *fields, size_t n, struct arena *a, void *object) {
-        for (size_t i = 0; i < n; i++) {
+static void fields_read(const struct json *doc, struct unit *u) {
+        const struct field *fields = u->kind->fields;
+
+        for (size_t i = 0; i < u->kind->n; i++) {
                 const struct json *v = json_getc(doc, fields[i].name);
-                void *at = (char *) object + fields[i].offset;
+                void *at = (char *) u + fields[i].offset;
 
                 if (!v)
                         continue;
                 switch (fields[i].type) {
                 case F_STR:
-                        *(char **) at = arena_cstr(a, json_str(v));
+                        *(char **) at = arena_cstr(u->arena, json_str(v));
                         break;
                 case F_INT:
                         *(int64_t *) at = json_int(v);
@@ -81,7 +127,7 @@ static void fields_read(const struct json *doc, const struct field *fields, size
                         *(bool *) at = json_bool(v);
                         break;
                 case F_JSON:
-                        *(struct json **) at = json_keep(a, v);
+                        *(struct json **) at = json_keep(u->arena, v);
                         break;
                 }
         }
@@ -96,59 +142,40 @@ static int replace(const char *dir, struct str text, struct error *err) {
         return r;
 }
 
-int sandbox_save(struct runtime *r, struct sandbox *s, struct error *err) {
+int unit_save(struct runtime *r, void *unit, struct error *err) {
         _cleanup_buf_ struct buf text = BUF_INIT;
+        struct unit *u = unit;
+        HOLD(&u->save); /* taken first: the newest state is written last */
 
         with_lock(&r->lock)
-                fields_write(&text, sandbox_fields, ARRAY_SIZE(sandbox_fields), s);
-        return replace(s->dir, buf_str(&text), err);
+                fields_write(&text, u);
+        return replace(u->dir, buf_str(&text), err);
 }
 
-int container_save(struct runtime *r, struct container *c, struct error *err) {
+/* Takes u over when there is no state of it. */
+static int load(struct runtime *r, struct unit *u, struct error *err) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_free_ char *path = xprintf("%s/state.json", u->dir);
         _cleanup_buf_ struct buf text = BUF_INIT;
-        HOLD(&c->save); /* taken first: the newest state is written last */
-
-        with_lock(&r->lock)
-                fields_write(&text, container_fields, ARRAY_SIZE(container_fields), c);
-        return replace(c->dir, buf_str(&text), err);
-}
-
-static int state_read(struct arena *a, const char *dir, struct json **ret, struct error *err) {
-        _cleanup_free_ char *path = xprintf("%s/state.json", dir);
-        _cleanup_buf_ struct buf text = BUF_INIT;
+        struct json *doc;
         int k = file_read(path, 16 << 20, &text, err);
 
         if (k >= 0)
-                k = json_parse(a, arena_str(a, buf_str(&text)), NULL, ret, err);
-        return k < 0 ? error_prefix(err, "%s", path) : 0;
+                k = json_parse(a, buf_str(&text), NULL, &doc, err);
+        if (k < 0) {
+                unit_put(r, u);
+                return error_prefix(err, "%s", path);
+        }
+        fields_read(doc, u);
+        return 0;
 }
 
 int sandbox_load(struct runtime *r, const char *id, struct sandbox **ret, struct error *err) {
-        _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct sandbox *s = sandbox_new(r, id);
-        struct json *doc;
-        int k = state_read(a, s->dir, &doc, err);
-
-        if (k < 0) {
-                sandbox_put(r, s);
-                return k;
-        }
-        fields_read(doc, sandbox_fields, ARRAY_SIZE(sandbox_fields), s->arena, s);
-        *ret = s;
-        return 0;
+        *ret = sandbox_new(r, id);
+        return load(r, (struct unit *) *ret, err);
 }
 
 int container_load(struct runtime *r, const char *id, struct container **ret, struct error *err) {
-        _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct container *c = container_new(r, id);
-        struct json *doc;
-        int k = state_read(a, c->dir, &doc, err);
-
-        if (k < 0) {
-                container_put(r, c);
-                return k;
-        }
-        fields_read(doc, container_fields, ARRAY_SIZE(container_fields), c->arena, c);
-        *ret = c;
-        return 0;
+        *ret = container_new(r, id);
+        return load(r, (struct unit *) *ret, err);
 }

@@ -40,7 +40,7 @@ int runtime_container_usage(struct runtime *r, const char *id, struct runtime_us
                 return k;
         cgroup_usage(&r->cgroups, c->cgroup, &u);
         upper = xprintf("%s/containers/%s/upper", r->root_dir, c->id);
-        container_put(r, c);
+        unit_put(r, c);
         fd = open(upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd >= 0)
                 tree_usage(fd, 0, &u.rootfs_bytes, &u.rootfs_inodes);
@@ -94,7 +94,7 @@ int runtime_sandbox_usage(struct runtime *r, const char *id, struct runtime_usag
         cgroup_usage(&r->cgroups, s->cgroup, &u);
         if (!s->host_network)
                 (void) in_netns(s, read_traffic, &t); /* a stopped one has none any more */
-        sandbox_put(r, s);
+        unit_put(r, s);
         *ret = u;
         *ret_rx_bytes = t.rx;
         *ret_tx_bytes = t.tx;

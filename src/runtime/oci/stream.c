@@ -33,7 +33,7 @@ static void exec_done(struct runtime *r, struct exec *x) {
                 unlink(x->pidfile);
         free(x->pidfile);
         closep(&x->process);
-        container_put(r, x->c);
+        unit_put(r, x->c);
 }
 
 static void add_term(struct arena *a, struct json *process) {
@@ -344,7 +344,7 @@ int runtime_attach(struct runtime *r, const char *id, bool want_stdin, bool tty,
 
         TRY(container_get(r, id, &c, err));
         dir = open(c->dir, O_PATH | O_DIRECTORY | O_CLOEXEC); /* the whole path may be too long for a socket address */
-        container_put(r, c);
+        unit_put(r, c);
         if (dir < 0)
                 return error_errno(err, -errno, "attach to container %s", id);
         snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d/attach", dir);
@@ -367,7 +367,7 @@ static int control(struct runtime *r, const char *id, const char *message, struc
 
         TRY(container_get(r, id, &c, err));
         path = xprintf("%s/ctl", c->dir);
-        container_put(r, c);
+        unit_put(r, c);
         fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
         if (fd < 0 || write(fd, message, strlen(message)) < 0)
                 return error_errno(err, -errno, "control container %s", id);
@@ -387,7 +387,7 @@ int runtime_reopen_log(struct runtime *r, const char *id, struct error *err) {
 
         TRY(container_get(r, id, &c, err));
         path = xstrdup(c->log_path);
-        container_put(r, c);
+        unit_put(r, c);
         k = control(r, id, "2 0 0\n", err);
         /* conmon does it a moment later. */
         for (int i = 0; k >= 0 && *path && !file_exists(path) && i < 1000; i++)
@@ -440,6 +440,6 @@ int runtime_port_forward(struct runtime *r, const char *sandbox_id, uint16_t por
                 error_errno(err, k, "failed to connect to localhost:%u inside namespace \"%s\"", port, s->id);
         else
                 *ret_fd = d.fd;
-        sandbox_put(r, s);
+        unit_put(r, s);
         return k;
 }

@@ -135,7 +135,7 @@ void container_exited(struct runtime *r, struct container *c) {
         }
         if (!news)
                 return;
-        if (container_save(r, c, NULL) < 0)
+        if (unit_save(r, c, NULL) < 0)
                 log_warn("container %s: cannot write its state", c->id);
         tell(r, c);
 }
@@ -146,7 +146,7 @@ static void on_exit_file(struct runtime *r, const char *name) {
         if (strlen(name) != 64 || container_get(r, name, &c, NULL) < 0)
                 return;
         container_exited(r, c);
-        container_put(r, c);
+        unit_put(r, c);
 }
 
 static void drain_inotify(struct runtime *r) {
@@ -197,7 +197,7 @@ static int check_lost(struct runtime *r) {
                         else
                                 next = next < 0 ? died + LOST_MS - now : MIN(next, died + LOST_MS - now);
                 }
-                container_put(r, list[i]);
+                unit_put(r, list[i]);
         }
         free(list);
         return next < 0 ? -1 : (int) MAX(next, 1);
@@ -223,7 +223,7 @@ static void *watcher(void *arg) {
                                 continue;
                         }
                         on_process_end(r, what);
-                        container_put(r, what); /* watch_container's */
+                        unit_put(r, what); /* watch_container's */
                         waiting = true;
                 }
                 if (waiting) {
