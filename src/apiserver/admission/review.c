@@ -1,7 +1,6 @@
 #include "apiserver/admission/review.h"
 
 #include "apiserver/auth/authn.h"
-
 #include "apiserver/extensions/custom.h"
 #include "base/encode.h"
 #include "schema/decode.h"
