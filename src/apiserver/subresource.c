@@ -168,6 +168,8 @@ static void write_scale(struct op *op) {
                 json_set_int(a, meta, "generation", json_int(json_getc(meta, "generation")) + 1);
                 schema_reorder(a, op->rest->stored->resource->type, &op->tree);
         }
+        if (op->rest->stored->strategy->warn)
+                op->rest->stored->strategy->warn(op, &op->tree);
         writes_put_changed(op);
 }
 

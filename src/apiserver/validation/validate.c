@@ -241,12 +241,24 @@ static struct str next_step(struct str *path) {
         return step;
 }
 
+/* A field, also where upstream writes its name as in Go: "LoadBalancerSourceRanges". */
+static const struct schema_field *field_named(const struct schema_type *t, struct str name) {
+        const struct schema_field *f = schema_field(t, name);
+        char small[64];
+
+        if (f || name.n == 0 || name.n > sizeof(small))
+                return f;
+        memcpy(small, name.p, name.n);
+        small[0] = (char) (small[0] | 0x20);
+        return schema_field(t, str_n(small, name.n));
+}
+
 /* Upstream's order is that of its code: fields of a struct by their rank, those that are none come first, items in
- * turn. What stands equal stays as it was found, as all of metadata does. */
+ * turn, and a list after them, a map before. What stands equal stays as it was found, as all of metadata does. */
 static int compare_paths(const struct schema_type *t, struct str a, struct str b) {
         while (t && (a.n || b.n) && !(t->name && strcmp(t->name, "ObjectMeta") == 0)) {
                 struct str x = next_step(&a), y = next_step(&b);
-                const struct schema_field *f = schema_field(t, x), *g = schema_field(t, y);
+                const struct schema_field *f = field_named(t, x), *g = field_named(t, y);
                 int64_t i, k;
 
                 if (t->kind != SCHEMA_STRUCT) {
@@ -254,11 +266,11 @@ static int compare_paths(const struct schema_type *t, struct str a, struct str b
                                        str_to_i64(str_sub(y, 1, y.n - 1), &k) == 0;
 
                         if (!x.n || !y.n)
-                                return (int) y.n - (int) x.n;
+                                return t->kind == SCHEMA_MAP ? (int) x.n - (int) y.n : (int) y.n - (int) x.n;
                         if (!str_eq(x, y))
                                 return !numbers ? 0 : i < k ? -1 : 1;
                         t = t->elem;
-                } else if (!str_eq(x, y) || !f) {
+                } else if (!str_eq(x, y) || !schema_field(t, x)) {
                         return (f ? f->rank + 1 : x.n ? 0 : t->rank + 1) - (g ? g->rank + 1 : y.n ? 0 : t->rank + 1);
                 } else {
                         t = f->type;

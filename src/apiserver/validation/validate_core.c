@@ -170,21 +170,6 @@ void check_stack(struct field_errors *fe, const struct path *p, const struct jso
                         }
 }
 
-/* Where a node's agent had its configuration from once, which nobody reads any more. */
-CHECK(check_config, const struct json *source) {
-        const struct path *at = PATH(p, "configMap");
-        const struct json *map = GET(source, "configMap");
-
-        each_word(key, "uid", "resourceVersion")
-                FORBIDDEN_IF(!str_empty(TEXT(map, key)), PATH(at, key), "%s must not be set in spec", key);
-        if (map) {
-                check_needed(fe, at, map, "namespace", "namespace must be set", check_dns_label);
-                check_needed(fe, at, map, "name", "name must be set", check_dns_subdomain);
-                check_needed(fe, at, map, "kubeletConfigKey", "kubeletConfigKey must be set", check_config_key);
-        }
-        INVALID_IF(source && !map, p, source, "exactly one reference subfield must be non-nil");
-}
-
 static void check_node_update(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct path *p = PATH(NULL, "spec"), *list = PATH(PATH(NULL, "status"), "addresses");
         const struct json *spec = GET(obj, "spec"), *before = GET(old, "spec"), *cidrs = GET(before, "podCIDRs"),
@@ -201,7 +186,6 @@ static void check_node_update(struct field_errors *fe, const struct json *obj, c
         if (!str_empty(TEXT(before, "providerID")) && !str_eq(TEXT(before, "providerID"), TEXT(spec, "providerID")))
                 field_forbidden(fe, PATH(p, "providerID"),
                                 "node updates may not change providerID except from \"\" to valid");
-        check_config(fe, PATH(p, "configSource"), GET(spec, "configSource"));
         if (!str_eq(TEXT(before, "externalID"), TEXT(spec, "externalID")))
                 field_forbidden(fe, PATH(p, "externalID"), "may not be updated");
 }

@@ -117,6 +117,7 @@ void validate_ingress(struct field_errors *fe, const struct json *obj, const str
                         validate_http_path(fe, at, path);
         }
         validate_tls(fe, PATH(spec_path, "tls"), GET(spec, "tls"));
+        fe->phase = 1;
         if (!old && class && GET(spec, "ingressClassName") && !json_equal(class, GET(spec, "ingressClassName")))
                 field_invalid(fe, PATH(PATH(NULL, "annotations"), "kubernetes.io/ingress.class"), class,
                               "must match `ingressClassName` when both are specified");
@@ -521,8 +522,10 @@ CHECK(check_endpoint_addresses, const struct json *list, struct str type) {
                         check_name_of_domain(fe, at, address);
                         continue;
                 }
-                if ((str_eqc(type, "IPv4") && family != 4) || (str_eqc(type, "IPv6") && family != 6))
-                        field_invalid_str(fe, at, address, "must be a valid %" STR_FMT " address", STR_ARG(type));
+                if (!family)
+                        check_ip(fe, at, address);
+                else if ((str_eqc(type, "IPv4") && family != 4) || (str_eqc(type, "IPv6") && family != 6))
+                        field_invalid_str(fe, at, address, "must be an %" STR_FMT " address", STR_ARG(type));
                 check_not_special_ip(fe, at, address);
         }
 }

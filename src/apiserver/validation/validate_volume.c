@@ -245,9 +245,11 @@ void validate_volume_spec(struct field_errors *fe, const struct path *p, const s
         validate_access_modes(fe, p, spec, "");
         if (name)
                 check_capacity(fe, PATH(p, "capacity"), GET(spec, "capacity"));
+        fe->phase++; /* after what is wrong with the path */
         FORBIDDEN_IF(is_root(json_str(json_at_path(spec, "hostPath", "path"))) &&
                                      str_eqc(TEXT(spec, "persistentVolumeReclaimPolicy"), "Recycle"),
                      PATH(p, "persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'");
+        fe->phase--;
         REQUIRED_IF(affinity && !GET(affinity, "required"), PATH(PATH(p, "nodeAffinity"), "required"),
                     "must specify required node constraints");
         REQUIRED_IF(source && strcmp(source->name, "local") == 0 && !affinity, PATH(p, "nodeAffinity"),

@@ -41,8 +41,10 @@ static void check_pods(struct field_errors *fe, const struct json *spec, const c
                 check_template(fe, GET(spec, "template"), NULL, kind);
         else if (selector_from_object(fe->a, selector, &s, NULL) == 0)
                 check_template(fe, GET(spec, "template"), &s, kind);
-        else if (unreadable)
+        else if (unreadable) {
                 field_invalid(fe, PATH(SPEC, "selector"), selector, "%s", unreadable);
+                forget_errors_at(fe, PATH(SPEC, "template")); /* upstream goes no further */
+        }
 }
 
 /* What a controller selects is settled when it is made. */

@@ -663,8 +663,6 @@ void warn_node(struct op *op, const struct json *obj) {
         const struct path *p = PATH(NULL, "spec");
         const struct json *spec = GET(obj, "spec");
 
-        if (GET(spec, "configSource"))
-                warn(op, PATH(p, "configSource"), "the feature is removed");
         if (!str_empty(TEXT(spec, "externalID")))
                 warn(op, PATH(p, "externalID"), "this field is deprecated, and is unused by Kubernetes");
         warn_each(op, PATH(p, "podCIDRs"), GET(spec, "podCIDRs"), NULL, warn_cidr);

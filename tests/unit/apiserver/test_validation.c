@@ -169,6 +169,23 @@ static const struct {
           "spec.behavior.scaleDown.policies[0].value: Invalid value: 0: must be greater than zero" },
         { &res_horizontalpodautoscalers, HPA("\"behavior\":{\"scaleUp\":{\"policies\":[]}}"),
           "spec.behavior.scaleUp.policies: Required value: must specify at least one Policy" },
+        { &res_ingresses,
+          "{\"metadata\":{\"name\":\"x\",\"annotations\":{\"kubernetes.io/ingress.class\":\"a\"}},\"spec\":{"
+          "\"ingressClassName\":\"b\",\"rules\":[{\"host\":\"1.2.3.4\"}]}}",
+          "[spec.rules[0].host: Invalid value: \"1.2.3.4\": must be a DNS name, not an IP address, "
+          "annotations.kubernetes.io/ingress.class: Invalid value: \"a\": must match `ingressClassName` when both are "
+          "specified]" },
+        { &res_services,
+          SPEC("\"ports\":[{\"port\":0,\"targetPort\":1}],\"loadBalancerSourceRanges\":[\"10.0.0.0/8\"]"),
+          "[spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive, "
+          "spec.LoadBalancerSourceRanges: "
+          "Forbidden: may only be used when `type` is 'LoadBalancer']" },
+        { &res_replicasets,
+          SPEC("\"selector\":{\"matchExpressions\":[{\"key\":\"a\",\"operator\":\"X\"}]},\"template\":{\"spec\":{}}"),
+          "[spec.selector.matchExpressions[0].operator: Invalid value: \"X\": not a valid selector operator, "
+          "spec.selector: Invalid value: v1.LabelSelector{MatchLabels:map[string]string(nil), "
+          "MatchExpressions:[]v1.LabelSelectorRequirement{v1.LabelSelectorRequirement{Key:\"a\", Operator:\"X\", "
+          "Values:[]string(nil)}}}: invalid label selector]" },
         { &res_configmaps, "{\"metadata\":{\"name\":\"x\",\"generation\":-1}}",
           "metadata.generation: Invalid value: -1: must be greater than or equal to 0" },
         { &res_nodes, SPEC("\"podCIDRs\":[\"10.0.0.0/24\",\"a\"]"),
@@ -413,9 +430,6 @@ static const struct {
           "metadata.finalizers: Invalid value: \"a b\": name part must consist of" },
         { &res_secrets, META "\"data\":{}}", "{\"metadata\":{\"deletionTimestamp\":\"2020-01-01T00:00:00Z\"}}",
           "metadata.deletionTimestamp: Invalid value: 2020-01-01 00:00:00 +0000 UTC: field is immutable" },
-        { &res_nodes, SPEC("\"configSource\":{}"), "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}",
-          "spec.configSource: Invalid value: core.NodeConfigSource{ConfigMap:(*core.ConfigMapNodeConfigSource)(nil)}: "
-          "exactly one reference subfield must be non-nil" },
         { &res_jobs,
           SPEC("\"manualSelector\":true,\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"metadata\":{"
                "\"labels\":{\"a\":\"b\"}},\"spec\":{\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\","

@@ -87,7 +87,7 @@ static const struct {
           "{\"metadata\":{\"name\":\"x\"},\"addressType\":\"IPv4\",\"endpoints\":[{\"addresses\":[\"::1\",\"127.0.0."
           "1\"],"
           "\"hints\":{\"forZones\":[{\"name\":\"a\"},{\"name\":\"a\"}]}}],\"ports\":[{\"port\":1},{\"port\":2}]}",
-          "[endpoints[0].addresses[0]: Invalid value: \"::1\": must be a valid IPv4 address, "
+          "[endpoints[0].addresses[0]: Invalid value: \"::1\": must be an IPv4 address, "
           "endpoints[0].addresses[0]: "
           "Invalid value: \"::1\": may not be in the loopback range (127.0.0.0/8, ::1/128), endpoints[0].addresses[1]: "
           "Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128), "
