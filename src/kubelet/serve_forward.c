@@ -71,6 +71,8 @@ static void connection_release(struct connection *c) {
         error_clear(&c->why);
         free(c->request_id);
         free(c);
+        if (f->ws && list_empty(&f->connections)) /* its channels are all there will be */
+                duplex_close(f->ws);
         forward_release(f);
 }
 

@@ -11,7 +11,7 @@ from conftest import NAME, deployment, pod, wait
 client = pytest.importorskip("kubernetes.client")
 from kubernetes import config, watch  # noqa: E402
 from kubernetes.client.rest import ApiException  # noqa: E402
-from kubernetes.stream import stream  # noqa: E402
+from kubernetes.stream import portforward, stream  # noqa: E402
 import websocket  # noqa: E402
 
 
@@ -157,6 +157,20 @@ def test_logs_are_followed(core, ns):
         if len(lines) == 10:
             w.stop()
     assert lines == [f"tick {i}" for i in range(1, 11)]
+
+
+def test_a_forward_ends_with_its_connection(core, ns):
+    core.create_namespaced_pod(ns, pod("box", "mkdir /w; echo hello > /w/x; httpd -p 80 -h /w; sleep 3600"))
+    wait(lambda: running(core, ns, "box"))
+
+    def ask(port):
+        s = portforward(core.connect_get_namespaced_pod_portforward, "box", ns, ports=str(port)).socket(port)
+        s.setblocking(True)
+        s.settimeout(10)
+        s.sendall(b"GET /x HTTP/1.1\r\nHost: box\r\nConnection: close\r\n\r\n")
+        return b"".join(iter(lambda: s.recv(4096), b""))
+    assert wait(lambda: ask(80)).endswith(b"\r\n\r\nhello\n")
+    assert ask(81) == b""
 
 
 def test_a_forward_that_ends_with_half_a_connection(api, core, ns):
