@@ -271,12 +271,21 @@ static void delete_admitted(struct op *op) {
         }
 }
 
+static void warn_of_orphans(struct op *op) {
+        if (str_empty(op->c->options.propagation_policy) && str_eqc(op->rest->group, "batch") &&
+            (op->rest->stored->strategy->flags & STRATEGY_ORPHAN))
+                op_warn(op, STR("child pods are preserved by default when jobs are deleted; set "
+                                "propagationPolicy=Background to remove them or set propagationPolicy=Orphan to "
+                                "suppress this warning"));
+}
+
 void registry_delete(struct op *op) {
         struct error *err = &op->c->error;
         struct arena *a = op->c->arena;
         const struct rest *r = op->rest->stored;
 
         op_refresh(op);
+        warn_of_orphans(op);
         if (check_policy(op, err) < 0)
                 goto fail;
         if (!op_load(op, registry_delete))
@@ -378,6 +387,7 @@ static void collection_listed(struct op *op) {
 
 void registry_delete_collection(struct op *op) {
         op_refresh(op);
+        warn_of_orphans(op);
         if (list_collect(op->s, op->c, op->rest, op->snap, &op->c->list, &op->c->error) < 0)
                 op_fail(op);
         else if (str_empty(op->c->options.field_selector))

@@ -646,7 +646,8 @@ static void merge_subresource(struct op *op, struct json *obj, const struct json
                 json_removec(&sent_meta, "deletionTimestamp");
                 carry_metadata(a, &sent_meta, json_getc(old, "metadata"));
                 meta = json_setc(a, obj, "metadata", sent_meta);
-                copy_member(a, meta, json_getc(old, "metadata"), "ownerReferences");
+                if (st->flags & STRATEGY_STATUS_KEEPS_OWNERS)
+                        copy_member(a, meta, json_getc(old, "metadata"), "ownerReferences");
                 if (st->flags & STRATEGY_STATUS_KEEPS_LABELS)
                         copy_member(a, meta, json_getc(old, "metadata"), "labels");
                 copy_member(a, obj, &sent, "status");

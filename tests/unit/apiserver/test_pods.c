@@ -208,6 +208,7 @@ static void new_pods_are_completed_as_upstream_does(void **state) {
 static const struct {
         const struct api_resource *resource;
         const char *body, *warning; /* the only one; NULL: none */
+        bool again;                 /* an update of something else is warned, too */
 } unwise[] = {
         { &res_pods, IN_SPEC("\"nodeSelector\":{\"beta.kubernetes.io/os\":\"linux\"}"),
           "spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead" },
@@ -237,20 +238,24 @@ static const struct {
           "label is "
           "recommended: [must not contain dots]" },
         { &res_statefulsets, WORKLOAD("y", "\"revisionHistoryLimit\":-1,", ""),
-          "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended" },
+          "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended",
+          true },
         { &res_services, SPEC("\"ports\":[{\"port\":80}],\"externalIPs\":[\"2001:db8:0::1\"]"),
           "spec.externalIPs[0]: IPv6 address \"2001:db8:0::1\" should be in RFC 5952 canonical format "
-          "(\"2001:db8::1\")" },
+          "(\"2001:db8::1\")",
+          true },
         { &res_services, SPEC("\"ports\":[{\"port\":80}],\"externalName\":\"a\""),
-          "spec.externalName is ignored when spec.type is not \"ExternalName\"" },
+          "spec.externalName is ignored when spec.type is not \"ExternalName\"", true },
         { &res_services, SPEC("\"ports\":[{\"port\":80}],\"externalIPs\":[\"10.001.0.1\"]"),
           "spec.externalIPs[0]: non-standard IP address \"10.001.0.1\" will be considered invalid in a future "
           "Kubernetes "
-          "release: use \"10.1.0.1\"" },
+          "release: use \"10.1.0.1\"",
+          true },
         { &res_services,
           SPEC("\"type\":\"LoadBalancer\",\"ports\":[{\"port\":80}],\"loadBalancerSourceRanges\":[\"10.1.2.3/8\"]"),
           "spec.loadBalancerSourceRanges[0]: CIDR value \"10.1.2.3/8\" is ambiguous in this context (should be "
-          "\"10.0.0.0/8\" or \"10.1.2.3/32\"?)" },
+          "\"10.0.0.0/8\" or \"10.1.2.3/32\"?)",
+          true },
         { &res_ingresses,
           "{\"metadata\":{\"name\":\"y\",\"annotations\":{\"kubernetes.io/ingress.class\":\"a\"}},\"spec\":{"
           "\"defaultBackend\":{\"service\":{\"name\":\"s\",\"port\":{\"number\":80}}}}}",
@@ -260,17 +265,22 @@ static const struct {
                "\"persistentVolumeReclaimPolicy\":\"Recycle\""),
           "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended "
           "approach "
-          "is to use dynamic provisioning." },
+          "is to use dynamic provisioning.",
+          true },
         { &res_persistentvolumeclaims,
           SPEC("\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{\"requests\":{\"storage\":\"1500m\"}}"),
-          "spec.resources.requests[storage]: fractional byte value \"1500m\" is invalid, must be an integer" },
+          "spec.resources.requests[storage]: fractional byte value \"1500m\" is invalid, must be an integer", true },
         { &res_nodes, SPEC("\"externalID\":\"a\""),
-          "spec.externalID: this field is deprecated, and is unused by Kubernetes" },
+          "spec.externalID: this field is deprecated, and is unused by Kubernetes", true },
         { &res_runtimeclasses,
           "{\"metadata\":{\"name\":\"y\"},\"handler\":\"h\",\"scheduling\":{\"nodeSelector\":{\"beta.kubernetes.io/"
           "os\":"
           "\"a\"}}}",
-          "scheduling.nodeSelector: deprecated since v1.14; use \"kubernetes.io/os\" instead" },
+          "scheduling.nodeSelector: deprecated since v1.14; use \"kubernetes.io/os\" instead", true },
+        { &res_serviceaccounts,
+          "{\"metadata\":{\"name\":\"y\",\"annotations\":{\"kubernetes.io/enforce-mountable-secrets\":\"\"}}}",
+          "metadata.annotations[kubernetes.io/enforce-mountable-secrets]: deprecated in v1.32+; prefer separate "
+          "namespaces to isolate access to mounted secrets" },
 };
 
 static void what_is_not_wise_is_warned_of(void **state) {
@@ -278,14 +288,21 @@ static void what_is_not_wise_is_warned_of(void **state) {
 
         make_account(f, "default");
         for (size_t i = 0; i < ARRAY_SIZE(unwise); i++) {
-                struct answer a =
-                                ASK(f, API_CREATE, unwise[i].resource, unwise[i].resource->namespaced ? "default" : "",
-                                    .body = unwise[i].body, .options = { .dry_run = true });
+                const struct api_resource *r = unwise[i].resource;
+                const char *ns = r->namespaced ? "default" : "", *name;
+                struct answer a = ASK(f, API_CREATE, r, ns, .body = unwise[i].body);
 
                 if (a.code != 201 || a.n_warnings != (unwise[i].warning ? 1U : 0U) ||
                     (unwise[i].warning && !str_eqc(a.warning, unwise[i].warning)))
                         fail_msg("%s\n  %d %s, %zu warnings: %" STR_FMT, unwise[i].body, a.code,
                                  a.message ? a.message : "", a.n_warnings, STR_ARG(a.warning));
+                name = at(f, a, ".metadata.name");
+                a = ASK(f, API_PATCH, r, ns, name, .patch = API_PATCH_MERGE,
+                        .body = "{\"metadata\":{\"labels\":{\"x\":\"y\"}}}");
+                if (a.code != 200 || a.n_warnings != (unwise[i].again ? 1U : 0U))
+                        fail_msg("%s, again\n  %d %s, %zu warnings", unwise[i].body, a.code, a.message ? a.message : "",
+                                 a.n_warnings);
+                check_code(ASK(f, API_DELETE, r, ns, name), 200);
         }
 }
 

@@ -292,6 +292,13 @@ static void propagation_policies_set_their_finalizers(void **state) {
                     "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Sideways\": "
                     "supported values: "
                     "\"Foreground\", \"Background\", \"Orphan\", \"nil\"");
+        /* Only jobs say that they leave their pods behind, and only to who has not chosen. */
+        assert_int_equal(ASK(f, API_DELETE, &res_jobs, "default", "x").n_warnings, 1);
+        assert_int_equal(ASK(f, API_DELETE_COLLECTION, &res_jobs, "default").n_warnings, 1);
+        assert_int_equal(ASK(f, API_DELETE_COLLECTION, &res_replicationcontrollers, "default").n_warnings, 0);
+        assert_int_equal(ASK(f, API_DELETE, &res_jobs, "default", "x", .options.propagation_policy = STR("Orphan"))
+                                         .n_warnings,
+                         0);
 }
 
 static void a_namespace_ends_with_finalize(void **state) {
@@ -463,6 +470,16 @@ static void leases_are_created_by_an_update(void **state) {
                     "leases.coordination.k8s.io \"l\" is invalid: metadata.resourceVersion: Invalid value: 0x0: must "
                     "be "
                     "specified for an update");
+        /* RuntimeClasses likewise; ServiceAccounts neither; capacities are not created, but must name it. */
+#define RUNTIME "{\"metadata\":{\"name\":\"r\"},\"handler\":\"h\"}"
+#define CAPACITY "{\"metadata\":{\"name\":\"c\"},\"storageClassName\":\"x\"}"
+        check_code(ASK(f, API_UPDATE, &res_runtimeclasses, .name = "r", .body = RUNTIME), 201);
+        check_code(ASK(f, API_UPDATE, &res_runtimeclasses, .name = "r", .body = RUNTIME), 422);
+        check_code(ASK(f, API_CREATE, &res_serviceaccounts, "default", .body = CM("")), 201);
+        check_code(ASK(f, API_UPDATE, &res_serviceaccounts, "default", "a", .body = CM("")), 200);
+        check_code(ASK(f, API_UPDATE, &res_csistoragecapacities, "default", "c", .body = CAPACITY), 404);
+        check_code(ASK(f, API_CREATE, &res_csistoragecapacities, "default", .body = CAPACITY), 201);
+        check_code(ASK(f, API_UPDATE, &res_csistoragecapacities, "default", "c", .body = CAPACITY), 422);
 }
 
 static void a_daemonset_counts_the_changes_of_its_template(void **state) {
