@@ -85,15 +85,20 @@ static uint64_t matching(const struct cel_value *v) {
         return mul(scale(1 + value_size(&v[0]), TRAVERSE), scale(value_size(&v[1]), REGEX));
 }
 
+/* Arguments may be of any kind, when there is no overload for them. */
+static bool is_opaque(const struct cel_value *v, char letter) {
+        return v->kind == CEL_OPAQUE && v->type == opaque_type(letter);
+}
+
 static uint64_t cidr_cost(const struct node *n, const struct cel_value *v) {
-        uint64_t size = v[0].kind == CEL_ERROR ? 1 : opaque_size(&v[0]), cost = scale(2 * size, TRAVERSE);
+        uint64_t size = is_opaque(&v[0], 'N') ? opaque_size(&v[0]) : 1, cost = scale(2 * size, TRAVERSE);
 
         if (n->fn->cost == COST_CONTAINS_CIDR)
                 cost += scale(size, TRAVERSE) + 1;
         return v[1].kind == CEL_STRING ? cost + scale(value_size(&v[1]), TRAVERSE) : cost;
 }
 
-/* Arguments may be errors; a call that may be of several signatures is taken for one that costs one. */
+/* A call that may be of several signatures is taken for one that costs one. */
 uint64_t call_cost(struct ctx *c, const struct node *n, const struct cel_value *v, const struct cel_value *result) {
         enum cost_class class = (enum cost_class) n->fn->cost;
         bool ambiguous = (n->overloads & (n->overloads - 1)) != 0 &&
@@ -145,7 +150,7 @@ uint64_t call_cost(struct ctx *c, const struct node *n, const struct cel_value *
                 return 10 + scale(size, TRAVERSE) + scale(scale(size, 0.5), 50);
         }
         case COST_VALIDATE:
-                return v[0].kind == CEL_ERROR ? 1
+                return !is_opaque(&v[0], 'F') ? 1
                                               : mul(scale(1 + value_size(&v[1]), TRAVERSE),
                                                     scale(format_regex_size(&v[0]), REGEX));
         case COST_CONTAINS_IP:

@@ -1,5 +1,7 @@
 /* The evaluator walks the checked tree. An error is a value: && and || go on past it when the other side decides. Each
  * step is paid for as cel-go counts it; when the limit is reached every node returns at once. */
+#include <ctype.h>
+
 #include "base/time.h"
 #include "cel/internal.h"
 
@@ -102,6 +104,34 @@ static bool args_fit(struct ctx *c, const struct node *n, const struct cel_value
         return true;
 }
 
+/* Can any signature begin with such a value? */
+static bool may_begin(struct ctx *c, const struct node *n, const struct cel_value *v) {
+        for (const char *sig = n->fn->signatures, *p; sig; sig = strchr(sig, '|') ? strchr(sig, '|') + 1 : NULL) {
+                p = sig;
+                if (fits(c, &p, v))
+                        return true;
+        }
+        return n->name.p[0] == '!' || n->name.p[0] == '@' ||
+               (n->name.p[0] == '-' && (v->kind == CEL_BOOL || v->kind == CEL_STRING));
+}
+
+/* What cel-go says depends on how it has bound the function: to what the first value can do, to one implementation, or
+ * to one for each signature. */
+static struct cel_value no_overload_for(struct ctx *c, const struct node *n, const struct cel_value *args) {
+        static const char *const as_one[] = {
+                "startsWith", "endsWith", "contains", "matches", "find", "findAll", NULL
+        };
+        bool by_value = !isalpha((unsigned char) n->fn->name[0]) || str_eqc(n->name, "size");
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (str_among(n->name, as_one) || (by_value && may_begin(c, n, &args[0])))
+                return value_no_overload(c);
+        for (size_t i = 0; i < n->n_args && !by_value; i++)
+                buf_printf(&b, "%s%" STR_FMT "%s", i ? ", " : "(", STR_ARG(type_name(c->a, value_type_of(&args[i]))),
+                           i + 1 < n->n_args ? "" : ")");
+        return value_error(c, "no such overload: %s%" STR_FMT, n->fn->name, STR_ARG(buf_str(&b)));
+}
+
 /* accumulator + [x] and @mapInsert: the accumulator of a macro is nobody else's, and grows in place. */
 static struct cel_value append(struct ctx *c, const struct node *n) {
         struct cel_value list = eval(c, n->args[0]), item, *more;
@@ -160,7 +190,7 @@ static struct cel_value eval_or_value(struct ctx *c, const struct node *n) {
         struct cel_value v = eval(c, n->args[0]);
 
         if (v.kind != CEL_OPTIONAL)
-                return v.kind == CEL_ERROR ? v : value_no_overload(c);
+                return v; /* and not looked into */
         if (!v.value)
                 return eval(c, n->args[1]);
         return str_eqc(n->name, "or") ? v : *v.value;
@@ -190,7 +220,7 @@ static struct cel_value eval_call(struct ctx *c, const struct node *n) {
         if (failed) {
                 ret = *failed;
         } else if (!lenient && !index && !args_fit(c, n, args)) { /* an index may be any whole number */
-                ret = value_no_overload(c);
+                ret = no_overload_for(c, n, args);
         } else {
                 c->call = n;
                 ret = n->fn->impl(c, args, n->n_args);
@@ -297,6 +327,17 @@ static void set_iteration(struct ctx *c, const struct node *n, const struct cel_
         }
 }
 
+static struct cel_value not_iterable(struct ctx *c, const struct cel_value *v) {
+        static const char *const names[] = {
+                [CEL_NULL] = "Null",   [CEL_BOOL] = "Bool",           [CEL_INT] = "Int",
+                [CEL_UINT] = "Uint",   [CEL_DOUBLE] = "Double",       [CEL_STRING] = "String",
+                [CEL_BYTES] = "Bytes", [CEL_TIMESTAMP] = "Timestamp", [CEL_DURATION] = "Duration",
+        };
+        const char *name = v->kind < ARRAY_SIZE(names) ? names[v->kind] : NULL;
+
+        return value_error(c, "got '%stypes.%s', expected iterable type", name ? "" : "*", name ? name : "Optional");
+}
+
 static struct cel_value eval_fold(struct ctx *c, const struct node *n) {
         struct cel_value range = eval(c, n->args[0]), *accu = &c->locals[n->slot + 2], cond, start;
         uint64_t before;
@@ -305,7 +346,7 @@ static struct cel_value eval_fold(struct ctx *c, const struct node *n) {
         if (range.kind == CEL_ERROR)
                 return range;
         if (range.kind != CEL_LIST && range.kind != CEL_MAP && (range.kind != CEL_OBJECT || range.form == CEL_LAZY))
-                return value_error(c, "unsupported comprehension range type");
+                return not_iterable(c, &range);
         before = c->cost;
         start = eval(c, n->args[1]); /* may have a fold of its own, in the same locals */
         *accu = start;

@@ -1,5 +1,7 @@
 #include "cel/policy.h"
 
+#include <errno.h>
+
 #include "base/time.h"
 
 #define MATCH_BUDGET 2500000 /* of all matchConditions */
@@ -89,20 +91,24 @@ static void compile(struct arena *a, struct cel_expression *x, struct str text, 
                     const struct cel_type *const *want) {
         _cleanup_error_ struct error e = ERROR_INIT;
         const struct cel_type *t;
-        bool both = want && want[1];
+        bool both = want && want[1], fits;
+        int r;
 
         *x = (struct cel_expression) { .text = text, .env = env };
         if (str_empty(text))
                 return;
-        if (cel_compile(text, env->names, env->n, &x->program, &e) < 0) {
+        r = cel_compile(text, env->names, env->n, &x->program, &e);
+        if (r < 0 && r != -ENOEXEC) {
                 x->error = arena_printf(a, "compilation failed: %s", error_text(&e));
                 return;
         }
         t = cel_program_type(x->program);
+        fits = !want;
         for (size_t i = 0; want && i < 2 && want[i]; i++)
-                if (t->kind == want[i]->kind)
-                        return;
-        if (want)
+                fits = fits || t->kind == want[i]->kind;
+        if (fits && r < 0)
+                x->error = arena_str(a, str_of(error_text(&e))); /* "program instantiation failed: …" */
+        if (!fits)
                 x->error = arena_printf(a, "must evaluate to %s%" STR_FMT "%s%" STR_FMT "%s but got %" STR_FMT,
                                         both ? "one of [" : "", STR_ARG(type_name(a, want[0])), both ? " " : "",
                                         STR_ARG(both ? type_name(a, want[1]) : STR("")), both ? "]" : "",

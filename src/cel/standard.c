@@ -474,7 +474,9 @@ static struct cel_value f_timestamp(ARGS) {
 }
 
 static struct cel_value f_duration(ARGS) {
-        return v[0].kind == CEL_STRING ? string_to(c, CEL_DURATION, v) : duration(v[0].i);
+        if (v[0].kind == CEL_INT) /* declared, and not there */
+                return no_conversion(c, &v[0], "google.protobuf.Duration");
+        return v[0].kind == CEL_STRING ? string_to(c, CEL_DURATION, v) : v[0];
 }
 
 static struct cel_value f_dyn(ARGS) {
