@@ -97,8 +97,11 @@ void enqueue_service_by_label(struct controller *c, struct object *old, struct o
 
 /* ---- pods and ports ---- */
 
-static int by_name(const void *a, const void *b) {
-        return str_cmp(object_name(*(struct object *const *) a), object_name(*(struct object *const *) b));
+static int by_address(const void *a, const void *b) {
+        const struct object *x = *(struct object *const *) a, *y = *(struct object *const *) b;
+        int order = str_cmp(PodStatus_podIP(Pod_status(object_json(x))), PodStatus_podIP(Pod_status(object_json(y))));
+
+        return order ? order : str_cmp(object_name(x), object_name(y));
 }
 
 struct object **service_pods(struct controller *c, struct arena *a, const struct object *service, bool with_deleting,
@@ -112,7 +115,7 @@ struct object **service_pods(struct controller *c, struct arena *a, const struct
                     (with_deleting || !object_deleting(all[i])) &&
                     !str_empty(PodStatus_podIP(Pod_status(object_json(all[i])))))
                         pods[found++] = all[i];
-        qsort(pods, found, sizeof(*pods), by_name);
+        qsort(pods, found, sizeof(*pods), by_address);
         *ret_n = found;
         return pods;
 }

@@ -76,6 +76,42 @@ def test_every_resource_in_every_content_type(ask, ns):
     assert seen > 50
 
 
+def fields(message):
+    """The length-delimited fields of a protobuf message: (number, bytes)."""
+    at = 0
+
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            at, byte, shift = at + 1, message[at], shift + 7
+            value |= (byte & 127) << (shift - 7)
+            if byte < 128:
+                return value
+    while at < len(message):
+        key = varint()
+        n = varint()
+        if key & 7 == 2:
+            yield key >> 3, message[at:at + n]
+            at += n
+
+
+def test_tables_and_metadata_of_lists(ask, ns):
+    path = f"/api/v1/namespaces/{ns}/secrets"
+    for name in ("one", "two"):
+        assert ask(path, method="POST", body=b"metadata: {name: %s}\n" % name.encode(), content_type="application/yaml")[0] == 201
+    table, old = shape("application/json", "Table"), shape(PROTOBUF, "PartialObjectMetadataList") + "beta1"
+    for include, kind in [("", "PartialObjectMetadata"), ("?includeObject=Object", "Secret"), ("?includeObject=None", None)]:
+        t = json.loads(ask(path + include, table)[2])
+        assert [(r["object"] or {}).get("kind") for r in t["rows"]] == [kind] * 2, include
+    t = json.loads(ask(path + "?limit=1", table + "beta1")[2])
+    assert (t["apiVersion"], t["metadata"]["remainingItemCount"], len(t["rows"])) == ("meta.k8s.io/v1beta1", 1, 1)
+    assert t["rows"][0]["object"]["apiVersion"] == "meta.k8s.io/v1beta1"
+    for accept, items in [(old, 1), (shape(PROTOBUF, "PartialObjectMetadataList"), 2)]:
+        raw = dict(fields(ask(path, accept)[2][4:]))[2]
+        assert [n for n, _ in fields(raw)].count(items) == 2, accept
+
+
 def test_watches_and_refusals(ask, ns):
     path = f"/api/v1/namespaces/{ns}/configmaps"
     assert ask(path, method="POST", body=b"metadata: {name: a}\ndata: {x: z}\n", content_type="application/yaml")[0] == 201
@@ -89,7 +125,9 @@ def test_watches_and_refusals(ask, ns):
         body = body[n:]
     assert [f[2:2 + f[1]] for f in frames] == [b"ADDED", b"BOOKMARK"]
     code, _, body = ask(watch, shape("application/json", "Table"))
-    assert [json.loads(line)["type"] for line in body.split(b"\n") if line] == ["ADDED", "BOOKMARK"]
+    events = [json.loads(line) for line in body.split(b"\n") if line]
+    assert [(e["type"], e["object"]["columnDefinitions"] is None, e["object"]["rows"][0]["cells"][:2]) for e in events] == [
+        ("ADDED", False, ["a", 1]), ("BOOKMARK", True, ["", 0])]
     code, _, body = ask(path + "/a?dryRun=All", method="DELETE", content_type=PROTOBUF,
                         body=b"k8s\0\n\x13\n\x02v1\x12\rDeleteOptions\x12\x02\x08\x00")
     assert code == 200 and json.loads(body)["status"] == "Success"
