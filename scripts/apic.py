@@ -451,14 +451,14 @@ class Parser:
         for w in head.split():
             m = re.fullmatch(r'(\w+)(?:\(([^)]*)\))?', w) or self.fail('unknown annotation %s' % w)
             name, arg = m[1], m[2]
-            if name == 'atomic' and not f.type.lstrip('*').startswith('[]'):
+            if name == 'atomic' and not arg and not f.type.lstrip('*').startswith('[]'):
                 f.flags.add('MAP_ATOMIC')
             elif name in LIST_TYPES:
-                f.list_type, f.list_keys = name, arg
+                f.list_type, f.list_keys = name, arg if name != 'atomic' else None
             elif name == 'merge':
                 f.flags.add('PATCH_MERGE')
                 f.patch_key = arg
-            elif name in ('optional', 'granular', 'off'):
+            elif name in ('optional', 'granular', 'off', 'shown'):
                 f.flags.add(name.upper())
             elif name == 'retainkeys':
                 f.flags.add('PATCH_RETAIN_KEYS')

@@ -106,13 +106,14 @@ struct json openapi_schema(struct openapi *o, const struct schema_type *t) {
 /* ---- fields ---- */
 
 static void set_default(struct openapi *o, const struct schema_field *f, struct json *s) {
-        if (f->dflt)
+        if (f->dflt && f->flags & SCHEMA_SHOWN)
                 json_setc(o->arena, s, "default", literal(o, f->dflt));
         else if (f->flags & SCHEMA_POINTER)
                 return;
         else if (f->type->kind == SCHEMA_STRUCT)
                 json_setc(o->arena, s, "default", json_new_object());
-        else if (!(f->flags & SCHEMA_OMITEMPTY) && f->type->kind >= SCHEMA_BOOL && f->type->kind <= SCHEMA_STRING)
+        else if ((f->flags & SCHEMA_SHOWN || !(f->flags & SCHEMA_OMITEMPTY)) && f->type->kind >= SCHEMA_BOOL &&
+                 f->type->kind <= SCHEMA_STRING)
                 json_setc(o->arena, s, "default", schema_zero(o->arena, f->type));
 }
 
@@ -127,8 +128,8 @@ static void set_list_type(struct openapi *o, const struct schema_field *f, struc
                 json_push(o->arena, &keys, json_of_str(key));
         if (keys.len > 0)
                 json_setc(o->arena, s, "x-kubernetes-list-map-keys", keys);
-        if (f->flags & SCHEMA_MAP_ATOMIC)
-                json_set_cstr(o->arena, s, "x-kubernetes-map-type", "atomic");
+        if (f->flags & (SCHEMA_MAP_ATOMIC | SCHEMA_GRANULAR))
+                json_set_cstr(o->arena, s, "x-kubernetes-map-type", f->flags & SCHEMA_GRANULAR ? "granular" : "atomic");
 }
 
 static void set_patch(struct openapi *o, const struct schema_field *f, struct json *s) {

@@ -57,6 +57,7 @@ enum schema_field_flags {
         SCHEMA_MAP_ATOMIC = 1 << 7, /* server-side apply owns the map or struct as a whole */
         SCHEMA_GRANULAR = 1 << 8,   /* the type is atomic elsewhere, not here */
         SCHEMA_OFF = 1 << 9,        /* of a feature that is off: dropped from what clients send */
+        SCHEMA_SHOWN = 1 << 10,     /* OpenAPI tells the default, or that it is empty */
 };
 
 enum schema_list_type { SCHEMA_LIST_NONE, SCHEMA_LIST_ATOMIC, SCHEMA_LIST_SET, SCHEMA_LIST_MAP };
