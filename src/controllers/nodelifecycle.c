@@ -243,20 +243,10 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         return ready && !str_eqc(NodeCondition_status(ready), "True") ? unready_pods(c, a, node, err) : 0;
 }
 
-static int init(struct controller *c, void **ret_state, struct error *err) {
-        *ret_state = map_new(free);
-        pods_by_node(c);
-        return 0;
-}
-
-static void destroy(void *state) {
-        map_free(state);
-}
-
 const struct controller_class nodelifecycle_controller = {
         .name = "node-controller",
         .watches = { { &res_nodes, enqueue_node }, { &res_leases, enqueue_lease }, { &res_pods, NULL } },
-        .init = init,
-        .destroy = destroy,
+        .init = init_by_node,
+        .destroy = destroy_map,
         .reconcile = reconcile,
 };

@@ -22,6 +22,26 @@ struct informer_index *pods_by_node(struct controller *c) {
         return informer_add_index(controller_informer(c, &res_pods), "node", by_node);
 }
 
+int init_by_node(struct controller *c, void **ret_state, struct error *err) {
+        *ret_state = map_new(free);
+        pods_by_node(c);
+        return 0;
+}
+
+void destroy_map(void *state) {
+        map_free(state);
+}
+
+bool object_has_labels(const struct object *o, const struct json *wanted) {
+        json_each_member(m, wanted) {
+                struct str value = object_label(o, json_key(m));
+
+                if (!value.p || !str_eq(value, json_str(&m->value)))
+                        return false;
+        }
+        return true;
+}
+
 struct str object_phase(const struct object *pod) {
         return PodStatus_phase(Pod_status(object_json(pod)));
 }

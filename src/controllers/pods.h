@@ -3,8 +3,14 @@
 
 #include "controllers/owners.h"
 
-struct str pod_node(const struct object *pod);             /* spec.nodeName */
-struct informer_index *pods_by_node(struct controller *c); /* those that have one; made by the first call, in init */
+struct str pod_node(const struct object *pod); /* spec.nodeName */
+struct informer_index *pods_by_node(struct controller *c);
+/* For a class that finds pods so, and keeps a map of malloced values as its state. */
+int init_by_node(struct controller *c, void **ret_state, struct error *err);
+void destroy_map(void *state);
+/* Has it all labels of this map? */
+bool object_has_labels(const struct object *o,
+                       const struct json *wanted); /* those that have one; made by the first call, in init */
 struct str object_phase(const struct object *pod);
 bool pod_is_terminal(const struct object *pod); /* Succeeded or Failed */
 bool pod_is_active(const struct object *pod);   /* neither terminal nor being deleted */

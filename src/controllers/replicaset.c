@@ -67,25 +67,16 @@ static int manage(struct controller *c, struct arena *a, const struct object *rs
         return 0;
 }
 
-static bool has_template_labels(const struct object *pod, const struct json *template) {
-        json_each_member(m, ObjectMeta_labels(PodTemplateSpec_metadata(template))) {
-                struct str value = object_label(pod, json_key(m));
-
-                if (!value.p || !str_eq(value, json_str(&m->value)))
-                        return false;
-        }
-        return true;
-}
-
 static struct json new_status(struct controller *c, struct arena *a, const struct object *rs, struct object_list active,
                               int64_t diff, const struct error *failure, uint64_t *wait_ms) {
         const struct json *doc = object_json(rs), *spec = ReplicaSet_spec(doc), *old = ReplicaSet_status(doc);
+        const struct json *labels = ObjectMeta_labels(PodTemplateSpec_metadata(ReplicaSetSpec_template(spec)));
         struct json status = status_copy(a, old);
         int64_t labeled = 0, ready = 0, available = 0, now = controller_now(c),
                 min_ready = ReplicaSetSpec_minReadySeconds(spec);
 
         for (size_t i = 0; i < active.n; i++) {
-                labeled += has_template_labels(active.v[i], ReplicaSetSpec_template(spec));
+                labeled += object_has_labels(active.v[i], labels);
                 ready += pod_is_ready(active.v[i]);
                 available += pod_is_available(active.v[i], min_ready, now, wait_ms);
         }

@@ -30,13 +30,7 @@ bool service_is_headless(const struct object *service) {
 }
 
 static bool selects(const struct object *service, const struct object *pod) {
-        json_each_member(m, ServiceSpec_selector(Service_spec(object_json(service)))) {
-                struct str value = object_label(pod, json_key(m));
-
-                if (!value.p || !str_eq(value, json_str(&m->value)))
-                        return false;
-        }
-        return true;
+        return object_has_labels(pod, ServiceSpec_selector(Service_spec(object_json(service))));
 }
 
 /* ---- enqueueing ---- */

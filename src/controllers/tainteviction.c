@@ -122,21 +122,11 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         return 0;
 }
 
-static int init(struct controller *c, void **ret_state, struct error *err) {
-        *ret_state = map_new(free);
-        pods_by_node(c);
-        return 0;
-}
-
-static void destroy(void *state) {
-        map_free(state);
-}
-
 const struct controller_class tainteviction_controller = {
         .name = "taint-eviction-controller",
         .account = "node-controller",
         .watches = { { &res_pods, enqueue_pod }, { &res_nodes, enqueue_node } },
-        .init = init,
-        .destroy = destroy,
+        .init = init_by_node,
+        .destroy = destroy_map,
         .reconcile = reconcile,
 };

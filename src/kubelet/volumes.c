@@ -17,6 +17,7 @@
 #define REFRESH_NS (60 * NSEC_PER_SEC)
 
 struct volume {
+        const char *kind; /* as the pod calls it */
         char *name, *path;
         bool ready;
         int64_t made_ns; /* wall clock: when the payload was last compared */
@@ -176,19 +177,18 @@ static int setup_host_path(struct pod *p, struct volume *v, const struct json *s
 /* ---- configMap, secret, downwardAPI, projected ---- */
 
 /* Secrets stay off the disk. */
-static int setup_payload(struct pod *p, struct volume *v, const char *kind, const struct json *source,
-                         struct error *err) {
+static int setup_payload(struct pod *p, struct volume *v, const struct json *source, struct error *err) {
         int64_t now = kubelet_now(p->k);
         bool keep = v->ready && v->token_refresh_ns > now;
         struct payload files = { .tokens_in = keep ? v->path : NULL, .refresh_at_ns = keep ? v->token_refresh_ns : 0 };
         int r = file_mkdirs(v->path, 0777, err);
 
-        if (r >= 0 && strcmp(kind, "configMap") != 0)
+        if (r >= 0 && strcmp(v->kind, "configMap") != 0)
                 r = mount_tmpfs(v->path, 0, 0777, err);
         if (r >= 0 && chmod(v->path, 0777) < 0) /* whatever the umask */
                 r = error_errno(err, -errno, "chmod %s", v->path);
         if (r >= 0)
-                r = payload_make(p, kind, source, &files, err);
+                r = payload_make(p, v->kind, source, &files, err);
         if (r >= 0)
                 r = atomic_write(v->path, &files, fs_group(p), NULL, err);
         if (r >= 0) {
@@ -199,22 +199,6 @@ static int setup_payload(struct pod *p, struct volume *v, const char *kind, cons
         }
         vec_free(&files);
         return r;
-}
-
-static int setup_config_map(struct pod *p, struct volume *v, const struct json *source, struct error *err) {
-        return setup_payload(p, v, "configMap", source, err);
-}
-
-static int setup_secret(struct pod *p, struct volume *v, const struct json *source, struct error *err) {
-        return setup_payload(p, v, "secret", source, err);
-}
-
-static int setup_downward(struct pod *p, struct volume *v, const struct json *source, struct error *err) {
-        return setup_payload(p, v, "downwardAPI", source, err);
-}
-
-static int setup_projected(struct pod *p, struct volume *v, const struct json *source, struct error *err) {
-        return setup_payload(p, v, "projected", source, err);
 }
 
 /* ---- persistent volumes ---- */
@@ -277,10 +261,10 @@ static const struct kind {
 } kinds[] = {
         { "emptyDir", "kubernetes.io~empty-dir", setup_empty_dir },
         { "hostPath", "kubernetes.io~host-path", setup_host_path },
-        { "configMap", "kubernetes.io~configmap", setup_config_map },
-        { "secret", "kubernetes.io~secret", setup_secret },
-        { "downwardAPI", "kubernetes.io~downward-api", setup_downward },
-        { "projected", "kubernetes.io~projected", setup_projected },
+        { "configMap", "kubernetes.io~configmap", setup_payload },
+        { "secret", "kubernetes.io~secret", setup_payload },
+        { "downwardAPI", "kubernetes.io~downward-api", setup_payload },
+        { "projected", "kubernetes.io~projected", setup_payload },
         { "persistentVolumeClaim", "kubernetes.io~local-volume", setup_claim },
         { "ephemeral", "kubernetes.io~local-volume", setup_ephemeral },
         { "image", "kubernetes.io~image", setup_image },
@@ -298,6 +282,7 @@ static struct volume *add_volume(struct pod *p, struct str name, const struct ki
 
         if (!p->volumes)
                 p->volumes = xcalloc(1, sizeof(*p->volumes));
+        v->kind = kind->name;
         v->name = str_dup(name);
         v->path = xprintf("%s/volumes/%s/%" STR_FMT, p->dir, kind->dir, STR_ARG(name));
         vec_push(&p->volumes->list, v);

@@ -5,6 +5,7 @@
  *   policy matches ─▶ each of its bindings that matches ─▶ each parameter object ─▶ decisions ─▶ Deny, Warn, Audit */
 #include "apiserver/admission/review.h"
 #include "apiserver/extensions/custom.h"
+#include "json/build.h"
 #include "schema/types.h"
 
 /* ---- a write as expressions see it ---- */
@@ -146,15 +147,11 @@ static void misconfigured(struct verdict *v, const struct admission_policy *p, c
 static void audit_failure(struct verdict *v, const struct admission_policy *p, const struct admission_binding *b,
                           const struct cel_decision *d) {
         struct arena *a = v->ad->a;
-        struct json list = json_new_array(), o = json_new_object();
+        struct json list = json_build(
+                        a, "[ { message: %s, policy: %s, binding: %s, expressionIndex: %l, validationActions: %j } ]",
+                        d->message, p->name, b->name, (int64_t) d->index, b->actions);
         _cleanup_buf_ struct buf text = BUF_INIT;
 
-        json_set_str(a, &o, "message", d->message);
-        json_set_str(a, &o, "policy", p->name);
-        json_set_str(a, &o, "binding", b->name);
-        json_set_int(a, &o, "expressionIndex", (int64_t) d->index);
-        json_setc(a, &o, "validationActions", *b->actions);
-        json_push(a, &list, o);
         json_write(&text, &list);
         op_annotate(v->ad->op, STR("validation.policy.admission.k8s.io/validation_failure"), buf_str(&text));
 }

@@ -17,6 +17,7 @@
 #include "base/metrics.h"
 #include "http/client.h"
 #include "http/tls.h"
+#include "json/build.h"
 #include "schema/types.h"
 
 #define TICK_MS 500
@@ -179,7 +180,7 @@ static void write_status(struct service *v, bool ok, const char *reason, struct 
         struct str status = ok ? STR("True") : STR("False");
         struct arena *a;
         struct status_write *w;
-        struct json condition = json_new_object(), conditions = json_new_array(), body = json_new_object(), *into;
+        struct json body;
 
         if (!now || (str_eq(json_str(json_getc(old, "status")), status) &&
                      str_eqc(json_str(json_getc(old, "reason")), reason) &&
@@ -189,17 +190,14 @@ static void write_status(struct service *v, bool ok, const char *reason, struct 
         w = arena_new_of(a, struct status_write);
         w->g = g;
         w->arena = a;
-        json_set_cstr(a, &condition, "type", "Available");
-        json_set_str(a, &condition, "status", status);
-        json_setc(a, &condition, "lastTransitionTime",
-                  str_eq(json_str(json_getc(old, "status")), status)
-                                  ? json_copy(a, json_getc(old, "lastTransitionTime"))
-                                  : json_of_str(now_text(a)));
-        json_set_cstr(a, &condition, "reason", reason);
-        json_setc(a, &condition, "message", json_of_copy(a, message));
-        json_push(a, &conditions, condition);
-        into = json_get_or_add_object(a, &body, "status");
-        json_setc(a, into, "conditions", conditions);
+        body = json_build(a,
+                          "{ status: { conditions: [ { type: 'Available', status: %s, lastTransitionTime: %S, "
+                          "reason: %c, message: %S } ] } }",
+                          status,
+                          str_eq(json_str(json_getc(old, "status")), status)
+                                          ? json_str(json_getc(old, "lastTransitionTime"))
+                                          : now_text(a),
+                          reason, message);
         w->call = (struct api_call) { .verb = API_PATCH,
                                       .patch = API_PATCH_STRATEGIC, /* other conditions are others' */
                                       .resource = &res_apiservices,

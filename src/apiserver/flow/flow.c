@@ -8,6 +8,7 @@
 #include "apiserver/flow/flow.h"
 #include "base/lock.h"
 #include "base/metrics.h"
+#include "json/build.h"
 #include "schema/types.h"
 
 #define MAX_WORKERS 256
@@ -397,19 +398,14 @@ static void updated(struct store_txn *t) {
 }
 
 struct json flow_dangling(struct arena *a, struct str level, bool dangling) {
-        struct json status = json_new_object(), c = json_new_object();
+        struct str message = arena_printf(
+                        a, "This FlowSchema references the PriorityLevelConfiguration object named \"%" STR_FMT "\" %s",
+                        STR_ARG(level), dangling ? "but there is no such object" : "and it exists");
 
-        json_set_cstr(a, &c, "type", "Dangling");
-        json_set_cstr(a, &c, "status", dangling ? "True" : "False");
-        json_set_str(a, &c, "lastTransitionTime", now_text(a));
-        json_set_cstr(a, &c, "reason", dangling ? "NotFound" : "Found");
-        json_setc(a, &c, "message",
-                  json_of_printf(a,
-                                 "This FlowSchema references the PriorityLevelConfiguration object named "
-                                 "\"%" STR_FMT "\" %s",
-                                 STR_ARG(level), dangling ? "but there is no such object" : "and it exists"));
-        json_push(a, json_get_or_add_array(a, &status, "conditions"), c);
-        return status;
+        return json_build(a,
+                          "{ conditions: [ { type: 'Dangling', status: %c, lastTransitionTime: %s, reason: %c, "
+                          "message: %s } ] }",
+                          dangling ? "True" : "False", now_text(a), dangling ? "NotFound" : "Found", message);
 }
 
 static void check_status(struct apiserver *s, struct store_snapshot *snap, struct str key, const struct object *o) {

@@ -1,6 +1,7 @@
 /* Loading archives: an OCI layout (index.json), a docker archive (manifest.json), or both in one as `docker save`
  * writes. Either way every image becomes: a manifest blob, a config blob, layer blobs, and image_store_add(). */
 #include "base/vec.h"
+#include "json/build.h"
 #include "runtime/images/staging.h"
 
 struct load {
@@ -146,49 +147,37 @@ static int load_oci(struct load *l, const struct json *index, struct error *err)
 }
 
 static struct json describe(struct arena *a, const char *type, const struct staged *f) {
-        struct json d = json_new_object();
-
-        json_set_cstr(a, &d, "mediaType", type);
-        json_set_cstr(a, &d, "digest", f->digest);
-        json_set_int(a, &d, "size", f->size);
-        return d;
+        return json_build(a, "{ mediaType: %c, digest: %c, size: %l }", type, f->digest, (int64_t) f->size);
 }
 
 /* manifest.json names files; the manifest that a registry would have for them is made here. */
 static int load_docker_image(struct load *l, const struct json *image, struct error *err) {
         struct arena *a = l->stage.arena;
         const struct staged *config = staging_get(&l->stage, json_str(json_getc(image, "Config")));
-        struct json m = json_new_object(), layers = json_new_array();
+        struct json m, layers = json_new_array(), description;
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct str names[64];
         char digest[72];
         size_t n = 0;
-        int r;
 
         if (!config)
                 return error_set(err, -EBADMSG, "manifest.json: no file \"%" STR_FMT "\"",
                                  STR_ARG(json_str(json_getc(image, "Config"))));
-        r = staging_commit(&l->stage, str_of(config->digest), err);
+        TRY(staging_commit(&l->stage, str_of(config->digest), err));
         json_each_item(it, json_getc(image, "Layers")) {
                 const struct staged *f = staging_get(&l->stage, json_str(it));
 
-                if (r < 0)
-                        return r;
                 if (!f)
                         return error_set(err, -EBADMSG, "manifest.json: no file \"%" STR_FMT "\"",
                                          STR_ARG(json_str(it)));
                 json_push(a, &layers, describe(a, MEDIA_OCI_LAYER, f));
-                r = staging_commit(&l->stage, str_of(f->digest), err);
+                TRY(staging_commit(&l->stage, str_of(f->digest), err));
         }
-        json_set_int(a, &m, "schemaVersion", 2);
-        json_set_cstr(a, &m, "mediaType", MEDIA_OCI_MANIFEST);
-        json_setc(a, &m, "config", describe(a, MEDIA_OCI_CONFIG, config));
-        json_setc(a, &m, "layers", layers);
+        description = describe(a, MEDIA_OCI_CONFIG, config);
+        m = json_build(a, "{ schemaVersion: 2, mediaType: %c, config: %j, layers: %j }", MEDIA_OCI_MANIFEST,
+                       &description, &layers);
         json_write(&text, &m);
-        if (r >= 0)
-                r = image_store_blob_write(l->images, buf_str(&text), digest, err);
-        if (r < 0)
-                return r;
+        TRY(image_store_blob_write(l->images, buf_str(&text), digest, err));
         json_each_item(tag, json_getc(image, "RepoTags"))
                 if (n < ARRAY_SIZE(names) && normalize(l, json_str(tag), &names[n]))
                         n++;

@@ -4,6 +4,7 @@
 #include <linux/capability.h>
 #include <sched.h>
 
+#include "json/build.h"
 #include "runtime/oci/oci.h"
 
 #define NO_CAP (-1)
@@ -107,29 +108,22 @@ static const char *const architectures[] = {
 };
 
 static struct json *rule(struct arena *a, struct json *list, const char *calls, const char *action) {
-        struct json r = json_new_object(), names = json_new_array();
+        struct json names = json_new_array();
         struct str rest = str_of(calls), one;
 
         while (str_split(&rest, ' ', &one))
                 json_push(a, &names, json_of_str(one));
-        json_setc(a, &r, "names", names);
-        json_set_cstr(a, &r, "action", action);
-        return json_push(a, list, r);
+        return json_push(a, list, json_build(a, "{ names: %j, action: %c }", &names, action));
 }
 
 static void argument(struct arena *a, struct json *to, int index, int64_t value, int64_t value_two, const char *op) {
-        struct json *args = json_get_or_add_array(a, to, "args"), arg = json_new_object();
-
-        json_set_int(a, &arg, "index", index);
-        json_set_int(a, &arg, "value", value);
-        json_set_int(a, &arg, "valueTwo", value_two);
-        json_set_cstr(a, &arg, "op", op);
-        json_push(a, args, arg);
+        json_push(a, json_get_or_add_array(a, to, "args"),
+                  json_build(a, "{ index: %d, value: %l, valueTwo: %l, op: %c }", index, value, value_two, op));
 }
 
 struct json *seccomp_default(struct arena *a, uint64_t capabilities) {
         static const int64_t personalities[] = { 0x0, 0x0008, 0x20000, 0x20008, 0xffffffff };
-        struct json profile = json_new_object(), arches = json_new_array(), calls = json_new_array();
+        struct json arches = json_new_array(), calls = json_new_array();
 
         for (size_t i = 0; i < ARRAY_SIZE(architectures); i++)
                 json_push(a, &arches, json_of_cstr(architectures[i]));
@@ -146,9 +140,8 @@ struct json *seccomp_default(struct arena *a, uint64_t capabilities) {
                 argument(a, rule(a, &calls, "clone", "SCMP_ACT_ALLOW"), 0, NAMESPACES, 0, "SCMP_CMP_MASKED_EQ");
                 json_set_int(a, rule(a, &calls, "clone3", "SCMP_ACT_ERRNO"), "errnoRet", 38);
         }
-        json_set_cstr(a, &profile, "defaultAction", "SCMP_ACT_ERRNO");
-        json_set_int(a, &profile, "defaultErrnoRet", 1);
-        json_setc(a, &profile, "architectures", arches);
-        json_setc(a, &profile, "syscalls", calls);
-        return json_new(a, profile);
+        return json_new(a, json_build(a,
+                                      "{ defaultAction: 'SCMP_ACT_ERRNO', defaultErrnoRet: 1, architectures: %j, "
+                                      "syscalls: %j }",
+                                      &arches, &calls));
 }
