@@ -389,21 +389,19 @@ static void merge_openapi_v2(const struct discovery *d, struct arena *a, struct 
 
 static bool make_openapi_v2(struct discovery *d, struct arena *a, const struct request_info *i,
                             const struct negotiated *n, struct buf *dst) {
+        openapi_writer *write = n->media == MEDIA_PROTOBUF ? openapi_to_protobuf : json_write;
         _cleanup_buf_ struct buf own = BUF_INIT;
         _cleanup_(arena_freep) struct arena *big = NULL;
         struct json doc;
 
         if (n_remotes(d) == 0) {
-                (n->media == MEDIA_PROTOBUF ? openapi_v2_protobuf : openapi_v2)(dst, d->served, d->n_served);
+                openapi_v2(dst, d->served, d->n_served, write);
                 return true;
         }
         big = arena_new(1 << 20);
-        openapi_v2(&own, d->served, d->n_served);
+        openapi_v2(&own, d->served, d->n_served, json_write);
         merge_openapi_v2(d, big, buf_str(&own), &doc);
-        if (n->media == MEDIA_PROTOBUF)
-                openapi_to_protobuf(dst, &doc);
-        else
-                json_write(dst, &doc);
+        write(dst, &doc);
         return true;
 }
 

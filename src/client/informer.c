@@ -86,13 +86,10 @@ struct informer_factory {
 
 /* ---- keys ---- */
 
-static struct str key_of(struct arena *a, struct str ns, struct str name) {
-        return str_empty(ns) ? arena_str(a, name)
-                             : arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(ns), STR_ARG(name));
-}
-
 struct str object_key(struct arena *a, const struct object *o) {
-        return key_of(a, object_namespace(o), object_name(o));
+        struct key_buffer b;
+
+        return arena_str(a, informer_key(&b, object_namespace(o), object_name(o)));
 }
 
 void object_key_split(struct str key, struct str *ret_ns, struct str *ret_name) {
@@ -102,12 +99,7 @@ void object_key_split(struct str key, struct str *ret_ns, struct str *ret_name) 
         *ret_name = str_sub(key, (size_t) (slash + 1), key.n);
 }
 
-/* A key in a buffer on the stack: names are at most 253 bytes, namespaces 63; custom names may not be longer either. */
-struct key_buffer {
-        char text[512];
-};
-
-static struct str key_in(struct key_buffer *b, struct str ns, struct str name) {
+struct str informer_key(struct key_buffer *b, struct str ns, struct str name) {
         size_t n = 0;
 
         if (ns.n + name.n + 1 > sizeof(b->text))
@@ -235,7 +227,7 @@ static void informer_drop(struct informer *i, struct str key, struct object *fin
  */
 static void informer_put(struct informer *i, struct object *new) {
         struct key_buffer b;
-        struct str key = key_in(&b, object_namespace(new), object_name(new));
+        struct str key = informer_key(&b, object_namespace(new), object_name(new));
         struct object *old = map_get(i->objects, key);
 
         if (old && object_revision(new) <= object_revision(old))
@@ -302,13 +294,13 @@ static void informer_replace(struct informer *i, const struct api_list *list) {
         for (size_t k = 0; k < list->n; k++) {
                 struct object *o = list->items[k];
 
-                map_put(seen, key_in(&b, object_namespace(o), object_name(o)), o);
+                map_put(seen, informer_key(&b, object_namespace(o), object_name(o)), o);
         }
         for (struct map_iter it = MAP_ITER(i->objects); map_next(&it);)
                 if (!map_has(seen, it.key) && object_revision(it.value) <= list->revision)
                         vec_push(&gone, object_ref(it.value));
         for (size_t k = 0; k < gone.n; k++) {
-                informer_drop(i, key_in(&b, object_namespace(gone.v[k]), object_name(gone.v[k])), NULL);
+                informer_drop(i, informer_key(&b, object_namespace(gone.v[k]), object_name(gone.v[k])), NULL);
                 object_unref(gone.v[k]);
         }
         vec_free(&gone);
@@ -413,7 +405,7 @@ static void watch_event(const struct api_event *e, void *arg) {
                 informer_put(i, e->object);
                 break;
         case API_DELETED:
-                informer_drop(i, key_in(&b, object_namespace(e->object), object_name(e->object)), e->object);
+                informer_drop(i, informer_key(&b, object_namespace(e->object), object_name(e->object)), e->object);
                 break;
         case API_BOOKMARK:
                 break;
@@ -680,7 +672,7 @@ struct object *informer_get(const struct informer *i, struct str key) {
 struct object *informer_get_named(const struct informer *i, struct str ns, struct str name) {
         struct key_buffer b;
 
-        return map_get(i->objects, key_in(&b, ns, name));
+        return map_get(i->objects, informer_key(&b, ns, name));
 }
 
 size_t informer_count(const struct informer *i) {

@@ -56,6 +56,12 @@ struct str slice_service(struct arena *a, const struct object *slice);
 void informer_index_by_service(const struct object *slice, void (*emit)(void *ctx, struct str value), void *ctx);
 void informer_index_by_namespace(const struct object *o, void (*emit)(void *ctx, struct str value), void *ctx);
 
+/* A key in a buffer on the stack: names are at most 253 bytes, namespaces 63; custom names may not be longer either. */
+struct key_buffer {
+        char text[512];
+};
+
+struct str informer_key(struct key_buffer *b, struct str ns, struct str name);
 /* "ns/name" of an object in the arena. */
 struct str object_key(struct arena *a, const struct object *o);
 void object_key_split(struct str key, struct str *ret_ns, struct str *ret_name);

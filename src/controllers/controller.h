@@ -54,6 +54,7 @@ void enqueue_self(struct controller *c, struct object *old, struct object *new);
 void enqueue_owner(struct controller *c, struct object *old,
                    struct object *new); /* the controlling owner, by the kind reconciled */
 void controller_enqueue_key(struct controller *c, struct str key);
+void controller_enqueue_named(struct controller *c, struct str ns, struct str name);
 void controller_enqueue_after(struct controller *c, struct str key, uint64_t ms);
 
 /* ---- reading ---- */

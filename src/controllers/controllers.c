@@ -40,23 +40,23 @@ void controller_enqueue_after(struct controller *c, struct str key, uint64_t ms)
         workqueue_add_after(c->queue, key, ms);
 }
 
-void enqueue_self(struct controller *c, struct object *old, struct object *new) {
-        _cleanup_(arena_freep) struct arena *a = arena_new(512);
+void controller_enqueue_named(struct controller *c, struct str ns, struct str name) {
+        struct key_buffer b;
 
-        workqueue_add(c->queue, object_key(a, new ? new : old));
+        workqueue_add(c->queue, informer_key(&b, ns, name));
+}
+
+void enqueue_self(struct controller *c, struct object *old, struct object *new) {
+        const struct object *o = new ? new : old;
+
+        controller_enqueue_named(c, object_namespace(o), object_name(o));
 }
 
 static void enqueue_owner_of(struct controller *c, const struct object *o) {
-        _cleanup_(arena_freep) struct arena *a = arena_new(512);
         const struct json *ref = controller_ref_of(o);
 
-        if (!ref || !ref_is_kind(ref, c->class->watches[0].resource))
-                return;
-        workqueue_add(c->queue,
-                      str_empty(object_namespace(o))
-                                      ? json_str(json_getc(ref, "name"))
-                                      : arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(object_namespace(o)),
-                                                     STR_ARG(json_str(json_getc(ref, "name")))));
+        if (ref && ref_is_kind(ref, c->class->watches[0].resource))
+                controller_enqueue_named(c, object_namespace(o), json_str(json_getc(ref, "name")));
 }
 
 void enqueue_owner(struct controller *c, struct object *old, struct object *new) {
@@ -97,15 +97,10 @@ static void note_answer(struct controller *c, const struct client_request *r, st
         if (!i)
                 return;
         if (r->verb == API_DELETE && !(answer && object_deleting(answer) && str_eq(object_uid(answer), uid))) {
-                _cleanup_(arena_freep) struct arena *a = arena_new(512);
+                struct key_buffer b;
 
                 if (!str_empty(uid))
-                        informer_note_gone(i,
-                                           str_empty(r->namespace)
-                                                           ? r->name
-                                                           : arena_printf(a, "%" STR_FMT "/%" STR_FMT,
-                                                                          STR_ARG(r->namespace), STR_ARG(r->name)),
-                                           uid);
+                        informer_note_gone(i, informer_key(&b, r->namespace, r->name), uid);
         } else if (whole && answer)
                 informer_note(i, answer);
 }

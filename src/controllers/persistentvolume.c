@@ -383,13 +383,10 @@ static void enqueue_claim(struct controller *c, struct object *old, struct objec
 static void enqueue_volume(struct controller *c, struct object *old, struct object *new) {
         struct object *volume = new ? new : old;
         const struct json *ref = PersistentVolumeSpec_claimRef(PersistentVolume_spec(object_json(volume)));
-        _cleanup_(arena_freep) struct arena *a = arena_new(512);
 
         enqueue_self(c, old, new);
         if (ref)
-                controller_enqueue_key(c, arena_printf(a, "%" STR_FMT "/%" STR_FMT,
-                                                       STR_ARG(ObjectReference_namespace(ref)),
-                                                       STR_ARG(ObjectReference_name(ref))));
+                controller_enqueue_named(c, ObjectReference_namespace(ref), ObjectReference_name(ref));
         else
                 enqueue_pending(c, old, new);
 }

@@ -80,13 +80,9 @@ void enqueue_services_of_pod(struct controller *c, struct object *old, struct ob
 void enqueue_service_by_label(struct controller *c, struct object *old, struct object *new) {
         struct object *o = new ? new : old;
         struct str name = object_label(o, STR("kubernetes.io/service-name"));
-        _cleanup_(arena_freep) struct arena *a = NULL;
 
-        if (!name.p)
-                return;
-        a = arena_new(512);
-        controller_enqueue_key(c,
-                               arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(object_namespace(o)), STR_ARG(name)));
+        if (name.p)
+                controller_enqueue_named(c, object_namespace(o), name);
 }
 
 /* ---- pods and ports ---- */

@@ -59,14 +59,10 @@ static void enqueue_claims(struct controller *c, struct object *old, struct obje
                         continue;
                 if (!a)
                         a = arena_new(512);
-                if (source)
-                        controller_enqueue_key(
-                                        c, arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(object_namespace(old)),
-                                                        STR_ARG(PersistentVolumeClaimVolumeSource_claimName(source))));
-                else
-                        controller_enqueue_key(c, arena_printf(a, "%" STR_FMT "/%" STR_FMT "-%" STR_FMT,
-                                                               STR_ARG(object_namespace(old)),
-                                                               STR_ARG(object_name(old)), STR_ARG(Volume_name(v))));
+                controller_enqueue_named(c, object_namespace(old),
+                                         source ? PersistentVolumeClaimVolumeSource_claimName(source)
+                                                : arena_printf(a, "%" STR_FMT "-%" STR_FMT, STR_ARG(object_name(old)),
+                                                               STR_ARG(Volume_name(v))));
         }
 }
 

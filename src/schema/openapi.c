@@ -333,22 +333,12 @@ static struct json make_v2(struct openapi *o, const struct api_group_version *co
                           API_RELEASE, &paths, &types);
 }
 
-void openapi_v2(struct buf *dst, const struct api_group_version *const *gvs, size_t n) {
+void openapi_v2(struct buf *dst, const struct api_group_version *const *gvs, size_t n, openapi_writer *write) {
         struct json document;
         struct openapi o;
 
         openapi_init(&o, false);
         document = make_v2(&o, gvs, n);
-        json_write(dst, &document);
-        openapi_done(&o);
-}
-
-void openapi_v2_protobuf(struct buf *dst, const struct api_group_version *const *gvs, size_t n) {
-        struct json document;
-        struct openapi o;
-
-        openapi_init(&o, false);
-        document = make_v2(&o, gvs, n);
-        openapi_to_protobuf(dst, &document);
+        write(dst, &document);
         openapi_done(&o);
 }
