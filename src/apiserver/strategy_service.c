@@ -2,7 +2,6 @@
  * write itself (allocator.c). */
 #include "apiserver/allocator.h"
 #include "apiserver/strategy.h"
-#include "apiserver/writes.h"
 
 /* What this write has taken. */
 struct reservation {

@@ -9,10 +9,8 @@
 #include "base/rand.h"
 #include "json/build.h"
 #include "schema/columns.h"
-#include "schema/decode.h"
 #include "schema/defaults.h"
 #include "schema/selector.h"
-#include "schema/strategic.h"
 #include "schema/types.h"
 
 /* op->old; false when the op has failed, or again is called later. */

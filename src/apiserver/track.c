@@ -9,7 +9,6 @@
 #include "apiserver/cors.h"
 #include "apiserver/flags.h"
 #include "apiserver/flow/flow.h"
-#include "apiserver/relay.h"
 #include "apiserver/track.h"
 #include "apiserver/watch.h"
 #include "base/rand.h"

@@ -18,7 +18,6 @@
 #include "apiserver/watch_internal.h"
 #include "base/metrics.h"
 #include "base/rand.h"
-#include "schema/decode.h"
 #include "schema/selector.h"
 #include "schema/types.h"
 

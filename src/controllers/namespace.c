@@ -3,7 +3,6 @@
  * all). https://kubernetes.io/docs/concepts/architecture/garbage-collection/, KEP-5080 */
 #include "base/vec.h"
 #include "controllers/conditions.h"
-#include "controllers/pods.h"
 #include "controllers/resources.h"
 #include "schema/types.h"
 
