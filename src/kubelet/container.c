@@ -5,14 +5,22 @@
 
 #include "base/file.h"
 
-/* As upstream's: only what cannot be changed in place counts, which is the image (and the name). */
+/* Only what cannot be changed in place counts: the name, the image, resources whose change wants a restart. */
 uint64_t container_hash(const struct json *spec) {
+        static const char *const kinds[] = { "limits", "requests" };
         struct buf b = BUF_INIT;
         uint64_t h;
 
         buf_add_str(&b, jstr(spec, "name"));
         buf_putc(&b, 0);
         buf_add_str(&b, jstr(spec, "image"));
+        json_each_item(policy, json_getc(spec, "resizePolicy"))
+                for (size_t i = 0; i < 2 && str_eqc(jstr(policy, "restartPolicy"), "RestartContainer"); i++) {
+                        const struct json *of = json_getc(json_getc(spec, "resources"), kinds[i]);
+
+                        buf_putc(&b, 0);
+                        buf_add_str(&b, json_str(json_get(of, jstr(policy, "resourceName"))));
+                }
         h = str_hash_stable(buf_str(&b));
         buf_free(&b);
         return h;

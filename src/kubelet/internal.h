@@ -161,6 +161,7 @@ struct pod {
                 unsigned tries;
         } mount_retry, sandbox_retry, status_retry;
         int64_t start_time_ns;     /* status.startTime; 0: not yet */
+        int64_t resized;           /* the generation whose resources the cgroups have; 0: not known */
         char *sent;                /* the status last written, as text */
         struct volumes *volumes;   /* volumes.c */
         struct object *last_known; /* keeps the object readable after it is gone */
@@ -238,6 +239,8 @@ enum qos pod_qos(const struct json *pod);
 const char *qos_name(enum qos q);
 struct str pod_cgroup(struct arena *a, const struct pod *p); /* "burstable/pod<uid>" */
 struct json pod_cgroup_resources(struct arena *a, const struct pod *p);
+int64_t pod_generation(const struct pod *p);
+void pod_resize(struct pod *p); /* a step: what runs gets the resources it asks for now */
 struct json container_resources(struct arena *a, const struct pod *p, const struct container *c);
 struct quantity;
 int64_t pod_request(const struct json *pod_spec, const char *kind, const char *resource,

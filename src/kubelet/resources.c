@@ -163,3 +163,37 @@ struct json container_resources(struct arena *a, const struct pod *p, const stru
                 json_setc(a, &o, "hugepages", pages);
         return o;
 }
+
+int64_t pod_generation(const struct pod *p) {
+        return json_int(json_at_path(object_json(p->current), "metadata", "generation"));
+}
+
+/* In place. No cgroup gets more than the one around it: a pod grows before its containers and shrinks after them. */
+static int resize(struct pod *p, struct error *err) {
+        struct json own = pod_cgroup_resources(p->arena, p);
+        int r = runtime_set_resources(p->k->runtime, p->sandbox->id, &own, NULL);
+
+        for (size_t i = 0; i < p->containers.n; i++) {
+                struct container *c = p->containers.v[i];
+                struct json resources;
+
+                if (!c->listed || !container_is(c, CONTAINER_RUNNING))
+                        continue;
+                resources = container_resources(p->arena, p, c);
+                TRY(runtime_set_resources(p->k->runtime, c->status->id, &resources, err));
+        }
+        return r < 0 ? runtime_set_resources(p->k->runtime, p->sandbox->id, &own, err) : 0;
+}
+
+void pod_resize(struct pod *p) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+
+        if (p->resized == pod_generation(p))
+                return;
+        if (resize(p, &err) >= 0) {
+                p->resized = pod_generation(p);
+                return;
+        }
+        log_warn("kubelet: resources of pod %s/%s: %s", p->ns, p->name, error_text(&err));
+        pod_retry(p, 1000);
+}

@@ -102,6 +102,7 @@ static int create_sandbox(struct pod *p, struct error *err) {
         TRY(runtime_handler(p, &c.runtime_handler, err));
         TRY(runtime_run_sandbox(p->k->runtime, &c, &id, err));
         vec_push(&p->sandboxes, id);
+        p->resized = pod_generation(p);
         return pod_refresh(p, err);
 }
 
@@ -369,6 +370,7 @@ void pod_run(struct pod *p) {
 
         if (!ensure_directories(p) || !ensure_volumes(p) || !ensure_sandbox(p))
                 return;
+        pod_resize(p);
         for (size_t i = 0; i < p->containers.n; i++) {
                 struct container *c = p->containers.v[i];
 

@@ -130,6 +130,8 @@ int runtime_stop_container(struct runtime *r, const char *id, int64_t grace_ms, 
 int runtime_remove_container(struct runtime *r, const char *id, struct error *err);
 int runtime_list_containers(struct runtime *r, struct arena *a, const char *sandbox_id /* NULL: all */,
                             struct container_status **ret, size_t *ret_n, struct error *err);
+/* What sandbox_config.cgroup_resources and container_config.resources set, anew while it runs: of either kind. */
+int runtime_set_resources(struct runtime *r, const char *id, const struct json *resources, struct error *err);
 int runtime_reopen_log(struct runtime *r, const char *id, struct error *err); /* after rotation */
 /* Called on loop when a container exits (inotify on conmon's exit files): the kubelet need not poll. fn NULL: no
  * longer to the one with this arg. */

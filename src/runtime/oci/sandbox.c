@@ -351,3 +351,19 @@ int runtime_list_sandboxes(struct runtime *r, struct arena *a, struct sandbox_st
         *ret_n = n;
         return 0;
 }
+
+int runtime_set_resources(struct runtime *r, const char *id, const struct json *resources, struct error *err) {
+        struct container *c;
+        struct sandbox *s;
+        int k;
+
+        if (container_get(r, id, &c, NULL) >= 0) {
+                k = cgroup_apply(&r->cgroups, c->cgroup, resources, err);
+                unit_put(r, c);
+                return k;
+        }
+        TRY(sandbox_get(r, id, &s, err));
+        k = cgroup_apply(&r->cgroups, s->cgroup, resources, err);
+        unit_put(r, s);
+        return k;
+}

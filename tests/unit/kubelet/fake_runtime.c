@@ -26,6 +26,7 @@ struct container {
         int code, exits_with; /* exits_with < 0: runs on */
         struct arena *arena;  /* labels, annotations, env, mounts */
         struct json *labels, *annotations;
+        int64_t quota; /* of runtime_set_resources */
         struct str (*env)[2];
         struct mount_config *mounts;
         size_t n_env, n_mounts;
@@ -451,6 +452,23 @@ int runtime_list_containers(struct runtime *r, struct arena *a, const char *sand
                         (*ret)[n++] = container_status(a, r->containers.v[i]);
         *ret_n = n;
         return 0;
+}
+
+/* Pods have what they want. */
+int runtime_set_resources(struct runtime *r, const char *id, const struct json *resources, struct error *err) {
+        LOCKED(r);
+
+        for (size_t i = 0; i < r->containers.n; i++)
+                if (strcmp(r->containers.v[i]->id, id) == 0)
+                        r->containers.v[i]->quota = json_int(json_getc(resources, "cpu_quota"));
+        return 0;
+}
+
+int64_t fake_container_quota(struct runtime *r, const char *pod, const char *container) {
+        LOCKED(r);
+        struct container *c = newest(r, pod, container);
+
+        return c ? c->quota : -1;
 }
 
 int runtime_reopen_log(struct runtime *r, const char *id, struct error *err) {

@@ -15,6 +15,8 @@ char *fake_container_id(struct runtime *r, const char *pod, const char *containe
 char *fake_container_env(struct runtime *r, const char *pod, const char *container, const char *name);
 /* Where its mount at this path comes from. The caller frees it. */
 char *fake_container_mount(struct runtime *r, const char *pod, const char *container, const char *path);
+/* The CPU quota it was given since it runs; 0: none. */
+int64_t fake_container_quota(struct runtime *r, const char *pod, const char *container);
 size_t fake_sandboxes(struct runtime *r);
 size_t fake_containers(struct runtime *r);
 /* All sandboxes stop, as at a reboot. */

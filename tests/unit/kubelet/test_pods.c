@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "fake_runtime.h"
+#include "json/build.h"
 #include "kubelet/kubelet.h"
 #include "schema/types.h"
 
@@ -388,6 +389,33 @@ static void sidecars_run_beside_and_end_last(void **state) {
         wait_text(w, &res_pods, "p", "'phase':'Succeeded'");
 }
 
+static void resize(struct world *w, const char *limits) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct json patch = json_build(a, limits);
+
+        patch = json_build(a, "{ spec: { containers: [ { name: 'c', resources: { limits: %j, requests: %j } } ] } }",
+                           &patch, &patch);
+        assert_int_equal(client_patch(w->client, &res_pods, STR("default"), STR("p"), STR("resize"),
+                                      API_PATCH_STRATEGIC, &patch, NULL, NULL),
+                         0);
+}
+
+static void resources_change_while_a_pod_runs(void **state) {
+        struct world *w = *state;
+
+        create_pod(w, "p", "",
+                   ",'resources':{'limits':{'cpu':'100m','memory':'20Mi'}},"
+                   "'resizePolicy':[{'resourceName':'memory','restartPolicy':'RestartContainer'}]");
+        wait_text(w, &res_pods, "p", "'ready':true");
+        resize(w, "{ cpu: '200m' }");
+        for (int i = 0; i < PATIENCE_MS && fake_container_quota(w->runtime, "p", "c") != 20000; i++)
+                usleep(1000);
+        assert_int_equal(fake_container_quota(w->runtime, "p", "c"), 20000);
+        wait_text(w, &res_pods, "p", "'restartCount':0");
+        resize(w, "{ memory: '30Mi' }");
+        wait_text(w, &res_pods, "p", "'restartCount':1");
+}
+
 static void images_are_pulled_and_failures_back_off(void **state) {
         struct world *w = *state;
 
@@ -640,6 +668,7 @@ int main(void) {
                 TEST(stopping_the_kubelet_waits_for_no_grace_period),
                 TEST(a_container_that_ends_runs_again),
                 TEST(one_that_keeps_failing_backs_off),
+                TEST(resources_change_while_a_pod_runs),
                 TEST(a_pod_that_never_restarts_ends),
                 TEST(on_failure_only_failures_restart),
                 TEST(init_containers_go_first),
