@@ -284,6 +284,14 @@ static void track_fields(struct op *op, const struct json *old, struct json *obj
         apply_track_update(op->c->arena, r->resource->type, old, obj, &opts);
 }
 
+void writes_track_sent(struct op *op, struct json *body) {
+        struct apply_opts opts = writes_apply_opts(op);
+        struct sent as = sent_of(op->c->arena, op->rest, op->sub);
+
+        opts.api_version = as.api_version;
+        apply_track_update(op->c->arena, as.type, NULL, body, &opts);
+}
+
 /* Who writes, when no fieldManager is given: the program that a User-Agent names, or the role in this process. */
 static struct str writer_name(const struct api_call *c) {
         static const struct {

@@ -527,6 +527,7 @@ void create_eviction(struct op *op) {
 /* ---- serviceaccounts/token ---- */
 
 #define MIN_TOKEN_SECONDS 600
+#define DEFAULT_TOKEN_SECONDS 3600
 #define MAX_TOKEN_SECONDS (1LL << 32)
 
 static void claim_object(struct arena *a, struct json *claim, const char *key, struct str name,
@@ -619,7 +620,7 @@ static int make_claims(struct op *op, const struct json *spec, int64_t seconds, 
 
 static int check_request(struct op *op, const struct json *v, int64_t *ret, struct error *err) {
         struct str name = json_str(json_at_path(op->c->body, "metadata", "name"));
-        int64_t seconds = json_int_or(v, 3600), most = op->s->authn->max_token_seconds;
+        int64_t seconds = json_int_or(v, DEFAULT_TOKEN_SECONDS), most = op->s->authn->max_token_seconds;
         struct field_errors fe = { .a = op->c->arena };
         const struct path *p = PATH(PATH(NULL, "spec"), "expirationSeconds");
         int r;
@@ -640,10 +641,31 @@ static int check_request(struct op *op, const struct json *v, int64_t *ret, stru
         return r;
 }
 
+/* What was asked for, with what is given instead. */
+static void answer_token(struct op *op, const struct json *audiences, int64_t valid, struct str token) {
+        struct arena *a = op->c->arena;
+        struct json out = json_copy_tree(a, op->c->body), *meta = meta_of(a, &out),
+                    *spec = json_get_or_add_object(a, &out, "spec");
+
+        if (!json_getc(spec, "expirationSeconds"))
+                json_set_int(a, spec, "expirationSeconds", DEFAULT_TOKEN_SECONDS);
+        writes_track_sent(op, &out);
+        json_set_str(a, meta, "name", op->name);
+        json_set_str(a, meta, "namespace", op->namespace);
+        json_set_str(a, meta, "creationTimestamp", now_text(a));
+        json_setc(a, spec, "audiences", *audiences);
+        json_set_int(a, spec, "expirationSeconds", valid);
+        json_setc(a, &out, "status",
+                  json_build(a, "{ token: %s, expirationTimestamp: %t }", token, now_wall_ns() + valid * NSEC_PER_SEC));
+        schema_reorder(a, op->sub->type, &out);
+        op->c->tree = json_new(a, out);
+        op_finish(op, 201);
+}
+
 static void create_token(struct op *op) {
         struct arena *a = op->c->arena;
         const struct json *spec = json_getc(op->c->body, "spec"), *seconds = json_getc(spec, "expirationSeconds");
-        struct json claims, none = json_null();
+        struct json claims;
         struct str token;
         int64_t valid;
 
@@ -657,16 +679,7 @@ static void create_token(struct op *op) {
         }
         op_annotate(op, STR("authentication.kubernetes.io/issued-credential-id"),
                     arena_printf(a, "JTI=%" STR_FMT, STR_ARG(json_str(json_getc(&claims, "jti")))));
-        op->c->tree = json_new(a,
-                               json_build(a,
-                                          "{ kind: 'TokenRequest', apiVersion: 'authentication.k8s.io/v1',"
-                                          "  metadata: { name: %s, namespace: %s, creationTimestamp: %s },"
-                                          "  spec: { audiences: %j, expirationSeconds: %l, boundObjectRef: %j },"
-                                          "  status: { token: %s, expirationTimestamp: %t } }",
-                                          op->name, op->namespace, now_text(a), json_getc(&claims, "aud"), valid,
-                                          json_getc(spec, "boundObjectRef") ? json_getc(spec, "boundObjectRef") : &none,
-                                          token, now_wall_ns() + valid * NSEC_PER_SEC));
-        op_finish(op, 201);
+        answer_token(op, json_getc(&claims, "aud"), valid, token);
 }
 
 /* ---- the table ---- */

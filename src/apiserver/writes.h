@@ -7,6 +7,8 @@
 struct json *meta_of(struct arena *a, struct json *obj);
 /* Checks name and namespace of a body against the request, and fills in what is missing. */
 int writes_match_request(struct op *op, struct json *obj, struct error *err);
+/* managedFields of what is answered and not stored. */
+void writes_track_sent(struct op *op, struct json *body);
 struct apply_opts writes_apply_opts(const struct op *op);
 /* uid and resourceVersion of a body against op->old. */
 int writes_check_current(struct op *op, const struct json *body, struct error *err);

@@ -5,28 +5,43 @@
 #include "apiserver/auth/node_authz.h"
 #include "apiserver/auth/rbac.h"
 #include "apiserver/auth/review.h"
+#include "apiserver/writes.h"
+#include "json/build.h"
+#include "schema/decode.h"
+#include "schema/defaults.h"
 #include "schema/selector.h"
+
+static void finish(struct op *op, struct json out, struct json status) {
+        struct arena *a = op->c->arena;
+
+        json_setc(a, &out, "status", status);
+        schema_reorder(a, op->rest->resource->type, &out);
+        op->c->tree = json_new(a, out);
+        op_finish(op, 201);
+}
 
 /* The question with its answer as status. */
 static void answer(struct op *op, struct json status) {
         struct arena *a = op->c->arena;
-        struct json out = json_new_object(), m;
-        const struct json *spec = json_getc(op->c->body, "spec"), *meta = json_getc(op->c->body, "metadata");
+        struct json out = json_copy_tree(a, op->c->body), *meta = meta_of(a, &out);
 
-        json_set_str(a, &out, "kind", op->rest->kind);
-        json_set_str(a, &out, "apiVersion", op->rest->api_version);
-        m = json_is(meta, JSON_OBJECT) ? json_copy_shallow(a, meta) : json_new_object();
-        json_removec(&m, "namespace");
+        json_removec(meta, "namespace");
         if (op->rest->resource->namespaced)
-                json_set_str(a, &m, "namespace", op->namespace);
-        if (!json_getc(&m, "creationTimestamp"))
-                json_setc(a, &m, "creationTimestamp", json_null());
-        json_setc(a, &out, "metadata", m);
-        if (spec)
-                json_setc(a, &out, "spec", *spec);
-        json_setc(a, &out, "status", status);
-        op->c->tree = json_new(a, out);
-        op_finish(op, 201);
+                json_set_str(a, meta, "namespace", op->namespace);
+        json_removec(&out, "status");
+        writes_track_sent(op, &out);
+        finish(op, out, status);
+}
+
+/* What says nothing of the question. */
+static void answer_anew(struct op *op, struct json created, struct json status) {
+        struct arena *a = op->c->arena;
+        struct json head = json_build(a, "{ kind: %s, apiVersion: %s, metadata: { creationTimestamp: %j } }",
+                                      op->rest->kind, op->rest->api_version, &created),
+                    out;
+
+        schema_decode(a, op->rest->resource->type, &head, NULL, &out, NULL);
+        finish(op, out, status);
 }
 
 static void token_review(struct op *op) {
@@ -324,7 +339,7 @@ static void self_subject_rules_review(struct op *op) {
         buf_free(&r.absent.text);
         if (errors.n > 0)
                 json_setc(a, &status, "evaluationError", json_of_copy(a, buf_str(&errors)));
-        answer(op, status);
+        answer_anew(op, json_null(), status);
 }
 
 static void self_subject_review(struct op *op) {
@@ -332,7 +347,7 @@ static void self_subject_review(struct op *op) {
         struct json status = json_new_object();
 
         json_setc(a, &status, "userInfo", user_json(a, &op->c->user));
-        answer(op, status);
+        answer_anew(op, json_of_str(now_text(a)), status);
 }
 
 static const struct {

@@ -196,6 +196,7 @@ static void a_node_reads_what_its_pods_refer_to(void **state) {
 
 static void access_reviews_say_who_may(void **state) {
         struct fixture *f = *state;
+        struct answer r;
         struct api_user jane = { .name = STR("jane") };
 
         check(ASK(f, API_CREATE, &res_subjectaccessreviews,
@@ -221,8 +222,16 @@ static void access_reviews_say_who_may(void **state) {
                   .body = "{\"spec\":{\"user\":\"jane\",\"resourceAttributes\":{\"namespace\":\"default\",\"verb\":"
                           "\"get\",\"resource\":\"pods\"}}}"),
               201, ".metadata.namespace", "default");
-        check(ASK(f, API_CREATE, &res_selfsubjectreviews, .body = "{}"), 201, ".status.userInfo.username",
-              "system:apiserver");
+        check(ASK(f, API_CREATE, &res_localsubjectaccessreviews, "default", .options.field_manager = STR("me"),
+                  .body = "{\"spec\":{\"groups\":[\"g\"],\"resourceAttributes\":{\"namespace\":\"default\"}}}"),
+              201, ".metadata.managedFields[0].fieldsV1",
+              "{\"f:spec\":{\"f:groups\":{},\"f:resourceAttributes\":{\".\":{},\"f:namespace\":{}}}}");
+        r = ASK(f, API_CREATE, &res_selfsubjectreviews, .body = "{\"metadata\":{\"name\":\"x\"}}");
+        check(r, 201, ".status.userInfo.username", "system:apiserver");
+        check(r, 201, ".metadata.name", "(absent)"); /* made anew */
+        assert_true(json_is(json_at_path(r.body, "metadata", "creationTimestamp"), JSON_STRING));
+        check(ASK(f, API_CREATE, &res_selfsubjectrulesreviews, .body = "{\"spec\":{\"namespace\":\"default\"}}"), 201,
+              ".spec", "{}");
         /* masters have cluster-admin's rule once. */
         check(ASK(f, API_CREATE, &res_selfsubjectrulesreviews, .body = "{\"spec\":{\"namespace\":\"default\"}}"), 201,
               ".status.nonResourceRules[1].verbs", "[\"get\"]");

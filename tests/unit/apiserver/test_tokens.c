@@ -281,6 +281,10 @@ static void old_keys_and_issuers_are_accepted_new_ones_sign(void **state) {
         r = ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token",
                 .body = "{\"spec\":{\"expirationSeconds\":3600}}");
         assert_string_equal(at(f, r, ".spec.expirationSeconds"), "1200");
+        assert_string_equal(at(f, r, ".spec.boundObjectRef"), "null");
+        assert_string_equal(at(f, r, ".metadata.managedFields[0].subresource"), "token");
+        assert_string_equal(at(f, r, ".metadata.managedFields[0].fieldsV1"),
+                            "{\"f:spec\":{\"f:expirationSeconds\":{}}}");
         assert_true(str_eqc(r.warning, "requested expiration of 3600 seconds shortened to 1200 seconds"));
 }
 
