@@ -95,7 +95,9 @@ static struct str termination_message(struct arena *a, const struct container *c
 
 static struct json terminated_json(struct arena *a, const struct container *c, const struct container_status *s) {
         struct str reason = str_of(s->reason && s->reason[0] ? s->reason : s->exit_code ? "Error" : "Completed");
-        struct json started = time_json(a, s->started_ns), finished = time_json(a, s->finished_ns);
+        struct json finished = time_json(a, s->finished_ns),
+                    started = s->started_ns ? time_json(a, s->started_ns)
+                                            : json_of_cstr("1970-01-01T00:00:00Z"); /* never: as upstream tells it */
 
         return json_build(a,
                           "{ exitCode: %d, reason: %S, message: %o, startedAt: %j, finishedAt: %j, containerID: %s }",

@@ -376,7 +376,7 @@ int runtime_start_container(struct runtime *r, const char *id, struct error *err
         if (!c)
                 return error_set(err, -ENOENT, "no container %s", id);
         c->state = CONTAINER_RUNNING;
-        c->started_ns = now_wall_ns();
+        c->started_ns = c->exits_with == 128 ? 0 : now_wall_ns(); /* 128: it could not be started */
         if (c->exits_with >= 0)
                 ended(r, c, c->exits_with);
         return 0;

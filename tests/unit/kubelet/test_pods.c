@@ -350,6 +350,8 @@ static void a_pod_that_never_restarts_ends(void **state) {
         wait_text(w, &res_pods, "good", "'reason':'PodCompleted'");
         wait_text(w, &res_pods, "bad", "'phase':'Failed'");
         wait_text(w, &res_pods, "bad", "'exitCode':2");
+        create_pod(w, "never", "'restartPolicy':'Never',", ",'command':['exit','128']");
+        wait_text(w, &res_pods, "never", "'exitCode':128,'reason':'Error','startedAt':'1970-01-01T00:00:00Z'");
 }
 
 static void on_failure_only_failures_restart(void **state) {
