@@ -54,21 +54,25 @@ static void warn_ip(struct op *op, const struct path *p, struct str s) {
 static void warn_cidr(struct op *op, const struct path *p, struct str s) {
         struct str bits = s, ip = { NULL, 0 };
         char good[INET6_ADDRSTRLEN], net[INET6_ADDRSTRLEN];
+        bool odd, v4;
+        int64_t n, all;
         uint8_t b[16];
-        bool odd;
-        int64_t n;
 
-        if (!str_split(&bits, '/', &ip) || !canonical_ip(ip, good, &odd) || str_to_i64(bits, &n) < 0 || n < 0)
+        if (!str_split(&bits, '/', &ip) || !canonical_ip(ip, good, &odd) || str_to_i64(bits, &n) < 0)
                 return;
-        parse_ip(ip, b);
-        for (int64_t i = n; i < (str_find(ip, ':') < 0 ? 32 : 128); i++)
+        v4 = parse_ip(ip, b) == 4;
+        all = str_find(ip, ':') < 0 ? 32 : 128;
+        n -= v4 ? all - 32 : 0; /* of ::ffff:1.2.3.4 the last bits count */
+        if (n < 0)
+                return;
+        for (int64_t i = n; i < (v4 ? 32 : 128); i++)
                 b[i / 8] &= (uint8_t) ~(0x80U >> (i % 8));
-        inet_ntop(str_find(ip, ':') < 0 ? AF_INET : AF_INET6, b, net, sizeof(net));
+        inet_ntop(v4 ? AF_INET : AF_INET6, b, net, sizeof(net));
         if (strcmp(net, good) != 0)
                 warn(op, p,
-                     "CIDR value \"%" STR_FMT "\" is ambiguous in this context (should be \"%s/%lld\" or \"%s/%d\"?)",
-                     STR_ARG(s), net, (long long) n, good, str_find(ip, ':') < 0 ? 32 : 128);
-        if (odd || bits.p[0] == '0')
+                     "CIDR value \"%" STR_FMT "\" is ambiguous in this context (should be \"%s/%lld\" or \"%s/%lld\"?)",
+                     STR_ARG(s), net, (long long) n, good, (long long) all);
+        if (odd || (bits.n > 1 && bits.p[0] == '0'))
                 warn(op, p,
                      "non-standard CIDR value \"%" STR_FMT
                      "\" will be considered invalid in a future Kubernetes release: use \"%s/%lld\"",

@@ -482,6 +482,36 @@ static const struct {
           "release: use \"1.2.3.4\"" },
 };
 
+#define FROM(cidr) \
+        META "\"spec\":{\"podSelector\":{},\"ingress\":[{\"from\":[{\"ipBlock\":{\"cidr\":\"" cidr "\"}}]}]}}"
+
+static void networks_are_written_in_one_way(void **state) {
+        static const char *const rows[][2] = {
+                { FROM("0.0.0.0/0"), "" },
+                { FROM("::/0"), "" },
+                { FROM("10.0.0.0/08"), "non-standard CIDR value \"10.0.0.0/08\" will be considered invalid in a future "
+                                       "Kubernetes release: use \"10.0.0.0/8\"" },
+                { FROM("10.1.2.3/8"),
+                  "CIDR value \"10.1.2.3/8\" is ambiguous in this context (should be \"10.0.0.0/8\" "
+                  "or \"10.1.2.3/32\"?)" },
+                { FROM("::ffff:1.2.3.0/120"), "non-standard CIDR value \"::ffff:1.2.3.0/120\" will be considered "
+                                              "invalid in a future Kubernetes release: use \"1.2.3.0/24\"" },
+                { FROM("2001:DB8::/32"), "IPv6 CIDR value \"2001:DB8::/32\" should be in RFC 5952 canonical format "
+                                         "(\"2001:db8::/32\")" },
+        };
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                struct answer a = ASK(f, API_CREATE, &res_networkpolicies, "default", .body = rows[i][0],
+                                      .options = { .dry_run = true });
+
+                check_code(a, 201);
+                assert_int_equal(a.n_warnings, *rows[i][1] ? 1 : 0);
+                if (a.n_warnings > 0)
+                        assert_non_null(strstr(arena_cstr(f->a, a.warning), rows[i][1]));
+        }
+}
+
 static void what_is_not_wise_is_warned_of(void **state) {
         struct fixture *f = *state;
         struct answer a;
@@ -544,6 +574,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(what_is_fixed_stays, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(owners_are_named_once, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(names_need_not_be_given, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(networks_are_written_in_one_way, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_is_not_wise_is_warned_of, fixture_setup, fixture_teardown),
         };
 
