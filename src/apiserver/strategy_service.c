@@ -2,6 +2,7 @@
  * write itself (allocator.c). */
 #include "apiserver/allocator.h"
 #include "apiserver/strategy.h"
+#include "json/build.h"
 
 /* What this write has taken. */
 struct reservation {
@@ -41,6 +42,11 @@ static bool needs_ports(const struct json *spec) {
         if (is_type(spec, "NodePort"))
                 return true;
         return is_type(spec, "LoadBalancer") && json_bool_or(json_getc(spec, "allocateLoadBalancerNodePorts"), true);
+}
+
+/* Those that are there stay, even if none are wanted any more. */
+static bool has_ports(const struct json *spec) {
+        return is_type(spec, "NodePort") || is_type(spec, "LoadBalancer");
 }
 
 static bool wants_health_port(const struct json *spec) {
@@ -329,27 +335,23 @@ static void carry_allocated(struct op *op, struct json *spec, const struct json 
                 else
                         json_removec(spec, "clusterIPs");
         }
-        if (needs_ports(spec) && needs_ports(old))
+        if (has_ports(spec) && has_ports(old))
                 carry_ports(op, spec, old);
         if (wants_health_port(spec) && wants_health_port(old) && json_int(json_getc(spec, "healthCheckNodePort")) == 0)
                 json_setc(a, spec, "healthCheckNodePort", *json_getc(old, "healthCheckNodePort"));
 }
 
+/* No node port that was not there before. */
 static bool same_ports(const struct json *spec, const struct json *old) {
-        size_t n = 0;
-
         json_each_item(p, json_getc(spec, "ports")) {
                 bool found = json_int(json_getc(p, "nodePort")) == 0;
 
-                n += !found;
                 json_each_item(o, json_getc(old, "ports"))
                         found = found || json_int(json_getc(p, "nodePort")) == json_int(json_getc(o, "nodePort"));
                 if (!found)
                         return false;
         }
-        json_each_item(o, json_getc(old, "ports"))
-                n -= json_int(json_getc(o, "nodePort")) != 0;
-        return n == 0;
+        return true;
 }
 
 static bool external(const struct json *spec) {
@@ -377,7 +379,7 @@ static void drop_unused(struct json *spec, const struct json *old) {
                 { "externalTrafficPolicy", external },
         };
 
-        if (needs_ports(old) && !needs_ports(spec) && same_ports(spec, old))
+        if (has_ports(old) && !has_ports(spec) && same_ports(spec, old))
                 json_each_item(p, json_getc(spec, "ports"))
                         json_removec(p, "nodePort");
         for (size_t i = ARRAY_SIZE(fields); i-- > 0;)
@@ -399,6 +401,8 @@ int service_prepare_update(struct op *op, struct json *obj, const struct json *o
 
         carry_allocated(op, spec, before);
         drop_unused(spec, before);
+        if (!balanced(spec))
+                json_setc(op->c->arena, obj, "status", json_build(op->c->arena, "{ loadBalancer: {} }"));
         if (needs_ip(spec) && !prefers_as_before(spec, before))
                 r = set_families(op, obj, before, err);
         if (r == 0 && needs_ip(spec) && !needs_ip(before))

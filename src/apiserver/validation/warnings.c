@@ -622,6 +622,13 @@ void warn_service(struct op *op, const struct json *obj) {
                 warn(op, NULL, "spec.externalName is ignored when spec.type is not \"ExternalName\"");
 }
 
+/* Where its balancer is. */
+void service_prepare_status(struct op *op, struct json *obj, const struct json *old) {
+        each_at(i, at, PATH(PATH(PATH(NULL, "status"), "loadBalancer"), "ingress"),
+                json_at_path(obj, "status", "loadBalancer", "ingress"))
+                warn_ip(op, at, TEXT(i, "ip"));
+}
+
 void warn_endpoints(struct op *op, const struct json *obj) {
         each_at(s, p, PATH(NULL, "subsets"), GET(obj, "subsets"))
                 each_word(list, "addresses", "notReadyAddresses")
@@ -629,7 +636,7 @@ void warn_endpoints(struct op *op, const struct json *obj) {
 }
 
 void warn_endpoint_slice(struct op *op, const struct json *obj) {
-        if (str_eqc(TEXT(obj, "addressType"), "FQDN"))
+        if (!op->old && str_eqc(TEXT(obj, "addressType"), "FQDN"))
                 return warn(op, PATH(PATH(NULL, "spec"), "addressType"), "FQDN endpoints are deprecated");
         each_at(e, at, PATH(NULL, "endpoints"), GET(obj, "endpoints"))
                 warn_each(op, PATH(at, "addresses"), GET(e, "addresses"), NULL, warn_ip);

@@ -279,6 +279,28 @@ static void zeros_in_front_make_no_other_address(void **state) {
         check_code(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"clusterIP\":\"10.96.0.77\"")), 201);
 }
 
+static void what_was_given_goes_with_the_type(void **state) {
+        struct fixture *f = *state;
+        struct answer a = ASK(f, API_CREATE, &res_services, "default",
+                              .body = SPEC("\"type\":\"LoadBalancer\",\"ports\":[{\"name\":\"a\",\"port\":1,"
+                                           "\"nodePort\":30001},"
+                                           "{\"name\":\"b\",\"port\":2,\"nodePort\":30002}]"));
+
+        check_code(a, 201);
+        a = ASK(f, API_PATCH, &res_services, "default", "x", .sub = "status", .patch = API_PATCH_MERGE,
+                .body = "{\"status\":{\"loadBalancer\":{\"ingress\":[{\"ip\":\"01.2.3.4\"}]}}}");
+        check_code(a, 200);
+        assert_non_null(strstr(arena_cstr(f->a, a.warning), "status.loadBalancer.ingress[0]: non-standard IP address"));
+        a = ASK(f, API_PATCH, &res_services, "default", "x", .patch = API_PATCH_MERGE,
+                .body = "{\"spec\":{\"allocateLoadBalancerNodePorts\":false}}");
+        check(a, 200, ".spec.ports[0].nodePort", "30001"); /* what is there stays */
+        a = ASK(f, API_PATCH, &res_services, "default", "x", .patch = API_PATCH_MERGE,
+                .body = "{\"spec\":{\"type\":\"ClusterIP\",\"ports\":[{\"name\":\"a\",\"port\":1,\"nodePort\":30001}]}"
+                        "}");
+        check(a, 200, ".status", "{\"loadBalancer\":{}}");
+        assert_string_equal(at(f, a, ".spec.ports[0].nodePort"), "(absent)");
+}
+
 static void protocols_share_a_node_port(void **state) {
         struct fixture *f = *state;
         struct answer a = ASK(f, API_CREATE, &res_services, "default",
@@ -322,6 +344,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(services_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_changes_in_a_service_is_limited, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(zeros_in_front_make_no_other_address, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(what_was_given_goes_with_the_type, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(protocols_share_a_node_port, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(an_address_is_an_object, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(an_address_that_somebody_made_is_taken, fixture_setup,
