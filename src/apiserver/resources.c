@@ -38,25 +38,28 @@ static struct str deprecation(const struct api_resource *r) {
         return str_n(NULL, 0);
 }
 
-static void rest_fill(struct arena *a, struct rest *r, const struct api_resource *res) {
+void rest_set_names(struct arena *a, struct rest *r, const struct api_resource *res) {
         char gv[320];
-        struct str api_version = api_version_of(gv, res);
 
         r->resource = res;
         r->group = str_of(res->group);
         r->version = str_of(res->version);
         r->plural = str_of(res->plural);
         r->kind = str_of(res->kind);
-        r->api_version = arena_str(a, api_version);
+        r->api_version = arena_str(a, api_version_of(gv, res));
         r->prefix = arena_printf(a, "%s/%s/", res->group, res->plural);
+        r->qualified = *res->group ? arena_printf(a, "%s.%s", res->plural, res->group) : r->plural;
+}
+
+static void rest_fill(struct arena *a, struct rest *r, const struct api_resource *res) {
+        rest_set_names(a, r, res);
         r->type_head = arena_printf(a, "\"kind\":\"%s\",\"apiVersion\":\"%" STR_FMT "\",", res->kind,
-                                    STR_ARG(api_version));
+                                    STR_ARG(r->api_version));
         r->list_head = arena_printf(
                         a, "{\"kind\":\"%s\",\"apiVersion\":\"%" STR_FMT "\",\"metadata\":{\"resourceVersion\":\"",
-                        res->list_kind ? res->list_kind : "List", STR_ARG(api_version));
+                        res->list_kind ? res->list_kind : "List", STR_ARG(r->api_version));
         r->deprecated = deprecation(res);
         r->watchers = arena_new_of(a, atomic_uint);
-        r->qualified = *res->group ? arena_printf(a, "%s.%s", res->plural, res->group) : r->plural;
 }
 
 int resources_init(struct apiserver *s) {

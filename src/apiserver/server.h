@@ -128,6 +128,8 @@ struct apiserver {
 /* ---- resources.c ---- */
 
 int resources_init(struct apiserver *s);
+/* What it is called, and where it is kept. */
+void rest_set_names(struct arena *a, struct rest *r, const struct api_resource *res);
 const struct rest *rest_find(const struct apiserver *s, struct str group, struct str version, struct str plural);
 const struct rest *rest_of(const struct apiserver *s, const struct api_resource *r);
 /* The same for custom resources too, which come and go: with a reference, for rest_release. (extensions/custom.c) */

@@ -5,6 +5,7 @@
 
 #include "base/encode.h"
 #include "base/time.h"
+#include "schema/strategic.h"
 
 #define MAX_NODES 1000000
 
@@ -94,23 +95,8 @@ void utf8_put(struct buf *dst, uint32_t c) {
 
 /* ---- JSON ---- */
 
-static const char *go_type(const struct json *j) {
-        static const char *const names[] = {
-                [JSON_NULL] = "<nil>",
-                [JSON_BOOL] = "bool",
-                [JSON_INT] = "int64",
-                [JSON_DOUBLE] = "float64",
-                [JSON_STRING] = "string",
-                [JSON_RAW] = "string",
-                [JSON_ARRAY] = "[]interface {}",
-                [JSON_OBJECT] = "map[string]interface {}",
-        };
-
-        return names[json_type(j)];
-}
-
 static struct cel_value invalid(struct arena *a, const char *expected, const struct json *j) {
-        return error_of(arena_printf(a, "invalid data, expected %s, got %s", expected, go_type(j)));
+        return error_of(arena_printf(a, "invalid data, expected %s, got %s", expected, strategic_type(j)));
 }
 
 static struct cel_value scalar_of_json(struct arena *a, const struct json *j, const struct cel_type *t) {

@@ -31,30 +31,29 @@ static struct ifinfomsg *begin_link(struct request *q, uint16_t type, uint16_t f
         return i;
 }
 
-/* Sends and reads answers until the acknowledgement; cb (may be NULL) sees the data messages. */
+int nl_talk(struct mnl_socket *s, struct nlmsghdr *h, mnl_cb_t cb, void *arg) {
+        static uint32_t seq;
+        char in[16384];
+        h->nlmsg_seq = __atomic_add_fetch(&seq, 1, __ATOMIC_RELAXED);
+        if (mnl_socket_sendto(s, h, h->nlmsg_len) < 0)
+                return -errno;
+        for (;;) {
+                ssize_t n = mnl_socket_recvfrom(s, in, sizeof(in));
+                if (n < 0)
+                        return -errno;
+                int more = mnl_cb_run(in, (size_t) n, h->nlmsg_seq, mnl_socket_get_portid(s), cb, arg);
+                if (more <= 0)
+                        return more < 0 ? -errno : 0;
+        }
+}
+
 static int talk(struct request *q, mnl_cb_t cb, void *arg) {
         struct mnl_socket *s = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
         if (!s)
                 return -errno;
-        int r = 0;
         if ((q->h->nlmsg_flags & NLM_F_DUMP) != NLM_F_DUMP) /* its bits are those of CREATE's companions too */
                 q->h->nlmsg_flags |= NLM_F_ACK;
-        q->h->nlmsg_seq = 1;
-        if (mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) < 0 || mnl_socket_sendto(s, q->h, q->h->nlmsg_len) < 0)
-                r = -errno;
-        while (r == 0) {
-                char in[16384];
-                ssize_t n = mnl_socket_recvfrom(s, in, sizeof(in));
-                if (n < 0) {
-                        r = -errno;
-                        break;
-                }
-                int more = mnl_cb_run(in, (size_t) n, 1, mnl_socket_get_portid(s), cb, arg);
-                if (more < 0)
-                        r = -errno;
-                if (more <= 0)
-                        break;
-        }
+        int r = mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) < 0 ? -errno : nl_talk(s, q->h, cb, arg);
         mnl_socket_close(s);
         return r;
 }

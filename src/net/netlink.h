@@ -7,6 +7,12 @@
 
 #include "base/error.h"
 
+struct mnl_socket;
+struct nlmsghdr;
+
+/* Sends over an open socket of any family and reads answers until the acknowledgement; cb (may be NULL) sees the data
+ * messages. */
+int nl_talk(struct mnl_socket *s, struct nlmsghdr *h, int (*cb)(const struct nlmsghdr *h, void *arg), void *arg);
 int nl_bridge_add(const char *name, int mtu, const uint8_t mac[6] /* may be NULL */, struct error *err);
 /* A pair; the peer is made in the namespace of peer_netns_fd (or here when -1). mtu 0: the default. */
 int nl_veth_add(const char *name, const char *peer, int peer_netns_fd, int mtu, const uint8_t peer_mac[6],

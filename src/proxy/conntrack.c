@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/vec.h"
+#include "net/netlink.h"
 #include "proxy/conntrack.h"
 
 struct tuple {
@@ -77,22 +78,6 @@ static void put_tuple(struct nlmsghdr *h, const struct tuple *f) {
         mnl_attr_nest_end(h, tuple);
 }
 
-static int talk(struct mnl_socket *s, struct nlmsghdr *h, mnl_cb_t cb, void *arg) {
-        static uint32_t seq;
-        char in[16384];
-        h->nlmsg_seq = __atomic_add_fetch(&seq, 1, __ATOMIC_RELAXED);
-        if (mnl_socket_sendto(s, h, h->nlmsg_len) < 0)
-                return -errno;
-        for (;;) {
-                ssize_t n = mnl_socket_recvfrom(s, in, sizeof(in));
-                if (n < 0)
-                        return -errno;
-                int more = mnl_cb_run(in, (size_t) n, h->nlmsg_seq, mnl_socket_get_portid(s), cb, arg);
-                if (more <= 0)
-                        return more < 0 ? -errno : 0;
-        }
-}
-
 int conntrack_forget_udp(bool (*stale)(uint32_t ip, uint16_t port, uint32_t reply_ip, uint16_t reply_port, void *arg),
                          void *arg, struct error *err) {
         struct scan scan = { .stale = stale, .arg = arg };
@@ -104,11 +89,11 @@ int conntrack_forget_udp(bool (*stale)(uint32_t ip, uint16_t port, uint32_t repl
                         mnl_socket_close(s);
                 return error_errno(err, r, "open a netfilter socket");
         }
-        int r = talk(s, begin(buf, IPCTNL_MSG_CT_GET, NLM_F_DUMP), on_entry, &scan);
+        int r = nl_talk(s, begin(buf, IPCTNL_MSG_CT_GET, NLM_F_DUMP), on_entry, &scan);
         for (size_t i = 0; r == 0 && i < scan.found.n; i++) {
                 struct nlmsghdr *h = begin(buf, IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
                 put_tuple(h, &scan.found.v[i]);
-                r = talk(s, h, NULL, NULL);
+                r = nl_talk(s, h, NULL, NULL);
                 if (r == -ENOENT) /* it timed out meanwhile */
                         r = 0;
         }

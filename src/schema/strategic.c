@@ -28,6 +28,21 @@ static int merge_map(struct merge *m, const struct schema_type *t, const struct 
 
 /* ---- messages ---- */
 
+const char *strategic_type(const struct json *v) {
+        static const char *const names[] = {
+                [JSON_NULL] = "<nil>",
+                [JSON_BOOL] = "bool",
+                [JSON_INT] = "int64",
+                [JSON_DOUBLE] = "float64",
+                [JSON_STRING] = "string",
+                [JSON_RAW] = "string",
+                [JSON_ARRAY] = "[]interface {}",
+                [JSON_OBJECT] = "map[string]interface {}",
+        };
+
+        return names[json_type(v)];
+}
+
 void strategic_print(struct buf *b, const struct json *v) {
         const char *space = "";
 

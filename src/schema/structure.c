@@ -565,14 +565,6 @@ static void check(struct checker *c, struct place p, const struct json *v, const
 
 /* A value as Go prints the struct around it. */
 static bool expected(struct checker *c, const char *what, const struct json *v, const struct fieldpath *at) {
-        static const char *const kinds[] = {
-                [JSON_BOOL] = "bool",
-                [JSON_INT] = "int64",
-                [JSON_DOUBLE] = "float64",
-                [JSON_STRING] = "string",
-                [JSON_ARRAY] = "[]interface {}",
-                [JSON_OBJECT] = "map[string]interface {}",
-        };
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         buf_printf(&b, "expected %s, got ", what);
@@ -581,7 +573,7 @@ static bool expected(struct checker *c, const char *what, const struct json *v, 
                 json_write(&b, v);
                 buf_putc(&b, '}');
         } else if (what[0] == 'n')
-                buf_addc(&b, kinds[v->type]);
+                buf_addc(&b, strategic_type(v));
         else {
                 buf_addc(&b, "&{");
                 strategic_print(&b, v);

@@ -106,22 +106,15 @@ static void set_rest(struct arena *a, struct custom_version *v) {
         struct rest *r = &v->rest;
         struct str warning = json_str(json_getc(v->source, "deprecationWarning"));
 
-        r->resource = res;
+        rest_set_names(a, r, res);
         r->stored = r;
         r->strategy = &v->strategy;
         r->custom = v;
-        r->group = str_of(res->group);
-        r->version = str_of(res->version);
-        r->plural = str_of(res->plural);
-        r->kind = str_of(res->kind);
-        r->api_version = arena_printf(a, "%s/%s", res->group, res->version);
-        r->prefix = arena_printf(a, "%s/%s/", res->group, res->plural);
         r->type_head = STR("\n"); /* items of their lists say what they are: nothing is cut off */
         r->list_head = arena_printf(a,
                                     "{\"apiVersion\":\"%" STR_FMT "\",\"kind\":\"%s\",\"metadata\":{\"resourceVersion"
                                     "\":\"",
                                     STR_ARG(r->api_version), res->list_kind);
-        r->qualified = arena_printf(a, "%s.%s", res->plural, res->group);
         r->watchers = &v->of->watchers;
         if (v->deprecated)
                 r->deprecated = warning.n ? arena_str(a, warning)

@@ -2,6 +2,7 @@
 
 #include "apiserver/extensions/crd_rules.h"
 #include "apiserver/extensions/custom.h"
+#include "schema/strategic.h"
 
 /* ---- out ---- */
 
@@ -65,13 +66,6 @@ static void add_plain(struct buf *b, const struct json *v) {
  */
 static const struct json *scale_value(struct field_errors *fe, const struct json *obj, struct str where,
                                       enum json_type want) {
-        static const char *const types[] = { [JSON_NULL] = "<nil>",
-                                             [JSON_BOOL] = "bool",
-                                             [JSON_INT] = "int64",
-                                             [JSON_DOUBLE] = "float64",
-                                             [JSON_STRING] = "string",
-                                             [JSON_ARRAY] = "[]interface {}",
-                                             [JSON_OBJECT] = "map[string]interface {}" };
         const struct json zero = want == JSON_INT ? json_of_int(0) : json_of_cstr(""), *v = obj;
         struct str rest = str_sub(where, 1, where.n), name;
         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -89,7 +83,7 @@ static const struct json *scale_value(struct field_errors *fe, const struct json
         field_invalid(fe, PATH(NULL, arena_cstr(fe->a, where)), &zero,
                       "%" STR_FMT " accessor error: %" STR_FMT " is of the type %s, expected %s",
                       STR_ARG(str_n(where.p, (size_t) (name.p + name.n - where.p))), STR_ARG(buf_str(&b)),
-                      types[v->type], !whole ? "map[string]interface{}" : types[want]);
+                      strategic_type(v), !whole ? "map[string]interface{}" : strategic_type(&zero));
         return NULL;
 }
 

@@ -52,44 +52,33 @@ static int settle(const struct staging *s, struct str path, const char *from, st
         return 0;
 }
 
-static int stage_file(const struct staging *s, struct archive *tar, struct str path, struct error *err) {
+/* The bytes of an archive's entry, or of a file. */
+static ssize_t next_block(struct archive *tar, int from, char *block, size_t n, struct error *err) {
+        ssize_t r = tar ? archive_read_data(tar, block, n) : TEMP_FAILURE_RETRY(read(from, block, n));
+
+        if (r >= 0)
+                return r;
+        return tar ? error_set(err, -EBADMSG, "tar: %s", archive_error_string(tar)) : error_errno(err, -errno, "read");
+}
+
+static int stage_file(const struct staging *s, struct archive *tar, int from, struct str path, struct error *err) {
         _cleanup_(digest_freep) struct digest *d = digest_new();
         _cleanup_free_ char *tmp = NULL, *block = xmalloc(256 << 10);
         _cleanup_close_ int fd = incoming(s, &tmp, err);
         int64_t size = 0;
-        la_ssize_t n;
+        ssize_t n;
 
         if (fd < 0)
                 return fd;
-        while ((n = archive_read_data(tar, block, 256 << 10)) > 0) {
+        while ((n = next_block(tar, from, block, 256 << 10, err)) > 0) {
                 TRY(write_block(fd, d, block, (size_t) n, err));
                 size += n;
         }
-        if (n < 0)
-                return error_set(err, -EBADMSG, "tar: %s", archive_error_string(tar));
-        return settle(s, path, tmp, d, size, err);
+        return n < 0 ? (int) n : settle(s, path, tmp, d, size, err);
 }
 
 int staging_copy_fd(const struct staging *s, int from, struct str path, struct error *err) {
-        _cleanup_(digest_freep) struct digest *d = digest_new();
-        _cleanup_free_ char *tmp = NULL, *block = xmalloc(256 << 10);
-        _cleanup_close_ int fd = incoming(s, &tmp, err);
-        int64_t size = 0;
-
-        if (fd < 0)
-                return fd;
-        for (;;) {
-                ssize_t n = read(from, block, 256 << 10);
-
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n < 0)
-                        return error_errno(err, -errno, "read");
-                if (n == 0)
-                        return settle(s, path, tmp, d, size, err);
-                TRY(write_block(fd, d, block, (size_t) n, err));
-                size += n;
-        }
+        return stage_file(s, NULL, from, path, err);
 }
 
 /* "./a//b" → "a/b"; a symlink's target is taken relative to base. ".." goes up, at most to the top. */
@@ -132,7 +121,7 @@ static int stage_entry(const struct staging *s, struct archive *tar, struct arch
         else if (archive_entry_filetype(e) == AE_IFLNK && archive_entry_symlink(e))
                 target = clean(s->arena, dirname_of(path), str_of(archive_entry_symlink(e)));
         else if (archive_entry_filetype(e) == AE_IFREG)
-                return stage_file(s, tar, path, err);
+                return stage_file(s, tar, -1, path, err);
         else
                 return 0;
         f = arena_new_of(s->arena, struct staged);
