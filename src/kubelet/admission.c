@@ -83,29 +83,9 @@ static bool ports_free(const struct json *spec, struct pod *const *others, size_
 
 /* What belongs to the pod's own namespaces and cannot harm its neighbours. */
 static const struct json *forbidden_sysctl(const struct json *spec) {
-        static const char *const safe[] = {
-                "kernel.shm_rmid_forced",
-                "net.ipv4.ip_local_port_range",
-                "net.ipv4.tcp_syncookies",
-                "net.ipv4.ping_group_range",
-                "net.ipv4.ip_unprivileged_port_start",
-                "net.ipv4.ip_local_reserved_ports",
-                "net.ipv4.tcp_keepalive_time",
-                "net.ipv4.tcp_fin_timeout",
-                "net.ipv4.tcp_keepalive_intvl",
-                "net.ipv4.tcp_keepalive_probes",
-                "net.ipv4.tcp_rmem",
-                "net.ipv4.tcp_wmem",
-        };
-
-        json_each_item(s, json_at_path(spec, "securityContext", "sysctls")) {
-                bool found = false;
-
-                for (size_t i = 0; i < ARRAY_SIZE(safe); i++)
-                        found = found || str_eqc(jstr(s, "name"), safe[i]);
-                if (!found)
+        json_each_item(s, json_at_path(spec, "securityContext", "sysctls"))
+                if (sysctl_safe_since(jstr(s, "name")) < 0)
                         return s;
-        }
         return NULL;
 }
 

@@ -81,3 +81,28 @@ bool taints_tolerated(const struct object *node, const struct json *tolerations,
         }
         return true;
 }
+
+int sysctl_safe_since(struct str name) {
+        static const struct {
+                const char *name;
+                int since;
+        } safe[] = {
+                { "kernel.shm_rmid_forced", 0 },
+                { "net.ipv4.ip_local_port_range", 0 },
+                { "net.ipv4.tcp_syncookies", 0 },
+                { "net.ipv4.ping_group_range", 0 },
+                { "net.ipv4.ip_unprivileged_port_start", 0 },
+                { "net.ipv4.ip_local_reserved_ports", 27 },
+                { "net.ipv4.tcp_keepalive_time", 29 },
+                { "net.ipv4.tcp_fin_timeout", 29 },
+                { "net.ipv4.tcp_keepalive_intvl", 29 },
+                { "net.ipv4.tcp_keepalive_probes", 29 },
+                { "net.ipv4.tcp_rmem", 32 },
+                { "net.ipv4.tcp_wmem", 32 },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(safe); i++)
+                if (str_eqc(name, safe[i].name))
+                        return safe[i].since;
+        return -1;
+}

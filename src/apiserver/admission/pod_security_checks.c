@@ -1,6 +1,7 @@
 /* See pod_security.h. Each check is a line in the table at the end: which level, since which minor version of the
  * policy, and a function that says no and why. Containers are visited as upstream does: init, main, ephemeral. */
 #include "apiserver/admission/pod_security.h"
+#include "schema/nodefit.h"
 
 struct names {
         struct str *v;
@@ -314,31 +315,11 @@ static bool seccomp_baseline(struct look *k) {
 }
 
 static bool sysctls(struct look *k) {
-        static const struct {
-                const char *name;
-                int since;
-        } fine[] = {
-                { "kernel.shm_rmid_forced", 0 },
-                { "net.ipv4.ip_local_port_range", 0 },
-                { "net.ipv4.tcp_syncookies", 0 },
-                { "net.ipv4.ping_group_range", 0 },
-                { "net.ipv4.ip_unprivileged_port_start", 0 },
-                { "net.ipv4.ip_local_reserved_ports", 27 },
-                { "net.ipv4.tcp_keepalive_time", 29 },
-                { "net.ipv4.tcp_fin_timeout", 29 },
-                { "net.ipv4.tcp_keepalive_intvl", 29 },
-                { "net.ipv4.tcp_keepalive_probes", 29 },
-                { "net.ipv4.tcp_rmem", 32 },
-                { "net.ipv4.tcp_wmem", 32 },
-        };
-
         json_each_item(s, json_at_path(k->spec, "securityContext", "sysctls")) {
                 struct str name = json_str(json_getc(s, "name"));
-                size_t i;
+                int since = sysctl_safe_since(name);
 
-                for (i = 0; i < ARRAY_SIZE(fine) && (!str_eqc(name, fine[i].name) || k->minor < fine[i].since); i++)
-                        ;
-                if (i == ARRAY_SIZE(fine))
+                if (since < 0 || k->minor < since)
                         buf_printf(k->detail, "%s%" STR_FMT, k->detail->n ? ", " : "", STR_ARG(name));
         }
         return k->detail->n > 0;
