@@ -70,8 +70,8 @@ static void judge_node(struct sync *s, struct place *p) {
 
         if ((!str_empty(name) && !str_eq(name, object_name(p->node))) || !node_matches(p->node, s->pod_spec))
                 return;
-        p->run = taints_tolerated(p->node, &s->tolerations, true, true);
-        p->stay = p->run || taints_tolerated(p->node, &s->tolerations, false, true);
+        p->run = taints_tolerated(p->node, &s->tolerations, true);
+        p->stay = p->run || taints_tolerated(p->node, &s->tolerations, false);
 }
 
 /* Where a pod is, or is bound to by the affinity we gave it. */

@@ -123,7 +123,7 @@ static bool rule_affinity(const struct asked *q, struct error *message) {
 }
 
 static bool rule_taints(const struct asked *q, struct error *message) {
-        if (q->node && !taints_tolerated(q->node, json_getc(q->spec, "tolerations"), false, true))
+        if (q->node && !taints_tolerated(q->node, json_getc(q->spec, "tolerations"), false))
                 error_set(message, -EINVAL,
                           "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate");
         return message->err == 0;

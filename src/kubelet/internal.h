@@ -215,7 +215,7 @@ void pod_end(struct pod *p, const char *phase, const char *reason, const char *f
 bool container_restarts(const struct container *c); /* an exited one runs again */
 void pod_run(struct pod *p);                        /* step: makes the next moves towards running */
 void pod_terminate(struct pod *p);                  /* step: towards gone */
-void container_stop(struct container *c, int64_t grace_s, bool hooks, const char *fmt, ...) _printf_(4, 5);
+void container_stop(struct container *c, int64_t grace_s, const char *fmt, ...) _printf_(3, 4);
 void container_wait_reason(struct container *c, const char *reason, const char *fmt, ...) _printf_(3, 4);
 
 /* container.c: the configuration of a container; texts live in the pod's step arena. */

@@ -281,9 +281,9 @@ static void check_running(struct container *c) {
         }
         c->restart_wanted = changed || c->sidecar || !str_eqc(pod_restart_policy(p), "Never");
         if (c->post_start == JOB_FAILED)
-                container_stop(c, grace, true, "FailedPostStartHook");
+                container_stop(c, grace, "FailedPostStartHook");
         else
-                container_stop(c, grace, true, "Container %s %s%s", c->name, why,
+                container_stop(c, grace, "Container %s %s%s", c->name, why,
                                c->restart_wanted ? ", will be restarted" : "");
 }
 

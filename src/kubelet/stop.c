@@ -64,7 +64,7 @@ static void stop_applied(struct pod_task *t) {
         free(s);
 }
 
-void container_stop(struct container *c, int64_t grace_s, bool hooks, const char *fmt, ...) {
+void container_stop(struct container *c, int64_t grace_s, const char *fmt, ...) {
         struct pod *p = c->pod;
         int64_t until = kubelet_mono(p->k) + grace_s * NSEC_PER_SEC;
         struct stop_task *s;
@@ -86,7 +86,7 @@ void container_stop(struct container *c, int64_t grace_s, bool hooks, const char
         }
         s = xnew(struct stop_task, .name = xstrdup(c->name), .id = xstrdup(c->status->id), .ip = xstrdup(p->ips[0]),
                  .object = p->current ? object_ref(p->current) : NULL, .spec = c->spec, .until_ns = until,
-                 .hook = hooks && c->stops == 0, .task.run = stop_run, .task.apply = stop_applied);
+                 .hook = c->stops == 0, .task.run = stop_run, .task.apply = stop_applied);
         c->stops++;
         c->stop_until_ns = until;
         pod_submit(p, &s->task);
@@ -113,14 +113,14 @@ static bool stop_all(struct pod *p) {
                 if (is_stopped(c) || c->sidecar)
                         continue;
                 apps_done = false;
-                container_stop(c, left, true, "Stopping container %s", c->name);
+                container_stop(c, left, "Stopping container %s", c->name);
         }
         for (size_t i = p->containers.n; apps_done && i-- > 0;) {
                 struct container *c = p->containers.v[i];
 
                 if (is_stopped(c) || !c->sidecar)
                         continue;
-                container_stop(c, left, true, "Stopping container %s", c->name);
+                container_stop(c, left, "Stopping container %s", c->name);
                 return false;
         }
         return apps_done;

@@ -67,12 +67,12 @@ bool toleration_matches(const struct json *toleration, const struct json *taint)
         return (str_empty(op) || str_eqc(op, "Equal")) && str_eq(Toleration_value(toleration), Taint_value(taint));
 }
 
-bool taints_tolerated(const struct object *node, const struct json *tolerations, bool no_schedule, bool no_execute) {
+bool taints_tolerated(const struct object *node, const struct json *tolerations, bool no_schedule) {
         json_each_item(taint, NodeSpec_taints(Node_spec(object_json(node)))) {
                 struct str effect = Taint_effect(taint);
                 bool tolerated = false;
 
-                if (!(no_schedule && str_eqc(effect, "NoSchedule")) && !(no_execute && str_eqc(effect, "NoExecute")))
+                if (!(no_schedule && str_eqc(effect, "NoSchedule")) && !str_eqc(effect, "NoExecute"))
                         continue;
                 json_each_item(t, tolerations)
                         tolerated |= toleration_matches(t, taint);

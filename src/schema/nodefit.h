@@ -6,8 +6,8 @@
 
 /* nodeSelector and the required node affinity. */
 bool node_matches(const struct object *node, const struct json *pod_spec);
-/* All taints of one of these effects ("NoSchedule", "NoExecute") are tolerated. */
-bool taints_tolerated(const struct object *node, const struct json *tolerations, bool no_schedule, bool no_execute);
+/* All taints of effect "NoExecute", and "NoSchedule" where asked, are tolerated. */
+bool taints_tolerated(const struct object *node, const struct json *tolerations, bool no_schedule);
 bool toleration_matches(const struct json *toleration, const struct json *taint);
 /* The minor version of Kubernetes that took this kernel setting for safe first, where every pod may have it; -1: none
  * has. */
