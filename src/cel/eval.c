@@ -111,8 +111,8 @@ static bool may_begin(struct ctx *c, const struct node *n, const struct cel_valu
                 if (fits(c, &p, v))
                         return true;
         }
-        return n->name.p[0] == '!' || n->name.p[0] == '@' ||
-               (n->name.p[0] == '-' && (v->kind == CEL_BOOL || v->kind == CEL_STRING));
+        return v->kind == CEL_STRING || n->name.p[0] == '!' || n->name.p[0] == '@' ||
+               (n->name.p[0] == '-' && v->kind == CEL_BOOL);
 }
 
 /* What cel-go says depends on how it has bound the function: to what the first value can do, to one implementation, or

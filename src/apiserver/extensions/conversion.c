@@ -81,7 +81,7 @@ static int take_object(struct conversion *k, size_t i, const struct json *got, s
         if (json_len(annotations) > 0)
                 json_setc(k->arena, &meta, "annotations", *annotations);
         json_setc(k->arena, &object, "metadata", meta);
-        k->out[i] = crd_complete(k->arena, k->to->custom->schema, &object);
+        k->out[i] = crd_narrow(k->arena, k->to->custom->schema, &object);
         return 0;
 }
 
@@ -142,7 +142,7 @@ static void ask(struct apiserver *s, struct conversion *k, struct loop *loop) {
         rand_uuid(k->uid);
         k->uid[36] = '\0';
         for (size_t i = 0; i < k->n; i++)
-                json_push(k->arena, &objects, *k->in[i]);
+                json_push(k->arena, &objects, custom_as_kept(k->arena, k->to, k->in[i]));
         review = json_build(k->arena,
                             "{ kind: 'ConversionReview', apiVersion: 'apiextensions.k8s.io/v1', request: { uid: %c,"
                             " desiredAPIVersion: %s, objects: %j } }",
@@ -232,7 +232,10 @@ bool op_convert_out(struct op *op, void (*again)(struct op *op)) {
         if (!v->of->webhook) {
                 copy = json_copy_shallow(op->c->arena, &op->tree);
                 json_set_str(op->c->arena, &copy, "apiVersion", storage->rest.api_version);
+                copy = crd_narrow(op->c->arena, storage->schema, &copy);
                 op->outgoing = json_new(op->c->arena, copy);
+                op->tree = custom_in_version(op->c->arena, op->rest,
+                                             op->outgoing); /* the answer is what is read then */
                 return true;
         }
         k = conversion_new(&storage->rest, 1);

@@ -14,7 +14,8 @@ struct pruner {
         struct json *strict; /* of unknown fields: of metadata, the rest, of metadata of embedded objects; or NULL */
         bool lost;           /* something was pruned */
         bool keep;           /* nothing is */
-        bool defaults;       /* fill them in; nulls that are no value go */
+        bool nulls;          /* those that are no value go */
+        bool defaults;       /* are filled in */
         struct error *err;   /* the first metadata that is none; NULL, and fe too: that is dropped instead */
         struct field_errors *fe;
         int result;
@@ -122,8 +123,10 @@ static void walk_member(struct pruner *c, const struct crd_schema *s, struct jso
         if (f && !below) {
                 to->value = walk_meta(c, s, key, &m->value, here);
         } else if (below) {
-                const struct json *v = c->defaults && dropped_null(below, &m->value) ? below->dflt : &m->value;
+                const struct json *v = &m->value;
 
+                if (c->nulls && dropped_null(below, v) && (c->defaults || !below->dflt))
+                        v = below->dflt;
                 if (!v)
                         return;
                 to->value = walk(c, below, v, here);
@@ -210,7 +213,13 @@ int crd_prune(struct arena *a, const struct crd_schema *s, const struct json *in
 }
 
 struct json crd_complete(struct arena *a, const struct crd_schema *s, const struct json *in) {
-        struct pruner c = { .a = a, .defaults = true };
+        struct pruner c = { .a = a, .nulls = true, .defaults = true };
+
+        return walk(&c, s, in, NULL);
+}
+
+struct json crd_narrow(struct arena *a, const struct crd_schema *s, const struct json *in) {
+        struct pruner c = { .a = a, .nulls = true };
 
         return walk(&c, s, in, NULL);
 }

@@ -264,7 +264,7 @@ static void check_rules(struct field_errors *fe, const struct path *p, const str
                 if (TEXT(r, "messageExpression").n > 0 && str_empty(str_trim(TEXT(r, "messageExpression"))))
                         field_required(fe, PATH(at, "messageExpression"),
                                        "messageExpression must be non-empty if specified");
-                if (!str_empty(reason) && !str_among(reason, reasons))
+                if (json_getc(r, "reason") && !str_among(reason, reasons))
                         field_not_supported(fe, PATH(at, "reason"), reason, reasons);
                 if (TEXT(r, "fieldPath").n > 0 && str_empty(str_trim(TEXT(r, "fieldPath"))))
                         field_invalid_str(fe, PATH(at, "fieldPath"), TEXT(r, "fieldPath"),

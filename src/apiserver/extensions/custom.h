@@ -74,6 +74,10 @@ const struct api_group_version *catalog_find(const struct catalog *c, struct str
 /* The object as this version shows it (a reference), or NULL when a webhook has to convert it. */
 struct object *custom_view(const struct rest *r, struct object *o);
 bool custom_is_in_version(const struct rest *r, const struct object *o);
+/* An object as it is kept, with the defaults of its own version: from here it goes to another. */
+struct json custom_as_kept(struct arena *a, const struct rest *r, const struct json *doc);
+/* That in the version of r, of a definition without a webhook. */
+struct json custom_in_version(struct arena *a, const struct rest *r, const struct json *doc);
 /* The body of a write: pruned, with what strict validation has found. */
 int custom_decode(struct op *op, const struct json *body, struct json *strict, struct json *ret, struct error *err);
 void custom_validate(struct op *op, struct field_errors *fe, const struct json *obj, const struct json *old);

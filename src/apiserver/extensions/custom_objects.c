@@ -13,21 +13,36 @@ bool custom_is_in_version(const struct rest *r, const struct object *o) {
         return raw.n > 2 && str_eq(str_sub(raw, 1, raw.n - 1), r->api_version);
 }
 
+struct json custom_as_kept(struct arena *a, const struct rest *r, const struct json *doc) {
+        const struct custom *c = r->custom->of;
+        const struct custom_version *kept = r->custom;
+
+        for (size_t i = 0; i < c->n_versions; i++)
+                if (str_eq(c->versions[i].rest.api_version, TEXT(doc, "apiVersion")))
+                        kept = &c->versions[i];
+        return crd_complete(a, kept->schema, doc);
+}
+
+struct json custom_in_version(struct arena *a, const struct rest *r, const struct json *doc) {
+        struct json kept = custom_as_kept(a, r, doc);
+
+        json_set_str(a, &kept, "apiVersion", r->api_version);
+        return crd_narrow(a, r->custom->schema, &kept);
+}
+
 struct object *custom_view(const struct rest *r, struct object *o) {
         _cleanup_(arena_freep) struct arena *a = NULL;
         const struct custom *c = r->custom->of;
         bool same = custom_is_in_version(r, o);
         struct object *result;
-        struct json copy, out;
+        struct json out;
 
         if (same && object_revision(o) > atomic_load_explicit(&c->since, memory_order_relaxed))
                 return object_ref(o);
         if (!same && c->webhook)
                 return NULL;
         a = arena_new(4096);
-        copy = json_copy_shallow(a, object_json(o));
-        json_set_str(a, &copy, "apiVersion", r->api_version);
-        out = crd_complete(a, r->custom->schema, &copy);
+        out = same ? crd_complete(a, r->custom->schema, object_json(o)) : custom_in_version(a, r, object_json(o));
         if (same && json_equal(&out, object_json(o)))
                 return object_ref(o);
         result = object_from_tree(&out);

@@ -526,6 +526,28 @@ static void reading_fills_in_defaults(void **state) {
         undefine(f);
 }
 
+#define VERSION(fields) "{'type':'object','properties':{'spec':{'type':'object','properties':{" fields "}}}}"
+
+/* Defaults are those of the version that is kept, and of the one that was written; fields are those that both know. */
+static void other_versions_have_the_defaults_of_the_one_that_is_kept(void **state) {
+        struct fixture *f = *state;
+
+        define(f, VERSION("'a':{'type':'string','default':'A'},'b':{'type':'string'},'c':{'type':'string'}"),
+               "},{'name':'v2','served':true,'storage':false,'schema':{'openAPIV3Schema':" VERSION(
+                               "'a':{'type':'string'},'b':{'type':'string','default':'B'},'d':{'type':'string'}") "}");
+        check(ASK(f, API_CREATE, &widgets_v2, "default",
+                  .body = Q("{'apiVersion':'example.com/v2','kind':'Widget','metadata':{'name':'w'},"
+                            "'spec':{'d':'lost'}}")),
+              201, ".spec", "{\"b\":\"B\",\"a\":\"A\"}");
+        check(ASK(f, API_PATCH, &widgets, "default", "w", .body = Q("{'spec':{'b':null,'c':'C'}}"),
+                  .patch = API_PATCH_MERGE),
+              200, ".spec", "{\"a\":\"A\",\"c\":\"C\"}");
+        check(ASK(f, API_GET, &widgets_v2, "default", "w"), 200, ".spec", "{\"a\":\"A\"}");
+        undefine(f);
+        for (int i = 0; ASK(f, API_LIST, &widgets, "default").code != 404; i++, nap())
+                assert_true(i < 1000);
+}
+
 static void versions_are_views_of_one_object(void **state) {
         struct fixture *f = *state;
         struct answer r;
@@ -619,6 +641,7 @@ int main(void) {
                 cmocka_unit_test(old_mistakes_may_stay),
                 cmocka_unit_test(old_faults_warn),
                 cmocka_unit_test(reading_fills_in_defaults),
+                cmocka_unit_test(other_versions_have_the_defaults_of_the_one_that_is_kept),
                 cmocka_unit_test(versions_are_views_of_one_object),
                 cmocka_unit_test(taken_names_are_refused),
                 cmocka_unit_test(scale_is_where_the_definition_says),
