@@ -645,7 +645,8 @@ void warn_endpoint_slice(struct op *op, const struct json *obj) {
 #define CLASS_ANNOTATION "kubernetes.io/ingress.class"
 
 void warn_ingress(struct op *op, const struct json *obj) {
-        if (!op->old && json_at_path(obj, "metadata", "annotations", CLASS_ANNOTATION))
+        if (!op->old && !json_at_path(obj, "spec", "ingressClassName") &&
+            json_at_path(obj, "metadata", "annotations", CLASS_ANNOTATION))
                 warn(op, NULL,
                      "annotation \"" CLASS_ANNOTATION "\" is deprecated, please use 'spec.ingressClassName' instead");
 }

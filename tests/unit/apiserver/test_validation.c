@@ -477,6 +477,10 @@ static const struct {
           "\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\","
           "\"image\":\"i\"}]}}}}",
           "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended" },
+        { &res_ingresses,
+          "{\"metadata\":{\"name\":\"x\",\"annotations\":{\"kubernetes.io/ingress.class\":\"a\"}},\"spec\":{"
+          "\"rules\":[{}]}}",
+          "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead" },
         { &res_services, META "\"spec\":{\"ports\":[{\"port\":80}],\"externalIPs\":[\"01.2.3.4\"]}}",
           "spec.externalIPs[0]: non-standard IP address \"01.2.3.4\" will be considered invalid in a future Kubernetes "
           "release: use \"1.2.3.4\"" },
