@@ -50,6 +50,7 @@ struct api_options { /* metav1.{Get,List,Create,Update,Patch,Delete}Options in o
         struct str field_manager;
         int64_t grace_period_seconds;  /* -1: none given */
         struct str propagation_policy; /* "Background", "Foreground", "Orphan" or empty */
+        struct str orphan_dependents;  /* "true", "false" or empty; "false": 202 for what is not gone at once */
         struct str precondition_uid, precondition_resource_version;
 };
 #define API_OPTIONS_INIT ((struct api_options) { .grace_period_seconds = -1 })

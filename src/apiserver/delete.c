@@ -5,6 +5,7 @@
  *           └─ else ──▶ gone */
 #include "apiserver/admission/admission.h"
 #include "apiserver/extensions/custom.h"
+#include "apiserver/request.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
 #include "schema/defaults.h"
@@ -211,9 +212,16 @@ static void deleted(struct op *op) {
         }
 }
 
+/* The object is still there. */
+static void answer_remains(struct op *op) {
+        struct str orphan = op->c->options.orphan_dependents;
+
+        op_finish(op, str_empty(orphan) || request_bool(orphan) ? 200 : 202);
+}
+
 static void marked(struct op *op) {
         if (op->txn.result == 0) {
-                op_finish(op, 200);
+                answer_remains(op);
         } else if (!retry(op)) {
                 writes_store_error(op);
                 op_fail(op);
@@ -236,7 +244,7 @@ static void mark(struct op *op) {
         op->result = object_from_tree(&op->tree);
         if (op->c->options.dry_run) {
                 object_set_revision(op->result, object_revision(op->old));
-                op_finish(op, 200);
+                answer_remains(op);
                 return;
         }
         op->ops[0] = (struct store_op) {
@@ -266,7 +274,7 @@ static void delete_admitted(struct op *op) {
                 return;
         case OUTCOME_NOTHING:
                 op->result = object_ref(op->old);
-                op_finish(op, 200);
+                answer_remains(op);
                 return;
         }
 }

@@ -477,7 +477,7 @@ static bool add_lifetime(struct exchange *x, const struct document *doc, struct 
                 return false;
         }
         strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&end, &tm));
-        h[(*n)++] = (struct http_header) { STR("cache-control"), STR("public, immutable") };
+        h[0].value = STR("public, immutable");
         h[(*n)++] = (struct http_header) { STR("expires"), arena_str(a, str_of(text)) };
         return true;
 }
@@ -485,12 +485,14 @@ static bool add_lifetime(struct exchange *x, const struct document *doc, struct 
 /* Takes the catalog's reference over. */
 static void send_document(struct exchange *x, struct catalog *catalog, struct document *doc, const char *type) {
         bool gzip = doc->text.n >= GZIP_MIN && respond_wants_gzip(x->req);
-        struct http_header h[6] = {
+        bool everybodys = strstr(type, "as=APIGroupDiscoveryList");
+        struct http_header h[7] = {
+                { STR("cache-control"), everybodys ? STR("public") : STR("no-cache, private") },
                 { STR("content-type"), str_of(type) },
                 { STR("etag"), arena_str(http_request_arena(x->req), str_of(doc->etag)) },
                 { STR("vary"), STR("Accept, Accept-Encoding") },
         };
-        size_t n = 3;
+        size_t n = 4;
         struct http_slice body = { .release = release_catalog, .arg = catalog };
 
         if (!add_lifetime(x, doc, h, &n)) {

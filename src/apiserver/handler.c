@@ -241,7 +241,7 @@ static int read_body(struct http_write *w, struct error *err) {
                                     "the body of the request was in an unknown format - accepted media types include: "
                                     "application/json, application/yaml");
         if (str_empty(text) && (w->call.verb == API_DELETE || w->call.verb == API_DELETE_COLLECTION))
-                return request_check_delete(w->arena, &w->x.query, err);
+                return request_check_delete(w->arena, &w->x.query, &w->call.options, err);
         if (str_empty(text) && w->call.verb != API_PATCH && media != MEDIA_YAML)
                 return err_bad_request(
                                 err, "the object provided is unrecognized (must be of type %" STR_FMT "): %s (<empty>)",

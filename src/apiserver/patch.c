@@ -37,7 +37,7 @@ static int rejected(struct error *err) {
         return error_status(err, REASON_INVALID, "the server rejected our request due to an error in our request");
 }
 
-/* Members of operations that JSON Patch does not know. */
+/* Members of operations that JSON Patch does not know, and those that are there twice. */
 static int check_operations(struct op *op, struct error *err) {
         static const char *const known[] = { "op", "path", "from", "value" };
         struct json found = json_new_array();
@@ -57,6 +57,9 @@ static int check_operations(struct op *op, struct error *err) {
                 }
                 i++;
         }
+        json_each_item(m, op->c->strict)
+                json_push(op->c->arena, &found,
+                          json_of_printf(op->c->arena, "json patch %" STR_FMT, STR_ARG(json_str(m))));
         return registry_strict_result(op, &found, err);
 }
 

@@ -124,7 +124,9 @@ static int decode_body(struct op *op, const struct sent *as, const struct json *
                                           op->c->patch == API_PATCH_STRATEGIC, ret, err);
         if (r < 0)
                 return r;
-        if (!op->c->strict || !patch || op->c->patch == API_PATCH_APPLY)
+        if (patch)
+                json_sort_texts(&strict);
+        if (!op->c->strict || !patch || op->c->patch == API_PATCH_JSON || op->c->patch == API_PATCH_APPLY)
                 return registry_strict_result(op, &strict, err);
         all = json_copy_shallow(a, op->c->strict); /* first what is wrong with the patch, then with what it makes */
         json_each_item(m, &strict)

@@ -121,15 +121,20 @@ static void check_dry_run(struct field_errors *fe, struct str value) {
         field_not_supported_value(fe, PATH(NULL, "dryRun"), &list, all);
 }
 
-static int finish_delete_options(struct field_errors *fe, struct error *err) {
-        return field_errors_finish(fe, STR("DeleteOptions"), STR("meta.k8s.io"), STR(""), err);
+static void check_propagation(struct field_errors *fe, struct api_options *o) {
+        if (!str_empty(o->orphan_dependents) && !str_empty(o->propagation_policy))
+                field_invalid_str(fe, PATH(NULL, "propagationPolicy"), o->propagation_policy,
+                                  "orphanDependents and deletionPropagation cannot be both set");
+        else if (!str_empty(o->orphan_dependents))
+                o->propagation_policy = request_bool(o->orphan_dependents) ? STR("Orphan") : STR("Background");
 }
 
-int request_check_delete(struct arena *a, const struct request_query *q, struct error *err) {
+int request_check_delete(struct arena *a, const struct request_query *q, struct api_options *o, struct error *err) {
         struct field_errors fe = { .a = a };
 
+        check_propagation(&fe, o);
         check_dry_run(&fe, q->dry_run);
-        return finish_delete_options(&fe, err);
+        return field_errors_finish(&fe, STR("DeleteOptions"), STR("meta.k8s.io"), STR(""), err);
 }
 
 /* The options of a write, which upstream checks all at once. */
@@ -193,6 +198,7 @@ static const struct param_desc {
         OPT("fieldManager", P_STR, options.field_manager),
         OPT("gracePeriodSeconds", P_INT, options.grace_period_seconds),
         OPT("propagationPolicy", P_STR, options.propagation_policy),
+        OPT("orphanDependents", P_STR, options.orphan_dependents),
         OPT("watch", P_BOOL, watch),
         OPT("pretty", P_BOOL, pretty),
         OPT("export", P_BOOL, export),
@@ -288,7 +294,6 @@ struct str request_query_get(struct arena *a, struct str query, const char *name
 
 int request_delete_options(struct arena *a, const struct json *body, struct api_options *o, struct error *err) {
         const struct json *pre = json_getc(body, "preconditions"), *orphan = json_getc(body, "orphanDependents");
-        struct str policy = json_str(json_getc(body, "propagationPolicy"));
         struct field_errors fe = { .a = a };
 
         if (!body)
@@ -299,24 +304,20 @@ int request_delete_options(struct arena *a, const struct json *body, struct api_
                                 "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of "
                                 "type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string "
                                 "\"json:\\\"kind,omitempty\\\"\" }");
+        o->grace_period_seconds = -1; /* what the query says does not count then */
+        o->dry_run = false;
         if (json_is(json_getc(body, "gracePeriodSeconds"), JSON_INT))
                 o->grace_period_seconds = json_int(json_getc(body, "gracePeriodSeconds"));
-        if (!str_empty(policy) && json_is(orphan, JSON_BOOL))
-                field_invalid_str(&fe, PATH(NULL, "propagationPolicy"), policy,
-                                  "orphanDependents and deletionPropagation cannot be both set");
-        if (!str_empty(policy))
-                o->propagation_policy = policy;
-        else if (json_is(orphan, JSON_BOOL))
-                o->propagation_policy = orphan->b ? STR("Orphan") : STR("Background");
-        if (!str_empty(json_str(json_getc(pre, "uid"))))
-                o->precondition_uid = json_str(json_getc(pre, "uid"));
-        if (!str_empty(json_str(json_getc(pre, "resourceVersion"))))
-                o->precondition_resource_version = json_str(json_getc(pre, "resourceVersion"));
+        o->propagation_policy = json_str(json_getc(body, "propagationPolicy"));
+        o->orphan_dependents = !json_is(orphan, JSON_BOOL) ? STR("") : orphan->b ? STR("true") : STR("false");
+        o->precondition_uid = json_str(json_getc(pre, "uid"));
+        o->precondition_resource_version = json_str(json_getc(pre, "resourceVersion"));
+        check_propagation(&fe, o);
         json_each_item(d, json_getc(body, "dryRun")) {
                 check_dry_run(&fe, json_str(d));
                 o->dry_run = true;
         }
-        return finish_delete_options(&fe, err);
+        return field_errors_finish(&fe, STR("DeleteOptions"), STR("meta.k8s.io"), STR(""), err);
 }
 
 /* ---- media types ---- */

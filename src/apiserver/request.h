@@ -31,7 +31,7 @@ bool request_bool(struct str value);
 /* The first value of one parameter, decoded into a; p == NULL when it is not there. */
 struct str request_query_get(struct arena *a, struct str query, const char *key);
 /* The same of a DELETE without a body. */
-int request_check_delete(struct arena *a, const struct request_query *q, struct error *err);
+int request_check_delete(struct arena *a, const struct request_query *q, struct api_options *o, struct error *err);
 /* The options of a DELETE's body (metav1.DeleteOptions) over those of the query. */
 int request_delete_options(struct arena *a, const struct json *body, struct api_options *o, struct error *err);
 

@@ -326,6 +326,15 @@ void json_sort(struct json *object) {
                 qsort(json_members(object), object->len, sizeof(struct json_member), compare_keys);
 }
 
+static int compare_texts(const void *x, const void *y) {
+        return str_cmp(json_str(x), json_str(y));
+}
+
+void json_sort_texts(struct json *array) {
+        if (json_len(array) > 1)
+                qsort(json_items(array), array->len, sizeof(struct json), compare_texts);
+}
+
 /* ---- copying ---- */
 
 struct json json_copy_shallow(struct arena *a, const struct json *j) {

@@ -168,6 +168,7 @@ bool json_removec(struct json *object, const char *key);
 struct json *json_push(struct arena *a, struct json *array, struct json v);
 void json_insert(struct arena *a, struct json *array, size_t at, struct json v);
 void json_sort(struct json *object); /* by key */
+void json_sort_texts(struct json *array);
 void json_remove_item(struct json *array, size_t at);
 
 struct json json_copy(struct arena *a, const struct json *j);      /* deep, with its strings and keys: shares nothing */
@@ -189,8 +190,10 @@ struct json_duplicates {
         size_t n;
         /* `duplicate field "spec.containers[0].name"`; `line 7: key "name" already set in map` */
         struct str messages[16];
-        int64_t lines[16]; /* of YAML */
+        int64_t places[16]; /* in the text, rising: the byte, or the line of YAML */
 };
+/* Takes a message (made with printf's format) to its place among the others; what is beyond 16 is only counted. */
+void json_duplicates_add(struct json_duplicates *d, int64_t place, const char *fmt, ...) _printf_(3, 4);
 
 /* The whole of text must be one value (space around it allowed). On error -EINVAL and a message in Go's wording
  * ("invalid character 'x' looking for beginning of value"). opts may be NULL. */

@@ -16,7 +16,7 @@
 
 struct parser {
         struct arena *arena;
-        const char *end;
+        const char *text, *end;
         size_t max_depth;
         struct json_member *stack, *limit;
         struct json_member *cur, *top; /* valid when a slow path is called */
@@ -271,20 +271,35 @@ static void write_path(struct parser *ps, struct buf *dst, const struct json_mem
         }
 }
 
+void json_duplicates_add(struct json_duplicates *d, int64_t place, const char *fmt, ...) {
+        size_t i = d->n++;
+        va_list ap;
+
+        if (i >= ARRAY_SIZE(d->messages))
+                return;
+        for (; i > 0 && d->places[i - 1] > place; i--) {
+                d->places[i] = d->places[i - 1];
+                d->messages[i] = d->messages[i - 1];
+        }
+        d->places[i] = place;
+        va_start(ap, fmt);
+        d->messages[i] = arena_vprintf(d->arena, fmt, ap);
+        va_end(ap);
+}
+
+/* A container's own are found after those within it, but told in the order of the text. */
 static void on_duplicate(void *arg, struct str key) {
         struct parser *ps = arg;
-        struct json_duplicates *d = ps->duplicates;
+        _cleanup_buf_ struct buf path = BUF_INIT;
 
-        if (d->n < ARRAY_SIZE(d->messages)) {
-                _cleanup_buf_ struct buf path = BUF_INIT;
-
+        if (ps->duplicates->n < ARRAY_SIZE(ps->duplicates->messages)) {
                 write_path(ps, &path, ps->cur);
                 if (path.n)
                         buf_putc(&path, '.');
                 buf_add_str(&path, key);
-                d->messages[d->n] = arena_printf(d->arena, "duplicate field \"%" STR_FMT "\"", STR_ARG(buf_str(&path)));
         }
-        d->n++;
+        json_duplicates_add(ps->duplicates, key.p >= ps->text && key.p < ps->end ? key.p - ps->text : INT64_MAX,
+                            "duplicate field \"%" STR_FMT "\"", STR_ARG(buf_str(&path)));
 }
 
 /* Closes ps->cur: its members go to the arena, and it becomes a value. */
@@ -486,6 +501,7 @@ int json_parse(struct arena *a, struct str text, const struct json_parse_opts *o
                 ps.duplicates = opts->duplicates;
                 ps.raw_fields = opts->raw_fields;
         }
+        ps.text = text.p;
         ps.end = text.p + text.n;
         ps.stack = first;
         ps.limit = first + FIRST_STACK;

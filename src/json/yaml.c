@@ -162,26 +162,15 @@ struct mapping {
         struct json lines; /* of its keys, with those that are there already */
 };
 
-/* Told in the order of the text. */
 static void on_duplicate(void *arg, struct str key) {
         struct mapping *m = arg;
-        struct json_duplicates *d = m->l->duplicates;
-        size_t i = d->n;
         int64_t line = 0;
 
-        if (i >= ARRAY_SIZE(d->messages))
-                return;
         json_each_member(k, &m->lines)
                 if (json_key(k).p == key.p)
                         line = json_int(&k->value);
-        for (; i > 0 && d->lines[i - 1] > line; i--) {
-                d->lines[i] = d->lines[i - 1];
-                d->messages[i] = d->messages[i - 1];
-        }
-        d->lines[i] = line;
-        d->messages[i] = arena_printf(d->arena, "line %lld: key \"%" STR_FMT "\" already set in map", (long long) line,
-                                      STR_ARG(key));
-        d->n++;
+        json_duplicates_add(m->l->duplicates, line, "line %lld: key \"%" STR_FMT "\" already set in map",
+                            (long long) line, STR_ARG(key));
 }
 
 /* Keys of JSON are strings: what go-yaml read as something else is printed. */

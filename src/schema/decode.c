@@ -28,7 +28,8 @@ struct frame {
 struct decoder {
         struct arena *arena;
         struct json *strict;
-        size_t n_found; /* by the parser, at its beginning */
+        size_t n_found;      /* by the parser, at its beginning */
+        const char **places; /* of the keys that the others are about */
         struct error *err;
         bool request, patched;
 };
@@ -119,15 +120,28 @@ static int type_error(struct decoder *d, const struct schema_type *t, const stru
                          STR_ARG(buf_str(&value)), f->in->name, STR_ARG(buf_str(&path)), go_type);
 }
 
+/* Fields are decoded in the order of their type, but told in the order of the text, of which keys are views. */
+static void tell(struct decoder *d, struct str key, struct json message) {
+        size_t i = json_len(d->strict) - d->n_found;
+
+        if (json_len(d->strict) >= MAX_STRICT)
+                return;
+        if (!d->places)
+                d->places = arena_array(d->arena, const char *, MAX_STRICT);
+        for (; i > 0 && d->places[i - 1] > key.p; i--)
+                d->places[i] = d->places[i - 1];
+        d->places[i] = key.p;
+        json_insert(d->arena, d->strict, d->n_found + i, message);
+}
+
 static void unknown_field(struct decoder *d, struct str key, const struct frame *at) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct frame last = { .up = at, .key = key };
 
-        if (!d->strict || json_len(d->strict) >= MAX_STRICT)
+        if (!d->strict)
                 return;
         print_path(&b, &last);
-        json_push(d->arena, d->strict,
-                  json_of_printf(d->arena, "unknown field \"%" STR_FMT "\"", STR_ARG(buf_str(&b))));
+        tell(d, key, json_of_printf(d->arena, "unknown field \"%" STR_FMT "\"", STR_ARG(buf_str(&b))));
 }
 
 /* What the parser has found already takes its place among the others when we come to it. */
@@ -139,9 +153,8 @@ static void duplicate_field(struct decoder *d, struct str key, const struct fram
         for (size_t i = 0; i < d->n_found; i++) {
                 struct str text = json_str(json_item(d->strict, i)), path = str_sub(text, 0, text.n - 1);
 
-                if (json_len(d->strict) < MAX_STRICT && str_has_suffix(path, buf_str(&b)) &&
-                    path.n == b.n + strlen("duplicate field \""))
-                        json_push(d->arena, d->strict, json_of_str(text));
+                if (str_has_suffix(path, buf_str(&b)) && path.n == b.n + strlen("duplicate field \""))
+                        tell(d, key, json_of_str(text));
         }
 }
 

@@ -186,10 +186,6 @@ static bool is_forbidden_label(struct str label) {
         return !in_domain(label, "kubelet.kubernetes.io") && !in_domain(label, "node.kubernetes.io");
 }
 
-static int by_text(const void *a, const void *b) {
-        return str_cmp(json_str(a), json_str(b));
-}
-
 static void add_forbidden(struct arena *a, struct json *list, const struct json *labels, const struct json *other,
                           bool absent_only) {
         json_each_member(m, labels) {
@@ -212,7 +208,7 @@ static struct str forbidden_labels(const struct check *k) {
         add_forbidden(a, &list, old, new, true);
         if (json_len(&list) == 0)
                 return STR("");
-        qsort(json_items(&list), list.len, sizeof(*json_items(&list)), by_text);
+        json_sort_texts(&list);
         json_each_item(l, &list)
                 buf_printf(&b, "%s%" STR_FMT, b.n ? ", " : "", STR_ARG(json_str(l)));
         return arena_str(a, buf_str(&b));

@@ -1,4 +1,5 @@
 #include "apiserver/admission/review.h"
+#include "apiserver/request.h"
 
 #include "apiserver/auth/authn.h"
 #include "apiserver/extensions/custom.h"
@@ -113,7 +114,10 @@ static void delete_options(struct arena *a, struct json *o, const struct api_opt
         set_text(a, &pre, "resourceVersion", from->precondition_resource_version);
         if (json_len(&pre) > 0)
                 json_setc(a, o, "preconditions", pre);
-        set_text(a, o, "propagationPolicy", from->propagation_policy);
+        if (str_empty(from->orphan_dependents))
+                set_text(a, o, "propagationPolicy", from->propagation_policy);
+        else
+                json_setc(a, o, "orphanDependents", json_of_bool(request_bool(from->orphan_dependents)));
 }
 
 /* CreateOptions, UpdateOptions, DeleteOptions; a CONNECT has none. */

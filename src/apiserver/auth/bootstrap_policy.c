@@ -320,15 +320,11 @@ static void push_words(struct arena *a, struct json *list, struct str words) {
         }
 }
 
-static int by_text(const void *a, const void *b) {
-        return str_cmp(json_str(a), json_str(b));
-}
-
 static struct json words(struct arena *a, struct str text) {
         struct json list = json_new_array();
 
         push_words(a, &list, text);
-        qsort(json_items(&list), list.len, sizeof(*json_items(&list)), by_text);
+        json_sort_texts(&list);
         return list;
 }
 

@@ -148,10 +148,6 @@ static struct json describe(struct arena *a, const struct json *rule) {
         return json_of_copy(a, buf_str(&b));
 }
 
-static int by_text(const void *a, const void *b) {
-        return str_cmp(json_str(a), json_str(b));
-}
-
 /* What the writer has. */
 struct holding {
         struct arena *a;
@@ -176,7 +172,7 @@ static int refuse(struct op *op, const struct json *missing, struct rbac_absent 
 
         json_each_item(rule, missing)
                 json_push(a, &lines, describe(a, rule));
-        qsort(json_items(&lines), lines.len, sizeof(*json_items(&lines)), by_text);
+        json_sort_texts(&lines);
         for (size_t i = 0; i < op->c->user.n_groups; i++)
                 json_push(a, &groups, json_of_str(op->c->user.groups[i]));
         buf_addc(&b, "user ");

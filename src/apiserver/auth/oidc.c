@@ -98,16 +98,12 @@ static void check_url(struct build *b, const struct path *p, struct str url) {
                 field_invalid_str(&b->fe, p, url, "URL must not contain a fragment");
 }
 
-static int by_text(const void *x, const void *y) {
-        return str_cmp(json_str(x), json_str(y));
-}
-
 /* Tokens of service accounts have these issuers. */
 static void check_issuer(struct build *b, const struct path *p, struct str url) {
         struct json list = json_copy_shallow(b->a, &b->n->issuers);
         _cleanup_buf_ struct buf names = BUF_INIT;
 
-        qsort(json_items(&list), list.len, sizeof(*json_items(&list)), by_text);
+        json_sort_texts(&list);
         json_each_item(i, &list)
                 buf_printf(&names, "%s%" STR_FMT, names.n ? " " : "", STR_ARG(json_str(i)));
         if (json_has_str(&list, url))

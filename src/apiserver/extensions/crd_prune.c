@@ -193,10 +193,6 @@ static struct json walk(struct pruner *c, const struct crd_schema *s, const stru
         return *v;
 }
 
-static int compare_texts(const void *x, const void *y) {
-        return str_cmp(json_str(x), json_str(y));
-}
-
 int crd_prune(struct arena *a, const struct crd_schema *s, const struct json *in, struct json *strict, struct json *ret,
               struct error *err) {
         struct json lists[3] = { json_new_array(), json_new_array(), json_new_array() };
@@ -204,8 +200,8 @@ int crd_prune(struct arena *a, const struct crd_schema *s, const struct json *in
 
         *ret = walk(&c, s, in, NULL);
         for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
-                if (i > 0 && lists[i].len > 1)
-                        qsort(json_items(&lists[i]), lists[i].len, sizeof(*in), compare_texts);
+                if (i > 0)
+                        json_sort_texts(&lists[i]);
                 json_each_item(it, &lists[i])
                         json_push(a, strict, *it);
         }

@@ -574,11 +574,57 @@ static void large_answers_are_compressed(void **state) {
                     arena_cstr(f->a, str_sub(plain, (size_t) str_search(plain, STR("/openapi")),
                                              (size_t) str_search(plain, STR("hash=")) + 21)),
                     "");
-        assert_true(has(plain, "\r\ncache-control: public, immutable\r\nexpires: "));
+        assert_true(has(plain, "\r\ncache-control: public, immutable\r\n") && has(plain, "\r\nexpires: "));
+        assert_true(has(get(f, "/apis", ""), "\r\ncache-control: no-cache, private\r\n"));
+        assert_true(has(get(f, "/apis",
+                            "Accept: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList\r\n"),
+                        "\r\ncache-control: public\r\n"));
         packed = get(f, "/openapi/v3/apis/apps/v1", "Accept-Encoding: gzip\r\n");
         assert_true(has(packed, "\r\ncontent-encoding: gzip\r\n") && packed.n < plain.n / 4);
         assert_false(has(get(f, "/api/v1/configmaps", "Accept-Encoding: gzip;q=1\r\n"), "content-encoding"));
         assert_false(has(get(f, "/api/v1/namespaces/default", "Accept-Encoding: gzip\r\n"), "content-encoding"));
+}
+
+static void what_strict_decoding_finds_is_told_in_the_order_of_the_text(void **state) {
+        static const struct {
+                const char *method, *type, *body, *warnings;
+        } table[] = {
+                { "POST /api/v1/namespaces/default/configmaps", "application/json",
+                  "{\"metadata\":{\"name\":\"s\",\"name\":\"s\",\"zz\":1},\"data\":{\"a\":\"\",\"a\":\"\"},\"aa\":2}",
+                  "duplicate field \"metadata.name\", unknown field \"metadata.zz\", duplicate field \"data.a\", "
+                  "unknown "
+                  "field \"aa\"" },
+                { "PATCH /api/v1/namespaces/default/configmaps/s", "application/merge-patch+json",
+                  "{\"zz\":1,\"metadata\":{\"b\":1,\"a\":1,\"b\":1},\"zz\":2}",
+                  "duplicate field \"metadata.b\", duplicate field \"zz\", unknown field \"metadata.a\", unknown field "
+                  "\"metadata.b\", unknown field \"zz\"" },
+                { "PATCH /api/v1/namespaces/default/configmaps/s", "application/json-patch+json",
+                  "[{\"op\":\"add\",\"path\":\"/a\",\"path\":\"/b\",\"value\":1,\"x\":1}]",
+                  "json patch unknown field \"[0].x\", json patch duplicate field \"[0].path\", unknown field \"b\"" },
+        };
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                struct str r = talk(f,
+                                    arena_printf(f->a,
+                                                 "%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: "
+                                                 "%s\r\nContent-Length: %zu\r\n\r\n%s",
+                                                 table[i].method, table[i].type, strlen(table[i].body), table[i].body)
+                                                    .p);
+                _cleanup_buf_ struct buf got = BUF_INIT;
+                struct str line;
+
+                while (str_split(&r, '\n', &line))
+                        if (str_has_prefix(line, STR("warning: 299 - \"")))
+                                for (size_t k = 16; k + 2 < line.n; k++) {
+                                        if (k == 16 && got.n)
+                                                buf_addc(&got, ", ");
+                                        if (line.p[k] != '\\')
+                                                buf_putc(&got, line.p[k]);
+                                }
+                if (!str_eqc(buf_str(&got), table[i].warnings))
+                        fail_msg("%" STR_FMT, STR_ARG(buf_str(&got)));
+        }
 }
 
 /* The audit log, once it has n lines. */
@@ -690,6 +736,7 @@ int main(void) {
                 T(what_hangs_ends_with_its_timeout),
                 T(a_server_that_stops_lets_requests_end),
                 T(large_answers_are_compressed),
+                T(what_strict_decoding_finds_is_told_in_the_order_of_the_text),
                 T(the_audit_log_has_what_the_policy_wants),
                 T(flow_schemas_are_shown_in_the_order_they_are_tried),
                 T(a_scale_has_rows_of_its_own),

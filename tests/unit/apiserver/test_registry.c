@@ -287,6 +287,12 @@ static void propagation_policies_set_their_finalizers(void **state) {
               200, ".metadata.finalizers[0]", "foregroundDeletion");
         check(ASK(f, API_DELETE, &res_deployments, "default", "w", .options.propagation_policy = STR("Orphan")), 200,
               ".metadata.finalizers[0]", "orphan");
+        check_code(ASK(f, API_DELETE, &res_deployments, "default", "w", .options.orphan_dependents = STR("true"),
+                       .options.propagation_policy = STR("Orphan")),
+                   200);
+        check_code(ASK(f, API_DELETE, &res_deployments, "default", "w", .options.orphan_dependents = STR("false"),
+                       .options.propagation_policy = STR("Foreground")),
+                   202);
         check_error(ASK(f, API_DELETE, &res_deployments, "default", "w", .options.propagation_policy = STR("Sideways")),
                     422,
                     "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Sideways\": "

@@ -154,15 +154,16 @@ static void a_duplicate_takes_the_first_place_and_the_last_value(void **state) {
         struct json *j;
 
         assert_int_equal(json_parse(arena,
-                                    STR("{\"a\":1,\"spec\":{\"c\":[{},{\"name\":1,\"x\":2,\"name\":3}]},\"b\":5,\"a\":"
-                                        "6}"),
+                                    STR("{\"a\":1,\"a\":0,\"spec\":{\"c\":[{},{\"name\":1,\"x\":2,\"name\":3}]},"
+                                        "\"b\":5,\"b\":7}"),
                                     &opts, &j, NULL),
                          0);
         json_write(&b, j);
-        assert_str(buf_str(&b), "{\"a\":6,\"spec\":{\"c\":[{},{\"name\":3,\"x\":2}]},\"b\":5}");
-        assert_int_equal(d.n, 2);
-        assert_str(d.messages[0], "duplicate field \"spec.c[1].name\"");
-        assert_str(d.messages[1], "duplicate field \"a\"");
+        assert_str(buf_str(&b), "{\"a\":0,\"spec\":{\"c\":[{},{\"name\":3,\"x\":2}]},\"b\":7}");
+        assert_int_equal(d.n, 3);
+        assert_str(d.messages[0], "duplicate field \"a\"");
+        assert_str(d.messages[1], "duplicate field \"spec.c[1].name\"");
+        assert_str(d.messages[2], "duplicate field \"b\"");
 }
 
 static void a_hundred_thousand_keys_are_no_trouble(void **state) {

@@ -76,8 +76,8 @@ static void test_unknown_fields_are_named_and_pruned(void **state) {
                         &strict);
 
         check_json(a, &strict,
-                   "['unknown field \\'Kind\\'','unknown field \\'spec.Volumes\\'',"
-                   "'unknown field \\'spec.containers[1].imagee\\'']");
+                   "['unknown field \\'Kind\\'','unknown field \\'spec.containers[1].imagee\\'',"
+                   "'unknown field \\'spec.Volumes\\'']");
         assert_null(json_getc(json_getc(&d, "spec"), "Volumes"));
 }
 
