@@ -217,11 +217,6 @@ static uint32_t verb_mask(const struct api_call *c) {
         return bits[c->verb];
 }
 
-static int not_allowed(struct error *err) {
-        return error_status(err, REASON_METHOD_NOT_ALLOWED,
-                            "the server does not allow this method on the requested resource");
-}
-
 /* Fills op->rest and op->sub, and checks that the verb exists there. */
 static int find_target(struct op *op, struct error *err) {
         const struct api_call *c = op->c;
@@ -230,11 +225,11 @@ static int find_target(struct op *op, struct error *err) {
         if (!op->rest)
                 return error_status(err, REASON_NOT_FOUND, "the server could not find the requested resource");
         if (str_empty(c->subresource))
-                return op->rest->resource->verbs & verb_mask(c) ? 0 : not_allowed(err);
+                return op->rest->resource->verbs & verb_mask(c) ? 0 : err_no_method(err);
         op->sub = api_subresource(op->rest->resource, c->subresource);
         if (!op->sub)
                 return error_status(err, REASON_NOT_FOUND, "the server could not find the requested resource");
-        return op->sub->verbs & verb_mask(c) ? 0 : not_allowed(err);
+        return op->sub->verbs & verb_mask(c) ? 0 : err_no_method(err);
 }
 
 /* What a call is about, for the authorizer. A list or watch of one object by its name is about that one. */
@@ -349,7 +344,7 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
                 return;
         }
         if (!verbs[c->verb].run || op->rest->resource->transient) {
-                not_allowed(&c->error);
+                err_no_method(&c->error);
                 goto fail;
         }
         verbs[c->verb].run(op);

@@ -91,6 +91,11 @@ int err_other_kind(struct error *err, const struct sent *want, struct str kind, 
                                STR_ARG(internal), STR_ARG(want->kind));
 }
 
+int err_no_method(struct error *err) {
+        return error_status(err, REASON_METHOD_NOT_ALLOWED,
+                            "the server does not allow this method on the requested resource");
+}
+
 int err_method(struct error *err, const struct rest *r, const char *verb) {
         error_status(err, REASON_METHOD_NOT_ALLOWED, "%s is not supported on resources of kind \"%" STR_FMT "\"", verb,
                      STR_ARG(r->qualified));

@@ -331,7 +331,7 @@ static bool verb_of(enum http_method m, const struct exchange *x, enum api_verb 
                         *ret = API_WATCH;
                 else
                         *ret = named ? API_GET : API_LIST;
-                return true;
+                return m == HTTP_M_GET;
         case HTTP_M_POST:
                 *ret = API_CREATE;
                 return !named || !str_empty(x->info.subresource);
@@ -358,7 +358,8 @@ const char *exchange_verb(const struct exchange *x) {
         enum http_method m = http_request_method(x->req);
         struct api_call c = { .verb = API_GET };
 
-        if (x->info.is_resource && (verb_of(m, x, &c.verb) || m == HTTP_M_POST || m == HTTP_M_PUT || m == HTTP_M_PATCH))
+        if (x->info.is_resource &&
+            (verb_of(m, x, &c.verb) || (m != HTTP_M_OPTIONS && m != HTTP_M_CONNECT && m != HTTP_M_OTHER)))
                 return call_verb_name(&c);
         return methods[m];
 }
@@ -432,8 +433,7 @@ static void refuse(struct exchange *x, bool known) {
                 return;
         }
         if (!e.err)
-                error_status(&e, REASON_METHOD_NOT_ALLOWED,
-                             "the server does not allow this method on the requested resource");
+                err_no_method(&e);
         respond_error(x->req, &x->format, &e);
 }
 
@@ -454,7 +454,8 @@ static void handle_resource(struct exchange *x) {
         _cleanup_error_ struct error e = ERROR_INIT;
 
         if (!x->rest || (!x->rest->resource->namespaced && !is_namespace && !str_empty(i->namespace)) ||
-            (x->rest->resource->namespaced && str_empty(i->namespace) && !str_empty(i->name))) {
+            (x->rest->resource->namespaced && str_empty(i->namespace) && !str_empty(i->name)) ||
+            (x->rest->resource->verbs == VERB_CREATE && !str_empty(i->name))) {
                 refuse(x, false);
                 return;
         }

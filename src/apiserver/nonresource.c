@@ -379,8 +379,7 @@ void handle_nonresource(struct exchange *x) {
         x->format.pretty = x->query.pretty;
         if (m != HTTP_M_GET && m != HTTP_M_HEAD) {
                 error_clear(&e);
-                error_status(&e, REASON_METHOD_NOT_ALLOWED,
-                             "the server does not allow this method on the requested resource");
+                err_no_method(&e);
                 respond_error(x->req, &x->format, &e);
                 return;
         }

@@ -201,6 +201,9 @@ static int check_config(struct op *op, struct error *err) {
                 return error_status(err, REASON_INVALID,
                                     "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is "
                                     "required for apply patch");
+        if (json_type(body) != JSON_OBJECT && json_type(body) != JSON_NULL)
+                return wrong_type(body, "error decoding YAML: error unmarshaling JSON: while decoding JSON: ",
+                                  "map[string]interface {}", err);
         api_parse_group_version(version, &group, &v, NULL);
         if (!str_eq(kind, op->rest->kind) || !str_eq(version, op->rest->api_version))
                 return err_bad_request(err, "invalid object type: %" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT,

@@ -161,6 +161,7 @@ int err_too_large_revision(struct error *err, uint64_t want, uint64_t now);
 int err_bad_request(struct error *err, const char *fmt, ...) _printf_(2, 3);
 /* 0, or that objects of this kind are none of the resource's. */
 int err_other_kind(struct error *err, const struct sent *want, struct str kind, struct str api_version);
+int err_no_method(struct error *err); /* the path has no such method */
 int err_method(struct error *err, const struct rest *r, const char *verb);
 /* An error that is answered as text: `Internal Server Error: "/path": message`. */
 int err_internal_text(struct error *err, struct str message);
