@@ -249,11 +249,12 @@ static void fill_new_metadata(struct op *op, struct json *meta) {
 static void merge_owners(struct op *op, struct json *obj, const char *when) {
         const struct json *sent = json_at_path(obj, "metadata", "ownerReferences");
         _cleanup_buf_ struct buf twins = BUF_INIT;
+        _cleanup_(map_freep) struct map *seen = NULL;
         struct json list = json_new_array();
 
         for (size_t i = 0; i < json_len(sent); i++) {
                 const struct json *o = json_item(sent, i);
-                size_t k = 0;
+                size_t k = json_is_twin(&seen, sent, i, "uid") ? 0 : i;
 
                 while (k < i && !json_equal(json_item(sent, k), o))
                         k++;

@@ -3,6 +3,7 @@
  * whole of its bookkeeping. */
 #include <math.h>
 
+#include "base/map.h"
 #include "json/text.h"
 
 /* ---- reading ---- */
@@ -111,6 +112,16 @@ struct json *json_find_by(const struct json *array, const char *key, struct str 
                 if (str_eq(json_str(json_getc(it, key)), text))
                         return it;
         return NULL;
+}
+
+bool json_is_twin(struct map **seen, const struct json *array, size_t i, const char *key) {
+        struct str text = json_str(json_getc(json_item(array, i), key));
+
+        if (json_len(array) < JSON_INDEX_FROM)
+                return json_find_by(array, key, text) < json_item(array, i);
+        if (!*seen)
+                *seen = map_new(NULL);
+        return !map_put(*seen, text, (void *) array);
 }
 
 bool json_has_str(const struct json *array, struct str s) {

@@ -21,6 +21,7 @@
 enum json_type { JSON_NULL, JSON_BOOL, JSON_INT, JSON_DOUBLE, JSON_STRING, JSON_RAW, JSON_ARRAY, JSON_OBJECT };
 
 struct json_member;
+struct map;
 
 struct json {
         uint16_t type : 3;
@@ -124,6 +125,9 @@ static inline struct json *json_begin_items(const struct json *j, struct json **
         for (struct json_member * m##_end, *m = json_begin_members((j), &m##_end); m != m##_end; m++)
 #define json_each_item(it, j) for (struct json * it##_end, *it = json_begin_items((j), &it##_end); it != it##_end; it++)
 
+/* Whether an item before the i-th has the same text at a key. To be asked of one item after the other; *seen is NULL at
+ * first, for what is long, and the caller's to map_free. */
+bool json_is_twin(struct map **seen, const struct json *array, size_t i, const char *key);
 bool json_has_str(const struct json *array, struct str s); /* is it one of the items? */
 /* The item whose member of that key is the text: conditions by type, containers by name. NULL: none. */
 struct json *json_find_by(const struct json *array, const char *key, struct str text);

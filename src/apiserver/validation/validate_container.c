@@ -1,14 +1,7 @@
 /* Volumes and containers of a pod: what api/core/v1.api does not say of them. */
+#include "base/map.h"
 #include "apiserver/validation/validate_rules.h"
 #include "schema/types.h"
-
-/* The names seen in a list; small lists, so a scan does. */
-static bool seen_before(const struct json *list, size_t i, const char *key) {
-        for (size_t k = 0; k < i; k++)
-                if (str_eq(TEXT(json_item(list, k), key), TEXT(json_item(list, i), key)))
-                        return true;
-        return false;
-}
 
 /* name: required, a DNS label, told twice when another has it. */
 CHECK(check_item_name, struct str name, bool taken) {
@@ -164,6 +157,7 @@ static void validate_mounts(struct field_errors *fe, const struct path *c, const
                             const struct path *volumes_at, const struct json *volumes) {
         const struct path *list = PATH(c, "volumeMounts");
         const struct json *mounts = GET(container, "volumeMounts");
+        _cleanup_(map_freep) struct map *seen = NULL;
         size_t i = 0;
 
         json_each_item(m, mounts) {
@@ -174,7 +168,7 @@ static void validate_mounts(struct field_errors *fe, const struct path *c, const
                 REQUIRED_IF(str_empty(name), PATH(p, "name"), "");
                 REFUSE_IF(not_found, !found, PATH(p, "name"), name);
                 REQUIRED_IF(str_empty(at), PATH(p, "mountPath"), "");
-                INVALID_STR_IF(seen_before(mounts, i, "mountPath"), PATH(p, "mountPath"), at, "must be unique");
+                INVALID_STR_IF(json_is_twin(&seen, mounts, i, "mountPath"), PATH(p, "mountPath"), at, "must be unique");
                 if (json_find_by(GET(container, "volumeDevices"), "name", name))
                         field_invalid_str(fe, PATH(p, "name"), name, "must not already exist in volumeDevices");
                 INVALID_STR_IF(json_find_by(GET(container, "volumeDevices"), "devicePath", at), PATH(p, "mountPath"),
@@ -198,6 +192,7 @@ static void validate_mounts(struct field_errors *fe, const struct path *c, const
 static void validate_ports(struct field_errors *fe, const struct path *c, const struct json *container,
                            bool host_network) {
         const struct json *ports = GET(container, "ports");
+        _cleanup_(map_freep) struct map *seen = NULL;
         size_t i = 0;
 
         json_each_item(port, ports) {
@@ -205,7 +200,7 @@ static void validate_ports(struct field_errors *fe, const struct path *c, const 
                 struct str name = TEXT(port, "name");
                 int64_t host = json_int(GET(port, "hostPort"));
 
-                REFUSE_IF(duplicate, !str_empty(name) && seen_before(ports, i, "name"), PATH(p, "name"), name);
+                REFUSE_IF(duplicate, !str_empty(name) && json_is_twin(&seen, ports, i, "name"), PATH(p, "name"), name);
                 if (host_network && host != 0 && host != json_int(GET(port, "containerPort")))
                         invalid_at(fe, p, port, "hostPort", "must match `containerPort` when `hostNetwork` is true");
                 i++;
@@ -302,12 +297,13 @@ CHECK(validate_ephemeral, const struct json *c, const struct json *spec) {
 
 CHECK(validate_resize_policy, const struct json *c, struct str restart) {
         const struct json *list = GET(c, "resizePolicy");
+        _cleanup_(map_freep) struct map *seen = NULL;
         size_t i = 0;
 
         json_each_item(policy, list) {
                 struct str resource = TEXT(policy, "resourceName");
 
-                REFUSE_IF(duplicate, seen_before(list, i, "resourceName"), PATH_INDEX(p, i), resource);
+                REFUSE_IF(duplicate, json_is_twin(&seen, list, i, "resourceName"), PATH_INDEX(p, i), resource);
                 if (str_empty(resource))
                         field_required(fe, p, "");
                 else
@@ -322,6 +318,7 @@ CHECK(validate_resize_policy, const struct json *c, struct str restart) {
 static void validate_devices(struct field_errors *fe, const struct path *c, const struct json *container,
                              const struct path *volumes_at, const struct json *volumes) {
         const struct json *list = GET(container, "volumeDevices"), *mounts = GET(container, "volumeMounts");
+        _cleanup_(map_freep) struct map *names = NULL, *paths = NULL;
         size_t i = 0;
 
         json_each_item(d, list) {
@@ -331,7 +328,7 @@ static void validate_devices(struct field_errors *fe, const struct path *c, cons
 
                 if (str_empty(name))
                         field_required(fe, PATH(p, "name"), "");
-                else if (seen_before(list, i, "name"))
+                else if (json_is_twin(&names, list, i, "name"))
                         field_invalid_str(fe, PATH(p, "name"), name, "must be unique");
                 if (v && !GET(v, "persistentVolumeClaim") && !GET(v, "ephemeral"))
                         field_invalid_str(fe, PATH(p, "name"), name,
@@ -342,7 +339,7 @@ static void validate_devices(struct field_errors *fe, const struct path *c, cons
                 REQUIRED_IF(str_empty(path), PATH(p, "devicePath"), "");
                 if (has_backsteps(path))
                         field_invalid_str(fe, PATH(p, "devicePath"), path, "can not contain backsteps ('..')");
-                else if (seen_before(list, i, "devicePath"))
+                else if (json_is_twin(&paths, list, i, "devicePath"))
                         field_invalid_str(fe, PATH(p, "devicePath"), path, "must be unique");
                 if (json_find_by(mounts, "name", name))
                         field_invalid_str(fe, PATH(p, "name"), name, "must not already exist in volumeMounts");
@@ -400,10 +397,12 @@ void validate_containers(struct field_errors *fe, const struct path *spec_path, 
         for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
                 const struct json *list = GET(spec, lists[l]);
                 const struct path *at = PATH(spec_path, lists[l]);
+                _cleanup_(map_freep) struct map *seen = NULL;
 
                 each_at(c, p, at, list) {
                         struct str name = TEXT(c, "name");
-                        bool taken = (l != 1 || !str_empty(name)) && seen_before(list, (size_t) p->index, "name");
+                        bool taken = (l != 1 || !str_empty(name)) &&
+                                     json_is_twin(&seen, list, (size_t) p->index, "name");
 
                         for (size_t k = 0; k < l; k++) /* names are shared with the others */
                                 taken = taken || json_find_by(GET(spec, lists[k]), "name", name);

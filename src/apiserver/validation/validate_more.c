@@ -1,6 +1,7 @@
 /* The other groups: networking, policy, autoscaling, RBAC, coordination, discovery. */
 #include <arpa/inet.h>
 
+#include "base/map.h"
 #include "apiserver/validation/validate.h"
 #include "schema/quantity.h"
 #include "schema/types.h"
@@ -547,6 +548,7 @@ static void check_hints(struct field_errors *fe, const struct path *p, const str
 void validate_endpoint_slice(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct path *list = PATH(NULL, "endpoints"), *ports = PATH(NULL, "ports");
         const struct json *type = GET(obj, "addressType"), *port_list = GET(obj, "ports");
+        _cleanup_(map_freep) struct map *seen = NULL;
         size_t i = 0;
 
         if (str_empty(json_str(type)))
@@ -567,10 +569,6 @@ void validate_endpoint_slice(struct field_errors *fe, const struct json *obj, co
                 check_hints(fe, PATH(PATH(p, "hints"), "forZones"), json_at_path(e, "hints", "forZones"));
         }
         for (i = 0; i < json_len(port_list); i++)
-                for (size_t k = 0; k < i; k++)
-                        if (str_eq(TEXT(json_item(port_list, i), "name"), TEXT(json_item(port_list, k), "name"))) {
-                                field_duplicate(fe, PATH(PATH_INDEX(ports, i), "name"),
-                                                TEXT(json_item(port_list, i), "name"));
-                                break;
-                        }
+                REFUSE_IF(duplicate, json_is_twin(&seen, port_list, i, "name"), PATH(PATH_INDEX(ports, i), "name"),
+                          TEXT(json_item(port_list, i), "name"));
 }

@@ -1,4 +1,5 @@
 /* Services: what goes together with which type, addresses of two families, and what stays. */
+#include "base/map.h"
 #include "apiserver/validation/validate.h"
 
 #define SPEC PATH(NULL, "spec")
@@ -124,6 +125,7 @@ static const struct json *port_key(struct arena *a, const struct json *port) {
 }
 
 static void check_port_names(struct field_errors *fe, const struct path *list, const struct json *ports) {
+        _cleanup_(map_freep) struct map *seen = NULL;
         size_t i = 0;
 
         json_each_item(port, ports) {
@@ -134,11 +136,7 @@ static void check_port_names(struct field_errors *fe, const struct path *list, c
                         field_required(fe, PATH(p, "name"), "");
                 else if (!str_empty(name))
                         check_field(fe, PATH(p, "name"), name, check_dns_label);
-                for (size_t k = 0; k < i && !str_empty(name); k++)
-                        if (str_eq(TEXT(json_item(ports, k), "name"), name)) {
-                                field_duplicate(fe, PATH(p, "name"), name);
-                                break;
-                        }
+                REFUSE_IF(duplicate, !str_empty(name) && json_is_twin(&seen, ports, i, "name"), PATH(p, "name"), name);
                 if (GET(port, "targetPort"))
                         check_port_or_name(fe, PATH(p, "targetPort"), GET(port, "targetPort"));
                 i++;
@@ -148,23 +146,18 @@ static void check_port_names(struct field_errors *fe, const struct path *list, c
 /* The same number twice for one protocol. */
 static void check_port_twins(struct field_errors *fe, const struct path *list, const struct json *ports,
                              const char *member) {
-        size_t i = 0;
+        _cleanup_(map_freep) struct map *seen = map_new(NULL);
+        bool node = str_eqc(STR("nodePort"), member);
 
-        json_each_item(port, ports) {
-                bool node = str_eqc(STR("nodePort"), member);
-                const struct path *p = PATH_INDEX(list, i);
+        each_at(port, p, list, ports) {
+                int64_t n = json_int(GET(port, member));
 
-                for (size_t k = 0; k < i && (!node || json_int(GET(port, member)) != 0); k++) {
-                        const struct json *other = json_item(ports, k);
-
-                        if (json_int(GET(other, member)) != json_int(GET(port, member)) ||
-                            !str_eq(TEXT(other, "protocol"), TEXT(port, "protocol")))
-                                continue;
+                if ((!node || n != 0) &&
+                    !map_put(seen,
+                             arena_printf(fe->a, "%lld/%" STR_FMT, (long long) n, STR_ARG(TEXT(port, "protocol"))),
+                             (void *) ports))
                         field_duplicate_value(fe, node ? PATH(p, member) : p,
                                               node ? GET(port, member) : port_key(fe->a, port));
-                        break;
-                }
-                i++;
         }
 }
 

@@ -4,6 +4,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include "base/map.h"
 #include "apiserver/strategy.h"
 #include "base/encode.h"
 #include "schema/quantity.h"
@@ -268,7 +269,7 @@ static void warn_files(struct op *op, struct str volume, const char *what, struc
                                      STR_ARG(shown_file(op->c->arena, files[k])));
 }
 
-#define MAX_FILES 256 /* of a volume, that are looked at */
+#define MAX_FILES 256 /* of a volume, or ports of a pod, that are looked at */
 
 static size_t list_files(const struct json *source, size_t kind, bool projected, struct file *files, size_t n) {
         json_each_item(it, GET(source, "items"))
@@ -350,35 +351,30 @@ static void warn_volumes(struct op *op, const struct path *list, const struct js
 
 /* The second of two that are named alike. */
 static void warn_twins(struct op *op, const struct path *p, const struct json *list, const char *member) {
-        for (size_t i = 0; i < json_len(list); i++) {
-                const struct path *at = PATH(PATH_INDEX(p, i), member);
-                struct str s = TEXT(json_item(list, i), member);
+        _cleanup_(map_freep) struct map *seen = NULL;
 
-                for (size_t k = 0; k < i; k++)
-                        if (str_eq(TEXT(json_item(list, k), member), s)) {
-                                warn(op, at, "duplicate %s \"%" STR_FMT "\"", member, STR_ARG(s));
-                                break;
-                        }
-        }
+        for (size_t i = 0; i < json_len(list); i++)
+                if (json_is_twin(&seen, list, i, member))
+                        warn(op, PATH(PATH_INDEX(p, i), member), "duplicate %s \"%" STR_FMT "\"", member,
+                             STR_ARG(TEXT(json_item(list, i), member)));
 }
 
 /* A variable that is set again without using what it was. */
 static void warn_env(struct op *op, const struct path *p, const struct json *env) {
-        for (size_t i = 0; i < json_len(env); i++)
-                for (size_t k = 0; k < i; k++) {
-                        const struct json *e = json_item(env, i);
-                        struct str name = TEXT(e, "name"), value = TEXT(e, "value"),
-                                   ref = arena_printf(op->c->arena, "$(%" STR_FMT ")", STR_ARG(name));
+        _cleanup_(map_freep) struct map *seen = NULL;
 
-                        if (!str_eq(TEXT(json_item(env, k), "name"), name))
-                                continue;
-                        if (GET(e, "valueFrom") || str_eq(value, ref) || str_search(value, ref) < 0)
-                                warn(op, PATH_INDEX(p, i),
-                                     "hides previous definition of \"%" STR_FMT
-                                     "\", which may be dropped when using apply",
-                                     STR_ARG(name));
-                        break;
-                }
+        for (size_t i = 0; i < json_len(env); i++) {
+                const struct json *e = json_item(env, i);
+                struct str name = TEXT(e, "name"), value = TEXT(e, "value"), ref;
+
+                if (!json_is_twin(&seen, env, i, "name"))
+                        continue;
+                ref = arena_printf(op->c->arena, "$(%" STR_FMT ")", STR_ARG(name));
+                if (GET(e, "valueFrom") || str_eq(value, ref) || str_search(value, ref) < 0)
+                        warn(op, PATH_INDEX(p, i),
+                             "hides previous definition of \"%" STR_FMT "\", which may be dropped when using apply",
+                             STR_ARG(name));
+        }
 }
 
 static void warn_container(struct op *op, const struct path *p, const struct json *c) {
@@ -401,7 +397,7 @@ static void warn_port(struct op *op, const struct path *spec_path, const struct 
                      " HostIP:%" STR_FMT "}",
                      STR_ARG(TEXT(port, "name")), (long long) json_int(GET(port, "containerPort")),
                      STR_ARG(TEXT(port, "protocol")), STR_ARG(TEXT(port, "hostIP")));
-        for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++) {
+        for (size_t l = 0, looked_at = 0; l < ARRAY_SIZE(container_lists); l++) {
                 each_at(container, each, PATH(spec_path, container_lists[l]), GET(spec, container_lists[l])) {
                         size_t i = 0;
 
@@ -410,7 +406,7 @@ static void warn_port(struct op *op, const struct path *spec_path, const struct 
                                 int64_t mine, its;
                                 bool same;
 
-                                if (other == port)
+                                if (other == port || looked_at++ == MAX_FILES)
                                         return;
                                 mine = json_int(GET(port, "hostPort"));
                                 its = json_int(GET(other, "hostPort"));

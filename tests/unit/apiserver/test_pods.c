@@ -306,8 +306,33 @@ static void what_is_not_wise_is_warned_of(void **state) {
         }
 }
 
+/* What looked at all pairs of them would take minutes, and gigabytes. */
+static void long_lists_are_no_trouble(void **state) {
+        struct fixture *f = *state;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        int64_t start = now_mono_ms();
+
+        make_account(f, "default");
+        buf_addc(&b, "{\"metadata\":{\"name\":\"x\",\"ownerReferences\":[");
+        for (int i = 0; i < 20000; i++)
+                buf_printf(&b, "%s{\"apiVersion\":\"v1\",\"kind\":\"K\",\"name\":\"n\",\"uid\":\"%d\"}", i ? "," : "",
+                           i);
+        buf_addc(&b, "]},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"env\":[");
+        for (int i = 0; i < 20000; i++)
+                buf_printf(&b, "%s{\"name\":\"e%d\"}", i ? "," : "", i);
+        buf_addc(&b, "],\"ports\":[");
+        for (int i = 0; i < 20000; i++)
+                buf_printf(&b, "%s{\"containerPort\":%d,\"name\":\"p%d\"}", i ? "," : "", i + 1, i);
+        buf_addc(&b, "]}]}}");
+        check_code(ASK(f, API_CREATE, &res_pods, "default", .options.dry_run = true,
+                       .body = arena_cstr(f->a, buf_str(&b))),
+                   201);
+        assert_true(now_mono_ms() - start < 20000);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(long_lists_are_no_trouble, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(pods_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(new_pods_are_completed_as_upstream_does, fixture_setup,
                                                 fixture_teardown),
