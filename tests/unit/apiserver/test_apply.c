@@ -269,8 +269,8 @@ static void bad_patches_are_refused_in_upstreams_words(void **state) {
                 { API_PATCH_STRATEGIC, 400, "\"x\"",
                   "json: cannot unmarshal string into Go value of type map[string]interface {}" },
                 { API_PATCH_APPLY, 400, "[]",
-                  "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go "
-                  "value of type map[string]interface {}" },
+                  "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array "
+                  "into Go value of type map[string]interface {}" },
                 { API_PATCH_APPLY, 400, "{\"kind\":\"Secret\",\"apiVersion\":\"v1\"}",
                   "invalid object type: /v1, Kind=Secret" },
                 { API_PATCH_APPLY, 500, "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"date\":{}}",
