@@ -65,7 +65,10 @@ struct api_call {
         const struct json *body; /* CREATE, UPDATE: the object; PATCH: the patch; DELETE: unused (see options) */
         const struct json
                         *strict; /* what strict validation of the text has found already (duplicate fields), or NULL */
+        bool sorted;             /* it was YAML, whose members upstream sorts before it looks at them */
         struct api_user user;
+        struct error *refusal; /* the body is not what it has to be: said to those who may make the call. Moved out */
+        bool late_refusal;     /* of a patch: not before there is something to patch */
         bool authorized, admitted; /* by the call that this one is a part of: not asked anew */
         bool collection;           /* it is a part of API_DELETE_COLLECTION, where admission knows no names */
         struct str user_agent;     /* of the HTTP request; empty for roles in this process */

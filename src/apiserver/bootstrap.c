@@ -344,19 +344,16 @@ static bool complete_policy(struct arena *a, struct json *now, const struct json
         return add_items(a, json_get_or_add_array(a, now, "rules"), &missing) || changed;
 }
 
-/* A binding to another role is none of ours: a new one takes its place, and who is bound there is not bound here. */
-static void replace(struct bootstrap *b, const struct rest *r, const struct json *wanted, struct object *old) {
-        struct json tree;
+/* A binding to another role is none of ours: it goes, and a new one comes. Who is bound there is not bound here. */
+static void drop(struct bootstrap *b, const struct rest *r, struct object *old) {
+        struct store_op op = { .kind = STORE_DELETE,
+                               .key = rest_key(b->a, r, object_namespace(old), object_name(old)),
+                               .expect = object_revision(old) };
 
-        if (b->result == 0)
-                b->result = finish_object(b, r, wanted, NULL, &tree);
-        if (b->result == 0)
-                vec_push(&b->ops, (struct store_op) {
-                                                  .kind = STORE_UPDATE,
-                                                  .key = rest_key(b->a, r, object_namespace(old), object_name(old)),
-                                                  .object = object_from_tree(&tree),
-                                                  .expect = object_revision(old),
-                                  });
+        if (b->result == 0 && (b->result = store_commit(b->s->store, &op, 1, NULL)) < 0)
+                error_errno(b->err, b->result, "bootstrap of the cluster's own bindings");
+        store_snapshot_unref(b->snap);
+        b->snap = store_snapshot(b->s->store);
 }
 
 static void emit_policy(struct json wanted, void *arg) {
@@ -383,7 +380,8 @@ static void emit_policy(struct json wanted, void *arg) {
                 return;
         if (json_getc(&wanted, "roleRef") &&
             !json_equal(json_getc(&wanted, "roleRef"), json_getc(object_json(old), "roleRef"))) {
-                replace(b, rest_of(b->s, res), &wanted, old);
+                drop(b, rest_of(b->s, res), old);
+                want(b, res, &wanted, false);
                 return;
         }
         now = json_copy(b->a, object_json(old));

@@ -320,6 +320,10 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
 
         if (!c->authorized && authorize_or_error(s, &c->user, &at, &c->error) < 0)
                 goto fail;
+        if (c->refusal && (!c->late_refusal || op->sub)) {
+                error_move(&c->error, c->refusal);
+                goto fail;
+        }
         if (op->rest->deprecated.n)
                 op_warn(op, op->rest->deprecated);
         if (op->sub)

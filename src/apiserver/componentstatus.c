@@ -42,7 +42,7 @@ static void get_status(struct op *op) {
                         op_finish(op, 200);
                         return;
                 }
-        err_not_found(&op->c->error, op->rest, op->name);
+        error_status(&op->c->error, REASON_UNKNOWN, "Component not found: %" STR_FMT, STR_ARG(op->name));
         op_fail(op);
 }
 

@@ -93,12 +93,19 @@ static bool set_gc_finalizers(struct op *op, struct json *meta) {
 static void mark_deleted(struct op *op, struct json *meta, int64_t grace) {
         struct arena *a = op->c->arena;
         const struct json *generation = json_getc(meta, "generation");
+        int64_t now = now_wall_ns(), from = now, until;
         char text[36];
 
-        json_setc(a, meta, "deletionTimestamp",
-                  json_of_copy(a, time_format(text, now_wall_ns() + grace * NSEC_PER_SEC)));
+        if (object_deleting(op->old) && time_parse(json_str(json_getc(meta, "deletionTimestamp")), &until) == 0)
+                from = until - json_int(json_getc(meta, "deletionGracePeriodSeconds")) * NSEC_PER_SEC;
+        until = from + grace * NSEC_PER_SEC;
+        if (until < now) { /* what it was given is over: the least that is still graceful */
+                until = now;
+                grace = grace > 0;
+        }
+        json_setc(a, meta, "deletionTimestamp", json_of_copy(a, time_format(text, until)));
         json_set_int(a, meta, "deletionGracePeriodSeconds", grace);
-        if (json_int(generation) > 0)
+        if (json_int(generation) > 0 && !object_deleting(op->old))
                 json_set_int(a, meta, "generation", json_int(generation) + 1);
 }
 
@@ -123,13 +130,13 @@ static enum outcome decide_pod(struct op *op, struct json *meta, bool finalizers
         int64_t grace = pod_grace(op, old);
 
         if (object_deleting(op->old)) {
-                int64_t left = json_int(json_getc(meta, "deletionGracePeriodSeconds"));
+                int64_t left = json_int(json_getc(meta, "deletionGracePeriodSeconds")),
+                        asked = op->c->options.grace_period_seconds;
 
-                if (op->c->options.grace_period_seconds < 0 || grace >= left) {
-                        if (left > 0)
-                                return finalizers_changed ? OUTCOME_MARK : OUTCOME_NOTHING;
-                } else if (grace > 0) {
-                        mark_deleted(op, meta, grace);
+                if (left > 0 && (asked < 0 || asked >= left))
+                        return OUTCOME_NOTHING;
+                if (left > 0 && asked > 0) {
+                        mark_deleted(op, meta, asked);
                         return OUTCOME_MARK;
                 }
         } else if (grace > 0) {
@@ -253,17 +260,6 @@ static void mark(struct op *op) {
         op_submit(op, 1, marked);
 }
 
-static int check_policy(const struct op *op, struct error *err) {
-        static const char *const policies[] = { "Foreground", "Background", "Orphan", "nil", NULL };
-        struct str p = op->c->options.propagation_policy;
-        struct field_errors fe = { .a = op->c->arena };
-
-        if (str_empty(p) || str_eqc(p, "Background") || str_eqc(p, "Foreground") || str_eqc(p, "Orphan"))
-                return 0;
-        field_not_supported(&fe, PATH(NULL, "propagationPolicy"), p, policies);
-        return field_errors_finish(&fe, STR("DeleteOptions"), STR("meta.k8s.io"), STR(""), err);
-}
-
 static void delete_admitted(struct op *op) {
         switch (decide(op)) {
         case OUTCOME_DELETE:
@@ -294,8 +290,6 @@ void registry_delete(struct op *op) {
 
         op_refresh(op);
         warn_of_orphans(op);
-        if (check_policy(op, err) < 0)
-                goto fail;
         if (!op_load(op, registry_delete))
                 return;
         if (!op->old) {

@@ -460,7 +460,7 @@ static struct str packed(struct catalog *c, struct document *doc) {
 }
 
 /* What a URL with a hash leads to never changes: it may be kept for a year. Another hash leads to the right one. The
- * headers; false: it is answered. */
+ * headers, of which cache-control is the first; false: it is answered. */
 static bool add_lifetime(struct exchange *x, const struct document *doc, struct http_header *h, size_t *n) {
         struct arena *a = http_request_arena(x->req);
         struct str hash = request_query_get(a, http_request_query(x->req), "hash"), path = http_request_path(x->req);
@@ -471,9 +471,9 @@ static bool add_lifetime(struct exchange *x, const struct document *doc, struct 
         if (!hash.p)
                 return true;
         if (!str_eqc(hash, doc->hash)) {
-                h[0] = (struct http_header) { STR("location"),
+                h[1] = (struct http_header) { STR("location"),
                                               arena_printf(a, "%" STR_FMT "?hash=%s", STR_ARG(path), doc->hash) };
-                http_respond(x->req, 301, h, 1, NULL, 0);
+                http_respond(x->req, 301, h, 2, NULL, 0);
                 return false;
         }
         strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&end, &tm));
@@ -555,7 +555,8 @@ static bool accepts_openapi(struct exchange *x, const char *protobuf, bool *ret_
                       str_eqc(name, "application/json");
         }
         if (!any)
-                http_respond(x->req, 406, NULL, 0, NULL, 0);
+                http_respond(x->req, 406, (struct http_header[]) { { STR("cache-control"), STR("no-cache, private") } },
+                             1, NULL, 0);
         return any;
 }
 

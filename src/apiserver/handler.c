@@ -41,6 +41,8 @@ static int unrecognized(struct exchange *x, struct arena *a, struct str text, st
 
         if (str_has_prefix(str_of(message), STR(YAML_ERROR))) /* our parser speaks as Unmarshal does */
                 message += sizeof(YAML_ERROR) - 1;
+        if (http_request_method(x->req) == HTTP_M_DELETE) /* of options upstream says no more than that */
+                return error_status(err, REASON_UNKNOWN, "%s%s", prefix, message);
         return err_bad_request(
                         err, "the object provided is unrecognized (must be of type %" STR_FMT "): %s%s (%" STR_FMT ")",
                         STR_ARG(sent_in(x, a).kind), prefix, message, STR_ARG(summarize(a, text)));
@@ -115,7 +117,7 @@ static int parse_body(struct exchange *x, struct arena *a, enum media media, con
         if (media == MEDIA_PROTOBUF)
                 return parse_protobuf(x, a, text, ret, err);
         if ((yaml ? yaml_parse(a, text, dup, ret, &e) : json_parse(a, text, &opts, ret, &e)) == 0)
-                return c->verb == API_CREATE || c->verb == API_UPDATE ? check_head(x, a, text, ret, err) : 0;
+                return c->verb != API_PATCH ? check_head(x, a, text, ret, err) : 0;
         if (c->verb == API_PATCH)
                 return err_bad_request(err, "%s%s",
                                        yaml                              ? "error decoding YAML: "
@@ -132,6 +134,7 @@ struct http_write {
         struct exchange x; /* x.req is NULL once the client is gone */
         struct arena *arena;
         struct json strict; /* duplicate fields, found before decoding */
+        struct error bad;   /* of the body: not told before it is known who may */
 };
 
 static void client_gone(struct http_request *req, void *arg) {
@@ -168,6 +171,7 @@ static void write_done(struct api_call *c) {
                 answer(&w->x, c);
         }
         drop_results(c);
+        error_clear(&w->bad);
         rest_release(w->x.rest);
         atomic_fetch_sub(&w->x.s->busy, 1);
         arena_free(w->arena);
@@ -210,7 +214,7 @@ void api_call_keep(struct arena *a, struct api_call *c) {
         c->arena = a;
 }
 
-static int read_body(struct http_write *w, struct error *err) {
+static int read_body(struct http_write *w) {
         static const char *const kinds[] = { [API_CREATE] = "CreateOptions",
                                              [API_UPDATE] = "UpdateOptions",
                                              [API_PATCH] = "PatchOptions",
@@ -220,6 +224,7 @@ static int read_body(struct http_write *w, struct error *err) {
         struct json_duplicates dup = { .arena = w->arena };
         struct json *body = NULL;
         enum media media = MEDIA_JSON;
+        struct error *err = &w->bad;
         int r;
 
         if (w->call.verb == API_GET || w->call.verb == API_LIST)
@@ -248,11 +253,13 @@ static int read_body(struct http_write *w, struct error *err) {
                                 STR_ARG(sent_in(&w->x, w->arena).kind),
                                 media == MEDIA_PROTOBUF ? "empty data" : NO_HEAD "unexpected end of JSON input");
         text = arena_str(w->arena, text);
+        w->call.late_refusal = w->call.verb == API_PATCH;
         TRY(parse_body(&w->x, w->arena, media, &w->call, text, &dup, &body, err));
         track_request_body(&w->x, body);
         if (w->call.verb == API_DELETE || w->call.verb == API_DELETE_COLLECTION)
-                return request_delete_options(w->arena, body, &w->call.options, err);
+                return request_delete_body(w->arena, body, &w->call.options, err);
         w->call.body = body;
+        w->call.sorted = media == MEDIA_YAML;
         w->strict = json_new_array();
         for (size_t i = 0; i < MIN(dup.n, ARRAY_SIZE(dup.messages)); i++)
                 json_push(w->arena, &w->strict, json_of_str(dup.messages[i]));
@@ -274,14 +281,9 @@ static void handle_write(struct exchange *x, const struct api_call *call) {
         w->call.user_agent = http_request_header(x->req, "user-agent");
         api_call_keep(a, &w->call);
         http_request_on_close(x->req, client_gone, w);
-        w->call.error = ERROR_INIT;
-        if (read_body(w, &w->call.error) < 0) {
-                w->call.code = w->call.error.code ? w->call.error.code : status_reason_code(w->call.error.reason);
-                w->call.object = NULL;
-                w->call.list = NULL;
-                write_done(&w->call);
-                return;
-        }
+        w->bad = ERROR_INIT;
+        if (read_body(w) < 0)
+                w->call.refusal = &w->bad;
         apiserver_call(x->s, &w->call);
 }
 
@@ -324,10 +326,14 @@ static void handle_read(struct exchange *x, const struct api_call *call) {
 static bool verb_of(enum http_method m, const struct exchange *x, enum api_verb *ret) {
         bool named = !str_empty(x->info.name);
 
+        if (x->info.legacy_watch) {
+                *ret = API_WATCH;
+                return m == HTTP_M_GET || m == HTTP_M_HEAD;
+        }
         switch (m) {
         case HTTP_M_GET:
         case HTTP_M_HEAD:
-                if (x->info.legacy_watch || (x->query.watch && str_empty(x->info.subresource)))
+                if (x->query.watch && !named)
                         *ret = API_WATCH;
                 else
                         *ret = named ? API_GET : API_LIST;
@@ -416,8 +422,26 @@ static int read_format(struct exchange *x, enum api_verb verb, struct error *err
         return 0;
 }
 
-/* A resource or a method that is not there: told to those only who might have asked for it. */
-static void refuse(struct exchange *x, bool known) {
+/* The options of the verb, and how the place is written. */
+static int check_options(const struct exchange *x, enum api_verb verb, struct error *err) {
+        const struct request_query *q = &x->query;
+        struct str bad = STR(""), name = x->info.name;
+        bool collection = verb == API_DELETE_COLLECTION;
+
+        if ((str_eqc(name, ".") || str_eqc(name, "..")) && verb != API_CREATE)
+                return err_bad_request(err, "Name parameter invalid: \"%" STR_FMT "\": may not be '%" STR_FMT "'",
+                                       STR_ARG(name), STR_ARG(name));
+        if (verb == API_DELETE || collection)
+                bad = q->bad_delete_option;
+        if (str_empty(bad) && (verb == API_LIST || verb == API_WATCH || collection))
+                bad = q->bad_list_option;
+        return str_empty(bad) ? 0 : err_bad_request(err, "%" STR_FMT, STR_ARG(bad));
+}
+
+enum refusal { NOWHERE, NO_METHOD, BAD };
+
+/* A resource or a method that is not there, or what is wrong (in e): told to those only who might have asked. */
+static void refuse(struct exchange *x, enum refusal why, struct error *e) {
         const struct request_info *i = &x->info;
         struct attributes at = { .verb = exchange_verb(x),
                                  .group = i->group,
@@ -426,21 +450,68 @@ static void refuse(struct exchange *x, bool known) {
                                  .subresource = i->subresource,
                                  .namespace = i->namespace,
                                  .name = i->name };
-        _cleanup_error_ struct error e = ERROR_INIT;
+        _cleanup_error_ struct error no = ERROR_INIT;
 
-        if (authorize_or_error(x->s, &x->user, &at, &e) == 0 && !known) {
+        if (authorize_or_error(x->s, &x->user, &at, &no) == 0 && why == NOWHERE) {
                 respond_nowhere(x);
                 return;
         }
-        if (!e.err)
-                err_no_method(&e);
-        respond_error(x->req, &x->format, &e);
+        if (!no.err && why == NO_METHOD)
+                err_no_method(&no);
+        respond_error(x->req, &x->format, no.err ? &no : e);
+}
+
+/* Legacy watches have no subresources, and are not there where nothing is watched; nor is anything below "//". */
+static bool is_nowhere(const struct exchange *x) {
+        const struct request_info *i = &x->info;
+        const struct api_resource *r = x->rest ? x->rest->resource : NULL;
+
+        if (!r || str_has_prefix(http_request_path(x->req), STR("//")) ||
+            (i->legacy_watch && (!str_empty(i->subresource) || !(r->verbs & VERB_WATCH))))
+                return true;
+        return r->namespaced ? str_empty(i->namespace) && !str_empty(i->name)
+                             : !str_empty(i->namespace) && !str_eqc(i->plural, "namespaces");
 }
 
 /* All namespaces at once are listed and watched only; a custom resource's objects are deleted, too. */
 static bool in_no_namespace(const struct exchange *x, enum api_verb verb) {
         return x->rest->resource->namespaced && str_empty(x->info.namespace) && !x->rest->custom &&
                (verb == API_CREATE || verb == API_DELETE_COLLECTION);
+}
+
+/* The verbs for which upstream's router has a route here; 0: no such path. */
+static unsigned routes(const struct exchange *x) {
+        const struct request_info *i = &x->info;
+        const struct api_resource *r = x->rest->resource;
+        const struct api_subresource *sub = api_subresource(r, i->subresource);
+
+        if (str_empty(i->subresource))
+                return r->verbs & (str_empty(i->name) ? VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_DELETECOLLECTION
+                                                      : VERB_GET | VERB_UPDATE | VERB_PATCH | VERB_DELETE);
+        return sub && (str_empty(i->tail) || str_eqc(i->tail, "/") || str_eqc(i->subresource, "proxy")) ? sub->verbs
+                                                                                                        : 0;
+}
+
+static bool is_routed(const struct exchange *x, unsigned verbs) {
+        bool proxy = str_eqc(x->info.subresource, "proxy");
+
+        switch (http_request_method(x->req)) {
+        case HTTP_M_GET:
+                return verbs & (VERB_GET | VERB_LIST | VERB_WATCH);
+        case HTTP_M_POST:
+                return verbs & VERB_CREATE;
+        case HTTP_M_PUT:
+                return verbs & VERB_UPDATE;
+        case HTTP_M_PATCH:
+                return verbs & VERB_PATCH;
+        case HTTP_M_DELETE:
+                return verbs & (VERB_DELETE | VERB_DELETECOLLECTION);
+        case HTTP_M_HEAD:
+        case HTTP_M_OPTIONS:
+                return proxy;
+        default:
+                return false;
+        }
 }
 
 static void handle_resource(struct exchange *x) {
@@ -453,10 +524,12 @@ static void handle_resource(struct exchange *x) {
         bool is_namespace = str_eqc(i->plural, "namespaces");
         _cleanup_error_ struct error e = ERROR_INIT;
 
-        if (!x->rest || (!x->rest->resource->namespaced && !is_namespace && !str_empty(i->namespace)) ||
-            (x->rest->resource->namespaced && str_empty(i->namespace) && !str_empty(i->name)) ||
-            (x->rest->resource->verbs == VERB_CREATE && !str_empty(i->name))) {
-                refuse(x, false);
+        if (is_nowhere(x)) {
+                refuse(x, NOWHERE, NULL);
+                return;
+        }
+        if (!x->rest->custom && !is_routed(x, routes(x))) {
+                refuse(x, routes(x) ? NO_METHOD : NOWHERE, NULL);
                 return;
         }
         c.resource = x->rest->resource;
@@ -468,12 +541,16 @@ static void handle_resource(struct exchange *x) {
                 return;
         }
         if (!verb_of(http_request_method(x->req), x, &c.verb) || in_no_namespace(x, c.verb)) {
-                refuse(x, true);
+                refuse(x, NO_METHOD, NULL);
                 return;
         }
         if (read_format(x, c.verb, &e) < 0) {
                 x->format = (struct format) { 0 };
-                respond_error(x->req, &x->format, &e);
+                refuse(x, BAD, &e);
+                return;
+        }
+        if (check_options(x, c.verb, &e) < 0) {
+                refuse(x, BAD, &e);
                 return;
         }
         if (c.verb == API_GET && x->query.export) {
@@ -518,6 +595,16 @@ void handle_request(struct http_request *req, void *arg) {
                 handle_failed(x, &e);
                 return;
         }
+        if (x->info.lacks_resource) {
+                struct str path = http_request_path(req), query = http_request_query(req);
+
+                err_internal_text(&e, arena_printf(a,
+                                                   "failed to create RequestInfo: unable to determine kind and "
+                                                   "namespace from url, %" STR_FMT "%s%" STR_FMT,
+                                                   STR_ARG(path), query.n ? "?" : "", STR_ARG(query)));
+                handle_failed(x, &e);
+                return;
+        }
         r = authenticate(x->s, req, &x->user, &x->real_user, &x->notes, &e);
         if (x->notes.warning.n)
                 track_warnings(x, NULL, 0);
@@ -527,10 +614,7 @@ void handle_request(struct http_request *req, void *arg) {
                 handle_failed(x, &e);
                 return;
         }
-        if (request_parse_query(a, http_request_query(req), &x->query, &e) < 0) {
-                handle_failed(x, &e);
-                return;
-        }
+        request_parse_query(a, http_request_query(req), &x->query);
         x->impersonated = !str_empty(http_request_header(req, "impersonate-user"));
         track_enter(x, proceed);
 }

@@ -270,7 +270,11 @@ static void handle_jwks(struct exchange *x) {
 
 static void handle_paths(struct exchange *x);
 
-enum { EXACT, SLASHED, BELOW }; /* also with a slash after it; also what is below it: /livez/ping */
+enum {
+        EXACT,
+        SLASHED,
+        BELOW
+}; /* upstream's router has it, so with a slash after it, too; what is below it: /livez/ping */
 
 static const struct {
         const char *path;
@@ -294,7 +298,7 @@ static bool reaches(size_t i, struct str path) {
 
         return str_has_prefix(path, str_of(paths[i].path)) &&
                (path.n == n ||
-                (path.p[n] == '/' && (paths[i].reach == BELOW || (paths[i].reach == SLASHED && path.n == n + 1))));
+                (path.p[n] == '/' && (path.n > n + 1 ? paths[i].reach == BELOW : paths[i].reach == SLASHED)));
 }
 
 static void handle_paths(struct exchange *x) {
@@ -360,6 +364,15 @@ void respond_nowhere(struct exchange *x) {
         respond_error(x->req, &x->format, &e);
 }
 
+/* Where upstream's router answers, to GET alone; what answers elsewhere never looks at the method. */
+static bool is_routed(const struct exchange *x, struct str path) {
+        for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
+                if (paths[i].reach == SLASHED && reaches(i, path))
+                        return true;
+        return str_eqc(path, "/api") || str_eqc(path, "/api/") ||
+               api_find_group_version(x->info.group, x->info.version);
+}
+
 void handle_nonresource(struct exchange *x) {
         struct str path = http_request_path(x->req);
         struct attributes at = { .verb = exchange_verb(x), .path = path };
@@ -372,17 +385,16 @@ void handle_nonresource(struct exchange *x) {
                 return;
         }
         shapes = shapes_of(x, path);
+        if (m != HTTP_M_GET && is_routed(x, path)) {
+                err_no_method(&e);
+                respond_error(x->req, &x->format, &e);
+                return;
+        }
         if (shapes && request_negotiate(http_request_header(x->req, "accept"), shapes, &x->format.as, &e) < 0) {
                 respond_error(x->req, &x->format, &e);
                 return;
         }
         x->format.pretty = x->query.pretty;
-        if (m != HTTP_M_GET && m != HTTP_M_HEAD) {
-                error_clear(&e);
-                err_no_method(&e);
-                respond_error(x->req, &x->format, &e);
-                return;
-        }
         for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
                 if (reaches(i, path)) {
                         x->format.as = (struct negotiated) { 0 }; /* one format, whatever is asked for */

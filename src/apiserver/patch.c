@@ -21,15 +21,15 @@ static int invalid_patch(struct op *op, const struct json *doc, const char *text
         return field_errors_finish(&fe, STR(""), STR(""), STR(""), err);
 }
 
+static const char *const type_names[] = {
+        [JSON_NULL] = "null",     [JSON_BOOL] = "bool",   [JSON_INT] = "number",    [JSON_DOUBLE] = "number",
+        [JSON_STRING] = "string", [JSON_ARRAY] = "array", [JSON_OBJECT] = "object",
+};
+
 /* The patch is of the wrong JSON type; go_type: what the server would take. */
 static int wrong_type(const struct json *patch, const char *prefix, const char *go_type, struct error *err) {
-        static const char *const names[] = {
-                [JSON_NULL] = "null",     [JSON_BOOL] = "bool",   [JSON_INT] = "number",    [JSON_DOUBLE] = "number",
-                [JSON_STRING] = "string", [JSON_ARRAY] = "array", [JSON_OBJECT] = "object",
-        };
-
         return err_bad_request(err, "%sjson: cannot unmarshal %s into Go value of type %s", prefix,
-                               names[json_type(patch)], go_type);
+                               type_names[json_type(patch)], go_type);
 }
 
 /* Upstream keeps the reason to itself. */
@@ -37,38 +37,41 @@ static int rejected(struct error *err) {
         return error_status(err, REASON_INVALID, "the server rejected our request due to an error in our request");
 }
 
-/* Members of operations that JSON Patch does not know, and those that are there twice. */
-static int check_operations(struct op *op, struct error *err) {
-        static const char *const known[] = { "op", "path", "from", "value" };
-        struct json found = json_new_array();
+#define OF_PATCH "json patch "
+
+/* What is wrong with the operations: fields given twice, and those that JSON Patch does not know. */
+static const struct json *check_operations(struct op *op) {
+        static const char *const known[] = { "op", "path", "from", "value", NULL };
+        struct arena *a = op->c->arena;
+        struct json *found = json_new(a, json_new_array());
         size_t i = 0;
 
+        if (str_has_prefix(json_str(json_item(op->c->strict, 0)), STR(OF_PATCH)))
+                return op->c->strict; /* it is applied once more */
         json_each_item(o, op->c->body) {
                 json_each_member(m, o) {
-                        size_t k = 0;
+                        struct str at = arena_printf(a, "field \"[%zu].%" STR_FMT "\"", i, STR_ARG(json_key(m)));
+                        struct str twice = arena_printf(a, "duplicate %" STR_FMT, STR_ARG(at));
 
-                        while (k < ARRAY_SIZE(known) && !str_eqc(json_key(m), known[k]))
-                                k++;
-                        if (k == ARRAY_SIZE(known))
-                                json_push(op->c->arena, &found,
-                                          json_of_printf(op->c->arena,
-                                                         "json patch unknown field \"[%zu].%" STR_FMT "\"", i,
-                                                         STR_ARG(json_key(m))));
+                        if (json_has_str(op->c->strict, twice))
+                                json_push(a, found, json_of_printf(a, OF_PATCH "%" STR_FMT, STR_ARG(twice)));
+                        if (!str_among(json_key(m), known))
+                                json_push(a, found, json_of_printf(a, OF_PATCH "unknown %" STR_FMT, STR_ARG(at)));
                 }
                 i++;
         }
-        json_each_item(m, op->c->strict)
-                json_push(op->c->arena, &found,
-                          json_of_printf(op->c->arena, "json patch %" STR_FMT, STR_ARG(json_str(m))));
-        return registry_strict_result(op, &found, err);
+        return json_len(found) ? found : NULL;
 }
 
 static int json_patch(struct op *op, const struct json *live, struct json *ret, struct error *err) {
         const struct json *patch = op->c->body;
         bool ignore = op->c->options.field_validation == API_VALIDATE_IGNORE;
         _cleanup_error_ struct error e = ERROR_INIT;
-        int r;
 
+        if (json_is(patch, JSON_NULL)) {
+                *ret = *live;
+                return 0;
+        }
         if (json_type(patch) != JSON_ARRAY)
                 return wrong_type(patch, ignore ? "" : "error decoding patch: ",
                                   ignore ? "jsonpatch.Patch" : "[]handlers.jsonPatchOp", err);
@@ -80,8 +83,20 @@ static int json_patch(struct op *op, const struct json *live, struct json *ret, 
                                 MAX_JSON_PATCH, json_len(patch));
         if (json_patch_apply(op->c->arena, live, patch, ret, &e) < 0)
                 return rejected(err);
-        r = check_operations(op, &e);
-        return r < 0 ? invalid_patch(op, ret, error_text(&e), err) : 0;
+        op->c->strict = check_operations(op);
+        return 0;
+}
+
+static int merge_patch(struct op *op, const struct json *live, struct json *ret, struct error *err) {
+        const struct json *patch = op->c->body;
+
+        if (json_is(patch, JSON_NULL) ||
+            (!json_is(patch, JSON_OBJECT) && op->c->options.field_validation == API_VALIDATE_IGNORE))
+                return err_bad_request(err, "Invalid JSON Patch");
+        if (!json_is(patch, JSON_OBJECT))
+                return wrong_type(patch, "error decoding patch: ", "map[string]interface {}", err);
+        *ret = json_merge_patch(op->c->arena, live, patch);
+        return 0;
 }
 
 static int strategic_patch(struct op *op, const struct json *live, struct json *ret, struct error *err) {
@@ -89,6 +104,10 @@ static int strategic_patch(struct op *op, const struct json *live, struct json *
         _cleanup_error_ struct error e = ERROR_INIT;
         const char *text;
 
+        if (json_is(op->c->body, JSON_NULL)) {
+                *ret = *live;
+                return 0;
+        }
         if (json_type(op->c->body) != JSON_OBJECT)
                 return wrong_type(op->c->body, "", "map[string]interface {}", err);
         if (strategic_merge_patch(op->c->arena, type, live, op->c->body, ret, &e) == 0)
@@ -107,10 +126,7 @@ static int apply_patch(struct op *op, const struct json *live, struct json *ret,
         case API_PATCH_JSON:
                 return json_patch(op, live, ret, err);
         case API_PATCH_MERGE:
-                if (json_type(op->c->body) != JSON_OBJECT)
-                        return wrong_type(op->c->body, "error decoding patch: ", "map[string]interface {}", err);
-                *ret = json_merge_patch(op->c->arena, live, op->c->body);
-                return 0;
+                return merge_patch(op, live, ret, err);
         case API_PATCH_STRATEGIC:
                 return strategic_patch(op, live, ret, err);
         default:
@@ -124,6 +140,11 @@ static int match_url(struct op *op, const struct json *meta, struct error *err) 
 
         if (op->rest->resource->namespaced && !str_empty(ns) && !str_eq(ns, op->namespace))
                 return err_bad_request(err, OTHER_NAMESPACE);
+        if (str_empty(name))
+                return err_bad_request(err,
+                                       "the name of the object (%" STR_FMT
+                                       " based on URL) was undeterminable: name must be provided",
+                                       STR_ARG(op->name));
         if (!str_eq(name, op->name))
                 return err_bad_request(err,
                                        "the name of the object (%" STR_FMT
@@ -132,10 +153,46 @@ static int match_url(struct op *op, const struct json *meta, struct error *err) 
         return 0;
 }
 
+/* kind and apiVersion: of a strategic merge they do not matter, upstream knows what it patches. */
+static int check_type_meta(struct op *op, struct json *doc, struct error *err) {
+        static const char *const go_types[] = { [JSON_BOOL] = "bool", [JSON_INT] = "int64", [JSON_DOUBLE] = "float64" };
+        static const char *const keys[] = { "apiVersion", "kind" };
+        bool strategic = op->c->patch == API_PATCH_STRATEGIC;
+
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+                enum json_type t = json_type(json_getc(doc, keys[i]));
+
+                if (t == JSON_NULL || t == JSON_STRING)
+                        continue;
+                if (!strategic)
+                        return invalid_patch(op, doc,
+                                             arena_printf(op->c->arena,
+                                                          "couldn't get version/kind; json parse error: json: cannot "
+                                                          "unmarshal %s into Go struct field .%s of type string",
+                                                          type_names[t], keys[i])
+                                                             .p,
+                                             err);
+                return invalid_patch(op, doc,
+                                     t >= JSON_STRING ? "unrecognized type: string"
+                                                      : arena_printf(op->c->arena, "cannot convert %s to string",
+                                                                     go_types[t])
+                                                                        .p,
+                                     err);
+        }
+        if (strategic) {
+                *doc = json_copy_shallow(op->c->arena, doc);
+                json_removec(doc, "kind");
+                json_removec(doc, "apiVersion");
+        }
+        return 0;
+}
+
 /* The patched document as a decoded object of the request's version. */
 static int decode_patched(struct op *op, struct json *doc, struct error *err) {
         _cleanup_error_ struct error e = ERROR_INIT;
 
+        if (!op->rest->custom)
+                TRY(check_type_meta(op, doc, err));
         if (registry_decode(op, doc, &op->tree, &e) < 0) {
                 ssize_t at = str_search(str_of(error_text(&e)), STR("handled as a "));
                 const char *text = error_text(&e);
@@ -169,14 +226,6 @@ static int live_tree(struct op *op, struct json *ret, struct error *err) {
         return schema_convert(op->c->arena, r->stored->resource, r->resource, object_json(op->old), ret, err);
 }
 
-static int to_stored(struct op *op, struct error *err) {
-        const struct rest *r = op->rest;
-
-        if (r->stored == r)
-                return 0;
-        return schema_convert(op->c->arena, r->resource, r->stored->resource, &op->tree, &op->tree, err);
-}
-
 /* ---- server-side apply ---- */
 
 /* The config is not what the type wants; what names what could not be done. */
@@ -204,11 +253,12 @@ static int check_config(struct op *op, struct error *err) {
         if (json_type(body) != JSON_OBJECT && json_type(body) != JSON_NULL)
                 return wrong_type(body, "error decoding YAML: error unmarshaling JSON: while decoding JSON: ",
                                   "map[string]interface {}", err);
-        api_parse_group_version(version, &group, &v, NULL);
+        if (api_parse_group_version(version, &group, &v, NULL) < 0)
+                kind = STR("");
         if (!str_eq(kind, op->rest->kind) || !str_eq(version, op->rest->api_version))
                 return err_bad_request(err, "invalid object type: %" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT,
                                        STR_ARG(group), STR_ARG(v), STR_ARG(kind));
-        if (json_type(json_at_path(body, "metadata", "managedFields")) != JSON_NULL)
+        if (json_len(json_at_path(body, "metadata", "managedFields")) > 0)
                 return err_bad_request(err, "metadata.managedFields must be nil");
         if (structure_check(op->c->arena, op->rest->resource->type, body, &e) == 0)
                 return 0;
@@ -222,8 +272,10 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         _cleanup_error_ struct error e = ERROR_INIT;
         int r;
 
+        if (!json_is(op->c->body, JSON_OBJECT) && !json_is(op->c->body, JSON_NULL))
+                return wrong_type(op->c->body, "error decoding YAML: error unmarshaling JSON: while decoding JSON: ",
+                                  "map[string]interface {}", err);
         TRY(check_config(op, err));
-        TRY(registry_strict_result(op, op->c->strict, err));
         meta = meta_of(a, &config);
         *meta = json_copy_shallow(a, meta);
         if (str_empty(json_str(json_getc(meta, "name"))))
@@ -238,6 +290,7 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
                 return unfit(op, "convert new", error_text(&e), err);
         if (r < 0)
                 return error_move(err, &e), r;
+        TRY(registry_strict_result(op, op->c->strict, err));
         op->applied = true;
         registry_default(op, &op->tree);
         return 0;
@@ -256,7 +309,7 @@ static void apply_new(struct op *op) {
                              ", and no existing object was found",
                              STR_ARG(uid));
         else if (apply_config(op, NULL, err) == 0)
-                to_stored(op, err);
+                writes_to_stored(op, err);
         if (err->err) {
                 op_fail(op);
                 return;
@@ -280,13 +333,17 @@ void registry_patch(struct op *op) {
         op_refresh(op);
         if (!op_load(op, registry_patch))
                 return;
-        if (!op->old && apply) {
-                apply_new(op);
-                return;
-        }
-        if (!op->old) {
+        if (!op->old && !apply) {
                 err_not_found(err, op->rest, op->name);
                 goto fail;
+        }
+        if (op->c->refusal) {
+                error_move(err, op->c->refusal);
+                goto fail;
+        }
+        if (!op->old) {
+                apply_new(op);
+                return;
         }
         if (live_tree(op, &live, err) < 0)
                 goto fail;
@@ -298,7 +355,7 @@ void registry_patch(struct op *op) {
                         goto fail;
                 registry_default(op, &op->tree);
         }
-        if (writes_check_current(op, apply ? op->c->body : &op->tree, err) < 0 || to_stored(op, err) < 0)
+        if (writes_check_current(op, apply ? op->c->body : &op->tree, err) < 0 || writes_to_stored(op, err) < 0)
                 goto fail;
         registry_write_changed(op);
         return;

@@ -96,37 +96,47 @@ int registry_strict_result(struct op *op, const struct json *strict, struct erro
                             STR_ARG(buf_str(&text)));
 }
 
-/* body without its status: what the client may not set on create need not be decoded, and decoding adds the empty one.
- */
-static struct json without_status(struct arena *a, const struct json *body) {
-        struct json copy = json_copy_shallow(a, body);
-
-        json_removec(&copy, "status");
-        return copy;
+static int decode_as(struct op *op, const struct sent *as, const struct json *in, struct json *strict, struct json *ret,
+                     struct error *err) {
+        return as->custom ? custom_decode(op, in, strict, ret, err)
+                          : schema_decode_request(op->c->arena, as->type, in, strict,
+                                                  op->c->patch == API_PATCH_STRATEGIC, ret, err);
 }
 
+static int by_text(const void *p, const void *q) {
+        return str_cmp(json_str(p), json_str(q));
+}
+
+/* What is found in the result of a patch, or in YAML, is told in this order. */
+static void sort_unknown(struct json *strict) {
+        size_t n = 0;
+
+        while (n < json_len(strict) && str_has_prefix(json_str(json_item(strict, n)), STR("line ")))
+                n++;
+        if (json_len(strict) > n + 1)
+                qsort(json_items(strict) + n, json_len(strict) - n, sizeof(struct json), by_text);
+}
+
+/* A status that the client may not set has to be one all the same; decoding adds the empty one. */
 static int decode_body(struct op *op, const struct sent *as, const struct json *body, bool keep_status,
                        struct json *ret, struct error *err) {
         struct arena *a = op->c->arena;
-        struct json in = keep_status || !json_getc(body, "status") ? json_copy_shallow(a, body)
-                                                                   : without_status(a, body);
-        bool patch = op->c->verb == API_PATCH;
-        struct json strict = op->c->strict && !patch ? json_copy_shallow(a, op->c->strict) : json_new_array(), all;
-        bool want_strict = op->c->options.field_validation != API_VALIDATE_IGNORE;
-        int r;
+        struct json in = json_copy_shallow(a, body), all;
+        bool patch = op->c->verb == API_PATCH, want_strict = op->c->options.field_validation != API_VALIDATE_IGNORE;
+        struct json strict = op->c->strict && !patch ? json_copy_shallow(a, op->c->strict) : json_new_array();
 
         json_set_str(a, &in, "kind", as->kind);
         json_set_str(a, &in, "apiVersion", as->api_version);
-        if (as->custom)
-                r = custom_decode(op, &in, want_strict ? &strict : NULL, ret, err);
-        else
-                r = schema_decode_request(a, as->type, &in, want_strict ? &strict : NULL,
-                                          op->c->patch == API_PATCH_STRATEGIC, ret, err);
-        if (r < 0)
-                return r;
-        if (patch)
-                json_sort_texts(&strict);
-        if (!op->c->strict || !patch || op->c->patch == API_PATCH_JSON || op->c->patch == API_PATCH_APPLY)
+        if (!keep_status && json_len(json_getc(body, "status")) == 0 && json_is(json_getc(body, "status"), JSON_OBJECT))
+                json_removec(&in, "status");
+        TRY(decode_as(op, as, &in, want_strict ? &strict : NULL, ret, err));
+        if (!keep_status && json_getc(&in, "status")) {
+                json_removec(&in, "status");
+                TRY(decode_as(op, as, &in, NULL, ret, err));
+        }
+        if (patch || op->c->sorted)
+                sort_unknown(&strict);
+        if (!op->c->strict || !patch || op->c->patch == API_PATCH_APPLY)
                 return registry_strict_result(op, &strict, err);
         all = json_copy_shallow(a, op->c->strict); /* first what is wrong with the patch, then with what it makes */
         json_each_item(m, &strict)
@@ -155,15 +165,6 @@ void registry_default(struct op *op, struct json *tree) {
                 *tree = crd_complete(op->c->arena, op->rest->custom->schema, tree);
         else
                 schema_default(op->c->arena, op->rest->resource->type, tree);
-}
-
-/* From the version of the request to the one that is kept. */
-static int to_stored(struct op *op, struct json *tree, struct error *err) {
-        const struct rest *r = op->rest;
-
-        if (r->stored == r)
-                return 0;
-        return schema_convert(op->c->arena, r->resource, r->stored->resource, tree, tree, err);
 }
 
 struct object *object_in_version(const struct rest *stored, const struct rest *as, struct object *o) {
@@ -274,79 +275,6 @@ static void merge_owners(struct op *op, struct json *obj, const char *when) {
 }
 
 #define AFTER_ADMISSION " after mutating admission happens"
-
-/* managedFields, for every object from its creation on. What admission adds afterwards nobody owns. */
-static void track_fields(struct op *op, const struct json *old, struct json *obj) {
-        const struct rest *r = op->rest->stored;
-        struct apply_opts opts;
-
-        if (op->applied)
-                return;
-        opts = writes_apply_opts(op);
-        opts.api_version = r->api_version;
-        apply_track_update(op->c->arena, r->resource->type, old, obj, &opts);
-}
-
-void writes_track_sent(struct op *op, struct json *body) {
-        struct apply_opts opts = writes_apply_opts(op);
-        struct sent as = sent_of(op->c->arena, op->rest, op->sub);
-
-        opts.api_version = as.api_version;
-        apply_track_update(op->c->arena, as.type, NULL, body, &opts);
-}
-
-/* Who writes, when no fieldManager is given: the program that a User-Agent names, or the role in this process. */
-static struct str writer_name(const struct api_call *c) {
-        static const struct {
-                struct str prefix, name;
-        } roles[] = {
-                { STR_INIT("system:node:"), STR_INIT("kubelet") },
-                { STR_INIT("system:serviceaccount:kube-system:"), STR_INIT("kube-controller-manager") },
-        };
-        static const struct str system = STR_INIT("system:");
-        ssize_t slash = str_find(c->user_agent, '/');
-
-        if (c->user_agent.n > 0)
-                return slash < 0 ? c->user_agent : str_sub(c->user_agent, 0, (size_t) slash);
-        for (size_t i = 0; i < ARRAY_SIZE(roles); i++)
-                if (str_has_prefix(c->user.name, roles[i].prefix))
-                        return roles[i].name;
-        return str_has_prefix(c->user.name, system) ? str_sub(c->user.name, system.n, c->user.name.n) : c->user.name;
-}
-
-/* What the request cannot change, and so does not own. */
-static const char *const *reset_fields(const struct op *op) {
-        static const char *const none[] = { NULL }, *const status[] = { "status", NULL },
-                                 *const both[] = { "spec", "status", NULL }, *const spec[] = { "spec", NULL },
-                                 *const labels[] = { "spec", "metadata.labels", NULL },
-                                 *const metadata[] = { "spec", "metadata", NULL };
-        const struct rest *r = op->rest->stored;
-        unsigned flags = r->strategy->flags;
-
-        if (str_empty(op->c->subresource))
-                return flags & STRATEGY_SPEC_IS_FIXED                ? both
-                       : api_subresource(r->resource, STR("status")) ? status
-                                                                     : none;
-        if (!str_eqc(op->c->subresource, "status"))
-                return none;
-        return flags & STRATEGY_STATUS_KEEPS_LABELS           ? labels
-               : (flags & STRATEGY_STATUS_ONLY) && !r->custom ? metadata
-                                                              : spec;
-}
-
-struct apply_opts writes_apply_opts(const struct op *op) {
-        struct str given = op->c->options.field_manager;
-
-        return (struct apply_opts) {
-                .manager = str_empty(given) ? writer_name(op->c) : given,
-                .subresource = op->c->subresource,
-                .api_version = op->rest->api_version,
-                .force = op->c->options.force,
-                .custom = op->rest->custom,
-                .now_wall_ns = now_wall_ns(),
-                .reset = reset_fields(op),
-        };
-}
 
 /* ---- validation ---- */
 
@@ -528,8 +456,19 @@ void writes_put_new(struct op *op) {
         if (!op->c->options.dry_run && !op_convert_out(op, writes_put_new))
                 return;
         op->result = object_from_tree(&op->tree);
+        if (op->c->options.dry_run && rest_get(op->snap, r, op->namespace, op->name)) {
+                op->txn = (struct store_txn) { .result = -EEXIST };
+                created(op);
+                return;
+        }
         if (op->c->options.dry_run) {
                 finish_dry(op, 201);
+                return;
+        }
+        if (op->pinned) {
+                error_status(&op->c->error, REASON_UNKNOWN,
+                             "resourceVersion should not be set on objects to be created");
+                op_fail(op);
                 return;
         }
         op->key = rest_key(op->c->arena, r, op->namespace, op->name);
@@ -538,7 +477,7 @@ void writes_put_new(struct op *op) {
 }
 
 /* What only the server sets goes before admission, and comes after it. */
-static int begin_new(struct op *op, struct error *err) {
+static void begin_new(struct op *op) {
         static const char *const server_owned[] = { "uid",
                                                     "creationTimestamp",
                                                     "selfLink",
@@ -546,18 +485,18 @@ static int begin_new(struct op *op, struct error *err) {
                                                     "resourceVersion",
                                                     "deletionTimestamp" };
         struct json *meta = meta_of(op->c->arena, &op->tree);
+        uint64_t revision;
 
-        if (!str_empty(json_str(json_getc(meta, "resourceVersion"))))
-                return err_bad_request(err, "resourceVersion should not be set on objects to be created");
+        op->pinned = op->c->verb == API_CREATE && !op->sub &&
+                     str_to_u64(json_str(json_getc(meta, "resourceVersion")), &revision) == 0 && revision != 0;
         for (size_t i = 0; i < ARRAY_SIZE(server_owned); i++)
                 json_removec(meta, server_owned[i]);
         if (op->c->verb != API_PATCH)
                 merge_owners(op, &op->tree, "");
-        track_fields(op, NULL, &op->tree);
+        writes_track_fields(op, NULL, &op->tree);
         op->name = json_str(json_getc(meta, "name"));
         if (str_empty(op->name)) /* for messages, until there is one */
                 op->name = json_str(json_getc(meta, "generateName"));
-        return 0;
 }
 
 static int complete_new(struct op *op, struct error *err) {
@@ -592,17 +531,15 @@ void registry_write_new(struct op *op) {
         if (!op->snap)
                 op_refresh(op);
         op->old = NULL;
-        if (begin_new(op, &op->c->error) < 0)
-                op_fail(op);
-        else
-                admission_admit(op, ADMIT_CREATE, &op->tree, NULL, new_admitted);
+        begin_new(op);
+        admission_admit(op, ADMIT_CREATE, &op->tree, NULL, new_admitted);
 }
 
 static int decode_new(struct op *op, const struct json *body, struct error *err) {
         TRY(registry_decode(op, body, &op->tree, err));
         TRY(writes_match_request(op, &op->tree, err));
         registry_default(op, &op->tree);
-        return to_stored(op, &op->tree, err);
+        return writes_to_stored(op, err);
 }
 
 void registry_create(struct op *op) {
@@ -626,14 +563,15 @@ static void copy_member(struct arena *a, struct json *to, const struct json *fro
 
 /* What no client changes. When an object goes they cannot say while it does not, which validation finds. */
 static void carry_metadata(struct arena *a, struct json *meta, const struct json *old) {
-        static const char *const kept[] = {
-                "name", "namespace", "uid", "generation", "selfLink", "resourceVersion", "creationTimestamp"
-        };
+        static const char *const kept[] = { "name",     "namespace",       "generation",
+                                            "selfLink", "resourceVersion", "creationTimestamp" };
 
         for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
                 copy_member(a, meta, old, kept[i]);
         if (json_is(json_getc(old, "deletionTimestamp"), JSON_STRING))
                 copy_member(a, meta, old, "deletionTimestamp");
+        if (str_empty(json_str(json_getc(meta, "uid"))))
+                copy_member(a, meta, old, "uid");
         if (!json_getc(meta, "deletionGracePeriodSeconds"))
                 copy_member(a, meta, old, "deletionGracePeriodSeconds");
 }
@@ -654,11 +592,12 @@ static void merge_subresource(struct op *op, struct json *obj, const struct json
                         copy_member(a, obj, &sent, "status");
                         return;
                 }
-                json_removec(&sent_meta, "deletionTimestamp");
+                if (st->flags & STRATEGY_STATUS_KEEPS_OWNERS) { /* old kubelets get these wrong */
+                        json_removec(&sent_meta, "deletionTimestamp");
+                        copy_member(a, &sent_meta, json_getc(old, "metadata"), "ownerReferences");
+                }
                 carry_metadata(a, &sent_meta, json_getc(old, "metadata"));
                 meta = json_setc(a, obj, "metadata", sent_meta);
-                if (st->flags & STRATEGY_STATUS_KEEPS_OWNERS)
-                        copy_member(a, meta, json_getc(old, "metadata"), "ownerReferences");
                 if (st->flags & STRATEGY_STATUS_KEEPS_LABELS)
                         copy_member(a, meta, json_getc(old, "metadata"), "labels");
                 copy_member(a, obj, &sent, "status");
@@ -793,21 +732,15 @@ static void change_admitted(struct op *op) {
 void registry_write_changed(struct op *op) {
         if (op->c->verb == API_UPDATE)
                 merge_owners(op, &op->tree, "");
-        track_fields(op, object_json(op->old), &op->tree);
+        writes_track_fields(op, object_json(op->old), &op->tree);
         admission_admit(op, ADMIT_UPDATE, &op->tree, object_json(op->old), change_admitted);
 }
 
 /* The object to change, and whether the body was made from it. */
 int writes_check_current(struct op *op, const struct json *body, struct error *err) {
-        const struct json *meta = json_getc(body, "metadata");
-        struct str rv = json_str(json_getc(meta, "resourceVersion")), uid = json_str(json_getc(meta, "uid"));
+        struct str rv = json_str(json_at_path(body, "metadata", "resourceVersion"));
         uint64_t revision = 0;
 
-        if (!str_empty(uid) && !str_eq(uid, object_uid(op->old)))
-                return err_conflict(err, op->rest, op->name,
-                                    "Precondition failed: UID in precondition: %" STR_FMT
-                                    ", UID in object meta: %" STR_FMT,
-                                    STR_ARG(uid), STR_ARG(object_uid(op->old)));
         if (str_empty(rv) || str_eqc(rv, "0")) {
                 struct field_errors fe = { .a = op->c->arena };
                 struct json zero = json_of_raw(STR("0x0")); /* Go's unsigned */
@@ -819,7 +752,8 @@ int writes_check_current(struct op *op, const struct json *body, struct error *e
                 return field_errors_finish(&fe, str_of(op->rest->resource->plural), op->rest->group, op->name, err);
         }
         if (str_to_u64(rv, &revision) < 0)
-                return err_bad_request(err, "strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax", STR_ARG(rv));
+                return error_status(err, REASON_UNKNOWN, "strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax",
+                                    STR_ARG(rv));
         op->pinned = op->c->verb == API_UPDATE;
         if (revision != object_revision(op->old))
                 return err_conflict(err, op->rest, op->name, OBJECT_MODIFIED);
@@ -831,7 +765,17 @@ static int decode_changed(struct op *op, struct error *err) {
         TRY(writes_match_request(op, &op->tree, err));
         op->name = json_str(json_at_path(&op->tree, "metadata", "name"));
         registry_default(op, &op->tree);
-        return to_stored(op, &op->tree, err);
+        return 0;
+}
+
+/* A uid in the body of an update is a precondition. */
+static int check_uid(struct op *op, struct error *err) {
+        struct str uid = json_str(json_at_path(&op->tree, "metadata", "uid")),
+                   is = op->old ? object_uid(op->old) : STR("");
+
+        return str_empty(uid) || str_eq(uid, is)
+                               ? 0
+                               : err_precondition(err, op->rest, op->namespace, op->name, "UID", uid, is);
 }
 
 void registry_update(struct op *op) {
@@ -845,6 +789,9 @@ void registry_update(struct op *op) {
                 goto fail;
         if (!op_load(op, registry_update))
                 return;
+        if (check_uid(op, err) < 0 || (op->old && writes_check_current(op, &op->tree, err) < 0) ||
+            writes_to_stored(op, err) < 0)
+                goto fail;
         if (!op->old) {
                 if (!op->sub && (r->strategy->flags & STRATEGY_CREATE_ON_UPDATE)) {
                         op->upsert = true;
@@ -855,8 +802,6 @@ void registry_update(struct op *op) {
                 err_not_found(err, op->rest, op->name);
                 goto fail;
         }
-        if (writes_check_current(op, &op->tree, err) < 0)
-                goto fail;
         registry_write_changed(op);
         return;
 fail:

@@ -9,27 +9,18 @@
 #include "apiserver/server.h"
 #include "apiserver/validation/validate.h"
 #include "base/encode.h"
+#include "schema/decode.h"
+#include "schema/types.h"
 
 /* ---- path ---- */
 
-static int decode(struct arena *a, struct str *s) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-
-        if (str_find(*s, '%') < 0)
-                return 0;
-        if (url_decode(&b, *s, false) < 0)
-                return -EINVAL;
-        *s = arena_str(a, buf_str(&b));
-        return 0;
-}
-
-/* The next non-empty segment; *path goes on after it (at its '/'). */
+/* The next segment, which may be empty: /api//v1; *path goes on after it (at its '/'). Slashes at the end are none. */
 static bool next_segment(struct str *path, struct str *ret) {
-        size_t i = 0, j;
+        size_t i = path->n > 0 && path->p[0] == '/', j = 0;
 
-        while (i < path->n && path->p[i] == '/')
-                i++;
-        if (i == path->n)
+        while (j < path->n && path->p[j] == '/')
+                j++;
+        if (j == path->n)
                 return false;
         for (j = i; j < path->n && path->p[j] != '/';)
                 j++;
@@ -43,14 +34,14 @@ static bool namespace_subresource(struct str s) {
         return str_eqc(s, "status") || str_eqc(s, "finalize");
 }
 
-static int parse_resource(struct arena *a, struct str path, struct request_info *i) {
+static void parse_resource(struct str path, struct request_info *i) {
         struct str first = { 0 };
 
         if (!next_segment(&path, &first))
-                return 0;
+                return;
         if (str_eqc(first, "watch") || str_eqc(first, "proxy")) {
                 i->legacy_watch = str_eqc(first, "watch");
-                next_segment(&path, &first); /* none: no resource is called so */
+                i->lacks_resource = !next_segment(&path, &first);
         }
         i->is_resource = true;
         i->plural = first;
@@ -58,7 +49,7 @@ static int parse_resource(struct arena *a, struct str path, struct request_info 
                 struct str ns = { 0 }, next = { 0 }, after_ns;
 
                 if (!next_segment(&path, &ns))
-                        return 0;
+                        return;
                 after_ns = path;
                 i->namespace = ns;
                 if (next_segment(&path, &next) && !namespace_subresource(next)) {
@@ -73,16 +64,28 @@ static int parse_resource(struct arena *a, struct str path, struct request_info 
 subresource:
         if (next_segment(&path, &i->subresource))
                 i->tail = path;
-        if (decode(a, &i->plural) < 0 || decode(a, &i->namespace) < 0 || decode(a, &i->name) < 0 ||
-            decode(a, &i->subresource) < 0)
+}
+
+/* A path as it is meant: %2F is a slash like any other. */
+static int decode(struct arena *a, struct str *path) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (str_find(*path, '%') < 0)
+                return 0;
+        if (url_decode(&b, *path, false) < 0)
                 return -EINVAL;
+        *path = arena_str(a, buf_str(&b));
         return 0;
 }
 
 int request_parse_path(struct arena *a, struct str path, struct request_info *ret) {
-        struct str root = { 0 };
+        static const struct str proxy = STR_INIT("/proxy/");
+        struct str root = { 0 }, raw = path;
 
         *ret = (struct request_info) { 0 };
+        TRY(decode(a, &path));
+        while (path.n > 1 && path.p[0] == '/' && path.p[1] == '/')
+                path = str_sub(path, 1, path.n);
         if (!next_segment(&path, &root))
                 return 0;
         if (str_eqc(root, "apis")) {
@@ -95,7 +98,10 @@ int request_parse_path(struct arena *a, struct str path, struct request_info *re
         }
         if (!next_segment(&path, &ret->version))
                 return 0;
-        return parse_resource(a, path, ret);
+        parse_resource(path, ret);
+        if (ret->tail.n && str_search(raw, proxy) >= 0) /* what is proxied goes on as it came */
+                ret->tail = str_sub(raw, (size_t) str_search(raw, proxy) + proxy.n - 1, raw.n);
+        return 0;
 }
 
 /* ---- query ---- */
@@ -111,30 +117,72 @@ static const char *const validations[] = {
         [API_VALIDATE_WARN] = "Warn",
 };
 
-static void check_dry_run(struct field_errors *fe, struct str value) {
+static void add_dry_run(struct arena *a, struct dry_run *d, struct str value) {
+        d->printed = arena_printf(a, "%" STR_FMT "%s%" STR_FMT, STR_ARG(d->printed), d->printed.n ? ", " : "",
+                                  STR_ARG(quoted_in_go(a, value)));
+        d->bad |= !str_eqc(value, "All");
+}
+
+static void check_dry_run(struct field_errors *fe, const struct dry_run *d) {
         static const char *const all[] = { "All", NULL };
         struct json list;
 
-        if (str_empty(value) || str_eqc(value, "All"))
+        if (!d->bad)
                 return;
-        list = json_of_raw(arena_printf(fe->a, "[]string{%" STR_FMT "}", STR_ARG(quoted_in_go(fe->a, value))));
+        list = json_of_raw(arena_printf(fe->a, "[]string{%" STR_FMT "}", STR_ARG(d->printed)));
         field_not_supported_value(fe, PATH(NULL, "dryRun"), &list, all);
 }
 
-static void check_propagation(struct field_errors *fe, struct api_options *o) {
-        if (!str_empty(o->orphan_dependents) && !str_empty(o->propagation_policy))
-                field_invalid_str(fe, PATH(NULL, "propagationPolicy"), o->propagation_policy,
+/* p: the propagation policy, when there is one. */
+static int check_delete(struct arena *a, struct api_options *o, struct str p, bool orphan_given, bool orphan,
+                        const struct dry_run *dry_run, struct error *err) {
+        static const char *const policies[] = { "Foreground", "Background", "Orphan", "nil", NULL };
+        struct field_errors fe = { .a = a };
+        size_t i = 0;
+
+        if (p.p && orphan_given)
+                field_invalid_str(&fe, PATH(NULL, "propagationPolicy"), p,
                                   "orphanDependents and deletionPropagation cannot be both set");
-        else if (!str_empty(o->orphan_dependents))
-                o->propagation_policy = request_bool(o->orphan_dependents) ? STR("Orphan") : STR("Background");
+        while (i < 3 && !str_eqc(p, policies[i]))
+                i++;
+        if (p.p && i == 3)
+                field_not_supported(&fe, PATH(NULL, "propagationPolicy"), p, policies);
+        o->orphan_dependents = !orphan_given ? STR("") : orphan ? STR("true") : STR("false");
+        if (orphan_given)
+                o->propagation_policy = orphan ? STR("Orphan") : STR("Background");
+        check_dry_run(&fe, dry_run);
+        return field_errors_finish(&fe, STR("DeleteOptions"), STR("meta.k8s.io"), STR(""), err);
 }
 
 int request_check_delete(struct arena *a, const struct request_query *q, struct api_options *o, struct error *err) {
-        struct field_errors fe = { .a = a };
+        o->precondition_resource_version = o->resource_version;
+        return check_delete(a, o, q->options.propagation_policy, q->orphan_given, q->orphan, &q->dry_run, err);
+}
 
-        check_propagation(&fe, o);
-        check_dry_run(&fe, q->dry_run);
-        return field_errors_finish(&fe, STR("DeleteOptions"), STR("meta.k8s.io"), STR(""), err);
+/* As unicode.IsPrint has it, of what may be met in a name: neither controls nor spaces and marks that nobody sees. */
+bool rune_is_printable(unsigned rune) {
+        static const unsigned hidden[][2] = { { 0, 0x1f },        { 0x7f, 0xa0 },       { 0xad, 0xad },
+                                              { 0x2000, 0x200f }, { 0x2028, 0x202f },   { 0x205f, 0x206f },
+                                              { 0x3000, 0x3000 }, { 0xe000, 0xf8ff },   { 0xfeff, 0xfeff },
+                                              { 0xfff9, 0xfffb }, { 0xe0000, 0xe007f }, { 0xf0000, 0x10ffff } };
+
+        for (size_t i = 0; i < ARRAY_SIZE(hidden); i++)
+                if (rune >= hidden[i][0] && rune <= hidden[i][1])
+                        return false;
+        return true;
+}
+
+size_t rune_at(struct str s, size_t at, unsigned *ret) {
+        unsigned char c = (unsigned char) s.p[at];
+        size_t n = c < 0xc2 || c > 0xf4 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4, i = 1;
+
+        *ret = n == 1 ? c : c & (0x7fU >> n);
+        for (; i < n && at + i < s.n && ((unsigned char) s.p[at + i] & 0xc0) == 0x80; i++)
+                *ret = *ret << 6 | ((unsigned char) s.p[at + i] & 0x3f);
+        if (i == n && (n > 1 || c < 0x80))
+                return n;
+        *ret = 0xfffd;
+        return 1;
 }
 
 /* The options of a write, which upstream checks all at once. */
@@ -143,6 +191,7 @@ int request_check_write(struct arena *a, const struct request_query *q, const ch
         static const char *const modes[] = { "", "Ignore", "Strict", "Warn", NULL };
         struct str manager = q->options.field_manager;
         struct field_errors fe = { .a = a };
+        unsigned rune;
 
         if (patch && !apply && q->force_given)
                 field_forbidden(&fe, PATH(NULL, "force"), "may not be specified for non-apply patch");
@@ -150,11 +199,15 @@ int request_check_write(struct arena *a, const struct request_query *q, const ch
                 field_required(&fe, PATH(NULL, "fieldManager"), "is required for apply patch");
         if (manager.n > 128)
                 field_too_long(&fe, PATH(NULL, "fieldManager"), 128);
-        for (size_t i = 0; i < manager.n; i++)
-                if ((unsigned char) manager.p[i] < 0x20 || manager.p[i] == 0x7f)
+        for (size_t i = 0; i < manager.n;) {
+                size_t n = rune_at(manager, i, &rune);
+
+                if (!rune_is_printable(rune))
                         field_invalid_str(&fe, PATH(NULL, "fieldManager"), manager,
-                                          "invalid character U+%04X (at position %zu)", (unsigned) manager.p[i], i);
-        check_dry_run(&fe, q->dry_run);
+                                          "invalid character U+%04X (at position %zu)", rune, i);
+                i += n;
+        }
+        check_dry_run(&fe, &q->dry_run);
         if (!str_empty(q->validation) && q->options.field_validation == API_VALIDATE_DEFAULT)
                 field_not_supported(&fe, PATH(NULL, "fieldValidation"), q->validation, modes);
         return fe.list.n > 0 ? field_errors_finish(&fe, str_of(kind), STR("meta.k8s.io"), STR(""), err) : 0;
@@ -167,14 +220,14 @@ static bool digits_only(struct str v) {
         return v.n > 0;
 }
 
-static int parse_number(struct str v, int64_t *ret, struct error *err) {
-        if (str_to_i64(v, ret) < 0)
-                return err_bad_request(err, "strconv.ParseInt: parsing \"%" STR_FMT "\": %s", STR_ARG(v),
-                                       digits_only(v) ? "value out of range" : "invalid syntax");
-        return 0;
+/* Whoever looks at the number tells that it is none. */
+static void parse_number(struct arena *a, struct str v, int64_t *ret, struct str *bad) {
+        if (str_to_i64(v, ret) < 0 && str_empty(*bad))
+                *bad = arena_printf(a, "strconv.ParseInt: parsing \"%" STR_FMT "\": %s", STR_ARG(v),
+                                    digits_only(v) ? "value out of range" : "invalid syntax");
 }
 
-enum param { P_STR, P_BOOL, P_INT, P_VALIDATION, P_DRY_RUN, P_INITIAL, P_FORCE };
+enum param { P_STR, P_BOOL, P_INT, P_GRACE, P_VALIDATION, P_DRY_RUN, P_INITIAL, P_FORCE, P_ORPHAN };
 
 static const struct param_desc {
         const char *name;
@@ -196,9 +249,10 @@ static const struct param_desc {
         OPT("force", P_FORCE, options.force),
         OPT("fieldValidation", P_VALIDATION, validation),
         OPT("fieldManager", P_STR, options.field_manager),
-        OPT("gracePeriodSeconds", P_INT, options.grace_period_seconds),
+        OPT("gracePeriodSeconds", P_GRACE, options.grace_period_seconds),
         OPT("propagationPolicy", P_STR, options.propagation_policy),
-        OPT("orphanDependents", P_STR, options.orphan_dependents),
+        OPT("orphanDependents", P_ORPHAN, orphan),
+        OPT("uid", P_STR, options.precondition_uid),
         OPT("watch", P_BOOL, watch),
         OPT("pretty", P_BOOL, pretty),
         OPT("export", P_BOOL, export),
@@ -206,38 +260,47 @@ static const struct param_desc {
 #undef OPT
 };
 
-static int set_param(const struct param_desc *d, struct request_query *q, struct str value, struct error *err) {
+static void set_param(struct arena *a, const struct param_desc *d, struct request_query *q, struct str value) {
         void *at = (char *) q + d->offset;
 
         switch (d->type) {
         case P_STR:
                 *(struct str *) at = value;
-                return 0;
+                break;
         case P_BOOL:
                 *(bool *) at = request_bool(value);
-                return 0;
+                break;
         case P_INITIAL:
                 q->options.send_initial_events = request_bool(value);
                 q->options.no_initial_events = !q->options.send_initial_events;
-                return 0;
+                break;
         case P_INT:
-                return parse_number(value, at, err);
+                parse_number(a, value, at, &q->bad_list_option);
+                break;
+        case P_GRACE:
+                parse_number(a, value, at, &q->bad_delete_option);
+                if (q->options.grace_period_seconds < 0)
+                        q->options.grace_period_seconds = 1;
+                break;
+        case P_ORPHAN:
+                q->orphan_given = true;
+                q->orphan = request_bool(value);
+                break;
         case P_FORCE:
                 q->options.force = request_bool(value);
                 q->force_given = true;
-                return 0;
+                break;
         case P_VALIDATION:
                 q->validation = value;
                 for (size_t i = 0; i < ARRAY_SIZE(validations); i++)
                         if (str_eqc(value, validations[i]))
                                 q->options.field_validation = (enum api_field_validation) i;
-                return 0;
+                break;
         case P_DRY_RUN:
-                q->dry_run = value;
-                q->options.dry_run = !str_empty(value);
-                return 0;
+                add_dry_run(a, &q->dry_run, value);
+                q->options.dry_run = true;
+                break;
         }
-        return 0;
 }
 
 static int query_text(struct arena *a, struct str *s) {
@@ -258,25 +321,26 @@ static void split_pair(struct str pair, struct str *ret_key, struct str *ret_val
         *ret_value = eq < 0 ? str_n("", 0) : str_sub(pair, (size_t) eq + 1, pair.n);
 }
 
-int request_parse_query(struct arena *a, struct str query, struct request_query *ret, struct error *err) {
+void request_parse_query(struct arena *a, struct str query, struct request_query *ret) {
         struct str pair;
+        uint32_t seen = 0; /* the first value of a parameter counts */
 
         *ret = (struct request_query) { .options = API_OPTIONS_INIT };
         while (str_split(&query, '&', &pair)) {
                 struct str key, value;
 
                 split_pair(pair, &key, &value);
-                if (query_text(a, &key) < 0 || query_text(a, &value) < 0)
-                        return error_status(err, REASON_BAD_REQUEST, "invalid URL escape in query");
+                if (str_find(pair, ';') >= 0 || query_text(a, &key) < 0 || query_text(a, &value) < 0)
+                        continue; /* as url.Query does */
                 for (size_t i = 0; i < ARRAY_SIZE(params); i++) {
-                        if (!str_eqc(key, params[i].name))
+                        if (!str_eqc(key, params[i].name) || (seen & 1U << i && params[i].type != P_DRY_RUN))
                                 continue;
-                        TRY(set_param(&params[i], ret, value, err));
+                        seen |= 1U << i;
+                        set_param(a, &params[i], ret, value);
                         if (str_eqc(key, "pretty"))
                                 ret->pretty_given = true;
                 }
         }
-        return 0;
 }
 
 struct str request_query_get(struct arena *a, struct str query, const char *name) {
@@ -293,31 +357,36 @@ struct str request_query_get(struct arena *a, struct str query, const char *name
 }
 
 int request_delete_options(struct arena *a, const struct json *body, struct api_options *o, struct error *err) {
-        const struct json *pre = json_getc(body, "preconditions"), *orphan = json_getc(body, "orphanDependents");
-        struct field_errors fe = { .a = a };
+        const struct json *pre = json_getc(body, "preconditions"), *orphan = json_getc(body, "orphanDependents"),
+                          *policy = json_getc(body, "propagationPolicy"),
+                          *grace = json_getc(body, "gracePeriodSeconds");
+        struct dry_run dry_run = { 0 };
 
         if (!body)
                 return 0;
-        if (json_type(body) != JSON_OBJECT)
-                return error_status(
-                                err, REASON_BAD_REQUEST,
-                                "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of "
-                                "type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string "
-                                "\"json:\\\"kind,omitempty\\\"\" }");
-        o->grace_period_seconds = -1; /* what the query says does not count then */
-        o->dry_run = false;
-        if (json_is(json_getc(body, "gracePeriodSeconds"), JSON_INT))
-                o->grace_period_seconds = json_int(json_getc(body, "gracePeriodSeconds"));
-        o->propagation_policy = json_str(json_getc(body, "propagationPolicy"));
-        o->orphan_dependents = !json_is(orphan, JSON_BOOL) ? STR("") : orphan->b ? STR("true") : STR("false");
+        o->grace_period_seconds = !json_is(grace, JSON_INT) ? -1 : json_int(grace) < 0 ? 1 : json_int(grace);
+        o->propagation_policy = json_is(policy, JSON_STRING) ? json_str(policy) : str_n(NULL, 0);
         o->precondition_uid = json_str(json_getc(pre, "uid"));
         o->precondition_resource_version = json_str(json_getc(pre, "resourceVersion"));
-        check_propagation(&fe, o);
-        json_each_item(d, json_getc(body, "dryRun")) {
-                check_dry_run(&fe, json_str(d));
-                o->dry_run = true;
-        }
-        return field_errors_finish(&fe, STR("DeleteOptions"), STR("meta.k8s.io"), STR(""), err);
+        json_each_item(d, json_getc(body, "dryRun"))
+                add_dry_run(a, &dry_run, json_str(d));
+        o->dry_run = dry_run.printed.n > 0;
+        return check_delete(a, o, o->propagation_policy, json_is(orphan, JSON_BOOL), json_bool(orphan), &dry_run, err);
+}
+
+int request_delete_body(struct arena *a, const struct json *body, struct api_options *o, struct error *err) {
+        struct str kind = json_str(json_getc(body, "kind")), version = json_str(json_getc(body, "apiVersion"));
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct json ignored;
+
+        if (!str_empty(kind) && !str_eqc(kind, "DeleteOptions"))
+                error_set(&e, -EINVAL,
+                          "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT
+                          "\" in scheme \"pkg/apis/meta/internalversion/scheme/register.go:27\"",
+                          STR_ARG(kind), STR_ARG(str_empty(version) ? STR("meta.k8s.io/v1") : version));
+        if (e.err || schema_decode(a, &type_DeleteOptions, body, NULL, &ignored, &e) < 0)
+                return error_status(err, REASON_UNKNOWN, "%s", error_text(&e));
+        return request_delete_options(a, body, o, err);
 }
 
 /* ---- media types ---- */

@@ -8,6 +8,7 @@
 struct request_info {
         bool is_resource;          /* else a path such as /healthz */
         bool legacy_watch;         /* /api/v1/watch/… */
+        bool lacks_resource;       /* /api/v1/watch itself, which upstream cannot read */
         struct str group, version; /* also set for /api/v1 and /apis/apps/v1 themselves */
         struct str plural, namespace, name, subresource;
         struct str tail; /* what follows the subresource, with its '/': proxy paths. Not decoded */
@@ -15,14 +16,21 @@ struct request_info {
 /* Views into path, or into a where a segment was percent-encoded. -EINVAL when the encoding is broken. */
 int request_parse_path(struct arena *a, struct str path, struct request_info *ret);
 
+/* The values of dryRun, as Go prints them; bad: there is another than "All". */
+struct dry_run {
+        struct str printed;
+        bool bad;
+};
 struct request_query {
         struct api_options options;
-        bool watch, pretty, pretty_given, force_given, export;
-        struct str dry_run, validation; /* as given */
-        struct str include_object;      /* of a Table: None, Metadata, Object */
+        bool watch, pretty, pretty_given, force_given, export, orphan, orphan_given;
+        struct dry_run dry_run;
+        struct str validation;                         /* as given */
+        struct str bad_list_option, bad_delete_option; /* what is wrong with a number of those, or empty */
+        struct str include_object;                     /* of a Table: None, Metadata, Object */
 };
-/* Unknown parameters are ignored, as upstream does. Errors: -EINVAL, BadRequest. */
-int request_parse_query(struct arena *a, struct str query, struct request_query *ret, struct error *err);
+/* Unknown and malformed parameters are ignored, as upstream does. */
+void request_parse_query(struct arena *a, struct str query, struct request_query *ret);
 /* The options of a create, update or patch: kind is "CreateOptions", "UpdateOptions" or "PatchOptions". */
 int request_check_write(struct arena *a, const struct request_query *q, const char *kind, bool patch, bool apply,
                         struct error *err);
@@ -30,10 +38,14 @@ int request_check_write(struct arena *a, const struct request_query *q, const ch
 bool request_bool(struct str value);
 /* The first value of one parameter, decoded into a; p == NULL when it is not there. */
 struct str request_query_get(struct arena *a, struct str query, const char *key);
-/* The same of a DELETE without a body. */
+/* The same of a DELETE without a body; completes o. */
 int request_check_delete(struct arena *a, const struct request_query *q, struct api_options *o, struct error *err);
-/* The options of a DELETE's body (metav1.DeleteOptions) over those of the query. */
+/* metav1.DeleteOptions instead of those of the query: of a DELETE's body, and of an eviction (NULL: none). */
+int request_delete_body(struct arena *a, const struct json *body, struct api_options *o, struct error *err);
 int request_delete_options(struct arena *a, const struct json *body, struct api_options *o, struct error *err);
+/* The rune at a byte of a text (U+FFFD: no UTF-8), and how many bytes it takes. */
+size_t rune_at(struct str s, size_t at, unsigned *ret);
+bool rune_is_printable(unsigned rune);
 
 enum media { MEDIA_JSON, MEDIA_YAML, MEDIA_PROTOBUF };
 enum shape { SHAPE_OBJECT, SHAPE_TABLE, SHAPE_PARTIAL, SHAPE_DISCOVERY };

@@ -310,14 +310,15 @@ void respond_object(struct http_request *req, const struct format *f, int code, 
         send_json(req, f, code, &b, rest);
 }
 
-/* Of what is no object of its own only a Scale has rows. */
+/* Of what is no object of its own only a Scale has rows, and metadata. */
 void respond_tree(struct http_request *req, const struct format *f, int code, const struct json *tree,
                   const struct rest *rest) {
         struct format as = *f;
         struct buf b = BUF_INIT;
 
         json_write(&b, tree);
-        if (f->as.shape == SHAPE_TABLE && rest && str_eqc(json_str(json_getc(tree, "kind")), "Scale")) {
+        if ((f->as.shape == SHAPE_TABLE || f->as.shape == SHAPE_PARTIAL) && rest &&
+            str_eqc(json_str(json_getc(tree, "kind")), "Scale")) {
                 const struct rest scale = { .resource = &columns_scale };
                 _cleanup_(object_unrefp) struct object *o = NULL;
 

@@ -154,6 +154,9 @@ struct object *server_get(const struct apiserver *s, struct store_snapshot *snap
 int err_not_found(struct error *err, const struct rest *r, struct str name);
 int err_exists(struct error *err, const struct rest *r, struct str name);
 int err_conflict(struct error *err, const struct rest *r, struct str name, const char *fmt, ...) _printf_(4, 5);
+/* what (UID, ResourceVersion) is not as it has to be, as the store says it. -EAGAIN */
+int err_precondition(struct error *err, const struct rest *r, struct str namespace, struct str name, const char *what,
+                     struct str want, struct str is);
 #define OBJECT_MODIFIED "the object has been modified; please apply your changes to the latest version and try again"
 #define OTHER_NAMESPACE "the namespace of the provided object does not match the namespace sent on the request"
 int err_forbidden(struct error *err, const struct rest *r, struct str name, const char *fmt, ...) _printf_(4, 5);
@@ -193,7 +196,8 @@ struct op {
         bool upsert;          /* an update that may create, an apply */
         bool generated;       /* the name comes from generateName */
         bool applied;         /* server-side apply has recorded the owners of fields */
-        bool pinned;          /* the client named the resourceVersion: a conflict is its business */
+        bool pinned;          /* the client named the resourceVersion: a conflict is its business; so is a create */
+        bool tracked;         /* managedFields know of the change, in the version of the request */
         bool has_turn;        /* turns.c */
         struct list turn;
         struct loop_work turn_work;

@@ -13,9 +13,9 @@ enum strategy_flags {
         STRATEGY_RETURN_DELETED = 1 << 4,      /* DELETE answers with the object instead of a Status */
         STRATEGY_ORPHAN = 1 << 5,              /* without a propagation policy dependents are orphaned */
         STRATEGY_STATUS_KEEPS_LABELS = 1 << 6, /* the status subresource does not change labels */
-        STRATEGY_STATUS_KEEPS_OWNERS = 1 << 9, /* nor ownerReferences */
         STRATEGY_STATUS_ONLY = 1 << 7,         /* nor anything else of metadata */
         STRATEGY_SPEC_IS_FIXED = 1 << 8,       /* updates do not change the spec */
+        STRATEGY_STATUS_KEEPS_OWNERS = 1 << 9, /* the status subresource changes neither owners nor the end */
 };
 
 #define COMPANIONS_MAX 4

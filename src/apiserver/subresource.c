@@ -51,17 +51,18 @@ static const struct json *scale_value(const struct op *op, const struct json *ob
 
 static struct json scale_of(const struct op *op, const struct json *obj, uint64_t revision) {
         struct arena *a = op->c->arena;
-        const struct json *from = json_getc(obj, "metadata");
+        const struct json *from = json_getc(obj, "metadata"),
+                          *wanted = scale_value(op, obj, "specReplicasPath", "spec");
         struct str selector = op->rest->custom ? json_str(scale_value(op, obj, "labelSelectorPath", NULL))
                                                : selector_text(a, json_at_path(obj, "spec", "selector"));
 
         return json_build(a,
                           "{ kind: 'Scale', apiVersion: 'autoscaling/v1', metadata: { name: %j, namespace: %j, uid: %j,"
-                          "  resourceVersion: %s, creationTimestamp: %j }, spec: { replicas: %l },"
+                          "  resourceVersion: %s, creationTimestamp: %j }, spec: { replicas: %j },"
                           "  status: { replicas: %l, selector: %o } }",
                           json_getc(from, "name"), json_getc(from, "namespace"), json_getc(from, "uid"),
                           arena_printf(a, "%llu", (unsigned long long) revision), json_getc(from, "creationTimestamp"),
-                          json_int(scale_value(op, obj, "specReplicasPath", "spec")),
+                          json_int(wanted) ? wanted : NULL,
                           json_int(scale_value(op, obj, "statusReplicasPath", "status")), selector);
 }
 
@@ -108,15 +109,23 @@ static int wanted_scale(struct op *op, const struct json *now, struct error *err
 
 static int check_scale(struct op *op, const struct json *want, struct error *err) {
         const struct json *replicas = json_at_path(want, "spec", "replicas");
+        struct str uid = json_str(json_at_path(want, "metadata", "uid"));
         struct field_errors fe = { .a = op->c->arena };
-        int r = 0;
+        struct rest scale = *op->rest;
 
-        if (json_int(replicas) < 0) {
+        validate_metadata(&fe, want, NULL, op->rest->resource->namespaced, check_dns_subdomain);
+        if (json_int(replicas) < 0)
                 field_invalid(&fe, PATH(PATH(NULL, "spec"), "replicas"), replicas,
                               "must be greater than or equal to 0");
-                r = field_errors_finish(&fe, STR("Scale"), STR("autoscaling"), op->name, err);
-        }
-        return r;
+        TRY(field_errors_finish(&fe, STR("Scale"), STR("autoscaling"), op->name, err));
+        if (str_empty(uid) || str_eq(uid, object_uid(op->old)))
+                return 0;
+        scale.plural = arena_printf(fe.a, "%" STR_FMT "/scale", STR_ARG(op->rest->plural));
+        scale.qualified = arena_printf(fe.a, "%" STR_FMT "%s%" STR_FMT, STR_ARG(scale.plural),
+                                       str_empty(scale.group) ? "" : ".", STR_ARG(scale.group));
+        return err_conflict(err, &scale, op->name,
+                            "Precondition failed: UID in precondition: %" STR_FMT ", UID in object meta: %" STR_FMT,
+                            STR_ARG(uid), STR_ARG(object_uid(op->old)));
 }
 
 /* Sets the replicas where specReplicasPath says, or at spec.replicas. */
@@ -238,14 +247,9 @@ static int check_target(struct str kind, struct str node, struct error *err) {
 
 /* The metadata of a Binding are preconditions. */
 static int check_identity(struct op *op, const char *what, struct str want, struct str is, struct error *err) {
-        if (str_empty(want) || str_eq(want, is))
-                return 0;
-        return err_conflict(
-                        err, op->rest, op->name,
-                        "StorageError: invalid object, Code: 4, Key: /registry/pods/%" STR_FMT "/%" STR_FMT
-                        ", ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: %s in precondition: %" STR_FMT
-                        ", %s in object meta: %" STR_FMT,
-                        STR_ARG(op->namespace), STR_ARG(op->name), what, STR_ARG(want), what, STR_ARG(is));
+        return str_empty(want) || str_eq(want, is)
+                               ? 0
+                               : err_precondition(err, op->rest, op->namespace, op->name, what, want, is);
 }
 
 static int change_binding(struct op *op, struct error *err) {
@@ -255,7 +259,6 @@ static int change_binding(struct op *op, struct error *err) {
         struct json *spec = json_get_or_add_object(a, &op->tree, "spec");
         struct str bound = json_str(json_getc(spec, "nodeName"));
 
-        TRY(check_target(json_str(json_getc(target, "kind")), node, err));
         TRY(check_identity(op, "UID", json_str(json_getc(meta, "uid")), object_uid(op->old), err));
         TRY(check_identity(op, "ResourceVersion", json_str(json_getc(meta, "resourceVersion")),
                            arena_printf(a, "%llu", (unsigned long long) object_revision(op->old)), err));
@@ -300,7 +303,13 @@ static bool named_otherwise(struct op *op, const char *kind) {
 }
 
 static void create_binding(struct op *op) {
-        if (!named_otherwise(op, "Binding"))
+        const struct json *target = json_getc(op->c->body, "target");
+
+        if (named_otherwise(op, "Binding"))
+                return;
+        if (check_target(json_str(json_getc(target, "kind")), json_str(json_getc(target, "name")), &op->c->error) < 0)
+                op_fail(op);
+        else
                 registry_modify(op, change_binding, answer_success);
 }
 
@@ -369,7 +378,7 @@ static int find_budget(struct op *op, struct object **ret, struct error *err) {
                     !selector_matches_object(&s, op->old))
                         continue;
                 if (*ret)
-                        return error_status(err, REASON_INTERNAL,
+                        return error_status(err, REASON_UNKNOWN,
                                             "This pod has more than one PodDisruptionBudget, which the eviction "
                                             "subresource does not support.");
                 *ret = it.object;
@@ -486,12 +495,12 @@ void create_eviction(struct op *op) {
         if (named_otherwise(op, "Eviction") || !load(op, create_eviction))
                 return;
         *e = (struct eviction) { .op = op, .options = API_OPTIONS_INIT };
-        e->options.dry_run = op->c->options.dry_run;
         if (request_delete_options(op->c->arena, json_getc(op->c->body, "deleteOptions"), &e->options, &op->c->error) <
             0) {
                 op_fail(op);
                 return;
         }
+        e->options.dry_run |= op->c->options.dry_run;
         phase = json_str(json_at_path(object_json(op->old), "status", "phase"));
         if (str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed") || str_eqc(phase, "Pending") ||
             object_deleting(op->old)) {

@@ -2,6 +2,7 @@
 
 #include "apiserver/relay.h"
 #include "base/encode.h"
+#include "base/rand.h"
 #include "http/client.h"
 #include "http/tls.h"
 #include "schema/types.h"
@@ -13,6 +14,7 @@ struct webhooks {
         struct apiserver *s;
         struct late_loop loop; /* made with the first call */
         struct map *peers;     /* on the loop: where and by whom it is certified → struct peer. NULL: it ends */
+        struct list pauses;    /* on the loop */
 };
 
 /* One webhook's connections. */
@@ -32,8 +34,16 @@ struct webhook_run {
         uint16_t port;
         struct peer *peer;
         struct buf answer;
-        bool retried;
+        bool retried, told_to_wait; /* by a Retry-After header */
+        unsigned pauses;
         struct loop_work work;
+};
+
+/* Between two tries. */
+struct pause {
+        struct webhook_run *run;
+        struct list link; /* of webhooks.pauses */
+        struct timer timer;
 };
 
 /* ---- where it is ---- */
@@ -186,6 +196,12 @@ static void finish(struct webhook_run *r) {
                 tell(&w->work);
 }
 
+static void on_response(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {
+        for (size_t i = 0; i < n; i++)
+                if (str_eq_fold(h[i].name, STR("retry-after")))
+                        ((struct webhook_run *) arg)->told_to_wait = true;
+}
+
 static void post(struct webhook_run *r);
 
 /* An answer that is no success, as upstream's client words it. */
@@ -221,6 +237,45 @@ static int refused(int status, struct str body, struct error *err) {
                             "the server responded with the status code %d but did not return more information", status);
 }
 
+static void pause_freed(struct timer *t) {
+        free(container_of(t, struct pause, timer));
+}
+
+static struct webhook_run *pause_end(struct pause *p) {
+        list_del(&p->link);
+        timer_close(&p->timer, pause_freed);
+        return p->run;
+}
+
+static void try_again(struct timer *t) {
+        struct webhook_run *r = pause_end(container_of(t, struct pause, timer));
+
+        r->w->status = 0;
+        r->told_to_wait = false;
+        r->answer.n = 0;
+        post(r);
+}
+
+/* Upstream's webhook.DefaultShouldRetry, and its waits: half a second, then half as long again each time, and up to a
+ * fifth more. */
+static bool pause_and_retry(struct webhook_run *r, int err) {
+        struct webhook_call *w = r->w;
+        uint64_t wait = 500 + rand_below(100);
+        struct pause *p;
+
+        if (w->more_tries == 0 || (err ? err != -ECONNRESET && err != -EPIPE
+                                       : w->status != 500 && w->status != 504 && w->status != 429 && !r->told_to_wait))
+                return false;
+        w->more_tries--;
+        for (unsigned i = r->pauses++; i > 0; i--)
+                wait += wait / 2;
+        p = xcalloc(1, sizeof(*p));
+        p->run = r;
+        list_push(&r->h->pauses, &p->link);
+        timer_start(r->h->loop.loop, &p->timer, wait, try_again);
+        return true;
+}
+
 static void on_done(struct http_call *c, int err, const struct error *error, void *arg) {
         struct webhook_run *r = arg;
         struct webhook_call *w = r->w;
@@ -231,6 +286,8 @@ static void on_done(struct http_call *c, int err, const struct error *error, voi
                 post(r);
                 return;
         }
+        if ((err || w->status < 200 || w->status > 299) && pause_and_retry(r, err))
+                return;
         if (err)
                 error_set(&w->error, err, "%s", err == -ETIMEDOUT ? "context deadline exceeded" : error_text(error));
         else if (w->status < 200 || w->status > 299)
@@ -254,6 +311,7 @@ static void post(struct webhook_run *r) {
                                        .status = &r->w->status,
                                        .answer = &r->answer,
                                        .max_answer = MAX_ANSWER,
+                                       .on_response = on_response,
                                        .on_done = on_done,
                                        .arg = r };
 
@@ -292,6 +350,7 @@ struct webhooks *webhooks_new(struct apiserver *s) {
         h->s = s;
         h->loop = LATE_LOOP("webhooks");
         h->peers = map_new(free_peer);
+        list_init(&h->pauses);
         return h;
 }
 
@@ -299,6 +358,12 @@ static void drop_peers(void *arg) {
         struct webhooks *h = arg;
         struct map *peers = TAKE_PTR(h->peers);
 
+        while (!list_empty(&h->pauses)) {
+                struct webhook_run *r = pause_end(list_entry(h->pauses.next, struct pause, link));
+
+                error_set(&r->w->error, -ECANCELED, "the server is shutting down");
+                finish(r);
+        }
         map_free(peers);
 }
 

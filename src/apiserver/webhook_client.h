@@ -25,8 +25,9 @@ struct webhook_call {
         const char *method;        /* NULL: POST */
         struct str body;           /* JSON */
         struct webhook_user user;
-        unsigned timeout_ms;                  /* of the whole call */
-        struct loop *loop;                    /* where done is called; NULL: on the webhooks' thread */
+        unsigned timeout_ms; /* of one try */
+        unsigned more_tries; /* when it fails in a way that may pass: after a while, then a longer one */
+        struct loop *loop;   /* where done is called; NULL: on the webhooks' thread */
         void (*done)(struct webhook_call *w); /* once; never before webhook_call returns when there is a loop */
 
         /* Within done. The error is set when there was no answer, or one that is no success (with its status): Post

@@ -10,7 +10,12 @@ int writes_match_request(struct op *op, struct json *obj, struct error *err);
 /* managedFields of what is answered and not stored. */
 void writes_track_sent(struct op *op, struct json *body);
 struct apply_opts writes_apply_opts(const struct op *op);
-/* uid and resourceVersion of a body against op->old. */
+/* managedFields of obj, which is in the version that is stored, when nobody has done it yet: for every object from its
+ * creation on. What admission adds afterwards nobody owns. */
+void writes_track_fields(struct op *op, const struct json *old, struct json *obj);
+/* op->tree from the version of the request to the one that is kept; managedFields know of the change then. */
+int writes_to_stored(struct op *op, struct error *err);
+/* The resourceVersion of a body against op->old's. */
 int writes_check_current(struct op *op, const struct json *body, struct error *err);
 /* Subresources other than status: the part of sent that replaces obj's. obj is a shallow copy of old. */
 void writes_merge_part(struct op *op, struct json *obj, const struct json *sent, const struct json *old);

@@ -356,8 +356,8 @@ static void track(struct arena *a, const struct schema_type *t, const struct jso
         struct fieldset *changed = fieldset_difference(a, fieldset_union(a, d.modified, d.added), strip_set(a));
         struct manager *mine, me = *self;
 
-        take_changes(a, m, NULL, &d, true, NULL, NULL);
-        if (!fieldset_empty(changed)) {
+        take_changes(a, m, o->one_version || o->other_version ? self : NULL, &d, true, NULL, NULL);
+        if (!fieldset_empty(changed) && !o->other_version) {
                 mine = find_manager(m, self);
                 me.fields = mine ? fieldset_union(a, changed, mine->fields) : changed;
                 if (mine)

@@ -9,6 +9,10 @@ struct apply_opts {
         struct str subresource; /* "status", "scale" or "" */
         struct str api_version; /* of the request: "apps/v1" */
         bool force, custom;     /* custom: of a run-time type, whose owner normalises the result */
+        /* The object is served in two versions, which name fields differently. one_version: of what others own only the
+         * entries of api_version are looked at. other_version: afterwards, of those that the request was not in: they
+         * lose what has changed, and nobody gains. */
+        bool one_version, other_version;
         int64_t now_wall_ns;
         /* Fields that this way into the store cannot change, and therefore nobody owns through it ("status",
          * "metadata.labels"; ends with NULL). NULL: none. */

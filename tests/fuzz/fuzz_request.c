@@ -56,7 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                         request_parse_path(a, line, &info);
                         break;
                 case 1:
-                        request_parse_query(a, line, &query, NULL);
+                        request_parse_query(a, line, &query);
                         request_query_get(a, line, "container");
                         break;
                 case 2:

@@ -10,6 +10,7 @@
 
 #define MAX_ANSWERS 4096
 #define TIMEOUT_MS 30000
+#define MORE_TRIES 4
 
 struct remote {
         struct remote_options o;
@@ -249,6 +250,7 @@ int remote_ask(struct remote *r, struct arena *a, const struct json *body, const
                 return e;
         q = question_new(r, buf_str(&text));
         q->call.body = q->key;
+        q->call.more_tries = MORE_TRIES;
         duration_format(timeout, (int64_t) q->call.timeout_ms * NSEC_PER_MSEC);
         q->call.query = arena_printf(q->arena, "timeout=%s", timeout);
         return e;

@@ -797,7 +797,7 @@ static void check_metadata(struct field_errors *fe, const struct path *up, const
         validate_finalizers(fe, PATH(p, "finalizers"), GET(meta, "finalizers"));
         if (!has_plain_metadata(fe))
                 check_standard_finalizers(fe, PATH(p, "finalizers"), GET(meta, "finalizers"), true);
-        each_word(key, "deletionTimestamp", "deletionGracePeriodSeconds")
+        each_word(key, "uid", "deletionTimestamp", "deletionGracePeriodSeconds")
                 if (old && json_type(GET(meta, key)) != JSON_NULL)
                         INVALID_IF(!GET(old_meta, key) || !json_equal(GET(meta, key), GET(old_meta, key)), PATH(p, key),
                                    GET(meta, key), "field is immutable");

@@ -1,10 +1,13 @@
 #include "help.h"
 
+#include <arpa/inet.h>
 #include <semaphore.h>
+#include <sys/socket.h>
 
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
+#include "apiserver/track.h"
 #include "schema/columns.h"
 
 /* A signing key for service account tokens. */
@@ -143,4 +146,37 @@ void make_account(struct fixture *f, const char *ns) {
         assert_int_equal(ASK(f, API_CREATE, &res_serviceaccounts, ns, .body = "{\"metadata\":{\"name\":\"default\"}}")
                                          .code,
                          201);
+}
+
+void fixture_listen(struct fixture *f) {
+        struct error e = ERROR_INIT;
+
+        assert_int_equal(http_server_start(&(struct http_server_options) { .address = "127.0.0.1",
+                                                                           .listen_fd = -1,
+                                                                           .workers = 1,
+                                                                           .handler = handle_request,
+                                                                           .refused = track_refused,
+                                                                           .busy = &f->s->busy,
+                                                                           .arg = f->s },
+                                           &f->s->http, &e),
+                         0);
+}
+
+struct str talk_until(struct fixture *f, const char *text, const char *last) {
+        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(http_server_port(f->s->http)) };
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        struct buf b = BUF_INIT;
+        struct str all;
+        ssize_t n;
+
+        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        assert_int_equal(connect(fd, (struct sockaddr *) &to, sizeof(to)), 0);
+        assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t) strlen(text));
+        while ((!last || str_search(buf_str(&b), str_of(last)) < 0) &&
+               (n = recv(fd, buf_reserve(&b, 65536), 65536, 0)) > 0)
+                b.n += (size_t) n;
+        close(fd);
+        all = arena_str(f->a, buf_str(&b));
+        buf_free(&b);
+        return all;
 }

@@ -65,3 +65,8 @@ const char *at(struct fixture *f, struct answer r, const char *path);
         } while (0)
 
 void make_account(struct fixture *f, const char *ns);
+
+/* The server's HTTP, on a port of its own. */
+void fixture_listen(struct fixture *f);
+/* Sends a request, reads until this comes (NULL: until the server closes). In the fixture's arena. */
+struct str talk_until(struct fixture *f, const char *text, const char *last);

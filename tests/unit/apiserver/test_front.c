@@ -39,15 +39,7 @@ static int setup(void **state) {
                                                              .log = { .mode = AUDIT_BLOCKING, .max_event = 1 << 20 } },
                                    &f->s->audit, &e),
                          0);
-        assert_int_equal(http_server_start(&(struct http_server_options) { .address = "127.0.0.1",
-                                                                           .listen_fd = -1,
-                                                                           .workers = 1,
-                                                                           .handler = handle_request,
-                                                                           .refused = track_refused,
-                                                                           .busy = &f->s->busy,
-                                                                           .arg = f->s },
-                                           &f->s->http, &e),
-                         0);
+        fixture_listen(f);
         flow_start(f->s);
         ASK(f, API_CREATE, &res_clusterrolebindings,
             .body = "{\"metadata\":{\"name\":\"all\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
@@ -67,26 +59,6 @@ static int teardown(void **state) {
                 f->s->http = NULL;
         }
         return fixture_teardown(state);
-}
-
-/* Sends a request, reads until this comes (NULL: until the server closes). In the fixture's arena. */
-static struct str talk_until(struct fixture *f, const char *text, const char *last) {
-        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(http_server_port(f->s->http)) };
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        struct buf b = BUF_INIT;
-        struct str all;
-        ssize_t n;
-
-        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        assert_int_equal(connect(fd, (struct sockaddr *) &to, sizeof(to)), 0);
-        assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t) strlen(text));
-        while ((!last || str_search(buf_str(&b), str_of(last)) < 0) &&
-               (n = recv(fd, buf_reserve(&b, 65536), 65536, 0)) > 0)
-                b.n += (size_t) n;
-        close(fd);
-        all = arena_str(f->a, buf_str(&b));
-        buf_free(&b);
-        return all;
 }
 
 static struct str talk(struct fixture *f, const char *text) {
@@ -276,7 +248,7 @@ static void watches_are_checked_and_the_end_of_initial_events_has_a_blueprint(vo
         r = talk(f, "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews HTTP/1.0\r\nContent-Length: 2\r\n"
                     "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n\r\n{}");
         assert_true(has(r, "HTTP/1.1 406") || has(r, "HTTP/1.0 406")); /* nothing that has rows */
-        r = get(f, "/api/v1/namespaces/default/configmaps/a?watch=1&fieldSelector=metadata.name%3Db", "");
+        r = get(f, "/api/v1/watch/namespaces/default/configmaps/a?fieldSelector=metadata.name%3Db", "");
         assert_true(has(r, "HTTP/1.1 400") && has(r, "fieldSelector metadata.name doesn't match requested name"));
         r = get(f, "/api/v1/namespaces/default?export=1", "");
         assert_true(has(r, "the export parameter, deprecated since v1.14, is no longer supported"));
@@ -305,6 +277,23 @@ static void what_is_not_there_is_told_as_upstream_does(void **state) {
                   "PodLogOptions \\\"p\\\" is invalid: [tailLines: Invalid value: -1: must be greater than or equal to "
                   "0, "
                   "[]: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified]" },
+                { "DELETE /api/v1/namespaces/default/pods/p/log?tailLines=-1", "405", "does not allow this method" },
+                { "HEAD /api/v1/namespaces/default/configmaps", "405", "" },
+                { "ODD /api/v1/namespaces/default/configmaps/x", "405", "does not allow this method" },
+                { "ODD /api/v1/namespaces/default/configmaps/x/y", "404", "could not find the requested resource" },
+                { "POST /api/v1/namespaces/default/pods/p/status/x", "404", "could not find the requested resource" },
+                { "POST /api/v2", "404", "\"message\":\"the server could not find the requested resource\"" },
+                { "HEAD /version/", "405", "" }, /* upstream's router answers GET alone … */
+                { "POST /api/v1", "405", "does not allow this method on the requested" },
+                { "POST /apis", "200", "\"kind\":\"APIGroupList\"" }, /* … what stands beside it everything */
+                { "PUT /apis/apps", "200", "\"kind\":\"APIGroup\"" },
+                { "DELETE /livez/ping", "200", "ok" },
+                { "POST /none", "404", "404 page not found\n" },
+                { "GET /livez/", "404", "404 page not found\n" },
+                { "GET //api/v1/nodes", "404", "404 page not found\n" },
+                { "GET /api/v1/namespaces/default?watch=1&limit=x", "200", "\"kind\":\"Namespace\"" },
+                { "GET /api/v1/namespaces?limit=x", "400", "strconv.ParseInt: parsing \\\"x\\\": invalid syntax" },
+                { "GET /api/v1/namespaces/..", "400", "Name parameter invalid: \\\"..\\\": may not be '..'" },
                 { "GET /readyz/shutdown", "200", "ok" },
                 { "GET /readyz?verbose&exclude=ping&exclude=b&exclude=a", "500", /* it has not been started */
                   "warn: some health checks cannot be excluded: no matches for \"b\",\"a\"\nreadyz check failed\n" },
@@ -603,7 +592,7 @@ static void what_strict_decoding_finds_is_told_in_the_order_of_the_text(void **s
                   "\"metadata.b\", unknown field \"zz\"" },
                 { "PATCH /api/v1/namespaces/default/configmaps/s", "application/json-patch+json",
                   "[{\"op\":\"add\",\"path\":\"/a\",\"path\":\"/b\",\"value\":1,\"x\":1}]",
-                  "json patch unknown field \"[0].x\", json patch duplicate field \"[0].path\", unknown field \"b\"" },
+                  "json patch duplicate field \"[0].path\", json patch unknown field \"[0].x\", unknown field \"b\"" },
         };
         struct fixture *f = *state;
 

