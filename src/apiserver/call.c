@@ -37,7 +37,9 @@ void op_finish(struct op *op, int code) {
         struct api_call *c = op->c;
 
         c->code = code;
-        if (op->result) {
+        if (op->result && op->rest->custom && custom_is_in_version(op->rest, op->result)) {
+                c->object = TAKE_PTR(op->result); /* op_load has made it what it is to be */
+        } else if (op->result) {
                 c->object = object_in_version(op->rest->stored, op->rest, op->result);
                 object_unref(TAKE_PTR(op->result));
         }

@@ -473,9 +473,9 @@ static bool is_nowhere(const struct exchange *x) {
                              : !str_empty(i->namespace) && !str_eqc(i->plural, "namespaces");
 }
 
-/* All namespaces at once are listed and watched only; a custom resource's objects are deleted, too. */
+/* All namespaces at once are listed and watched only. */
 static bool in_no_namespace(const struct exchange *x, enum api_verb verb) {
-        return x->rest->resource->namespaced && str_empty(x->info.namespace) && !x->rest->custom &&
+        return x->rest->resource->namespaced && str_empty(x->info.namespace) &&
                (verb == API_CREATE || verb == API_DELETE_COLLECTION);
 }
 
@@ -540,12 +540,16 @@ static void handle_resource(struct exchange *x) {
                 handle_connect(x, &c);
                 return;
         }
-        if (!verb_of(http_request_method(x->req), x, &c.verb) || in_no_namespace(x, c.verb)) {
+        if (!verb_of(http_request_method(x->req), x, &c.verb)) {
                 refuse(x, NO_METHOD, NULL);
                 return;
         }
+        if (in_no_namespace(x, c.verb)) {
+                refuse(x, x->rest->custom ? NOWHERE : NO_METHOD, NULL);
+                return;
+        }
         if (read_format(x, c.verb, &e) < 0) {
-                x->format = (struct format) { 0 };
+                x->format = (struct format) { .as.media = x->format.as.media };
                 refuse(x, BAD, &e);
                 return;
         }

@@ -101,10 +101,76 @@ static void set_subresources(struct custom_version *v) {
         r->subresources = v->subresources;
 }
 
+/* "v1" before "v1beta2" before "v1alpha1" before words: k8s.io/apimachinery/pkg/version. */
+static int version_rank(struct str s, uint64_t *ret_major, uint64_t *ret_minor) {
+        static const struct {
+                const char *word;
+                int rank;
+        } words[] = { { "", 3 }, { "beta", 2 }, { "alpha", 1 } };
+        size_t i = 1, from;
+        struct str word;
+
+        *ret_major = *ret_minor = 0;
+        if (s.n < 2 || s.p[0] != 'v')
+                return 0;
+        while (i < s.n && s.p[i] >= '0' && s.p[i] <= '9')
+                i++;
+        if (str_to_u64(str_sub(s, 1, i), ret_major) < 0)
+                return 0;
+        for (from = i; i < s.n && s.p[i] >= 'a' && s.p[i] <= 'z';)
+                i++;
+        word = str_sub(s, from, i);
+        for (size_t k = 0; k < ARRAY_SIZE(words); k++)
+                if (str_eqc(word, words[k].word) &&
+                    (k == 0 ? i == s.n : str_to_u64(str_sub(s, i, s.n), ret_minor) == 0))
+                        return words[k].rank;
+        return 0;
+}
+
+static int compare_versions(struct str a, struct str b) {
+        uint64_t a_major, a_minor, b_major, b_minor;
+        int ra = version_rank(a, &a_major, &a_minor), rb = version_rank(b, &b_major, &b_minor);
+
+        if (ra != rb)
+                return rb - ra;
+        if (a_major != b_major)
+                return a_major > b_major ? -1 : 1;
+        if (a_minor != b_minor)
+                return a_minor > b_minor ? -1 : 1;
+        return str_cmp(a, b);
+}
+
+/* What the users of a deprecated version are told to use: the newest that is above it; NULL: nothing is. */
+static const struct json *successor(const struct custom_version *v) {
+        const struct json *best = NULL;
+
+        json_each_item(it, json_at_path(object_json(v->of->crd), "spec", "versions")) {
+                struct str name = json_str(json_getc(it, "name")), than = str_of(v->resource.version);
+
+                if (best)
+                        than = json_str(best);
+                if (json_bool(json_getc(it, "served")) && !json_bool(json_getc(it, "deprecated")) &&
+                    compare_versions(name, than) < 0)
+                        best = json_getc(it, "name");
+        }
+        return best;
+}
+
+static struct str deprecation(struct arena *a, const struct custom_version *v) {
+        const struct json *given = json_getc(v->source, "deprecationWarning"), *other = successor(v);
+        const struct api_resource *r = &v->resource;
+
+        if (json_str(given).n > 0)
+                return arena_str(a, json_str(given));
+        if (!other)
+                return arena_printf(a, "%s/%s %s is deprecated", r->group, r->version, r->kind);
+        return arena_printf(a, "%s/%s %s is deprecated; use %s/%" STR_FMT " %s", r->group, r->version, r->kind,
+                            r->group, STR_ARG(json_str(other)), r->kind);
+}
+
 static void set_rest(struct arena *a, struct custom_version *v) {
         const struct api_resource *res = &v->resource;
         struct rest *r = &v->rest;
-        struct str warning = json_str(json_getc(v->source, "deprecationWarning"));
 
         rest_set_names(a, r, res);
         r->stored = r;
@@ -117,9 +183,7 @@ static void set_rest(struct arena *a, struct custom_version *v) {
                                     STR_ARG(r->api_version), res->list_kind);
         r->watchers = &v->of->watchers;
         if (v->deprecated)
-                r->deprecated = warning.n ? arena_str(a, warning)
-                                          : arena_printf(a, "%" STR_FMT " %s is deprecated", STR_ARG(r->api_version),
-                                                         res->kind);
+                r->deprecated = deprecation(a, v);
 }
 
 static int prepare_create(struct op *op, struct json *obj, struct error *err) {
@@ -220,45 +284,6 @@ void custom_unref(struct custom *c) {
 static struct str rest_path(struct arena *a, const struct rest *r) {
         return arena_printf(a, "%" STR_FMT "/%" STR_FMT "/%" STR_FMT, STR_ARG(r->group), STR_ARG(r->version),
                             STR_ARG(r->plural));
-}
-
-/* "v1" before "v1beta2" before "v1alpha1" before words: k8s.io/apimachinery/pkg/version. */
-static int version_rank(struct str s, uint64_t *ret_major, uint64_t *ret_minor) {
-        static const struct {
-                const char *word;
-                int rank;
-        } words[] = { { "", 3 }, { "beta", 2 }, { "alpha", 1 } };
-        size_t i = 1, from;
-        struct str word;
-
-        *ret_major = *ret_minor = 0;
-        if (s.n < 2 || s.p[0] != 'v')
-                return 0;
-        while (i < s.n && s.p[i] >= '0' && s.p[i] <= '9')
-                i++;
-        if (str_to_u64(str_sub(s, 1, i), ret_major) < 0)
-                return 0;
-        for (from = i; i < s.n && s.p[i] >= 'a' && s.p[i] <= 'z';)
-                i++;
-        word = str_sub(s, from, i);
-        for (size_t k = 0; k < ARRAY_SIZE(words); k++)
-                if (str_eqc(word, words[k].word) &&
-                    (k == 0 ? i == s.n : str_to_u64(str_sub(s, i, s.n), ret_minor) == 0))
-                        return words[k].rank;
-        return 0;
-}
-
-static int compare_versions(struct str a, struct str b) {
-        uint64_t a_major, a_minor, b_major, b_minor;
-        int ra = version_rank(a, &a_major, &a_minor), rb = version_rank(b, &b_major, &b_minor);
-
-        if (ra != rb)
-                return rb - ra;
-        if (a_major != b_major)
-                return a_major > b_major ? -1 : 1;
-        if (a_minor != b_minor)
-                return a_minor > b_minor ? -1 : 1;
-        return str_cmp(a, b);
 }
 
 static int compare_rests(const void *x, const void *y) {

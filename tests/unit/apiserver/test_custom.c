@@ -543,6 +543,18 @@ static void other_versions_have_the_defaults_of_the_one_that_is_kept(void **stat
                   .patch = API_PATCH_MERGE),
               200, ".spec", "{\"a\":\"A\",\"c\":\"C\"}");
         check(ASK(f, API_GET, &widgets_v2, "default", "w"), 200, ".spec", "{\"a\":\"A\"}");
+        ASK(f, API_PATCH, &res_customresourcedefinitions, NULL, "widgets.example.com", .patch = API_PATCH_JSON,
+            .body = Q("[{'op':'add','path':'/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/b/"
+                      "default',"
+                      "'value':'Z'},{'op':'add','path':'/spec/versions/1/schema/openAPIV3Schema/properties/spec/"
+                      "properties/d/default','value':'D'}]"));
+        for (int i = 0; i < 1000; i++, nap()) {
+                struct answer r = ASK(f, API_GET, &widgets_v2, "default", "w");
+
+                if (strcmp(at(f, r, ".spec"), "{\"a\":\"A\",\"b\":\"Z\"}") == 0)
+                        break;
+                assert_true(i < 999);
+        }
         undefine(f);
         for (int i = 0; ASK(f, API_LIST, &widgets, "default").code != 404; i++, nap())
                 assert_true(i < 1000);
@@ -552,8 +564,11 @@ static void versions_are_views_of_one_object(void **state) {
         struct fixture *f = *state;
         struct answer r;
 
-        define(f, PLAIN, "},{'name':'v2','served':true,'storage':false,'schema':{'openAPIV3Schema':" PLAIN "}");
-        assert_int_equal(create(f, "'spec':{'n':3}").code, 201);
+        define(f, PLAIN,
+               ",'deprecated':true},{'name':'v2','served':true,'storage':false,'schema':{'openAPIV3Schema':" PLAIN "}");
+        r = create(f, "'spec':{'n':3}");
+        assert_int_equal(r.code, 201);
+        assert_true(str_eqc(r.warning, "example.com/v1 Widget is deprecated; use example.com/v2 Widget"));
         r = ASK(f, API_GET, &widgets_v2, "default", "w");
         assert_string_equal(at(f, r, ".apiVersion"), "example.com/v2");
         assert_string_equal(at(f, r, ".spec.n"), "3");

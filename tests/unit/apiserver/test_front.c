@@ -250,6 +250,8 @@ static void watches_are_checked_and_the_end_of_initial_events_has_a_blueprint(vo
         assert_true(has(r, "HTTP/1.1 406") || has(r, "HTTP/1.0 406")); /* nothing that has rows */
         r = get(f, "/api/v1/watch/namespaces/default/configmaps/a?fieldSelector=metadata.name%3Db", "");
         assert_true(has(r, "HTTP/1.1 400") && has(r, "fieldSelector metadata.name doesn't match requested name"));
+        r = get(f, "/api/v1/configmaps?watch=1", "Accept: application/yaml\r\n");
+        assert_true(has(r, "HTTP/1.1 406") && has(r, "reason: NotAcceptable"));
         r = get(f, "/api/v1/namespaces/default?export=1", "");
         assert_true(has(r, "the export parameter, deprecated since v1.14, is no longer supported"));
 }
