@@ -206,6 +206,9 @@ void api_call_keep(struct arena *a, struct api_call *c) {
                 &c->user_agent,
                 &c->options.propagation_policy,
                 &c->options.resource_version_match,
+                &c->options.orphan_dependents,
+                &c->options.precondition_uid,
+                &c->options.precondition_resource_version,
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
