@@ -135,15 +135,14 @@ static void autoscaler_from_v1(struct arena *a, struct json *object) {
                     current = take_annotation(a, object, CURRENT_METRICS);
         struct json conditions = take_annotation(a, object, CONDITIONS),
                     behavior = take_annotation(a, object, BEHAVIOR);
-        int64_t cpu = -1;
+        bool has_cpu = HorizontalPodAutoscalerSpecV1_has_targetCPUUtilizationPercentage(&spec);
+        int64_t cpu = 80; /* v1 has always meant that */
 
         if (metrics.type != JSON_ARRAY)
                 metrics = json_new_array();
-        if (HorizontalPodAutoscalerSpecV1_has_targetCPUUtilizationPercentage(&spec))
+        if (has_cpu)
                 cpu = HorizontalPodAutoscalerSpecV1_targetCPUUtilizationPercentage(&spec);
-        else if (json_len(&metrics) == 0)
-                cpu = 80; /* v1 has always meant that */
-        if (cpu >= 0)
+        if (has_cpu || json_len(&metrics) == 0)
                 json_insert(a, &metrics, 0,
                             json_build(a,
                                        "{ type: 'Resource', resource: { name: 'cpu', "

@@ -17,6 +17,8 @@
 #define IS_TRUE(o, k) json_bool(json_getc((o), (k)))
 
 /* Errors of a check in one message, as upstream joins them here. */
+#define NAME_OF_PARTS "must be spec.names.plural+\".\"+spec.group"
+
 static bool check_joined(struct field_errors *fe, const struct path *p, struct str s, name_check check,
                          const struct json *shown) {
         const char *messages[2];
@@ -30,6 +32,13 @@ static bool check_joined(struct field_errors *fe, const struct path *p, struct s
 static void check_label(struct field_errors *fe, const struct path *p, const struct json *v) {
         if (!str_empty(json_str(v)))
                 check_joined(fe, p, json_str(v), check_dns1035_label, v);
+}
+
+static void check_labels(struct field_errors *fe, const struct path *p, const struct json *list) {
+        size_t i = 0;
+
+        json_each_item(v, list)
+                check_joined(fe, PATH_INDEX(p, i++), json_str(v), check_dns1035_label, v);
 }
 
 /* ---- versions ---- */
@@ -315,12 +324,10 @@ static void validate_names(struct field_errors *fe, const struct path *p, const 
         check_label(fe, PATH(p, "singular"), json_getc(names, "singular"));
         crd_check_kind(fe, PATH(p, "kind"), kind);
         crd_check_kind(fe, PATH(p, "listKind"), list);
-        for (size_t i = 0; i < json_len(json_getc(names, "shortNames")); i++)
-                check_label(fe, PATH_INDEX(PATH(p, "shortNames"), i), json_item(json_getc(names, "shortNames"), i));
+        check_labels(fe, PATH(p, "shortNames"), json_getc(names, "shortNames"));
         if (!str_empty(json_str(kind)) && str_eq(json_str(kind), json_str(list)))
                 field_invalid(fe, PATH(p, "listKind"), list, "kind and listKind may not be the same");
-        for (size_t i = 0; i < json_len(json_getc(names, "categories")); i++)
-                check_label(fe, PATH_INDEX(PATH(p, "categories"), i), json_item(json_getc(names, "categories"), i));
+        check_labels(fe, PATH(p, "categories"), json_getc(names, "categories"));
 }
 
 enum crd_approval crd_approval(struct arena *a, const struct json *crd, struct str *ret_reason) {
@@ -473,14 +480,16 @@ void validate_crd(struct field_errors *fe, const struct json *obj, const struct 
         const struct json *spec = json_getc(obj, "spec"), *preserve = json_getc(spec, "preserveUnknownFields");
         const struct path *p = PATH(NULL, "spec");
         struct str name = json_str(json_at_path(obj, "metadata", "name")),
+                   prefix = json_str(json_at_path(obj, "metadata", "generateName")),
                    wanted = arena_printf(fe->a, "%" STR_FMT ".%" STR_FMT, STR_ARG(TEXT(GET(spec, "names"), "plural")),
                                          STR_ARG(TEXT(spec, "group")));
         bool established = condition_is(json_getc(old, "status"), "Established", "True");
         size_t first;
 
         if (!old && !str_eq(name, wanted))
-                field_invalid_str(fe, PATH(PATH(NULL, "metadata"), "name"), name,
-                                  "must be spec.names.plural+\".\"+spec.group");
+                field_invalid_str(fe, PATH(PATH(NULL, "metadata"), "name"), name, NAME_OF_PARTS);
+        if (!old && !str_empty(prefix)) /* none can be completed to that name */
+                field_invalid_str(fe, PATH(PATH(NULL, "metadata"), "generateName"), prefix, NAME_OF_PARTS);
         first = fe->list.n;
         check_spec(fe, p, spec);
         if (old)

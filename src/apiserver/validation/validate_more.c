@@ -108,7 +108,9 @@ void validate_ingress(struct field_errors *fe, const struct json *obj, const str
                               "either `defaultBackend` or `rules` must be specified");
         if (GET(spec, "defaultBackend"))
                 validate_backend(fe, PATH(spec_path, "defaultBackend"), GET(spec, "defaultBackend"));
-        check_given(fe, spec_path, spec, "ingressClassName", check_dns_subdomain);
+        if (GET(spec, "ingressClassName"))
+                check_field(fe, PATH(spec_path, "ingressClassName"), TEXT(spec, "ingressClassName"),
+                            check_dns_subdomain);
         each_at(rule, p, rules, GET(spec, "rules")) {
                 const struct path *paths = PATH(PATH(p, "http"), "paths");
 

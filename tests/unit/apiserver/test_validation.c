@@ -175,6 +175,14 @@ static const struct {
           "[spec.rules[0].host: Invalid value: \"1.2.3.4\": must be a DNS name, not an IP address, "
           "annotations.kubernetes.io/ingress.class: Invalid value: \"a\": must match `ingressClassName` when both are "
           "specified]" },
+        { &res_ingresses,
+          "{\"metadata\":{\"name\":\"x\"},\"spec\":{\"ingressClassName\":\"\",\"rules\":[{\"host\":\"a.b\"}]}}",
+          "spec.ingressClassName: Invalid value: \"\": a lowercase RFC 1123 subdomain must consist of lower case "
+          "alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. "
+          "'example.com', regex used for validation is "
+          "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')" },
+        { &res_horizontalpodautoscalers_v1, HPA("\"targetCPUUtilizationPercentage\":-1"),
+          "spec.metrics[0].resource.target.averageUtilization: Invalid value: -1: must be greater than 0" },
         { &res_services,
           SPEC("\"ports\":[{\"port\":0,\"targetPort\":1}],\"loadBalancerSourceRanges\":[\"10.0.0.0/8\"]"),
           "[spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive, "
