@@ -58,10 +58,9 @@ static enum status_reason reason_of(int err) {
 }
 
 void error_clear(struct error *e) {
-        static const struct error none;
-
-        if (!e || memcmp(e, &none, sizeof(none)) == 0)
-                return;
+        if (!e || !(e->err || e->message || e->reason_text || e->name || e->group || e->kind || e->uid ||
+                    e->continue_token || e->causes || e->code || e->retry_after_seconds || e->text || e->reason))
+                return; /* there is mostly none */
         for (size_t i = 0; i < e->n_causes; i++)
                 free_all(e->causes[i].reason, e->causes[i].message, e->causes[i].field);
         free_all(e->causes, e->message, e->reason_text, e->name, e->group, e->kind, e->uid, e->continue_token);

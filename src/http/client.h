@@ -31,8 +31,8 @@ struct http_call_options {
         size_t n_headers;
         struct str body;     /* copied */
         unsigned timeout_ms; /* for the whole call; 0: none (watches) */
-        /* Where the answer goes, without on_response and on_data; each may be NULL. One that is larger ends the call with
-         * -EFBIG. */
+        /* Where the answer goes, without on_response and on_data; each may be NULL. One that is larger ends the call
+         * with -EFBIG. */
         int *status;
         struct buf *answer;
         size_t max_answer;

@@ -456,6 +456,7 @@ static void serve_websocket(struct http_request *r, const struct route_args *a, 
         struct str offered = http_request_header(r, "sec-websocket-protocol"), *ports;
         const char *protocol = websocket_choose(offered, protocols, ARRAY_SIZE(protocols));
         size_t n = server_query_all(r, "ports", &ports);
+        _cleanup_free_ struct str *kept = NULL;
         struct duplex *ws;
         struct forward *f;
 
@@ -466,8 +467,9 @@ static void serve_websocket(struct http_request *r, const struct route_args *a, 
                              n ? "unable to upgrade: no supported protocol" : "query parameter \"ports\" is required");
                 return;
         }
-        for (size_t i = 0; i < n; i++) /* http_accept_websocket takes the request: keep what it held */
-                ports[i] = str_of(str_dup(ports[i]));
+        kept = xcalloc(MAX(n, 1), sizeof(*kept)); /* http_accept_websocket takes the request: keep what it held */
+        for (size_t i = 0; i < n; i++)
+                kept[i] = str_of(str_dup(ports[i]));
         f = forward_new(r, a, v);
         ws = http_accept_websocket(r, protocol);
         if (!ws)
@@ -478,10 +480,10 @@ static void serve_websocket(struct http_request *r, const struct route_args *a, 
                 f->ws = ws;
                 f->base64 = protocol == protocols[2];
                 duplex_set_ops(ws, &ops, f);
-                open_channels(f, ports, n);
+                open_channels(f, kept, n);
         }
         for (size_t i = 0; i < n; i++)
-                free((char *) ports[i].p);
+                free((char *) kept[i].p);
 }
 
 static void serve_spdy(struct http_request *r, const struct route_args *a, const struct pod_view *v) {

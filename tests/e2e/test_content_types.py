@@ -128,8 +128,8 @@ def test_watches_and_refusals(ask, ns):
     events = [json.loads(line) for line in body.split(b"\n") if line]
     assert [(e["type"], e["object"]["columnDefinitions"] is None, e["object"]["rows"][0]["cells"][:2]) for e in events] == [
         ("ADDED", False, ["a", 1]), ("BOOKMARK", True, ["", 0])]
-    code, _, body = ask(path + "/a?dryRun=All", method="DELETE", content_type=PROTOBUF,
-                        body=b"k8s\0\n\x13\n\x02v1\x12\rDeleteOptions\x12\x02\x08\x00")
+    code, _, body = ask(path + "/a", method="DELETE", content_type=PROTOBUF,
+                        body=b"k8s\0\n\x13\n\x02v1\x12\rDeleteOptions\x12\x05*\x03All")
     assert code == 200 and json.loads(body)["status"] == "Success"
     twice = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\ndata:\n  x: a\n  x: b\n".encode()
     yaml_error = 'yaml: unmarshal errors:\n  line 6: key "x" already set in map'

@@ -165,11 +165,9 @@ static const struct {
               "{'initContainerStatuses':[{'state':{'terminated':{'exitCode':1}}}]}"),
           "['p','0/1','Init:ExitCode:1','0'," REST },
         { &res_pods,
-          POD(
-                          "{'initContainers':[{}],'containers':[{}]}",
-                          "{'phase':'Running','initContainerStatuses':[{'restartCount':2,'state':{'terminated':{}"
-                          "}" LAST("58:00") "}],'containerStatuses':[{'restartCount':4,'state':{'running':{}}" LAST(
-                                          "59:40") "}]}"),
+          POD("{'initContainers':[{}],'containers':[{}]}",
+              "{'phase':'Running','initContainerStatuses':[{'restartCount':2,'state':{'terminated':{}"
+              "}" LAST("58:00") "}],'containerStatuses':[{'restartCount':4,'state':{'running':{}}" LAST("59:40") "}]}"),
           "['p','0/1','Running','4 (20s ago)'," REST },
         { &res_pods,
           POD(SIDECARS,
