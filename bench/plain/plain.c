@@ -1,6 +1,8 @@
 /* The API server and its store without TLS, where everybody may do everything: what do they do by themselves?
  *
- *   bench_plain DIRECTORY PORT      serves on 127.0.0.1 until it is told to end */
+ *   bench_plain DIRECTORY PORT      serves on 127.0.0.1 until it is told to end
+ *
+ * Who has no token is a stranger, whose HTTP/2 connections end with each answer: DIRECTORY/tokens is a token file. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +11,8 @@
 #include "store/store.h"
 
 int main(int argc, char **argv) {
-        static const char *const args[] = { "authorization-mode=AlwaysAllow", NULL };
+        char tokens[4096];
+        const char *const args[] = { "authorization-mode=AlwaysAllow", tokens, NULL };
         struct apiserver_options o = { .args = args,
                                        .anonymous = true,
                                        .address = "127.0.0.1",
@@ -26,6 +29,7 @@ int main(int argc, char **argv) {
                 fprintf(stderr, "usage: bench_plain DIRECTORY PORT\n");
                 return 2;
         }
+        snprintf(tokens, sizeof(tokens), "token-auth-file=%s/tokens", argv[1]);
         sigemptyset(&ends);
         sigaddset(&ends, SIGTERM);
         sigaddset(&ends, SIGINT);
