@@ -199,7 +199,7 @@ static void no_viable(struct parser *p) {
 
         if (next.token == TOK_END)
                 text = p->l.text;
-        if (p->l.token == TOK_DOT && next.token >= TOK_TRUE && next.token <= TOK_NULL && text.n == next.text.n + 1)
+        if (is(p, T(DOT) | T(MINUS)) && next.token >= TOK_TRUE && next.token <= TOK_NULL && text.n == next.text.n + 1)
                 syntax_error(p, next.token_pos, "mismatched input", shown(p->a, next.text), " expecting IDENTIFIER",
                              STR(""));
         else
@@ -565,7 +565,7 @@ static bool parse_arguments(struct parser *p, struct str name, struct node **n) 
 
 /* x, .x, f(…) */
 static struct node *parse_name(struct parser *p) {
-        uint32_t pos = p->l.token_pos;
+        uint32_t pos = p->l.token_pos, named_at;
         struct node *n = NULL;
         struct str name;
         bool dot;
@@ -576,13 +576,14 @@ static struct node *parse_name(struct parser *p) {
         }
         dot = take(p, TOK_DOT);
         name = p->l.text;
+        named_at = p->l.token_pos;
         if (cel_reserved(name))
                 n = fail_at(p, pos, "reserved identifier: ", arena_cstr(p->a, name));
         if (dot)
                 name = arena_printf(p->a, ".%" STR_FMT, STR_ARG(name));
         advance(p);
         if (!is(p, T(LPAREN)))
-                return n ? n : named(p, NODE_IDENT, pos, name);
+                return n ? n : named(p, NODE_IDENT, named_at, name);
         n = NULL;
         return parse_arguments(p, name, &n) ? n : recover(p, n);
 }
@@ -596,7 +597,11 @@ static struct node *parse_primary(struct parser *p) {
 
         if (is(p, T(IDENT) | T(DOT)))
                 return parse_name(p);
-        if (is(p, T(MINUS))) { /* unary minus has seen that a number follows */
+        if (is(p, T(MINUS))) { /* of a number: others are unary's, which allows no '!' before */
+                if (!((T(INT) | T(DOUBLE)) >> look_ahead(p).token & 1)) {
+                        no_viable(p);
+                        return recover(p, nothing(p));
+                }
                 advance(p);
                 return parse_literal(p, true, pos);
         }
