@@ -104,7 +104,7 @@ static const struct {
         { "1 + +",
           "1:5: mismatched input '+' expecting " OPERAND "\n1:6: mismatched input '<EOF>' expecting " OPERAND },
         { "--", "1:3: no viable alternative at input '-'\n1:3: mismatched input '<EOF>' expecting " OPERAND },
-        { "!-", "1:3: no viable alternative at input '-'" },
+        { "!-", "1:3: no viable alternative at input '-'\n1:3: mismatched input '<EOF>' expecting " OPERAND },
         { "!-a", "1:3: no viable alternative at input '-a'" },
         { "!-true", "1:3: mismatched input 'true' expecting IDENTIFIER" },
         { " .absent", "1:3: undeclared reference to '.absent' (in container '')" },
