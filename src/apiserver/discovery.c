@@ -26,6 +26,7 @@ struct discovery {
         struct catalog *catalog;
         const struct api_group_version *const *served;
         size_t n_served;
+        struct str place;  /* of a v3 document: "apis/apps/v1" */
         struct buf hashed; /* what a document's hash is of, when that is not the document */
 };
 
@@ -428,15 +429,9 @@ static bool make_openapi_index(struct discovery *d, struct arena *a, const struc
 
 static bool make_openapi_v3(struct discovery *d, struct arena *a, const struct request_info *i,
                             const struct negotiated *n, struct buf *dst) {
-        const struct api_group_version *gv = catalog_find(d->catalog, i->group, i->version);
+        bool pb = n->media == MEDIA_PROTOBUF;
 
-        if (!gv)
-                return false;
-        if (n->media == MEDIA_PROTOBUF)
-                openapi_v3(&d->hashed, gv, dst);
-        else
-                openapi_v3(dst, gv, NULL);
-        return true;
+        return openapi_v3(pb ? &d->hashed : dst, d->place, d->served, d->n_served, pb ? dst : NULL);
 }
 
 /* ---- requests ---- */
@@ -510,7 +505,10 @@ static void send_document(struct exchange *x, struct catalog *catalog, struct do
 
 static bool serve(struct exchange *x, struct str key, const struct request_info *i, const char *type, maker make) {
         struct catalog *catalog = catalog_get(x->s);
-        struct discovery d = { x->s, catalog, catalog->served, catalog->n_served, BUF_INIT };
+        struct str path = http_request_path(x->req);
+        struct discovery d = {
+                x->s, catalog, catalog->served, catalog->n_served, str_sub(path, MIN(path.n, 12), path.n), BUF_INIT
+        };
         struct document *doc = document(&d, http_request_arena(x->req), key, i, &x->format.as, make);
 
         if (!doc) {
@@ -579,8 +577,7 @@ static bool serve_openapi(struct exchange *x, struct str path) {
         x->format.as = (struct negotiated) { 0 };
         if (str_eqc(path, "/openapi/v3"))
                 return serve(x, STR("v3"), NULL, "application/json", make_openapi_index);
-        if (!str_has_prefix(path, STR("/openapi/v3/")) || request_parse_path(a, str_sub(path, 11, path.n), &i) < 0 ||
-            str_empty(i.version))
+        if (!str_has_prefix(path, STR("/openapi/v3/")) || request_parse_path(a, str_sub(path, 11, path.n), &i) < 0)
                 return false;
         remotes = aggregator_remotes(x->s->aggregator);
         r = remote_find(remotes, i.group, i.version);

@@ -11,8 +11,10 @@
 #define RESOURCE "io.k8s.apimachinery.pkg.api.resource."
 #define META "io.k8s.apimachinery.pkg.apis.meta.v1."
 #define INTSTR "io.k8s.apimachinery.pkg.util.intstr."
+#define TEXT_MEMBER(name) "\"" name "\":{\"type\":\"string\"}"
 
-/* Scalars that upstream has as definitions of their own. */
+/* Scalars that upstream has as definitions of their own, and what is defined by its name alone. */
+enum { NO_SCALAR = 0xff };
 static const struct {
         uint8_t kind;
         const char *name, *v2, *v3, *doc;
@@ -28,6 +30,19 @@ static const struct {
         { SCHEMA_INT_OR_STRING, INTSTR "IntOrString", "{\"type\":\"string\",\"format\":\"int-or-string\"}",
           "{\"format\":\"int-or-string\",\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"string\"}]}",
           "A number, or a text such as a percentage or a port's name." },
+        { NO_SCALAR, OPENAPI_PATCH, "{\"type\":\"object\"}", NULL,
+          "A change to an object, in one of the forms that PATCH takes." },
+        { NO_SCALAR, OPENAPI_VERSION,
+          "{\"type\":\"object\",\"required\":[\"major\",\"minor\",\"gitVersion\",\"gitCommit\",\"gitTreeState\","
+          "\"buildDate\",\"goVersion\",\"compiler\",\"platform\"],\"properties\":{" TEXT_MEMBER("buildDate") "," TEXT_MEMBER("compiler") "," TEXT_MEMBER("emulationMajor") "," TEXT_MEMBER("emulationMinor") "," TEXT_MEMBER("gitCommit") "," TEXT_MEMBER(
+                          "gitTreeState") "," TEXT_MEMBER("gitVersion") "," TEXT_MEMBER("goVersion") "," TEXT_MEMBER("m"
+                                                                                                                     "a"
+                                                                                                                     "j"
+                                                                                                                     "o"
+                                                                                                                     "r") "," TEXT_MEMBER("minCompa"
+                                                                                                                                          "tibility"
+                                                                                                                                          "Major") "," TEXT_MEMBER("minCompatibilityMinor") "," TEXT_MEMBER("minor") "," TEXT_MEMBER("platform") "}}",
+          NULL, "What this server was built from, and which versions it behaves like." },
 };
 
 static struct json literal(struct openapi *o, const char *text) {
@@ -45,6 +60,11 @@ struct json openapi_ref(struct openapi *o, const char *name) {
 }
 
 /* ---- types ---- */
+
+struct json openapi_named(struct openapi *o, const char *name) {
+        map_put(o->seen, str_of(name), NULL);
+        return openapi_ref(o, name);
+}
 
 static bool is_definition(const struct schema_type *t) {
         return t->name && (t->kind == SCHEMA_STRUCT || t->kind == SCHEMA_UNION || t->kind == SCHEMA_ANY);
@@ -84,10 +104,8 @@ struct json openapi_schema(struct openapi *o, const struct schema_type *t) {
                 return openapi_ref(o, full_name(o, t));
         }
         for (size_t i = 0; i < ARRAY_SIZE(scalars); i++)
-                if (scalars[i].kind == t->kind) {
-                        map_put(o->seen, str_of(scalars[i].name), NULL);
-                        return openapi_ref(o, scalars[i].name);
-                }
+                if (scalars[i].kind == t->kind)
+                        return openapi_named(o, scalars[i].name);
         if (t->kind == SCHEMA_LIST || t->kind == SCHEMA_MAP) {
                 elem = openapi_schema(o, t->elem);
                 return json_build(o->arena,
@@ -249,9 +267,6 @@ static struct json definitions(struct openapi *o) {
                         json_set_cstr(o->arena, &s, "description", scalars[i].doc);
                         json_setc(o->arena, &out, scalars[i].name, s);
                 }
-        json_setc(o->arena, &out, META "Patch",
-                  json_build(o->arena, "{ type: 'object', description: 'A change to an object, in one of the forms "
-                                       "that PATCH takes.' }"));
         json_sort(&out);
         return out;
 }
@@ -274,13 +289,20 @@ static void want_all(struct openapi *o, const struct api_group_version *gv) {
                         want(o, gv->types[i]);
 }
 
-void openapi_v3(struct buf *dst, const struct api_group_version *gv, struct buf *protobuf) {
+bool openapi_v3(struct buf *dst, struct str path, const struct api_group_version *const *gvs, size_t n,
+                struct buf *protobuf) {
         struct json paths = json_new_object(), schemas, document;
         struct openapi o;
+        bool found;
 
         openapi_init(&o, true);
-        want_all(&o, gv);
-        openapi_paths(&o, gv, &paths);
+        openapi_pages(&o, path, gvs, n, &paths);
+        for (size_t i = 0; i < n && paths.len == 0; i++)
+                if (gvs[i]->served && str_eq(path, openapi_place(o.arena, gvs[i]))) {
+                        want_all(&o, gvs[i]);
+                        openapi_paths(&o, gvs[i], &paths);
+                }
+        found = paths.len > 0;
         schemas = definitions(&o);
         document = json_build(
                         o.arena,
@@ -289,29 +311,39 @@ void openapi_v3(struct buf *dst, const struct api_group_version *gv, struct buf 
                         " securitySchemes: { BearerToken: { type: 'apiKey', description: 'Bearer Token authentication',"
                         " name: 'authorization', in: 'header' } } } }",
                         API_RELEASE, &paths, &schemas);
-        json_write(dst, &document);
-        if (protobuf)
+        if (found)
+                json_write(dst, &document);
+        if (found && protobuf)
                 openapi_to_protobuf(protobuf, &document);
         openapi_done(&o);
+        return found;
+}
+
+static void add_to_index(struct arena *a, struct json *paths, struct str path,
+                         const struct api_group_version *const *gvs, size_t n) {
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        struct json url;
+
+        openapi_v3(&text, path, gvs, n, NULL);
+        url = json_of_printf(a, "/openapi/v3/%" STR_FMT "?hash=%016llX", STR_ARG(path),
+                             (unsigned long long) str_hash_stable(buf_str(&text)));
+        json_add(a, paths, path, json_build(a, "{ serverRelativeURL: %j }", &url));
 }
 
 void openapi_v3_index(struct buf *dst, const struct api_group_version *const *gvs, size_t n) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct json paths = json_new_object(), document;
+        struct json pages = json_new_object(), paths = json_new_object(), document;
+        struct openapi o;
 
-        for (size_t i = 0; i < n; i++) {
-                _cleanup_buf_ struct buf text = BUF_INIT;
-                bool core = gvs[i]->group[0] == '\0';
-                struct json path, url;
-
-                if (!gvs[i]->served)
-                        continue;
-                openapi_v3(&text, gvs[i], NULL);
-                path = json_of_printf(a, "%s%s/%s", core ? "api" : "apis/", gvs[i]->group, gvs[i]->version);
-                url = json_of_printf(a, "/openapi/v3/%" STR_FMT "?hash=%016llX", STR_ARG(json_str(&path)),
-                                     (unsigned long long) str_hash_stable(buf_str(&text)));
-                json_add(a, &paths, json_str(&path), json_build(a, "{ serverRelativeURL: %j }", &url));
-        }
+        openapi_init(&o, true);
+        openapi_pages(&o, STR(""), gvs, n, &pages);
+        json_each_member(m, &pages) /* "/apis/apps/" */
+                add_to_index(a, &paths, arena_str(a, str_sub(json_key(m), 1, json_key(m).n - 1)), gvs, n);
+        openapi_done(&o);
+        for (size_t i = 0; i < n; i++)
+                if (gvs[i]->served)
+                        add_to_index(a, &paths, openapi_place(a, gvs[i]), gvs, n);
+        json_sort(&paths);
         document = json_build(a, "{ paths: %j }", &paths);
         json_write(dst, &document);
 }
@@ -319,6 +351,7 @@ void openapi_v3_index(struct buf *dst, const struct api_group_version *const *gv
 static struct json make_v2(struct openapi *o, const struct api_group_version *const *gvs, size_t n) {
         struct json paths = json_new_object(), types;
 
+        openapi_pages(o, STR(""), gvs, n, &paths);
         for (size_t i = 0; i < n; i++)
                 if (gvs[i]->served) {
                         want_all(o, gvs[i]);

@@ -3,9 +3,11 @@
 
 #include "schema/schema.h"
 
-/* The OpenAPI v3 document of one group-version: schemas and paths. protobuf, when not NULL, gets the same as
+/* The OpenAPI v3 document of one place: "apis/apps/v1" (schemas and paths of a group-version), "apis/apps", "version" …
+ * False: there is none. protobuf, when not NULL, gets the same as
  * application/com.github.proto-openapi.spec.v3.v1.0+protobuf. */
-void openapi_v3(struct buf *dst, const struct api_group_version *gv, struct buf *protobuf);
+bool openapi_v3(struct buf *dst, struct str place, const struct api_group_version *const *gvs, size_t n,
+                struct buf *protobuf);
 /* The index at /openapi/v3: {"paths":{"api/v1":{"serverRelativeURL":"/openapi/v3/api/v1?hash=…"}}}. */
 void openapi_v3_index(struct buf *dst, const struct api_group_version *const *gvs, size_t n);
 /* Any OpenAPI document, v2 or v3, as application/com.github.proto-openapi.spec.v[23].v1.0+protobuf, which kubectl

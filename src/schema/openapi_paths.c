@@ -169,7 +169,7 @@ static void set_body(struct openapi *o, const struct place *p, unsigned op, stru
         struct json schema, media;
 
         if (op == PATCH)
-                schema = openapi_ref(o, "io.k8s.apimachinery.pkg.apis.meta.v1.Patch");
+                schema = openapi_named(o, OPENAPI_PATCH);
         else
                 schema = openapi_schema(o, op & (DELETE | COLLECTION) ? &type_DeleteOptions : t);
         if (o->v3) {
@@ -188,11 +188,11 @@ static void set_body(struct openapi *o, const struct place *p, unsigned op, stru
 }
 
 static void add_response(struct openapi *o, struct json *responses, const char *code, const char *text,
-                         const struct json *schema) {
+                         const struct json *schema, const char *const *types) {
         struct json r = json_build(o->arena, "{ description: %c }", text), media;
 
         if (schema && o->v3) {
-                media = content(o, answer_media, schema);
+                media = content(o, types, schema);
                 json_setc(o->arena, &r, "content", media);
         } else if (schema)
                 json_setc(o->arena, &r, "schema", *schema);
@@ -211,13 +211,27 @@ static struct json responses(struct openapi *o, const struct place *p, unsigned 
                 schema = openapi_ref(o, arena_printf(o->arena, "%s.%s", t->package, p->resource->list_kind).p);
         else
                 schema = p->connect ? json_build(o->arena, "{ type: 'string' }") : openapi_schema(o, t);
-        add_response(o, &out, "200", "OK", &schema);
+        add_response(o, &out, "200", "OK", &schema, answer_media);
         if (op & (CREATE | UPDATE | PATCH) && !p->connect)
-                add_response(o, &out, "201", "Created", &schema);
+                add_response(o, &out, "201", "Created", &schema, answer_media);
         if (op & (CREATE | DELETE) && !p->connect)
-                add_response(o, &out, "202", "Accepted", &schema);
-        add_response(o, &out, "401", "Unauthorized", NULL);
+                add_response(o, &out, "202", "Accepted", &schema, answer_media);
+        add_response(o, &out, "401", "Unauthorized", NULL, NULL);
         return out;
+}
+
+/* What only version 2 says of an operation. */
+static void set_v2(struct openapi *o, const char *const *consumes, const char *const *produces, struct json *out) {
+        const char *const *const media[] = { consumes, produces };
+
+        for (size_t i = 0; i < ARRAY_SIZE(media); i++) {
+                struct json list = json_new_array();
+
+                for (const char *const *m = media[i]; *m; m++)
+                        json_push(o->arena, &list, json_of_cstr(*m));
+                json_setc(o->arena, out, i == 0 ? "consumes" : "produces", list);
+        }
+        json_setc(o->arena, out, "schemes", json_build(o->arena, "[ 'https' ]"));
 }
 
 static struct json operation(struct openapi *o, const struct place *p, size_t i) {
@@ -236,15 +250,8 @@ static struct json operation(struct openapi *o, const struct place *p, size_t i)
                 set_body(o, p, op, &out, &list);
         if (list.len > 0)
                 json_setc(o->arena, &out, "parameters", list);
-        if (!o->v3) {
-                struct json media = json_new_array();
-
-                for (const char *const *m = op == PATCH ? patches_of(p) : body_media; *m; m++)
-                        json_push(o->arena, &media, json_of_cstr(*m));
-                json_setc(o->arena, &out, "consumes", media);
-                json_setc(o->arena, &out, "produces", json_build(o->arena, "[ 'application/json' ]"));
-                json_setc(o->arena, &out, "schemes", json_build(o->arena, "[ 'https' ]"));
-        }
+        if (!o->v3)
+                set_v2(o, op == PATCH ? patches_of(p) : body_media, delete_media, &out);
         answers = responses(o, p, op);
         json_setc(o->arena, &out, "responses", answers);
         json_set_cstr(o->arena, &out, "x-kubernetes-action", p->connect ? "connect" : operations[i].action);
@@ -325,4 +332,68 @@ void openapi_paths(struct openapi *o, const struct api_group_version *gv, struct
                         add_subresource(o, p, &r->subresources[k], paths);
         }
         json_sort(paths);
+}
+
+/* ---- what is no resource ---- */
+
+struct str openapi_place(struct arena *a, const struct api_group_version *gv) {
+        return arena_printf(a, "api%s%s/%s", *gv->group ? "s/" : "", gv->group, gv->version);
+}
+
+struct page {
+        const char *place, *tag, *id, *what;
+        const struct schema_type *type; /* of the answer; NULL: a text, or the version */
+        const char *const *media;
+};
+
+static const char *const keys_media[] = { "application/jwk-set+json", NULL };
+static const struct page pages[] = {
+        { ".well-known/openid-configuration", "WellKnown", "getServiceAccountIssuerOpenIDConfiguration",
+          "how tokens of service accounts are verified, as OpenID Connect says it", NULL, delete_media },
+        { "api", "core", "getCoreAPIVersions", "the versions of the core group", &type_APIVersions, answer_media },
+        { "apis", "apis", "getAPIVersions", "the groups and their versions", &type_APIGroupList, answer_media },
+        { "openid/v1/jwks", "openid", "getServiceAccountIssuerOpenIDKeyset",
+          "the keys that verify tokens of service accounts", NULL, keys_media },
+        { "version", "version", "getCodeVersion", "the version of this server", NULL, delete_media },
+};
+
+static void add_page(struct openapi *o, struct str wanted, const struct page *p, struct json *paths) {
+        struct json answers = json_new_object(), schema, get, item = json_new_object();
+        struct str path = arena_printf(o->arena, "/%s/", p->place);
+
+        if ((!str_empty(wanted) && !str_eqc(wanted, p->place)) || json_get(paths, path))
+                return;
+        schema = p->type                            ? openapi_schema(o, p->type)
+                 : strcmp(p->place, "version") == 0 ? openapi_named(o, OPENAPI_VERSION)
+                                                    : json_build(o->arena, "{ type: 'string' }");
+        add_response(o, &answers, "200", "OK", &schema, p->media);
+        add_response(o, &answers, "401", "Unauthorized", NULL, NULL);
+        get = json_build(o->arena, "{ description: %c, tags: [ %c ], operationId: %c, responses: %j }", p->what, p->tag,
+                         p->id, &answers);
+        if (!o->v3)
+                set_v2(o, p->type ? answer_media : delete_media, p->media, &get);
+        json_setc(o->arena, &item, "get", get);
+        json_add(o->arena, paths, path, item);
+}
+
+void openapi_pages(struct openapi *o, struct str place, const struct api_group_version *const *gvs, size_t n,
+                   struct json *paths) {
+        for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
+                add_page(o, place, &pages[i], paths);
+        for (size_t i = 0; i < n; i++) {
+                _cleanup_buf_ struct buf tag = BUF_INIT, id = BUF_INIT;
+                struct page p = { .what = "the versions of the group", .type = &type_APIGroup, .media = answer_media };
+                bool builtin = api_find_group_version(str_of(gvs[i]->group), str_of(gvs[i]->version)) == gvs[i];
+
+                if (!gvs[i]->served || !builtin || !*gvs[i]->group)
+                        continue;
+                add_camel(&tag, gvs[i]->group, false);
+                buf_addc(&id, "get");
+                add_camel(&id, gvs[i]->group, true);
+                buf_addc(&id, "APIGroup");
+                p.place = arena_printf(o->arena, "apis/%s", gvs[i]->group).p;
+                p.tag = arena_str(o->arena, buf_str(&tag)).p;
+                p.id = arena_str(o->arena, buf_str(&id)).p;
+                add_page(o, place, &p, paths);
+        }
 }

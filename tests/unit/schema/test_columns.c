@@ -330,16 +330,38 @@ static void check_refs(const struct json *j, const struct json *schemas) {
                 check_refs(it, schemas);
 }
 
+/* All that the index names: groups and versions, groups alone, and what is no resource. */
 static void test_openapi_documents_are_whole(void **state) {
-        for (size_t i = 0; i < api_n_builtin; i++) {
+        static const char *const some[] = { "api",        "api/v1",
+                                            "apis",       ".well-known/openid-configuration",
+                                            "apis/apps",  "apis/apps/v1",
+                                            "version",    "apis/rbac.authorization.k8s.io",
+                                            "apis/batch", "openid/v1/jwks" };
+        _cleanup_(arena_freep) struct arena *all = arena_new(0);
+        _cleanup_buf_ struct buf index = BUF_INIT, none = BUF_INIT;
+        const struct json *paths;
+
+        openapi_v3_index(&index, api_builtin, api_n_builtin);
+        paths = json_getc(parse(all, &index), "paths");
+        for (size_t i = 0; i < ARRAY_SIZE(some); i++)
+                assert_non_null(json_getc(paths, some[i]));
+        json_each_member(m, paths) {
                 _cleanup_(arena_freep) struct arena *a = arena_new(0);
                 _cleanup_buf_ struct buf b = BUF_INIT;
                 const struct json *d;
 
-                openapi_v3(&b, api_builtin[i], NULL);
+                assert_true(openapi_v3(&b, json_key(m), api_builtin, api_n_builtin, NULL));
                 d = parse(a, &b);
                 check_refs(d, json_at_path(d, "components", "schemas"));
+                assert_true(str_has_suffix(json_str(json_getc(&m->value, "serverRelativeURL")),
+                                           arena_printf(a, "%" STR_FMT "?hash=%016llX", STR_ARG(json_key(m)),
+                                                        (unsigned long long) str_hash_stable(buf_str(&b)))));
         }
+        assert_false(openapi_v3(&none, STR("apis/none"), api_builtin, api_n_builtin, NULL) || none.n > 0);
+        none.n = 0;
+        assert_true(openapi_v3(&none, STR("apis/apps"), api_builtin, api_n_builtin, NULL));
+        check_json(all, json_at_path(parse(all, &none), "paths", "/apis/apps/", "get", "operationId"),
+                   "'getAppsAPIGroup'");
 }
 
 /* What kubectl looks for: the PATCH of a kind takes fieldValidation. */
@@ -349,7 +371,7 @@ static void test_patch_takes_field_validation(void **state) {
         const struct json *op;
         bool found = false;
 
-        openapi_v3(&b, api_find_group_version(STR("apps"), STR("v1")), NULL);
+        openapi_v3(&b, STR("apis/apps/v1"), api_builtin, api_n_builtin, NULL);
         op = json_at_path(parse(a, &b), "paths", "/apis/apps/v1/namespaces/{namespace}/deployments/{name}", "patch");
         check_json(a, json_getc(op, "x-kubernetes-group-version-kind"),
                    "{'group':'apps','kind':'Deployment','version':'v1'}");
