@@ -1,6 +1,7 @@
 /* DELETE: at once, gracefully (pods), or marked with a deletionTimestamp until the last finalizer is gone.
  *
- *   delete ─┬─ pod on a node, grace > 0 ──▶ deletionTimestamp = now + grace ──▶ its kubelet deletes it with grace 0
+ *   delete ─┬─ pod ──▶ deletionTimestamp = now + grace ─┬─ grace > 0 ──▶ its kubelet deletes it with grace 0
+ *           │                                           └─ grace 0 (no node, ended, asked for) ──▶ gone
  *           ├─ has finalizers, or must get one (Foreground, Orphan) ──▶ deletionTimestamp; gone with the last one
  *           └─ else ──▶ gone */
 #include "apiserver/admission/admission.h"
@@ -123,33 +124,21 @@ static int64_t pod_grace(const struct op *op, const struct json *pod) {
         return MAX(grace, 0);
 }
 
-enum outcome { OUTCOME_DELETE, OUTCOME_MARK, OUTCOME_NOTHING };
+enum outcome { OUTCOME_DELETE, OUTCOME_MARK, OUTCOME_MARK_AND_DELETE, OUTCOME_NOTHING };
 
 static enum outcome decide_pod(struct op *op, struct json *meta, bool finalizers_changed) {
-        const struct json *old = object_json(op->old);
-        int64_t grace = pod_grace(op, old);
+        int64_t left = json_int(json_getc(meta, "deletionGracePeriodSeconds")),
+                asked = op->c->options.grace_period_seconds;
+        bool finalizers = json_len(json_getc(meta, "finalizers")) > 0;
 
-        if (object_deleting(op->old)) {
-                int64_t left = json_int(json_getc(meta, "deletionGracePeriodSeconds")),
-                        asked = op->c->options.grace_period_seconds;
-
-                if (left > 0 && (asked < 0 || asked >= left))
-                        return OUTCOME_NOTHING;
-                if (left > 0 && asked > 0) {
-                        mark_deleted(op, meta, asked);
-                        return OUTCOME_MARK;
-                }
-        } else if (grace > 0) {
-                mark_deleted(op, meta, grace);
-                return OUTCOME_MARK;
-        }
-        if (json_len(json_getc(meta, "finalizers")) == 0)
-                return OUTCOME_DELETE;
-        if (!object_deleting(op->old) || json_int(json_getc(meta, "deletionGracePeriodSeconds")) > 0) {
-                mark_deleted(op, meta, 0);
-                return OUTCOME_MARK;
-        }
-        return finalizers_changed ? OUTCOME_MARK : OUTCOME_NOTHING;
+        if (!object_deleting(op->old))
+                asked = pod_grace(op, object_json(op->old));
+        else if (left == 0)
+                return !finalizers ? OUTCOME_DELETE : finalizers_changed ? OUTCOME_MARK : OUTCOME_NOTHING;
+        else if (asked < 0 || asked >= left)
+                return OUTCOME_NOTHING;
+        mark_deleted(op, meta, asked);
+        return asked > 0 || finalizers ? OUTCOME_MARK : OUTCOME_MARK_AND_DELETE;
 }
 
 static enum outcome decide(struct op *op) {
@@ -211,7 +200,11 @@ static bool retry(struct op *op) {
 }
 
 static void deleted(struct op *op) {
-        if (op->txn.result == 0) {
+        bool other_was_faster = op->txn.result == -ENOENT && op->txn.failed_op == 0 && op->result;
+
+        if (other_was_faster && object_revision(op->result) == 0) /* what was marked is gone: the last that is known */
+                object_set_revision(op->result, op->ops[0].expect);
+        if (op->txn.result == 0 || other_was_faster) {
                 answer_deleted(op);
         } else if (!retry(op)) {
                 writes_store_error(op);
@@ -226,6 +219,24 @@ static void answer_remains(struct op *op) {
         op_finish(op, str_empty(orphan) || request_bool(orphan) ? 200 : 202);
 }
 
+/* op->result is its last state, when it was marked before; op->old else. */
+static void remove_now(struct op *op) {
+        _cleanup_(object_unrefp) struct object *now = object_ref(op->result ? op->result : op->old);
+
+        if (op->c->options.dry_run) {
+                answer_deleted(op);
+                return;
+        }
+        if (op->result)
+                object_unref(TAKE_PTR(op->result));
+        if (op->rest->stored->strategy->flags & STRATEGY_RETURN_DELETED) /* is answered with the revision of its end */
+                op->result = object_from_tree(object_json(now));
+        op->ops[0] = (struct store_op) {
+                .kind = STORE_DELETE, .key = op->key, .object = op->result, .expect = object_revision(now)
+        };
+        op_submit(op, 1, deleted);
+}
+
 static void marked(struct op *op) {
         if (op->txn.result == 0) {
                 answer_remains(op);
@@ -235,18 +246,14 @@ static void marked(struct op *op) {
         }
 }
 
-static void remove_now(struct op *op) {
-        if (op->c->options.dry_run) {
-                answer_deleted(op);
-                return;
-        }
-        op->ops[0] = (struct store_op) { .kind = STORE_DELETE, .key = op->key, .expect = object_revision(op->old) };
-        op_submit(op, 1, deleted);
+static void marked_to_go(struct op *op) {
+        if (op->txn.result == 0)
+                remove_now(op);
+        else
+                marked(op);
 }
 
-static void mark(struct op *op) {
-        if (!op->c->options.dry_run && !op_convert_out(op, mark))
-                return;
+static void put_marked(struct op *op, void (*done)(struct op *op)) {
         schema_reorder(op->c->arena, op->rest->stored->resource->type, &op->tree);
         op->result = object_from_tree(&op->tree);
         if (op->c->options.dry_run) {
@@ -257,7 +264,12 @@ static void mark(struct op *op) {
         op->ops[0] = (struct store_op) {
                 .kind = STORE_UPDATE, .key = op->key, .object = op_stored_object(op), .expect = object_revision(op->old)
         };
-        op_submit(op, 1, marked);
+        op_submit(op, 1, done);
+}
+
+static void mark(struct op *op) {
+        if (op->c->options.dry_run || op_convert_out(op, mark))
+                put_marked(op, marked);
 }
 
 static void delete_admitted(struct op *op) {
@@ -267,6 +279,9 @@ static void delete_admitted(struct op *op) {
                 return;
         case OUTCOME_MARK:
                 mark(op);
+                return;
+        case OUTCOME_MARK_AND_DELETE:
+                put_marked(op, marked_to_go);
                 return;
         case OUTCOME_NOTHING:
                 op->result = object_ref(op->old);

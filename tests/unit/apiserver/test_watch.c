@@ -30,11 +30,11 @@ static void on_event(const struct api_event *e, void *arg) {
         pthread_mutex_unlock(&w->lock);
 }
 
-static struct watcher *watch(struct fixture *f, struct api_options options) {
+static struct watcher *watch_of(struct fixture *f, const struct api_resource *resource, struct api_options options) {
         struct watcher *w = xcalloc(1, sizeof(*w));
         struct error e = ERROR_INIT;
         struct api_call c = { .verb = API_WATCH,
-                              .resource = &res_configmaps,
+                              .resource = resource,
                               .namespace = STR("default"),
                               .options = options,
                               .user = api_user_system };
@@ -48,6 +48,10 @@ static struct watcher *watch(struct fixture *f, struct api_options options) {
         if (apiserver_watch(f->s, &c, on_event, w, &w->watch, &e) < 0)
                 fail_msg("%s", error_text(&e));
         return w;
+}
+
+static struct watcher *watch(struct fixture *f, struct api_options options) {
+        return watch_of(f, &res_configmaps, options);
 }
 
 /* Waits until the log is this text. */
@@ -240,6 +244,36 @@ static void watches_begun_amid_writes_see_everything_once(void **state) {
         }
 }
 
+/* As upstream does it: the pod is marked, which all see, and then goes; both are revisions of their own. */
+static void a_pod_is_marked_before_it_goes(void **state) {
+        static const char pod[] =
+                        "{\"metadata\":{\"name\":\"%s\"%s},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":"
+                        "\"i\"}]}}";
+        struct fixture *f = *state;
+        struct api_options dry = API_OPTIONS_INIT;
+        struct watcher *w;
+        struct answer r;
+
+        make_account(f, "default");
+        w = watch_of(f, &res_pods, API_OPTIONS_INIT);
+        r = ASK(f, API_CREATE, &res_pods, "default", .body = arena_printf(f->a, pod, "a", "").p);
+        dry.dry_run = true;
+        check(ASK(f, API_DELETE, &res_pods, "default", "a", .options = dry), 200,
+              ".metadata.deletionGracePeriodSeconds", "0");
+        r = ASK(f, API_DELETE, &res_pods, "default", "a");
+        check(r, 200, ".metadata.deletionGracePeriodSeconds", "0");
+        check(r, 200, ".metadata.generation", "2");
+        expect(w, "ADDED a;MODIFIED a;DELETED a;");
+        assert_int_equal(strtoull(at(f, r, ".metadata.resourceVersion"), NULL, 10), w->last);
+        ASK(f, API_CREATE, &res_pods, "default", .body = arena_printf(f->a, pod, "b", ",\"finalizers\":[\"x/y\"]").p);
+        check(ASK(f, API_DELETE, &res_pods, "default", "b"), 200, ".metadata.deletionGracePeriodSeconds", "0");
+        ASK(f, API_DELETE, &res_pods, "default", "b"); /* changes nothing */
+        ASK(f, API_PATCH, &res_pods, "default", "b", .patch = API_PATCH_MERGE,
+            .body = "{\"metadata\":{\"finalizers\":null}}");
+        expect(w, "ADDED a;MODIFIED a;DELETED a;ADDED b;MODIFIED b;DELETED b;");
+        watch_end(w);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
@@ -251,6 +285,7 @@ int main(void) {
                 T(initial_events_end_with_a_bookmark),
                 T(initial_events_are_not_older_than_what_is_asked_for),
                 T(watches_begun_amid_writes_see_everything_once),
+                T(a_pod_is_marked_before_it_goes),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
