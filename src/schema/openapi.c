@@ -11,7 +11,6 @@
 #define RESOURCE "io.k8s.apimachinery.pkg.api.resource."
 #define META "io.k8s.apimachinery.pkg.apis.meta.v1."
 #define INTSTR "io.k8s.apimachinery.pkg.util.intstr."
-#define TEXT_MEMBER(name) "\"" name "\":{\"type\":\"string\"}"
 
 /* Scalars that upstream has as definitions of their own, and what is defined by its name alone. */
 enum { NO_SCALAR = 0xff };
@@ -34,14 +33,14 @@ static const struct {
           "A change to an object, in one of the forms that PATCH takes." },
         { NO_SCALAR, OPENAPI_VERSION,
           "{\"type\":\"object\",\"required\":[\"major\",\"minor\",\"gitVersion\",\"gitCommit\",\"gitTreeState\","
-          "\"buildDate\",\"goVersion\",\"compiler\",\"platform\"],\"properties\":{" TEXT_MEMBER("buildDate") "," TEXT_MEMBER("compiler") "," TEXT_MEMBER("emulationMajor") "," TEXT_MEMBER("emulationMinor") "," TEXT_MEMBER("gitCommit") "," TEXT_MEMBER(
-                          "gitTreeState") "," TEXT_MEMBER("gitVersion") "," TEXT_MEMBER("goVersion") "," TEXT_MEMBER("m"
-                                                                                                                     "a"
-                                                                                                                     "j"
-                                                                                                                     "o"
-                                                                                                                     "r") "," TEXT_MEMBER("minCompa"
-                                                                                                                                          "tibility"
-                                                                                                                                          "Major") "," TEXT_MEMBER("minCompatibilityMinor") "," TEXT_MEMBER("minor") "," TEXT_MEMBER("platform") "}}",
+          "\"buildDate\",\"goVersion\",\"compiler\",\"platform\"],\"properties\":{"
+          "\"buildDate\":{\"type\":\"string\"},\"compiler\":{\"type\":\"string\"},"
+          "\"emulationMajor\":{\"type\":\"string\"},\"emulationMinor\":{\"type\":\"string\"},"
+          "\"gitCommit\":{\"type\":\"string\"},\"gitTreeState\":{\"type\":\"string\"},"
+          "\"gitVersion\":{\"type\":\"string\"},\"goVersion\":{\"type\":\"string\"},"
+          "\"major\":{\"type\":\"string\"},\"minCompatibilityMajor\":{\"type\":\"string\"},"
+          "\"minCompatibilityMinor\":{\"type\":\"string\"},\"minor\":{\"type\":\"string\"},"
+          "\"platform\":{\"type\":\"string\"}}}",
           NULL, "What this server was built from, and which versions it behaves like." },
 };
 

@@ -191,10 +191,10 @@ static void add_response(struct openapi *o, struct json *responses, const char *
                          const struct json *schema, const char *const *types) {
         struct json r = json_build(o->arena, "{ description: %c }", text), media;
 
-        if (schema && o->v3) {
+        if (types && o->v3) {
                 media = content(o, types, schema);
                 json_setc(o->arena, &r, "content", media);
-        } else if (schema)
+        } else if (types)
                 json_setc(o->arena, &r, "schema", *schema);
         json_setc(o->arena, responses, code, r);
 }
