@@ -1,5 +1,6 @@
 /* The subresources that are streams or other servers: log, exec, attach, portforward of pods (their node's kubelet
  * answers), proxy of nodes, pods and Services. Each becomes a target (where, which path) for relay.c. */
+#include "apiserver/flags.h"
 #include "apiserver/relay.h"
 #include "apiserver/track.h"
 #include "apiserver/validation/validate.h"
@@ -11,7 +12,9 @@
 
 static int node_target(struct exchange *x, struct store_snapshot *snap, struct str node, struct relay_target *t,
                        struct error *err) {
-        static const char *const preferred[] = { "InternalIP", "Hostname", "ExternalIP" };
+        struct str preferred = str_of(server_flag(x->s, "kubelet-preferred-address-types",
+                                                  "InternalIP,Hostname,ExternalIP")),
+                   type;
         struct object *o = server_get(x->s, snap, &res_nodes, STR(""), node);
         const struct json *status;
 
@@ -20,8 +23,8 @@ static int node_target(struct exchange *x, struct store_snapshot *snap, struct s
         status = json_getc(object_json(o), "status");
         t->tls = relay_kubelet_tls(x->s);
         t->port = (uint16_t) json_int_or(json_at_path(status, "daemonEndpoints", "kubeletEndpoint", "Port"), 10250);
-        for (size_t i = 0; i < ARRAY_SIZE(preferred); i++) {
-                const struct json *a = json_find_by(json_getc(status, "addresses"), "type", str_of(preferred[i]));
+        while (str_split(&preferred, ',', &type)) {
+                const struct json *a = json_find_by(json_getc(status, "addresses"), "type", type);
 
                 if (a) {
                         t->host = arena_str(http_request_arena(x->req), json_str(json_getc(a, "address")));

@@ -50,6 +50,8 @@ const struct apiserver_flag apiserver_flags[] = {
         { "authorization-webhook-cache-unauthorized-ttl", "DURATION", "how long a no holds (default 30s)" },
         { "authorization-webhook-config-file", "FILE", "kubeconfig of a webhook that authorizes" },
         { "authorization-webhook-version", "VERSION", "of SubjectAccessReview (default v1beta1)" },
+        { "bind-address", "IP", "where it listens (default 0.0.0.0)" },
+        { "client-ca-file", "FILE", "certifies clients (default the cluster's)" },
         { "cors-allowed-origins", "LIST", "regular expressions of the origins whose pages may use the API" },
         { "default-not-ready-toleration-seconds", "N", "how long pods stay on a node that is not ready (default 300)" },
         { "default-unreachable-toleration-seconds", "N", "and on one that does not answer (default 300)" },
@@ -60,6 +62,10 @@ const struct apiserver_flag apiserver_flags[] = {
         { "encryption-provider-config-automatic-reload", "BOOL", "read it again when it changes (default false)" },
         { "event-ttl", "DURATION", "how long Events live (default 1h)" },
         { "goaway-chance", "FRACTION", "of HTTP/2 requests after which the client shall connect anew (default 0)" },
+        { "kubelet-certificate-authority", "FILE", "certifies kubelets (default the cluster's)" },
+        { "kubelet-client-certificate", "FILE", "who we are to kubelets" },
+        { "kubelet-client-key", "FILE", "its key" },
+        { "kubelet-preferred-address-types", "LIST", "of nodes (default InternalIP,Hostname,ExternalIP)" },
         { "max-mutating-requests-inflight", "N", "with the next, how many requests run at once (default 200)" },
         { "max-requests-inflight", "N", "and wait in the queues of priority levels beyond (default 400)" },
         { "min-request-timeout", "SECONDS", "after which watches end, or up to twice that (default 1800)" },
@@ -72,6 +78,7 @@ const struct apiserver_flag apiserver_flags[] = {
         { "oidc-signing-algs", "LIST", "accepted algorithms (default RS256)" },
         { "oidc-username-claim", "CLAIM", "names the user (default sub)" },
         { "oidc-username-prefix", "TEXT", "goes before the name; - for none" },
+        { "profiling", "BOOL", "there is /debug/pprof (default true)" },
         { "proxy-client-cert-file", "FILE", "who we are to aggregated API servers" },
         { "proxy-client-key-file", "FILE", "its key" },
         { "requestheader-allowed-names", "LIST", "common names of front proxies (default any)" },
@@ -87,12 +94,77 @@ const struct apiserver_flag apiserver_flags[] = {
         { "service-account-key-file", "FILE", "has keys that verify service account tokens too; may be repeated" },
         { "service-account-max-token-expiration", "DURATION", "how long a service account token holds at most" },
         { "service-account-signing-key-file", "FILE", "the key that signs service account tokens from now on" },
+        { "service-node-port-range", "RANGE", "of Services' node ports (default 30000-32767)" },
         { "shutdown-delay-duration", "DURATION", "how long /readyz fails before the server stops serving (default 0)" },
         { "shutdown-send-retry-after", "BOOL", "answer 429 until what runs has ended (default false)" },
         { "strict-transport-security-directives", "LIST", "of the header of that name (default none)" },
+        { "tls-cert-file", "FILE", "who we are (default a certificate of the cluster's)" },
+        { "tls-cipher-suites", "LIST", "of TLS 1.2, by their names of RFCs (default the secure ones)" },
+        { "tls-min-version", "VERSION", "VersionTLS12 (the default) or VersionTLS13" },
+        { "tls-private-key-file", "FILE", "its key" },
         { "token-auth-file", "FILE", "CSV of token,user,uid,\"group1,group2\"" },
         { NULL, NULL, NULL },
 };
+
+/* What else kube-apiserver takes. With a value: that is how it always is here; "": there is nothing to set, all values
+ * do; NULL: refused. */
+static const struct {
+        const char *names, *value, *why;
+} others[] = {
+        { "aggregator-reject-forwarding-redirect allow-privileged enable-bootstrap-token-auth enable-garbage-collector "
+          "service-account-lookup watch-cache ",
+          "true", "it is always true here" },
+        { "enable-aggregator-routing enable-logs-handler contention-profiling "
+          "emulation-forward-compatible permit-address-sharing permit-port-sharing ",
+          "false", "it is always false here" },
+        { "default-watch-cache-size delete-collection-workers endpoint-reconciler-type etcd-compaction-interval "
+          "etcd-count-metric-poll-period etcd-db-metric-poll-interval etcd-healthcheck-timeout etcd-readycheck-timeout "
+          "kubelet-timeout log-flush-frequency logging-format storage-initialization-timeout storage-media-type v "
+          "vmodule watch-cache-sizes ",
+          "", "there is nothing to set" },
+        { "etcd-cafile etcd-certfile etcd-keyfile etcd-prefix etcd-servers etcd-servers-overrides storage-backend ",
+          NULL, "the store is in this server (docs/store.md)" },
+        { "cert-dir tls-sni-cert-key ", NULL, "use --tls-cert-file" },
+        { "debug-socket-path egress-selector-config-file external-hostname http2-max-streams-per-connection "
+          "kubernetes-service-node-port livez-grace-period max-connection-bytes-per-sec peer-advertise-ip "
+          "peer-advertise-port peer-ca-file shutdown-watch-termination-grace-period tracing-config-file ",
+          NULL, "Cube has nothing like it" },
+        { "allow-metric-labels allow-metric-labels-manifest disabled-metrics show-hidden-metrics-for-version ", NULL,
+          "metrics cannot be chosen" },
+        { "emulated-version feature-gates runtime-config ", NULL, "what is served cannot be chosen" },
+};
+
+static ssize_t find_other(struct str name) {
+        _cleanup_buf_ struct buf word = BUF_INIT;
+
+        buf_printf(&word, "%" STR_FMT " ", STR_ARG(name));
+        for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+                ssize_t at = str_search(str_of(others[i].names), buf_str(&word));
+
+                if (at == 0 || (at > 0 && others[i].names[at - 1] == ' '))
+                        return (ssize_t) i;
+        }
+        return -1;
+}
+
+bool apiserver_flag_known(struct str name) {
+        return apiserver_flag_find(name) || find_other(name) >= 0;
+}
+
+bool apiserver_flag_is_bool(struct str name) {
+        const struct apiserver_flag *f = apiserver_flag_find(name);
+        ssize_t other = f ? -1 : find_other(name);
+
+        return f ? strcmp(f->arg, "BOOL") == 0 : other >= 0 && others[other].value && *others[other].value;
+}
+
+int apiserver_flag_other(struct str name, const char *value, struct error *err) {
+        ssize_t i = find_other(name);
+
+        if (i >= 0 && others[i].value && (!*others[i].value || strcmp(value, others[i].value) == 0))
+                return 0;
+        return error_set(err, -EINVAL, "--%" STR_FMT ": %s", STR_ARG(name), i >= 0 ? others[i].why : "unknown");
+}
 
 const struct apiserver_flag *apiserver_flag_find(struct str name) {
         for (const struct apiserver_flag *f = apiserver_flags; f->name; f++)

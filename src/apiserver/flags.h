@@ -2,7 +2,7 @@
  * What a flag means, the part that asks for it knows. */
 #pragma once
 
-#include "base/str.h"
+#include "base/error.h"
 
 struct apiserver;
 
@@ -12,6 +12,12 @@ struct apiserver_flag {
 extern const struct apiserver_flag apiserver_flags[]; /* ends with a NULL name */
 
 const struct apiserver_flag *apiserver_flag_find(struct str name); /* NULL: there is none */
+/* "--name" alone is true. */
+bool apiserver_flag_is_bool(struct str name);
+/* kube-apiserver has it, whether or not Cube does. */
+bool apiserver_flag_known(struct str name);
+/* One of those that are not in the table: 0: it changes nothing with that value; -EINVAL: Cube cannot do it. */
+int apiserver_flag_other(struct str name, const char *value, struct error *err);
 /* The value that was given (the last of several), NUL-terminated; or dflt, which may be NULL. */
 const char *server_flag(const struct apiserver *s, const char *name, const char *dflt);
 /* The same in a list of args. */

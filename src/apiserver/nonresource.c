@@ -4,6 +4,7 @@
 
 #include "apiserver/discovery.h"
 #include "apiserver/encryption/encryption.h"
+#include "apiserver/flags.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/metrics.h"
 #include "base/metrics.h"
@@ -238,7 +239,8 @@ static void handle_debug(struct exchange *x) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct str path = http_request_path(x->req);
         bool found = str_has_prefix(path, flow)    ? flow_dump(x->s, str_sub(path, flow.n, path.n), &b)
-                     : str_has_prefix(path, pprof) ? debug_write(str_sub(path, pprof.n, path.n), &b)
+                     : str_has_prefix(path, pprof) ? request_bool(str_of(server_flag(x->s, "profiling", "true"))) &&
+                                                                     debug_write(str_sub(path, pprof.n, path.n), &b)
                                                    : false;
 
         respond_text(x->req, found ? 200 : 404, "text/plain; charset=utf-8",

@@ -16,6 +16,7 @@
 #include "apiserver/track.h"
 #include "apiserver/watch.h"
 #include "apiserver/webhook_client.h"
+#include "base/file.h"
 #include "base/rand.h"
 #include "http/tls.h"
 #include "schema/types.h"
@@ -82,6 +83,43 @@ static void copy_options(struct apiserver *s, const struct apiserver_options *o)
                 *texts[i] = keep_text(s->arena, *texts[i]);
 }
 
+/* What flags say instead of the cluster's own: files, the port range of Services. */
+static int read_flags(struct apiserver *s, struct error *err) {
+        struct apiserver_options *o = &s->options;
+        const struct {
+                const char *flag;
+                struct str *to;
+        } files[] = {
+                { "client-ca-file", &o->client_ca_pem },
+                { "tls-cert-file", &o->cert_pem },
+                { "tls-private-key-file", &o->key_pem },
+                { "kubelet-certificate-authority", &o->kubelet_ca_pem },
+                { "kubelet-client-certificate", &o->kubelet_client_cert_pem },
+                { "kubelet-client-key", &o->kubelet_client_key_pem },
+        };
+        struct str range = str_of(server_flag(s, "service-node-port-range", "")), first = { 0 };
+        uint64_t from, to;
+
+        for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+                const char *path = server_flag(s, files[i].flag, NULL);
+                _cleanup_buf_ struct buf text = BUF_INIT;
+
+                TRY(path ? file_read(path, 1 << 20, &text, err) : 0);
+                if (path)
+                        *files[i].to = arena_str(s->arena, buf_str(&text));
+        }
+        o->address = server_flag(s, "bind-address", o->address);
+        if (str_empty(range))
+                return 0;
+        str_split(&range, '-', &first);
+        if (str_to_u64(first, &from) < 0 || str_to_u64(range, &to) < 0 || from < 1 || to < from || to > 65535)
+                return error_set(err, -EINVAL, "--service-node-port-range: \"%s\" is no range such as 30000-32767",
+                                 server_flag(s, "service-node-port-range", ""));
+        o->node_port_min = (uint16_t) from;
+        o->node_port_max = (uint16_t) to;
+        return 0;
+}
+
 int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, struct error *err) {
         struct apiserver *s = xcalloc(1, sizeof(*s));
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = NULL;
@@ -107,7 +145,9 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         s->webhooks = webhooks_new(s);
         s->extensions = extensions_new(s);
         s->aggregator = aggregator_new(s);
-        r = allocator_new(s, &s->allocator, err);
+        r = read_flags(s, err);
+        if (r == 0)
+                r = allocator_new(s, &s->allocator, err);
         if (r == 0)
                 r = authn_new(s, &s->authn, err);
         if (r == 0)
@@ -140,6 +180,8 @@ int apiserver_listen(struct apiserver *s, struct error *err) {
                                    .cert_pem = o->cert_pem,
                                    .key_pem = o->key_pem,
                                    .ca_pem = o->client_ca_pem,
+                                   .min_version = server_flag(s, "tls-min-version", NULL),
+                                   .cipher_suites = server_flag(s, "tls-cipher-suites", NULL),
                                    .http2 = true };
         struct http_server_options http = {
                 .address = o->address ? o->address : "0.0.0.0",

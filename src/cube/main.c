@@ -86,10 +86,24 @@ static int set_flag(struct flags *values, const struct flag *f, const char *text
         return 0;
 }
 
-static void add_apiserver_flag(struct flags *values, const char *name, const char *text) {
+/* What kube-apiserver calls by other names than the rest of Cube. */
+static struct str our_name(struct str name) {
+        static const char *const names[][2] = { { "advertise-address", "node-ip" },
+                                                { "secure-port", "api-port" },
+                                                { "service-cluster-ip-range", "service-cidr" } };
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+                if (str_eqc(name, names[i][0]))
+                        return str_of(names[i][1]);
+        return name;
+}
+
+static int add_apiserver_flag(struct flags *values, struct str name, const char *text, struct error *err) {
+        if (!apiserver_flag_find(name))
+                return apiserver_flag_other(name, text, err);
         char *before = values->apiserver;
-        values->apiserver = xprintf("%s%s=%s\n", before ? before : "", name, text);
+        values->apiserver = xprintf("%s%" STR_FMT "=%s\n", before ? before : "", STR_ARG(name), text);
         free(before);
+        return 0;
 }
 
 /* Takes the flags out of argv and leaves the arguments. -ECANCELED: help was asked for. */
@@ -123,16 +137,19 @@ static int parse_flags(const struct command *c, struct flags *values, int *argc,
                 const char *text = eq >= 0 ? name.p + eq + 1 : NULL;
                 if (eq >= 0)
                         name = str_sub(name, 0, (size_t) eq);
-                const struct flag *f = find_flag(c->flags, name);
+                const struct flag *f = find_flag(c->flags, c->apiserver ? our_name(name) : name);
                 if (!f)
                         f = find_flag(common_flags, name);
-                const struct apiserver_flag *api = !f && c->apiserver ? apiserver_flag_find(name) : NULL;
-                if (!f && !api)
+                if (!f && !(c->apiserver && apiserver_flag_known(name)))
                         return error_set(err, -EINVAL, "unknown flag %s: see cube %s --help", a, c->name);
-                if (api) {
-                        if (!text && ++i >= *argc)
-                                return error_set(err, -EINVAL, "--%s needs a value", api->name);
-                        add_apiserver_flag(values, api->name, text ? text : argv[i]);
+                if (!f) {
+                        if (!text && !apiserver_flag_is_bool(name) && ++i >= *argc)
+                                return error_set(err, -EINVAL, "%s needs a value", a);
+                        TRY(add_apiserver_flag(values, name,
+                                               text                           ? text
+                                               : apiserver_flag_is_bool(name) ? "true"
+                                                                              : argv[i],
+                                               err));
                         continue;
                 }
                 if (!text && f->type != FLAG_BOOL) {

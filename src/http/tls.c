@@ -197,12 +197,35 @@ static int setup_client(SSL_CTX *ctx, const struct tls_options *o, struct error 
         return 0;
 }
 
+/* What the administrator chose, in Go's words. */
+static int set_versions(SSL_CTX *ctx, const struct tls_options *o, struct error *err) {
+        _cleanup_buf_ struct buf ciphers = BUF_INIT;
+        struct str rest = str_of(o->cipher_suites ? o->cipher_suites : ""), name;
+        bool only13 = o->min_version && strcmp(o->min_version, "VersionTLS13") == 0;
+
+        if (o->min_version && !only13 && strcmp(o->min_version, "VersionTLS12") != 0)
+                return error_set(err, -EINVAL, "TLS version \"%s\" is none of VersionTLS12, VersionTLS13",
+                                 o->min_version);
+        SSL_CTX_set_min_proto_version(ctx, only13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+        while (str_split(&rest, ',', &name)) {
+                _cleanup_free_ char *text = str_dup(name);
+                const char *ours = OPENSSL_cipher_name(text);
+
+                if (strcmp(ours, "(NONE)") == 0)
+                        return error_set(err, -EINVAL, "cipher suite %s is not supported", text);
+                if (!str_has_prefix(str_of(ours), STR("TLS_"))) /* those of 1.3 cannot be chosen, as in Go */
+                        buf_printf(&ciphers, "%s%s", ciphers.n ? ":" : "", ours);
+        }
+        if (ciphers.n && (buf_putc(&ciphers, '\0'), SSL_CTX_set_cipher_list(ctx, ciphers.p)) != 1)
+                return tls_error(err, "TLS ciphers");
+        return 0;
+}
+
 static int setup(struct tls_context *c, const struct tls_options *o, struct error *err) {
         SSL_CTX *ctx = c->ctx = SSL_CTX_new(o->server ? TLS_server_method() : TLS_client_method());
 
         if (!ctx)
                 return tls_error(err, "TLS context");
-        SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
         SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION);
         /* No automatic chain: it is the one in the file, and OpenSSL would build and verify one in each handshake. */
         SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
@@ -210,6 +233,7 @@ static int setup(struct tls_context *c, const struct tls_options *o, struct erro
         if (SSL_CTX_set_ciphersuites(ctx, TLS13_SUITES) != 1 || SSL_CTX_set_cipher_list(ctx, TLS12_CIPHERS) != 1 ||
             SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") != 1)
                 return tls_error(err, "TLS ciphers");
+        TRY(set_versions(ctx, o, err));
         if (o->cert_pem.n) {
                 TRY(use_cert(ctx, o->cert_pem, o->key_pem, err));
         } else if (o->server)

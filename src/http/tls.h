@@ -11,9 +11,11 @@ struct tls_options {
         struct str ca_pem; /* server: verifies client certificates (asked for, not required); client: verifies the
                             * server (empty with insecure false: the system's store) */
         bool insecure;     /* client: does not verify */
-        bool require_client_cert; /* server */
-        bool authorities;         /* server: tls_peer.authority is needed; no session is resumed then */
-        bool http2;               /* ALPN h2 before http/1.1 */
+        bool require_client_cert;  /* server */
+        bool authorities;          /* server: tls_peer.authority is needed; no session is resumed then */
+        bool http2;                /* ALPN h2 before http/1.1 */
+        const char *min_version;   /* "VersionTLS13", "VersionTLS12"; NULL: the latter */
+        const char *cipher_suites; /* of TLS 1.2, as RFCs name them, with commas between; NULL: ours */
 };
 int tls_context_new(const struct tls_options *o, struct tls_context **ret, struct error *err);
 struct tls_context *tls_context_ref(struct tls_context *c);

@@ -1,0 +1,104 @@
+/* kube-apiserver's flags: those that change the server, those that change nothing, those that are refused. */
+#include "help.h"
+
+#include "apiserver/flags.h"
+#include "http/tls.h"
+
+static void others_are_taken_or_refused(void **state) {
+        static const struct {
+                const char *name, *value, *error; /* "": taken */
+        } table[] = {
+                { "allow-privileged", "true", "" },
+                { "allow-privileged", "false", "--allow-privileged: it is always true here" },
+                { "watch-cache-sizes", "pods#100", "" },
+                { "etcd-servers", "https://x", "--etcd-servers: the store is in this server (docs/store.md)" },
+                { "feature-gates", "X=true", "--feature-gates: what is served cannot be chosen" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                _cleanup_error_ struct error e = ERROR_INIT;
+                int r = apiserver_flag_other(str_of(table[i].name), table[i].value, &e);
+
+                assert_int_equal(r, *table[i].error ? -EINVAL : 0);
+                assert_string_equal(r < 0 ? error_text(&e) : "", table[i].error);
+        }
+        assert_true(apiserver_flag_known(STR("etcd-servers")) && apiserver_flag_known(STR("event-ttl")));
+        assert_false(apiserver_flag_known(STR("etcd")) || apiserver_flag_known(STR("servers")) ||
+                     apiserver_flag_known(STR("")));
+        assert_true(apiserver_flag_is_bool(STR("anonymous-auth")) && apiserver_flag_is_bool(STR("watch-cache")));
+        assert_false(apiserver_flag_is_bool(STR("audit-log-path")) || apiserver_flag_is_bool(STR("etcd-servers")) ||
+                     apiserver_flag_is_bool(STR("v")));
+}
+
+static void tls_is_as_strict_as_it_is_told(void **state) {
+        static const struct {
+                const char *version, *suites, *error;
+        } table[] = {
+                { "VersionTLS12", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_AES_128_GCM_SHA256", "" },
+                { "VersionTLS13", NULL, "" },
+                { "VersionTLS10", NULL, "TLS version \"VersionTLS10\" is none of VersionTLS12, VersionTLS13" },
+                { NULL, "TLS_NONE", "cipher suite TLS_NONE is not supported" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                _cleanup_error_ struct error e = ERROR_INIT;
+                struct tls_options o = { .min_version = table[i].version, .cipher_suites = table[i].suites };
+                struct tls_context *c = NULL;
+
+                assert_int_equal(tls_context_new(&o, &c, &e), *table[i].error ? -EINVAL : 0);
+                assert_string_equal(e.err ? error_text(&e) : "", table[i].error);
+                if (c)
+                        tls_context_unref(c);
+        }
+}
+
+static int refused(const char *arg) {
+        const char *const args[] = { arg, NULL };
+        struct apiserver_options o = { .args = args };
+        struct apiserver *s = NULL;
+        int r;
+
+        assert_int_equal(store_open(&(struct store_options) { 0 }, &o.store, NULL), 0);
+        r = apiserver_new(&o, &s, NULL);
+        apiserver_free(s);
+        store_close(o.store);
+        return r;
+}
+
+static int setup(void **state) {
+        static const char *const args[] = { "service-node-port-range=20000-20000", "profiling=false", NULL };
+
+        return fixture_setup_with(state, args);
+}
+
+static void they_change_the_server(void **state) {
+        static const char service[] =
+                        "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":1}]}}";
+        struct fixture *f = *state;
+        struct answer r = ASK(f, API_CREATE, &res_services, "default", .body = arena_printf(f->a, service, "a").p);
+
+        check(r, 201, ".spec.ports[0].nodePort", "20000");
+        r = ASK(f, API_CREATE, &res_services, "default", .body = arena_printf(f->a, service, "b").p);
+        assert_true(r.code >= 400); /* there is no other */
+        ASK(f, API_CREATE, &res_clusterrolebindings,
+            .body = "{\"metadata\":{\"name\":\"all\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
+                    "\"ClusterRole\",\"name\":\"cluster-admin\"},\"subjects\":[{\"kind\":\"User\",\"apiGroup\":"
+                    "\"rbac.authorization.k8s.io\",\"name\":\"system:anonymous\"}]}");
+        fixture_listen(f);
+        assert_true(str_has_prefix(talk_until(f, "GET /debug/pprof/heap HTTP/1.0\r\n\r\n", NULL),
+                                   STR("HTTP/1.1 404 ")));
+        assert_int_equal(refused("service-node-port-range=2-1"), -EINVAL);
+        assert_int_equal(refused("service-node-port-range=1-65536"), -EINVAL);
+        assert_int_equal(refused("service-node-port-range=many"), -EINVAL);
+        assert_int_equal(refused("client-ca-file=/nowhere/ca.crt"), -ENOENT);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(others_are_taken_or_refused),
+                cmocka_unit_test(tls_is_as_strict_as_it_is_told),
+                cmocka_unit_test_setup_teardown(they_change_the_server, setup, fixture_teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
