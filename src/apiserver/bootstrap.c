@@ -188,12 +188,13 @@ static void kubernetes_service(struct bootstrap *b) {
 #define IDENTITY "apiserver.kubernetes.io/identity"
 
 /* "apiserver-" and 128 bits of the host name's hash in base32: a server that starts again takes its Lease over. */
-static struct str identity_of(struct arena *a, struct str host) {
+struct str bootstrap_identity(struct arena *a) {
         static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
-        char text[] = "apiserver-xxxxxxxxxxxxxxxxxxxxxxxxxx";
+        char text[] = "apiserver-xxxxxxxxxxxxxxxxxxxxxxxxxx", host[256] = "";
         uint8_t hash[32];
 
-        sha256(hash, host);
+        gethostname(host, sizeof(host) - 1);
+        sha256(hash, str_of(host));
         memset(hash + 16, 0, 1); /* the last letter has two bits of nothing */
         for (size_t i = 0; i < 26; i++)
                 text[10 + i] = alphabet[(hash[i * 5 / 8] << 8 | hash[i * 5 / 8 + 1]) >> (11 - i * 5 % 8) & 31];
@@ -229,7 +230,7 @@ static void server_lease(struct bootstrap *b) {
         struct json lease;
 
         gethostname(host, sizeof(host) - 1);
-        name = identity_of(b->a, str_of(host));
+        name = bootstrap_identity(b->a);
         time_format_micro(now, now_wall_ns());
         lease = json_build(b->a,
                            "{ metadata: { name: %s, namespace: 'kube-system', labels: { '" IDENTITY

@@ -2,6 +2,8 @@
 
 #include "apiserver/server.h"
 
+#define FEATURE_GATES "feature-gates"
+
 const struct apiserver_flag apiserver_flags[] = {
         { "admission-control-config-file", "FILE",
           "configures PodSecurity, EventRateLimit, webhooks … (docs/admission.md)" },
@@ -122,6 +124,7 @@ static const struct {
           "kubelet-timeout log-flush-frequency logging-format storage-initialization-timeout storage-media-type v "
           "vmodule watch-cache-sizes ",
           "", "there is nothing to set" },
+        { FEATURE_GATES " ", NULL, "" },
         { "etcd-cafile etcd-certfile etcd-keyfile etcd-prefix etcd-servers etcd-servers-overrides storage-backend ",
           NULL, "the store is in this server (docs/store.md)" },
         { "cert-dir tls-sni-cert-key ", NULL, "use --tls-cert-file" },
@@ -131,8 +134,62 @@ static const struct {
           NULL, "Cube has nothing like it" },
         { "allow-metric-labels allow-metric-labels-manifest disabled-metrics show-hidden-metrics-for-version ", NULL,
           "metrics cannot be chosen" },
-        { "emulated-version feature-gates runtime-config ", NULL, "what is served cannot be chosen" },
+        { "emulated-version runtime-config ", NULL, "what is served cannot be chosen" },
 };
+
+const struct apiserver_feature apiserver_features[] = {
+        { "APIResponseCompression", "BETA", true },
+        { "APIServerIdentity", "BETA", true },
+        { "APIServerTracing", "BETA", false },
+        { "AggregatedDiscoveryRemoveBetaType", "DEPRECATED", false },
+        { "AllowParsingUserUIDFromCertAuth", "BETA", true },
+        { "AllowUnsafeMalformedObjectDeletion", "ALPHA", false },
+        { "AnonymousAuthConfigurableEndpoints", "BETA", true },
+        { "AuthorizeWithSelectors", "BETA", true },
+        { "BtreeWatchCache", "", true },
+        { "CBORServingAndStorage", "ALPHA", false },
+        { "ConsistentListFromCache", "BETA", true },
+        { "CoordinatedLeaderElection", "BETA", false },
+        { "CustomResourceFieldSelectors", "", true },
+        { "JobBackoffLimitPerIndex", "", true },
+        { "JobSuccessPolicy", "", true },
+        { "KMSv1", "DEPRECATED", false },
+        { "ListFromCacheSnapshot", "ALPHA", true },
+        { "MutatingAdmissionPolicy", "ALPHA", false },
+        { "OpenAPIEnums", "BETA", true },
+        { "PodLifecycleSleepAction", "BETA", true },
+        { "RemoteRequestHeaderUID", "BETA", true },
+        { "RetryGenerateName", "", true },
+        { "SidecarContainers", "", true },
+        { "StorageVersionAPI", "ALPHA", false },
+        { "StorageVersionHash", "BETA", true },
+        { "StreamingCollectionEncodingToJSON", "BETA", true },
+        { "StrictCostEnforcementForVAP", "", true },
+        { "StrictCostEnforcementForWebhooks", "", true },
+        { "StructuredAuthenticationConfiguration", "BETA", true },
+        { "StructuredAuthorizationConfiguration", "", true },
+        { "WatchList", "BETA", true },
+        { NULL, NULL, false },
+};
+
+static int check_features(struct str rest, struct error *err) {
+        struct str name, value;
+
+        while (str_split(&rest, ',', &value)) {
+                const struct apiserver_feature *f = apiserver_features;
+
+                str_split(&value, '=', &name);
+                while (f->name && !str_eqc(name, f->name))
+                        f++;
+                if (!f->name)
+                        return error_set(err, -EINVAL, "--feature-gates: unrecognized feature gate: %" STR_FMT,
+                                         STR_ARG(name));
+                if (!str_eqc(value, f->enabled ? "true" : "false"))
+                        return error_set(err, -EINVAL, "--feature-gates: %s is always %s here", f->name,
+                                         f->enabled ? "true" : "false");
+        }
+        return 0;
+}
 
 static ssize_t find_other(struct str name) {
         _cleanup_buf_ struct buf word = BUF_INIT;
@@ -161,6 +218,8 @@ bool apiserver_flag_is_bool(struct str name) {
 int apiserver_flag_other(struct str name, const char *value, struct error *err) {
         ssize_t i = find_other(name);
 
+        if (str_eqc(name, FEATURE_GATES))
+                return check_features(str_of(value), err);
         if (i >= 0 && others[i].value && (!*others[i].value || strcmp(value, others[i].value) == 0))
                 return 0;
         return error_set(err, -EINVAL, "--%" STR_FMT ": %s", STR_ARG(name), i >= 0 ? others[i].why : "unknown");

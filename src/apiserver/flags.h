@@ -11,6 +11,13 @@ struct apiserver_flag {
 };
 extern const struct apiserver_flag apiserver_flags[]; /* ends with a NULL name */
 
+/* Feature gates of kube-apiserver, and what Cube does: nobody can choose it. */
+struct apiserver_feature {
+        const char *name, *stage; /* "": GA */
+        bool enabled;
+};
+extern const struct apiserver_feature apiserver_features[]; /* ends with a NULL name */
+
 const struct apiserver_flag *apiserver_flag_find(struct str name); /* NULL: there is none */
 /* "--name" alone is true. */
 bool apiserver_flag_is_bool(struct str name);

@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <sys/resource.h>
 
+#include "apiserver/flags.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/metrics.h"
 #include "base/file.h"
@@ -112,6 +113,11 @@ void metrics_write(struct apiserver *s, struct buf *b) {
         metric_header(b, "kubernetes_build_info", "gauge",
                       "A metric with a constant '1' value labeled by the version this was built from.");
         buf_addc(b, "kubernetes_build_info{git_version=\"" GIT_VERSION "\",major=\"1\",minor=\"33\"} 1\n");
+        metric_header(b, "kubernetes_feature_enabled", "gauge",
+                      "This metric records the data about the stage and enablement of a k8s feature.");
+        for (const struct apiserver_feature *f = apiserver_features; f->name; f++)
+                buf_printf(b, "kubernetes_feature_enabled{name=\"%s\",stage=\"%s\"} %d\n", f->name, f->stage,
+                           f->enabled);
         write_process(s, b);
 }
 

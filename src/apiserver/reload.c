@@ -3,9 +3,12 @@
 #include <sys/stat.h>
 
 #include "apiserver/auth/authn.h"
+#include "apiserver/bootstrap.h"
 #include "apiserver/encryption/encryption.h"
 #include "apiserver/flags.h"
+#include "base/encode.h"
 #include "base/log.h"
+#include "base/metrics.h"
 
 #define LOOK_MS 1000
 #define RETIRED_MS 60000 /* a check, or a question that it asks another server, takes far less */
@@ -57,13 +60,23 @@ static int read_encryption(struct apiserver *s, struct retired *ret, struct erro
         return encryption_reload(s->options.encryption, err);
 }
 
+#define RELOADS(what)                                                                     \
+        {                                                                                 \
+                "apiserver_" what "_config_controller_automatic_reloads_total",           \
+                                "Total number of automatic reloads of " what              \
+                                " configuration split by status and apiserver identity.", \
+                                METRIC_COUNTER, NULL, 0                                   \
+        }
+
 static const struct {
         const char *flag, *only_with; /* another flag that must be true */
         int (*read)(struct apiserver *s, struct retired *ret, struct error *err);
+        struct metric count;
 } files[] = {
-        { "authentication-config", NULL, read_authentication },
-        { "authorization-config", NULL, read_authorization },
-        { "encryption-provider-config", "encryption-provider-config-automatic-reload", read_encryption },
+        { "authentication-config", NULL, read_authentication, RELOADS("authentication") },
+        { "authorization-config", NULL, read_authorization, RELOADS("authorization") },
+        { "encryption-provider-config", "encryption-provider-config-automatic-reload", read_encryption,
+          RELOADS("encryption") },
 };
 
 static const char *path_of(const struct apiserver *s, size_t i) {
@@ -83,9 +96,16 @@ static bool differs(const struct stat *a, const struct stat *b) {
 
 static void read_again(struct reloads *x, size_t i, const char *path) {
         _cleanup_error_ struct error e = ERROR_INIT;
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct retired old = { .p = NULL };
+        char id[72] = "sha256:";
+        int r = files[i].read(x->s, &old, &e);
 
-        if (files[i].read(x->s, &old, &e) < 0) {
+        sha256_hex(id + strlen(id), bootstrap_identity(a));
+        series_add(SERIES(&files[i].count, { "apiserver_id_hash", str_of(id) },
+                          { "status", r < 0 ? STR("failure") : STR("success") }),
+                   1);
+        if (r < 0) {
                 log_error("%s was not taken up: %s", path, error_text(&e));
                 return;
         }

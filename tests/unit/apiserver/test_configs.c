@@ -18,6 +18,7 @@
 #include "apiserver/reload.h"
 #include "base/encode.h"
 #include "base/file.h"
+#include "base/metrics.h"
 #include "http/jwt.h"
 #include "http/server.h"
 #include "json/build.h"
@@ -537,6 +538,7 @@ static void wrong_authorizers_are_told(void **state) {
 static void a_changed_file_is_taken_up(void **state) {
         struct attributes path = { .verb = "get", .path = STR("/metrics") };
         struct fixture *f = *state;
+        _cleanup_buf_ struct buf metrics = BUF_INIT;
         int i = 0;
 
         assert_int_equal(reloads_start(f->s, NULL), 0);
@@ -549,6 +551,12 @@ static void a_changed_file_is_taken_up(void **state) {
         usleep(1500000);
         assert_int_equal(may(f, "jane", "devs", path), AUTHZ_ALLOW);
         reloads_stop(f->s);
+        metrics_collect(&metrics);
+        for (i = 0; i < 2; i++)
+                assert_true(str_search(buf_str(&metrics),
+                                       i ? STR("\",status=\"success\"} 1\n")
+                                         : STR("\napiserver_authorization_config_controller_automatic_"
+                                               "reloads_total{apiserver_id_hash=\"sha256:")) > 0);
 }
 
 int main(void) {

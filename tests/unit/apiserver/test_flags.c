@@ -12,7 +12,10 @@ static void others_are_taken_or_refused(void **state) {
                 { "allow-privileged", "false", "--allow-privileged: it is always true here" },
                 { "watch-cache-sizes", "pods#100", "" },
                 { "etcd-servers", "https://x", "--etcd-servers: the store is in this server (docs/store.md)" },
-                { "feature-gates", "X=true", "--feature-gates: what is served cannot be chosen" },
+                { "runtime-config", "api/all=true", "--runtime-config: what is served cannot be chosen" },
+                { "feature-gates", "X=true", "--feature-gates: unrecognized feature gate: X" },
+                { "feature-gates", "WatchList=true,KMSv1=false", "" },
+                { "feature-gates", "WatchList=true,KMSv1=true", "--feature-gates: KMSv1 is always false here" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
@@ -87,6 +90,8 @@ static void they_change_the_server(void **state) {
         fixture_listen(f);
         assert_true(str_has_prefix(talk_until(f, "GET /debug/pprof/heap HTTP/1.0\r\n\r\n", NULL),
                                    STR("HTTP/1.1 404 ")));
+        assert_true(str_search(talk_until(f, "GET /metrics HTTP/1.0\r\n\r\n", NULL),
+                               STR("\nkubernetes_feature_enabled{name=\"WatchList\",stage=\"BETA\"} 1\n")) > 0);
         assert_int_equal(refused("service-node-port-range=2-1"), -EINVAL);
         assert_int_equal(refused("service-node-port-range=1-65536"), -EINVAL);
         assert_int_equal(refused("service-node-port-range=many"), -EINVAL);

@@ -255,8 +255,9 @@ static void a_pod_is_marked_before_it_goes(void **state) {
         struct answer r;
 
         make_account(f, "default");
-        w = watch_of(f, &res_pods, API_OPTIONS_INIT);
         r = ASK(f, API_CREATE, &res_pods, "default", .body = arena_printf(f->a, pod, "a", "").p);
+        w = watch_of(f, &res_pods, API_OPTIONS_INIT);
+        expect(w, "ADDED a;");
         dry.dry_run = true;
         check(ASK(f, API_DELETE, &res_pods, "default", "a", .options = dry), 200,
               ".metadata.deletionGracePeriodSeconds", "0");
