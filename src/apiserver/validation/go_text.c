@@ -247,9 +247,9 @@ static void add_value(struct printer *g, const struct schema_type *of, const str
                 add_nothing(g, t, pointer);
                 return;
         }
-        if (pointer && !g->diff && t->kind != SCHEMA_TIME) {
+        if (pointer && !g->diff && of->kind != SCHEMA_TIME) {
                 buf_addc(g->b, "(*");
-                add_type(g->b, t);
+                add_type(g->b, of);
                 buf_addc(g->b, ")(" POINTER ")");
                 return;
         }
