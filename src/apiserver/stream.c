@@ -195,12 +195,12 @@ static void handle_socket(struct exchange *x, const struct api_call *c, int64_t 
 void handle_watch(struct exchange *x, const struct api_call *c) {
         struct stream *s = arena_new_of(http_request_arena(x->req), struct stream);
         _cleanup_error_ struct error e = ERROR_INIT;
-        int64_t timeout = c->options.timeout_seconds * 1000;
+        int64_t timeout = MIN(MAX(c->options.timeout_seconds, 0), UINT32_MAX) * 1000;
         unsigned least = server_flag_number(x->s, "min-request-timeout", 1800);
         struct http_header h[3];
         size_t n = 2;
 
-        if (timeout <= 0) /* as upstream: 30 to 60 minutes, so that watches do not all end together */
+        if (c->options.timeout_seconds == 0) /* as upstream: 30 to 60 minutes, so that watches do not all end together */
                 timeout = 1000 * ((int64_t) least + (int64_t) rand_below(MAX(least, 1U)));
         if (http_request_wants_websocket(x->req)) {
                 handle_socket(x, c, now_mono_ms() + timeout);

@@ -1,4 +1,4 @@
-/* Any bytes as a message of any type (the first byte says which): what decodes must encode, and decode again to the
+/* Any bytes as a message of any type (the first byte says which; an envelope, its kind): what decodes must encode, and decode again to the
  * same. And any text as a document of that type: what decodes must be what decodes again, default, be applied, and go
  * through protobuf. */
 #include <stdlib.h>
@@ -17,7 +17,7 @@ static void check(bool ok) {
                 abort();
 }
 
-static const struct schema_type *pick(uint8_t n) {
+static const struct schema_type *pick(uint8_t n, struct str kind) {
         static const struct schema_type *const types[] = {
                 &type_Pod,
                 &type_Deployment,
@@ -40,6 +40,9 @@ static const struct schema_type *pick(uint8_t n) {
                 &type_ControllerRevision,
                 &type_PersistentVolume,
         };
+        for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+                if (str_eqc(kind, types[i]->name))
+                        return types[i];
         return types[n % ARRAY_SIZE(types)];
 }
 
@@ -85,17 +88,20 @@ static void try_text(struct arena *a, const struct schema_type *t, struct str te
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct str bytes = str_n((const char *) data, size);
         const struct schema_type *t;
         struct protobuf_unknown u;
-        struct str bytes;
         struct json doc;
 
         if (size < 1)
                 return 0;
-        t = pick(data[0]);
-        bytes = str_n((const char *) data + 1, size - 1);
-        if (protobuf_open(bytes, &u, NULL) == 0)
+        if (protobuf_open(bytes, &u, NULL) == 0) {
+                t = pick(data[size - 1], u.kind);
                 bytes = u.raw;
+        } else {
+                t = pick(data[0], STR(""));
+                bytes = str_sub(bytes, 1, size);
+        }
         if (protobuf_decode(a, t, bytes, &doc, NULL) == 0)
                 round_trip(a, t, &doc);
         try_text(a, t, bytes);

@@ -1,5 +1,6 @@
 /* Any JSON as a body: creates of every kind, and the four patches of a stored Deployment, Pod and Service, as dry runs
- * through decoding, defaults, admission, validation. The first byte chooses the kind, the second what is done. */
+ * through decoding, defaults, admission, validation. The first byte chooses the kind, the second what is done; a whole
+ * object, as in tests/data/api, is created as what it says it is. */
 #include "apiserver/server.h"
 #include "schema/types.h"
 
@@ -81,6 +82,27 @@ static void setup(void) {
                                "\"labels\":{\"a\":\"b\"}},\"spec\":" SPEC "}}}");
 }
 
+/* The resource of an object that says its kind. */
+static const struct api_resource *resource_of(const struct json *object) {
+        for (size_t i = 0; i < server->n_rests; i++)
+                if (str_eq(json_str(json_getc(object, "kind")), server->rest_table[i].kind) &&
+                    str_eq(json_str(json_getc(object, "apiVersion")), server->rest_table[i].api_version))
+                        return server->rest_table[i].resource;
+        return NULL;
+}
+
+static void write_object(struct arena *a, struct json *object) {
+        const struct api_resource *r = resource_of(object);
+
+        if (!r)
+                return;
+        open_way(a, object);
+        if (r->verbs & VERB_CREATE)
+                run(API_CREATE, r, "", API_PATCH_NONE, object, true);
+        if (r->verbs & VERB_UPDATE)
+                run(API_UPDATE, r, "x", API_PATCH_NONE, object, true);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         static const struct api_resource *const seeded[] = { &res_pods, &res_services, &res_deployments };
         struct json_parse_opts opts = { .max_depth = 1000 };
@@ -92,7 +114,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (size < 3)
                 return 0;
         a = arena_new(0);
-        if (json_parse(a, str_n((const char *) data + 2, size - 2), &opts, &body, NULL) == 0) {
+        if (data[0] == '{') {
+                if (json_parse(a, str_n((const char *) data, size), &opts, &body, NULL) == 0)
+                        write_object(a, body);
+        } else if (json_parse(a, str_n((const char *) data + 2, size - 2), &opts, &body, NULL) == 0) {
                 if (data[1] % 2 == 0) {
                         const struct api_resource *r = server->rest_table[data[0] % server->n_rests].resource;
 

@@ -243,6 +243,8 @@ static void watches_are_checked_and_the_end_of_initial_events_has_a_blueprint(vo
         assert_true(has(r, "{\"k8s.io/initial-events-end\":\"true\",\"kubernetes.io/initial-events-list-blueprint\":\""
                            "eyJraW5kIjoiQ29uZmlnTWFwTGlzdCIsImFwaVZlcnNpb24iOiJ2MSIsIm1ldGFkYXRhIjp7fSwiaXRlbXMiOltdfQ"
                            "==\"}"));
+        r = get(f, WATCH "timeoutSeconds=-1", ""); /* ends at once */
+        assert_true(has(r, "HTTP/1.1 200"));
         r = get(f, INITIAL, "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n");
         assert_true(has(r, "HTTP/1.1 406"));
         r = talk(f, "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews HTTP/1.0\r\nContent-Length: 2\r\n"
