@@ -1,6 +1,6 @@
-/* Any bytes as a message of any type (the first byte says which; an envelope, its kind): what decodes must encode, and decode again to the
- * same. And any text as a document of that type: what decodes must be what decodes again, default, be applied, and go
- * through protobuf. */
+/* Any bytes as a message of any type (the first byte says which; an envelope, its kind): what decodes must encode, and
+ * decode again to the same. And any text as a document of that type: what decodes must be what decodes again, default,
+ * be applied, and go through protobuf. */
 #include <stdlib.h>
 
 #include "schema/apply.h"
