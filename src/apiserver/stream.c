@@ -200,8 +200,8 @@ void handle_watch(struct exchange *x, const struct api_call *c) {
         struct http_header h[3];
         size_t n = 2;
 
-        if (c->options.timeout_seconds ==
-            0) /* as upstream: 30 to 60 minutes, so that watches do not all end together */
+        if (c->options.timeout_seconds == 0)
+                /* as upstream: 30 to 60 minutes, so that watches do not all end together */
                 timeout = 1000 * ((int64_t) least + (int64_t) rand_below(MAX(least, 1U)));
         if (http_request_wants_websocket(x->req)) {
                 handle_socket(x, c, now_mono_ms() + timeout);
