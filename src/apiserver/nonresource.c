@@ -291,7 +291,8 @@ static const struct {
         { "/openid/v1/jwks", SLASHED, handle_jwks },
         { "/readyz", BELOW, handle_readyz },
         { "/version", SLASHED, handle_version },
-        { "/debug", BELOW, handle_debug }, /* this and the next are not listed */
+        { "/debug", BELOW, handle_debug }, /* this and the next two are not listed */
+        { "/index.html", EXACT, handle_paths },
         { "/", EXACT, handle_paths },
 };
 
@@ -322,7 +323,7 @@ static void handle_paths(struct exchange *x) {
                 for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
                         if (kinds_of(x->s, i) & 1U << k)
                                 vec_push_in(a, &all, arena_printf(a, "/%s/%s", kinds[k], checks[i].name));
-        for (size_t i = 0; i + 2 < ARRAY_SIZE(paths); i++)
+        for (size_t i = 0; i + 3 < ARRAY_SIZE(paths); i++)
                 vec_push_in(a, &all, str_of(paths[i].path));
         qsort(all.v, all.n, sizeof(*all.v), str_compare);
         for (size_t i = 0; i < all.n; i++)

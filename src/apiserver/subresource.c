@@ -181,19 +181,10 @@ static void write_scale(struct op *op) {
 }
 
 static void scale_admitted(struct op *op) {
-        struct str rv = json_str(json_at_path(&op->tree, "metadata", "resourceVersion"));
-        char now[24];
-
-        snprintf(now, sizeof(now), "%llu", (unsigned long long) object_revision(op->old));
-        op->pinned = op->c->verb == API_UPDATE && !str_empty(rv);
-        if (!str_empty(rv) && !str_eqc(rv, now)) {
-                err_conflict(&op->c->error, op->rest, op->name, OBJECT_MODIFIED);
+        if (check_scale(op, &op->tree, &op->c->error) < 0 || writes_check_current(op, &op->tree, &op->c->error) < 0)
                 op_fail(op);
-        } else if (check_scale(op, &op->tree, &op->c->error) < 0) {
-                op_fail(op);
-        } else {
+        else
                 admission_validate(op, write_scale);
-        }
 }
 
 static void put_scale(struct op *op) {

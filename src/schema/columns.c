@@ -62,6 +62,8 @@ struct json columns_definitions(struct arena *a, const struct api_resource *r) {
         for (size_t i = 0; i < n; i++) {
                 struct json d = json_new_object();
 
+                if (!*c[i].name) /* upstream has cells without a column */
+                        continue;
                 json_set_cstr(a, &d, "name", c[i].name);
                 json_set_cstr(a, &d, "type", c[i].type);
                 json_set_cstr(a, &d, "format", c[i].format ? c[i].format : "");

@@ -275,6 +275,7 @@ static void what_is_not_there_is_told_as_upstream_does(void **state) {
                 { "GET /apis/apps/v2", "404", "\"message\":\"the server could not find the requested resource\"" },
                 { "GET /apis/apps/v2/pods", "404", "\"message\":\"the server could not find the requested" },
                 { "GET /apis/none", "404", "404 page not found\n" },
+                { "GET /index.html", "200", "\"/apis/apps/v1\",\n" },
                 { "GET /apis/none/v1/pods", "404", "404 page not found\n" },
                 { "GET /api/v1/namespaces/default/pods/p/log?tailLines=x", "400", "parsing \\\"x\\\": invalid syntax" },
                 { "GET /api/v1/namespaces/default/pods/p/log?tailLines=-1&sinceSeconds=5&sinceTime=x", "422",

