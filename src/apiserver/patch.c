@@ -323,7 +323,6 @@ void registry_patch(struct op *op) {
         bool apply = op->c->patch == API_PATCH_APPLY;
 
         op->again = registry_patch;
-        op->warnings.n = 0;
         if (op->rest->custom && op->c->patch == API_PATCH_STRATEGIC) {
                 error_status(err, REASON_UNSUPPORTED_MEDIA,
                              "the body of the request was in an unknown format - accepted media types include: "

@@ -784,7 +784,6 @@ void registry_update(struct op *op) {
 
         op->again = registry_update;
         op_refresh(op);
-        op->warnings.n = 0;
         if (decode_changed(op, err) < 0)
                 goto fail;
         if (!op_load(op, registry_update))

@@ -196,7 +196,6 @@ static void put_scale(struct op *op) {
         if (!load(op, put_scale))
                 return;
         now = scale_of(op, object_json(op->old), object_revision(op->old));
-        op->warnings.n = 0;
         if (wanted_scale(op, &now, &op->c->error) < 0)
                 op_fail(op);
         else

@@ -172,6 +172,24 @@ static void the_scale_subresource_reads_and_writes_replicas(void **state) {
                          409);
 }
 
+static void every_call_of_what_is_deprecated_is_warned(void **state) {
+        static const char body[] = "{\"metadata\":{\"name\":\"e\"},\"odd\":1}";
+        static const struct {
+                enum api_verb verb;
+                size_t warnings;
+        } calls[] = { { API_CREATE, 2 }, { API_GET, 1 }, { API_UPDATE, 2 }, { API_PATCH, 2 }, { API_DELETE, 1 } };
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
+                struct answer r = ASK(f, calls[i].verb, &res_endpoints, "default",
+                                      calls[i].verb == API_CREATE ? NULL : "e", .patch = API_PATCH_MERGE, .body = body,
+                                      .options = { .field_validation = API_VALIDATE_WARN });
+
+                assert_true(r.code == 200 || r.code == 201);
+                assert_int_equal(r.n_warnings, calls[i].warnings);
+        }
+}
+
 static void the_four_patches_change_an_object(void **state) {
         struct fixture *f = *state;
 
@@ -618,6 +636,7 @@ int main(void) {
                 T(an_update_that_changes_nothing_keeps_the_revision),
                 T(generation_counts_changes_of_spec_only),
                 T(spec_and_status_are_written_apart),
+                T(every_call_of_what_is_deprecated_is_warned),
                 T(the_scale_subresource_reads_and_writes_replicas),
                 T(the_four_patches_change_an_object),
                 T(patches_of_a_crowd_all_get_through),
