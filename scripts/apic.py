@@ -583,7 +583,7 @@ class Writer:
             parts.append('.rank = %d' % t.ranks.index(None))
         if t.rules:
             self.put('static const struct schema_rule %s_rules[] = {' % t.c)
-            pointers = {i for i, f in enumerate(t.fields) if 'POINTER' in f.flags and not f.dflt}
+            pointers = {i for i, f in enumerate(t.fields) if 'POINTER' in f.flags and f.dflt != '""'}
             pointers -= {r[0] for r in t.rules if r[1] in ('nonempty', 'filled')}
             for place, name, each, numbers, text in t.rules:
                 self.put('        { %d, SCHEMA_RULE_%s, %d, %d, %d, %s, %s },' % (

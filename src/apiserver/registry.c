@@ -308,6 +308,54 @@ static bool status_differs(const struct rest *r, const struct json *a, const str
         return r->custom && !r->custom->status && (x && y ? !json_equal(x, y) : x != y);
 }
 
+/* What is wrong beside metadata. */
+static void validate_rest(struct op *op, struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct rest *r = op->rest->stored;
+        const struct strategy *st = r->strategy;
+
+        if (op->sub && old && str_eqc(op->c->subresource, "status")) {
+                if (!r->custom)
+                        validate_status_rules(fe, r->resource->type, obj);
+                fe->phase = 1;
+                if (st->validate_status)
+                        st->validate_status(fe, obj, old);
+                fe->phase = 0;
+        } else if (!r->custom) {
+                validate_typed(fe, r->resource->type, obj);
+                if (op->sub && str_eqc(op->c->subresource, "ephemeralcontainers"))
+                        validate_ephemeral_update(fe, obj, old);
+                else if (op->sub && str_eqc(op->c->subresource, "resize"))
+                        validate_resize(fe, obj, old);
+                else if (st->validate)
+                        st->validate(fe, obj, old);
+        }
+        if (r->custom)
+                custom_validate(op, fe, obj, old);
+}
+
+/* An update is refused: what upstream tells of it, which looks at metadata more than once, and at some kinds too. */
+static void validate_again(struct op *op, struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct rest *r = op->rest->stored;
+        bool status = op->sub && str_eqc(op->c->subresource, "status"), namespaced = r->resource->namespaced;
+        const char *looks = r->strategy->looks && !status ? r->strategy->looks : "u";
+
+        fe->list.n = 0;
+        for (const char *look = "ac"; *look; look++)
+                validate_metadata_again(fe, obj, old, namespaced, r->strategy->name, *look);
+        field_errors_settle(fe);
+        for (; *looks; looks++)
+                if (*looks == '2') {
+                        validate_metadata_again(fe, obj, old, namespaced, r->strategy->name, 'o');
+                        validate_rest(op, fe, obj, NULL);
+                        field_errors_settle(fe);
+                } else {
+                        fe->phase = *looks == 'u' ? -2 : *looks == 'U';
+                        validate_metadata_again(fe, obj, old, namespaced, r->strategy->name, *looks);
+                        fe->phase = 0;
+                }
+        validate_rest(op, fe, obj, old);
+}
+
 static int validate(struct op *op, const struct json *obj, const struct json *old, struct error *err) {
         const struct rest *r = op->rest->stored;
         const struct strategy *st = r->strategy;
@@ -318,25 +366,11 @@ static int validate(struct op *op, const struct json *obj, const struct json *ol
                 fe.type = r->resource->type;
         }
         validate_metadata(&fe, obj, old, r->resource->namespaced, st->name);
-        if (op->sub && old && str_eqc(op->c->subresource, "status")) {
-                if (!r->custom)
-                        validate_status_rules(&fe, r->resource->type, obj);
-                fe.phase = 1;
-                if (st->validate_status)
-                        st->validate_status(&fe, obj, old);
-        } else if (!r->custom) {
-                validate_typed(&fe, r->resource->type, obj);
-                if (op->sub && str_eqc(op->c->subresource, "ephemeralcontainers"))
-                        validate_ephemeral_update(&fe, obj, old);
-                else if (op->sub && str_eqc(op->c->subresource, "resize"))
-                        validate_resize(&fe, obj, old);
-                else if (st->validate)
-                        st->validate(&fe, obj, old);
-        }
-        if (r->custom) {
-                custom_validate(op, &fe, obj, old);
+        validate_rest(op, &fe, obj, old);
+        if (old && fe.list.n > 0)
+                validate_again(op, &fe, obj, old);
+        if (r->custom)
                 custom_warn(op, obj, old);
-        }
         if (st->warn && fe.list.n == 0 && !op->sub)
                 st->warn(op, obj);
         return field_errors_finish(&fe, r->kind, r->group, op->name, err);

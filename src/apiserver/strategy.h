@@ -25,6 +25,9 @@ struct strategy {
         unsigned flags;
         /* metadata.name must satisfy it; NULL: DNS subdomain */
         name_check name;
+        /* How often upstream's update looks at metadata: 'o' as at a new object, 'u' at what changed, before the
+         * rest, 'U' after it; '2': first at all as at a new object. NULL: "u". */
+        const char *looks;
         const char *counted; /* a member of metadata whose changes count in metadata.generation too */
         /* After decoding, defaults and admission, before validation. May reserve (op->undo). */
         int (*prepare_create)(struct op *op, struct json *obj, struct error *err);

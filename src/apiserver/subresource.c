@@ -110,7 +110,7 @@ static int wanted_scale(struct op *op, const struct json *now, struct error *err
 static int check_scale(struct op *op, const struct json *want, struct error *err) {
         const struct json *replicas = json_at_path(want, "spec", "replicas");
         struct str uid = json_str(json_at_path(want, "metadata", "uid"));
-        struct field_errors fe = { .a = op->c->arena };
+        struct field_errors fe = { .a = op->c->arena, .type = &type_Scale };
         struct rest scale = *op->rest;
 
         validate_metadata(&fe, want, NULL, op->rest->resource->namespaced, check_dns_subdomain);

@@ -47,22 +47,29 @@ int admission_pull_always(struct admission *ad, struct error *err) {
         return 0;
 }
 
+/* One refusal for each, and all as one error: which is none that has a status of its own, as upstream has it. */
 int admission_check_pulls(struct admission *ad, struct error *err) {
-        for (size_t l = 0; l < ARRAY_SIZE(container_lists) && pulls(ad); l++) {
-                size_t i = 0;
+        _cleanup_buf_ struct buf all = BUF_INIT;
+        size_t n = 0;
 
-                json_each_item(c, json_at_path(ad->obj, "spec", container_lists[l])) {
-                        struct str policy = json_str(json_getc(c, "imagePullPolicy"));
+        if (!pulls(ad))
+                return 0;
+        for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++)
+                each_at(c, p, PATH(PATH(NULL, "spec"), container_lists[l]),
+                        json_at_path(ad->obj, "spec", container_lists[l])) {
+                        _cleanup_error_ struct error one = ERROR_INIT;
 
-                        if (!str_eqc(policy, "Always"))
-                                return admission_forbid(ad, err,
-                                                        "spec.%s[%zu].imagePullPolicy: Unsupported value: \"%" STR_FMT
-                                                        "\": supported values: \"Always\"",
-                                                        container_lists[l], i, STR_ARG(policy));
-                        i++;
+                        if (str_eqc(TEXT(c, "imagePullPolicy"), "Always"))
+                                continue;
+                        admission_forbid(ad, &one,
+                                         "spec.%s[%zd].imagePullPolicy: Unsupported value: \"%" STR_FMT
+                                         "\": supported values: \"Always\"",
+                                         container_lists[l], p->index, STR_ARG(TEXT(c, "imagePullPolicy")));
+                        buf_printf(&all, "%s%s", n++ ? ", " : "", error_text(&one));
                 }
-        }
-        return 0;
+        return n == 0 ? 0
+                      : error_status(err, REASON_UNKNOWN, "%s%" STR_FMT "%s", n > 1 ? "[" : "", STR_ARG(buf_str(&all)),
+                                     n > 1 ? "]" : "");
 }
 
 /* ---- LimitPodHardAntiAffinityTopology ---- */

@@ -50,12 +50,14 @@ void validate_api_service(struct field_errors *fe, const struct json *obj, const
         const struct json *spec = json_getc(obj, "spec");
         const struct path *p = PATH(NULL, "spec");
         struct str group = json_str(json_getc(spec, "group")), version = json_str(json_getc(spec, "version"));
-        struct str name = json_str(json_at_path(obj, "metadata", "name"));
         struct str wanted = arena_printf(fe->a, "%" STR_FMT ".%" STR_FMT, STR_ARG(version), STR_ARG(group));
 
-        if (!str_eq(name, wanted))
-                field_invalid_str(fe, PATH(PATH(NULL, "metadata"), "name"), name,
-                                  "must be `spec.version+\".\"+spec.group`: \"%" STR_FMT "\"", STR_ARG(wanted));
+        each_word(key, "generateName", "name") {
+                struct str name = json_str(json_at_path(obj, "metadata", key));
+
+                INVALID_STR_IF(!str_eq(name, wanted) && (*key == 'n' || name.n), PATH(PATH(NULL, "metadata"), key),
+                               name, "must be `spec.version+\".\"+spec.group`: \"%" STR_FMT "\"", STR_ARG(wanted));
+        }
         if (str_empty(group) && !str_eqc(version, "v1"))
                 field_required(fe, PATH(p, "group"), "only v1 may have an empty group and it better be legacy kube");
         if (!str_empty(group))

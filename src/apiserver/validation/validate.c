@@ -1,6 +1,7 @@
 /* The tools of validation: errors with paths, checks of names and numbers, metadata.
  * Wording: k8s.io/apimachinery/pkg/util/validation and validation/field of v1.33. */
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -30,8 +31,7 @@ static const char *const renamed[][2] = { { ".gcePersistentDisk.", ".persistentD
                                           { ".sources[#].serviceAccountToken.path", ".path" },
                                           { ".namespaces[#]", ".namespace" },
                                           { ".volumeMounts[#].recursiveReadOnly", ".volumeMounts.recursiveReadOnly" },
-                                          { ".volumeMounts[#].mountPropagation", ".volumeMounts.mountPropagation" },
-                                          { ".resizePolicy[#].restartPolicy", ".resizePolicy" } };
+                                          { ".volumeMounts[#].mountPropagation", ".volumeMounts.mountPropagation" } };
 
 static struct str rename_field(struct arena *a, struct str s) {
         for (size_t i = 0; i < ARRAY_SIZE(renamed); i++)
@@ -60,10 +60,15 @@ static void add(struct field_errors *fe, const char *type, const struct path *p,
 
         if (fe->list.n >= MAX_FIELD_ERRORS)
                 return;
-        path_print(&path, p);
-        if (path.n == 0) /* of the whole: as Go prints it */
-                buf_addc(&path, p ? "[]" : "<nil>");
-        e.field = arena_str(fe->a, buf_str(&path));
+        path_print(&path, fe->at ? fe->at : p);
+        e.at = e.field = arena_str(fe->a, buf_str(&path));
+        if (fe->at || path.n == 0) {
+                path.n = 0;
+                path_print(&path, p);
+                if (path.n == 0) /* of the whole: as Go prints it */
+                        buf_addc(&path, p ? "[]" : "<nil>");
+                e.field = arena_str(fe->a, buf_str(&path));
+        }
         if (!fe->type || !strstr(fe->type->package, "flowcontrol")) /* has "namespaces" of its own */
                 e.field = rename_field(fe->a, e.field);
         e.body = arena_printf(fe->a, "%s%s%" STR_FMT "%s%s", title, value.n ? ": " : "", STR_ARG(value),
@@ -178,9 +183,9 @@ static size_t find_error(const struct field_errors *fe, const struct path *p, si
                 return fe->list.n;
         path_print(&b, p);
         buf_putc(&b, '.');
-        prefix = rename_field(fe->a, arena_str(fe->a, buf_str(&b)));
-        for (prefix.n--; i < fe->list.n; i++) {
-                struct str field = fe->list.v[i].field;
+        prefix = str_sub(buf_str(&b), 0, b.n - 1);
+        for (; i < fe->list.n; i++) {
+                struct str field = fe->list.v[i].at;
 
                 if (str_has_prefix(field, prefix) && (field.n == prefix.n || strchr(".[", field.p[prefix.n])))
                         break;
@@ -280,7 +285,7 @@ static int compare_paths(const struct schema_type *t, struct str a, struct str b
 }
 
 static bool comes_after(const struct schema_type *t, const struct field_error *a, const struct field_error *b) {
-        return a->phase != b->phase ? a->phase > b->phase : a->phase == 0 && compare_paths(t, a->field, b->field) > 0;
+        return a->phase != b->phase ? a->phase > b->phase : a->phase == 0 && compare_paths(t, a->at, b->at) > 0;
 }
 
 static void sort_errors(struct field_errors *fe) {
@@ -732,7 +737,7 @@ void check_standard_finalizers(struct field_errors *fe, const struct path *p, co
 
 /* Groups that look at metadata as all objects have it; the others know their finalizers. */
 static bool has_plain_metadata(const struct field_errors *fe) {
-        each_word(group, "admissionregistration", "coordination", "apiextensions", "apiregistration")
+        each_word(group, "admissionregistration", "coordination", "apiextensions", "apiregistration", "policy")
                 if (!fe->type || strstr(fe->type->package, group))
                         return true;
         return false;
@@ -773,13 +778,15 @@ void check_prefix(struct field_errors *fe, const struct path *p, struct str s, n
                 field_invalid_str(fe, p, s, "%s", messages[i]);
 }
 
+enum { LOOK_NAME = 1, LOOK_CHANGE = 2, LOOK_FINALIZERS = 4, LOOK_KIND = 8 };
+
 static void check_metadata(struct field_errors *fe, const struct path *up, const struct json *obj,
-                           const struct json *old, bool namespaced, name_check name_ok) {
+                           const struct json *old, bool namespaced, name_check name_ok, unsigned looks) {
         const struct json *meta = GET(obj, "metadata"), *old_meta = GET(old, "metadata");
         const struct path *p = PATH(up, "metadata");
         struct str name = TEXT(meta, "name"), generate = TEXT(meta, "generateName");
 
-        if (!old) {
+        if (looks & LOOK_NAME) {
                 check_prefix(fe, PATH(p, "generateName"), generate, name_ok ? name_ok : check_dns_subdomain);
                 if (str_empty(name))
                         field_required(fe, PATH(p, "name"), "name or generateName is required");
@@ -789,25 +796,42 @@ static void check_metadata(struct field_errors *fe, const struct path *up, const
                         check_field(fe, PATH(p, "namespace"), TEXT(meta, "namespace"), check_dns_label);
                 check_nonnegative(fe, PATH(p, "generation"), GET(meta, "generation"));
         }
+        if ((looks & LOOK_CHANGE) && json_is(GET(old_meta, "deletionTimestamp"), JSON_STRING))
+                forbid_new_finalizers(fe, PATH(p, "finalizers"), GET(meta, "finalizers"), GET(old_meta, "finalizers"));
+        each_word(key, "uid", "deletionTimestamp", "deletionGracePeriodSeconds")
+                INVALID_IF((looks & LOOK_CHANGE) && json_type(GET(meta, key)) != JSON_NULL &&
+                                           (!GET(old_meta, key) || !json_equal(GET(meta, key), GET(old_meta, key))),
+                           PATH(p, key), GET(meta, key), "field is immutable");
         if (!old || !json_equal(GET(meta, "labels"), GET(old_meta, "labels")))
                 validate_labels(fe, PATH(p, "labels"), GET(meta, "labels"));
         if (!old || !json_equal(GET(meta, "annotations"), GET(old_meta, "annotations")))
                 validate_annotations(fe, PATH(p, "annotations"), GET(meta, "annotations"));
         validate_owners(fe, PATH(p, "ownerReferences"), GET(meta, "ownerReferences"));
-        validate_finalizers(fe, PATH(p, "finalizers"), GET(meta, "finalizers"));
-        if (!has_plain_metadata(fe))
+        if (looks & LOOK_FINALIZERS)
+                validate_finalizers(fe, PATH(p, "finalizers"), GET(meta, "finalizers"));
+        if ((looks & LOOK_KIND) && !has_plain_metadata(fe))
                 check_standard_finalizers(fe, PATH(p, "finalizers"), GET(meta, "finalizers"), true);
-        each_word(key, "uid", "deletionTimestamp", "deletionGracePeriodSeconds")
-                if (old && json_type(GET(meta, key)) != JSON_NULL)
-                        INVALID_IF(!GET(old_meta, key) || !json_equal(GET(meta, key), GET(old_meta, key)), PATH(p, key),
-                                   GET(meta, key), "field is immutable");
-        if (json_is(GET(old_meta, "deletionTimestamp"), JSON_STRING))
-                forbid_new_finalizers(fe, PATH(p, "finalizers"), GET(meta, "finalizers"), GET(old_meta, "finalizers"));
 }
 
 void validate_metadata(struct field_errors *fe, const struct json *obj, const struct json *old, bool namespaced,
                        name_check name_ok) {
-        check_metadata(fe, NULL, obj, old, namespaced, name_ok);
+        check_metadata(fe, NULL, obj, old, namespaced, name_ok,
+                       LOOK_FINALIZERS | LOOK_KIND | (old ? LOOK_CHANGE : LOOK_NAME));
+}
+
+void validate_metadata_again(struct field_errors *fe, const struct json *obj, const struct json *old, bool namespaced,
+                             name_check name_ok, char look) {
+        check_metadata(fe, NULL, obj, old, namespaced, look == 'a' ? check_path_segment : name_ok,
+                       look == 'a'   ? LOOK_NAME | LOOK_FINALIZERS
+                       : look == 'o' ? LOOK_NAME | LOOK_FINALIZERS | LOOK_KIND
+                       : look == 'c' ? LOOK_CHANGE
+                                     : LOOK_CHANGE | LOOK_KIND);
+}
+
+void field_errors_settle(struct field_errors *fe) {
+        sort_errors(fe);
+        for (size_t i = 0; i < fe->list.n; i++)
+                fe->list.v[i].phase = INT_MIN;
 }
 
 void validate_embedded_metadata(struct field_errors *fe, const struct path *up, const struct json *obj) {
@@ -817,7 +841,8 @@ void validate_embedded_metadata(struct field_errors *fe, const struct path *up, 
         if (str_empty(TEXT(meta, "name")))
                 json_set_cstr(fe->a, &named, "name", "fakename"); /* need not have one */
         json_setc(fe->a, &copy, "metadata", named);
-        check_metadata(fe, up, &copy, NULL, !str_empty(TEXT(meta, "namespace")), check_path_segment);
+        check_metadata(fe, up, &copy, NULL, !str_empty(TEXT(meta, "namespace")), check_path_segment,
+                       LOOK_NAME | LOOK_FINALIZERS);
 }
 
 void validate_requirements(struct field_errors *fe, const struct path *list, const struct json *requirements,
@@ -843,8 +868,8 @@ void validate_requirements(struct field_errors *fe, const struct path *list, con
                 else if (str_empty(key))
                         field_required(fe, PATH(at, "key"), "must be specified");
                 for (size_t k = 0; of == REQUIREMENT_OF_SELECTOR && k < n; k++)
-                        check_field(fe, PATH_INDEX(PATH(at, "values"), k), json_str(json_item(GET(e, "values"), k)),
-                                    check_label_value);
+                        TELL_AT(at, check_field(fe, PATH_INDEX(PATH(at, "values"), k),
+                                                json_str(json_item(GET(e, "values"), k)), check_label_value));
         }
 }
 

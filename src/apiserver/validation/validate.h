@@ -32,7 +32,9 @@ struct field_error {
         int phase;
         const char *type; /* "FieldValueInvalid" */
         struct str field, body;
+        struct str at; /* where it stands among the others: the field by its real name */
 };
+struct map;
 struct field_errors {
         struct arena *a;
         VEC(struct field_error) list; /* at most 100; in the arena */
@@ -41,7 +43,16 @@ struct field_errors {
         const struct json *object;
         const struct schema_type *type;
         int phase; /* below 0: told before what is found in the object itself, which is told by field; above 0: after */
+        const struct path *at; /* what is found now stands here among the others, whatever its path; or NULL */
+        struct map *volumes;   /* of the pod: those by name that mounts may name; NULL: not looked at */
 };
+/* One call that tells something at a place of upstream's order. */
+#define TELL_AT(place, ...)       \
+        do {                      \
+                fe->at = (place); \
+                __VA_ARGS__;      \
+                fe->at = NULL;    \
+        } while (0)
 
 /* What looks at a value, or at a text. */
 typedef void check_of_json(struct field_errors *fe, const struct path *p, const struct json *v);
@@ -157,6 +168,12 @@ void check_resources(struct field_errors *fe, const struct path *p, const struct
 void check_resource_quantity(struct field_errors *fe, const struct path *p, struct str name, const struct json *v);
 void validate_metadata(struct field_errors *fe, const struct json *obj, const struct json *old, bool namespaced,
                        name_check name);
+/* One look at it, as an update has them: 'a' as at all objects, 'c' how it may change; 'o' as at an object of its kind,
+ * 'u' how that may change. */
+void validate_metadata_again(struct field_errors *fe, const struct json *obj, const struct json *old, bool namespaced,
+                             name_check name, char look);
+/* What was found stands before all that will be. */
+void field_errors_settle(struct field_errors *fe);
 /* Finalizers without a domain are those that Kubernetes has. */
 void check_standard_finalizers(struct field_errors *fe, const struct path *p, const struct json *list, bool indexed);
 /* The same of an object that is within another; old is unknown. */
@@ -173,7 +190,7 @@ void check_reference(struct field_errors *fe, const struct path *p, const struct
 /* Of a pod's spec: what the named operating system does not have; sysctls of namespaces that are the host's. */
 check_of_json check_os_fields, check_host_processes, check_host_sysctls;
 
-void validate_volumes(struct field_errors *fe, const struct path *list, const struct json *volumes);
+/* Of a pod, and its volumes. */
 void validate_containers(struct field_errors *fe, const struct path *spec_path, const struct json *spec);
 check_of_json check_image; /* of a container */
 /* One field of t and no more is in v: of those that upstream looks at later nothing else is told. Gives the first. */
@@ -204,8 +221,8 @@ validate_kind validate_pod, validate_pod_status, validate_ephemeral_update, vali
                 validate_replicaset, validate_statefulset, validate_daemonset, validate_collisions,
                 validate_replication_controller, validate_job, validate_job_status, validate_cronjob, validate_service,
                 validate_service_status, validate_service_addresses, validate_endpoints, validate_endpoint_slice,
-                validate_node, validate_config_map, validate_secret, validate_pvc, validate_pvc_status,
-                validate_namespace, validate_namespace_status, validate_pv, validate_storage_class,
+                validate_node, validate_node_status, validate_config_map, validate_secret, validate_pvc,
+                validate_pvc_status, validate_namespace, validate_namespace_status, validate_pv, validate_storage_class,
                 validate_storage_capacity, validate_csi_driver, validate_csi_node, validate_volume_attachment,
                 validate_attachment_status, validate_revision, validate_ip_address, validate_service_cidr,
                 validate_resource_quota, validate_resource_quota_status, validate_limit_range, validate_priority_class,

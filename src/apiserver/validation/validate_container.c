@@ -3,6 +3,30 @@
 #include "apiserver/validation/validate_rules.h"
 #include "schema/types.h"
 
+/* The item of a list whose member says a text; of a long list through a map, made when it is first asked. */
+struct lookup {
+        const struct json *list;
+        const char *key;
+        struct map *map;
+};
+#define LONG_LIST 32
+
+static const struct json *look_up(struct lookup *l, struct str text) {
+        if (json_len(l->list) < LONG_LIST)
+                return json_find_by(l->list, l->key, text);
+        if (!l->map) {
+                l->map = map_new(NULL);
+                json_each_item(it, l->list)
+                        map_put(l->map, TEXT(it, l->key), it);
+        }
+        return map_get(l->map, text);
+}
+
+static void lookup_done(struct lookup *l) {
+        map_free(l->map);
+}
+#define LOOKUP(name, ...) _cleanup_(lookup_done) struct lookup name = { __VA_ARGS__ }
+
 /* name: required, a DNS label, told twice when another has it. */
 CHECK(check_item_name, struct str name, bool taken) {
         if (str_empty(name))
@@ -42,6 +66,8 @@ const struct schema_field *check_alternatives(struct field_errors *fe, const str
 /* Of the first n volumes the one of that name with which nothing is wrong: others are not there for mounts. */
 static const struct json *find_volume(const struct field_errors *fe, const struct path *list,
                                       const struct json *volumes, size_t n, struct str name) {
+        if (fe->volumes)
+                return map_get(fe->volumes, name);
         for (size_t i = 0; i < n && i < json_len(volumes); i++)
                 if (str_eq(TEXT(json_item(volumes, i), "name"), name) && !errors_at(fe, PATH_INDEX(list, i)))
                         return json_item(volumes, i);
@@ -57,39 +83,59 @@ void check_portal(struct field_errors *fe, const struct path *p, struct str volu
                        "iscsi.initiatorName is specified.");
 }
 
-/* A volume's own claim is named after pod and volume: nobody else asks for it. */
-CHECK(check_claims, const struct json *volume, const struct json *volumes) {
-        struct str pod = json_str(json_at_path(fe->object, "metadata", "name")), name = TEXT(volume, "name"),
-                   claim = json_str(json_at_path(volume, "persistentVolumeClaim", "claimName"));
-
-        if (GET(volume, "ephemeral") && !str_empty(name)) {
-                struct str own = arena_printf(fe->a, "%" STR_FMT "-%" STR_FMT, STR_ARG(pod), STR_ARG(name));
-                const char *messages[2];
-
-                for (size_t k = 0, n = check_dns_subdomain(own, messages); k < n; k++)
-                        invalid_at(fe, p, volume, "name", "PVC name \"%" STR_FMT "\": %s", STR_ARG(own), messages[k]);
-        }
-        json_each_item(other, claim.n > pod.n && claim.p[pod.n] == '-' && str_has_prefix(claim, pod) ? volumes : NULL)
-                if (GET(other, "ephemeral") && str_eq(str_sub(claim, pod.n + 1, claim.n), TEXT(other, "name")))
-                        field_invalid_str(fe, PATH(PATH(p, "persistentVolumeClaim"), "claimName"), claim,
-                                          "must not reference a PVC that gets created for an ephemeral volume");
+static struct str pod_name(const struct field_errors *fe) {
+        return fe->type == &type_Pod ? json_str(json_at_path(fe->object, "metadata", "name")) : STR("");
 }
 
-void validate_volumes(struct field_errors *fe, const struct path *list, const struct json *volumes) {
+/* A volume's own claim is named after pod and volume. */
+CHECK(check_claim_name, const struct json *volume) {
+        struct str pod = pod_name(fe), name = TEXT(volume, "name"), own;
+        const char *messages[2];
+
+        if (!GET(volume, "ephemeral") || str_empty(name) || str_empty(pod))
+                return;
+        own = arena_printf(fe->a, "%" STR_FMT "-%" STR_FMT, STR_ARG(pod), STR_ARG(name));
+        for (size_t k = 0, n = check_dns_subdomain(own, messages); k < n; k++)
+                TELL_AT(PATH(p, "ephemeral"),
+                        invalid_at(fe, p, volume, "name", "PVC name \"%" STR_FMT "\": %s", STR_ARG(own), messages[k]));
+}
+
+/* Nobody else asks for it; what does is a volume that may be mounted all the same. */
+CHECK(check_claims, const struct json *volumes) {
+        _cleanup_(map_freep) struct map *own = NULL;
+        struct str pod = pod_name(fe);
+
+        json_each_item(v, str_empty(pod) ? NULL : volumes)
+                if (GET(v, "ephemeral"))
+                        map_put(own = own ? own : map_new(NULL), TEXT(v, "name"), v);
+        each_at(v, at, p, own ? volumes : NULL) {
+                struct str claim = json_str(json_at_path(v, "persistentVolumeClaim", "claimName"));
+
+                if (claim.n > pod.n && claim.p[pod.n] == '-' && str_has_prefix(claim, pod) &&
+                    map_has(own, str_sub(claim, pod.n + 1, claim.n)))
+                        TELL_AT(PATH(at, "name"),
+                                field_invalid_str(fe, PATH(PATH(at, "persistentVolumeClaim"), "claimName"), claim,
+                                                  "must not reference a PVC that gets created for an ephemeral "
+                                                  "volume"));
+        }
+}
+
+CHECK(validate_volumes, const struct json *volumes) {
         size_t i = 0;
 
         json_each_item(v, volumes) {
-                const struct path *p = PATH_INDEX(list, i);
+                const struct path *at = PATH_INDEX(p, i);
                 struct str name = TEXT(v, "name");
 
-                check_alternatives(fe, p, v, &type_VolumeSource, "volume");
-                check_portal(fe, PATH(p, "name"), name, GET(v, "iscsi"));
-                if (fe->type == &type_Pod) {
-                        check_claims(fe, p, v, volumes);
-                        REQUIRED_IF(GET(v, "image") && str_empty(json_str(json_at_path(v, "image", "reference"))),
-                                    PATH(PATH(p, "image"), "reference"), "");
-                }
-                check_item_name(fe, p, name, find_volume(fe, list, volumes, i++, name));
+                check_alternatives(fe, at, v, &type_VolumeSource, "volume");
+                TELL_AT(PATH(at, "iscsi"), check_portal(fe, PATH(at, "name"), name, GET(v, "iscsi")));
+                check_claim_name(fe, at, v);
+                REQUIRED_IF(fe->type == &type_Pod && GET(v, "image") &&
+                                            str_empty(json_str(json_at_path(v, "image", "reference"))),
+                            PATH(PATH(at, "image"), "reference"), "");
+                check_item_name(fe, at, name, find_volume(fe, p, volumes, i++, name));
+                if (fe->volumes && !errors_at(fe, at))
+                        map_put(fe->volumes, name, v);
         }
 }
 
@@ -124,14 +170,13 @@ static void validate_env(struct field_errors *fe, const struct path *c, const st
                         validate_env_source(fe, PATH(p, "valueFrom"), GET(e, "valueFrom"),
                                             !str_empty(TEXT(e, "value")));
         }
-        json_each_item(e, GET(container, "envFrom")) {
+        each_at(e, p, env_from, GET(container, "envFrom")) {
                 const struct json *map = GET(e, "configMapRef"), *secret = GET(e, "secretRef");
 
-                if (!map && !secret)
-                        field_invalid_str(fe, env_from, STR(""), "must specify one of: `configMapRef` or `secretRef`");
-                else if (map && secret)
-                        field_invalid_str(fe, env_from, STR(""),
-                                          "may not have more than one field specified at a time");
+                if (!map == !secret)
+                        TELL_AT(p, field_invalid_str(fe, env_from, STR(""),
+                                                     map ? "may not have more than one field specified at a time"
+                                                         : "must specify one of: `configMapRef` or `secretRef`"));
         }
 }
 
@@ -156,12 +201,14 @@ static bool is_claim(const struct field_errors *fe, struct str name) {
 static void validate_mounts(struct field_errors *fe, const struct path *c, const struct json *container,
                             const struct path *volumes_at, const struct json *volumes) {
         const struct path *list = PATH(c, "volumeMounts");
-        const struct json *mounts = GET(container, "volumeMounts");
+        const struct json *mounts = GET(container, "volumeMounts"), *devices = GET(container, "volumeDevices");
+        LOOKUP(names, devices, "name");
+        LOOKUP(paths, devices, "devicePath");
         _cleanup_(map_freep) struct map *seen = NULL;
         size_t i = 0;
 
         json_each_item(m, mounts) {
-                const struct path *p = PATH_INDEX(list, i);
+                const struct path *p = fe->at = PATH_INDEX(list, i);
                 struct str name = TEXT(m, "name"), at = TEXT(m, "mountPath");
                 bool found = find_volume(fe, volumes_at, volumes, SIZE_MAX, name) || is_claim(fe, name);
 
@@ -169,10 +216,10 @@ static void validate_mounts(struct field_errors *fe, const struct path *c, const
                 REFUSE_IF(not_found, !found, PATH(p, "name"), name);
                 REQUIRED_IF(str_empty(at), PATH(p, "mountPath"), "");
                 INVALID_STR_IF(json_is_twin(&seen, mounts, i, "mountPath"), PATH(p, "mountPath"), at, "must be unique");
-                if (json_find_by(GET(container, "volumeDevices"), "name", name))
+                if (look_up(&names, name))
                         field_invalid_str(fe, PATH(p, "name"), name, "must not already exist in volumeDevices");
-                INVALID_STR_IF(json_find_by(GET(container, "volumeDevices"), "devicePath", at), PATH(p, "mountPath"),
-                               at, "must not already exist as a path in volumeDevices");
+                INVALID_STR_IF(look_up(&paths, at), PATH(p, "mountPath"), at,
+                               "must not already exist as a path in volumeDevices");
                 if (!str_empty(TEXT(m, "subPath")) && !str_empty(TEXT(m, "subPathExpr")))
                         field_invalid_str(fe, PATH(p, "subPathExpr"), TEXT(m, "subPathExpr"),
                                           "subPathExpr and subPath are mutually exclusive");
@@ -180,11 +227,12 @@ static void validate_mounts(struct field_errors *fe, const struct path *c, const
                         rule_relative_path(fe, PATH(list, "subPath"), GET(m, "subPath"), NULL);
                 if (!str_empty(TEXT(m, "subPathExpr")))
                         rule_relative_path(fe, PATH(list, "subPathExpr"), GET(m, "subPathExpr"), NULL);
+                fe->at = NULL;
                 if (str_eqc(TEXT(m, "mountPropagation"), "Bidirectional") &&
                     !json_bool(json_at_path(container, "securityContext", "privileged")))
-                        field_forbidden(fe, PATH(list, "mountPropagation"),
+                        field_forbidden(fe, PATH(p, "mountPropagation"),
                                         "Bidirectional mount propagation is available only to privileged containers");
-                validate_recursive(fe, PATH(list, "recursiveReadOnly"), m);
+                validate_recursive(fe, PATH(p, "recursiveReadOnly"), m);
                 i++;
         }
 }
@@ -193,6 +241,7 @@ static void validate_ports(struct field_errors *fe, const struct path *c, const 
                            bool host_network) {
         const struct json *ports = GET(container, "ports");
         _cleanup_(map_freep) struct map *seen = NULL;
+        const char *messages[2];
         size_t i = 0;
 
         json_each_item(port, ports) {
@@ -200,9 +249,14 @@ static void validate_ports(struct field_errors *fe, const struct path *c, const 
                 struct str name = TEXT(port, "name");
                 int64_t host = json_int(GET(port, "hostPort"));
 
-                REFUSE_IF(duplicate, !str_empty(name) && json_is_twin(&seen, ports, i, "name"), PATH(p, "name"), name);
+                REFUSE_IF(duplicate,
+                          !str_empty(name) && check_port_name(name, messages) == 0 &&
+                                          json_is_twin(&seen, ports, i, "name"),
+                          PATH(p, "name"), name);
                 if (host_network && host != 0 && host != json_int(GET(port, "containerPort")))
-                        invalid_at(fe, p, port, "hostPort", "must match `containerPort` when `hostNetwork` is true");
+                        TELL_AT(PATH(c->up->up, "ephemeralContainers"),
+                                invalid_at(fe, p, port, "hostPort",
+                                           "must match `containerPort` when `hostNetwork` is true"));
                 i++;
         }
 }
@@ -236,11 +290,11 @@ CHECK(validate_lifecycle, const struct json *lifecycle, const struct json *spec)
 /* No two containers of a list want the same port of the node. */
 static void check_host_ports(struct field_errors *fe, const struct path *list, const struct json *containers,
                              bool init) {
-        struct json taken = json_new_object();
+        _cleanup_(map_freep) struct map *taken = NULL;
         size_t i = 0;
 
         json_each_item(c, containers) {
-                const struct path *ports = PATH(PATH_INDEX(list, init ? 0 : i++), "ports"); /* upstream counts so */
+                const struct path *at = PATH_INDEX(list, i), *ports = PATH(init ? PATH_INDEX(list, 0) : at, "ports");
 
                 each_at(port, p, ports, GET(c, "ports")) {
                         int64_t host = json_int(GET(port, "hostPort"));
@@ -248,13 +302,15 @@ static void check_host_ports(struct field_errors *fe, const struct path *list, c
 
                         if (host == 0)
                                 continue;
+                        taken = taken ? taken : map_new(NULL);
                         key = arena_printf(fe->a, "%" STR_FMT "/%" STR_FMT "/%lld", STR_ARG(TEXT(port, "protocol")),
                                            STR_ARG(TEXT(port, "hostIP")), (long long) host);
-                        REFUSE_IF(duplicate, json_get(&taken, key), PATH(p, "hostPort"), key);
-                        json_set(fe->a, &taken, key, json_of_bool(true));
+                        TELL_AT(init ? at : list,
+                                REFUSE_IF(duplicate, !map_put(taken, key, c), PATH(p, "hostPort"), key));
                 }
-                if (init) /* they do not run at the same time */
-                        taken = json_new_object();
+                if (init && taken) /* they do not run at the same time, and upstream calls each the first */
+                        map_clear(taken);
+                i++;
         }
 }
 
@@ -278,21 +334,23 @@ enum container_kind { CONTAINER, INIT_CONTAINER, EPHEMERAL_CONTAINER };
 
 /* An ephemeral container is a guest: it serves nobody, and nothing depends on it. */
 CHECK(validate_ephemeral, const struct json *c, const struct json *spec) {
-        static const char *const denied[] = { "ports",     "livenessProbe", "readinessProbe", "startupProbe",
-                                              "lifecycle", "resizePolicy",  "restartPolicy" };
+        static const char *const denied[] = { "ports",         "resources",      "resizePolicy", "restartPolicy",
+                                              "livenessProbe", "readinessProbe", "startupProbe", "lifecycle" };
         struct str target = TEXT(c, "targetContainerName");
         bool found = str_empty(target);
 
         each_word(list, "containers", "initContainers")
                 json_each_item(other, GET(spec, list))
                         found = found || str_eq(TEXT(other, "name"), target);
+        fe->at = p;
         REFUSE_IF(not_found, !found, PATH(p, "targetContainerName"), target);
         for (size_t k = 0; k < ARRAY_SIZE(denied); k++)
-                FORBIDDEN_IF(GET(c, denied[k]), PATH(p, denied[k]), NOT_EPHEMERAL);
-        FORBIDDEN_IF(json_len(GET(c, "resources")) > 0, PATH(p, "resources"), NOT_EPHEMERAL);
+                FORBIDDEN_IF(GET(c, denied[k]) && (k > 2 || json_len(GET(c, denied[k])) > 0), PATH(p, denied[k]),
+                             NOT_EPHEMERAL);
         each_at(m, at, PATH(p, "volumeMounts"), GET(c, "volumeMounts"))
                 each_word(part, "subPath", "subPathExpr")
                         FORBIDDEN_IF(!str_empty(TEXT(m, part)), PATH(at, part), NOT_EPHEMERAL);
+        fe->at = NULL;
 }
 
 CHECK(validate_resize_policy, const struct json *c, struct str restart) {
@@ -301,28 +359,35 @@ CHECK(validate_resize_policy, const struct json *c, struct str restart) {
         size_t i = 0;
 
         json_each_item(policy, list) {
-                struct str resource = TEXT(policy, "resourceName");
+                struct str resource = TEXT(policy, "resourceName"), how = TEXT(policy, "restartPolicy");
 
+                fe->at = PATH_INDEX(p, i);
                 REFUSE_IF(duplicate, json_is_twin(&seen, list, i, "resourceName"), PATH_INDEX(p, i), resource);
                 if (str_empty(resource))
                         field_required(fe, p, "");
                 else
                         check_enum(fe, p, resource, WORDS("cpu", "memory"));
-                REQUIRED_IF(str_empty(TEXT(policy, "restartPolicy")), p, "");
-                INVALID_IF(str_eqc(restart, "Never") && !str_eqc(TEXT(policy, "restartPolicy"), "NotRequired"), p,
-                           GET(policy, "restartPolicy"), "must be 'NotRequired' when `restartPolicy` is 'Never'");
+                if (str_empty(how))
+                        field_required(fe, p, "");
+                else
+                        check_enum(fe, p, how, WORDS("NotRequired", "RestartContainer"));
+                INVALID_STR_IF(str_eqc(restart, "Never") && !str_eqc(how, "NotRequired"), p, how,
+                               "must be 'NotRequired' when `restartPolicy` is 'Never'");
                 i++;
         }
+        fe->at = NULL;
 }
 
 static void validate_devices(struct field_errors *fe, const struct path *c, const struct json *container,
                              const struct path *volumes_at, const struct json *volumes) {
         const struct json *list = GET(container, "volumeDevices"), *mounts = GET(container, "volumeMounts");
+        LOOKUP(mount_names, mounts, "name");
+        LOOKUP(mount_paths, mounts, "mountPath");
         _cleanup_(map_freep) struct map *names = NULL, *paths = NULL;
         size_t i = 0;
 
         json_each_item(d, list) {
-                const struct path *p = PATH_INDEX(PATH(c, "volumeDevices"), i);
+                const struct path *p = fe->at = PATH_INDEX(PATH(c, "volumeDevices"), i);
                 struct str name = TEXT(d, "name"), path = TEXT(d, "devicePath");
                 const struct json *v = find_volume(fe, volumes_at, volumes, SIZE_MAX, name);
 
@@ -341,12 +406,13 @@ static void validate_devices(struct field_errors *fe, const struct path *c, cons
                         field_invalid_str(fe, PATH(p, "devicePath"), path, "can not contain backsteps ('..')");
                 else if (json_is_twin(&paths, list, i, "devicePath"))
                         field_invalid_str(fe, PATH(p, "devicePath"), path, "must be unique");
-                if (json_find_by(mounts, "name", name))
+                if (look_up(&mount_names, name))
                         field_invalid_str(fe, PATH(p, "name"), name, "must not already exist in volumeMounts");
-                INVALID_STR_IF(json_find_by(mounts, "mountPath", path), PATH(p, "devicePath"), path,
+                INVALID_STR_IF(look_up(&mount_paths, path), PATH(p, "devicePath"), path,
                                "must not already exist as a path in volumeMounts");
                 i++;
         }
+        fe->at = NULL;
 }
 
 void check_image(struct field_errors *fe, const struct path *p, const struct json *c) {
@@ -364,7 +430,8 @@ CHECK(validate_container, const struct path *spec_path, const struct json *c, co
         if (kind == CONTAINER && GET(c, "restartPolicy"))
                 field_forbidden(fe, PATH(p, "restartPolicy"), "may not be set for non-init containers");
         if (kind == INIT_CONTAINER && GET(c, "restartPolicy") && !restartable)
-                field_not_supported(fe, PATH(p, "restartPolicy"), TEXT(c, "restartPolicy"), WORDS("Always"));
+                TELL_AT(p,
+                        field_not_supported(fe, PATH(p, "restartPolicy"), TEXT(c, "restartPolicy"), WORDS("Always")));
         validate_resize_policy(fe, PATH(p, "resizePolicy"), c, TEXT(spec, "restartPolicy"));
         validate_devices(fe, p, c, volumes_at, volumes);
         validate_ports(fe, p, c, kind == CONTAINER && json_bool(GET(spec, "hostNetwork")));
@@ -384,15 +451,21 @@ CHECK(validate_container, const struct path *spec_path, const struct json *c, co
                         FORBIDDEN_IF(kind == INIT_CONTAINER, PATH(p, part),
                                      "may not be set for init containers without restartPolicy=Always");
                 }
-        if (kind == EPHEMERAL_CONTAINER) {
-                check_image(fe, p, c);
-                validate_ephemeral(fe, p, c, spec);
-        }
+        if (kind == EPHEMERAL_CONTAINER)
+                TELL_AT(p, check_image(fe, p, c));
 }
 
 void validate_containers(struct field_errors *fe, const struct path *spec_path, const struct json *spec) {
         static const char *const lists[] = { "containers", "initContainers", "ephemeralContainers" };
         static const enum container_kind kinds[] = { CONTAINER, INIT_CONTAINER, EPHEMERAL_CONTAINER };
+        const struct json *volumes = GET(spec, "volumes");
+        _cleanup_(map_freep) struct map *by_name = json_len(volumes) < LONG_LIST ? NULL : map_new(NULL);
+
+        fe->volumes = by_name;
+        validate_volumes(fe, PATH(spec_path, "volumes"), volumes);
+        LOOKUP(containers, GET(spec, lists[0]), "name");
+        LOOKUP(inits, GET(spec, lists[1]), "name");
+        struct lookup *others[] = { &containers, &inits };
 
         for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
                 const struct json *list = GET(spec, lists[l]);
@@ -405,11 +478,16 @@ void validate_containers(struct field_errors *fe, const struct path *spec_path, 
                                      json_is_twin(&seen, list, (size_t) p->index, "name");
 
                         for (size_t k = 0; k < l; k++) /* names are shared with the others */
-                                taken = taken || json_find_by(GET(spec, lists[k]), "name", name);
-                        check_item_name(fe, p, name, taken);
+                                taken = taken || look_up(others[k], name);
                         validate_container(fe, p, spec_path, c, spec, kinds[l]);
+                        check_item_name(fe, p, name, false);
+                        TELL_AT(p, REFUSE_IF(duplicate, taken, PATH(p, "name"), name));
+                        if (l == 2)
+                                validate_ephemeral(fe, p, c, spec);
                 }
                 if (l < 2)
                         check_host_ports(fe, at, list, l == 1);
         }
+        fe->volumes = NULL;
+        check_claims(fe, PATH(spec_path, "volumes"), volumes);
 }

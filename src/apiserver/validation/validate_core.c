@@ -6,6 +6,7 @@
 
 #include "apiserver/validation/validate_rules.h"
 #include "base/encode.h"
+#include "base/map.h"
 #include "schema/quantity.h"
 
 int parse_ip(struct str s, uint8_t ret[static 16]) {
@@ -107,21 +108,24 @@ void validate_endpoints(struct field_errors *fe, const struct json *obj, const s
 }
 
 CHECK(check_taints, const struct json *taints) {
+        _cleanup_(map_freep) struct map *seen = map_new(NULL);
+        const char *messages[2];
+        size_t n;
+
         each_at(t, at, p, taints) {
                 check_field(fe, PATH(at, "key"), TEXT(t, "key"), check_qualified_name);
-                check_field(fe, PATH(at, "value"), TEXT(t, "value"), check_label_value);
+                if ((n = check_label_value(TEXT(t, "value"), messages)) > 0)
+                        invalid_at(fe, at, t, "value", "%s%s%s", messages[0], n > 1 ? ";" : "",
+                                   n > 1 ? messages[1] : "");
                 if (str_empty(TEXT(t, "effect")))
                         field_required(fe, PATH(at, "effect"), "");
                 else
                         check_taint_effect(fe, PATH(at, "effect"), TEXT(t, "effect"));
-                for (size_t k = 0; k < (size_t) at->index; k++) {
-                        const struct json *o = json_item(taints, k);
-
-                        if (!str_eq(TEXT(o, "key"), TEXT(t, "key")) || !str_eq(TEXT(o, "effect"), TEXT(t, "effect")))
-                                continue;
+                if (!map_put(seen,
+                             arena_printf(fe->a, "%" STR_FMT "\n%" STR_FMT, STR_ARG(TEXT(t, "key")),
+                                          STR_ARG(TEXT(t, "effect"))),
+                             t))
                         field_duplicate_detail(fe, at, t, "taints must be unique by key and effect pair");
-                        break;
-                }
         }
 }
 
@@ -139,6 +143,7 @@ static void check_node_resources(struct field_errors *fe, const struct json *sta
 }
 
 void check_stack(struct field_errors *fe, const struct path *p, const struct json *list, bool cidrs) {
+        _cleanup_(map_freep) struct map *seen = map_new(NULL);
         size_t v6 = 0, n = json_len(list);
         struct str wrong = STR("");
         uint8_t b[16];
@@ -161,31 +166,37 @@ void check_stack(struct field_errors *fe, const struct path *p, const struct jso
         REFUSE_IF(internal, n > 1 && wrong.n, p, wrong.p);
         INVALID_IF(n > 1 && (n != 2 || v6 != 1 || wrong.n), p, list,
                    "may specify no more than one %s for each IP family", cidrs ? "CIDR" : "IP");
-        for (size_t i = 1; i < n; i++)
-                for (size_t k = 0; k < i; k++)
-                        if (cidrs ? json_equal(json_item(list, i), json_item(list, k))
-                                  : str_eq(TEXT(json_item(list, i), "ip"), TEXT(json_item(list, k), "ip"))) {
-                                field_duplicate_value(fe, PATH_INDEX(p, i), json_item(list, i));
-                                break;
-                        }
+        each_at(it, at, p, n > 1 ? list : NULL)
+                if (!map_put(seen, cidrs ? json_str(it) : TEXT(it, "ip"), it))
+                        TELL_AT(p, field_duplicate_value(fe, at, it));
 }
 
-static void check_node_update(struct field_errors *fe, const struct json *obj, const struct json *old) {
+CHECK(check_node_annotations, const struct json *annotations);
+
+/* How a node may change, which is all that is asked of its status too. */
+void validate_node_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct path *p = PATH(NULL, "spec"), *list = PATH(PATH(NULL, "status"), "addresses");
         const struct json *spec = GET(obj, "spec"), *before = GET(old, "spec"), *cidrs = GET(before, "podCIDRs"),
                           *addresses = json_at_path(obj, "status", "addresses");
+        _cleanup_(map_freep) struct map *seen = map_new(NULL);
 
-        for (size_t i = 1; i < json_len(addresses); i++)
-                for (size_t k = 0; k < i; k++)
-                        if (json_equal(json_item(addresses, i), json_item(addresses, k))) {
-                                field_duplicate_value(fe, PATH_INDEX(list, i), json_item(addresses, i));
-                                break;
-                        }
-        FORBIDDEN_IF(json_len(cidrs) > 0 && (!GET(spec, "podCIDRs") || !json_equal(cidrs, GET(spec, "podCIDRs"))),
-                     PATH(p, "podCIDRs"), "node updates may not change podCIDR except from \"\" to valid");
+        check_node_annotations(fe, PATH(PATH(NULL, "metadata"), "annotations"),
+                               json_at_path(obj, "metadata", "annotations"));
+        check_node_resources(fe, GET(obj, "status"));
+        each_at(a, at, list, addresses)
+                if (!map_put(seen,
+                             arena_printf(fe->a, "%" STR_FMT "\n%" STR_FMT, STR_ARG(TEXT(a, "type")),
+                                          STR_ARG(TEXT(a, "address"))),
+                             a))
+                        field_duplicate_value(fe, at, a);
+        for (size_t i = 0, n = json_len(cidrs), same = n == json_len(GET(spec, "podCIDRs")); i < (same ? n : n > 0);
+             i++)
+                FORBIDDEN_IF(!same || !json_equal(json_item(cidrs, i), json_item(GET(spec, "podCIDRs"), i)),
+                             PATH(p, "podCIDRs"), "node updates may not change podCIDR except from \"\" to valid");
         if (!str_empty(TEXT(before, "providerID")) && !str_eq(TEXT(before, "providerID"), TEXT(spec, "providerID")))
                 field_forbidden(fe, PATH(p, "providerID"),
                                 "node updates may not change providerID except from \"\" to valid");
+        check_taints(fe, PATH(PATH(NULL, "metadata"), "taints"), GET(spec, "taints"));
         if (!str_eq(TEXT(before, "externalID"), TEXT(spec, "externalID")))
                 field_forbidden(fe, PATH(p, "externalID"), "may not be updated");
 }
@@ -222,7 +233,6 @@ CHECK(check_node_annotations, const struct json *annotations) {
         }
 }
 
-/* Its status too: what is written to it passes here. */
 void validate_node(struct field_errors *fe, const struct json *obj, const struct json *old) {
         check_node_annotations(fe, PATH(PATH(NULL, "metadata"), "annotations"),
                                json_at_path(obj, "metadata", "annotations"));
@@ -230,8 +240,10 @@ void validate_node(struct field_errors *fe, const struct json *obj, const struct
                      json_at_path(obj, "spec", "taints"));
         check_node_resources(fe, GET(obj, "status"));
         check_stack(fe, PATH(PATH(NULL, "spec"), "podCIDRs"), json_at_path(obj, "spec", "podCIDRs"), true);
+        fe->phase = 1;
         if (old)
-                check_node_update(fe, obj, old);
+                validate_node_status(fe, obj, old);
+        fe->phase = 0;
 }
 
 #define MAX_SECRET_SIZE (1024 * 1024)

@@ -7,7 +7,6 @@
 /* ---- the pod ---- */
 
 RULE(pod_spec) {
-        validate_volumes(fe, PATH(p, "volumes"), GET(v, "volumes"));
         validate_containers(fe, p, v);
         fe->phase++;
         check_os_fields(fe, p, v);
@@ -15,13 +14,17 @@ RULE(pod_spec) {
         check_host_processes(fe, p, v);
         check_host_sysctls(fe, PATH(PATH(p, "securityContext"), "sysctls"), v);
         if (json_bool(GET(v, "hostPID")) && json_bool(GET(v, "shareProcessNamespace")))
-                invalid_at(fe, PATH(p, "securityContext"), v, "shareProcessNamespace",
-                           "ShareProcessNamespace and HostPID cannot both be enabled");
-        if (str_eqc(TEXT(v, "dnsPolicy"), "None") && !GET(v, "dnsConfig"))
-                field_required(fe, PATH(p, "dnsConfig"), "must provide `dnsConfig` when `dnsPolicy` is None");
-        else if (str_eqc(TEXT(v, "dnsPolicy"), "None") && json_len(json_at_path(v, "dnsConfig", "nameservers")) == 0)
-                field_required(fe, PATH(PATH(p, "dnsConfig"), "nameservers"),
-                               "must provide at least one DNS nameserver when `dnsPolicy` is None");
+                TELL_AT(PATH(PATH(p, "securityContext"), "supplementalGroups"),
+                        invalid_at(fe, PATH(p, "securityContext"), v, "shareProcessNamespace",
+                                   "ShareProcessNamespace and HostPID cannot both be enabled"));
+        if (str_eqc(TEXT(v, "dnsPolicy"), "None") && json_len(json_at_path(v, "dnsConfig", "nameservers")) == 0) {
+                bool given = GET(v, "dnsConfig");
+
+                forget_errors_at(fe, PATH(p, "dnsConfig"));
+                field_required(fe, given ? PATH(PATH(p, "dnsConfig"), "nameservers") : PATH(p, "dnsConfig"),
+                               given ? "must provide at least one DNS nameserver when `dnsPolicy` is None"
+                                     : "must provide `dnsConfig` when `dnsPolicy` is None");
+        }
         if (json_is(GET(v, "hostUsers"), JSON_BOOL) && !json_bool(GET(v, "hostUsers"))) {
                 static const char *const shared[][2] = { { "hostNetwork", "hostNetwork" },
                                                          { "hostPID", "HostPID" },
@@ -139,9 +142,11 @@ RULE(pod_template) {
         validate_labels(fe, PATH(p, "labels"), json_at_path(v, "metadata", "labels"));
         validate_annotations(fe, PATH(p, "annotations"), annotations);
         check_annotations(fe, PATH(p, "annotations"), annotations, spec, NULL);
+        fe->at = p;
         check_profiles(fe, PATH(p, "spec"), annotations, spec);
         FORBIDDEN_IF(json_len(GET(spec, "ephemeralContainers")) > 0, PATH(PATH(p, "spec"), "ephemeralContainers"),
                      "ephemeral containers not allowed in pod template");
+        fe->at = NULL;
 }
 
 /* ---- updates ---- */
@@ -227,6 +232,8 @@ static void check_tolerations_kept(struct field_errors *fe, const struct json *n
                                 "existing toleration can not be modified except its tolerationSeconds");
                 return;
         }
+        each_at(t, p, PATH(SPEC, "tolerations"), GET(now, "tolerations")) /* once more */
+                rule_toleration(fe, p, t, NULL);
 }
 
 static void check_gates(struct field_errors *fe, const struct json *now, const struct json *before) {
@@ -308,10 +315,15 @@ static void validate_pod_update(struct field_errors *fe, const struct json *obj,
                                json_at_path(old, "metadata", "annotations"));
         if (json_equal(now, before))
                 return;
-        for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
+        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
                 if (json_len(GET(now, lists[l])) != json_len(GET(before, lists[l])))
                         return field_forbidden(fe, PATH(SPEC, lists[l]),
                                                "pod updates may not add or remove containers");
+                each_at(c, p, PATH(SPEC, lists[l]), GET(now, lists[l])) { /* once more */
+                        REQUIRED_IF(str_empty(TEXT(c, "image")), PATH(p, "image"), "");
+                        check_image(fe, p, c);
+                }
+        }
         if (!check_deadline(fe, GET(now, "activeDeadlineSeconds"), GET(before, "activeDeadlineSeconds")))
                 return;
         check_tolerations_kept(fe, now, before);
@@ -477,36 +489,33 @@ void validate_resize(struct field_errors *fe, const struct json *obj, const stru
         }
 }
 
+/* What only a pod is asked, after its spec. */
+static void check_of_pod(struct field_errors *fe, const struct json *spec) {
+        if (str_empty(TEXT(spec, "serviceAccountName")))
+                each_at(v, p, PATH(SPEC, "volumes"), GET(spec, "volumes"))
+                        each_at(s, at, PATH(PATH(p, "projected"), "sources"), json_at_path(v, "projected", "sources"))
+                                FORBIDDEN_IF(GET(s, "serviceAccountToken"), PATH(at, "serviceAccountToken"),
+                                             "must not be specified when serviceAccountName is not set");
+        each_word(list, "containers", "initContainers")
+                each_at(c, p, PATH(SPEC, list), GET(spec, list))
+                        check_image(fe, p, c);
+}
+
 void validate_pod(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const lists[] = { "containers", "initContainers" };
         const struct json *spec = GET(obj, "spec"), *annotations = json_at_path(obj, "metadata", "annotations");
-        size_t i = 0;
 
         check_annotations(fe, PATH(PATH(NULL, "metadata"), "annotations"), annotations, spec,
                           json_at_path(old, "metadata", "annotations"));
-        for (size_t l = 0; l < ARRAY_SIZE(lists); l++, i = 0)
-                json_each_item(c, GET(spec, lists[l]))
-                        check_image(fe, PATH_INDEX(PATH(SPEC, lists[l]), i++), c);
-        if (!old)
-                check_profiles(fe, SPEC, annotations, spec);
-        if (!old && json_len(GET(spec, "ephemeralContainers")) > 0)
-                field_forbidden(fe, PATH(SPEC, "ephemeralContainers"), "cannot be set on create");
         fe->phase = 1;
-        if (old)
+        check_of_pod(fe, spec);
+        if (old) {
                 validate_pod_update(fe, obj, old);
-        else if (!str_empty(TEXT(spec, "nodeName")) && json_len(GET(spec, "schedulingGates")) > 0)
-                field_forbidden(fe, PATH(SPEC, "nodeName"),
-                                "cannot be set until all schedulingGates have been cleared");
-        fe->phase = 0;
-        if (!str_empty(TEXT(spec, "serviceAccountName")))
-                return;
-        json_each_item(v, GET(spec, "volumes")) {
-                const struct path *p = PATH(PATH(PATH_INDEX(PATH(SPEC, "volumes"), i++), "projected"), "sources");
-                size_t k = 0;
-
-                json_each_item(s, json_at_path(v, "projected", "sources")) {
-                        FORBIDDEN_IF(GET(s, "serviceAccountToken"), PATH(PATH_INDEX(p, k++), "serviceAccountToken"),
-                                     "must not be specified when serviceAccountName is not set");
-                }
+        } else {
+                FORBIDDEN_IF(json_len(GET(spec, "ephemeralContainers")) > 0, PATH(SPEC, "ephemeralContainers"),
+                             "cannot be set on create");
+                FORBIDDEN_IF(!str_empty(TEXT(spec, "nodeName")) && json_len(GET(spec, "schedulingGates")) > 0,
+                             PATH(SPEC, "nodeName"), "cannot be set until all schedulingGates have been cleared");
+                check_profiles(fe, SPEC, annotations, spec);
         }
+        fe->phase = 0;
 }

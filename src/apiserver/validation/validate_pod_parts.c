@@ -2,6 +2,7 @@
 #include <ctype.h>
 
 #include "apiserver/validation/validate_rules.h"
+#include "base/map.h"
 #include "schema/quantity.h"
 
 /* ---- fields and resources as variables and files ---- */
@@ -109,18 +110,19 @@ RULE(downward_file) {
 /* Two sources of a projected volume do not write the same file. */
 RULE(projected_paths) {
         static const char *const listed[] = { "secret", "configMap", "downwardAPI" };
-        struct json seen = json_new_object();
+        _cleanup_(map_freep) struct map *seen = map_new(NULL);
 
-        json_each_item(source, GET(v, "sources"))
+        each_at(source, at, PATH(p, "sources"), GET(v, "sources"))
                 for (size_t k = 0; k < ARRAY_SIZE(listed); k++)
-                        json_each_item(it, json_at_path(source, listed[k], "items")) {
+                        each_at(it, item, PATH(PATH(at, listed[k]), "items"),
+                                json_at_path(source, listed[k], "items")) {
                                 struct str path = TEXT(it, "path");
 
-                                if (json_get(&seen, path))
-                                        field_invalid_str(fe, p, k < 2 ? TEXT(GET(source, listed[k]), "name") : path,
-                                                          "conflicting duplicate paths");
-                                else if (!str_empty(path))
-                                        json_set(fe->a, &seen, path, json_of_bool(true));
+                                if (!str_empty(path) && !map_put(seen, path, it))
+                                        TELL_AT(item,
+                                                field_invalid_str(fe, p,
+                                                                  k < 2 ? TEXT(GET(source, listed[k]), "name") : path,
+                                                                  "conflicting duplicate paths"));
                         }
 }
 
@@ -175,8 +177,8 @@ RULE(iscsi) {
                 field_invalid_str(fe, PATH(p, "iqn"), iqn, "%s", known ? FORMAT_OF_TARGETS : detail);
         if ((json_bool(GET(v, "chapAuthDiscovery")) || json_bool(GET(v, "chapAuthSession"))) && !GET(v, "secretRef"))
                 field_required(fe, PATH(p, "secretRef"), "");
-        INVALID_STR_IF(GET(v, "initiatorName") && !is_target_name(initiator), PATH(p, "initiatorname"), initiator, "%s",
-                       has_target_prefix(initiator) ? FORMAT_OF_TARGETS : detail);
+        TELL_AT(p, INVALID_STR_IF(GET(v, "initiatorName") && !is_target_name(initiator), PATH(p, "initiatorname"),
+                                  initiator, "%s", has_target_prefix(initiator) ? FORMAT_OF_TARGETS : detail));
 }
 
 RULE(fibre_channel) {
@@ -238,7 +240,7 @@ RULE(azure_disk) {
         bool is_managed = str_eqc(kind, "Managed");
 
         if (GET(v, "kind") && !str_has_prefix(uri, is_managed ? STR("/subscriptions/") : STR("https://")))
-                field_not_supported(fe, PATH(p, "diskURI"), uri, is_managed ? managed : blob);
+                TELL_AT(p, field_not_supported(fe, PATH(p, "diskURI"), uri, is_managed ? managed : blob));
 }
 
 /* Of what kind it is does not matter where it is nowhere. */
@@ -548,8 +550,15 @@ void check_host_sysctls(struct field_errors *fe, const struct path *p, const str
                            { "fs.mqueue.", "hostIPC" },
                            { "net.", "hostNetwork" } };
 
-        each_at(s, at, p, json_at_path(spec, "securityContext", "sysctls")) {
+        _cleanup_(map_freep) struct map *seen = NULL;
+        const struct json *list = json_at_path(spec, "securityContext", "sysctls");
+
+        each_at(s, at, p, list) {
                 struct str name = sysctl_name(fe->a, TEXT(s, "name"));
+
+                REFUSE_IF(duplicate,
+                          json_is_twin(&seen, list, (size_t) at->index, "name") && !errors_at(fe, PATH(at, "name")),
+                          PATH(at, "name"), TEXT(s, "name"));
 
                 for (size_t k = 0; k < ARRAY_SIZE(namespaces); k++)
                         INVALID_IF(str_has_prefix(name, str_of(namespaces[k].prefix)) &&
@@ -566,6 +575,7 @@ RULE(toleration) {
         const char *messages[2];
         size_t n;
 
+        fe->at = p;
         if (!str_empty(key))
                 check_field(fe, PATH(p, "key"), key, check_qualified_name);
         else if (!str_eqc(op, "Exists"))
@@ -574,14 +584,17 @@ RULE(toleration) {
                                   "keys\"");
         INVALID_STR_IF(GET(v, "tolerationSeconds") && !str_eqc(effect, "NoExecute"), PATH(p, "effect"), effect,
                        "effect must be 'NoExecute' when `tolerationSeconds` is set");
-        if (!str_empty(effect))
-                check_taint_effect(fe, PATH(p, "effect"), effect);
-        if (str_eqc(op, "Exists") && !str_empty(TEXT(v, "value")))
+        if (!str_empty(op) && !str_among(op, WORDS("Equal", "Exists")))
+                field_not_supported(fe, PATH(p, "operator"), op, WORDS("Equal", "Exists"));
+        else if (str_eqc(op, "Exists") && !str_empty(TEXT(v, "value")))
                 field_invalid(fe, PATH(p, "operator"), GET(v, "value"),
                               "value must be empty when `operator` is 'Exists'");
         else if (!str_eqc(op, "Exists") && (n = check_label_value(TEXT(v, "value"), messages)) > 0)
                 field_invalid(fe, PATH(p, "operator"), GET(v, "value"), "%s%s%s", messages[0], n > 1 ? ";" : "",
                               n > 1 ? messages[1] : "");
+        if (!str_empty(effect))
+                check_taint_effect(fe, PATH(p, "effect"), effect);
+        fe->at = NULL;
 }
 
 static bool is_op(const struct json *e, const char *a, const char *b) {
@@ -620,8 +633,8 @@ RULE(node_field_requirements) {
                         field_invalid_str(fe, PATH(at, "key"), TEXT(e, "key"), "not a valid field selector key");
                 else
                         for (size_t k = 0; k < json_len(GET(e, "values")); k++)
-                                check_field(fe, PATH_INDEX(PATH(at, "values"), k),
-                                            json_str(json_item(GET(e, "values"), k)), check_dns_subdomain);
+                                TELL_AT(at, check_field(fe, PATH_INDEX(PATH(at, "values"), k),
+                                                        json_str(json_item(GET(e, "values"), k)), check_dns_subdomain));
         }
 }
 
@@ -630,7 +643,7 @@ RULE(node_values) {
         each_at(term, term_at, p, v)
                 each_at(e, e_at, PATH(term_at, "matchExpressions"), GET(term, "matchExpressions"))
                         each_at(value, at, PATH(e_at, "values"), GET(e, "values"))
-                                check_field(fe, at, json_str(value), check_label_value);
+                                TELL_AT(e_at, check_field(fe, at, json_str(value), check_label_value));
 }
 
 static bool selects_on(const struct json *selector, struct str key) {
@@ -686,24 +699,28 @@ RULE(spread_constraint) {
 }
 
 RULE(unique_spread) {
-        for (size_t i = 0; i < json_len(v); i++)
-                for (size_t k = i + 1; k < json_len(v); k++) {
-                        const struct json *a = json_item(v, i), *b = json_item(v, k);
-                        struct str key = TEXT(a, "topologyKey"), action = TEXT(a, "whenUnsatisfiable");
+        _cleanup_(map_freep) struct map *last = map_new(NULL); /* by what is to be unique */
 
-                        if (!str_eq(key, TEXT(b, "topologyKey")) || !str_eq(action, TEXT(b, "whenUnsatisfiable")))
-                                continue;
-                        field_duplicate(fe, PATH(PATH_INDEX(p, i), "{topologyKey, whenUnsatisfiable}"),
-                                        arena_printf(fe->a, "{%" STR_FMT ", %" STR_FMT "}", STR_ARG(key),
-                                                     STR_ARG(action)));
-                        break;
+        for (int told = 0; told < 2; told++)
+                each_at(c, at, p, v) {
+                        struct str pair = arena_printf(fe->a, "{%" STR_FMT ", %" STR_FMT "}",
+                                                       STR_ARG(TEXT(c, "topologyKey")),
+                                                       STR_ARG(TEXT(c, "whenUnsatisfiable")));
+
+                        if (!told)
+                                map_put(last, pair, c);
+                        else
+                                REFUSE_IF(duplicate, map_get(last, pair) != c,
+                                          PATH(at, "{topologyKey, whenUnsatisfiable}"), pair);
                 }
 }
 
 RULE(scheduling_gates) {
+        _cleanup_(map_freep) struct map *seen = NULL;
+
         each_at(gate, at, p, v) {
                 check_field(fe, at, TEXT(gate, "name"), check_qualified_name);
-                REFUSE_IF(duplicate, json_find_by(v, "name", TEXT(gate, "name")) != gate, at, TEXT(gate, "name"));
+                REFUSE_IF(duplicate, json_is_twin(&seen, v, (size_t) at->index, "name"), at, TEXT(gate, "name"));
         }
 }
 
@@ -736,20 +753,24 @@ RULE(dns_config) {
         const struct json *servers = GET(v, "nameservers"), *searches = GET(v, "searches");
         size_t i = 0, total = 0;
 
-        INVALID_IF(json_len(servers) > 3, PATH(p, "nameservers"), servers, "must not have more than 3 nameservers");
+        TELL_AT(PATH_INDEX(PATH(p, "nameservers"), -1), INVALID_IF(json_len(servers) > 3, PATH(p, "nameservers"),
+                                                                   servers, "must not have more than 3 nameservers"));
+        json_each_item(s, searches)
+                total += json_str(s).n + (s != json_items(searches));
+        fe->at = PATH_INDEX(PATH(p, "searches"), -1);
         INVALID_IF(json_len(searches) > 32, PATH(p, "searches"), searches, "must not have more than 32 search paths");
+        INVALID_IF(total > 2048, PATH(p, "searches"), searches,
+                   "must not have more than 2048 characters (including spaces) in the search list");
+        fe->at = NULL;
         json_each_item(s, searches) {
                 struct str name = json_str(s);
 
-                total += name.n + (i > 0);
                 if (str_has_suffix(name, STR(".")) && name.n > 1)
                         name.n--;
                 if (!str_eqc(name, "."))
                         check_search(fe, PATH_INDEX(PATH(p, "searches"), i), name);
                 i++;
         }
-        INVALID_IF(total > 2048, PATH(p, "searches"), searches,
-                   "must not have more than 2048 characters (including spaces) in the search list");
 }
 
 RULE(dns_option) {

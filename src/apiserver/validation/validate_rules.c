@@ -154,25 +154,6 @@ RULE(absolute_path) {
         INVALID_IF(!str_has_prefix(json_str(v), STR("/")), p, v, "must be an absolute path");
 }
 
-/* Items are different: all of them, or their member of that name. */
-RULE(unique) {
-        size_t i = 0;
-
-        json_each_item(it, v) {
-                const struct json *key = r->text ? GET(it, r->text) : it;
-
-                for (size_t k = 0; k < i && !is_empty(key); k++) {
-                        const struct json *other = json_item(v, k);
-
-                        if (!json_equal(r->text ? GET(other, r->text) : other, key))
-                                continue;
-                        field_duplicate_value(fe, r->text ? PATH(PATH_INDEX(p, i), r->text) : PATH_INDEX(p, i), key);
-                        break;
-                }
-                i++;
-        }
-}
-
 /* One of the words of the text, which stand as upstream lists them: not always by the alphabet, as enumerations do. */
 RULE(one_of) {
         struct str rest = str_of(r->text), word;

@@ -208,7 +208,7 @@ static void check_balancer(struct field_errors *fe, const struct json *obj) {
         const struct json *spec = GET(obj, "spec"), *class = GET(spec, "loadBalancerClass");
         bool balanced = is_type(spec, "LoadBalancer");
 
-        check_source_ranges(fe, obj, balanced);
+        TELL_AT(PATH(SPEC, "loadBalancerSourceRanges"), check_source_ranges(fe, obj, balanced));
         if (!balanced && GET(spec, "allocateLoadBalancerNodePorts"))
                 field_forbidden(fe, PATH(SPEC, "allocateLoadBalancerNodePorts"), ONLY_BALANCED);
         if (!balanced && class)
@@ -272,12 +272,14 @@ static void check_spec(struct field_errors *fe, const struct json *obj) {
         if (hints && mode && !json_equal(hints, mode))
                 field_invalid(fe, PATH_KEY(PATH(PATH(NULL, "metadata"), "annotations"), STR(MODE)), mode,
                               "must match annotations[" HINTS "] when both are specified");
+        fe->at = PATH(SPEC, "-"); /* before all fields */
         if (json_len(GET(spec, "ports")) == 0 && !headless && !is_type(spec, "ExternalName"))
                 field_required(fe, PATH(SPEC, "ports"), "");
         INVALID_STR_IF(headless && (node || is_type(spec, "LoadBalancer")), PATH_INDEX(PATH(SPEC, "clusterIPs"), 0),
                        STR("None"), "may not be set to 'None' for %s services", node ? "NodePort" : "LoadBalancer");
         if (is_type(spec, "ExternalName"))
                 check_external_name(fe, spec);
+        fe->at = NULL;
         check_port_names(fe, PATH(SPEC, "ports"), GET(spec, "ports"));
         validate_labels(fe, PATH(SPEC, "selector"), GET(spec, "selector"));
         check_affinity(fe, spec);
@@ -287,7 +289,7 @@ static void check_spec(struct field_errors *fe, const struct json *obj) {
                         check_not_special_ip(fe, at, json_str(e));
                 else
                         check_ip(fe, at, json_str(e));
-        check_node_ports(fe, spec);
+        TELL_AT(PATH(SPEC, "type"), check_node_ports(fe, spec));
         check_balancer(fe, obj);
         check_traffic(fe, spec);
 }

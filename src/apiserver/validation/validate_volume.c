@@ -8,7 +8,7 @@ CHECK(validate_access_modes, const struct json *spec, const char *detail) {
                                              NULL };
         bool pod = false, other = false;
 
-        REQUIRED_IF(json_len(GET(spec, "accessModes")) == 0, PATH(p, "accessModes"), detail);
+        TELL_AT(PATH(p, "-"), REQUIRED_IF(json_len(GET(spec, "accessModes")) == 0, PATH(p, "accessModes"), detail));
         json_each_item(m, GET(spec, "accessModes")) {
                 bool is_pod = str_eqc(json_str(m), "ReadWriteOncePod");
 
@@ -102,6 +102,7 @@ void validate_pvc(struct field_errors *fe, const struct json *obj, const struct 
         validate_claim_spec(fe, p, spec);
         if (!old)
                 return;
+        fe->phase = 1;
         if (str_empty(TEXT(before, "volumeName")))
                 mutable[n++] = "volumeName";
         if (may_tell_class(fe, obj, old))
@@ -125,6 +126,7 @@ void validate_pvc(struct field_errors *fe, const struct json *obj, const struct 
                          quantity_of_json(json_at_path(obj, "status", "capacity", "storage"))) <= 0)
                 field_forbidden(fe, size, "field can not be less than status.capacity");
         check_immutable(fe, PATH(NULL, "volumeMode"), GET(spec, "volumeMode"), GET(before, "volumeMode"));
+        fe->phase = 0;
 }
 
 /* Resources of a claim: its storage, and those of someone's domain. */
@@ -245,17 +247,18 @@ void validate_volume_spec(struct field_errors *fe, const struct path *p, const s
         validate_access_modes(fe, p, spec, "");
         if (name)
                 check_capacity(fe, PATH(p, "capacity"), GET(spec, "capacity"));
-        fe->phase++; /* after what is wrong with the path */
-        FORBIDDEN_IF(is_root(json_str(json_at_path(spec, "hostPath", "path"))) &&
-                                     str_eqc(TEXT(spec, "persistentVolumeReclaimPolicy"), "Recycle"),
-                     PATH(p, "persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'");
-        fe->phase--;
+        TELL_AT(p, FORBIDDEN_IF(is_root(json_str(json_at_path(spec, "hostPath", "path"))) &&
+                                                str_eqc(TEXT(spec, "persistentVolumeReclaimPolicy"), "Recycle"),
+                                PATH(p, "persistentVolumeReclaimPolicy"),
+                                "may not be 'recycle' for a hostPath mount of '/'"));
         REQUIRED_IF(affinity && !GET(affinity, "required"), PATH(PATH(p, "nodeAffinity"), "required"),
                     "must specify required node constraints");
-        REQUIRED_IF(source && strcmp(source->name, "local") == 0 && !affinity, PATH(p, "nodeAffinity"),
-                    "Local volume requires node affinity");
+        TELL_AT(PATH(p, "local"), REQUIRED_IF(source && strcmp(source->name, "local") == 0 && !affinity,
+                                              PATH(p, "nodeAffinity"), "Local volume requires node affinity"));
         if (source && strcmp(source->name, "iscsi") == 0)
-                check_portal(fe, PATH(PATH(p, "iscsi"), "targetportal"), name ? *name : STR(""), GET(spec, "iscsi"));
+                TELL_AT(PATH(PATH(p, "iscsi"), "targetPortal"),
+                        check_portal(fe, PATH(PATH(p, "iscsi"), "targetportal"), name ? *name : STR(""),
+                                     GET(spec, "iscsi")));
         if (!name)
                 check_inlined(fe, p, spec);
 }
@@ -277,10 +280,8 @@ static void check_mount_options(struct field_errors *fe, const struct json *obj)
                   "cinder", "cephfs", "azureFile", "vsphereVolume", "azureDisk", "photonPersistentDisk")
                 if (json_at_path(obj, "spec", kind))
                         return;
-        fe->phase = 1;
         field_forbidden(fe, PATH(PATH(PATH(NULL, "metadata"), "annotations"), MOUNT_OPTIONS),
                         "may not specify mount options for this volume type");
-        fe->phase = 0;
 }
 
 void validate_pv(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -290,6 +291,7 @@ void validate_pv(struct field_errors *fe, const struct json *obj, const struct j
         struct json now, was;
 
         validate_volume_spec(fe, p, spec, &name);
+        fe->phase = 1;
         check_mount_options(fe, obj);
         if (!old)
                 return;

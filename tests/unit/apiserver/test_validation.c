@@ -257,7 +257,7 @@ static const struct {
                "{\"name\":\"c\"}],\"volumes\":[{\"name\":\"v\",\"hostPath\":{}}]}}",
           "[spec.volumes[0].hostPath.path: Required value, "
           "spec.containers[0].ports[0].containerPort: Required value, spec.containers[0].env[0].name: Required value, "
-          "spec.containers[1].name: Duplicate value: \"c\", spec.containers[1].image: Required value, "
+          "spec.containers[1].image: Required value, spec.containers[1].name: Duplicate value: \"c\", "
           "spec.nodeSelector: Invalid value: \"-\": name part must consist of alphanumeric characters, '-', '_' or "
           "'.', "
           "and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex "

@@ -1,0 +1,273 @@
+/* What is told of an object that is wrong in several places: every cause, in the order of upstream's code, and told
+ * twice where that looks twice. JSON has ` for its quotes here. */
+#include "help.h"
+
+#define POD(part)                                                                                                      \
+        "{`metadata`:{`name`:`x`},`spec`:{`serviceAccountName`:`default`,`containers`:[{`name`:`c`,`image`:`i`}]" part \
+        "}}"
+#define CONTAINER(part)                                                                                               \
+        "{`metadata`:{`name`:`x`},`spec`:{`serviceAccountName`:`default`,`containers`:[{`name`:`c`,`image`:`i`," part \
+        "}]}}"
+#define SPEC(part) "{`metadata`:{`name`:`x`},`spec`:{" part "}}"
+#define OBJECT(part) "{`metadata`:{`name`:`x`}," part "}"
+#define REPLICAS "spec.replicas: Invalid value: -1: must be greater than or equal to 0"
+#define NO_FINALIZER "name is neither a standard finalizer name nor is it fully qualified"
+#define RANGE(n) "must be between 0 and " n ", inclusive"
+#define PROTOCOLS(w) "Unsupported value: `" w "`: supported values: `TCP`, `UDP`, `SCTP`"
+#define LABEL_VALUE                                                                                               \
+        "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must " \
+        "start "                                                                                                  \
+        "and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "    \
+        "validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+#define LABEL "metadata.labels: Invalid value: `-`: " LABEL_VALUE
+#define BLANK "spec.containers[0].image: Invalid value: ` `: must not have leading or trailing whitespace"
+#define TERM "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0]"
+#define MODE "must be a number between 0 and 0777 (octal), both inclusive"
+
+/* The causes, a line each; the object is made as it is in `body`, and patched when there is a patch. */
+static const struct row {
+        const struct api_resource *resource;
+        const char *body, *sub, *patch, *causes;
+} rows[] = {
+        /* volumes */
+        { &res_pods,
+          POD(",`volumes`:[{`name`:`v`,`iscsi`:{`targetPortal`:``,`iqn`:`q`,`lun`:256,`chapAuthSession`:true,"
+              "`initiatorName`:`q`}}]"),
+          NULL, NULL,
+          "spec.volumes[0].iscsi.targetPortal: Required value\n"
+          "spec.volumes[0].iscsi.iqn: Invalid value: `q`: must be valid format starting with iqn, eui, or naa\n"
+          "spec.volumes[0].iscsi.lun: Invalid value: 256: " RANGE(
+                          "255") "\n"
+                                 "spec.volumes[0].iscsi.secretRef: Required value\n"
+                                 "spec.volumes[0].iscsi.initiatorname: Invalid value: `q`: must be valid format "
+                                 "starting with iqn, eui, or "
+                                 "naa" },
+        { &res_pods,
+          POD(",`volumes`:[{`name`:`v`,`downwardAPI`:{`items`:[{`path`:``,`mode`:512},{`path`:`a`,`mode`:513,"
+              "`fieldRef`:{`fieldPath`:`a`}}]}}]"),
+          NULL, NULL,
+          "spec.volumes[0].downwardAPI.path: Required value\n"
+          "spec.volumes[0].downwardAPI: Required value: one of fieldRef and resourceFieldRef is required\n"
+          "spec.volumes[0].downwardAPI.mode: Invalid value: 512: " MODE "\n"
+          "spec.volumes[0].downwardAPI.fieldRef.fieldPath: Invalid value: `a`: error converting fieldPath: field label "
+          "not supported: a\n"
+          "spec.volumes[0].downwardAPI.mode: Invalid value: 513: " MODE },
+        { &res_pods,
+          POD(",`volumes`:[{`name`:`v`,`azureDisk`:{`diskName`:``,`diskURI`:``,`cachingMode`:``,`kind`:`a`}}]"), NULL,
+          NULL,
+          "spec.volumes[0].azureDisk.diskName: Required value\n"
+          "spec.volumes[0].azureDisk.diskURI: Required value\n"
+          "spec.volumes[0].azureDisk.cachingMode: Unsupported value: ``: supported values: `None`, `ReadOnly`, "
+          "`ReadWrite`\n"
+          "spec.volumes[0].azureDisk.kind: Unsupported value: `a`: supported values: `Dedicated`, `Managed`, "
+          "`Shared`\n"
+          "spec.volumes[0].azureDisk.diskURI: Unsupported value: ``: supported values: "
+          "`https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd`" },
+        { &res_pods,
+          POD(",`volumes`:[{`name`:`v`,`projected`:{`sources`:[{`configMap`:{`name`:`m`,`items`:[{`key`:`a`,"
+              "`path`:`p`},{`key`:``,`path`:`p`}]}},{`serviceAccountToken`:{`path`:``,`expirationSeconds`:1}},"
+              "{`secret`:{`name`:``}}]}}]"),
+          NULL, NULL,
+          "spec.volumes[0].projected.sources[0].configMap.items[1].key: Required value\n"
+          "spec.volumes[0].projected: Invalid value: `m`: conflicting duplicate paths\n"
+          "spec.volumes[0].projected.sources[1].serviceAccountToken.expirationSeconds: Invalid value: 1: may not "
+          "specify a duration less than 10 minutes\n"
+          "spec.volumes[0].projected.path: Required value\n"
+          "spec.volumes[0].projected.sources[2].secret.name: Required value" },
+        /* containers */
+        { &res_pods,
+          CONTAINER("`volumeMounts`:[{`name`:`n`,`mountPath`:``,`subPath`:`/s`,`mountPropagation`:`Bidirectional`,"
+                    "`recursiveReadOnly`:`Enabled`},{`name`:``,`mountPath`:`/m`,`mountPropagation`:``}],"
+                    "`readinessProbe`:{`periodSeconds`:-1}"),
+          NULL, NULL,
+          "spec.containers[0].volumeMounts[0].name: Not found: `n`\n"
+          "spec.containers[0].volumeMounts[0].mountPath: Required value\n"
+          "spec.containers[0].volumeMounts.subPath: Invalid value: `/s`: must be a relative path\n"
+          "spec.containers[0].volumeMounts.mountPropagation: Forbidden: Bidirectional mount propagation is available "
+          "only to privileged containers\n"
+          "spec.containers[0].volumeMounts.recursiveReadOnly: Forbidden: may only be specified when readOnly is true\n"
+          "spec.containers[0].volumeMounts.recursiveReadOnly: Forbidden: may only be specified when mountPropagation "
+          "is None or not specified\n"
+          "spec.containers[0].volumeMounts[1].name: Required value\n"
+          "spec.containers[0].volumeMounts[1].name: Not found: ``\n"
+          "spec.containers[0].volumeMounts.mountPropagation: Unsupported value: ``: supported values: "
+          "`Bidirectional`, `HostToContainer`, `None`\n"
+          "spec.containers[0].readinessProbe: Required value: must specify a handler type\n"
+          "spec.containers[0].readinessProbe.periodSeconds: Invalid value: -1: must be greater than or equal to 0" },
+        { &res_pods,
+          CONTAINER("`resizePolicy`:[{`resourceName`:`gpu`,`restartPolicy`:`a`},{`resourceName`:`gpu`,"
+                    "`restartPolicy`:`NotRequired`}],`envFrom`:[{},{`prefix`:`=`}]"),
+          NULL, NULL,
+          "spec.containers[0].envFrom: Invalid value: ``: must specify one of: `configMapRef` or `secretRef`\n"
+          "spec.containers[0].envFrom[1].prefix: Invalid value: `=`: a valid environment variable name must consist "
+          "only of printable ASCII characters other than '='\n"
+          "spec.containers[0].envFrom: Invalid value: ``: must specify one of: `configMapRef` or `secretRef`\n"
+          "spec.containers[0].resizePolicy: Unsupported value: `gpu`: supported values: `cpu`, `memory`\n"
+          "spec.containers[0].resizePolicy: Unsupported value: `a`: supported values: `NotRequired`, "
+          "`RestartContainer`\n"
+          "spec.containers[0].resizePolicy[1]: Duplicate value: `gpu`\n"
+          "spec.containers[0].resizePolicy: Unsupported value: `gpu`: supported values: `cpu`, `memory`" },
+        { &res_pods,
+          CONTAINER("`ports`:[{`name`:`p`,`containerPort`:80,`hostPort`:90},{`name`:`p`,`containerPort`:91,"
+                    "`hostPort`:90,`protocol`:``}]},{`name`:`c`,`ports`:[{`containerPort`:92,`hostPort`:90}]"),
+          NULL, NULL,
+          "spec.containers[0].ports[1].name: Duplicate value: `p`\n"
+          "spec.containers[1].image: Required value\n"
+          "spec.containers[1].name: Duplicate value: `c`\n"
+          "spec.containers[0].ports[1].hostPort: Duplicate value: `TCP//90`\n"
+          "spec.containers[1].ports[0].hostPort: Duplicate value: `TCP//90`" },
+        /* pods */
+        { &res_pods,
+          POD(",`dnsPolicy`:`None`,`dnsConfig`:{`searches`:[`_`]},`tolerations`:[{`key`:`a`,`operator`:`Odd`,"
+              "`effect`:`Bad`,`tolerationSeconds`:1}],`hostPID`:true,`shareProcessNamespace`:true,"
+              "`securityContext`:{`fsGroup`:-1,`sysctls`:[{`name`:`a`},{`name`:`a`},{`name`:`-`},{`name`:`-`}]}"),
+          NULL, NULL,
+          "spec.securityContext.fsGroup: Invalid value: -1: " RANGE(
+                          "2147483647") "\n"
+                                        "spec.securityContext.shareProcessNamespace: Invalid value: true: "
+                                        "ShareProcessNamespace and HostPID cannot "
+                                        "both be enabled\n"
+                                        "spec.securityContext.sysctls[1].name: Duplicate value: `a`\n"
+                                        "spec.securityContext.sysctls[2].name: Invalid value: `-`: must have at most "
+                                        "253 characters and match regex "
+                                        "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$\n"
+                                        "spec.securityContext.sysctls[3].name: Invalid value: `-`: must have at most "
+                                        "253 characters and match regex "
+                                        "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$\n"
+                                        "spec.dnsConfig.nameservers: Required value: must provide at least one DNS "
+                                        "nameserver when `dnsPolicy` is "
+                                        "None\n"
+                                        "spec.tolerations[0].effect: Invalid value: `Bad`: effect must be 'NoExecute' "
+                                        "when `tolerationSeconds` is "
+                                        "set\n"
+                                        "spec.tolerations[0].operator: Unsupported value: `Odd`: supported values: "
+                                        "`Equal`, `Exists`\n"
+                                        "spec.tolerations[0].effect: Unsupported value: `Bad`: supported values: "
+                                        "`NoSchedule`, `PreferNoSchedule`, "
+                                        "`NoExecute`" },
+        { &res_pods,
+          POD(",`affinity`:{`nodeAffinity`:{`requiredDuringSchedulingIgnoredDuringExecution`:{`nodeSelectorTerms`:[{"
+              "`matchExpressions`:[{`key`:`/a`,`operator`:`In`,`values`:[`-`]}],`matchFields`:[{`key`:`a`,"
+              "`operator`:`Gt`}]}]}}}"),
+          NULL, NULL,
+          TERM ".matchExpressions[0].key: Invalid value: `/a`: prefix part must be non-empty\n" TERM
+               ".matchExpressions[0].values[0]: Invalid value: `-`: " LABEL_VALUE "\n" TERM
+               ".matchFields[0].operator: Invalid value: `Gt`: not a valid selector operator\n" TERM
+               ".matchFields[0].key: Invalid value: `a`: not a valid field selector key" },
+        /* what an update looks at twice */
+        { &res_pods, POD(",`automountServiceAccountToken`:false"), "",
+          "{`metadata`:{`labels`:{`a`:`-`}},`spec`:{`containers`:[{`name`:`c`,`image`:` `}]}}",
+          LABEL "\n" LABEL "\n" LABEL "\n" LABEL "\n" BLANK "\n" BLANK },
+        { &res_priorityclasses, OBJECT("`value`:1"), "", "{`metadata`:{`labels`:{`a`:`-`}},`value`:2}",
+          LABEL "\n" LABEL "\n" LABEL "\nvalue: Forbidden: may not be changed in an update." },
+        { &res_replicationcontrollers,
+          SPEC("`selector`:{`a`:`b`},`template`:{`metadata`:{`labels`:{`a`:`b`}},`spec`:{`containers`:[{`name`:`c`,"
+               "`image`:`i`}]}}"),
+          "", "{`metadata`:{`labels`:{`a`:`-`}},`spec`:{`replicas`:-1}}",
+          LABEL "\n" LABEL "\n" LABEL "\n" REPLICAS "\n" LABEL "\n" REPLICAS },
+        { &res_poddisruptionbudgets, SPEC("`minAvailable`:1"), "",
+          "{`metadata`:{`labels`:{`a`:`-`}},`spec`:{`minAvailable`:-1}}",
+          LABEL "\n" LABEL "\nspec.minAvailable: Invalid value: -1: must be greater than or equal to 0" },
+        { &res_configmaps, OBJECT("`immutable`:true"), "",
+          "{`metadata`:{`finalizers`:[`a`]},`immutable`:null,`data`:{`/`:`a`}}",
+          "metadata.finalizers[0]: Invalid value: `a`: " NO_FINALIZER "\n"
+          "immutable: Forbidden: field is immutable when `immutable` is set\n"
+          "data: Forbidden: field is immutable when `immutable` is set\n"
+          "metadata.finalizers[0]: Invalid value: `a`: " NO_FINALIZER "\n"
+          "data[/]: Invalid value: `/`: a valid config key must consist of alphanumeric characters, '-', '_' or '.' "
+          "(e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')" },
+        { &res_apiservices,
+          "{`metadata`:{`name`:`v1.a.b`,`generateName`:`x`},`spec`:{`group`:`a.b`,`version`:`v1`,`groupPriorityMinimum`"
+          ":1,"
+          "`versionPriority`:1}}",
+          NULL, NULL, "metadata.generateName: Invalid value: `x`: must be `spec.version+`.`+spec.group`: `v1.a.b`" },
+        { &res_deployments,
+          SPEC("`selector`:{`matchLabels`:{`a`:`b`}},`template`:{`metadata`:{`labels`:{`a`:`b`}},`spec`:{"
+               "`containers`:[{`name`:`c`,`image`:`i`}]}}"),
+          "scale", "{`metadata`:{`finalizers`:[`a`]},`spec`:{`replicas`:-1}}",
+          "metadata.finalizers[0]: Invalid value: `a`: " NO_FINALIZER "\n" REPLICAS },
+        /* others */
+        { &res_services,
+          SPEC("`type`:`ExternalName`,`externalName`:``,`clusterIPs`:[`None`],`ports`:[{`port`:0},{`name`:`a`,"
+               "`port`:1,`nodePort`:2},{`name`:`b`,`port`:3,`nodePort`:2}],`sessionAffinity`:`Odd`"),
+          NULL, NULL,
+          "spec.clusterIPs: Forbidden: may not be set for ExternalName services\n"
+          "spec.externalName: Required value\n"
+          "spec.ports[0].name: Required value\n"
+          "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive\n"
+          "spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive\n"
+          "spec.sessionAffinity: Unsupported value: `Odd`: supported values: `ClientIP`, `None`\n"
+          "spec.ports[2].nodePort: Duplicate value: 2" },
+        { &res_networkpolicies, SPEC("`podSelector`:{},`ingress`:[{`ports`:[{`protocol`:``}]}]"), NULL, NULL,
+          "spec.ingress[0].ports[0].protocol: " PROTOCOLS("") },
+        { &res_priorityclasses, OBJECT("`value`:1,`preemptionPolicy`:``"), NULL, NULL,
+          "preemptionPolicy: Required value" },
+        { &res_nodes,
+          SPEC("`taints`:[{`key`:`a`,`value`:`-a23456789.123456789.123456789.123456789.123456789.123456789.123456789`,"
+               "`effect`:`NoExecute`}]"),
+          NULL, NULL,
+          "metadata.taints[0].value: Invalid value: "
+          "`-a23456789.123456789.123456789.123456789.123456789.123456789.123456789`: must be no more than 63 "
+          "characters;" LABEL_VALUE },
+};
+
+static struct str quoted(struct arena *a, const char *text) {
+        char *copy = arena_cstr(a, str_of(text));
+
+        for (char *p = copy; *p; p++)
+                if (*p == '`')
+                        *p = '"';
+        return str_of(copy);
+}
+
+/* Backquotes of messages are quotes here, too. */
+static void print_causes(struct fixture *f, struct buf *dst, const char *status) {
+        struct json *j;
+
+        if (!status || json_parse(f->a, str_of(status), NULL, &j, NULL) < 0)
+                return;
+        json_each_item(c, json_at_path(j, "details", "causes"))
+                buf_printf(dst, "%s%" STR_FMT ": %" STR_FMT, dst->n ? "\n" : "",
+                           STR_ARG(json_str(json_getc(c, "field"))), STR_ARG(json_str(json_getc(c, "message"))));
+        for (size_t i = 0; i < dst->n; i++)
+                if (dst->p[i] == '`')
+                        dst->p[i] = '"';
+}
+
+static void every_cause_is_told_in_upstreams_order(void **state) {
+        struct fixture *f = *state;
+        size_t wrong = 0;
+
+        make_account(f, "default");
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                const struct row *r = &rows[i];
+                const char *ns = r->resource->namespaced ? "default" : "";
+                struct answer a = ASK(f, API_CREATE, r->resource, ns, .options.dry_run = !r->patch,
+                                      .body = quoted(f->a, r->body).p);
+                _cleanup_buf_ struct buf got = BUF_INIT;
+
+                if (r->patch) {
+                        if (a.code != 201)
+                                fail_msg("%s: %d %s", r->body, a.code, a.message);
+                        a = ASK(f, API_PATCH, r->resource, ns, "x", .sub = r->sub, .patch = API_PATCH_MERGE,
+                                .body = quoted(f->a, r->patch).p);
+                        ASK(f, API_DELETE, r->resource, ns, "x");
+                }
+                print_causes(f, &got, a.code == 422 ? a.status : NULL);
+                if (!str_eq(buf_str(&got), quoted(f->a, r->causes))) {
+                        fprintf(stderr, "%s %s\n  is     %d\n%" STR_FMT "\n  wanted\n%s\n", r->body,
+                                r->patch ? r->patch : "", a.code, STR_ARG(buf_str(&got)), r->causes);
+                        wrong++;
+                }
+        }
+        assert_int_equal(wrong, 0);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(every_cause_is_told_in_upstreams_order, fixture_setup,
+                                                fixture_teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
