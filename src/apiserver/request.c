@@ -16,16 +16,16 @@
 
 /* The next segment, which may be empty: /api//v1; *path goes on after it (at its '/'). Slashes at the end are none. */
 static bool next_segment(struct str *path, struct str *ret) {
-        size_t i = path->n > 0 && path->p[0] == '/', j = 0;
+        struct str rest = str_sub(*path, path->n > 0 && path->p[0] == '/', path->n);
+        ssize_t end = str_find(rest, '/');
+        size_t slashes = 0;
 
-        while (j < path->n && path->p[j] == '/')
-                j++;
-        if (j == path->n)
+        while (slashes < rest.n && rest.p[slashes] == '/')
+                slashes++;
+        if (slashes == rest.n)
                 return false;
-        for (j = i; j < path->n && path->p[j] != '/';)
-                j++;
-        *ret = str_sub(*path, i, j);
-        *path = str_sub(*path, j, path->n);
+        *ret = end < 0 ? rest : str_sub(rest, 0, (size_t) end);
+        *path = str_sub(rest, ret->n, rest.n);
         return true;
 }
 

@@ -30,7 +30,7 @@ const struct schema_field *schema_field(const struct schema_type *t, struct str 
 }
 
 const struct api_subresource *api_subresource(const struct api_resource *r, struct str name) {
-        for (size_t i = 0; i < r->n_subresources; i++)
+        for (size_t i = 0; name.n > 0 && i < r->n_subresources; i++)
                 if (str_eqc(name, r->subresources[i].name))
                         return &r->subresources[i];
         return NULL;

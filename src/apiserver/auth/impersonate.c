@@ -82,8 +82,11 @@ static int refuse_without_user(struct http_request *req, const struct http_heade
                       { extra_prefix, "UserExtra", "authentication.k8s.io/v1" },
                       { "impersonate-uid", "UID", "authentication.k8s.io/v1" } };
         _cleanup_buf_ struct buf b = BUF_INIT;
+        bool named = false;
 
-        for (size_t p = 0; p < ARRAY_SIZE(parts); p++)
+        for (size_t i = 0; i < n && !named; i++)
+                named = str_has_prefix(h[i].name, STR("impersonate-"));
+        for (size_t p = 0; p < ARRAY_SIZE(parts) && named; p++)
                 for (size_t i = 0; i < n; i++)
                         if (str_has_prefix(h[i].name, str_of(parts[p].header)))
                                 buf_printf(&b, "%s{%s  %" STR_FMT "  %s  %" STR_FMT "}", b.n ? " " : "requested [",
