@@ -123,7 +123,8 @@ static int use_cert(SSL_CTX *ctx, struct str cert_pem, struct str key_pem, struc
         return 0;
 }
 
-/* Trusts every certificate of the bundle; a server also tells clients whose certificates it takes. */
+/* Trusts every certificate of the bundle, one that is nobody's authority for itself, as Go does; a server also tells
+ * clients whose certificates it takes. */
 static int use_ca(SSL_CTX *ctx, struct str pem, bool server, struct error *err) {
         _cleanup_(bio_freep) BIO *bio = BIO_new_mem_buf(pem.p, (int) pem.n);
         X509_STORE *store = SSL_CTX_get_cert_store(ctx);
@@ -140,6 +141,7 @@ static int use_ca(SSL_CTX *ctx, struct str pem, bool server, struct error *err) 
         ERR_clear_error();
         if (n == 0)
                 return error_set(err, -EINVAL, "CA bundle has no certificate");
+        X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
         return 0;
 }
 

@@ -358,6 +358,28 @@ static void says_what_went_wrong_as_go_does(void **state) {
         fixture_free(f);
 }
 
+static void a_certificate_is_its_own_authority_when_it_is_trusted(void **state) {
+        const struct certs *certs = test_certs();
+        struct fixture *f = fixture_new(NULL, true);
+        const struct buf *trusted[] = { &certs->cert, &certs->client_cert };
+
+        for (size_t i = 0; i < ARRAY_SIZE(trusted); i++) {
+                struct tls_context *tls;
+                struct http_client *c;
+                struct reply r;
+
+                assert_int_equal(tls_context_new(&(struct tls_options) { .ca_pem = buf_str(trusted[i]) }, &tls, NULL),
+                                 0);
+                c = client_new(f, &(struct http_client_options) { .tls = tls });
+                r = get(f, c, "/one");
+                assert_int_equal(r.status, i == 0 ? 200 : 0);
+                reply_free(&r);
+                client_free(f, c);
+                tls_context_unref(tls);
+        }
+        fixture_free(f);
+}
+
 /* A server that accepts and says nothing. */
 static void upgrade_done(const struct http_upgrade_result *r, void *arg) {
         struct duet *d = arg;
@@ -514,6 +536,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(gives_up_on_a_silent_upgrade, setup_plain_h1, teardown),
                 cmocka_unit_test_setup_teardown(a_value_ends_no_line, setup_plain_h1, teardown),
                 cmocka_unit_test(says_what_went_wrong_as_go_does),
+                cmocka_unit_test(a_certificate_is_its_own_authority_when_it_is_trusted),
                 cmocka_unit_test(shows_client_certificates),
                 cmocka_unit_test(a_certificate_expires_while_its_connection_lives),
                 cmocka_unit_test(refuses_bad_certificates_with_a_reason),
