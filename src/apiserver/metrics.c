@@ -112,7 +112,11 @@ void metrics_write(struct apiserver *s, struct buf *b) {
               "Running watches, of clients and of the roles in this process.", (double) atomic_load(&s->watchers));
         metric_header(b, "kubernetes_build_info", "gauge",
                       "A metric with a constant '1' value labeled by the version this was built from.");
-        buf_addc(b, "kubernetes_build_info{git_version=\"" GIT_VERSION "\",major=\"1\",minor=\"33\"} 1\n");
+        buf_printf(b,
+                   "kubernetes_build_info{build_date=\"1970-01-01T00:00:00Z\",compiler=\"gcc\",git_commit=\"\","
+                   "git_tree_state=\"clean\",git_version=\"" GIT_VERSION "\",go_version=\"none (C17)\",major=\"1\","
+                   "minor=\"33\",platform=\"linux/%s\"} 1\n",
+                   server_architecture());
         metric_header(b, "kubernetes_feature_enabled", "gauge",
                       "This metric records the data about the stage and enablement of a k8s feature.");
         for (const struct apiserver_feature *f = apiserver_features; f->name; f++)

@@ -8,3 +8,5 @@
 void metrics_write(struct apiserver *s, struct buf *dst);
 /* Pages of /debug/pprof: "" (which there are), "heap", "threads". False when there is no such page. */
 bool debug_write(struct str page, struct buf *dst);
+/* As Go names it: amd64. */
+const char *server_architecture(void);

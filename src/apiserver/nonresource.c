@@ -12,7 +12,7 @@
 
 /* ---- version ---- */
 
-static const char *architecture(void) {
+const char *server_architecture(void) {
 #if defined(__x86_64__)
         return "amd64";
 #elif defined(__aarch64__)
@@ -34,7 +34,7 @@ static void handle_version(struct exchange *x) {
                                    "  gitCommit: '', gitTreeState: 'clean', buildDate: '1970-01-01T00:00:00Z',"
                                    "  goVersion: 'none (C17)', compiler: %c, platform: %s }",
                                    GIT_VERSION, __VERSION__[0] ? "gcc" : "cc",
-                                   arena_printf(a, "linux/%s", architecture()));
+                                   arena_printf(a, "linux/%s", server_architecture()));
 
         x->format.pretty = true; /* upstream indents it for everybody */
         respond_tree(x->req, &x->format, 200, &v, NULL);

@@ -163,6 +163,9 @@ static const struct route {
         route_fn serve;
 } routes[] = {
         { "/healthz", { PART_END }, M(GET) | M(HEAD), serve_healthz },
+        { "/healthz/log", { PART_END }, M(GET) | M(HEAD), serve_healthz },
+        { "/healthz/ping", { PART_END }, M(GET) | M(HEAD), serve_healthz },
+        { "/healthz/syncloop", { PART_END }, M(GET) | M(HEAD), serve_healthz },
         { "/pods", { PART_END }, M(GET), serve_pods },
         { "/runningpods", { PART_END }, M(GET), serve_pods },
         { "/configz", { PART_END }, M(GET), serve_configz },

@@ -91,6 +91,8 @@ static void they_change_the_server(void **state) {
         assert_true(str_has_prefix(talk_until(f, "GET /debug/pprof/heap HTTP/1.0\r\n\r\n", NULL),
                                    STR("HTTP/1.1 404 ")));
         assert_true(str_search(talk_until(f, "GET /metrics HTTP/1.0\r\n\r\n", NULL),
+                               STR(",go_version=\"none (C17)\",major=\"1\",minor=\"33\",platform=\"linux/")) > 0);
+        assert_true(str_search(talk_until(f, "GET /metrics HTTP/1.0\r\n\r\n", NULL),
                                STR("\nkubernetes_feature_enabled{name=\"WatchList\",stage=\"BETA\"} 1\n")) > 0);
         assert_int_equal(refused("service-node-port-range=2-1"), -EINVAL);
         assert_int_equal(refused("service-node-port-range=1-65536"), -EINVAL);
