@@ -729,10 +729,12 @@ void writes_put_changed(struct op *op) {
                 return;
         }
         op->key = rest_key(op->c->arena, r, op->namespace, op->name);
+        if (delete) /* what is answered is never stored: who watches sees the last that was */
+                object_set_revision(op->result, object_revision(op->old));
         op->ops[0] = (struct store_op) {
                 .kind = delete ? STORE_DELETE : STORE_UPDATE,
                 .key = op->key,
-                .object = op_stored_object(op),
+                .object = delete ? NULL : op_stored_object(op),
                 .expect = object_revision(op->old),
         };
         op_submit(op, 1, changed);

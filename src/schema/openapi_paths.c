@@ -261,6 +261,81 @@ static struct json operation(struct openapi *o, const struct place *p, size_t i)
         return out;
 }
 
+/* ---- what is no resource ---- */
+
+struct str openapi_place(struct arena *a, const struct api_group_version *gv) {
+        return arena_printf(a, "api%s%s/%s", *gv->group ? "s/" : "", gv->group, gv->version);
+}
+
+struct page {
+        const char *place, *tag, *id, *what;
+        const struct schema_type *type; /* of the answer; NULL: a text, or the version */
+        const char *const *media;
+};
+
+static const char *const keys_media[] = { "application/jwk-set+json", NULL };
+static const struct page pages[] = {
+        { ".well-known/openid-configuration", "WellKnown", "getServiceAccountIssuerOpenIDConfiguration",
+          "how tokens of service accounts are verified, as OpenID Connect says it", NULL, delete_media },
+        { "api", "core", "getCoreAPIVersions", "the versions of the core group", &type_APIVersions, answer_media },
+        { "apis", "apis", "getAPIVersions", "the groups and their versions", &type_APIGroupList, answer_media },
+        { "openid/v1/jwks", "openid", "getServiceAccountIssuerOpenIDKeyset",
+          "the keys that verify tokens of service accounts", NULL, keys_media },
+        { "version", "version", "getCodeVersion", "the version of this server", NULL, delete_media },
+};
+
+static void add_page(struct openapi *o, struct str wanted, const struct page *p, struct json *paths) {
+        struct json answers = json_new_object(), schema, get, item = json_new_object();
+        struct str path = arena_printf(o->arena, "/%s/", p->place);
+
+        if ((!str_empty(wanted) && !str_eqc(wanted, p->place)) || json_get(paths, path))
+                return;
+        schema = p->type                            ? openapi_schema(o, p->type)
+                 : strcmp(p->place, "version") == 0 ? openapi_named(o, OPENAPI_VERSION)
+                                                    : json_build(o->arena, "{ type: 'string' }");
+        add_response(o, &answers, "200", "OK", &schema, p->media);
+        add_response(o, &answers, "401", "Unauthorized", NULL, NULL);
+        get = json_build(o->arena, "{ description: %c, tags: [ %c ], operationId: %c, responses: %j }", p->what, p->tag,
+                         p->id, &answers);
+        if (!o->v3)
+                set_v2(o, p->type ? answer_media : delete_media, p->media, &get);
+        json_setc(o->arena, &item, "get", get);
+        json_add(o->arena, paths, path, item);
+}
+
+/* Of a group, or of one of its versions. Custom resources have none. */
+static void add_group_page(struct openapi *o, struct str wanted, const struct api_group_version *gv, bool version,
+                           struct json *paths) {
+        struct page p = { .what = version ? "the resources of the version" : "the versions of the group",
+                          .type = version ? &type_APIResourceList : &type_APIGroup,
+                          .media = answer_media };
+        _cleanup_buf_ struct buf tag = BUF_INIT, id = BUF_INIT;
+
+        if (api_find_group_version(str_of(gv->group), str_of(gv->version)) != gv)
+                return;
+        add_camel(&tag, gv->group, false);
+        buf_addc(&id, "get");
+        add_camel(&id, gv->group, true);
+        if (version) {
+                buf_printf(&tag, "_%s", gv->version);
+                buf_printf(&id, "%c%s", toupper(gv->version[0]), gv->version + 1);
+        }
+        buf_addc(&id, version ? "APIResources" : "APIGroup");
+        p.place = version ? openapi_place(o->arena, gv).p : arena_printf(o->arena, "apis/%s", gv->group).p;
+        p.tag = arena_str(o->arena, buf_str(&tag)).p;
+        p.id = arena_str(o->arena, buf_str(&id)).p;
+        add_page(o, wanted, &p, paths);
+}
+
+void openapi_pages(struct openapi *o, struct str place, const struct api_group_version *const *gvs, size_t n,
+                   struct json *paths) {
+        for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
+                add_page(o, place, &pages[i], paths);
+        for (size_t i = 0; i < n; i++)
+                if (gvs[i]->served && *gvs[i]->group)
+                        add_group_page(o, place, gvs[i], false, paths);
+}
+
 /* ---- paths ---- */
 
 static unsigned operations_of(uint32_t verbs, bool item) {
@@ -331,69 +406,6 @@ void openapi_paths(struct openapi *o, const struct api_group_version *gv, struct
                 for (size_t k = 0; k < r->n_subresources; k++)
                         add_subresource(o, p, &r->subresources[k], paths);
         }
+        add_group_page(o, STR(""), gv, true, paths);
         json_sort(paths);
-}
-
-/* ---- what is no resource ---- */
-
-struct str openapi_place(struct arena *a, const struct api_group_version *gv) {
-        return arena_printf(a, "api%s%s/%s", *gv->group ? "s/" : "", gv->group, gv->version);
-}
-
-struct page {
-        const char *place, *tag, *id, *what;
-        const struct schema_type *type; /* of the answer; NULL: a text, or the version */
-        const char *const *media;
-};
-
-static const char *const keys_media[] = { "application/jwk-set+json", NULL };
-static const struct page pages[] = {
-        { ".well-known/openid-configuration", "WellKnown", "getServiceAccountIssuerOpenIDConfiguration",
-          "how tokens of service accounts are verified, as OpenID Connect says it", NULL, delete_media },
-        { "api", "core", "getCoreAPIVersions", "the versions of the core group", &type_APIVersions, answer_media },
-        { "apis", "apis", "getAPIVersions", "the groups and their versions", &type_APIGroupList, answer_media },
-        { "openid/v1/jwks", "openid", "getServiceAccountIssuerOpenIDKeyset",
-          "the keys that verify tokens of service accounts", NULL, keys_media },
-        { "version", "version", "getCodeVersion", "the version of this server", NULL, delete_media },
-};
-
-static void add_page(struct openapi *o, struct str wanted, const struct page *p, struct json *paths) {
-        struct json answers = json_new_object(), schema, get, item = json_new_object();
-        struct str path = arena_printf(o->arena, "/%s/", p->place);
-
-        if ((!str_empty(wanted) && !str_eqc(wanted, p->place)) || json_get(paths, path))
-                return;
-        schema = p->type                            ? openapi_schema(o, p->type)
-                 : strcmp(p->place, "version") == 0 ? openapi_named(o, OPENAPI_VERSION)
-                                                    : json_build(o->arena, "{ type: 'string' }");
-        add_response(o, &answers, "200", "OK", &schema, p->media);
-        add_response(o, &answers, "401", "Unauthorized", NULL, NULL);
-        get = json_build(o->arena, "{ description: %c, tags: [ %c ], operationId: %c, responses: %j }", p->what, p->tag,
-                         p->id, &answers);
-        if (!o->v3)
-                set_v2(o, p->type ? answer_media : delete_media, p->media, &get);
-        json_setc(o->arena, &item, "get", get);
-        json_add(o->arena, paths, path, item);
-}
-
-void openapi_pages(struct openapi *o, struct str place, const struct api_group_version *const *gvs, size_t n,
-                   struct json *paths) {
-        for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
-                add_page(o, place, &pages[i], paths);
-        for (size_t i = 0; i < n; i++) {
-                _cleanup_buf_ struct buf tag = BUF_INIT, id = BUF_INIT;
-                struct page p = { .what = "the versions of the group", .type = &type_APIGroup, .media = answer_media };
-                bool builtin = api_find_group_version(str_of(gvs[i]->group), str_of(gvs[i]->version)) == gvs[i];
-
-                if (!gvs[i]->served || !builtin || !*gvs[i]->group)
-                        continue;
-                add_camel(&tag, gvs[i]->group, false);
-                buf_addc(&id, "get");
-                add_camel(&id, gvs[i]->group, true);
-                buf_addc(&id, "APIGroup");
-                p.place = arena_printf(o->arena, "apis/%s", gvs[i]->group).p;
-                p.tag = arena_str(o->arena, buf_str(&tag)).p;
-                p.id = arena_str(o->arena, buf_str(&id)).p;
-                add_page(o, place, &p, paths);
-        }
 }

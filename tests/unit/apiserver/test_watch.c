@@ -9,7 +9,7 @@ struct watcher {
         struct api_watch *watch;
         pthread_mutex_t lock;
         pthread_cond_t more;
-        char log[4096]; /* "ADDED a;MODIFIED a;" */
+        char log[4096]; /* "ADDED a;MODIFIED a+;": + is a finalizer */
         uint64_t last;
 };
 
@@ -23,8 +23,9 @@ static void on_event(const struct api_event *e, void *arg) {
         if (e->type == API_ERROR)
                 snprintf(w->log + n, sizeof(w->log) - n, "ERROR %s;", error_text(e->error));
         else
-                snprintf(w->log + n, sizeof(w->log) - n, "%s %" STR_FMT ";", names[e->type],
-                         STR_ARG(object_name(e->object)));
+                snprintf(w->log + n, sizeof(w->log) - n, "%s %" STR_FMT "%s;", names[e->type],
+                         STR_ARG(object_name(e->object)),
+                         json_len(json_at_path(object_json(e->object), "metadata", "finalizers")) ? "+" : "");
         w->last = e->revision;
         pthread_cond_broadcast(&w->more);
         pthread_mutex_unlock(&w->lock);
@@ -271,7 +272,7 @@ static void a_pod_is_marked_before_it_goes(void **state) {
         ASK(f, API_DELETE, &res_pods, "default", "b"); /* changes nothing */
         ASK(f, API_PATCH, &res_pods, "default", "b", .patch = API_PATCH_MERGE,
             .body = "{\"metadata\":{\"finalizers\":null}}");
-        expect(w, "ADDED a;MODIFIED a;DELETED a;ADDED b;MODIFIED b;DELETED b;");
+        expect(w, "ADDED a;MODIFIED a;DELETED a;ADDED b+;MODIFIED b+;DELETED b+;");
         watch_end(w);
 }
 

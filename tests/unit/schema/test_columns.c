@@ -362,6 +362,10 @@ static void test_openapi_documents_are_whole(void **state) {
         assert_true(openapi_v3(&none, STR("apis/apps"), api_builtin, api_n_builtin, NULL));
         check_json(all, json_at_path(parse(all, &none), "paths", "/apis/apps/", "get", "operationId"),
                    "'getAppsAPIGroup'");
+        none.n = 0;
+        assert_true(openapi_v3(&none, STR("apis/apps/v1"), api_builtin, api_n_builtin, NULL));
+        check_json(all, json_at_path(parse(all, &none), "paths", "/apis/apps/v1/", "get", "operationId"),
+                   "'getAppsV1APIResources'");
 }
 
 /* What kubectl looks for: the PATCH of a kind takes fieldValidation. */
