@@ -59,6 +59,7 @@ struct kubelet {
         /* What other threads may look at: under lock, never held over a call. */
         pthread_mutex_t lock;
         struct map *views;          /* uid → struct pod_view, a reference */
+        struct list probes;         /* probe.c */
         struct map *sources;        /* sources.c: ConfigMaps and Secrets as last seen */
         struct object *node_object; /* our Node as the API has it; NULL before */
         bool stopping;
@@ -284,6 +285,7 @@ int status_delete_pod(struct pod *p, struct error *err);
 /* probe.c */
 void probes_update(struct pod *p); /* loop, after a step */
 void probes_free(struct pod *p);
+void probes_metrics(struct kubelet *k, struct buf *dst); /* any thread */
 
 /* hook.c: lifecycle handlers, and what probes share with them */
 void hook_post_start(struct container *c); /* step */

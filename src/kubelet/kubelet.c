@@ -530,6 +530,7 @@ int kubelet_start(const struct kubelet_options *o, struct kubelet **ret, struct 
         k->pods = map_new(NULL);
         k->adopted = map_new(adopted_free);
         k->views = map_new(view_unref_value);
+        list_init(&k->probes);
         k->sources = map_new(object_unref_value);
 
         r = make_directories(k, err);

@@ -8,6 +8,8 @@
  * not probed again: it is stopped, and the next one has an id, and probes, of its own. */
 #include "kubelet/internal.h"
 
+#include "base/lock.h"
+#include "base/metrics.h"
 #include "kubelet/check.h"
 #include "schema/types.h"
 
@@ -35,7 +37,8 @@ struct probe {
         enum probe_result result; /* told */
         enum probe_result last;   /* of the last try */
         unsigned run;             /* how often in a row */
-        bool ended;
+        uint64_t tries[2];        /* under the kubelet's lock: failed, successful */
+        struct list link;         /* the same: of all probes */
 };
 
 /* ---- results ---- */
@@ -88,6 +91,8 @@ static void tried(struct probe *b, bool ok, const char *text) {
 
         if (!ok)
                 probe_event(b, text);
+        with_lock(&b->pod->k->lock)
+                b->tries[ok]++;
         b->run = b->last == now ? b->run + 1 : 1;
         b->last = now;
         if (b->run >= threshold && b->result != now) {
@@ -206,6 +211,8 @@ static void probe_freed(struct timer *t) {
 }
 
 static void probe_end(struct probe *b) {
+        with_lock(&b->pod->k->lock)
+                list_del(&b->link);
         if (b->check)
                 check_cancel(b->check);
         if (b->exec)
@@ -227,6 +234,8 @@ static void probe_start(struct pod *p, struct container *c, enum probe_kind kind
         b->spec = json_getc(c->spec, kinds[kind].field);
         b->result = kinds[kind].initial;
         vec_push(&p->probes, b);
+        with_lock(&p->k->lock)
+                list_push(&p->k->probes, &b->link);
         delay = json_int(json_getc(b->spec, "initialDelaySeconds")) * NSEC_PER_SEC;
         schedule(b, (c->status->started_ns + delay - kubelet_now(p->k)) / NSEC_PER_MSEC);
 }
@@ -273,4 +282,22 @@ void probes_update(struct pod *p) {
 void probes_free(struct pod *p) {
         while (p->probes.n > 0)
                 probe_end(vec_pop(&p->probes));
+}
+
+void probes_metrics(struct kubelet *k, struct buf *dst) {
+        HOLD(&k->lock);
+
+        metric_header(dst, "prober_probe_total", "counter",
+                      "Cumulative number of a liveness, readiness or startup probe for a container by result.");
+        list_for_each(it, &k->probes) {
+                const struct probe *b = list_entry(it, struct probe, link);
+
+                for (int ok = 0; ok < 2; ok++)
+                        if (b->tries[ok] > 0)
+                                buf_printf(dst,
+                                           "prober_probe_total{container=\"%s\",namespace=\"%s\",pod=\"%s\",pod_uid="
+                                           "\"%s\",probe_type=\"%s\",result=\"%s\"} %llu\n",
+                                           b->container, b->pod->ns, b->pod->name, b->pod->uid, kinds[b->kind].title,
+                                           ok ? "successful" : "failed", (unsigned long long) b->tries[ok]);
+        }
 }

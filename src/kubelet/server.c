@@ -149,6 +149,24 @@ static void serve_metrics(struct http_request *r, const struct route_args *a) {
         http_respond_copy(r, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&text));
 }
 
+static void serve_metrics_probes(struct http_request *r, const struct route_args *a) {
+        _cleanup_buf_ struct buf text = BUF_INIT;
+
+        probes_metrics(a->k, &text);
+        http_respond_copy(r, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&text));
+}
+
+static void serve_metrics_slis(struct http_request *r, const struct route_args *a) {
+        static const char *const checks[] = { "log", "ping", "syncloop" };
+        _cleanup_buf_ struct buf text = BUF_INIT;
+
+        metric_header(&text, "kubernetes_healthcheck", "gauge",
+                      "This metric records the result of a single healthcheck.");
+        for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
+                buf_printf(&text, "kubernetes_healthcheck{name=\"%s\",type=\"healthz\"} 1\n", checks[i]);
+        http_respond_copy(r, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&text));
+}
+
 /* ---- routes ---- */
 
 enum part { PART_END, PART_NS, PART_POD, PART_UID, PART_CONTAINER };
@@ -173,6 +191,8 @@ static const struct route {
         { "/metrics", { PART_END }, M(GET), serve_metrics },
         { "/metrics/resource", { PART_END }, M(GET), serve_metrics_resource },
         { "/metrics/cadvisor", { PART_END }, M(GET), serve_metrics_cadvisor },
+        { "/metrics/probes", { PART_END }, M(GET), serve_metrics_probes },
+        { "/metrics/slis", { PART_END }, M(GET), serve_metrics_slis },
         { "/containerLogs", { PART_NS, PART_POD, PART_CONTAINER }, M(GET), serve_logs },
         { "/exec", { PART_NS, PART_POD, PART_CONTAINER }, M(GET) | M(POST), serve_exec },
         { "/exec", { PART_NS, PART_POD, PART_UID, PART_CONTAINER }, M(GET) | M(POST), serve_exec },

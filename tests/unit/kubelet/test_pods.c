@@ -13,7 +13,7 @@
 #include "base/time.h"
 #include "fake_runtime.h"
 #include "json/build.h"
-#include "kubelet/kubelet.h"
+#include "kubelet/internal.h"
 #include "schema/types.h"
 
 #define NODE "node-1"
@@ -578,6 +578,7 @@ static void after_a_reboot_pods_get_a_new_sandbox(void **state) {
 }
 
 static void probes_decide_readiness_and_life(void **state) {
+        _cleanup_buf_ struct buf metrics = BUF_INIT;
         struct world *w = *state;
 
         fake_exec_result(w->runtime, 1, "not yet");
@@ -588,6 +589,11 @@ static void probes_decide_readiness_and_life(void **state) {
         wait_text(w, &res_pods, "p", "containers with unready status: [c]");
         fake_exec_result(w->runtime, 0, "");
         wait_text(w, &res_pods, "p", "'ready':true");
+        probes_metrics(w->kubelet, &metrics);
+        assert_true(str_search(buf_str(&metrics),
+                               STR("\nprober_probe_total{container=\"c\",namespace=\"default\",pod=\"p\",pod_uid=\"")) >
+                    0);
+        assert_true(str_search(buf_str(&metrics), STR("\",probe_type=\"Readiness\",result=\"successful\"} ")) > 0);
 
         fake_exec_result(w->runtime, 1, "dead");
         create_pod(w, "l", "'terminationGracePeriodSeconds':1,",
