@@ -84,6 +84,16 @@ def test_kubectl_knows_custom_kinds(cluster, ns, sites):
     assert cluster.kubectl("get", "sites", "-n", ns, "--field-selector=spec.host=w", "-o", "name").split() == [f"site.{GROUP}/c"]
 
 
+def test_a_watch_sees_objects_go_with_their_definition(cluster, ns):
+    define(cluster, definition("huts", "Hut", [version("v1", True)]))
+    cluster.apply(custom("Hut", "one", host="x"), namespace=ns)
+    watch = subprocess.Popen(["kubectl", "get", "huts", "-n", ns, "-w", "--output-watch-events", "--no-headers", "--request-timeout=20s"],
+                             stdout=subprocess.PIPE, text=True, env=cluster.env)
+    assert watch.stdout.readline().split()[:2] == ["ADDED", "one"]
+    cluster.kubectl("delete", "crd", f"huts.{GROUP}", "--timeout=30s")
+    assert watch.communicate(timeout=30)[0].split()[:2] == ["DELETED", "one"]
+
+
 def test_namespaces_and_owners_take_custom_objects_along(cluster, sites):
     cluster.kubectl("create", "namespace", "custom-gone")
     cluster.apply(custom("Site", "a", host="x"), namespace="custom-gone")

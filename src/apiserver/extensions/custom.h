@@ -31,10 +31,10 @@ struct custom_version {
 
 struct custom {
         atomic_uint refs;
-        atomic_bool retired;  /* another has taken its place, or none: watches end */
-        atomic_ullong since;  /* objects of later revisions were written as the schema has it now */
-        atomic_uint watchers; /* of all versions */
-        bool terminating;     /* the definition is being deleted: nothing new comes in */
+        atomic_bool retired;     /* another has taken its place, or none: watches end */
+        atomic_ullong since;     /* objects of later revisions were written as the schema has it now */
+        atomic_uint watchers;    /* of all versions */
+        atomic_bool terminating; /* the definition is being deleted: nothing new comes in */
         struct arena *arena;
         struct object *crd;
         struct custom_version *versions, *storage;

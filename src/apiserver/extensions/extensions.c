@@ -297,7 +297,7 @@ static struct custom *find_custom(const struct catalog *c, struct str name) {
 static bool is_current(const struct custom *c, const struct json *doc, const struct object *crd) {
         const struct json *was = object_json(c->crd);
 
-        return str_eq(object_uid(c->crd), object_uid(crd)) && c->terminating == object_deleting(crd) &&
+        return str_eq(object_uid(c->crd), object_uid(crd)) &&
                json_equal(json_getc(was, "spec"), json_getc(doc, "spec")) &&
                json_equal(json_at_path(was, "status", "acceptedNames"), json_at_path(doc, "status", "acceptedNames"));
 }
@@ -308,8 +308,11 @@ static struct custom *make_custom(struct extensions *x, const struct catalog *ol
         struct custom *c = find_custom(old, object_name(crd));
         _cleanup_(object_unrefp) struct object *coming = NULL;
 
-        if (c && is_current(c, tree, crd))
+        if (c && is_current(c, tree, crd)) {
+                if (object_deleting(crd))
+                        atomic_store(&c->terminating, true); /* watches go on: they see the objects go */
                 return custom_ref(c);
+        }
         coming = object_from_tree(tree);
         object_set_revision(coming, object_revision(crd));
         return custom_new(coming, store_revision(x->s->store));
