@@ -211,17 +211,34 @@ void serve_stats_summary(struct http_request *r, const struct route_args *a) {
 
 #define TEXT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
-static void each_container(struct gather *g, struct buf *out, const char *name, const char *type, const char *help,
-                           double (*value)(const struct container_usage *c)) {
-        metric_header(out, name, type, help);
-        for (size_t i = 0; i < g->n; i++)
-                for (size_t j = 0; j < g->pods[i].n; j++) {
-                        const struct container_usage *c = &g->pods[i].containers[j];
+/* c NULL: of the pod. cAdvisor's have more labels. */
+static void put_sample(struct gather *g, struct buf *out, const char *name, const struct pod_view *pod,
+                       const struct container_view *c, bool cadvisor, double value) {
+        buf_printf(out, "%s{container=\"%s\",", name, c ? c->name : "");
+        if (cadvisor)
+                buf_printf(out, "%simage=\"%s\",name=\"%s\",", strstr(name, "_cpu_") ? "cpu=\"total\"," : "",
+                           c && c->image ? c->image : "", c ? c->id : "");
+        buf_printf(out, "namespace=\"%s\",pod=\"%s\"} %.14g %lld\n", pod->ns, pod->name, value,
+                   (long long) (g->now_ns / NSEC_PER_MSEC));
+}
 
-                        buf_printf(out, "%s{container=\"%s\",namespace=\"%s\",pod=\"%s\"} %.14g %lld\n", name,
-                                   c->view->name, g->pods[i].view->ns, g->pods[i].view->name, value(c),
-                                   (long long) (g->now_ns / NSEC_PER_MSEC));
+typedef double value_fn(const struct container_usage *c);
+
+/* pods: a line for the containers of each together, too. */
+static void each_container(struct gather *g, struct buf *out, const char *name, const char *type, const char *help,
+                           value_fn *value, bool cadvisor, bool pods) {
+        metric_header(out, name, type, help);
+        for (size_t i = 0; i < g->n; i++) {
+                const struct pod_usage *p = &g->pods[i];
+                struct container_usage sum = { 0 };
+
+                for (size_t j = 0; j < p->n; j++) {
+                        put_sample(g, out, name, p->view, p->containers[j].view, cadvisor, value(&p->containers[j]));
+                        add_up(&sum.use, &p->containers[j].use);
                 }
+                if (pods && p->n)
+                        put_sample(g, out, name, p->view, NULL, cadvisor, value(&sum));
+        }
 }
 
 static double cpu_seconds(const struct container_usage *c) {
@@ -250,7 +267,7 @@ static double fs_bytes(const struct container_usage *c) {
 
 /* The same of each pod: its containers together. */
 static void each_pod(struct gather *g, struct buf *out, const char *name, const char *type, const char *help,
-                     double (*value)(const struct container_usage *c)) {
+                     value_fn *value) {
         metric_header(out, name, type, help);
         for (size_t i = 0; i < g->n; i++) {
                 struct container_usage sum = { 0 };
@@ -267,11 +284,12 @@ static void render_resource(struct gather *g, struct buf *out) {
         long long now = (long long) (g->now_ns / NSEC_PER_MSEC);
 
         each_container(g, out, "container_cpu_usage_seconds_total", "counter",
-                       "[STABLE] Cumulative cpu time consumed by the container in core-seconds", cpu_seconds);
+                       "[STABLE] Cumulative cpu time consumed by the container in core-seconds", cpu_seconds, false,
+                       false);
         each_container(g, out, "container_memory_working_set_bytes", "gauge",
-                       "[STABLE] Current working set of the container in bytes", working_set);
+                       "[STABLE] Current working set of the container in bytes", working_set, false, false);
         each_container(g, out, "container_start_time_seconds", "gauge",
-                       "[STABLE] Start time of the container since unix epoch in seconds", started);
+                       "[STABLE] Start time of the container since unix epoch in seconds", started, false, false);
         metric_header(out, "node_cpu_usage_seconds_total", "counter",
                       "[STABLE] Cumulative cpu time consumed by the node in core-seconds");
         buf_printf(out, "node_cpu_usage_seconds_total %.14g %lld\n", (double) g->node_cpu_ns / NSEC_PER_SEC, now);
@@ -292,10 +310,26 @@ void serve_metrics_resource(struct http_request *r, const struct route_args *a) 
         start(r, a->k, TEXT_TYPE, render_resource);
 }
 
+static void each_network(struct gather *g, struct buf *out, const char *name, const char *help, bool sent) {
+        metric_header(out, name, "counter", help);
+        for (size_t i = 0; i < g->n; i++) {
+                const struct pod_view *v = g->pods[i].view;
+
+                if (v->sandbox_id && !v->host_network)
+                        buf_printf(out,
+                                   "%s{container=\"\",image=\"\",interface=\"eth0\",name=\"%s\",namespace=\"%s\",pod="
+                                   "\"%s\"} "
+                                   "%llu %lld\n",
+                                   name, v->sandbox_id, v->ns, v->name,
+                                   (unsigned long long) (sent ? g->pods[i].tx : g->pods[i].rx),
+                                   (long long) (g->now_ns / NSEC_PER_MSEC));
+        }
+}
+
 static void render_cadvisor(struct gather *g, struct buf *out) {
         static const struct {
                 const char *name, *type, *help;
-                double (*value)(const struct container_usage *c);
+                value_fn *value;
         } metrics[] = {
                 { "container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.",
                   cpu_seconds },
@@ -311,7 +345,10 @@ static void render_cadvisor(struct gather *g, struct buf *out) {
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(metrics); i++)
-                each_container(g, out, metrics[i].name, metrics[i].type, metrics[i].help, metrics[i].value);
+                each_container(g, out, metrics[i].name, metrics[i].type, metrics[i].help, metrics[i].value, true,
+                               metrics[i].value != started);
+        each_network(g, out, "container_network_receive_bytes_total", "Cumulative count of bytes received", false);
+        each_network(g, out, "container_network_transmit_bytes_total", "Cumulative count of bytes transmitted", true);
         metric_header(out, "machine_cpu_cores", "gauge", "Number of logical CPU cores.");
         buf_printf(out, "machine_cpu_cores %lld\n", (long long) g->k->machine->cpus);
         metric_header(out, "machine_memory_bytes", "gauge", "Amount of memory installed on the machine.");

@@ -123,3 +123,6 @@ def test_a_rollout_that_is_interrupted_ends_right(mortal):
     # nothing of the replaced pods is left: the node holds three containers
     stats = json.loads(mortal.kubectl("get", "--raw", "/api/v1/nodes/mortal/proxy/stats/summary"))
     assert len([p for p in stats["pods"] if p["podRef"]["namespace"] == "default"]) == 3
+    cadvisor = mortal.kubectl("get", "--raw", "/api/v1/nodes/mortal/proxy/metrics/cadvisor")
+    assert cadvisor.count(f'\ncontainer_cpu_usage_seconds_total{{container="web",cpu="total",image="{image}",name="') == 3
+    assert cadvisor.count('\ncontainer_network_receive_bytes_total{container="",image="",interface="eth0",name="') >= 3
