@@ -48,6 +48,22 @@ struct pause {
 
 /* ---- where it is ---- */
 
+/* As Go's path.Join makes one: "a//b/../c/" is "/a/c". */
+static struct str clean_path(struct arena *a, struct str path) {
+        struct buf out = BUF_INIT;
+        struct str part, clean;
+
+        while (str_split(&path, '/', &part)) {
+                if (str_eqc(part, ".."))
+                        out.n = str_empty(buf_str(&out)) ? 0 : (size_t) str_rfind(buf_str(&out), '/');
+                else if (!str_empty(part) && !str_eqc(part, "."))
+                        buf_printf(&out, "/%" STR_FMT, STR_ARG(part));
+        }
+        clean = out.n ? arena_str(a, buf_str(&out)) : STR("/");
+        buf_free(&out);
+        return clean;
+}
+
 /* https://host[:port][/path] */
 static int parse_url(struct webhook_run *r, struct str url, struct error *err) {
         static const struct str https = STR_INIT("https://");
@@ -71,8 +87,7 @@ static int parse_url(struct webhook_run *r, struct str url, struct error *err) {
                 return error_set(err, -EINVAL, "parse \"%" STR_FMT "\": invalid port or host", STR_ARG(url));
         r->host = r->name = arena_str(r->arena, host);
         r->port = (uint16_t) n;
-        r->path = slash < 0 ? STR("/") : str_sub(rest, (size_t) slash, rest.n);
-        r->url = arena_str(r->arena, url);
+        r->path = clean_path(r->arena, slash < 0 ? STR("") : str_sub(rest, (size_t) slash, rest.n));
         r->authority = str_sub(rest, 0, slash < 0 ? rest.n : (size_t) slash);
         return 0;
 }
@@ -80,14 +95,11 @@ static int parse_url(struct webhook_run *r, struct str url, struct error *err) {
 static int find_service(struct webhook_run *r, const struct json *service, struct error *err) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(r->h->s->store);
         struct str ns = json_str(json_getc(service, "namespace")), name = json_str(json_getc(service, "name"));
-        struct str path = json_str(json_getc(service, "path"));
         int64_t port = json_int_or(json_getc(service, "port"), 443);
 
-        r->path = str_has_prefix(path, STR("/")) ? arena_str(r->arena, path)
-                                                 : arena_printf(r->arena, "/%" STR_FMT, STR_ARG(path));
+        r->path = clean_path(r->arena, json_str(json_getc(service, "path")));
         r->name = arena_printf(r->arena, "%" STR_FMT ".%" STR_FMT ".svc", STR_ARG(name), STR_ARG(ns));
         r->authority = arena_printf(r->arena, "%" STR_FMT ":%lld", STR_ARG(r->name), (long long) port);
-        r->url = arena_printf(r->arena, "https://%" STR_FMT "%" STR_FMT, STR_ARG(r->authority), STR_ARG(r->path));
         if (!server_get(r->h->s, snap, &res_services, ns, name))
                 return error_set(err, -ENOENT, "service \"%" STR_FMT "\" not found", STR_ARG(name));
         return service_endpoint(r->h->s, snap, r->arena, ns, name, arena_printf(r->arena, "%lld", (long long) port),
@@ -104,10 +116,11 @@ static int locate(struct webhook_run *r, struct error *err) {
                 return error_set(err, -EINVAL, "unable to load root certificates: illegal base64 data");
         r->ca = arena_str(r->arena, buf_str(&pem));
         e = str_empty(url) ? find_service(r, json_getc(config, "service"), err) : parse_url(r, url, err);
-        if (!str_empty(r->w->query)) {
+        if (!str_empty(r->w->query))
                 r->path = arena_printf(r->arena, "%" STR_FMT "?%" STR_FMT, STR_ARG(r->path), STR_ARG(r->w->query));
-                r->url = arena_printf(r->arena, "%" STR_FMT "?%" STR_FMT, STR_ARG(r->url), STR_ARG(r->w->query));
-        }
+        r->url = r->authority.n ? arena_printf(r->arena, "https://%" STR_FMT "%" STR_FMT, STR_ARG(r->authority),
+                                               STR_ARG(r->path))
+                                : url;
         return e;
 }
 

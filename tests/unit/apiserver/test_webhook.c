@@ -108,6 +108,9 @@ static void by_url(void **state) {
         assert_non_null(strstr(r.answer, "POST /info ?timeout=1s h2=1"));
         assert_non_null(strstr(r.answer, "content-type: application/json"));
         forget(r);
+        r = ask_url(w, "//a/..//./info/", &test_certs()->ca, 10000);
+        assert_non_null(strstr(r.answer, "POST /info ?timeout=1s"));
+        forget(r);
 }
 
 static void errors_say_where(void **state) {
