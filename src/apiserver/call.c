@@ -6,6 +6,7 @@
 #include "apiserver/admission/admission.h"
 #include "apiserver/extensions/custom.h"
 #include "apiserver/strategy.h"
+#include "schema/protobuf.h"
 
 const struct api_user api_user_system = {
         .name = STR_INIT("system:apiserver"),
@@ -177,6 +178,18 @@ static size_t add_companions(struct op *op, struct store_op *ops, size_t n) {
         return n;
 }
 
+/* What etcd takes, which stores kinds of its own in protobuf: clients know its refusal, and split what they have. */
+#define MAX_STORED (3 * 512 * 1024)
+
+static bool is_too_large(const struct op *op, const struct object *o) {
+        const struct rest *r = op->rest->stored;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        return o && object_text(o).n > MAX_STORED &&
+               (r->custom || protobuf_encode_object(&b, r->resource->type, object_json(o), NULL) < 0 ||
+                b.n > MAX_STORED);
+}
+
 void op_submit(struct op *op, size_t n_ops, void (*finished)(struct op *op)) {
         struct store_op *ops = op->ops;
 
@@ -188,7 +201,12 @@ void op_submit(struct op *op, size_t n_ops, void (*finished)(struct op *op)) {
         op->finished = finished;
         op->submitted_ns = now_mono_ns();
         op->txn = (struct store_txn) { .ops = ops, .n_ops = n_ops, .done = submitted, .loop = op->c->loop };
-        store_submit(op->s->store, &op->txn);
+        if (is_too_large(op, ops[0].object)) {
+                op->txn.result = -E2BIG;
+                submitted(&op->txn);
+        } else {
+                store_submit(op->s->store, &op->txn);
+        }
 }
 
 const char *call_verb_name(const struct api_call *c) {

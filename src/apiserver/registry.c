@@ -412,6 +412,9 @@ void writes_store_error(struct op *op) {
         case -EAGAIN:
                 err_conflict(err, op->rest, op->name, OBJECT_MODIFIED);
                 break;
+        case -E2BIG:
+                error_status(err, REASON_UNKNOWN, "etcdserver: request is too large");
+                break;
         case -ECANCELED:
                 error_status(err, REASON_UNAVAILABLE, "the server is shutting down");
                 break;

@@ -19,8 +19,8 @@
 /* Errors of a check in one message, as upstream joins them here. */
 #define NAME_OF_PARTS "must be spec.names.plural+\".\"+spec.group"
 
-static bool check_joined(struct field_errors *fe, const struct path *p, struct str s, name_check check,
-                         const struct json *shown) {
+static bool check_shown(struct field_errors *fe, const struct path *p, struct str s, name_check check,
+                        const struct json *shown) {
         const char *messages[2];
         size_t n = check(s, messages);
 
@@ -31,14 +31,14 @@ static bool check_joined(struct field_errors *fe, const struct path *p, struct s
 
 static void check_label(struct field_errors *fe, const struct path *p, const struct json *v) {
         if (!str_empty(json_str(v)))
-                check_joined(fe, p, json_str(v), check_dns1035_label, v);
+                check_shown(fe, p, json_str(v), check_dns1035_label, v);
 }
 
 static void check_labels(struct field_errors *fe, const struct path *p, const struct json *list) {
         size_t i = 0;
 
         json_each_item(v, list)
-                check_joined(fe, PATH_INDEX(p, i++), json_str(v), check_dns1035_label, v);
+                check_shown(fe, PATH_INDEX(p, i++), json_str(v), check_dns1035_label, v);
 }
 
 /* ---- versions ---- */
@@ -212,8 +212,8 @@ static void validate_versions(struct field_errors *fe, const struct path *spec, 
         for (size_t i = 0; i < json_len(versions); i++) {
                 const struct json *v = json_item(versions, i);
 
-                check_joined(fe, PATH(PATH_INDEX(at, i), "name"), TEXT(v, "name"), check_dns1035_label,
-                             json_getc(v, "name"));
+                check_shown(fe, PATH(PATH_INDEX(at, i), "name"), TEXT(v, "name"), check_dns1035_label,
+                            json_getc(v, "name"));
                 check_deprecation(fe, PATH_INDEX(at, i), v);
                 validate_parts(fe, PATH_INDEX(at, i), versions, v, false);
                 n_storage += IS_TRUE(v, "storage");
@@ -225,8 +225,8 @@ static void validate_versions(struct field_errors *fe, const struct path *spec, 
         if (n_storage != 1)
                 field_invalid(fe, at, versions, "must have exactly one version marked as storage version");
         if (json_len(versions) > 0)
-                check_joined(fe, PATH(spec, "version"), TEXT(json_item(versions, 0), "name"), check_dns1035_label,
-                             json_getc(json_item(versions, 0), "name"));
+                check_shown(fe, PATH(spec, "version"), TEXT(json_item(versions, 0), "name"), check_dns1035_label,
+                            json_getc(json_item(versions, 0), "name"));
 }
 
 /* ---- conversion ---- */
@@ -418,7 +418,7 @@ static void check_group_and_scope(struct field_errors *fe, const struct path *p,
 
         if (str_empty(json_str(group)))
                 field_required(fe, PATH(p, "group"), "");
-        else if (check_joined(fe, PATH(p, "group"), json_str(group), check_dns_subdomain, group) &&
+        else if (check_shown(fe, PATH(p, "group"), json_str(group), check_dns_subdomain, group) &&
                  str_find(json_str(group), '.') < 0)
                 field_invalid(fe, PATH(p, "group"), group, "should be a domain with at least one dot");
         if (str_empty(scope))
@@ -431,6 +431,9 @@ static void check_spec(struct field_errors *fe, const struct path *p, const stru
         const struct json *versions = json_getc(spec, "versions"), *names = json_getc(spec, "names");
 
         check_group_and_scope(fe, p, spec);
+        INVALID_IF(IS_TRUE(spec, "preserveUnknownFields") && crd_has_defaults(versions),
+                   PATH(p, "preserveUnknownFields"), GET(spec, "preserveUnknownFields"),
+                   "must be false in order to use defaults in the schema");
         validate_versions(fe, p, versions);
         each_word(key, "plural", "singular", "kind", "listKind")
                 if (str_empty(TEXT(names, key)))

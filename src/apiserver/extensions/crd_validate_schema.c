@@ -368,12 +368,10 @@ static void check_root(struct field_errors *fe, const struct path *p, const stru
                 }
 }
 
-/* Does it say, anywhere, what no structural schema can? Then whether it is one is no question. */
+/* What no structural schema says: then whether it is one is no question. */
 static bool is_unsupported(const struct json *j) {
         static const char *const keys[] = { "id",           "$schema",         "$ref",       "patternProperties",
-                                            "dependencies", "additionalItems", "definitions" },
-                                 *const one[] = { "items", "additionalProperties", "not" },
-                                 *const many[] = { "properties", "allOf", "anyOf", "oneOf" };
+                                            "dependencies", "additionalItems", "definitions" };
         const struct json *preserve = json_getc(j, "x-kubernetes-preserve-unknown-fields"), *v;
         bool found = json_is(json_getc(j, "items"), JSON_ARRAY) || (json_is(preserve, JSON_BOOL) && !preserve->b);
 
@@ -381,15 +379,36 @@ static bool is_unsupported(const struct json *j) {
                 v = json_getc(j, keys[i]);
                 found = found || (v && (json_is(v, JSON_BOOL) || (v->type >= JSON_STRING && v->len > 0)));
         }
+        return found;
+}
+
+static bool has_default(const struct json *j) {
+        return json_getc(j, "default");
+}
+
+/* Is a schema like that, or one within it? */
+static bool anywhere(const struct json *j, bool (*is_so)(const struct json *schema)) {
+        static const char *const one[] = { "items", "additionalProperties", "not" }, *const many[] = { "properties",
+                                                                                                       "allOf", "anyOf",
+                                                                                                       "oneOf" };
+        bool found = is_so(j);
+
         for (size_t i = 0; i < ARRAY_SIZE(one); i++)
-                found = found || (json_is(json_getc(j, one[i]), JSON_OBJECT) && is_unsupported(json_getc(j, one[i])));
+                found = found || (json_is(json_getc(j, one[i]), JSON_OBJECT) && anywhere(json_getc(j, one[i]), is_so));
         for (size_t i = 0; i < ARRAY_SIZE(many) && !found; i++) {
                 json_each_member(m, i == 0 ? json_getc(j, many[i]) : NULL)
-                        found = found || is_unsupported(&m->value);
+                        found = found || anywhere(&m->value, is_so);
                 json_each_item(it, i > 0 ? json_getc(j, many[i]) : NULL)
-                        found = found || is_unsupported(it);
+                        found = found || anywhere(it, is_so);
         }
         return found;
+}
+
+bool crd_has_defaults(const struct json *versions) {
+        json_each_item(v, versions)
+                if (anywhere(json_at_path(v, "schema", "openAPIV3Schema"), has_default))
+                        return true;
+        return false;
 }
 
 void crd_validate_schema(struct field_errors *fe, const struct path *p, const struct json *schema, bool status) {
@@ -397,7 +416,7 @@ void crd_validate_schema(struct field_errors *fe, const struct path *p, const st
         const struct path *here = SCHEMA_PATH(p);
         struct crd_schema *compiled;
         size_t first = fe->list.n, before, structural;
-        bool unsupported = is_unsupported(schema), rules = false;
+        bool unsupported = anywhere(schema, is_unsupported), rules = false;
 
         if (status)
                 check_root(fe, p, schema);

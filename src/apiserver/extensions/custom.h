@@ -122,6 +122,8 @@ validate_kind validate_crd, validate_crd_status;
 bool crd_bundle_is_bad(const struct json *crd);
 /* crd_structural.c */
 void crd_validate_schema(struct field_errors *fe, const struct path *p, const struct json *schema, bool status);
+/* Whether a schema of the versions has a default. */
+bool crd_has_defaults(const struct json *versions);
 bool crd_validate_structural(struct field_errors *fe, const struct path *p, const struct json *schema);
 /* Is every version's schema structural? *ret_why in a when not. */
 bool crd_is_structural(struct arena *a, const struct json *crd, struct str *ret_why);

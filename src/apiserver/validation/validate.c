@@ -554,6 +554,14 @@ bool check_field(struct field_errors *fe, const struct path *p, struct str s, na
         return n == 0;
 }
 
+bool check_joined(struct field_errors *fe, const struct path *p, struct str s, name_check check, const char *between) {
+        const char *messages[2];
+        size_t n = check(s, messages);
+
+        INVALID_STR_IF(n > 0, p, s, "%s%s%s", messages[0], n > 1 ? between : "", n > 1 ? messages[1] : "");
+        return n == 0;
+}
+
 bool require_text(struct field_errors *fe, const struct path *p, const struct json *o, const char *key,
                   const char *detail) {
         REQUIRED_IF(str_empty(TEXT(o, key)), PATH(p, key), detail);

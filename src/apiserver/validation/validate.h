@@ -105,6 +105,8 @@ name_checker check_dns_label, check_dns_subdomain, check_dns1035_label, check_pa
 struct str str_lower(struct arena *a, struct str s);
 /* Adds an Invalid error for each message; true when s is fine. */
 bool check_field(struct field_errors *fe, const struct path *p, struct str s, name_check check);
+/* The same as one error, with what stands between the messages. */
+bool check_joined(struct field_errors *fe, const struct path *p, struct str s, name_check check, const char *between);
 /* What is refused if so: the names of the rest are those of field_*(); fe is the errors of the function. */
 #define REFUSE_IF(kind, cond, ...)                     \
         do {                                           \

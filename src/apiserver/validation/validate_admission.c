@@ -2,25 +2,21 @@
 #include <ctype.h>
 
 #include "apiserver/validation/validate.h"
+#include "base/map.h"
 #include "cel/policy.h"
 
 /* A required list in which "*" stands alone: "other API groups". */
 static void check_starred(struct field_errors *fe, const struct path *p, const struct json *list, const char *others) {
-        if (json_len(list) == 0)
-                field_required(fe, p, "");
-        else if (json_len(list) > 1 && json_has_str(list, STR("*")))
-                field_invalid(fe, p, list, "if '*' is present, must not specify other %s", others);
-}
-
-static bool seen_before(const struct json *list, size_t n, struct str want) {
-        for (size_t i = 0; i < n; i++)
-                if (str_eq(json_str(json_item(list, i)), want))
-                        return true;
-        return false;
+        fe->at = PATH_INDEX(p, -1); /* before its items */
+        REQUIRED_IF(json_len(list) == 0, p, "");
+        INVALID_IF(json_len(list) > 1 && json_has_str(list, STR("*")), p, list,
+                   "if '*' is present, must not specify other %s", others);
+        fe->at = NULL;
 }
 
 /* "pods", "pods/log", "pods/…*", "*…/status": one that another has already said is a mistake. */
 static void check_rule_resources(struct field_errors *fe, const struct path *p, const struct json *list) {
+        _cleanup_(map_freep) struct map *seen = map_new(NULL);
         bool all = false, star = false, plain = false;
         size_t i = 0;
 
@@ -37,12 +33,13 @@ static void check_rule_resources(struct field_errors *fe, const struct path *p, 
                         plain = !str_eqc(s, "*");
                 res = str_sub(s, 0, slash < 0 ? 0 : (size_t) slash);
                 sub = slash < 0 ? STR("") : str_sub(s, (size_t) slash + 1, s.n);
-                if (slash >= 0 && seen_before(list, i, arena_printf(fe->a, "%" STR_FMT "/*", STR_ARG(res))))
+                if (slash >= 0 && map_has(seen, arena_printf(fe->a, "%" STR_FMT "/*", STR_ARG(res))))
                         field_invalid_str(fe, at, s, "if '%" STR_FMT "/*' is present, must not specify %" STR_FMT,
                                           STR_ARG(res), STR_ARG(s));
-                if (slash >= 0 && seen_before(list, i, arena_printf(fe->a, "*/%" STR_FMT, STR_ARG(sub))))
+                if (slash >= 0 && map_has(seen, arena_printf(fe->a, "*/%" STR_FMT, STR_ARG(sub))))
                         field_invalid_str(fe, at, s, "if '*/%" STR_FMT "' is present, must not specify %" STR_FMT,
                                           STR_ARG(sub), STR_ARG(s));
+                map_put(seen, s, item);
                 i++;
         }
         INVALID_IF(json_len(list) > 1 && all, p, list, "if '*/*' is present, must not specify other resources");
@@ -64,14 +61,11 @@ static void check_rule(struct field_errors *fe, const struct path *p, const stru
 }
 
 static void check_full_name(struct field_errors *fe, const struct path *p, struct str name) {
-        const char *msgs[2];
         ssize_t first = str_find(name, '.');
 
         if (str_empty(name))
                 field_required(fe, p, "");
-        else if (check_dns_subdomain(name, msgs) > 0)
-                field_invalid_str(fe, p, name, "%s", msgs[0]);
-        else if (first < 0 || str_rfind(name, '.') == first)
+        else if (check_joined(fe, p, name, check_dns_subdomain, ",") && (first < 0 || str_rfind(name, '.') == first))
                 field_invalid_str(fe, p, name, "should be a domain with at least three segments separated by dots");
 }
 
@@ -180,12 +174,13 @@ static bool knows_review(const struct json *versions) {
 }
 
 static void check_versions(struct field_errors *fe, const struct path *p, const struct json *list) {
+        _cleanup_(map_freep) struct map *seen = map_new(NULL);
         size_t i = 0;
 
         if (json_len(list) == 0)
                 return field_required(fe, p, "must specify one of v1, v1beta1");
         json_each_item(v, list) {
-                if (seen_before(list, i, json_str(v)))
+                if (!map_put(seen, json_str(v), v))
                         field_invalid_str(fe, PATH_INDEX(p, i), json_str(v), "duplicate version");
                 else
                         check_field(fe, PATH_INDEX(p, i), json_str(v), check_dns1035_label);
@@ -198,8 +193,8 @@ static void check_versions(struct field_errors *fe, const struct path *p, const 
 static void check_side_effects(struct field_errors *fe, const struct path *p, const struct json *v) {
         if (!json_is(v, JSON_STRING))
                 field_required(fe, p, "must specify one of None, NoneOnDryRun");
-        else if (str_eqc(json_str(v), "Some") || str_eqc(json_str(v), "Unknown")) /* others: validate_enums */
-                field_not_supported(fe, p, json_str(v), WORDS("None", "NoneOnDryRun"));
+        else
+                check_enum(fe, p, json_str(v), WORDS("None", "NoneOnDryRun"));
 }
 
 static void check_webhook(struct field_errors *fe, const struct path *p, const struct json *w) {
@@ -223,9 +218,10 @@ static void check_expression(struct field_errors *fe, const struct path *p, cons
 
 /* matchConditions, and what they were compiled into. */
 CHECK(check_conditions, const struct json *list, const struct cel_named *named) {
+        _cleanup_(map_freep) struct map *seen = NULL;
         size_t i = 0;
 
-        check_count(fe, p, list, 64);
+        TELL_AT(PATH_INDEX(p, -1), check_count(fe, p, list, 64));
         json_each_item(c, list) {
                 const struct path *at = PATH_INDEX(p, i);
                 struct str name = TEXT(c, "name");
@@ -238,8 +234,7 @@ CHECK(check_conditions, const struct json *list, const struct cel_named *named) 
                         field_required(fe, PATH(at, "name"), "");
                 else
                         check_field(fe, PATH(at, "name"), name, check_qualified_name);
-                for (size_t k = 0; k < i && !str_empty(name); k++)
-                        REFUSE_IF(duplicate, str_eq(TEXT(json_item(list, k), "name"), name), PATH(at, "name"), name);
+                REFUSE_IF(duplicate, !str_empty(name) && json_is_twin(&seen, list, i, "name"), PATH(at, "name"), name);
                 i++;
         }
 }
@@ -258,6 +253,7 @@ CHECK(check_webhook_conditions, const struct json *w, const struct json *old) {
 void validate_webhooks(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct json *list = GET(obj, "webhooks");
         const struct path *p = PATH(NULL, "webhooks");
+        _cleanup_(map_freep) struct map *seen = NULL;
         size_t i = 0;
 
         json_each_item(w, list) {
@@ -265,11 +261,8 @@ void validate_webhooks(struct field_errors *fe, const struct json *obj, const st
 
                 check_webhook(fe, PATH_INDEX(p, i), w);
                 check_webhook_conditions(fe, PATH_INDEX(p, i), w, json_item(GET(old, "webhooks"), i));
-                for (size_t k = 0; k < i && !str_empty(name); k++)
-                        if (str_eq(TEXT(json_item(list, k), "name"), name)) {
-                                field_duplicate(fe, PATH(PATH_INDEX(p, i), "name"), name);
-                                break;
-                        }
+                TELL_AT(PATH_INDEX(p, i), REFUSE_IF(duplicate, !str_empty(name) && json_is_twin(&seen, list, i, "name"),
+                                                    PATH(PATH_INDEX(p, i), "name"), name));
                 i++;
         }
 }
@@ -280,13 +273,11 @@ static void check_match_resources(struct field_errors *fe, const struct path *p,
         each_word(list, "resourceRules", "excludeResourceRules") {
                 each_at(rule, at, PATH(p, list), GET(match, list)) {
                         const struct path *names = PATH(at, "resourceNames");
-                        size_t n = 0;
+                        _cleanup_(map_freep) struct map *seen = map_new(NULL);
 
-                        json_each_item(name, GET(rule, "resourceNames")) {
-                                check_field(fe, PATH_INDEX(names, n), json_str(name), check_path_segment);
-                                if (seen_before(GET(rule, "resourceNames"), n, json_str(name)))
-                                        field_duplicate(fe, PATH_INDEX(names, n), json_str(name));
-                                n++;
+                        each_at(name, here, names, GET(rule, "resourceNames")) {
+                                check_field(fe, here, json_str(name), check_path_segment);
+                                REFUSE_IF(duplicate, !map_put(seen, json_str(name), name), here, json_str(name));
                         }
                         check_rule(fe, at, rule);
                 }
@@ -477,16 +468,14 @@ static void check_param_ref(struct field_errors *fe, const struct path *p, const
 }
 
 static void check_actions(struct field_errors *fe, const struct path *p, const struct json *list) {
-        size_t n = json_len(list), i = 0;
+        _cleanup_(map_freep) struct map *seen = map_new(NULL);
 
-        json_each_item(a, list) {
-                REFUSE_IF(duplicate, seen_before(list, i, json_str(a)), PATH_INDEX(p, i), json_str(a));
-                i++;
-        }
-        INVALID_IF(seen_before(list, n, STR("Deny")) && seen_before(list, n, STR("Warn")), p, list,
+        each_at(a, at, p, list)
+                REFUSE_IF(duplicate, !map_put(seen, json_str(a), a), at, json_str(a));
+        INVALID_IF(map_has(seen, STR("Deny")) && map_has(seen, STR("Warn")), p, list,
                    "must not contain both Deny and Warn (repeating the same validation failure information in the API "
                    "response and headers serves no purpose)");
-        REQUIRED_IF(n == 0, p, "at least one validation action is required");
+        REQUIRED_IF(json_len(list) == 0, p, "at least one validation action is required");
 }
 
 void validate_policy_binding(struct field_errors *fe, const struct json *obj, const struct json *old) {

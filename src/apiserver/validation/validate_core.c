@@ -109,14 +109,10 @@ void validate_endpoints(struct field_errors *fe, const struct json *obj, const s
 
 CHECK(check_taints, const struct json *taints) {
         _cleanup_(map_freep) struct map *seen = map_new(NULL);
-        const char *messages[2];
-        size_t n;
 
         each_at(t, at, p, taints) {
                 check_field(fe, PATH(at, "key"), TEXT(t, "key"), check_qualified_name);
-                if ((n = check_label_value(TEXT(t, "value"), messages)) > 0)
-                        invalid_at(fe, at, t, "value", "%s%s%s", messages[0], n > 1 ? ";" : "",
-                                   n > 1 ? messages[1] : "");
+                check_joined(fe, PATH(at, "value"), TEXT(t, "value"), check_label_value, ";");
                 if (str_empty(TEXT(t, "effect")))
                         field_required(fe, PATH(at, "effect"), "");
                 else

@@ -572,8 +572,6 @@ void check_host_sysctls(struct field_errors *fe, const struct path *p, const str
 
 RULE(toleration) {
         struct str key = TEXT(v, "key"), op = TEXT(v, "operator"), effect = TEXT(v, "effect");
-        const char *messages[2];
-        size_t n;
 
         fe->at = p;
         if (!str_empty(key))
@@ -589,9 +587,8 @@ RULE(toleration) {
         else if (str_eqc(op, "Exists") && !str_empty(TEXT(v, "value")))
                 field_invalid(fe, PATH(p, "operator"), GET(v, "value"),
                               "value must be empty when `operator` is 'Exists'");
-        else if (!str_eqc(op, "Exists") && (n = check_label_value(TEXT(v, "value"), messages)) > 0)
-                field_invalid(fe, PATH(p, "operator"), GET(v, "value"), "%s%s%s", messages[0], n > 1 ? ";" : "",
-                              n > 1 ? messages[1] : "");
+        else if (!str_eqc(op, "Exists"))
+                check_joined(fe, PATH(p, "operator"), TEXT(v, "value"), check_label_value, ";");
         if (!str_empty(effect))
                 check_taint_effect(fe, PATH(p, "effect"), effect);
         fe->at = NULL;
@@ -646,11 +643,6 @@ RULE(node_values) {
                                 TELL_AT(e_at, check_field(fe, at, json_str(value), check_label_value));
 }
 
-static bool selects_on(const struct json *selector, struct str key) {
-        return json_get(GET(selector, "matchLabels"), key) ||
-               json_find_by(GET(selector, "matchExpressions"), "key", key);
-}
-
 /* matchLabelKeys and the like: label names, and only beside a selector. */
 static void check_label_keys(struct field_errors *fe, const struct path *p, const struct json *term, const char *list) {
         if (json_len(GET(term, list)) > 0 && !GET(term, "labelSelector"))
@@ -660,28 +652,45 @@ static void check_label_keys(struct field_errors *fe, const struct path *p, cons
                         check_field(fe, at, json_str(key), check_qualified_name);
 }
 
+static struct map *texts_of(const struct json *list) {
+        struct map *m = map_new(NULL);
+
+        json_each_item(it, list)
+                map_put(m, json_str(it), it);
+        return m;
+}
+
 RULE(match_label_keys) {
         const struct json *selector = GET(v, "labelSelector"), *keys = GET(v, "matchLabelKeys");
-        size_t i = 0;
+        _cleanup_(map_freep) struct map *wanted = NULL, *said = NULL, *other = NULL;
 
         check_label_keys(fe, p, v, "matchLabelKeys");
         check_label_keys(fe, p, v, "mismatchLabelKeys");
-        json_each_item(key, keys) {
-                size_t said = json_get(GET(selector, "matchLabels"), json_str(key)) ? 1 : 0;
+        if (json_len(keys) == 0)
+                return;
+        wanted = texts_of(keys);
+        other = texts_of(GET(v, "mismatchLabelKeys"));
+        said = map_new(NULL);
+        json_each_member(m, GET(selector, "matchLabels"))
+                map_put(said, json_key(m), m);
+        fe->at = PATH(p, "mismatchLabelKeys");
+        json_each_item(e, GET(selector, "matchExpressions")) { /* the server adds one for each key */
+                const struct json *key = map_get(wanted, TEXT(e, "key"));
 
-                json_each_item(e, GET(selector, "matchExpressions"))
-                        INVALID_IF(str_eq(TEXT(e, "key"), json_str(key)) && said++ > 0, PATH_INDEX(p, i), key,
-                                   "exists in both matchLabelKeys and labelSelector");
-                if (json_has_str(GET(v, "mismatchLabelKeys"), json_str(key)))
-                        field_invalid(fe, PATH_INDEX(PATH(p, "matchLabelKeys"), i), key,
-                                      "exists in both matchLabelKeys and mismatchLabelKeys");
-                i++;
+                INVALID_IF(!map_put(said, TEXT(e, "key"), e) && key, PATH_INDEX(p, key - json_items(keys)), key,
+                           "exists in both matchLabelKeys and labelSelector");
         }
+        each_at(key, at, PATH(p, "matchLabelKeys"), keys)
+                INVALID_IF(map_has(other, json_str(key)), at, key,
+                           "exists in both matchLabelKeys and mismatchLabelKeys");
+        fe->at = NULL;
 }
 
 RULE(spread_constraint) {
         static const char *const actions[] = { "DoNotSchedule", "ScheduleAnyway", NULL };
         struct str action = TEXT(v, "whenUnsatisfiable");
+        const struct json *selector = GET(v, "labelSelector");
+        _cleanup_(map_freep) struct map *said = NULL;
 
         if (str_empty(action))
                 field_not_supported(fe, PATH(p, "whenUnsatisfiable"), action, actions);
@@ -689,12 +698,19 @@ RULE(spread_constraint) {
                 invalid_at(fe, p, v, "minDomains",
                            "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not %" STR_FMT,
                            STR_ARG(action));
-        FORBIDDEN_IF(json_len(GET(v, "matchLabelKeys")) > 0 && !GET(v, "labelSelector"), PATH(p, "matchLabelKeys"),
-                     "must not be specified when labelSelector is not set");
+        if (json_len(GET(v, "matchLabelKeys")) == 0)
+                return;
+        TELL_AT(PATH_INDEX(PATH(p, "matchLabelKeys"), -1),
+                FORBIDDEN_IF(!selector, PATH(p, "matchLabelKeys"),
+                             "must not be specified when labelSelector is not set"));
+        said = map_new(NULL);
+        json_each_member(m, GET(selector, "matchLabels"))
+                map_put(said, json_key(m), m);
+        json_each_item(e, GET(selector, "matchExpressions"))
+                map_put(said, TEXT(e, "key"), e);
         each_at(key, at, PATH(p, "matchLabelKeys"), GET(v, "matchLabelKeys")) {
                 check_field(fe, at, json_str(key), check_qualified_name);
-                if (selects_on(GET(v, "labelSelector"), json_str(key)))
-                        field_invalid(fe, at, key, "exists in both matchLabelKeys and labelSelector");
+                INVALID_IF(map_has(said, json_str(key)), at, key, "exists in both matchLabelKeys and labelSelector");
         }
 }
 
@@ -710,8 +726,9 @@ RULE(unique_spread) {
                         if (!told)
                                 map_put(last, pair, c);
                         else
-                                REFUSE_IF(duplicate, map_get(last, pair) != c,
-                                          PATH(at, "{topologyKey, whenUnsatisfiable}"), pair);
+                                TELL_AT(PATH(at, "minDomains"),
+                                        REFUSE_IF(duplicate, map_get(last, pair) != c,
+                                                  PATH(at, "{topologyKey, whenUnsatisfiable}"), pair));
                 }
 }
 
@@ -798,8 +815,10 @@ RULE(plain_ip) {
         uint8_t b[16];
 
         check_ip(fe, p, json_str(v));
+        fe->at = p->up; /* after the rest of the address */
         check_not_special_ip(fe, p, json_str(v));
         INVALID_IF(!parse_ip(json_str(v), b), p, v, "must be a valid IP address");
+        fe->at = NULL;
 }
 
 /* ---- how a pod is ---- */

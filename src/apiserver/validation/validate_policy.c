@@ -3,6 +3,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include "base/map.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
 #include "base/encode.h"
@@ -199,15 +200,19 @@ static void check_limit(struct field_errors *fe, const struct path *p, const str
         each_word(word, "max", "min", "default", "defaultRequest", "maxLimitRequestRatio") {
                 bool given = str_has_prefix(str_of(word), STR("default"));
 
+                REQUIRED_IF(str_eqc(STR("maxLimitRequestRatio"), word) &&
+                                            str_eqc(TEXT(limit, "type"), "PersistentVolumeClaim") &&
+                                            !json_at_path(limit, "min", "storage") &&
+                                            !json_at_path(limit, "max", "storage"),
+                            PATH(p, "limits"),
+                            "either minimum or maximum storage value is required, but neither was provided");
+
                 if (pod && given && json_len(GET(limit, word)) > 0)
                         field_forbidden(fe, PATH(p, word), "may not be specified when `type` is 'Pod'");
                 json_each_member(m, pod && given ? NULL : GET(limit, word))
                         check_resource_name(fe, PATH_KEY(PATH(p, word), json_key(m)), json_key(m),
                                             pod || str_eqc(TEXT(limit, "type"), "Container"));
         }
-        REQUIRED_IF(str_eqc(TEXT(limit, "type"), "PersistentVolumeClaim") && !json_at_path(limit, "min", "storage") &&
-                                    !json_at_path(limit, "max", "storage"),
-                    PATH(p, "limits"), "either minimum or maximum storage value is required, but neither was provided");
         check_orders(fe, p, limit);
         check_ratio(fe, p, limit);
         json_each_member(m, pod ? NULL : GET(limit, "defaultRequest")) {
@@ -223,21 +228,20 @@ static void check_limit(struct field_errors *fe, const struct path *p, const str
 
 void validate_limit_range(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct json *limits = json_at_path(obj, "spec", "limits");
+        _cleanup_(map_freep) struct map *seen = NULL;
 
         each_at(item, p, PATH(PATH(NULL, "spec"), "limits"), limits) {
                 struct str type = TEXT(item, "type");
 
+                fe->at = p;
                 if (check_field(fe, PATH(p, "type"), type, check_qualified_name) && str_find(type, '/') < 0 &&
                     !str_among(type, WORDS("Pod", "Container", "PersistentVolumeClaim")))
                         field_invalid_str(fe, PATH(p, "type"), type,
                                           "must be a standard limit type or fully qualified");
-                for (size_t k = 0; k < (size_t) p->index; k++)
-                        if (str_eq(TEXT(json_item(limits, k), "type"), type)) {
-                                field_duplicate(fe, PATH(p, "type"), type);
-                                break;
-                        }
+                REFUSE_IF(duplicate, json_is_twin(&seen, limits, (size_t) p->index, "type"), PATH(p, "type"), type);
                 check_limit(fe, p, item);
         }
+        fe->at = NULL;
 }
 
 #define HIGHEST_USER_PRIORITY 1000000000

@@ -24,12 +24,15 @@ static void check_template(struct field_errors *fe, const struct json *template,
         const struct json *labels = json_at_path(template, "metadata", "labels");
         struct str restart = json_str(json_at_path(template, "spec", "restartPolicy"));
 
-        INVALID_IF(!s || !selector_matches_labels(s, labels), PATH(PATH(p, "metadata"), "labels"), labels,
-                   "`selector` does not match template `labels`");
+        TELL_AT(PATH(SPEC, "selector"),
+                INVALID_IF(!s || !selector_matches_labels(s, labels), PATH(PATH(p, "metadata"), "labels"), labels,
+                           "`selector` does not match template `labels`"));
+        fe->at = p; /* after what is wrong with it as with all templates */
         if (!str_empty(restart))
                 check_enum(fe, PATH(spec, "restartPolicy"), restart, WORDS("Always"));
         FORBIDDEN_IF(json_at_path(template, "spec", "activeDeadlineSeconds"), PATH(spec, "activeDeadlineSeconds"),
                      "activeDeadlineSeconds in %s is not Supported", kind);
+        fe->at = NULL;
 }
 
 /* unreadable: what is said of a selector that cannot be read; NULL: nothing more. */

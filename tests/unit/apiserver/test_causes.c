@@ -19,6 +19,14 @@
         "start "                                                                                                  \
         "and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "    \
         "validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+#define LABEL_NAME                                                                                                  \
+        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and " \
+        "end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "          \
+        "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+#define SUBDOMAIN                                                                                                  \
+        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must " \
+        "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "          \
+        "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 #define LABEL "metadata.labels: Invalid value: `-`: " LABEL_VALUE
 #define BLANK "spec.containers[0].image: Invalid value: ` `: must not have leading or trailing whitespace"
 #define TERM "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0]"
@@ -198,6 +206,126 @@ static const struct row {
           "spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive\n"
           "spec.sessionAffinity: Unsupported value: `Odd`: supported values: `ClientIP`, `None`\n"
           "spec.ports[2].nodePort: Duplicate value: 2" },
+        { &res_endpoints, OBJECT("`subsets`:[{`addresses`:[{`ip`:`127.0.0.1`,`hostname`:`A.`,`nodeName`:``}]}]"), NULL,
+          NULL,
+          "subsets[0].addresses[0].hostname: Invalid value: `A.`: " LABEL_NAME "\n"
+          "subsets[0].addresses[0].nodeName: Invalid value: ``: " SUBDOMAIN "\n"
+          "subsets[0].addresses[0].ip: Invalid value: `127.0.0.1`: may not be in the loopback range (127.0.0.0/8, "
+          "::1/128)" },
+        { &res_mutatingwebhookconfigurations,
+          OBJECT("`webhooks`:[{`name`:`a.b.c`,`clientConfig`:{`service`:{`name`:``,`namespace`:``,`path`:`a`,`port`:0}}"
+                 ","
+                 "`sideEffects`:`Odd`,`reinvocationPolicy`:`Odd`,`admissionReviewVersions`:[`v1`,`v1`],`rules`:[{"
+                 "`operations`:[`*`,`Odd`],`apiGroups`:[`*`,`a`],`apiVersions`:[``,`*`],`resources`:[`a/*`,`a/b`]}]},{"
+                 "`name`:`a.b.c`,`clientConfig`:{},`sideEffects`:`None`,`admissionReviewVersions`:[]}]"),
+          NULL, NULL,
+          "webhooks[0].rules[0].operations: Invalid value: []admissionregistration.OperationType{`*`, `Odd`}: if '*' "
+          "is present, must not specify other operations\n"
+          "webhooks[0].rules[0].operations[1]: Unsupported value: `Odd`: supported values: `*`, `CONNECT`, `CREATE`, "
+          "`DELETE`, `UPDATE`\n"
+          "webhooks[0].rules[0].apiGroups: Invalid value: []string{`*`, `a`}: if '*' is present, must not specify "
+          "other API groups\n"
+          "webhooks[0].rules[0].apiVersions: Invalid value: []string{``, `*`}: if '*' is present, must not specify "
+          "other API versions\n"
+          "webhooks[0].rules[0].apiVersions[0]: Required value\n"
+          "webhooks[0].rules[0].resources[1]: Invalid value: `a/b`: if 'a/*' is present, must not specify a/b\n"
+          "webhooks[0].sideEffects: Unsupported value: `Odd`: supported values: `None`, `NoneOnDryRun`\n"
+          "webhooks[0].reinvocationPolicy: Unsupported value: `Odd`: supported values: `IfNeeded`, `Never`\n"
+          "webhooks[0].clientConfig.service.name: Required value: service name is required\n"
+          "webhooks[0].clientConfig.service.namespace: Required value: service namespace is required\n"
+          "webhooks[0].clientConfig.service.port: Invalid value: 0: port is not valid: must be between 1 and 65535, "
+          "inclusive\n"
+          "webhooks[0].clientConfig.service.path: Invalid value: `a`: must start with a '/'\n"
+          "webhooks[0].admissionReviewVersions[1]: Invalid value: `v1`: duplicate version\n"
+          "webhooks[1].clientConfig: Required value: exactly one of url or service is required\n"
+          "webhooks[1].admissionReviewVersions: Required value: must specify one of v1, v1beta1\n"
+          "webhooks[1].name: Duplicate value: `a.b.c`" },
+        { &res_pods,
+          POD(",`topologySpreadConstraints`:[{`maxSkew`:0,`topologyKey`:`a`,`whenUnsatisfiable`:`Odd`,`minDomains`:0,"
+              "`matchLabelKeys`:[`/b`]},{`maxSkew`:1,`topologyKey`:`a`,`whenUnsatisfiable`:`Odd`}],`affinity`:{"
+              "`podAffinity`:{`requiredDuringSchedulingIgnoredDuringExecution`:[{`topologyKey`:`/a`,"
+              "`matchLabelKeys`:[`k`,`l`],`mismatchLabelKeys`:[`l`],`labelSelector`:{`matchLabels`:{`k`:`v`}}}]}}"),
+          NULL, NULL,
+          "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].matchLabelKeys[1]: Invalid "
+          "value: `l`: exists in both matchLabelKeys and mismatchLabelKeys\n"
+          "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Invalid value: "
+          "`/a`: prefix part must be non-empty\n"
+          "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero\n"
+          "spec.topologySpreadConstraints[0].whenUnsatisfiable: Unsupported value: `Odd`: supported values: "
+          "`DoNotSchedule`, `ScheduleAnyway`\n"
+          "spec.topologySpreadConstraints[0].{topologyKey, whenUnsatisfiable}: Duplicate value: `{a, Odd}`\n"
+          "spec.topologySpreadConstraints[0].minDomains: Invalid value: 0: must be greater than zero\n"
+          "spec.topologySpreadConstraints[0].minDomains: Invalid value: 0: can only use minDomains if "
+          "whenUnsatisfiable=DoNotSchedule, not Odd\n"
+          "spec.topologySpreadConstraints[0].matchLabelKeys: Forbidden: must not be specified when labelSelector is "
+          "not set\n"
+          "spec.topologySpreadConstraints[0].matchLabelKeys[0]: Invalid value: `/b`: prefix part must be non-empty\n"
+          "spec.topologySpreadConstraints[1].whenUnsatisfiable: Unsupported value: `Odd`: supported values: "
+          "`DoNotSchedule`, `ScheduleAnyway`" },
+        { &res_limitranges,
+          SPEC("`limits`:[{`type`:`PersistentVolumeClaim`,`max`:{`a`:`1`},"
+               "`maxLimitRequestRatio`:{`b`:`2`}},{`type`:`PersistentVolumeClaim`,`default`:{`c`:`1`}}]"),
+          NULL, NULL,
+          "spec.limits[0].max[a]: Invalid value: `a`: must be a standard resource type or fully qualified\n"
+          "spec.limits[0].limits: Required value: either minimum or maximum storage value is required, but neither was "
+          "provided\n"
+          "spec.limits[0].maxLimitRequestRatio[b]: Invalid value: `b`: must be a standard resource type or fully "
+          "qualified\n"
+          "spec.limits[1].type: Duplicate value: `PersistentVolumeClaim`\n"
+          "spec.limits[1].default[c]: Invalid value: `c`: must be a standard resource type or fully qualified\n"
+          "spec.limits[1].limits: Required value: either minimum or maximum storage value is required, but neither was "
+          "provided" },
+        { &res_replicationcontrollers,
+          SPEC("`selector`:{`a`:`b`},`template`:{`metadata`:{`labels`:{`a`:`-`}},`spec`:{`restartPolicy`:`Never`,"
+               "`containers`:[{`name`:`c`}]}}"),
+          NULL, NULL,
+          "metadata.labels: Invalid value: `-`: " LABEL_VALUE "\n"
+          "spec.template.metadata.labels: Invalid value: map[string]string{`a`:`-`}: `selector` does not match "
+          "template "
+          "`labels`\n"
+          "spec.template.labels: Invalid value: `-`: " LABEL_VALUE "\n"
+          "spec.template.spec.containers[0].image: Required value\n"
+          "spec.template.spec.restartPolicy: Unsupported value: `Never`: supported values: `Always`" },
+        { &res_customresourcedefinitions,
+          "{`metadata`:{`name`:`as.b.c`},`spec`:{`group`:`b.c`,`scope`:`Cluster`,`names`:{`plural`:`as`,`kind`:`A`},"
+          "`preserveUnknownFields`:true,`versions`:[{`name`:`v1`,`served`:true,`storage`:true,`schema`:{"
+          "`openAPIV3Schema`:{`type`:`object`,`properties`:{`p`:{`type`:`object`,`dependencies`:{},`default`:{}}}}}}]}"
+          "}",
+          NULL, NULL,
+          "spec.preserveUnknownFields: Invalid value: true: must be false in order to use defaults in the schema\n"
+          "spec.validation.openAPIV3Schema.properties[p].dependencies: Forbidden: dependencies is not "
+          "supported\n"
+          "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set "
+          "x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead" },
+        { &res_persistentvolumes,
+          SPEC("`capacity`:{`storage`:`1`},`accessModes`:[`ReadWriteOnce`],`local`:{`path`:``},`storageClassName`:`-`,"
+               "`persistentVolumeReclaimPolicy`:`Odd`"),
+          NULL, NULL,
+          "spec.persistentVolumeReclaimPolicy: Unsupported value: `Odd`: supported values: `Delete`, `Recycle`, "
+          "`Retain`\n"
+          "spec.local.path: Required value\n"
+          "spec.nodeAffinity: Required value: Local volume requires node affinity\n"
+          "spec.storageClassName: Invalid value: `-`: " SUBDOMAIN },
+        { &res_persistentvolumeclaims, SPEC("`accessModes`:[`ReadWriteOnce`],`resources`:{`requests`:{`storage`:`2`}}"),
+          "",
+          "{`metadata`:{`annotations`:{`volume.beta.kubernetes.io/storage-class`:`a`}},`spec`:{`accessModes`:[`Odd`]}}",
+          "spec.accessModes: Unsupported value: `Odd`: supported values: `ReadOnlyMany`, `ReadWriteMany`, "
+          "`ReadWriteOnce`, `ReadWriteOncePod`\n"
+          "spec.accessModes: Unsupported value: `Odd`: supported values: `ReadOnlyMany`, `ReadWriteMany`, "
+          "`ReadWriteOnce`, `ReadWriteOncePod`\n"
+          "metadata.annotations.volume.beta.kubernetes.io/storage-class: Invalid value: `a`: field is immutable\n"
+          "spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName "
+          "for bound claims\n"
+          "  core.PersistentVolumeClaimSpec{\n"
+          "  \tAccessModes: []core.PersistentVolumeAccessMode{\n"
+          "- \t\t`ReadWriteOnce`,\n"
+          "+ \t\t`Odd`,\n"
+          "  \t},\n"
+          "  \tSelector:  nil,\n"
+          "  \tResources: {Requests: {s`storage`: {i: {value: 2, scale: 0}, s: `2`, Format: `DecimalSI`}}},\n"
+          "  \t... // 6 identical fields\n"
+          "  }\n"
+          "" },
         { &res_networkpolicies, SPEC("`podSelector`:{},`ingress`:[{`ports`:[{`protocol`:``}]}]"), NULL, NULL,
           "spec.ingress[0].ports[0].protocol: " PROTOCOLS("") },
         { &res_priorityclasses, OBJECT("`value`:1,`preemptionPolicy`:``"), NULL, NULL,
@@ -263,10 +391,37 @@ static void every_cause_is_told_in_upstreams_order(void **state) {
         assert_int_equal(wrong, 0);
 }
 
+static void what_etcd_would_refuse_is_refused(void **state) {
+        static const struct {
+                size_t n; /* of a text in it */
+                int code;
+        } sizes[] = { { 3 * 512 * 1024 - 4096, 201 }, { 3 * 512 * 1024, 500 } };
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+                char *text = arena_alloc(f->a, sizes[i].n + 1);
+                struct answer a;
+
+                memset(text, 'a', sizes[i].n);
+                text[sizes[i].n] = '\0';
+                a = ASK(f, API_CREATE, &res_podtemplates, "default",
+                        .body = arena_printf(f->a,
+                                             "{\"metadata\":{\"name\":\"x%zu\"},\"template\":{\"spec\":{"
+                                             "\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"env\":[{"
+                                             "\"name\":\"A\",\"value\":\"%s\"}]}]}}}",
+                                             i, text)
+                                                .p);
+                assert_int_equal(a.code, sizes[i].code);
+                if (a.code == 500)
+                        check_error(a, 500, "etcdserver: request is too large");
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(every_cause_is_told_in_upstreams_order, fixture_setup,
                                                 fixture_teardown),
+                cmocka_unit_test_setup_teardown(what_etcd_would_refuse_is_refused, fixture_setup, fixture_teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,9 +81,9 @@ static const struct {
           "true" },
         { IN_SPEC("\"topologySpreadConstraints\":[{\"maxSkew\":1,\"topologyKey\":\"k\",\"whenUnsatisfiable\":"
                   "\"DoNotSchedule\",\"matchLabelKeys\":[\"/a\"]}]"),
-          "[spec.topologySpreadConstraints[0].matchLabelKeys[0]: Invalid value: \"/a\": prefix part must be non-empty, "
-          "spec.topologySpreadConstraints[0].matchLabelKeys: Forbidden: must not be specified when labelSelector is "
-          "not set]" },
+          "[spec.topologySpreadConstraints[0].matchLabelKeys: Forbidden: must not be specified when labelSelector is "
+          "not set, spec.topologySpreadConstraints[0].matchLabelKeys[0]: Invalid value: \"/a\": prefix part must be "
+          "non-empty]" },
         { "{\"metadata\":{\"name\":\"x\",\"labels\":{\"a\":\"b\"}},\"spec\":{\"serviceAccountName\":\"default\","
           "\"containers\":[{\"name\":\"c\",\"image\":\"i\"}],\"affinity\":{\"podAffinity\":{"
           "\"requiredDuringSchedulingIgnoredDuringExecution\":[{\"topologyKey\":\"k\",\"labelSelector\":{"
