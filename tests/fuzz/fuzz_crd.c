@@ -1,8 +1,10 @@
 /* What a CustomResourceDefinition's author writes and what its objects' authors write: the first line is a schema, the
- * second an object. Whatever they are, the schema compiles, and completing an object twice changes nothing more. */
+ * second an object. Whatever they are, the schema compiles, and completing an object twice changes nothing more. A
+ * definition that may be is published, and may stay as it is. */
 #include <stdlib.h>
 
-#include "apiserver/extensions/crd_schema.h"
+#include "apiserver/extensions/crd_rules.h"
+#include "apiserver/extensions/custom.h"
 #include "schema/decode.h"
 #include "schema/openapi.h"
 #include "schema/types.h"
@@ -26,6 +28,42 @@ static void check_object(struct arena *a, struct crd_schema *s, const struct jso
         crd_validate_embedded(&fe, NULL, s, &once);
 }
 
+static bool is_valid(struct arena *a, const struct json *crd, const struct json *old) {
+        struct field_errors fe = { .a = a, .object = crd, .type = &type_CustomResourceDefinition };
+
+        validate_crd(&fe, crd, old);
+        return fe.list.n == 0;
+}
+
+static void check_definition(struct arena *a, const struct json *schema, const struct json *object) {
+        static const char around[] =
+                        "{\"metadata\":{\"name\":\"ws.a.b\"},\"spec\":{\"group\":\"a.b\",\"scope\":\"Cluster\","
+                        "\"names\":{"
+                        "\"plural\":\"ws\",\"singular\":\"w\",\"kind\":\"W\",\"listKind\":\"WList\"},\"versions\":[{"
+                        "\"name\":"
+                        "\"v1\",\"served\":true,\"storage\":true,\"subresources\":{\"status\":{}}}]},\"status\":{"
+                        "\"storedVersions\":[\"v1\"]}}";
+        struct field_errors fe = { .a = a };
+        struct json *crd, holder = json_new_object();
+        struct custom *c;
+
+        if (json_parse(a, STR(around), NULL, &crd, NULL) < 0)
+                abort();
+        json_setc(a, &holder, "openAPIV3Schema", *schema);
+        json_setc(a, (struct json *) json_item(json_at_path(crd, "spec", "versions"), 0), "schema", holder);
+        if (!is_valid(a, crd, NULL))
+                return;
+        if (!is_valid(a, crd, crd))
+                abort();
+        _cleanup_(object_unrefp) struct object *o = object_from_tree(crd);
+        c = custom_new(o, 1);
+        for (int v3 = 0; v3 < 2; v3++)
+                (void) crd_openapi(a, &c->versions[0].schema->type, v3);
+        crd_rules_run(&fe, NULL, NULL, c->versions[0].schema, object, NULL);
+        crd_rules_run(&fe, NULL, NULL, c->versions[0].schema, object, object);
+        custom_unref(c);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         struct str text = { (const char *) data, size }, first, second;
         struct json_parse_opts opts = { .max_depth = 100 };
@@ -41,6 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 _cleanup_buf_ struct buf b = BUF_INIT;
 
                 check_object(a, s, object);
+                check_definition(a, &schema, object);
                 json_setc(a, &schemas, "S", schema);
                 json_setc(a, &parts, "schemas", schemas);
                 json_set_cstr(a, &document, "openapi", "3.0.0");

@@ -111,7 +111,7 @@ static void start(void) {
                 for (int tries = 0; send_request(str_of(first_requests[i]), false) != 201; tries++)
                         if (usleep(1000) < 0 || tries == 10000) /* a definition takes a moment to be served */
                                 abort();
-        patience = 20;
+        patience = 5;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
