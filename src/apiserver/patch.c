@@ -228,19 +228,20 @@ static int live_tree(struct op *op, struct json *ret, struct error *err) {
 
 /* ---- server-side apply ---- */
 
-/* The config is not what the type wants; what names what could not be done. */
-static int unfit(struct op *op, const char *what, const char *text, struct error *err) {
+/* The config is not what the type wants; what and to_what name what could not be done. */
+static int unfit(struct op *op, const char *what, const char *to_what, const char *text, struct error *err) {
         const struct rest *r = op->rest;
 
         return error_status(err, REASON_UNKNOWN,
                             "failed to %s object (%" STR_FMT "/%" STR_FMT "; %" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT
-                            "): %s",
+                            ")%s: %s",
                             what, STR_ARG(op->namespace), STR_ARG(op->name), STR_ARG(r->group), STR_ARG(r->version),
-                            STR_ARG(r->kind), text);
+                            STR_ARG(r->kind), to_what, text);
 }
 
 /* What upstream asks of a config before it looks at anything else. */
-static int check_config(struct op *op, struct error *err) {
+static int check_config(struct op *op, const struct json *live, struct error *err) {
+        const struct schema_type *t = op->rest->resource->type;
         const struct json *body = op->c->body;
         struct str kind = json_str(json_getc(body, "kind")), version = json_str(json_getc(body, "apiVersion"));
         _cleanup_error_ struct error e = ERROR_INIT;
@@ -260,9 +261,13 @@ static int check_config(struct op *op, struct error *err) {
                                        STR_ARG(group), STR_ARG(v), STR_ARG(kind));
         if (json_len(json_at_path(body, "metadata", "managedFields")) > 0)
                 return err_bad_request(err, "metadata.managedFields must be nil");
-        if (structure_check(op->c->arena, op->rest->resource->type, body, &e) == 0)
+        if (live && t->flags & SCHEMA_TYPE_ODD_SETS &&
+            structure_check(op->c->arena, t, live, true, &e) < 0) /* which is why it has no managers */
+                return unfit(op, "create manager for existing fields: failed to convert new", " to smd typed",
+                             error_text(&e), err);
+        if (structure_check(op->c->arena, t, body, false, &e) == 0)
                 return 0;
-        return unfit(op, "create typed patch", error_text(&e), err);
+        return unfit(op, "create typed patch", "", error_text(&e), err);
 }
 
 static int apply_config(struct op *op, const struct json *live, struct error *err) {
@@ -275,7 +280,7 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         if (!json_is(op->c->body, JSON_OBJECT) && !json_is(op->c->body, JSON_NULL))
                 return wrong_type(op->c->body, "error decoding YAML: error unmarshaling JSON: while decoding JSON: ",
                                   "map[string]interface {}", err);
-        TRY(check_config(op, err));
+        TRY(check_config(op, live, err));
         meta = meta_of(a, &config);
         *meta = json_copy_shallow(a, meta);
         if (str_empty(json_str(json_getc(meta, "name"))))
@@ -287,7 +292,7 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         if (r == 0 && op->rest->custom)
                 r = custom_decode(op, &op->tree, NULL, &op->tree, &e);
         if (r == -EINVAL)
-                return unfit(op, "convert new", error_text(&e), err);
+                return unfit(op, "convert new", "", error_text(&e), err);
         if (r < 0)
                 return error_move(err, &e), r;
         TRY(registry_strict_result(op, op->c->strict, err));

@@ -105,11 +105,21 @@ static int decode_managers(struct arena *a, const struct json *entries, struct m
         return 0;
 }
 
-/* The schema of a custom resource may have changed since the entries were written. */
+/* The schema of a custom resource may have changed since the entries were written; versions of others may be gone. */
 static void reconcile_managers(const struct schema_type *t, struct managers *m) {
-        for (size_t i = 0; t->openapi && i < m->n; i++)
-                if (structure_reconcile(t, m->v[i].fields))
+        for (size_t i = m->n; i-- > 0;) {
+                struct str group = STR(""), version = m->v[i].version;
+                ssize_t slash = str_find(version, '/');
+
+                if (slash >= 0) {
+                        group = str_sub(version, 0, (size_t) slash);
+                        version = str_sub(version, (size_t) slash + 1, version.n);
+                }
+                if (t->openapi && structure_reconcile(t, m->v[i].fields))
                         m->v[i].stored = NULL;
+                else if (!t->openapi && !api_find_kind(group, version, str_of(t->name)))
+                        drop_manager(m, i);
+        }
 }
 
 static int compare_managers(const void *p, const void *q) {
@@ -270,15 +280,16 @@ static int report_conflicts(struct managers *m, struct fieldset **sets, const st
 
 /* ---- the two operations ---- */
 
-/* Takes from all managers but self what has changed. allowed: conflicts that do not count (or NULL). */
-static int take_changes(struct arena *a, struct managers *m, const struct manager *self, const struct structure_diff *d,
-                        bool force, const struct fieldset *allowed, struct error *err) {
+/* Takes from all managers but self what has changed: from those of a version, or of all (""). allowed: conflicts that
+ * do not count (or NULL). */
+static int take_changes(struct arena *a, struct managers *m, const struct manager *self, struct str version,
+                        const struct structure_diff *d, bool force, const struct fieldset *allowed, struct error *err) {
         struct fieldset *changed = fieldset_union(a, d->modified, d->added), *gone;
         struct fieldset **conflicts = arena_array(a, struct fieldset *, m->n + 1);
         bool any = false;
 
         for (size_t i = 0; i < m->n; i++) {
-                if (&m->v[i] == self || (self && !str_eq(m->v[i].version, self->version)))
+                if (&m->v[i] == self || (version.n > 0 && !str_eq(m->v[i].version, version)))
                         continue;
                 conflicts[i] = fieldset_intersection(a, m->v[i].fields, changed);
                 if (allowed)
@@ -289,7 +300,7 @@ static int take_changes(struct arena *a, struct managers *m, const struct manage
                 return report_conflicts(m, conflicts, self, err);
         gone = fieldset_union(a, changed, d->removed);
         for (size_t i = 0; i < m->n; i++) {
-                if (&m->v[i] == self || (self && !str_eq(m->v[i].version, self->version)))
+                if (&m->v[i] == self || (version.n > 0 && !str_eq(m->v[i].version, version)))
                         continue;
                 if (fieldset_intersects(m->v[i].fields, gone))
                         m->v[i].fields = fieldset_difference(a, m->v[i].fields, gone);
@@ -356,7 +367,7 @@ static void track(struct arena *a, const struct schema_type *t, const struct jso
         struct fieldset *changed = fieldset_difference(a, fieldset_union(a, d.modified, d.added), strip_set(a));
         struct manager *mine, me = *self;
 
-        take_changes(a, m, o->one_version || o->other_version ? self : NULL, &d, true, NULL, NULL);
+        take_changes(a, m, NULL, o->one_version || o->other_version ? self->version : STR(""), &d, true, NULL, NULL);
         if (!fieldset_empty(changed) && !o->other_version) {
                 mine = find_manager(m, self);
                 me.fields = mine ? fieldset_union(a, changed, mine->fields) : changed;
@@ -417,6 +428,11 @@ void apply_track_update(struct arena *a, const struct schema_type *t, const stru
         struct json old, new;
         struct managers m = { 0 };
 
+        if (t->flags & SCHEMA_TYPE_ODD_SETS &&
+            ((live && structure_check(a, t, live, true, NULL) < 0) || structure_check(a, t, next, true, NULL) < 0)) {
+                remove_managed_fields(a, next);
+                return;
+        }
         if (!live && json_len(managed_fields(next)) == 0 && track_new(a, t, next, &self, opts->reset))
                 return;
         old = live ? json_copy_shallow(a, live) : schema_zero(a, t);
@@ -465,7 +481,7 @@ static struct fieldset *allowed_by_last_applied(struct arena *a, const struct sc
         if (json_parse(a, json_str(text), &(struct json_parse_opts) { .copy_strings = true }, &applied, NULL) < 0)
                 return NULL;
         if (!str_eq(json_str(json_getc(applied, "apiVersion")), o->api_version) ||
-            structure_check(a, t, applied, NULL) < 0 || structure_check(a, t, live, NULL) < 0)
+            structure_check(a, t, applied, false, NULL) < 0 || structure_check(a, t, live, false, NULL) < 0)
                 return NULL;
         d = structure_compare(a, t, applied, live);
         s = fieldset_difference(a, structure_fields(a, t, applied), d.modified);
@@ -516,7 +532,6 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
 
                 before.name = STR("before-first-apply");
                 before.apply = false;
-                before.subresource = STR("");
                 track(a, t, &zero, &old, &m, &before, opts);
         }
         merged = structure_merge(a, t, &old, config);
@@ -531,7 +546,8 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         mine->version = self.version;
         merged = prune(a, t, &merged, &m, last);
         d = diff_of(a, t, opts, &old, &merged);
-        TRY(take_changes(a, &m, mine, &d, opts->force, allowed_by_last_applied(a, t, &old, opts), err));
+        TRY(take_changes(a, &m, mine, opts->custom ? STR("") : self.version, &d, opts->force,
+                         allowed_by_last_applied(a, t, &old, opts), err));
         mine->fields = fieldset_difference(a, mine->fields, strip_set(a));
         changed = !json_equal(&old, &merged);
         if (changed)

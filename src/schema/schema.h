@@ -44,6 +44,7 @@ enum schema_type_flags {
         SCHEMA_TYPE_OPEN_ENUM = 1 << 5, /* values names the well-known ones, others are allowed */
         SCHEMA_TYPE_ITEMS_MESSAGE = 1 << 6, /* a list that is a protobuf message of its own: { items = 1 } */
         SCHEMA_TYPE_CHECKED_ENUM = 1 << 7,  /* rules or code refuse other values, in words of their own */
+        SCHEMA_TYPE_ODD_SETS = 1 << 8, /* sets of objects, here or below: server-side apply cannot tell who owns what */
 };
 
 enum schema_field_flags {
@@ -103,10 +104,12 @@ struct schema_type {
         const char *package; /* "io.k8s.api.core.v1", NULL like name; with name the OpenAPI definition name */
         const char *go_name; /* as Go prints the type: "v1.PodSpec", "map[string]string" */
         const char *doc;
-        const struct schema_type *elem;    /* of a list or map */
-        const struct schema_field *fields; /* in the order upstream prints them, inlined ones included */
-        const uint16_t *by_name;           /* indices into fields, sorted by name */
-        const uint16_t *by_pb;             /* sorted by protobuf number; n_fields + i is inlines[i] */
+        const struct schema_type *elem; /* of a list or map */
+        /* In the order upstream prints them, inlined ones included. Of a custom list or map one for its items, which
+         * n_fields does not count. */
+        const struct schema_field *fields;
+        const uint16_t *by_name; /* indices into fields, sorted by name */
+        const uint16_t *by_pb;   /* sorted by protobuf number; n_fields + i is inlines[i] */
         const struct schema_inline *inlines;
         const char *const *values; /* enum values, NULL-terminated, or NULL */
         schema_default_fn defaults;

@@ -43,6 +43,11 @@ static enum form form_of(struct place p, const struct json *v) {
         }
 }
 
+/* Of the items of a list, the values of a map: only custom resources have a field for them. */
+static struct place place_of_item(const struct schema_type *t) {
+        return (struct place) { t->elem, t->n_fields == 0 ? t->fields : NULL };
+}
+
 static struct place place_of_member(struct place p, struct str key) {
         if (p.type->kind == SCHEMA_STRUCT) {
                 const struct schema_field *f = schema_field(p.type, key);
@@ -51,7 +56,7 @@ static struct place place_of_member(struct place p, struct str key) {
                         return (struct place) { &untyped, NULL };
                 return (struct place) { f ? f->type : NULL, f };
         }
-        return (struct place) { p.type->kind == SCHEMA_ANY ? p.type : p.type->elem, NULL };
+        return p.type->kind == SCHEMA_ANY ? p : place_of_item(p.type);
 }
 
 /* ---- elements of paths ---- */
@@ -83,7 +88,7 @@ static struct str item_element(struct arena *a, struct place list, const struct 
         if (form_of(list, NULL) == SET)
                 return item->type == JSON_NULL || item->type > JSON_STRING ? str_n(NULL, 0)
                                                                            : element_text(a, 'v', item);
-        rest = str_of(list.field ? list.field->list_keys : NULL);
+        rest = str_of(list.field && json_is(item, JSON_OBJECT) ? list.field->list_keys : NULL);
         while (str_split(&rest, ',', &key)) {
                 const struct schema_field *f = schema_field(list.type->elem, key);
                 const struct json *v = json_get(item, key);
@@ -91,7 +96,8 @@ static struct str item_element(struct arena *a, struct place list, const struct 
 
                 if (!v && f && f->dflt && json_parse(a, str_of(f->dflt), NULL, &dflt, NULL) == 0)
                         v = dflt;
-                if (!v && f && !(f->flags & (SCHEMA_OMITEMPTY | SCHEMA_POINTER)))
+                if (!v && f &&
+                    (!(f->flags & (SCHEMA_OMITEMPTY | SCHEMA_POINTER)) || (f->flags & SCHEMA_SHOWN && !f->dflt)))
                         v = json_new(a, schema_zero(a, f->type));
                 if (!v) {
                         *ret_missing = key;
@@ -100,7 +106,7 @@ static struct str item_element(struct arena *a, struct place list, const struct 
                 json_add(a, &keys, key, *v);
         }
         json_sort(&keys);
-        return element_text(a, 'k', &keys);
+        return keys.len > 0 ? element_text(a, 'k', &keys) : str_n(NULL, 0);
 }
 
 /* What is not a list, though it should be, has no items: documents need not be checked before they get here. */
@@ -148,7 +154,7 @@ static void add_fields(struct arena *a, struct place p, const struct json *v, st
 
                 if (below.type)
                         add_fields(a, below, &m->value, &e);
-                if (form == MAP || !below.type || m->value.type == JSON_NULL ||
+                if (form == MAP || !below.field || m->value.type == JSON_NULL ||
                     (m->value.type == JSON_OBJECT && m->value.len == 0))
                         e.member = true;
                 if (!e.member && (!e.below || e.below->n == 0))
@@ -171,7 +177,7 @@ static void add_items(struct arena *a, struct place p, const struct json *v, str
                         continue;
                 e = fieldset_get_or_add(a, to, elements[i]);
                 if (!e->member && !comes_again(elements, n_items(v), i))
-                        add_fields(a, (struct place) { p.type->elem, NULL }, json_item(v, i), e);
+                        add_fields(a, place_of_item(p.type), json_item(v, i), e);
                 e->member = true;
         }
 }
@@ -233,7 +239,7 @@ static bool write_element(struct text_writer *w, struct str element, struct plac
 
                 member = !json_equal(&none, v);
         }
-        if (p.field)
+        if (element.n == 0)
                 open_field(w->dst, field_name(p.field));
         else
                 open_element(w->dst, element);
@@ -314,8 +320,7 @@ static bool write_items(struct text_writer *w, struct place p, const struct json
                 if (i + 1 < n && str_eq(items[i].element, items[i + 1].element)) {
                         open_element(w->dst, items[i].element);
                         buf_putc(w->dst, '}');
-                } else if (!write_element(w, items[i].element, (struct place) { p.type->elem, NULL }, items[i].value,
-                                          false, NULL))
+                } else if (!write_element(w, items[i].element, place_of_item(p.type), items[i].value, false, NULL))
                         return false;
         }
         return true;
@@ -416,7 +421,7 @@ static void compare_twins(struct differ *d, struct place below, const struct jso
 
 static void compare_items(struct differ *d, struct place p, const struct json *old, const struct json *new,
                           const struct fieldpath *at) {
-        struct place below = { p.type->elem, NULL };
+        struct place below = place_of_item(p.type);
         struct str *olds = item_elements(d->arena, p, old), *news = item_elements(d->arena, p, new);
         size_t n_old = n_items(old), n = n_old + n_items(new);
 
@@ -445,9 +450,10 @@ static void compare(struct differ *d, struct place p, const struct json *old, co
                     const struct fieldpath *at) {
         enum form form = p.type ? form_of(p, json_type(old) ? old : new) : LEAF;
 
-        if (p.type && p.type->kind == SCHEMA_ANY && old && new && old->type &&new->type && old->type != new->type)
+        if (p.type && p.type->kind == SCHEMA_ANY && old && new && old->type &&new->type && old->type != new->type) {
+                compare_members_of(d, p, old, new, at); /* of the one that is a map */
                 form = LEAF;
-
+        }
         if (form != LEAF && json_len(old) == 0 && json_len(new) == 0)
                 form = LEAF; /* so that empty and null stay different */
         if (form == LEAF) {
@@ -492,7 +498,7 @@ static struct json merge_map(struct arena *a, struct place p, const struct json 
 static struct json merge_items(struct arena *a, struct place p, const struct json *live, const struct json *config) {
         size_t n_live = n_items(live), n_config = n_items(config), l = 0, c = 0, shared = 0;
         struct str *lives = item_elements(a, p, live), *configs = item_elements(a, p, config);
-        struct place below = { p.type->elem, NULL };
+        struct place below = place_of_item(p.type);
         struct json out = json_new_array();
 
         while (l < n_live || c < n_config) {
@@ -519,7 +525,7 @@ static struct json merge_items(struct arena *a, struct place p, const struct jso
 }
 
 static struct json merge(struct arena *a, struct place p, const struct json *live, const struct json *config) {
-        enum form form = form_of(p, config);
+        enum form form = form_of(p, json_is(config, JSON_NULL) ? live : config);
         bool list = form == SET || form == KEYED;
 
         if (form == LEAF || (json_len(live) == 0 && json_len(config) == 0))
@@ -540,6 +546,7 @@ struct json structure_merge(struct arena *a, const struct schema_type *t, const 
 
 struct checker {
         struct arena *arena;
+        bool twins; /* an item may be there twice */
         VEC(struct str) problems;
 };
 
@@ -563,6 +570,35 @@ static void problem(struct checker *c, const struct fieldpath *at, struct str te
 
 static void check(struct checker *c, struct place p, const struct json *v, const struct fieldpath *at);
 
+/* A value as a literal of Go. */
+static void print_literal(struct arena *a, struct buf *b, const struct json *v) {
+        struct json sorted = json_is(v, JSON_OBJECT) ? json_copy_shallow(a, v) : *v;
+        const char *comma = "";
+
+        if (v->type < JSON_ARRAY) {
+                if (v->type == JSON_NULL)
+                        buf_addc(b, "interface {}(nil)");
+                else
+                        json_write(b, v);
+                return;
+        }
+        buf_printf(b, "%s{", strategic_type(v));
+        json_each_item(it, v) {
+                buf_addc(b, comma);
+                print_literal(a, b, it);
+                comma = ", ";
+        }
+        json_sort(&sorted);
+        json_each_member(m, &sorted) {
+                buf_addc(b, comma);
+                json_write_string(b, json_key(m));
+                buf_putc(b, ':');
+                print_literal(a, b, &m->value);
+                comma = ", ";
+        }
+        buf_putc(b, '}');
+}
+
 /* A value as Go prints the struct around it. */
 static bool expected(struct checker *c, const char *what, const struct json *v, const struct fieldpath *at) {
         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -570,7 +606,7 @@ static bool expected(struct checker *c, const char *what, const struct json *v, 
         buf_printf(&b, "expected %s, got ", what);
         if (strcmp(what, "string") == 0) {
                 buf_addc(&b, "&value.valueUnstructured{Value:");
-                json_write(&b, v);
+                print_literal(c->arena, &b, v);
                 buf_putc(&b, '}');
         } else if (what[0] == 'n')
                 buf_addc(&b, strategic_type(v));
@@ -635,15 +671,14 @@ static void check_items(struct checker *c, struct place p, const struct json *v,
                         problem(c, at, arena_printf(c->arena, "element %zu: %" STR_FMT, i, STR_ARG(missing)));
                         return;
                 }
-                if (find_element(elements, i, elements[i]) >= 0) {
+                if (!c->twins && find_element(elements, i, elements[i]) >= 0) {
                         _cleanup_buf_ struct buf b = BUF_INIT;
 
                         fieldset_print_element(&b, elements[i]);
                         problem(c, at,
                                 arena_printf(c->arena, "duplicate entries for key %" STR_FMT, STR_ARG(buf_str(&b))));
                 }
-                check(c, (struct place) { p.type->elem, NULL }, json_item(v, i),
-                      &(struct fieldpath) { at, elements[i] });
+                check(c, place_of_item(p.type), json_item(v, i), &(struct fieldpath) { at, elements[i] });
         }
 }
 
@@ -658,7 +693,7 @@ static void check(struct checker *c, struct place p, const struct json *v, const
                 size_t i = 0;
 
                 json_each_item(it, v)
-                        check(c, (struct place) { p.type->elem, NULL }, it,
+                        check(c, place_of_item(p.type), it,
                               &(struct fieldpath) { at, arena_printf(c->arena, "i:%zu", i++) });
         }
         if (p.type->kind != SCHEMA_STRUCT && p.type->kind != SCHEMA_MAP)
@@ -676,12 +711,13 @@ static void check(struct checker *c, struct place p, const struct json *v, const
         }
 }
 
-int structure_check(struct arena *a, const struct schema_type *t, const struct json *config, struct error *err) {
-        struct checker c = { .arena = a };
+int structure_check(struct arena *a, const struct schema_type *t, const struct json *value, bool twins,
+                    struct error *err) {
+        struct checker c = { .arena = a, .twins = twins };
         _cleanup_buf_ struct buf b = BUF_INIT;
         int r = 0;
 
-        check(&c, (struct place) { t, NULL }, config, NULL);
+        check(&c, (struct place) { t, NULL }, value, NULL);
         if (c.problems.n > 1)
                 buf_addc(&b, "errors:");
         for (size_t i = 0; i < c.problems.n; i++) {
@@ -717,7 +753,7 @@ static struct json without(struct arena *a, struct place p, const struct json *v
                 const struct fieldset_entry *e = element.p ? fieldset_find(s, element) : NULL;
 
                 if (!e || !e->member)
-                        json_push(a, &out, e ? without(a, (struct place) { p.type->elem, NULL }, it, e->below) : *it);
+                        json_push(a, &out, e ? without(a, place_of_item(p.type), it, e->below) : *it);
         }
         return out.len > 0 ? out : json_null();
 }
@@ -763,6 +799,9 @@ static bool reconcile(struct place p, struct fieldset *s) {
                         below = place_of_member(p, str_sub(e->element, 2, e->element.n));
                 if (!below.type || !e->below || below.type->kind < SCHEMA_LIST || below.type->kind > SCHEMA_STRUCT)
                         continue;
+                if (below.type->kind == SCHEMA_STRUCT ? below.type->n_fields == 0
+                                                      : below.type->elem->kind == SCHEMA_ANY)
+                        continue; /* a map of anything */
                 if (form_of(below, NULL) != LEAF) {
                         changed = reconcile(below, e->below) || changed;
                         continue;

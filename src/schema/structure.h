@@ -21,9 +21,10 @@ struct structure_diff structure_compare(struct arena *a, const struct schema_typ
 /* live with what config says laid over it. */
 struct json structure_merge(struct arena *a, const struct schema_type *t, const struct json *live,
                             const struct json *config);
-/* -EINVAL, with all that is wrong, when config has fields that the type has not, or list items without their keys or
- * twice the same. */
-int structure_check(struct arena *a, const struct schema_type *t, const struct json *config, struct error *err);
+/* -EINVAL, with all that is wrong, when value has fields that the type has not, or list items without their keys or
+ * twice the same, unless twins may be. */
+int structure_check(struct arena *a, const struct schema_type *t, const struct json *value, bool twins,
+                    struct error *err);
 /* value without the members of s. */
 struct json structure_remove(struct arena *a, const struct schema_type *t, const struct json *value,
                              const struct fieldset *s);

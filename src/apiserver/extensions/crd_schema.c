@@ -7,6 +7,7 @@
 struct compiler {
         struct arena *a;
         bool in_meta; /* what is not specified is kept: ObjectMeta says what there is */
+        bool open;    /* x-kubernetes-preserve-unknown-fields, here or above: who applies may say more than is known */
 };
 
 static struct crd_schema *compile(struct compiler *c, const struct json *j, bool root);
@@ -96,11 +97,31 @@ static struct schema_field meta_field(const char *name, const struct schema_type
         };
 }
 
+/* name: of a property; "" for the items or values of a list or map. */
+static struct schema_field field_of(struct arena *a, struct str name, const struct crd_schema *below) {
+        _cleanup_buf_ struct buf dflt = BUF_INIT;
+
+        if (below->dflt)
+                json_write(&dflt, below->dflt);
+        return (struct schema_field) {
+                .name = arena_cstr(a, name),
+                .type = &below->type,
+                .name_len = (uint8_t) name.n,
+                .doc = below->type.doc,
+                .dflt = below->dflt ? arena_cstr(a, buf_str(&dflt)) : NULL,
+                .list_type = below->list_type,
+                .list_keys = below->list_keys,
+                .flags = (uint16_t) (SCHEMA_OPTIONAL | SCHEMA_POINTER | SCHEMA_OMITEMPTY |
+                                     (below->nullable ? SCHEMA_NULLABLE : 0) | (below->atomic ? SCHEMA_MAP_ATOMIC : 0)),
+        };
+}
+
 static void merge_below(struct crd_schema *s, const struct crd_schema *below) {
         s->has_defaults |= below->has_defaults;
         s->has_lists |= below->has_lists;
         s->has_embedded |= below->has_embedded;
         s->has_rules |= below->has_rules;
+        s->type.flags |= below->type.flags & SCHEMA_TYPE_ODD_SETS;
 }
 
 /* Which of an object's own fields it is; -1: none. */
@@ -138,17 +159,7 @@ static void compile_fields(struct compiler *c, struct crd_schema *s, const struc
                 if (json_key(m).n > UINT8_MAX || n > UINT16_MAX - 4)
                         continue;
                 below = compile(c, &m->value, false);
-                f[n++] = (struct schema_field) {
-                        .name = arena_cstr(c->a, json_key(m)),
-                        .type = &below->type,
-                        .name_len = (uint8_t) json_key(m).n,
-                        .doc = below->type.doc,
-                        .list_type = below->list_type,
-                        .list_keys = below->list_keys,
-                        .flags = (uint16_t) (SCHEMA_OPTIONAL | SCHEMA_POINTER |
-                                             (below->nullable ? SCHEMA_NULLABLE : 0) |
-                                             (below->atomic ? SCHEMA_MAP_ATOMIC : 0)),
-                };
+                f[n++] = field_of(c->a, json_key(m), below);
                 merge_below(s, below);
         }
         s->type.fields = f;
@@ -168,7 +179,7 @@ static enum crd_type type_of_name(struct str name) {
         return CRD_ANY;
 }
 
-static void set_kind(struct crd_schema *s) {
+static void set_kind(struct compiler *c, struct crd_schema *s) {
         static const uint8_t kinds[] = {
                 [CRD_ANY] = SCHEMA_ANY,       [CRD_BOOLEAN] = SCHEMA_BOOL,  [CRD_INTEGER] = SCHEMA_INT64,
                 [CRD_NUMBER] = SCHEMA_DOUBLE, [CRD_STRING] = SCHEMA_STRING, [CRD_ARRAY] = SCHEMA_LIST,
@@ -183,8 +194,18 @@ static void set_kind(struct crd_schema *s) {
         s->type.elem = s->type.kind == SCHEMA_LIST  ? &s->items->type
                        : s->type.kind == SCHEMA_MAP ? &s->additional->type
                                                     : NULL;
-        s->type.flags = (uint16_t) ((s->preserve || s->pruned_below ? SCHEMA_TYPE_PRESERVE_UNKNOWN : 0) |
-                                    (s->embedded ? SCHEMA_TYPE_EMBEDDED : 0) | (s->atomic ? SCHEMA_TYPE_ATOMIC : 0));
+        if (s->type.elem && s->type.n_fields == 0) { /* its items may be lists in turn */
+                struct schema_field item =
+                                field_of(c->a, STR(""), s->type.kind == SCHEMA_LIST ? s->items : s->additional);
+
+                s->type.fields = arena_dup(c->a, &item, sizeof(item));
+        }
+        s->type.flags |= (uint16_t) ((c->open || s->pruned_below || s->type.n_fields == 0 ? SCHEMA_TYPE_PRESERVE_UNKNOWN
+                                                                                          : 0) |
+                                     (s->embedded ? SCHEMA_TYPE_EMBEDDED : 0) | (s->atomic ? SCHEMA_TYPE_ATOMIC : 0) |
+                                     (s->list_type == SCHEMA_LIST_SET && s->items && s->items->json_type >= CRD_ARRAY
+                                                      ? SCHEMA_TYPE_ODD_SETS
+                                                      : 0));
 }
 
 static void set_list(struct compiler *c, struct crd_schema *s, const struct json *j) {
@@ -202,6 +223,7 @@ static void set_list(struct compiler *c, struct crd_schema *s, const struct json
 }
 
 static struct crd_schema *compile(struct compiler *c, const struct json *j, bool root) {
+        bool open = c->open;
         struct crd_schema *s = arena_new_of(c->a, struct crd_schema), *below;
         const struct json *items = json_getc(j, "items"), *more = json_getc(j, "additionalProperties");
 
@@ -221,6 +243,7 @@ static struct crd_schema *compile(struct compiler *c, const struct json *j, bool
                 s->format = arena_cstr(c->a, json_str(json_getc(j, "format")));
         if (json_getc(j, "description"))
                 s->type.doc = arena_cstr(c->a, json_str(json_getc(j, "description")));
+        c->open = open || s->preserve;
         compile_fields(c, s, json_getc(j, "properties"), s->embedded);
         if (json_is(items, JSON_OBJECT)) {
                 s->items = below = compile(c, items, false);
@@ -232,7 +255,8 @@ static struct crd_schema *compile(struct compiler *c, const struct json *j, bool
         }
         s->pruned_below = json_is(more, JSON_BOOL);
         set_list(c, s, j);
-        set_kind(s);
+        set_kind(c, s);
+        c->open = open;
         s->limits = compile_limits(c, j);
         return s;
 }

@@ -180,3 +180,12 @@ struct str talk_until(struct fixture *f, const char *text, const char *last) {
         buf_free(&b);
         return all;
 }
+
+char *quoted(struct fixture *f, const char *text) {
+        char *p = arena_cstr(f->a, str_of(text));
+
+        for (char *c = p; *c; c++)
+                if (*c == '\'')
+                        *c = '"';
+        return p;
+}

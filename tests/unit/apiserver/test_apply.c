@@ -310,6 +310,89 @@ static void bad_patches_are_refused_in_upstreams_words(void **state) {
                     "uid u, and no existing object was found");
 }
 
+static const struct api_resource ks1 = {
+        .group = "x.io", .version = "v1", .plural = "ks", .kind = "K", .namespaced = true
+};
+static const struct api_resource ks2 = {
+        .group = "x.io", .version = "v2", .plural = "ks", .kind = "K", .namespaced = true
+};
+
+#define KS_SCHEMA                                                                                                     \
+        "{'type':'object','properties':{'spec':{'type':'object','properties':{'a':{'type':'string'},'sets':{'type':'" \
+        "object',"                                                                                                    \
+        "'additionalProperties':{'type':'array','x-kubernetes-list-type':'set','items':{'type':'string'}}},'odd':{'"  \
+        "type':"                                                                                                      \
+        "'array','x-kubernetes-list-type':'set','items':{'type':'object','x-kubernetes-map-type':'atomic','"          \
+        "properties':{"                                                                                               \
+        "'x':{'type':'string'}}}},'free':{'type':'object','x-kubernetes-preserve-unknown-fields':true},'keyed':{'"    \
+        "type':"                                                                                                      \
+        "'array','x-kubernetes-list-type':'map','x-kubernetes-list-map-keys':['k'],'items':{'type':'object','"        \
+        "properties':"                                                                                                \
+        "{'k':{'type':'string','default':'d'}}}}}}}}"
+#define KS_VERSION(name, storage) \
+        "{'name':'" name "','served':true,'storage':" storage ",'schema':{'openAPIV3Schema':" KS_SCHEMA "}}"
+
+/* The same field manager that upstream has for custom resources. */
+static void custom_resources_are_owned_as_their_schema_says(void **state) {
+        static const struct {
+                const char *op, *spec, *owners; /* of a new object each time: a create (c) or an apply (a) */
+        } table[] = {
+                { "c", "{'a':'b'}", "m Update {'f:spec':{'.':{},'f:a':{}}}" },
+                { "c", "{'sets':{'y.z':['v']}}",
+                  "m Update {'f:spec':{'.':{},'f:sets':{'.':{},'f:y.z':{'.':{},'v:\\'v\\'':{}}}}}" },
+                { "a", "{'free':{'v':{'w':1}}}", "m Apply {'f:spec':{'f:free':{'f:v':{'.':{},'f:w':{}}}}}" },
+                { "a", "{'keyed':[{}]}", "m Apply {'f:spec':{'f:keyed':{'k:{\\'k\\':\\'d\\'}':{}}}}" },
+                { "a", "{}", "m Apply {'f:spec':{}}" },
+                { "c", "{'odd':[{'x':'y'}]}", "" }, /* nobody can say who */
+                { "a", "{'odd':[{'x':'y'}]}", NULL },
+        };
+        struct fixture *f = *state;
+        struct answer r;
+
+        r = ASK(f, API_CREATE, &res_customresourcedefinitions,
+                .body = Q("{'metadata':{'name':'ks.x.io'},'spec':{'group':'x.io','scope':'Namespaced','names':{'plural'"
+                          ":"
+                          "'ks','kind':'K'},'versions':[" KS_VERSION("v1", "true") "," KS_VERSION("v2",
+                                                                                                  "false") "]}}"));
+        assert_int_equal(r.code, 201);
+        for (int i = 0; i < 2000 && ASK(f, API_LIST, &ks1, "default").code != 200; i++)
+                nanosleep(&(struct timespec) { .tv_nsec = 2000000 }, NULL);
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                bool apply = table[i].op[0] == 'a';
+                const char *name = arena_printf(f->a, "k%zu", i).p;
+                struct str body = arena_printf(f->a,
+                                               "{'kind':'K','apiVersion':'x.io/v1','metadata':{'name':'%s'},'spec':%s}",
+                                               name, table[i].spec);
+
+                r = ASK(f, apply ? API_PATCH : API_CREATE, &ks1, "default", apply ? name : NULL,
+                        .patch = API_PATCH_APPLY, .body = Q(body.p), .options.field_manager = STR("m"));
+                if (table[i].owners)
+                        assert_string_equal(owners(f, r), Q(table[i].owners));
+                else
+                        check_error(r, 500,
+                                    "failed to create typed patch object (default/k6; x.io/v1, Kind=K): .spec.odd: "
+                                    "element 0: associative list without keys has an element that's a map type");
+        }
+        /* Another version's owners are in the way too. */
+        check_error(ASK(f, API_PATCH, &ks2, "default", "k0", .patch = API_PATCH_APPLY,
+                        .body = Q("{'kind':'K','apiVersion':'x.io/v2','spec':{'a':'c'}}"),
+                        .options.field_manager = STR("n")),
+                    409, "Apply failed with 1 conflict: conflict with \"m\" using x.io/v1: .spec.a");
+}
+
+/* What no version of a kind is called any more owns nothing. */
+static void owners_of_versions_that_are_gone_are_dropped(void **state) {
+        struct fixture *f = *state;
+
+        assert_string_equal(
+                        owners(f,
+                               ASK(f, API_CREATE, &res_configmaps, "default", .options.field_manager = STR("m"),
+                                   .body = "{\"metadata\":{\"name\":\"c\",\"managedFields\":[{\"manager\":\"o\","
+                                           "\"operation\":\"Update\",\"apiVersion\":\"v0\",\"fieldsType\":\"FieldsV1\","
+                                           "\"fieldsV1\":{\"f:data\":{}}}]},\"data\":{\"a\":\"b\"}}")),
+                        "m Update {\"f:data\":{\".\":{},\"f:a\":{}}}");
+}
+
 int main(void) {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
@@ -322,6 +405,8 @@ int main(void) {
                 TEST(what_cannot_be_changed_is_not_owned),
                 TEST(ten_updaters_are_remembered),
                 TEST(bad_patches_are_refused_in_upstreams_words),
+                TEST(custom_resources_are_owned_as_their_schema_says),
+                TEST(owners_of_versions_that_are_gone_are_dropped),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,18 +14,6 @@ static void nap(void) {
         nanosleep(&(struct timespec) { .tv_nsec = 2000000 }, NULL);
 }
 
-/* 'text' with double quotes. */
-static char *quoted(struct fixture *f, const char *text) {
-        char *p = arena_cstr(f->a, str_of(text));
-
-        for (char *c = p; *c; c++)
-                if (*c == '\'')
-                        *c = '"';
-        return p;
-}
-
-#define Q(text) quoted(f, (text))
-
 static char *definition(struct fixture *f, const char *schema, const char *more) {
         struct str s = arena_printf(
                         f->a,

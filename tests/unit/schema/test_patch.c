@@ -265,6 +265,10 @@ static void test_configs_must_fit_their_type(void **state) {
                 { &type_Pod, "{'spec':{'containers':{'a':'b'}}}", ".spec.containers: expected list, got &{map[a:b]}" },
                 { &type_Pod, "{'spec':{'nodeName':1}}",
                   ".spec.nodeName: expected string, got &value.valueUnstructured{Value:1}" },
+                { &type_Pod, "{'spec':{'nodeName':{'b':[null,'x'],'a':1}}}",
+                  ".spec.nodeName: expected string, got &value.valueUnstructured{Value:map[string]interface "
+                  "{}{\"a\":1, "
+                  "\"b\":[]interface {}{interface {}(nil), \"x\"}}}" },
                 { &type_Pod, "{'spec':{'priority':'1','hostPID':'x'}}",
                   "errors:\n  .spec.priority: expected numeric (int or float), got string\n"
                   "  .spec.hostPID: expected boolean, got &{x}" },
@@ -275,7 +279,7 @@ static void test_configs_must_fit_their_type(void **state) {
                 _cleanup_error_ struct error err = ERROR_INIT;
                 struct json c = doc(a, table[i].config);
 
-                assert_int_equal(structure_check(a, table[i].type, &c, &err), table[i].problem ? -EINVAL : 0);
+                assert_int_equal(structure_check(a, table[i].type, &c, false, &err), table[i].problem ? -EINVAL : 0);
                 assert_string_equal(error_text(&err), table[i].problem ? table[i].problem : "no error");
         }
 }
