@@ -87,7 +87,10 @@ static int no_merge_key(struct merge *m, const struct json *map, const char *key
 static int bad_patch_type(struct merge *m, const struct json *directive, const struct json *map) {
         _cleanup_buf_ struct buf d = BUF_INIT, b = BUF_INIT;
 
-        strategic_print(&d, directive);
+        if (json_is(directive, JSON_NULL))
+                buf_addc(&d, "%!s(<nil>)");
+        else
+                strategic_print(&d, directive);
         strategic_print(&b, map);
         return error_set(m->err, -EINVAL, "unknown patch type: %" STR_FMT " in map: %" STR_FMT, STR_ARG(buf_str(&d)),
                          STR_ARG(buf_str(&b)));
@@ -95,15 +98,13 @@ static int bad_patch_type(struct merge *m, const struct json *directive, const s
 
 static int not_a_list(struct merge *m, const struct json *v) {
         return error_set(m->err, -EINVAL, "expected a []interface {}, but received a %s",
-                         json_is(v, JSON_OBJECT)   ? "map[string]interface {}"
-                         : json_is(v, JSON_STRING) ? "string"
-                                                   : "scalar");
+                         json_is(v, JSON_NULL) ? "%!s(<nil>)" : strategic_type(v));
 }
 
 /* ---- directives leave what is taken over as it is ---- */
 
-/* False: the value says $patch and is left out. Nulls in objects go too: there is nothing for them to delete. */
-static bool without_directives(struct arena *a, const struct json *v, struct json *ret) {
+/* False: the value says $patch and is left out. Nulls in objects may go too: there is nothing for them to delete. */
+static bool without_directives(struct arena *a, const struct json *v, bool nulls_go, struct json *ret) {
         struct json out, item;
 
         if (json_is(v, JSON_OBJECT)) {
@@ -111,12 +112,13 @@ static bool without_directives(struct arena *a, const struct json *v, struct jso
                         return false;
                 out = json_new_object();
                 json_each_member(m, v)
-                        if (m->value.type != JSON_NULL && without_directives(a, &m->value, &item))
+                        if (!(nulls_go && m->value.type == JSON_NULL) &&
+                            without_directives(a, &m->value, nulls_go, &item))
                                 json_add(a, &out, json_key(m), item);
         } else if (json_is(v, JSON_ARRAY)) {
                 out = json_new_array();
                 json_each_item(it, v)
-                        if (without_directives(a, it, &item))
+                        if (without_directives(a, it, nulls_go, &item))
                                 json_push(a, &out, item);
         } else
                 out = *v;
@@ -257,15 +259,15 @@ static int merge_objects(struct merge *m, const struct schema_type *elem, const 
                 if (at >= 0) {
                         TRY(merge_map(m, elem, &json_items(&out)[at], it, &merged));
                         json_items(&out)[at] = merged;
-                } else if (without_directives(m->arena, it, &merged))
-                        json_push(m->arena, &out, merged);
+                } else
+                        json_push(m->arena, &out, *it);
         }
         *ret = out;
         return 0;
 }
 
 static int merge_list(struct merge *m, const struct schema_field *f, const struct json *live, const struct json *patch,
-                      const struct json *order, struct json *ret) {
+                      struct json *ret) {
         struct json merged;
         bool objects;
 
@@ -281,7 +283,7 @@ static int merge_list(struct merge *m, const struct schema_field *f, const struc
                                 if (find_item(&merged, it, NULL) < 0)
                                         json_push(m->arena, &merged, *it);
         }
-        return order_items(m, &merged, order ? order : patch, live, objects ? f->patch_key : NULL, ret);
+        return order_items(m, &merged, patch, live, objects ? f->patch_key : NULL, ret);
 }
 
 /* ---- objects ---- */
@@ -314,7 +316,7 @@ static int retain_keys(struct merge *m, const struct json *patch, struct json *o
 
 /* The patch's items must come in the order that $setElementOrder gives. */
 static int check_order(struct merge *m, const struct json *patch, const struct json *order, const char *key) {
-        size_t p = 0, o = 0;
+        size_t p = json_len(order) ? 0 : json_len(patch), o = 0;
 
         while (p < json_len(patch) && o < json_len(order)) {
                 if (key && json_get(json_item(patch, p), DIRECTIVE)) {
@@ -325,7 +327,7 @@ static int check_order(struct merge *m, const struct json *patch, const struct j
                         p++;
                 o++;
         }
-        while (p < json_len(patch) && key && json_get(json_item(patch, p), DIRECTIVE))
+        while (p < json_len(patch) && key && str_eqc(json_str(json_get(json_item(patch, p), DIRECTIVE)), "delete"))
                 p++;
         if (p < json_len(patch)) {
                 _cleanup_buf_ struct buf a = BUF_INIT, b = BUF_INIT;
@@ -356,28 +358,33 @@ static int set_element_order(struct merge *m, const struct schema_type *t, const
                              const struct json *patch, struct json *out) {
         struct str name = str_sub(json_key(directive), ELEMENT_ORDER.n, json_key(directive).n);
         const struct json *live = json_get(out, name), *list = json_get(patch, name), *order = &directive->value;
-        const struct json none = json_new_array();
         const struct schema_field *f;
-        struct json merged = none;
+        struct json merged;
+        bool objects;
         int r = 0;
 
         if (!json_is(order, JSON_ARRAY))
-                return error_set(m->err, -EINVAL, "invalid patch format of setElementOrder list");
+                return not_a_list(m, order);
         f = list_field(m, t, name, &r);
         if (r < 0)
                 return r;
         if (live && !json_is(live, JSON_ARRAY))
                 return not_a_list(m, live);
         if (list && !json_is(list, JSON_ARRAY))
-                return json_is(list, JSON_NULL) ? 0 : not_a_list(m, list);
+                return not_a_list(m, list);
         if (!live && !list)
                 return 0;
         TRY(check_order(m, list, order, f->patch_key));
-        if (list && live && !(f->flags & SCHEMA_PATCH_MERGE))
-                merged = *list;
-        else {
-                TRY(merge_list(m, f, live ? live : &none, list ? list : &none, order, &merged));
-        }
+        if (!live)
+                without_directives(m->arena, list, false, &merged);
+        else if (list && f->flags & SCHEMA_PATCH_MERGE)
+                TRY(merge_list(m, f, live, list, &merged));
+        else
+                merged = list ? *list : *live;
+        TRY(check_elements(m, live, list, &objects));
+        if (json_len(live) + json_len(list) == 0)
+                return error_set(m->err, -EINVAL, "no elements in any of the given slices");
+        TRY(order_items(m, &merged, order, live, f->patch_key, &merged));
         json_set(m->arena, out, name, merged);
         return 0;
 }
@@ -386,10 +393,12 @@ static int delete_from_list(struct merge *m, const struct json_member *directive
         struct str name = str_sub(json_key(directive), DELETE_FROM.n, json_key(directive).n);
         const struct json *live = json_get(out, name);
 
+        if (json_is(&directive->value, JSON_NULL))
+                json_remove(out, name);
+        if (json_is(&directive->value, JSON_NULL) || !live)
+                return 0;
         if (!json_is(&directive->value, JSON_ARRAY))
                 return error_set(m->err, -EINVAL, "invalid patch format of primitive list");
-        if (!live)
-                return 0;
         if (!json_is(live, JSON_ARRAY))
                 return not_a_list(m, live);
         json_set(m->arena, out, name, partition(m->arena, live, &directive->value, NULL, false));
@@ -410,10 +419,10 @@ static int merge_member(struct merge *m, const struct schema_type *t, const stru
         if (live && live->type == v->type && v->type == JSON_OBJECT && !replace) {
                 TRY(merge_map(m, below, live, v, &merged));
         } else if (live && live->type == v->type && v->type == JSON_ARRAY && f && (f->flags & SCHEMA_PATCH_MERGE)) {
-                TRY(merge_list(m, f, live, v, NULL, &merged));
+                TRY(merge_list(m, f, live, v, &merged));
         } else if (live && live->type == v->type) {
                 merged = *v;
-        } else if (!without_directives(m->arena, v, &merged)) {
+        } else if (!without_directives(m->arena, v, true, &merged)) {
                 json_remove(out, json_key(p));
                 return 0;
         }

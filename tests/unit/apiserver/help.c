@@ -181,7 +181,7 @@ struct str talk_until(struct fixture *f, const char *text, const char *last) {
         return all;
 }
 
-char *quoted(struct fixture *f, const char *text) {
+char *with_quotes(struct fixture *f, const char *text) {
         char *p = arena_cstr(f->a, str_of(text));
 
         for (char *c = p; *c; c++)

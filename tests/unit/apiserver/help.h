@@ -71,5 +71,5 @@ void fixture_listen(struct fixture *f);
 /* Sends a request, reads until this comes (NULL: until the server closes). In the fixture's arena. */
 struct str talk_until(struct fixture *f, const char *text, const char *last);
 /* 'text' with double quotes. */
-char *quoted(struct fixture *f, const char *text);
-#define Q(text) quoted(f, (text))
+char *with_quotes(struct fixture *f, const char *text);
+#define Q(text) with_quotes(f, (text))

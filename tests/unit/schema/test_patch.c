@@ -60,6 +60,17 @@ static void test_what_is_new_has_no_directives(void **state) {
         patched(&type_PodSpec, "{}",
                 "{'containers':[{'name':'a','$patch':'delete'},{'name':'b'}],'nodeSelector':{'a':null,'b':'c'}}",
                 "{'containers':[{'name':'b'}],'nodeSelector':{'b':'c'}}");
+        /* What is new in a merged list is not looked at. */
+        patched(&type_PodSpec, "{'containers':[{'name':'a'}]}",
+                "{'containers':[{'name':'b','$retainKeys':[],'env':null}]}",
+                "{'containers':[{'name':'b','$retainKeys':[],'env':null},{'name':'a'}]}");
+        patched(&type_PodSpec, "{}",
+                "{'$setElementOrder/containers':[{'name':'a'}],'containers':[{'name':'a','$patch':'x'}]}",
+                "{'containers':[]}");
+        patched(&type_PodSpec, "{'containers':[{'name':'a'}]}",
+                "{'$setElementOrder/containers':[],'containers':[{'name':'b'}]}",
+                "{'containers':[{'name':'a'},{'name':'b'}]}");
+        patched(&type_ObjectMeta, "{'finalizers':['a']}", "{'$deleteFromPrimitiveList/finalizers':null}", "{}");
 }
 
 static void test_patch_errors(void **state) {
@@ -67,6 +78,13 @@ static void test_patch_errors(void **state) {
                 { "{'containers':[{'image':'x'}]}", "map: map[image:x] does not contain declared merge key: name" },
                 { "{'securityContext':{'$patch':'foo'}}", "unknown patch type: foo in map: map[$patch:foo]" },
                 { "{'$retainKeys':'x'}", "invalid patch format of retainKeys" },
+                { "{'securityContext':{'$patch':null}}", "unknown patch type: %!s(<nil>) in map: map[$patch:<nil>]" },
+                { "{'$setElementOrder/volumes':[],'volumes':[]}", "no elements in any of the given slices" },
+                { "{'$setElementOrder/volumes':{}}",
+                  "expected a []interface {}, but received a map[string]interface {}" },
+                { "{'$setElementOrder/containers':[{'name':'a'}],'containers':[{'name':'a'},{'$patch':'replace'}]}",
+                  "The order in patch list:\n[map[name:a] map[$patch:replace]]\n doesn't match $setElementOrder list:\n"
+                  "[map[name:a]]\n" },
         };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
 
