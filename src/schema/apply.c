@@ -438,11 +438,12 @@ void apply_track_update(struct arena *a, const struct schema_type *t, const stru
         old = live ? json_copy_shallow(a, live) : schema_zero(a, t);
         new = json_copy_shallow(a, next);
         current_managers(a, live, next, opts, &m);
-        reconcile_managers(t, &m);
         remove_managed_fields(a, &old);
         remove_managed_fields(a, &new);
-        if (!live || m.n > 0) /* else nobody was asked to keep track of this object */
+        if (!live || m.n > 0) { /* else nobody was asked to keep track of this object */
+                reconcile_managers(t, &m);
                 track(a, t, &old, &new, &m, &self, opts);
+        }
         encode_managers(a, &m, next);
 }
 
@@ -524,7 +525,6 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
 
         if (live && decode_managers(a, managed_fields(live), &m, NULL) < 0)
                 m = (struct managers) { 0 };
-        reconcile_managers(t, &m);
         remove_managed_fields(a, &old);
         if (live && m.n == 0) {
                 struct manager before = self;
@@ -534,6 +534,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
                 before.apply = false;
                 track(a, t, &zero, &old, &m, &before, opts);
         }
+        reconcile_managers(t, &m);
         merged = structure_merge(a, t, &old, config);
         mine = find_manager(&m, &self);
         if (mine)

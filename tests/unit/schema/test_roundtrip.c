@@ -95,11 +95,14 @@ static void check_protobuf(struct arena *a, const struct schema_type *t, const s
 /* What a creator owns is written straight to text; what an updater owns comes from a comparison. Changing an object
  * from nothing to what it is gives both. */
 static void check_owned(struct arena *a, const struct schema_type *t, const struct json *object, const char *name) {
-        struct apply_opts o = { .manager = STR("me"), .api_version = STR("v1") };
+        struct apply_opts o = { .manager = STR("me"), .api_version = json_str(json_getc(object, "apiVersion")) };
         struct json created = json_copy(a, object), updated = json_copy(a, object), zero = json_new_object(),
-                    other = json_build(a, "{metadata:{managedFields:[{manager:'x',operation:'Update',"
-                                          "apiVersion:'v1',fieldsType:'FieldsV1',fieldsV1:{'f:none':{}}}]}}");
+                    other = json_build(a,
+                                       "{metadata:{managedFields:[{manager:'x',operation:'Update',"
+                                       "apiVersion:%s,fieldsType:'FieldsV1',fieldsV1:{'f:none':{}}}]}}",
+                                       o.api_version);
         const struct json *entries;
+        int mine = 0;
 
         json_removec(json_get_mut(&created, STR("metadata")), "managedFields");
         json_removec(json_get_mut(&updated, STR("metadata")), "managedFields");
@@ -110,9 +113,11 @@ static void check_owned(struct arena *a, const struct schema_type *t, const stru
         apply_track_update(a, t, &zero, &updated, &o);
         entries = json_at_path(&updated, "metadata", "managedFields");
         json_each_item(e, entries)
-                if (str_eqc(json_str(json_getc(e, "manager")), "me"))
+                if (str_eqc(json_str(json_getc(e, "manager")), "me")) {
                         check_text(json_item(json_at_path(&created, "metadata", "managedFields"), 0), e, name, "owned");
-        assert_int_equal(json_len(entries), 2);
+                        mine++;
+                }
+        assert_int_equal(mine, 1);
 }
 
 static void check_object(const char *name) {
