@@ -373,16 +373,6 @@ const char *exchange_verb(const struct exchange *x) {
         return methods[m];
 }
 
-static bool is_browser(struct http_request *req) {
-        static const char *const agents[] = { "curl", "Wget", "Mozilla/5.0" };
-        struct str ua = http_request_header(req, "user-agent");
-
-        for (size_t i = 0; i < ARRAY_SIZE(agents); i++)
-                if (str_has_prefix(ua, str_of(agents[i])))
-                        return true;
-        return false;
-}
-
 /* The internal type that upstream names in this message: "*core.PodList". */
 static int wrong_shape(const struct rest *r, bool list, struct error *err) {
         struct str group = str_empty(r->group) ? STR("core") : r->group;
@@ -416,10 +406,8 @@ static int read_format(struct exchange *x, enum api_verb verb, struct error *err
                                        "Unable to convert to Table as requested: includeObject: Invalid value: "
                                        "\"%" STR_FMT "\": must be 'Metadata', 'Object', 'None', or empty",
                                        STR_ARG(include));
-        if (x->query.pretty_given || x->format.as.media != MEDIA_JSON)
-                x->format.pretty = x->query.pretty;
-        else
-                x->format.pretty = x->format.as.pretty || is_browser(x->req);
+        x->format.settled = true;
+        x->format.pretty = x->format.as.media == MEDIA_JSON && (x->format.as.pretty || respond_wants_pretty(x->req));
         x->format.with_object = str_eqc(x->query.include_object, "Object");
         x->format.no_object = str_eqc(x->query.include_object, "None");
         return 0;
@@ -464,12 +452,13 @@ static void refuse(struct exchange *x, enum refusal why, struct error *e) {
         respond_error(x->req, &x->format, no.err ? &no : e);
 }
 
-/* Legacy watches have no subresources, and are not there where nothing is watched; nor is anything below "//". */
+/* Legacy watches have no subresources, and are not there where nothing is watched; nor is anything below "//" and
+ * "/api/v1/proxy". */
 static bool is_nowhere(const struct exchange *x) {
         const struct request_info *i = &x->info;
         const struct api_resource *r = x->rest ? x->rest->resource : NULL;
 
-        if (!r || str_has_prefix(http_request_path(x->req), STR("//")) ||
+        if (!r || str_has_prefix(http_request_path(x->req), STR("//")) || i->legacy_proxy ||
             (i->legacy_watch && (!str_empty(i->subresource) || !(r->verbs & VERB_WATCH))))
                 return true;
         return r->namespaced ? str_empty(i->namespace) && !str_empty(i->name)
@@ -574,7 +563,6 @@ static void handle_resource(struct exchange *x) {
 }
 
 static void handle_failed(struct exchange *x, struct error *e) {
-        x->format.pretty = is_browser(x->req); /* what it accepts has not been looked at yet */
         respond_error(x->req, &x->format, e);
         error_clear(e);
 }

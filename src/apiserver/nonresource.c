@@ -397,10 +397,11 @@ void handle_nonresource(struct exchange *x) {
                 respond_error(x->req, &x->format, &e);
                 return;
         }
-        x->format.pretty = x->query.pretty;
+        x->format.settled = shapes != 0;
+        x->format.pretty = x->format.as.pretty || respond_wants_pretty(x->req);
         for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
                 if (reaches(i, path)) {
-                        x->format.as = (struct negotiated) { 0 }; /* one format, whatever is asked for */
+                        x->format = (struct format) { 0 }; /* one format, whatever is asked for */
                         paths[i].handle(x);
                         return;
                 }

@@ -41,6 +41,7 @@ static void parse_resource(struct str path, struct request_info *i) {
                 return;
         if (str_eqc(first, "watch") || str_eqc(first, "proxy")) {
                 i->legacy_watch = str_eqc(first, "watch");
+                i->legacy_proxy = !i->legacy_watch;
                 i->lacks_resource = !next_segment(&path, &first);
         }
         i->is_resource = true;
@@ -254,7 +255,6 @@ static const struct param_desc {
         OPT("orphanDependents", P_ORPHAN, orphan),
         OPT("uid", P_STR, options.precondition_uid),
         OPT("watch", P_BOOL, watch),
-        OPT("pretty", P_BOOL, pretty),
         OPT("export", P_BOOL, export),
         OPT("includeObject", P_STR, include_object),
 #undef OPT
@@ -337,8 +337,6 @@ void request_parse_query(struct arena *a, struct str query, struct request_query
                                 continue;
                         seen |= 1U << i;
                         set_param(a, &params[i], ret, value);
-                        if (str_eqc(key, "pretty"))
-                                ret->pretty_given = true;
                 }
         }
 }

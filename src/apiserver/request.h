@@ -8,6 +8,7 @@
 struct request_info {
         bool is_resource;          /* else a path such as /healthz */
         bool legacy_watch;         /* /api/v1/watch/… */
+        bool legacy_proxy;         /* /api/v1/proxy/…, of which nothing is left */
         bool lacks_resource;       /* /api/v1/watch itself, which upstream cannot read */
         struct str group, version; /* also set for /api/v1 and /apis/apps/v1 themselves */
         struct str plural, namespace, name, subresource;
@@ -23,7 +24,7 @@ struct dry_run {
 };
 struct request_query {
         struct api_options options;
-        bool watch, pretty, pretty_given, force_given, export, orphan, orphan_given;
+        bool watch, force_given, export, orphan, orphan_given;
         struct dry_run dry_run;
         struct str validation;                         /* as given */
         struct str bad_list_option, bad_delete_option; /* what is wrong with a number of those, or empty */

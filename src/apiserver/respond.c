@@ -89,7 +89,6 @@ static int transcode(struct buf *dst, const struct format *f, struct str text, c
         switch (f->as.media) {
         case MEDIA_JSON:
                 json_write_pretty(dst, doc, 2);
-                buf_putc(dst, '\n');
                 return 0;
         case MEDIA_YAML:
                 yaml_write(dst, doc);
@@ -159,11 +158,38 @@ static void send_error_text(struct http_request *req, const struct error *e) {
         http_respond(req, status_reason_code(e->reason), h, ARRAY_SIZE(h), &s, 1);
 }
 
+bool respond_wants_pretty(struct http_request *req) {
+        static const char *const agents[] = { "curl", "Wget", "Mozilla/5.0" }, *const yes[] = {
+                "1", "t", "T", "true", "TRUE", "True"
+        };
+        struct str agent = http_request_header(req, "user-agent"), query = http_request_query(req),
+                   asked = query.n == 0 ? query : request_query_get(http_request_arena(req), query, "pretty");
+        bool pretty = false;
+
+        for (size_t i = 0; i < ARRAY_SIZE(yes) && !str_empty(asked); i++)
+                pretty = pretty || str_eqc(asked, yes[i]);
+        for (size_t i = 0; i < ARRAY_SIZE(agents) && str_empty(asked); i++)
+                pretty = pretty || str_has_prefix(agent, str_of(agents[i]));
+        return pretty;
+}
+
+/* How an error is written: it is indented when nothing that there is is acceptable. */
+static struct format error_format(struct http_request *req, const struct format *f) {
+        struct format as = { .as.media = f->as.media, .pretty = f->pretty };
+        _cleanup_error_ struct error e = ERROR_INIT;
+
+        if (f->settled || as.as.media != MEDIA_JSON)
+                return as;
+        as.pretty = request_negotiate(http_request_header(req, "accept"), 0, &as.as, &e) < 0 || as.as.pretty ||
+                    respond_wants_pretty(req);
+        return as;
+}
+
 void respond_error(struct http_request *req, const struct format *f, const struct error *e) {
         _cleanup_(arena_freep) struct arena *a = NULL;
         struct json status;
         struct http_header h[5];
-        struct format as = { .as.media = f->as.media, .pretty = f->pretty };
+        struct format as = error_format(req, f);
         struct buf b = BUF_INIT, out = BUF_INIT;
         char retry[16];
         struct http_slice s;

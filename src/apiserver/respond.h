@@ -8,7 +8,7 @@
 /* How this request wants its answer. */
 struct format {
         struct negotiated as;
-        bool pretty;
+        bool pretty, settled;        /* settled: it is known what is acceptable; else an error looks for it */
         bool with_object, no_object; /* of a Table's rows: the whole object, none; else its metadata */
 };
 
@@ -29,6 +29,8 @@ void respond_text(struct http_request *req, int code, const char *content_type, 
 bool respond_gzip(struct http_request *req, int code, struct http_header *h, size_t n_h, const struct http_slice *body,
                   size_t n_body);
 
+/* Indented: by the query, or since people look at it (upstream's list of agents). */
+bool respond_wants_pretty(struct http_request *req);
 bool respond_wants_gzip(struct http_request *req);
 void gzip_text(struct buf *dst, struct str text); /* all at once: for what is kept */
 

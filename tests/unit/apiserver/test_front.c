@@ -582,6 +582,34 @@ static void large_answers_are_compressed(void **state) {
         assert_false(has(get(f, "/api/v1/namespaces/default", "Accept-Encoding: gzip\r\n"), "content-encoding"));
 }
 
+static void people_are_answered_with_lines(void **state) {
+#define CURL "User-Agent: curl/8.5\r\n"
+#define STATUS "\r\n\r\n{\n  \"kind\": \"Status\",\n"
+        static const struct {
+                const char *path, *headers, *code, *body;
+        } table[] = {
+                { "/api", CURL, "200", "\r\n\r\n{\n  \"kind\": \"APIVersions\",\n" },
+                { "/apis/apps?pretty=0", CURL, "200", "\r\n\r\n{\"kind\":\"APIGroup\"," },
+                { "/api/v1?pretty=true", "", "200", "\r\n\r\n{\n  \"kind\": \"APIResourceList\",\n" },
+                { "/api/v1/none", CURL, "404", STATUS },
+                { "/api/v1/none", "", "404", "\r\n\r\n{\"kind\":\"Status\"," },
+                { "/api/v1/proxy/nodes/n", CURL, "404", STATUS },
+                { "/api/v1/pods?timeout=x", "Accept: application/yaml\r\n", "400",
+                  "\r\n\r\napiVersion: v1\ncode: 400\n" },
+                { "/api/v1/pods?timeout=x", "Accept: application/json;pretty=1\r\n", "400", STATUS },
+                { "/api/v1/pods", "Accept: text/html\r\n", "406", STATUS }, /* nothing that it accepts */
+        };
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                struct str r = get(f, table[i].path, table[i].headers);
+
+                if (!str_eqc(str_sub(r, 9, 12), table[i].code) || !has(r, table[i].body))
+                        fail_msg("%s: %" STR_FMT, table[i].path, STR_ARG(r));
+        }
+        assert_true(str_has_suffix(get(f, "/api", CURL), STR("\n}"))); /* and no newline at the end */
+}
+
 static void what_strict_decoding_finds_is_told_in_the_order_of_the_text(void **state) {
         static const struct {
                 const char *method, *type, *body, *warnings;
@@ -733,6 +761,7 @@ int main(void) {
                 T(what_hangs_ends_with_its_timeout),
                 T(a_server_that_stops_lets_requests_end),
                 T(large_answers_are_compressed),
+                T(people_are_answered_with_lines),
                 T(what_strict_decoding_finds_is_told_in_the_order_of_the_text),
                 T(the_audit_log_has_what_the_policy_wants),
                 T(flow_schemas_are_shown_in_the_order_they_are_tried),

@@ -69,7 +69,7 @@ static void query_parameters_become_options(void **state) {
 
         request_parse_query(a,
                             STR("watch=true&labelSelector=a%3Db%2Cc&limit=5&timeoutSeconds=7&dryRun=All&"
-                                "fieldValidation=Strict&unknown=1&gracePeriodSeconds=0&pretty=false"),
+                                "fieldValidation=Strict&unknown=1&gracePeriodSeconds=0"),
                             &q);
         assert_true(q.watch);
         assert_str(q.options.label_selector, "a=b,c");
@@ -78,7 +78,6 @@ static void query_parameters_become_options(void **state) {
         assert_int_equal(q.options.grace_period_seconds, 0);
         assert_true(q.options.dry_run);
         assert_int_equal(q.options.field_validation, API_VALIDATE_STRICT);
-        assert_true(q.pretty_given && !q.pretty);
         request_parse_query(a, STR(""), &q);
         assert_int_equal(q.options.grace_period_seconds, -1);
         request_parse_query(a, STR("limit=x&gracePeriodSeconds=9999999999999999999"), &q);
