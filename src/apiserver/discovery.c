@@ -108,6 +108,23 @@ static struct json verbs_json(struct arena *a, uint32_t verbs) {
         return v;
 }
 
+/* Those of a custom resource come in an order of their own, and without what makes or changes objects when its definition
+ * is on its way out. */
+static struct json resource_verbs(struct arena *a, const struct api_resource *r) {
+        static const char *const custom[] = { "delete", "deletecollection", "get",    "list",
+                                              "patch",  "create",           "update", "watch" };
+        struct json v = json_new_array();
+        bool terminating;
+
+        if (!r->type || !r->type->openapi)
+                return verbs_json(a, r->verbs);
+        terminating = atomic_load(&container_of(r, struct custom_version, resource)->of->terminating);
+        for (size_t i = 0; i < ARRAY_SIZE(custom); i++)
+                if (!terminating || i < 4 || i == 7)
+                        json_push(a, &v, json_of_cstr(custom[i]));
+        return v;
+}
+
 /* NULL: there are none. */
 static const struct json *texts_json(struct arena *a, const char *const *list) {
         struct json l = json_new_array();
@@ -133,7 +150,7 @@ static struct str storage_hash(struct arena *a, const struct api_resource *r) {
 /* ---- classic ---- */
 
 static void add_resource(struct arena *a, struct json *list, const struct api_resource *r) {
-        struct json verbs = verbs_json(a, r->verbs);
+        struct json verbs = resource_verbs(a, r);
 
         json_push(a, list,
                   json_build(a,
@@ -197,7 +214,7 @@ static struct json kind_json(struct arena *a, const char *group, const char *ver
 }
 
 static struct json resource_discovery(struct arena *a, const struct api_resource *r) {
-        struct json kind = kind_json(a, r->group, r->version, r->kind), verbs = verbs_json(a, r->verbs),
+        struct json kind = kind_json(a, r->group, r->version, r->kind), verbs = resource_verbs(a, r),
                     subs = json_new_array();
 
         for (size_t i = 0; i < r->n_subresources; i++) {

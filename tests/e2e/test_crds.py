@@ -84,14 +84,28 @@ def test_kubectl_knows_custom_kinds(cluster, ns, sites):
     assert cluster.kubectl("get", "sites", "-n", ns, "--field-selector=spec.host=w", "-o", "name").split() == [f"site.{GROUP}/c"]
 
 
-def test_a_watch_sees_objects_go_with_their_definition(cluster, ns):
+def test_objects_go_with_their_definition_and_watches_see_it(cluster, ns):
     define(cluster, definition("huts", "Hut", [version("v1", True)]))
-    cluster.apply(custom("Hut", "one", host="x"), namespace=ns)
+    held = custom("Hut", "two", host="x")
+    held["metadata"]["finalizers"] = ["example.com/held"]
+    cluster.apply(custom("Hut", "one", host="x"), held, namespace=ns)
     watch = subprocess.Popen(["kubectl", "get", "huts", "-n", ns, "-w", "--output-watch-events", "--no-headers", "--request-timeout=20s"],
                              stdout=subprocess.PIPE, text=True, env=cluster.env)
-    assert watch.stdout.readline().split()[:2] == ["ADDED", "one"]
-    cluster.kubectl("delete", "crd", f"huts.{GROUP}", "--timeout=30s")
-    assert watch.communicate(timeout=30)[0].split()[:2] == ["DELETED", "one"]
+
+    def event():
+        return tuple(watch.stdout.readline().split()[:2])
+
+    def verbs():
+        resources = json.loads(cluster.kubectl("get", "--raw", f"/apis/{GROUP}/v1"))["resources"]
+        return next(r["verbs"] for r in resources if r["name"] == "huts")
+    assert [event(), event()] == [("ADDED", "one"), ("ADDED", "two")]
+    assert verbs() == ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]
+    cluster.kubectl("delete", "crd", f"huts.{GROUP}", "--wait=false")
+    assert {event(), event()} == {("DELETED", "one"), ("MODIFIED", "two")}
+    wait(lambda: verbs() == ["delete", "deletecollection", "get", "list", "watch"])
+    cluster.kubectl("patch", "hut", "two", "-n", ns, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    assert event() == ("DELETED", "two")
+    watch.kill()
 
 
 def test_namespaces_and_owners_take_custom_objects_along(cluster, sites):

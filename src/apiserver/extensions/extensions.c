@@ -351,13 +351,13 @@ static void look_at(struct extensions *x, struct pass *p, const struct catalog *
         struct used u = used_names(a, snap, rest_of(x->s, &res_customresourcedefinitions), crd);
         struct custom *c, *before = find_custom(old, object_name(crd));
         struct json tree;
-        bool differs = wanted_status(a, &u, crd, &tree);
+        bool differs = wanted_status(a, &u, crd, &tree), ending = before && atomic_load(&before->terminating);
 
         map_free(u.resources);
         map_free(u.kinds);
         if (condition_is(json_getc(&tree, "status"), "Established", "True")) {
                 c = make_custom(x, old, crd, &tree);
-                p->same = p->same && c == before;
+                p->same = p->same && c == before && ending == atomic_load(&c->terminating);
                 vec_push(&p->customs, c);
         }
         if (differs)
