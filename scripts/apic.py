@@ -280,6 +280,8 @@ class Api:
         inner = {i.name: self.ranks(i) for i, _ in getattr(t, 'inlines', ())}
         names = {f.name for f in t.fields}
         order = [n for o in t.order for n in (inner[o] if o in inner else [o])]
+        if 'metadata' in names:
+            order.insert(0, 'metadata')
         rest = [f.name for f in t.fields] + [None]
         for n in order:
             if n is not None and n not in names:

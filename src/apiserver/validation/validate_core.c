@@ -283,14 +283,19 @@ void validate_namespace_status(struct field_errors *fe, const struct json *obj, 
 
 void validate_config_map(struct field_errors *fe, const struct json *obj, const struct json *old) {
         static const char *const fields[] = { "data", "binaryData", NULL };
+        const struct json *binary = GET(obj, "binaryData");
+        _cleanup_(map_freep) struct map *keys = json_len(binary) > 0 ? map_new(NULL) : NULL;
         size_t total = 0;
+
+        json_each_member(m, binary)
+                map_put(keys, json_key(m), m);
 
         for (size_t i = 0; i < 2; i++)
                 json_each_member(m, GET(obj, fields[i])) {
                         const struct path *p = PATH_KEY(PATH(NULL, fields[i]), json_key(m));
 
                         check_field(fe, p, json_key(m), check_config_key);
-                        if (i == 0 && json_get(GET(obj, "binaryData"), json_key(m)))
+                        if (i == 0 && keys && map_has(keys, json_key(m)))
                                 field_invalid_str(fe, p, json_key(m), "duplicate of key present in binaryData");
                         total += i == 0 ? json_str(&m->value).n : json_str(&m->value).n / 4 * 3;
                 }

@@ -191,7 +191,7 @@ void validate_ip_address(struct field_errors *fe, const struct json *obj, const 
         const struct json *ref = json_at_path(obj, "spec", "parentRef");
 
         if (old)
-                return check_immutable(fe, p, ref, json_at_path(old, "spec", "parentRef"));
+                check_immutable(fe, p, ref, json_at_path(old, "spec", "parentRef"));
         check_canonical(fe, PATH(PATH(NULL, "metadata"), "name"), json_str(json_at_path(obj, "metadata", "name")),
                         false);
         if (!ref)
@@ -547,6 +547,14 @@ static void check_hints(struct field_errors *fe, const struct path *p, const str
         }
 }
 
+/* Of a list that is too long nothing else is told. */
+CHECK(check_fewer, const struct json *list, size_t max) {
+        if (json_len(list) <= max)
+                return;
+        forget_errors_at(fe, p);
+        field_too_many(fe, p, json_len(list), max);
+}
+
 void validate_endpoint_slice(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct path *list = PATH(NULL, "endpoints"), *ports = PATH(NULL, "ports");
         const struct json *type = GET(obj, "addressType"), *port_list = GET(obj, "ports");
@@ -559,18 +567,19 @@ void validate_endpoint_slice(struct field_errors *fe, const struct json *obj, co
                 check_enum(fe, PATH(NULL, "addressType"), json_str(type), WORDS("FQDN", "IPv4", "IPv6"));
         if (old)
                 check_immutable(fe, PATH(NULL, "addressType"), type, GET(old, "addressType"));
-        check_count(fe, list, GET(obj, "endpoints"), 1000);
-        check_count(fe, ports, GET(obj, "ports"), 20000);
-        json_each_item(e, GET(obj, "endpoints")) {
+        check_fewer(fe, list, GET(obj, "endpoints"), 1000);
+        check_fewer(fe, ports, port_list, 20000);
+        json_each_item(e, json_len(GET(obj, "endpoints")) > 1000 ? NULL : GET(obj, "endpoints")) {
                 const struct path *p = PATH_INDEX(list, i++);
                 size_t n = json_len(GET(e, "addresses"));
 
                 if (n > MAX_ADDRESSES)
-                        field_too_many(fe, PATH(p, "addresses"), n, MAX_ADDRESSES);
+                        TELL_AT(PATH_INDEX(PATH(p, "addresses"), -1),
+                                field_too_many(fe, PATH(p, "addresses"), n, MAX_ADDRESSES));
                 check_endpoint_addresses(fe, PATH(p, "addresses"), GET(e, "addresses"), json_str(type));
                 check_hints(fe, PATH(PATH(p, "hints"), "forZones"), json_at_path(e, "hints", "forZones"));
         }
-        for (i = 0; i < json_len(port_list); i++)
+        for (i = 0; json_len(port_list) <= 20000 && i < json_len(port_list); i++)
                 REFUSE_IF(duplicate, json_is_twin(&seen, port_list, i, "name"), PATH(PATH_INDEX(ports, i), "name"),
                           TEXT(json_item(port_list, i), "name"));
 }

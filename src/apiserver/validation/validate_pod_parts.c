@@ -316,6 +316,7 @@ void check_resources(struct field_errors *fe, const struct path *p, const struct
         const struct json *both[] = { limits, requests };
         bool huge = false, basic = false;
 
+        fe->at = p;
         for (size_t i = 0; i < 2; i++)
                 json_each_member(m, both[i]) {
                         struct str name = json_key(m);
@@ -331,6 +332,7 @@ void check_resources(struct field_errors *fe, const struct path *p, const struct
                         basic = basic || str_eqc(name, "cpu") || str_eqc(name, "memory");
                 }
         FORBIDDEN_IF(huge && !basic, p, "HugePages require cpu or memory");
+        fe->at = NULL;
 }
 
 RULE(resource_requirements) {

@@ -22,13 +22,11 @@ static void check_families(struct field_errors *fe, const struct json *spec) {
         const struct json *list = GET(spec, "ipFamilies");
         const struct path *p = PATH(SPEC, "ipFamilies");
 
-        for (size_t i = 0; i < json_len(list); i++) {
-                check_enum(fe, PATH_INDEX(p, i), item(list, i), WORDS("IPv4", "IPv6"));
-                for (size_t k = 0; k < i; k++)
-                        if (str_eq(item(list, k), item(list, i))) {
-                                field_duplicate(fe, PATH_INDEX(p, i), item(list, i));
-                                break;
-                        }
+        _cleanup_(map_freep) struct map *seen = map_new(NULL);
+
+        each_at(family, at, p, list) {
+                check_enum(fe, at, json_str(family), WORDS("IPv4", "IPv6"));
+                REFUSE_IF(duplicate, !map_put(seen, json_str(family), family), at, json_str(family));
         }
 }
 
@@ -50,22 +48,12 @@ static bool check_addresses(struct field_errors *fe, const struct path *p, const
         return ok;
 }
 
-void validate_service_addresses(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct json *spec = GET(obj, "spec"), *ips = GET(spec, "clusterIPs"), *families = GET(spec, "ipFamilies");
-        const struct path *p = PATH(SPEC, "clusterIPs");
-        struct str ip = TEXT(spec, "clusterIP");
+/* The addresses for themselves, and beside their families. */
+CHECK(match_addresses, const struct json *spec) {
+        const struct json *ips = GET(spec, "clusterIPs"), *families = GET(spec, "ipFamilies");
         uint8_t b[16];
         bool seen[7] = { false }, twice = false;
 
-        if (is_type(spec, "ExternalName"))
-                return;
-        if (str_empty(ip) && json_len(ips) > 0)
-                field_invalid(fe, p, ips, "must be empty when `clusterIP` is not specified");
-        else if (!str_empty(ip) && json_len(ips) == 0)
-                field_required(fe, p, "");
-        else if (!str_eq(ip, item(ips, 0)))
-                field_invalid(fe, p, ips, "first value must match `clusterIP`");
-        check_families(fe, spec);
         if (!check_addresses(fe, p, ips))
                 return;
         for (size_t i = 0; i < json_len(ips); i++) {
@@ -83,6 +71,23 @@ void validate_service_addresses(struct field_errors *fe, const struct json *obj,
                            json_item(ips, i), "expected an %" STR_FMT " value as indicated by `ipFamilies[%zu]`",
                            STR_ARG(wanted), i);
         }
+}
+
+void validate_service_addresses(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct json *spec = GET(obj, "spec"), *ips = GET(spec, "clusterIPs");
+        const struct path *p = PATH(SPEC, "clusterIPs");
+        struct str ip = TEXT(spec, "clusterIP");
+
+        if (is_type(spec, "ExternalName"))
+                return;
+        if (str_empty(ip) && json_len(ips) > 0)
+                field_invalid(fe, p, ips, "must be empty when `clusterIP` is not specified");
+        else if (!str_empty(ip) && json_len(ips) == 0)
+                field_required(fe, p, "");
+        else if (!str_eq(ip, item(ips, 0)))
+                field_invalid(fe, p, ips, "first value must match `clusterIP`");
+        check_families(fe, spec);
+        TELL_AT(PATH(SPEC, "ipFamilyPolicy"), match_addresses(fe, p, spec));
 }
 
 /* A list that keeps its first value, and loses its second only with the policy that says so. */

@@ -1,5 +1,6 @@
 /* Storage: classes, drivers, what nodes have of them, attachments; and ControllerRevision, as fixed as those. */
 #include "apiserver/validation/validate.h"
+#include "base/map.h"
 #include "schema/quantity.h"
 
 #define MAX_PARAMETERS 512
@@ -26,56 +27,54 @@ static void check_topology_label(struct field_errors *fe, const struct path *p, 
         const struct json *values = GET(label, "values");
         const struct path *at = PATH(p, "values");
 
+        _cleanup_(map_freep) struct map *seen = map_new(NULL);
+
         REQUIRED_IF(json_len(values) == 0, at, "");
-        for (size_t i = 1; i < json_len(values); i++)
-                for (size_t k = 0; k < i; k++)
-                        if (json_equal(json_item(values, i), json_item(values, k))) {
-                                field_duplicate_value(fe, PATH_INDEX(at, i), json_item(values, i));
-                                break;
-                        }
+        each_at(v, each, at, values)
+                REFUSE_IF(duplicate, !map_put(seen, json_str(v), v), each, json_str(v));
         check_field(fe, PATH(p, "key"), TEXT(label, "key"), check_qualified_name);
 }
 
-static bool same_values(const struct json *a, const struct json *b) {
-        json_each_item(v, a) {
-                bool found = false;
+/* What a term asks for, in one order: its labels, each with its values. */
+static struct str term_text(struct arena *a, const struct json *term) {
+        _cleanup_buf_ struct buf whole = BUF_INIT;
+        struct json labels = json_new_array();
 
-                json_each_item(w, b)
-                        found = found || json_equal(v, w);
-                if (!found)
-                        return false;
+        json_each_item(label, GET(term, "matchLabelExpressions")) {
+                struct json values =
+                                GET(label, "values") ? json_copy_shallow(a, GET(label, "values")) : json_new_array();
+                _cleanup_buf_ struct buf b = BUF_INIT;
+
+                json_sort_texts(&values);
+                buf_add(&b, TEXT(label, "key").p, TEXT(label, "key").n);
+                json_each_item(v, &values)
+                        buf_printf(&b, ",%" STR_FMT, STR_ARG(json_str(v)));
+                json_push(a, &labels, json_of_str(arena_str(a, buf_str(&b))));
         }
-        return true;
-}
-
-/* Terms are alike when each asks for the same values of the same labels. */
-static bool same_term(const struct json *a, const struct json *b) {
-        const struct json *x = GET(a, "matchLabelExpressions"), *y = GET(b, "matchLabelExpressions");
-
-        json_each_item(label, x) {
-                const struct json *other = json_find_by(y, "key", TEXT(label, "key"));
-
-                if (!other || !same_values(GET(label, "values"), GET(other, "values")) ||
-                    !same_values(GET(other, "values"), GET(label, "values")))
-                        return false;
-        }
-        return json_len(x) == json_len(y);
+        json_sort_texts(&labels);
+        json_each_item(l, &labels)
+                buf_printf(&whole, "%" STR_FMT ";", STR_ARG(json_str(l)));
+        return arena_str(a, buf_str(&whole));
 }
 
 static void check_topologies(struct field_errors *fe, const struct json *terms) {
-        for (size_t i = 0; i < json_len(terms); i++) {
-                const struct path *p = PATH(PATH_INDEX(PATH(NULL, "allowedTopologies"), i), "matchLabelExpressions");
-                const struct json *labels = GET(json_item(terms, i), "matchLabelExpressions");
+        _cleanup_(map_freep) struct map *counts = map_new(NULL);
 
-                for (size_t k = 0; k < json_len(labels); k++) {
-                        const struct json *label = json_item(labels, k);
+        each_at(term, at, PATH(NULL, "allowedTopologies"), terms) {
+                const struct path *p = PATH(at, "matchLabelExpressions");
+                const struct json *labels = GET(term, "matchLabelExpressions");
+                struct str text = term_text(fe->a, term);
+                uintptr_t alike = (uintptr_t) map_get(counts, text);
+                _cleanup_(map_freep) struct map *seen = NULL;
 
-                        check_topology_label(fe, PATH_INDEX(p, k), label);
-                        if (json_find_by(labels, "key", TEXT(label, "key")) != label)
-                                field_duplicate(fe, PATH(PATH_INDEX(p, k), "key"), TEXT(label, "key"));
+                each_at(label, each, p, labels) {
+                        check_topology_label(fe, each, label);
+                        REFUSE_IF(duplicate, json_is_twin(&seen, labels, (size_t) each->index, "key"),
+                                  PATH(each, "key"), TEXT(label, "key"));
                 }
-                for (size_t k = 0; k < i; k++)
-                        REFUSE_IF(duplicate, same_term(json_item(terms, i), json_item(terms, k)), p, STR(""));
+                for (uintptr_t k = 0; k < MIN(alike, 100); k++) /* one for each */
+                        field_duplicate(fe, p, STR(""));
+                map_put(counts, text, (void *) (alike + 1)); // NOLINT(performance-no-int-to-ptr)
         }
 }
 
@@ -83,6 +82,13 @@ void validate_storage_class(struct field_errors *fe, const struct json *obj, con
         struct str provisioner = TEXT(obj, "provisioner");
         const struct json *now = GET(obj, "parameters"), *before = GET(old, "parameters");
 
+        if (str_empty(provisioner))
+                field_required(fe, PATH(NULL, "provisioner"), "");
+        else
+                check_field(fe, PATH(NULL, "provisioner"), str_lower(fe->a, provisioner), check_qualified_name);
+        check_parameters(fe, PATH(NULL, "parameters"), now);
+        check_topologies(fe, GET(obj, "allowedTopologies"));
+        fe->phase = 1;
         if (old) {
                 if (json_len(now) + json_len(before) > 0 && (!now || !before || !json_equal(now, before)))
                         field_forbidden(fe, PATH(NULL, "parameters"), "updates to parameters are forbidden.");
@@ -92,14 +98,8 @@ void validate_storage_class(struct field_errors *fe, const struct json *obj, con
                         field_forbidden(fe, PATH(NULL, "reclaimPolicy"), "updates to reclaimPolicy are forbidden.");
                 check_immutable(fe, PATH(NULL, "volumeBindingMode"), GET(obj, "volumeBindingMode"),
                                 GET(old, "volumeBindingMode"));
-                return;
         }
-        if (str_empty(provisioner))
-                field_required(fe, PATH(NULL, "provisioner"), "");
-        else
-                check_field(fe, PATH(NULL, "provisioner"), str_lower(fe->a, provisioner), check_qualified_name);
-        check_parameters(fe, PATH(NULL, "parameters"), now);
-        check_topologies(fe, GET(obj, "allowedTopologies"));
+        fe->phase = 0;
 }
 
 void validate_storage_capacity(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -114,14 +114,12 @@ void validate_storage_capacity(struct field_errors *fe, const struct json *obj, 
 }
 
 static void check_token_requests(struct field_errors *fe, const struct path *list, const struct json *requests) {
-        for (size_t i = 0; i < json_len(requests); i++) {
-                const struct json *request = json_item(requests, i), *seconds = GET(request, "expirationSeconds");
-                const struct path *p = PATH_INDEX(list, i);
-                size_t k = 0;
+        _cleanup_(map_freep) struct map *seen = NULL;
 
-                while (k < i && !str_eq(TEXT(json_item(requests, k), "audience"), TEXT(request, "audience")))
-                        k++;
-                if (k < i)
+        each_at(request, p, list, requests) {
+                const struct json *seconds = GET(request, "expirationSeconds");
+
+                if (json_is_twin(&seen, requests, (size_t) p->index, "audience"))
                         field_duplicate(fe, PATH(p, "audience"), TEXT(request, "audience"));
                 else if (seconds && json_int(seconds) < 600)
                         field_invalid(fe, PATH(p, "expirationSeconds"), seconds,
@@ -151,15 +149,13 @@ void validate_csi_driver(struct field_errors *fe, const struct json *obj, const 
 }
 
 static void check_topology(struct field_errors *fe, const struct path *p, const struct json *keys) {
-        for (size_t i = 0; i < json_len(keys); i++) {
-                struct str key = json_str(json_item(keys, i));
+        _cleanup_(map_freep) struct map *seen = map_new(NULL);
+
+        json_each_item(it, keys) {
+                struct str key = json_str(it);
 
                 REQUIRED_IF(str_empty(key), p, "");
-                for (size_t k = 0; k < i; k++)
-                        if (str_eq(json_str(json_item(keys, k)), key)) {
-                                field_duplicate(fe, p, key);
-                                break;
-                        }
+                REFUSE_IF(duplicate, !map_put(seen, key, it), p, key);
                 check_field(fe, p, key, check_qualified_name);
         }
 }
@@ -169,11 +165,13 @@ void validate_csi_node(struct field_errors *fe, const struct json *obj, const st
         const struct path *list = PATH(PATH(NULL, "spec"), "drivers");
         const struct json *drivers = json_at_path(obj, "spec", "drivers");
 
-        each_at(item, p, list, drivers) {
-                const struct json *driver = item, *before;
+        _cleanup_(map_freep) struct map *seen = NULL;
+
+        each_at(driver, p, list, drivers) {
+                const struct json *before;
                 struct str name = TEXT(driver, "name"), id = TEXT(driver, "nodeID");
 
-                REFUSE_IF(duplicate, json_find_by(drivers, "name", name) != driver, PATH(p, "name"), name);
+                REFUSE_IF(duplicate, json_is_twin(&seen, drivers, (size_t) p->index, "name"), PATH(p, "name"), name);
                 REQUIRED_IF(str_empty(id), PATH(p, "nodeID"), "");
                 INVALID_STR_IF(id.n > MAX_NODE_ID, PATH(p, "nodeID"), id, "must be %d characters or less", MAX_NODE_ID);
                 check_nonnegative(fe, PATH(PATH(p, "allocatable"), "count"),
@@ -191,7 +189,7 @@ void validate_volume_attachment(struct field_errors *fe, const struct json *obj,
                           *inlined = json_at_path(spec, "source", "inlineVolumeSpec");
 
         if (old)
-                return check_immutable(fe, p, spec, GET(old, "spec"));
+                check_immutable(fe, p, spec, GET(old, "spec"));
         if (!volume && !inlined)
                 field_required(fe, source, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
         else if (volume && inlined)

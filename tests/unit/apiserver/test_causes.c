@@ -326,6 +326,26 @@ static const struct row {
           "  \t... // 6 identical fields\n"
           "  }\n"
           "" },
+        { &res_services, SPEC("`clusterIP`:`a`,`clusterIPs`:[`b`],`ipFamilies`:[`IPv5`],`ports`:[{`port`:1}]"), NULL,
+          NULL,
+          "spec.clusterIPs: Invalid value: []string{`b`}: first value must match `clusterIP`\n"
+          "spec.ipFamilies[0]: Unsupported value: `IPv5`: supported values: `IPv4`, `IPv6`\n"
+          "spec.clusterIPs[0]: Invalid value: `b`: must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)" },
+        { &res_storageclasses,
+          OBJECT("`provisioner`:`a`,`allowedTopologies`:[{`matchLabelExpressions`:[{`key`:`a`,`values`:[`x`,`y`]}]},{"
+                 "`matchLabelExpressions`:[{`key`:`a`,`values`:[`y`,`x`]},{`key`:`a`,`values`:[`x`,`x`]}]},{"
+                 "`matchLabelExpressions`:[{`key`:`a`,`values`:[`y`,`x`]}]}]"),
+          NULL, NULL,
+          "allowedTopologies[1].matchLabelExpressions[1].values[1]: Duplicate value: `x`\n"
+          "allowedTopologies[1].matchLabelExpressions[1].key: Duplicate value: `a`\n"
+          "allowedTopologies[2].matchLabelExpressions: Duplicate value: ``" },
+        { &res_storageclasses, OBJECT("`provisioner`:`a`"), "",
+          "{`metadata`:{`labels`:{`a`:`-`}},`provisioner`:``,`parameters`:{`a`:`b`}}",
+          LABEL "\n" LABEL "\n" LABEL "\nprovisioner: Required value\n" LABEL
+                "\nparameters: Forbidden: updates to parameters are forbidden.\n"
+                "provisioner: Forbidden: updates to provisioner are forbidden." },
+        { &res_configmaps, OBJECT("`data`:{`a`:`b`},`binaryData`:{`a`:`Yg==`}"), NULL, NULL,
+          "data[a]: Invalid value: `a`: duplicate of key present in binaryData" },
         { &res_networkpolicies, SPEC("`podSelector`:{},`ingress`:[{`ports`:[{`protocol`:``}]}]"), NULL, NULL,
           "spec.ingress[0].ports[0].protocol: " PROTOCOLS("") },
         { &res_priorityclasses, OBJECT("`value`:1,`preemptionPolicy`:``"), NULL, NULL,
