@@ -11,6 +11,8 @@
  * errors. */
 #include "cel/lex.h"
 
+#include <ctype.h>
+
 #define MAX_DEPTH 250
 #define MAX_CODE_POINTS 100000
 #define MAX_ARGS 4096
@@ -195,10 +197,19 @@ static bool match(struct parser *p, enum token t, uint64_t then) {
 /* No way to read the token at hand leads on with the next one. */
 static void no_viable(struct parser *p) {
         struct lexer next = look_ahead(p);
-        struct str text = str_n(p->l.text.p, (size_t) (next.text.p - p->l.text.p) + next.text.n);
+        const char *gap = p->l.text.p + p->l.text.n, *end = next.token == TOK_END ? p->l.in.p + p->l.in.n : next.text.p;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct str text;
 
-        if (next.token == TOK_END)
-                text = p->l.text;
+        buf_add_str(&b, p->l.text);
+        for (bool comment = false; gap < end; gap++) { /* what is no token is not in it */
+                comment = *gap != '\n' && (comment || (*gap == '/' && gap + 1 < end && gap[1] == '/'));
+                if (comment || isspace((unsigned char) *gap))
+                        buf_putc(&b, *gap);
+        }
+        if (next.token != TOK_END)
+                buf_add_str(&b, next.text);
+        text = buf_str(&b);
         if (is(p, T(DOT) | T(MINUS)) && next.token >= TOK_TRUE && next.token <= TOK_NULL && text.n == next.text.n + 1)
                 syntax_error(p, next.token_pos, "mismatched input", shown(p->a, next.text), " expecting IDENTIFIER",
                              STR(""));
@@ -631,18 +642,30 @@ bool node_qualified(struct arena *a, const struct node *n, struct str *ret) {
         return true;
 }
 
+/* Of `name`, which upstream's grammar has, but its options do not. */
+static void no_escapes(struct parser *p, uint32_t pos) {
+        fail_at(p, pos, "unsupported syntax: '`'", "");
+}
+
 /* field: value, … */
 static bool parse_fields(struct parser *p, nodes *values) {
         do {
+                bool escaped;
+                uint32_t pos;
+
                 take(p, TOK_QUESTION);
-                if (expect(p, T(IDENT) | T(ESCAPED_IDENT)) && is(p, T(IDENT) | T(ESCAPED_IDENT)))
-                        advance(p);
-                else
+                escaped = is(p, T(ESCAPED_IDENT));
+                pos = p->l.token_pos;
+                if (!expect(p, T(IDENT) | T(ESCAPED_IDENT)) || !is(p, T(IDENT) | T(ESCAPED_IDENT)))
                         WITHIN(p, T(COLON), 0, recover(p, NULL));
+                else
+                        advance(p);
                 if (!match(p, TOK_COLON, OPERAND)) {
                         recover(p, NULL);
                         return false;
                 }
+                if (escaped)
+                        no_escapes(p, pos);
                 vec_push(values, WITHIN(p, T(COMMA), T(COMMA) | T(RBRACE), parse_expr(p)));
         } while (is(p, T(COMMA)) && (T(IDENT) | T(ESCAPED_IDENT) | T(QUESTION)) >> look_ahead(p).token & 1 &&
                  take(p, TOK_COMMA));
@@ -679,12 +702,14 @@ static bool parse_select(struct parser *p, struct node **n) {
         }
         advance(p);
         optional = take(p, TOK_QUESTION);
-        if (!expect(p, T(IDENT) | T(ESCAPED_IDENT)))
+        if (!expect(p, T(IDENT) | T(ESCAPED_IDENT))) {
+                fail_at(p, p->l.token_pos, "unsupported ident kind", "");
                 return false;
+        }
         name = p->l.text;
         next = p->l.token;
         if (next == TOK_ESCAPED_IDENT)
-                fail_at(p, p->l.token_pos, "unsupported syntax: '`'", "");
+                no_escapes(p, p->l.token_pos);
         advance(p);
         if (is(p, T(LPAREN)) && !optional && next == TOK_IDENT)
                 return parse_arguments(p, name, n);
@@ -720,20 +745,22 @@ static struct node *parse_member(struct parser *p) {
                 else if (is(p, T(LBRACKET)))
                         fine = parse_index(p, &n);
                 else if (node_qualified(p->a, n, &name))
-                        fine = parse_struct(p, name, &n);
+                        WITHIN(p, T(DOT) | T(LBRACKET), p->after, parse_struct(p, name, &n) ? n : recover(p, n));
                 else
                         break;
         return fine ? n : recover(p, n);
 }
 
 static struct node *parse_unary(struct parser *p) {
-        uint32_t pos = p->l.token_pos;
-        enum token op = p->l.token, next;
+        enum token op, next;
         struct node *n;
         size_t count = 0;
+        uint32_t pos;
 
         if (!expect(p, OPERAND))
                 return recover(p, nothing(p));
+        op = p->l.token;
+        pos = p->l.token_pos;
         for (; take(p, TOK_NOT); count++)
                 if (!p->recovering && !is(p, OPERAND)) {
                         unexpected(p, "extraneous input", OPERAND);
