@@ -108,8 +108,8 @@ static struct json verbs_json(struct arena *a, uint32_t verbs) {
         return v;
 }
 
-/* Those of a custom resource come in an order of their own, and without what makes or changes objects when its definition
- * is on its way out. */
+/* Those of a custom resource come in an order of their own, and without what makes or changes objects when its
+ * definition is on its way out. */
 static struct json resource_verbs(struct arena *a, const struct api_resource *r) {
         static const char *const custom[] = { "delete", "deletecollection", "get",    "list",
                                               "patch",  "create",           "update", "watch" };
