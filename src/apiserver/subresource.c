@@ -128,13 +128,17 @@ static int check_scale(struct op *op, const struct json *want, struct error *err
                             STR_ARG(uid), STR_ARG(object_uid(op->old)));
 }
 
-/* Sets the replicas where specReplicasPath says, or at spec.replicas. */
-static void set_replicas(struct op *op, struct json *tree, int64_t replicas) {
-        struct str rest = op->rest->custom ? json_str(json_getc(op->rest->custom->scale, "specReplicasPath"))
-                                           : STR(".spec.replicas"),
-                   key;
+/* Where specReplicasPath says, or spec.replicas. */
+static struct str replicas_path(const struct op *op) {
+        struct str path = op->rest->custom ? json_str(json_getc(op->rest->custom->scale, "specReplicasPath"))
+                                           : STR(".spec.replicas");
 
-        rest = str_sub(rest, 1, rest.n);
+        return str_sub(path, 1, path.n);
+}
+
+static void set_replicas(struct op *op, struct json *tree, int64_t replicas) {
+        struct str rest = replicas_path(op), key;
+
         while (str_split(&rest, '.', &key) && rest.n > 0)
                 tree = json_get_or_add_object(op->c->arena, tree, arena_cstr(op->c->arena, key));
         json_set_int(op->c->arena, tree, arena_cstr(op->c->arena, key), replicas);
@@ -148,6 +152,7 @@ static int own_scale(struct op *op, int64_t replicas, struct error *err) {
         struct json config;
 
         opts.api_version = r->api_version;
+        opts.scale = arena_cstr(a, replicas_path(op));
         if (op->c->patch != API_PATCH_APPLY) {
                 set_replicas(op, &op->tree, replicas);
                 apply_track_update(a, r->resource->type, object_json(op->old), &op->tree, &opts);

@@ -74,6 +74,7 @@ static int decode_managers(struct arena *a, const struct json *entries, struct m
 
         json_each_item(e, entries) {
                 struct str fields_type = ManagedFieldsEntry_fieldsType(e);
+                struct manager *same;
                 struct manager x = {
                         .name = ManagedFieldsEntry_manager(e),
                         .version = ManagedFieldsEntry_apiVersion(e),
@@ -99,7 +100,11 @@ static int decode_managers(struct arena *a, const struct json *entries, struct m
                         x.text = *ManagedFieldsEntry_fieldsV1(e);
                         x.stored = x.fields;
                 }
-                add_manager(a, &m, &x);
+                same = find_manager(&m, &x);
+                if (same)
+                        *same = x;
+                else
+                        add_manager(a, &m, &x);
         }
         *ret = m;
         return 0;
@@ -380,6 +385,46 @@ static void track(struct arena *a, const struct schema_type *t, const struct jso
         cap_updaters(a, m);
 }
 
+/* ---- the replicas, through scale ---- */
+
+static struct fieldset *replicas_of(struct arena *a, const struct apply_opts *o) {
+        struct fieldset *s = fieldset_new(a), *below = s;
+        struct str rest = str_of(o->scale), key;
+        struct fieldset_entry *e = NULL;
+
+        while (str_split(&rest, '.', &key)) {
+                below = e ? e->below = fieldset_new(a) : below;
+                e = fieldset_get_or_add(a, below, arena_printf(a, "f:%" STR_FMT, STR_ARG(key)));
+        }
+        if (e)
+                e->member = true;
+        return s;
+}
+
+static bool somebody_owns(const struct managers *m, const struct fieldset *s) {
+        bool owned = false;
+
+        for (size_t i = 0; i < m->n; i++)
+                owned = owned || fieldset_intersects(m->v[i].fields, s);
+        return owned;
+}
+
+/* Upstream hands the replicas over to a Scale and takes them back from it, each time: updaters get an entry of its own
+ * for them, which has no time. */
+static void take_back(struct arena *a, struct managers *m, const struct fieldset *replicas) {
+        for (size_t i = m->n; i-- > 0;) {
+                struct manager x = m->v[i];
+
+                if (x.apply || !fieldset_intersects(x.fields, replicas))
+                        continue;
+                m->v[i].fields = fieldset_difference(a, x.fields, replicas);
+                x.fields = (struct fieldset *) replicas;
+                x.time = STR("");
+                add_manager(a, m, &x);
+        }
+        drop_empty(m);
+}
+
 static const struct json *managed_fields(const struct json *object) {
         return ObjectMeta_managedFields(Pod_metadata(object));
 }
@@ -442,7 +487,12 @@ void apply_track_update(struct arena *a, const struct schema_type *t, const stru
         remove_managed_fields(a, &new);
         if (!live || m.n > 0) { /* else nobody was asked to keep track of this object */
                 reconcile_managers(t, &m);
-                track(a, t, &old, &new, &m, &self, opts);
+                if (!opts->scale)
+                        track(a, t, &old, &new, &m, &self, opts);
+                else if (somebody_owns(&m, replicas_of(a, opts))) { /* else a Scale nobody keeps track of */
+                        track(a, t, &old, &new, &m, &self, opts);
+                        take_back(a, &m, replicas_of(a, opts));
+                }
         }
         encode_managers(a, &m, next);
 }
@@ -535,6 +585,14 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
                 track(a, t, &zero, &old, &m, &before, opts);
         }
         reconcile_managers(t, &m);
+        if (opts->scale && !somebody_owns(&m, replicas_of(a, opts))) {
+                struct manager before = self;
+
+                before.name = STR("before-first-apply");
+                before.apply = false;
+                before.fields = fieldset_intersection(a, replicas_of(a, opts), structure_fields(a, t, &old));
+                add_manager(a, &m, &before);
+        }
         merged = structure_merge(a, t, &old, config);
         mine = find_manager(&m, &self);
         if (mine)
@@ -551,10 +609,12 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
                          allowed_by_last_applied(a, t, &old, opts), err));
         mine->fields = fieldset_difference(a, mine->fields, strip_set(a));
         changed = !json_equal(&old, &merged);
-        if (changed)
+        if (changed && !opts->scale)
                 mine->time = now;
         sync_last_applied(a, &merged, config, opts);
         drop_empty(&m);
+        if (opts->scale)
+                take_back(a, &m, replicas_of(a, opts));
         encode_managers(a, &m, &merged);
         *ret = merged;
         if (opts->custom)

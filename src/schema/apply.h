@@ -13,6 +13,8 @@ struct apply_opts {
          * entries of api_version are looked at. other_version: afterwards, of those that the request was not in: they
          * lose what has changed, and nobody gains. */
         bool one_version, other_version;
+        /* Through the scale subresource: where the replicas are, "spec.replicas". Else NULL. */
+        const char *scale;
         int64_t now_wall_ns;
         /* Fields that this way into the store cannot change, and therefore nobody owns through it ("status",
          * "metadata.labels"; ends with NULL). NULL: none. */

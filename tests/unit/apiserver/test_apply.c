@@ -27,6 +27,11 @@ static const char *owners(struct fixture *f, struct answer r) {
         "\"i\","                                                                                                     \
         "\"ports\":[{\"containerPort\":80}]}]}}}}"
 
+#define DEPLOYMENT_SPEC                                                                                      \
+        "'spec':{'selector':{'matchLabels':{'a':'b'}},'template':{'metadata':{'labels':{'a':'b'}},'spec':{'" \
+        "containers':"                                                                                       \
+        "[{'name':'c','image':'i'}]}}}"
+
 /* Fields and their order as kube-apiserver v1.33 has them for this Deployment. */
 #define CREATED                                                                                                       \
         "{\"f:metadata\":{\"f:labels\":{\".\":{},\"f:x\":{}}},\"f:spec\":{\"f:progressDeadlineSeconds\":{},"          \
@@ -146,6 +151,19 @@ static void scaling_takes_the_replicas(void **state) {
         check(ask(f, r), 200, ".spec.replicas", "5");
         assert_non_null(strstr(owners(f, ASK(f, API_GET, &res_deployments, "default", "w")),
                                "me Apply scale {\"f:spec\":{\"f:replicas\":{}}}"));
+        check(ASK(f, API_GET, &res_deployments, "default", "w"), 200, ".metadata.managedFields[0].time", "(absent)");
+
+        /* Through scale to what it is: its updater has an entry more. */
+        ASK(f, API_CREATE, &res_deployments, "default", .body = Q("{'metadata':{'name':'o'}," DEPLOYMENT_SPEC "}"),
+            .options.field_manager = STR("maker"));
+        r.name = "o";
+        r.patch = API_PATCH_MERGE;
+        r.options.force = false;
+        r.body = "{\"spec\":{\"replicas\":1}}";
+        ask(f, r);
+        assert_true(str_has_prefix(
+                        str_of(owners(f, ASK(f, API_GET, &res_deployments, "default", "o"))),
+                        STR("maker Update {\"f:spec\":{\"f:replicas\":{}}}\nmaker Update {\"f:spec\":{\"f:prog")));
 }
 
 static void what_is_sent_to_a_subresource_is_of_its_own_kind(void **state) {
