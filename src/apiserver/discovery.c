@@ -356,6 +356,7 @@ static bool make_root(struct discovery *d, struct arena *a, const struct request
         else
                 make_groups(d, a, &doc);
         json_write(dst, &doc);
+        buf_putc(dst, '\n');
         return true;
 }
 
@@ -369,6 +370,7 @@ static bool make_group(struct discovery *d, struct arena *a, const struct reques
                         struct json g = group_json(a, d, names[k], true);
 
                         json_write(dst, &g);
+                        buf_putc(dst, '\n');
                         return true;
                 }
         return false;
@@ -381,6 +383,7 @@ static bool make_version(struct discovery *d, struct arena *a, const struct requ
         if (!make_resource_list(d, a, i->group, i->version, &list))
                 return false;
         json_write(dst, &list);
+        buf_putc(dst, '\n');
         return true;
 }
 

@@ -111,6 +111,7 @@ static void send_json(struct http_request *req, const struct format *f, int code
 
         track_response(req, code, &(struct http_slice) { .data = buf_str(text) }, 1);
         if (plain(f)) {
+                buf_putc(text, '\n');
                 send_buf(req, code, media_names[MEDIA_JSON], text);
                 return;
         }
@@ -213,6 +214,7 @@ void respond_error(struct http_request *req, const struct format *f, const struc
                 b = out;
         } else {
                 as.as.media = MEDIA_JSON;
+                buf_putc(&b, '\n');
         }
         h[0] = json_headers[0];
         h[1] = (struct http_header) { STR("content-type"), str_of(media_names[as.as.media]) };
@@ -329,6 +331,7 @@ void respond_object(struct http_request *req, const struct format *f, int code, 
                 struct http_slice s = { .data = object_text(o), .release = object_unref_value, .arg = object_ref(o) };
 
                 track_response(req, code, &s, 1);
+                s.data = object_line(o);
                 send_slices(req, code, media_names[MEDIA_JSON], &s, 1);
                 return;
         }
@@ -387,7 +390,7 @@ static void send_list(struct http_request *req, const struct rest *rest, struct 
                 v[n++] = (struct http_slice) { .data = i ? STR(",{") : STR("{") };
                 v[n++] = (struct http_slice) { .data = item_text(rest, l->items[i]) };
         }
-        v[n++] = (struct http_slice) { .data = STR("]}"), .release = free_list, .arg = l };
+        v[n++] = (struct http_slice) { .data = STR("]}\n"), .release = free_list, .arg = l };
         track_response(req, 200, v, n);
         send_slices(req, 200, media_names[MEDIA_JSON], v, n);
         free(v);

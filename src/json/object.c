@@ -137,12 +137,12 @@ static void index_owners(struct object *o, struct str raw) {
         }
 }
 
-/* A new object with a copy of text, gap bytes in front of it. */
+/* A new object with a copy of text, gap bytes in front of it and a newline behind. */
 static struct object *object_new(struct str text, size_t gap, const struct meta *m) {
         uint32_t n_labels = count(raw_at(text.p, m->labels), true), n_owners = count(raw_at(text.p, m->owners), false);
         size_t fixed = sizeof(struct object) + n_labels * sizeof(struct object_label) +
                        n_owners * sizeof(struct object_owner);
-        struct object *o = xmalloc(fixed + gap + text.n);
+        struct object *o = xmalloc(fixed + gap + text.n + 1);
 
         *o = (struct object) {
                 .refs = 1,
@@ -153,6 +153,7 @@ static struct object *object_new(struct str text, size_t gap, const struct meta 
                 .deleting = m->deleting,
         };
         memcpy(o->text, text.p, text.n);
+        o->text[text.n] = '\n';
         o->name = content(o, raw_at(o->text, m->name));
         o->namespace = content(o, raw_at(o->text, m->namespace));
         o->uid = content(o, raw_at(o->text, m->uid));
@@ -301,6 +302,10 @@ void object_unref(struct object *o) {
 
 void object_unref_value(void *o) {
         object_unref(o);
+}
+
+struct str object_line(const struct object *o) {
+        return str_n(o->text, o->text_len + 1);
 }
 
 struct str object_text(const struct object *o) {

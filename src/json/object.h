@@ -40,6 +40,7 @@ DEFINE_CLEANUP(struct object *, object_unref)
 void object_unref_value(void *o); /* the same for maps and slices */
 
 struct str object_text(const struct object *o); /* final bytes */
+struct str object_line(const struct object *o); /* the same with a newline, as Go's encoder ends documents */
 uint64_t object_revision(const struct object *o);
 struct str object_name(const struct object *o);
 struct str object_namespace(const struct object *o);

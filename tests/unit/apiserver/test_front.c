@@ -607,7 +607,11 @@ static void people_are_answered_with_lines(void **state) {
                 if (!str_eqc(str_sub(r, 9, 12), table[i].code) || !has(r, table[i].body))
                         fail_msg("%s: %" STR_FMT, table[i].path, STR_ARG(r));
         }
-        assert_true(str_has_suffix(get(f, "/api", CURL), STR("\n}"))); /* and no newline at the end */
+        assert_true(str_has_suffix(get(f, "/api", CURL), STR("\n}"))); /* which ends without one … */
+        assert_true(str_has_suffix(get(f, "/api", ""), STR("}\n")));   /* … and with one when it is no other */
+        assert_true(str_has_suffix(get(f, "/api/v1/namespaces/default", ""), STR("}\n")));
+        assert_true(str_has_suffix(get(f, "/api/v1/namespaces", ""), STR("]}\n")));
+        assert_true(str_has_suffix(get(f, "/api/v1/namespaces/none", ""), STR("}\n")));
 }
 
 static void what_strict_decoding_finds_is_told_in_the_order_of_the_text(void **state) {
