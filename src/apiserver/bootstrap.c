@@ -215,7 +215,7 @@ static void expired_identities(struct bootstrap *b, struct str own) {
                 if (str_eq(object_name(it.object), own) ||
                     !str_eqc(object_label(it.object, STR(IDENTITY)), "kube-apiserver") ||
                     (time_parse(json_str(json_getc(spec, "renewTime")), &renewed) == 0 &&
-                     renewed + json_int(json_getc(spec, "leaseDurationSeconds")) * NSEC_PER_SEC > now_wall_ns()))
+                     time_after(renewed, json_int(json_getc(spec, "leaseDurationSeconds"))) > now_wall_ns()))
                         continue;
                 vec_push(&b->ops, (struct store_op) { .kind = STORE_DELETE,
                                                       .key = arena_str(b->a, it.key),

@@ -98,8 +98,8 @@ static void mark_deleted(struct op *op, struct json *meta, int64_t grace) {
         char text[36];
 
         if (object_deleting(op->old) && time_parse(json_str(json_getc(meta, "deletionTimestamp")), &until) == 0)
-                from = until - json_int(json_getc(meta, "deletionGracePeriodSeconds")) * NSEC_PER_SEC;
-        until = from + grace * NSEC_PER_SEC;
+                from = time_after(until, -json_int(json_getc(meta, "deletionGracePeriodSeconds")));
+        until = time_after(from, grace);
         if (until < now) { /* what it was given is over: the least that is still graceful */
                 until = now;
                 grace = grace > 0;

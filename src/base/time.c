@@ -202,6 +202,14 @@ int moment_parse(struct str s, struct moment *ret) {
         return 0;
 }
 
+int64_t time_after(int64_t ns, int64_t seconds) {
+        int64_t length, end = seconds < 0 ? INT64_MIN : INT64_MAX, sum;
+
+        if (__builtin_mul_overflow(seconds, NSEC_PER_SEC, &length) || __builtin_add_overflow(ns, length, &sum))
+                return end;
+        return sum;
+}
+
 int time_parse(struct str s, int64_t *ret_wall_ns) {
         struct moment t;
         int64_t total;

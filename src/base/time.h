@@ -27,6 +27,9 @@ struct str time_format_nano(char dst[static 36], int64_t wall_ns);
 /* Any RFC 3339 time with zone; what int64 has no room for is its nearest end. -EINVAL. */
 int time_parse(struct str s, int64_t *ret_wall_ns);
 
+/* So many seconds after a time, or before it; what int64 has no room for is its nearest end: objects may say 2^63-1. */
+int64_t time_after(int64_t ns, int64_t seconds);
+
 /* Any time of the years 1 to 9999, as API objects may hold it. */
 struct moment {
         int64_t seconds; /* since 1970 */

@@ -144,7 +144,7 @@ static int64_t begin_of_search(const struct sync *s) {
         if (last > 0)
                 from = last;
         if (CronJobSpec_has_startingDeadlineSeconds(s->spec))
-                from = MAX(from, s->now - CronJobSpec_startingDeadlineSeconds(s->spec) * NSEC_PER_SEC);
+                from = MAX(from, time_after(s->now, -CronJobSpec_startingDeadlineSeconds(s->spec)));
         return from;
 }
 

@@ -53,10 +53,6 @@ static bool has_progressed(const struct json *before, const struct json *after) 
                count(after, "availableReplicas") > count(before, "availableReplicas");
 }
 
-static int64_t progress_deadline_ns(const struct rollout *r) {
-        return DeploymentSpec_progressDeadlineSeconds(r->spec) * NSEC_PER_SEC;
-}
-
 static int64_t last_progress(const struct json *progress) {
         int64_t t = 0;
 
@@ -71,7 +67,7 @@ static bool has_timed_out(const struct rollout *r, const struct json *progress) 
                 return false;
         if (str_eqc(reason, "ProgressDeadlineExceeded"))
                 return true;
-        return last_progress(progress) + progress_deadline_ns(r) < r->now;
+        return time_after(last_progress(progress), DeploymentSpec_progressDeadlineSeconds(r->spec)) < r->now;
 }
 
 static bool is_done(const struct rollout *r) {
@@ -88,7 +84,7 @@ static void sync_progress(struct rollout *r, const struct json *before) {
                      str_eqc(DeploymentCondition_reason(progress), "NewReplicaSetAvailable");
 
         if (!DeploymentSpec_has_progressDeadlineSeconds(r->spec) ||
-            progress_deadline_ns(r) == INT32_MAX * NSEC_PER_SEC) {
+            DeploymentSpec_progressDeadlineSeconds(r->spec) == INT32_MAX) {
                 condition_remove(r->a, &r->status, "Progressing");
                 return;
         }
@@ -141,6 +137,6 @@ uint64_t rollout_status(struct rollout *r) {
             str_eqc(DeploymentCondition_reason(progress), "NewReplicaSetAvailable") ||
             str_eqc(DeploymentCondition_reason(progress), "ProgressDeadlineExceeded"))
                 return 0;
-        left = last_progress(progress) + progress_deadline_ns(r) - r->now;
+        left = time_after(last_progress(progress), DeploymentSpec_progressDeadlineSeconds(r->spec)) - r->now;
         return left <= 0 ? 1000 : (uint64_t) (left / NSEC_PER_MSEC) + 1000;
 }

@@ -276,7 +276,7 @@ static int64_t deadline_left(const struct job_sync *s) {
         if (!JobSpec_has_activeDeadlineSeconds(s->spec) || JobSpec_suspend(s->spec) ||
             time_parse(JobStatus_startTime(&s->status), &start) < 0)
                 return INT64_MAX;
-        return start + JobSpec_activeDeadlineSeconds(s->spec) * NSEC_PER_SEC - s->now;
+        return time_after(start, JobSpec_activeDeadlineSeconds(s->spec)) - s->now;
 }
 
 static bool is_enough(const struct job_sync *s) {

@@ -96,7 +96,7 @@ bool pod_is_available(const struct object *pod, int64_t min_ready_seconds, int64
                 return false;
         if (min_ready_seconds == 0)
                 return true;
-        wait = pod_ready_since(pod) + min_ready_seconds * NSEC_PER_SEC - now_ns;
+        wait = time_after(pod_ready_since(pod), min_ready_seconds) - now_ns;
         if (wait <= 0)
                 return true;
         if (ret_wait_ms)

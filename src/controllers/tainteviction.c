@@ -62,8 +62,7 @@ static int64_t due(const struct object *pod, const struct object *node, int64_t 
                 }
                 if (limit < 0)
                         return 0;
-                if (limit != NEVER && limit < INT64_MAX / NSEC_PER_SEC / 2)
-                        due = MIN(due, added + limit * NSEC_PER_SEC);
+                due = MIN(due, time_after(added, limit));
         }
         return due;
 }

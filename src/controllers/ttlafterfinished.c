@@ -23,7 +23,7 @@ static int64_t left_ns(const struct object *job, int64_t now) {
 
         if (end == 0 || !JobSpec_has_ttlSecondsAfterFinished(spec) || object_deleting(job))
                 return INT64_MAX;
-        return end + JobSpec_ttlSecondsAfterFinished(spec) * NSEC_PER_SEC - now;
+        return time_after(end, JobSpec_ttlSecondsAfterFinished(spec)) - now;
 }
 
 static void enqueue(struct controller *c, struct object *old, struct object *new) {

@@ -81,13 +81,14 @@ static void probe_event(struct probe *b, const char *text) {
 
 static void schedule(struct probe *b, int64_t ms);
 
-static int64_t setting(const struct probe *b, const char *key, int64_t dflt) {
-        return MAX(json_int_or(json_getc(b->spec, key), dflt), 1);
+/* Seconds or times; more than a million is as good as for ever. */
+static unsigned setting(const struct probe *b, const char *key, int64_t dflt) {
+        return (unsigned) MIN(MAX(json_int_or(json_getc(b->spec, key), dflt), 1), 1000000);
 }
 
 static void tried(struct probe *b, bool ok, const char *text) {
         enum probe_result now = ok ? PROBE_SUCCESS : PROBE_FAILURE;
-        int64_t threshold = ok ? setting(b, "successThreshold", 1) : setting(b, "failureThreshold", 3);
+        unsigned threshold = ok ? setting(b, "successThreshold", 1) : setting(b, "failureThreshold", 3);
 
         if (!ok)
                 probe_event(b, text);
@@ -102,7 +103,7 @@ static void tried(struct probe *b, bool ok, const char *text) {
                 if ((b->kind != PROBE_READINESS && !ok) || b->kind == PROBE_STARTUP)
                         return;
         }
-        schedule(b, setting(b, "periodSeconds", 10) * 1000);
+        schedule(b, 1000LL * setting(b, "periodSeconds", 10));
 }
 
 /* ---- exec ---- */
@@ -164,7 +165,7 @@ static void exec_done(struct task *t) {
 static void start_exec(struct probe *b) {
         struct exec_probe *e = xnew(struct exec_probe, .probe = b, .k = b->pod->k, .pod = b->pod,
                                     .object = object_ref(b->object), .spec = b->spec, .id = xstrdup(b->id),
-                                    .timeout_ms = (int) setting(b, "timeoutSeconds", 1) * 1000, .task.run = exec_run,
+                                    .timeout_ms = setting(b, "timeoutSeconds", 1) * 1000, .task.run = exec_run,
                                     .task.done = exec_done, .task.lasting = true);
 
         b->exec = e;
@@ -192,7 +193,7 @@ static void fire(struct timer *t) {
                                 .handler = b->spec,
                                 .container_spec = b->container_spec,
                                 .ip = b->ip,
-                                .timeout_ms = (unsigned) setting(b, "timeoutSeconds", 1) * 1000,
+                                .timeout_ms = setting(b, "timeoutSeconds", 1) * 1000,
                                 .user_agent = "kube-probe/1.33",
                                 .done = check_done,
                                 .arg = b,

@@ -279,7 +279,7 @@ static bool read_options(struct http_request *r, struct log_stream *s, int64_t *
                 return false;
         }
         if (since.n && str_to_i64(since, &seconds) == 0)
-                s->since_ns = kubelet_now(s->k) - seconds * NSEC_PER_SEC;
+                s->since_ns = time_after(kubelet_now(s->k), -MAX(seconds, 0));
         if (since_time.n && time_parse(since_time, &s->since_ns) < 0) {
                 server_error(r, 400, "{\"message\": \"Invalid request.\"}");
                 return false;

@@ -24,7 +24,7 @@ static void note_deadline(struct pod *p) {
 
         if (seconds < 0 || p->start_time_ns == 0)
                 return;
-        left = p->start_time_ns + seconds * NSEC_PER_SEC - kubelet_now(p->k);
+        left = time_after(p->start_time_ns, seconds) - kubelet_now(p->k);
         if (left > 0) {
                 pod_retry(p, left / NSEC_PER_MSEC + 1);
                 return;

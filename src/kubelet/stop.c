@@ -66,7 +66,7 @@ static void stop_applied(struct pod_task *t) {
 
 void container_stop(struct container *c, int64_t grace_s, const char *fmt, ...) {
         struct pod *p = c->pod;
-        int64_t until = kubelet_mono(p->k) + grace_s * NSEC_PER_SEC;
+        int64_t until = time_after(kubelet_mono(p->k), grace_s);
         struct stop_task *s;
         char text[512];
         va_list ap;
@@ -103,7 +103,7 @@ static bool stop_all(struct pod *p) {
         bool apps_done = true;
 
         if (p->kill_until_ns == 0 || p->grace_s < 0 || grace < p->grace_s) {
-                p->kill_until_ns = kubelet_mono(p->k) + grace * NSEC_PER_SEC;
+                p->kill_until_ns = time_after(kubelet_mono(p->k), grace);
                 p->grace_s = grace;
         }
         left = MAX((p->kill_until_ns - kubelet_mono(p->k) + NSEC_PER_SEC - 1) / NSEC_PER_SEC, 1);

@@ -82,7 +82,7 @@ static bool pod_is_charged(const struct json *pod, int64_t now_ns) {
         if (str_eqc(phase, "Failed") || str_eqc(phase, "Succeeded"))
                 return false;
         return !grace || time_parse(json_str(json_getc(meta, "deletionTimestamp")), &deleted) < 0 ||
-               now_ns <= deleted + json_int(grace) * NSEC_PER_SEC;
+               now_ns <= time_after(deleted, json_int(grace));
 }
 
 static bool has_domain(struct str name) {

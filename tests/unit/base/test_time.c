@@ -92,6 +92,15 @@ static void every_day_of_four_centuries_survives_a_round_trip(void **state) {
         }
 }
 
+static void seconds_are_added_without_wrapping(void **state) {
+        assert_int_equal(time_after(5, 2), 2000000005);
+        assert_int_equal(time_after(5, -2), -1999999995);
+        assert_int_equal(time_after(5, INT64_MAX), INT64_MAX);
+        assert_int_equal(time_after(5, -INT64_MAX), INT64_MIN);
+        assert_int_equal(time_after(INT64_MAX, 1), INT64_MAX);
+        assert_int_equal(time_after(INT64_MIN, -1), INT64_MIN);
+}
+
 static void durations_are_printed_as_go_prints_them(void **state) {
         static const struct {
                 int64_t ns;
@@ -208,6 +217,7 @@ int main(void) {
                 cmocka_unit_test(times_are_printed_as_the_api_prints_them),
                 cmocka_unit_test(times_are_read_with_zone_and_fraction),
                 cmocka_unit_test(times_far_away_are_clamped_not_wrapped),
+                cmocka_unit_test(seconds_are_added_without_wrapping),
                 cmocka_unit_test(malformed_times_are_refused),
                 cmocka_unit_test(every_day_of_four_centuries_survives_a_round_trip),
                 cmocka_unit_test(durations_are_printed_as_go_prints_them),
