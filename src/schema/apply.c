@@ -260,16 +260,28 @@ static int conflict_error(struct conflicts *c, struct error *err, const char *wh
         return r;
 }
 
+/* By name, as upstream sorts them: as JSON, in which an entry of a subresource goes on and comes first. */
+static int compare_told(const struct manager *x, const struct manager *y) {
+        int c = str_cmp(x->name, y->name);
+
+        if (c || x->apply != y->apply)
+                return c ? c : x->apply ? -1 : 1;
+        if (!x->apply && (c = str_cmp(x->version, y->version)))
+                return c;
+        return str_empty(x->subresource) != str_empty(y->subresource) ? (str_empty(x->subresource) ? 1 : -1)
+                                                                      : str_cmp(x->subresource, y->subresource);
+}
+
 static int report_conflicts(struct managers *m, struct fieldset **sets, const struct manager *self, struct error *err) {
         _cleanup_error_ struct error causes = ERROR_INIT;
         struct conflicts c = { .err = &causes };
         int r;
 
-        for (;;) { /* by name */
+        for (;;) {
                 size_t first = m->n;
 
                 for (size_t i = 0; i < m->n; i++)
-                        if (!fieldset_empty(sets[i]) && (first == m->n || str_cmp(m->v[i].name, m->v[first].name) < 0))
+                        if (!fieldset_empty(sets[i]) && (first == m->n || compare_told(&m->v[i], &m->v[first]) < 0))
                                 first = i;
                 if (first == m->n)
                         break;

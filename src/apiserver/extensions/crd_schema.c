@@ -185,8 +185,11 @@ static void set_kind(struct compiler *c, struct crd_schema *s) {
                 [CRD_NUMBER] = SCHEMA_DOUBLE, [CRD_STRING] = SCHEMA_STRING, [CRD_ARRAY] = SCHEMA_LIST,
                 [CRD_OBJECT] = SCHEMA_STRUCT
         };
+        struct str format = json_str(json_getc(s->source, "format"));
 
         s->type.kind = s->int_or_string ? SCHEMA_ANY : kinds[s->json_type];
+        if (s->type.kind == SCHEMA_STRING && !str_empty(format) && !str_eqc(format, "byte"))
+                s->type.kind = SCHEMA_TIME; /* who applies may write any scalar; validation says what it must be */
         if (s->type.kind == SCHEMA_LIST && !s->items)
                 s->type.kind = SCHEMA_ANY;
         if (s->type.kind == SCHEMA_STRUCT && s->type.n_fields == 0 && s->additional)

@@ -153,7 +153,20 @@ static void scaling_takes_the_replicas(void **state) {
                                "me Apply scale {\"f:spec\":{\"f:replicas\":{}}}"));
         check(ASK(f, API_GET, &res_deployments, "default", "w"), 200, ".metadata.managedFields[0].time", "(absent)");
 
+        r.sub = NULL;
+        r.options.force = false;
+        r.options.field_manager = STR("me");
+        r.body = "{\"kind\":\"Deployment\",\"apiVersion\":\"apps/v1\",\"spec\":{\"minReadySeconds\":5}}";
+        ask(f, r);
+        r.options.field_manager = STR("x");
+        r.body = "{\"kind\":\"Deployment\",\"apiVersion\":\"apps/v1\",\"spec\":{\"minReadySeconds\":6,\"replicas\":6}}";
+        check_error(ask(f, r), 409,
+                    "Apply failed with 2 conflicts: conflicts with \"me\" with subresource \"scale\":\n- "
+                    ".spec.replicas\n"
+                    "conflicts with \"me\":\n- .spec.minReadySeconds");
+
         /* Through scale to what it is: its updater has an entry more. */
+        r.sub = "scale";
         ASK(f, API_CREATE, &res_deployments, "default", .body = Q("{'metadata':{'name':'o'}," DEPLOYMENT_SPEC "}"),
             .options.field_manager = STR("maker"));
         r.name = "o";
@@ -335,17 +348,18 @@ static const struct api_resource ks2 = {
         .group = "x.io", .version = "v2", .plural = "ks", .kind = "K", .namespaced = true
 };
 
-#define KS_SCHEMA                                                                                                     \
-        "{'type':'object','properties':{'spec':{'type':'object','properties':{'a':{'type':'string'},'sets':{'type':'" \
-        "object',"                                                                                                    \
-        "'additionalProperties':{'type':'array','x-kubernetes-list-type':'set','items':{'type':'string'}}},'odd':{'"  \
-        "type':"                                                                                                      \
-        "'array','x-kubernetes-list-type':'set','items':{'type':'object','x-kubernetes-map-type':'atomic','"          \
-        "properties':{"                                                                                               \
-        "'x':{'type':'string'}}}},'free':{'type':'object','x-kubernetes-preserve-unknown-fields':true},'keyed':{'"    \
-        "type':"                                                                                                      \
-        "'array','x-kubernetes-list-type':'map','x-kubernetes-list-map-keys':['k'],'items':{'type':'object','"        \
-        "properties':"                                                                                                \
+#define KS_SCHEMA                                                                                                    \
+        "{'type':'object','properties':{'spec':{'type':'object','properties':{'a':{'type':'string'},'day':{'type':'" \
+        "string','format':'date'},'sets':{'type':'"                                                                  \
+        "object',"                                                                                                   \
+        "'additionalProperties':{'type':'array','x-kubernetes-list-type':'set','items':{'type':'string'}}},'odd':{'" \
+        "type':"                                                                                                     \
+        "'array','x-kubernetes-list-type':'set','items':{'type':'object','x-kubernetes-map-type':'atomic','"         \
+        "properties':{"                                                                                              \
+        "'x':{'type':'string'}}}},'free':{'type':'object','x-kubernetes-preserve-unknown-fields':true},'keyed':{'"   \
+        "type':"                                                                                                     \
+        "'array','x-kubernetes-list-type':'map','x-kubernetes-list-map-keys':['k'],'items':{'type':'object','"       \
+        "properties':"                                                                                               \
         "{'k':{'type':'string','default':'d'}}}}}}}}"
 #define KS_VERSION(name, storage) \
         "{'name':'" name "','served':true,'storage':" storage ",'schema':{'openAPIV3Schema':" KS_SCHEMA "}}"
@@ -391,6 +405,14 @@ static void custom_resources_are_owned_as_their_schema_says(void **state) {
                                     "failed to create typed patch object (default/k6; x.io/v1, Kind=K): .spec.odd: "
                                     "element 0: associative list without keys has an element that's a map type");
         }
+        /* A text of a format may be any scalar to who applies: what it must be validation says. */
+        check_error(ASK(f, API_PATCH, &ks1, "default", "day", .patch = API_PATCH_APPLY,
+                        .body = Q("{'kind':'K','apiVersion':'x.io/v1','spec':{'day':1}}"),
+                        .options.field_manager = STR("n")),
+                    422,
+                    "K.x.io \"day\" is invalid: spec.day: Invalid value: \"int64\": spec.day in body must be of type "
+                    "date: "
+                    "\"int64\"");
         /* Another version's owners are in the way too. */
         check_error(ASK(f, API_PATCH, &ks2, "default", "k0", .patch = API_PATCH_APPLY,
                         .body = Q("{'kind':'K','apiVersion':'x.io/v2','spec':{'a':'c'}}"),
