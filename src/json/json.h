@@ -152,6 +152,14 @@ struct json *json_new(struct arena *a, struct json v);
 struct json json_new_object(void); /* empty; needs no memory until something is added */
 struct json json_new_array(void);
 
+/* An index over many members, for what would be quadratic without one. */
+struct json_index;
+struct json_index *json_index_new(const struct json *object);
+const struct json *json_index_get(const struct json_index *x, struct str key);
+void json_index_free(struct json_index *x);
+DEFINE_CLEANUP(struct json_index *, json_index_free)
+#define JSON_INDEX_FROM 32 /* below, a linear search is as fast */
+
 /* Sets (adds at the end, or replaces in place) and returns where the value now is; that address is valid until the next
  * add to the same object. */
 struct json *json_set(struct arena *a, struct json *object, struct str key, struct json v);

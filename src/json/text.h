@@ -164,11 +164,3 @@ int json_decode_number(struct str text, struct json *ret);
 /* Duplicate keys among n members: the last value goes to the first place, the rest is closed up. Returns how many are
  * left; on_duplicate (may be NULL) hears of each. */
 size_t json_unique_members(struct json_member *m, size_t n, void (*on_duplicate)(void *arg, struct str key), void *arg);
-
-/* An index over many members, for what would be quadratic without one. */
-struct json_index;
-struct json_index *json_index_new(const struct json *object);
-const struct json *json_index_get(const struct json_index *x, struct str key);
-void json_index_free(struct json_index *x);
-DEFINE_CLEANUP(struct json_index *, json_index_free)
-#define JSON_INDEX_FROM 32 /* below, a linear search is as fast */

@@ -27,10 +27,12 @@ static void fill_map(struct arena *a, struct json *o, const char *key, const str
         if (json_len(from) == 0)
                 return;
         struct json *map = json_get_or_add_object(a, o, key);
+        _cleanup_(json_index_freep) struct json_index *had =
+                        json_len(map) + json_len(from) < JSON_INDEX_FROM ? NULL : json_index_new(map);
 
         json_each_member(m, from)
-                if (!json_get(map, json_key(m)))
-                        json_set(a, map, json_key(m), m->value);
+                if (!(had ? json_index_get(had, json_key(m)) : json_get(map, json_key(m))))
+                        json_add(a, map, json_key(m), m->value);
 }
 
 /* ---- pods ---- */
@@ -170,13 +172,23 @@ void default_secret(struct arena *a, struct json *value) {
         struct json *data;
 
         if (json_len(plain) > 0) {
-                data = json_get_or_add_object(a, value, "data");
-                json_each_member(m, plain) {
-                        _cleanup_buf_ struct buf text = BUF_INIT;
+                _cleanup_(json_index_freep) struct json_index *had = NULL;
 
-                        base64_encode(&text, json_str(&m->value));
-                        json_set(a, data, json_key(m), json_of_copy(a, buf_str(&text)));
-                }
+                data = json_get_or_add_object(a, value, "data");
+                had = json_index_new(data);
+                for (int adds = 0; adds < 2; adds++) /* what is there is replaced before anything moves */
+                        json_each_member(m, plain) {
+                                struct json *there = (struct json *) json_index_get(had, json_key(m));
+                                _cleanup_buf_ struct buf text = BUF_INIT;
+
+                                if ((there == NULL) != adds)
+                                        continue;
+                                base64_encode(&text, json_str(&m->value));
+                                if (there)
+                                        *there = json_of_copy(a, buf_str(&text));
+                                else
+                                        json_add(a, data, json_key(m), json_of_copy(a, buf_str(&text)));
+                        }
         }
         json_removec(value, "stringData");
 }

@@ -1,4 +1,5 @@
 /* Jobs and CronJobs. */
+#include "base/map.h"
 #include "apiserver/validation/validate.h"
 #include "base/cron.h"
 #include "schema/selector.h"
@@ -110,16 +111,16 @@ CHECK(validate_exit_codes, const struct json *codes, const struct json *pod) {
                 field_invalid(fe, list, values, "at least one value is required");
         else if (json_len(values) > MAX_EXIT_CODES)
                 field_too_many(fe, list, json_len(values), MAX_EXIT_CODES);
+        _cleanup_(map_freep) struct map *seen = map_new(NULL);
+
         for (size_t i = 0; i < json_len(values); i++) {
                 const struct json *v = json_item(values, i);
 
                 if (str_eqc(op_name, "In") && json_int(v) == 0)
                         field_invalid(fe, PATH_INDEX(list, i), v, "must not be 0 for the In operator");
-                for (size_t k = 0; k < i; k++)
-                        if (json_int(json_item(values, k)) == json_int(v)) {
-                                field_duplicate_value(fe, PATH_INDEX(list, i), v);
-                                break;
-                        }
+                REFUSE_IF(duplicate_value,
+                          !map_put(seen, arena_printf(fe->a, "%lld", (long long) json_int(v)), (void *) v),
+                          PATH_INDEX(list, i), v);
                 ordered = ordered && (i == 0 || json_int(json_item(values, i - 1)) <= json_int(v));
         }
         INVALID_IF(!ordered, list, values, "must be ordered");

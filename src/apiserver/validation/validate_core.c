@@ -59,6 +59,17 @@ void check_not_special_ip(struct field_errors *fe, const struct path *p, struct 
                 field_invalid_str(fe, p, s, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
 }
 
+/* An address that others can send to. */
+RULE(plain_ip) {
+        uint8_t b[16];
+
+        check_ip(fe, p, json_str(v));
+        fe->at = p->up; /* after the rest of the address */
+        check_not_special_ip(fe, p, json_str(v));
+        INVALID_IF(!parse_ip(json_str(v), b), p, v, "must be a valid IP address");
+        fe->at = NULL;
+}
+
 /* How many bits of a prefix there are, or -1 when s is none; ret: its address. */
 static int64_t parse_cidr(struct str s, uint8_t ret[static 16]) {
         ssize_t slash = str_find(s, '/');

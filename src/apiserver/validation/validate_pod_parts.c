@@ -314,6 +314,8 @@ CHECK(check_request, struct str name, const struct json *request, const struct j
 void check_resources(struct field_errors *fe, const struct path *p, const struct json *limits,
                      const struct json *requests) {
         const struct json *both[] = { limits, requests };
+        _cleanup_(json_index_freep) struct json_index *index =
+                        json_len(limits) < JSON_INDEX_FROM ? NULL : json_index_new(limits);
         bool huge = false, basic = false;
 
         fe->at = p;
@@ -325,7 +327,8 @@ void check_resources(struct field_errors *fe, const struct path *p, const struct
                         check_resource_name(fe, at, name, true);
                         check_resource_quantity(fe, at, name, &m->value);
                         if (i == 1)
-                                check_request(fe, p, name, &m->value, json_get(limits, name));
+                                check_request(fe, p, name, &m->value,
+                                              index ? json_index_get(index, name) : json_get(limits, name));
                         if (str_has_prefix(name, STR("hugepages-")))
                                 check_huge(fe, at, name, &m->value);
                         huge = huge || str_has_prefix(name, STR("hugepages-"));
@@ -810,17 +813,6 @@ RULE(header_names) {
                                "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. "
                                "'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')");
         }
-}
-
-/* An address that others can send to. */
-RULE(plain_ip) {
-        uint8_t b[16];
-
-        check_ip(fe, p, json_str(v));
-        fe->at = p->up; /* after the rest of the address */
-        check_not_special_ip(fe, p, json_str(v));
-        INVALID_IF(!parse_ip(json_str(v), b), p, v, "must be a valid IP address");
-        fe->at = NULL;
 }
 
 /* ---- how a pod is ---- */

@@ -362,18 +362,15 @@ static void validate_csr(struct field_errors *fe, const struct json *obj, const 
         const struct path *p = PATH(NULL, "spec"), *usages = PATH(p, "usages");
         const struct json *spec = GET(obj, "spec"), *seconds = GET(spec, "expirationSeconds"),
                           *list = GET(spec, "usages");
+        _cleanup_(map_freep) struct map *seen = map_new(NULL);
         const char *problem = old ? NULL : request_problem(TEXT(spec, "request"));
 
         if (old)
                 return;
         INVALID_STR_IF(problem, PATH(p, "request"), TEXT(spec, "request"), "%s", problem);
         REQUIRED_IF(json_len(list) == 0, usages, "");
-        for (size_t i = 0; i < json_len(list); i++)
-                for (size_t k = 0; k < i; k++)
-                        if (json_equal(json_item(list, i), json_item(list, k))) {
-                                field_duplicate(fe, PATH_INDEX(usages, i), json_str(json_item(list, i)));
-                                break;
-                        }
+        each_at(usage, at, usages, list)
+                REFUSE_IF(duplicate, !map_put(seen, json_str(usage), usage), at, json_str(usage));
         check_signer_name(fe, PATH(p, "signerName"), TEXT(spec, "signerName"));
         INVALID_STR_IF(str_eqc(TEXT(spec, "signerName"), "kubernetes.io/legacy-unknown"), PATH(p, "signerName"),
                        TEXT(spec, "signerName"), "the legacy signerName is not allowed via this API version");
