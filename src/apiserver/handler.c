@@ -305,10 +305,15 @@ static void read_done(struct api_call *c) {
 }
 
 static bool waits_for_revision(struct exchange *x, const struct api_call *call) {
+        _cleanup_error_ struct error no = ERROR_INIT;
         uint64_t revision;
 
-        return call->options.resource_version.n > 0 && str_to_u64(call->options.resource_version, &revision) == 0 &&
-               revision > store_revision(x->s->store) && track_wait_revision(x, revision);
+        if (call->options.resource_version.n == 0 || str_to_u64(call->options.resource_version, &revision) < 0 ||
+            revision <= store_revision(x->s->store))
+                return false;
+        struct attributes at = call_attributes(call, x->rest, call_verb_name(call));
+
+        return authorize_or_error(x->s, &x->user, &at, &no) == 0 && track_wait_revision(x, revision);
 }
 
 static void handle_read(struct exchange *x, const struct api_call *call) {
@@ -373,6 +378,20 @@ const char *exchange_verb(const struct exchange *x) {
         return methods[m];
 }
 
+struct attributes exchange_attributes(const struct exchange *x) {
+        const struct request_info *i = &x->info;
+
+        if (!i->is_resource)
+                return (struct attributes) { .verb = exchange_verb(x), .path = http_request_path(x->req) };
+        return (struct attributes) { .verb = exchange_verb(x),
+                                     .group = i->group,
+                                     .version = i->version,
+                                     .resource = i->plural,
+                                     .subresource = i->subresource,
+                                     .namespace = i->namespace,
+                                     .name = i->name };
+}
+
 /* The internal type that upstream names in this message: "*core.PodList". */
 static int wrong_shape(const struct rest *r, bool list, struct error *err) {
         struct str group = str_empty(r->group) ? STR("core") : r->group;
@@ -433,14 +452,7 @@ enum refusal { NOWHERE, NO_METHOD, BAD };
 
 /* A resource or a method that is not there, or what is wrong (in e): told to those only who might have asked. */
 static void refuse(struct exchange *x, enum refusal why, struct error *e) {
-        const struct request_info *i = &x->info;
-        struct attributes at = { .verb = exchange_verb(x),
-                                 .group = i->group,
-                                 .version = i->version,
-                                 .resource = i->plural,
-                                 .subresource = i->subresource,
-                                 .namespace = i->namespace,
-                                 .name = i->name };
+        struct attributes at = exchange_attributes(x);
         _cleanup_error_ struct error no = ERROR_INIT;
 
         if (authorize_or_error(x->s, &x->user, &at, &no) == 0 && why == NOWHERE) {

@@ -24,6 +24,7 @@ struct exchange {
 
 /* "get", "list", "watch" …; of what is no verb of a resource: the method in lower case. */
 const char *exchange_verb(const struct exchange *x);
+struct attributes exchange_attributes(const struct exchange *x); /* what is to be allowed; of the exchange's texts */
 
 /* nonresource.c: what is no resource. */
 void handle_nonresource(struct exchange *x);

@@ -378,7 +378,7 @@ static bool is_routed(const struct exchange *x, struct str path) {
 
 void handle_nonresource(struct exchange *x) {
         struct str path = http_request_path(x->req);
-        struct attributes at = { .verb = exchange_verb(x), .path = path };
+        struct attributes at = exchange_attributes(x);
         _cleanup_error_ struct error e = ERROR_INIT;
         enum http_method m = http_request_method(x->req);
         unsigned shapes;

@@ -73,19 +73,23 @@ static int check_revision(const struct store_snapshot *snap, struct str rv, bool
         return err_too_large_revision(err, want, now);
 }
 
-void registry_get(struct op *op) {
+bool registry_load(struct op *op, void (*again)(struct op *op)) {
         op_refresh(op);
-        if (check_revision(op->snap, op->c->options.resource_version, false, &op->c->error) < 0) {
-                op_fail(op);
-                return;
-        }
-        if (!op_load(op, registry_get))
-                return;
-        if (!op->old) {
+        if (op->c->verb != API_GET ||
+            check_revision(op->snap, op->c->options.resource_version, false, &op->c->error) == 0) {
+                if (!op_load(op, again))
+                        return false;
+                if (op->old)
+                        return true;
                 err_not_found(&op->c->error, op->rest, op->name);
-                op_fail(op);
-                return;
         }
+        op_fail(op);
+        return false;
+}
+
+void registry_get(struct op *op) {
+        if (!registry_load(op, registry_get))
+                return;
         op->result = object_ref(op->old);
         op_finish(op, 200);
 }

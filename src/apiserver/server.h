@@ -241,6 +241,8 @@ void registry_update(struct op *op);
 void registry_patch(struct op *op);
 void registry_delete(struct op *op);
 void registry_delete_collection(struct op *op);
+/* op->old, for a GET at the revision that it names; false: the op has failed, or again is called later. */
+bool registry_load(struct op *op, void (*again)(struct op *op));
 void registry_get(struct op *op);
 void registry_list(struct op *op);
 struct sent sent_of(struct arena *a, const struct rest *r, const struct api_subresource *sub); /* sub may be NULL */

@@ -13,18 +13,6 @@
 #include "schema/selector.h"
 #include "schema/types.h"
 
-/* op->old; false when the op has failed, or again is called later. */
-static bool load(struct op *op, void (*again)(struct op *op)) {
-        op_refresh(op);
-        if (!op_load(op, again))
-                return false;
-        if (op->old)
-                return true;
-        err_not_found(&op->c->error, op->rest, op->name);
-        op_fail(op);
-        return false;
-}
-
 /* ---- scale: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/scale ---- */
 
 static struct str selector_text(struct arena *a, const struct json *selector) {
@@ -81,7 +69,7 @@ static void answer_scale(struct op *op) {
 static void get_scale(struct op *op) {
         const struct json *path = op->rest->custom ? json_getc(op->rest->custom->scale, "specReplicasPath") : NULL;
 
-        if (!load(op, get_scale))
+        if (!registry_load(op, get_scale))
                 return;
         if (path && !scale_value(op, object_json(op->old), "specReplicasPath", NULL)) {
                 error_status(&op->c->error, REASON_INTERNAL,
@@ -198,7 +186,7 @@ static void put_scale(struct op *op) {
 
         op->then = answer_scale;
         op->again = put_scale;
-        if (!load(op, put_scale))
+        if (!registry_load(op, put_scale))
                 return;
         now = scale_of(op, object_json(op->old), object_revision(op->old));
         if (wanted_scale(op, &now, &op->c->error) < 0)
@@ -487,7 +475,7 @@ void create_eviction(struct op *op) {
         struct str phase, why;
         bool stale;
 
-        if (named_otherwise(op, "Eviction") || !load(op, create_eviction))
+        if (named_otherwise(op, "Eviction") || !registry_load(op, create_eviction))
                 return;
         *e = (struct eviction) { .op = op, .options = API_OPTIONS_INIT };
         if (request_delete_options(op->c->arena, json_getc(op->c->body, "deleteOptions"), &e->options, &op->c->error) <
@@ -673,7 +661,7 @@ static void create_token(struct op *op) {
         struct str token;
         int64_t valid;
 
-        if (!load(op, create_token))
+        if (!registry_load(op, create_token))
                 return;
         if (check_request(op, seconds, &valid, &op->c->error) < 0 ||
             make_claims(op, spec, valid, &claims, &op->c->error) < 0 ||

@@ -582,18 +582,9 @@ static void describe(struct track *t, struct attributes *at) {
         struct exchange *x = t->x;
         const struct request_info *i = &x->info;
 
-        at->verb = exchange_verb(x);
-        if (i->is_resource) {
-                at->group = i->group;
-                at->version = i->version;
-                at->resource = i->plural;
-                at->subresource = i->subresource;
-                at->namespace = i->namespace;
-                at->name = i->name;
+        *at = exchange_attributes(x);
+        if (i->is_resource)
                 x->rest = rest_acquire(x->s, i->group, i->version, i->plural);
-        } else {
-                at->path = http_request_path(x->req);
-        }
         t->verb = "OTHER";
         for (size_t k = 0; k < ARRAY_SIZE(verbs); k++)
                 if (strcmp(at->verb, verbs[k].verb) == 0) {

@@ -139,6 +139,8 @@ static void wrong_combinations_are_refused(void **state) {
         r = ASK(f, API_GET, &res_configmaps, "default", "a", .options.resource_version = STR("99999"));
         assert_int_equal(r.code, 504);
         assert_non_null(strstr(r.message, "Timeout: Too large resource version: 99999, current: "));
+        r = ASK(f, API_GET, &res_deployments, "default", "a", "scale", .options.resource_version = STR("99999"));
+        assert_int_equal(r.code, 504);
 }
 
 /* The next page begins right behind the last key of this one, whatever is there by then; whether there is one at all is
