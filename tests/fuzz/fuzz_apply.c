@@ -65,7 +65,7 @@ static void turn(struct arena *a, const struct schema_type *t, struct json *live
                 return;
         check_created(a, t, &decoded);
         if (n % 2 == 0) {
-                if (structure_check(a, t, doc, NULL) < 0 ||
+                if (structure_check(a, t, doc, false, NULL) < 0 ||
                     apply_merge(a, t, *exists ? live : NULL, &decoded, &o, &out, NULL) < 0)
                         return;
                 *live = out;
