@@ -1,5 +1,5 @@
 /* A request over HTTP to the whole API server: its first line is a method and a path, then come headers up to an empty
- * line, then the body. Writes are dry runs, so that each input finds the same store: a Pod, a Service, a Deployment, all
+ * line, then the body. Writes are dry runs, so that each input finds the same store: a Pod, a Service and a Deployment
  * of name x, and a custom resource with rules. Whatever is asked, the client's going ends it. */
 #include <sys/socket.h>
 #include <unistd.h>
