@@ -462,30 +462,33 @@ static void begin(struct loop_work *work) {
         }
         link_watch(w);
         w->events = watch_series(&watch_events, w->rest);
-        if (w->from_now)
-                w->position = store_revision(w->hub->s->store);
         if (is_retired(w)) {
                 end(w);
                 return;
         }
-        if (w->initial && w->position > store_revision(w->hub->s->store)) { /* not older than that, it shall be */
+        if (w->snapshot && w->position > store_snapshot_revision(w->snapshot)) { /* not older than that, it shall be */
                 _cleanup_error_ struct error e = ERROR_INIT;
 
-                err_too_large_revision(&e, w->position, store_revision(w->hub->s->store));
+                err_too_large_revision(&e, w->position, store_snapshot_revision(w->snapshot));
                 watch_fail(w, &e);
                 return;
         }
-        if (w->initial) {
-                struct str prefix = w->rest->prefix;
-
-                w->snapshot = store_snapshot(w->hub->s->store);
-                if (w->namespace.n > 0 && w->rest->resource->namespaced)
-                        prefix = arena_printf(w->arena, "%" STR_FMT "%" STR_FMT "/", STR_ARG(prefix),
-                                              STR_ARG(w->namespace));
-                store_iter_init(&w->iter, w->snapshot, prefix, prefix);
-        }
         arm(w->hub, sooner(w->deadline_ms, w->next_bookmark_ms));
         watch_catch_up(w);
+}
+
+/* Where it begins is settled before its client hears that it has begun: every later write is an event. */
+static void take_position(struct api_watch *w) {
+        struct str prefix = w->rest->prefix;
+
+        if (w->from_now)
+                w->position = store_revision(w->hub->s->store);
+        if (!w->initial)
+                return;
+        w->snapshot = store_snapshot(w->hub->s->store);
+        if (w->namespace.n > 0 && w->rest->resource->namespaced)
+                prefix = arena_printf(w->arena, "%" STR_FMT "%" STR_FMT "/", STR_ARG(prefix), STR_ARG(w->namespace));
+        store_iter_init(&w->iter, w->snapshot, prefix, prefix);
 }
 
 static int set_position(struct api_watch *w, const struct api_options *o, struct error *err) {
@@ -566,6 +569,7 @@ int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_
         if (w->component < N_COMPONENTS)
                 atomic_fetch_add(&s->component_watches[w->component], 1);
         atomic_fetch_add(&w->hub->n_watchers, 1); /* before its snapshot is taken: no batch is missed */
+        take_position(w);
         w->start.run = begin;
         *ret = w;
         TAKE_PTR(a);

@@ -2,6 +2,7 @@
 #include "help.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 
 struct watcher {
         struct fixture *f;
@@ -31,28 +32,34 @@ static void on_event(const struct api_event *e, void *arg) {
         pthread_mutex_unlock(&w->lock);
 }
 
-static struct watcher *watch_of(struct fixture *f, const struct api_resource *resource, struct api_options options) {
+static struct watcher *watcher_new(struct fixture *f) {
         struct watcher *w = xcalloc(1, sizeof(*w));
         struct error e = ERROR_INIT;
-        struct api_call c = { .verb = API_WATCH,
-                              .resource = resource,
-                              .namespace = STR("default"),
-                              .options = options,
-                              .user = api_user_system };
 
         w->f = f;
         pthread_mutex_init(&w->lock, NULL);
         pthread_cond_init(&w->more, NULL);
         assert_int_equal(loop_new("test", &w->loop, &e), 0);
         loop_start_thread(w->loop);
-        c.loop = w->loop;
-        if (apiserver_watch(f->s, &c, on_event, w, &w->watch, &e) < 0)
+        return w;
+}
+
+static struct watcher *begin(struct watcher *w, const struct api_resource *resource, struct api_options options) {
+        struct error e = ERROR_INIT;
+        struct api_call c = { .verb = API_WATCH,
+                              .resource = resource,
+                              .namespace = STR("default"),
+                              .options = options,
+                              .user = api_user_system,
+                              .loop = w->loop };
+
+        if (apiserver_watch(w->f->s, &c, on_event, w, &w->watch, &e) < 0)
                 fail_msg("%s", error_text(&e));
         return w;
 }
 
 static struct watcher *watch(struct fixture *f, struct api_options options) {
-        return watch_of(f, &res_configmaps, options);
+        return begin(watcher_new(f), &res_configmaps, options);
 }
 
 /* Waits until the log is this text. */
@@ -111,6 +118,33 @@ static void without_a_revision_it_begins_with_what_there_is(void **state) {
         ASK(f, API_DELETE, &res_configmaps, "default", "b");
         expect(w, "ADDED a;ADDED b;MODIFIED a;DELETED b;");
         watch_end(w);
+}
+
+static void hold(void *arg) {
+        sem_wait(arg);
+}
+
+/* However busy its loop is then. */
+static void what_is_written_once_it_has_begun_is_an_event(void **state) {
+        struct fixture *f = *state;
+        struct watcher *w = watcher_new(f), *from_now = watcher_new(f);
+        sem_t go;
+
+        sem_init(&go, 0, 0);
+        create(f, "a", "x");
+        loop_call(w->loop, hold, &go);
+        loop_call(from_now->loop, hold, &go);
+        begin(w, &res_configmaps, API_OPTIONS_INIT);
+        begin(from_now, &res_configmaps,
+              (struct api_options) { .no_initial_events = true, .resource_version_match = STR("NotOlderThan") });
+        patch(f, "a", "{\"metadata\":{\"finalizers\":[\"x/y\"]}}");
+        sem_post(&go);
+        sem_post(&go);
+        expect(w, "ADDED a;MODIFIED a+;");
+        expect(from_now, "MODIFIED a+;");
+        watch_end(w);
+        watch_end(from_now);
+        sem_destroy(&go);
 }
 
 static void from_a_revision_it_tells_what_came_after(void **state) {
@@ -257,7 +291,7 @@ static void a_pod_is_marked_before_it_goes(void **state) {
 
         make_account(f, "default");
         r = ASK(f, API_CREATE, &res_pods, "default", .body = arena_printf(f->a, pod, "a", "").p);
-        w = watch_of(f, &res_pods, API_OPTIONS_INIT);
+        w = begin(watcher_new(f), &res_pods, API_OPTIONS_INIT);
         expect(w, "ADDED a;");
         dry.dry_run = true;
         check(ASK(f, API_DELETE, &res_pods, "default", "a", .options = dry), 200,
@@ -279,6 +313,7 @@ static void a_pod_is_marked_before_it_goes(void **state) {
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
+                T(what_is_written_once_it_has_begun_is_an_event),
                 T(without_a_revision_it_begins_with_what_there_is),
                 T(from_a_revision_it_tells_what_came_after),
                 T(a_selector_sees_objects_come_and_go),
