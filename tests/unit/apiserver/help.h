@@ -66,6 +66,17 @@ const char *at(struct fixture *f, struct answer r, const char *path);
 
 void make_account(struct fixture *f, const char *ns);
 
+/* What names have to be. */
+#define LABEL_NAME                                                                                                  \
+        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and " \
+        "end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "          \
+        "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+#define SUBDOMAIN_OF(marks)                                                                                       \
+        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, " marks ", and must " \
+        "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "         \
+        "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+#define SUBDOMAIN SUBDOMAIN_OF("'-' or '.'")
+
 /* The server's HTTP, on a port of its own. */
 void fixture_listen(struct fixture *f);
 /* Sends a request, reads until this comes (NULL: until the server closes). In the fixture's arena. */

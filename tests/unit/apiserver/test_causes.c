@@ -19,14 +19,6 @@
         "start "                                                                                                  \
         "and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "    \
         "validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
-#define LABEL_NAME                                                                                                  \
-        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and " \
-        "end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "          \
-        "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-#define SUBDOMAIN                                                                                                  \
-        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must " \
-        "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "          \
-        "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 #define LABEL "metadata.labels: Invalid value: `-`: " LABEL_VALUE
 #define BLANK "spec.containers[0].image: Invalid value: ` `: must not have leading or trailing whitespace"
 #define TERM "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0]"

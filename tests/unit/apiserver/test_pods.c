@@ -7,12 +7,6 @@
 #define VOLUME(source) IN_SPEC("\"volumes\":[{\"name\":\"v\"," source "}]")
 #define ISCSI(part) VOLUME("\"iscsi\":{\"targetPortal\":\"p\",\"lun\":1," part "}")
 
-#define SUBDOMAIN_OF(marks)                                                                                       \
-        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, " marks ", and must " \
-        "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "         \
-        "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-#define SUBDOMAIN SUBDOMAIN_OF("'-' or '.'")
-
 static const struct {
         const char *body, *message; /* what is wrong with the whole */
 } refused[] = {

@@ -1,14 +1,6 @@
 /* Volumes, containers, claims: what is wrong with them and in which words. JSON has ` for its quotes here. */
 #include "help.h"
 
-#define LABEL                                                                                                       \
-        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and " \
-        "end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "          \
-        "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-#define SUBDOMAIN                                                                                                  \
-        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must " \
-        "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "          \
-        "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 #define NO_MORE "Forbidden: may not specify more than 1 volume type"
 
 static const char *quoted(struct arena *a, const char *text) {
@@ -142,7 +134,7 @@ static void containers_are_refused(void **state) {
                 "`RuntimeDefault`, `Unconfined`" });
         TABLE(f, &res_pods, POD("`containers`:[%s]"), "spec.containers",
               { "{`name`:`A`,`image`:`i`},{`name`:`A`,`image`:`i`}",
-                "[0].name: Invalid value: `A`: " LABEL "\n[1].name: Invalid value: `A`: " LABEL
+                "[0].name: Invalid value: `A`: " LABEL_NAME "\n[1].name: Invalid value: `A`: " LABEL_NAME
                 "\n[1].name: Duplicate value: `A`" });
         TABLE(f, &res_pods, POD("`containers`:[{`name`:`c`,`image`:`i`}],`initContainers`:[%s]"), "spec.initContainers",
               { "{`name`:`a`,`image`:`i`,`lifecycle`:{`preStop`:{}},`readinessProbe`:{`periodSeconds`:-1}}",
