@@ -93,43 +93,54 @@ static void reorder_below(struct arena *a, const struct schema_type *t, struct j
         *(object ? &json_members(value)[i].value : &json_items(value)[i]) = below;
 }
 
+struct place {
+        const struct schema_field *field; /* NULL: not known */
+        size_t i;                         /* its member's */
+};
+
 /* Insertion sort: what was added at the end goes to its place, the rest stays. */
-static void sort_members(const struct schema_type *t, struct json *value, const struct schema_field **fields) {
+static void sort_places(struct place *places, size_t n) {
         const struct schema_field *last = NULL;
 
-        for (size_t i = 0; i < value->len; i++) {
-                const struct schema_field *f = fields[i];
-                struct json_member m = json_members(value)[i];
+        for (size_t i = 0; i < n; i++) {
+                struct place p = places[i];
                 size_t k = i;
 
-                if (f) { /* as decoding does */
-                        m.key = member_key(field_name(f));
-                        m.value.hint = (uint16_t) (f - t->fields + 1);
-                }
-                if (f && f < last)
-                        while (k > 0 && !(fields[k - 1] && fields[k - 1] < f))
-                                k--;
-                else if (f)
-                        last = f;
-                if (k < i) {
-                        memmove(&json_members(value)[k + 1], &json_members(value)[k], (i - k) * sizeof(m));
-                        memmove(&fields[k + 1], &fields[k], (i - k) * sizeof(f));
-                }
-                json_members(value)[k] = m;
-                fields[k] = f;
+                if (p.field && p.field < last)
+                        for (; k > 0 && !(places[k - 1].field && places[k - 1].field < p.field); k--)
+                                places[k] = places[k - 1];
+                else if (p.field)
+                        last = p.field;
+                places[k] = p;
         }
 }
 
+static void move_members(struct arena *a, const struct schema_type *t, struct json *value, const struct place *places) {
+        struct json out = json_copy_shallow(a, value);
+
+        for (size_t i = 0; i < out.len; i++) {
+                struct json_member *m = &json_members(&out)[i];
+                const struct schema_field *f = places[i].field;
+
+                *m = json_members(value)[places[i].i];
+                if (f) { /* as decoding does */
+                        m->key = member_key(field_name(f));
+                        m->value.hint = (uint16_t) (f - t->fields + 1);
+                }
+        }
+        *value = out;
+}
+
 static bool reorder_struct(struct arena *a, const struct schema_type *t, struct json *value) {
-        const struct schema_field *few[48], *last = NULL;
-        const struct schema_field **fields =
-                        value->len <= ARRAY_SIZE(few) ? few : arena_array(a, const struct schema_field *, value->len);
+        const struct schema_field *last = NULL;
+        struct place few[48], *places = value->len <= ARRAY_SIZE(few) ? few : arena_array(a, struct place, value->len);
         bool owned = false, sorted = true;
         size_t hint = 0;
 
         for (size_t i = 0; i < value->len; i++) {
-                const struct schema_field *f = fields[i] = field_of(t, &json_members(value)[i], &hint);
+                const struct schema_field *f = field_of(t, &json_members(value)[i], &hint);
 
+                places[i] = (struct place) { f, i };
                 if (!f)
                         continue;
                 if (f->type->kind >= SCHEMA_LIST && json_members(value)[i].value.type >= JSON_ARRAY)
@@ -137,10 +148,10 @@ static bool reorder_struct(struct arena *a, const struct schema_type *t, struct 
                 sorted = sorted && f >= last;
                 last = f;
         }
-        if (!sorted && !owned)
-                *value = json_copy_shallow(a, value);
-        if (!sorted)
-                sort_members(t, value, fields);
+        if (!sorted) {
+                sort_places(places, value->len);
+                move_members(a, t, value, places);
+        }
         return owned || !sorted;
 }
 
