@@ -55,7 +55,10 @@ static void list_statuses(struct op *op) {
         for (size_t i = 0; i < N_COMPONENTS; i++)
                 l->items[l->n++] = status_of(op, i);
         op->c->list = l;
-        op_finish(op, 200);
+        if (list_filter(op, l, &op->c->error) < 0)
+                op_fail(op);
+        else
+                op_finish(op, 200);
 }
 
 subresource_fn component_status_handler(const struct op *op) {

@@ -401,20 +401,23 @@ int list_collect(struct apiserver *s, struct api_call *c, const struct rest *res
         return 0;
 }
 
-void list_select(struct op *op) {
-        struct api_list *l = op->c->list;
+int list_filter(struct op *op, struct api_list *l, struct error *err) {
         struct filter f;
         size_t n = 0;
 
-        if (!selects_converted(op->rest, &op->c->options) ||
-            make_filter(op->c->arena, op->rest, &op->c->options, &f, NULL) < 0)
-                return;
+        TRY(make_filter(op->c->arena, op->rest, &op->c->options, &f, err));
         for (size_t i = 0; i < l->n; i++)
                 if (filter_matches(&f, l->items[i]))
                         l->items[n++] = l->items[i];
                 else
                         object_unref(l->items[i]);
         l->n = n;
+        return 0;
+}
+
+void list_select(struct op *op) {
+        if (selects_converted(op->rest, &op->c->options))
+                list_filter(op, op->c->list, NULL);
 }
 
 static void listed(struct op *op) {

@@ -265,6 +265,8 @@ int list_collect(struct apiserver *s, struct api_call *c, const struct rest *res
                  struct api_list **ret, struct error *err);
 /* Of op->c->list, which is in the request's version now, what fields select that only a webhook could tell. */
 void list_select(struct op *op);
+/* Of a list that was made for the request, what its selectors select. */
+int list_filter(struct op *op, struct api_list *l, struct error *err);
 
 /* The rules for resourceVersion, resourceVersionMatch, sendInitialEvents and continue together (read.c). */
 int list_options_check(struct arena *a, const struct api_options *o, bool watch, struct error *err);

@@ -44,7 +44,7 @@ static bool needs_ports(const struct json *spec) {
         return is_type(spec, "LoadBalancer") && json_bool_or(json_getc(spec, "allocateLoadBalancerNodePorts"), true);
 }
 
-/* Those that are there stay, even if none are wanted any more. */
+/* Those that are named stay, even if none are wanted any more. */
 static bool has_ports(const struct json *spec) {
         return is_type(spec, "NodePort") || is_type(spec, "LoadBalancer");
 }
@@ -269,6 +269,14 @@ static int take_ports(struct op *op, struct reservation *res, struct json *spec,
         return 0;
 }
 
+/* A name has no traffic; clients of old gave it a policy nevertheless. */
+static void drop_policy(struct json *spec) {
+        struct str policy = json_str(json_getc(spec, "internalTrafficPolicy"));
+
+        if (!needs_ip(spec) && (str_eqc(policy, "Cluster") || str_eqc(policy, "Local")))
+                json_removec(spec, "internalTrafficPolicy");
+}
+
 int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
         struct json *spec = json_get_or_add_object(op->c->arena, obj, "spec");
         struct reservation *res;
@@ -277,6 +285,7 @@ int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
         if (rest_get(op->snap, op->rest->stored, op->namespace, op->name)) /* rather than "its address is taken" */
                 return err_exists(err, op->rest, op->name);
         res = reserve(op, json_len(json_getc(spec, "ports")));
+        drop_policy(spec);
         if (json_len(json_getc(spec, "clusterIPs")) == 0 && json_str(json_getc(spec, "clusterIP")).n > 0)
                 json_setc(op->c->arena, spec, "clusterIPs", one(op->c->arena, *json_getc(spec, "clusterIP")));
         if (needs_ip(spec)) {
@@ -335,7 +344,7 @@ static void carry_allocated(struct op *op, struct json *spec, const struct json 
                 else
                         json_removec(spec, "clusterIPs");
         }
-        if (has_ports(spec) && has_ports(old))
+        if (needs_ports(spec) && needs_ports(old))
                 carry_ports(op, spec, old);
         if (wants_health_port(spec) && wants_health_port(old) && json_int(json_getc(spec, "healthCheckNodePort")) == 0)
                 json_setc(a, spec, "healthCheckNodePort", *json_getc(old, "healthCheckNodePort"));
@@ -401,6 +410,7 @@ int service_prepare_update(struct op *op, struct json *obj, const struct json *o
 
         carry_allocated(op, spec, before);
         drop_unused(spec, before);
+        drop_policy(spec);
         if (!balanced(spec))
                 json_setc(op->c->arena, obj, "status", json_build(op->c->arena, "{ loadBalancer: {} }"));
         if (needs_ip(spec) && !prefers_as_before(spec, before))

@@ -160,7 +160,7 @@ bool rbac_lists(const struct json *list, struct str s) {
         return json_has_str(list, STR("*")) || json_has_str(list, s);
 }
 
-/* "pods", "pods/log", "*", and "*" + "/" + subresource */
+/* "pods", "pods/log", "*", and "*" + "/" + subresource. A review may ask for "pods/log" as one resource. */
 static bool resource_matches(const struct json *list, struct str resource, struct str sub) {
         json_each_item(i, list) {
                 struct str r = json_str(i);
@@ -168,11 +168,10 @@ static bool resource_matches(const struct json *list, struct str resource, struc
 
                 if (str_eqc(r, "*"))
                         return true;
-                if (slash < 0) {
-                        if (str_empty(sub) && str_eq(r, resource))
-                                return true;
+                if (str_empty(sub) && str_eq(r, resource))
+                        return true;
+                if (slash < 0 || str_empty(sub))
                         continue;
-                }
                 if (!str_eq(str_sub(r, (size_t) slash + 1, r.n), sub))
                         continue;
                 if (str_eqc(str_sub(r, 0, (size_t) slash), "*") || str_eq(str_sub(r, 0, (size_t) slash), resource))

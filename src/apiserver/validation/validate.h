@@ -38,7 +38,6 @@ struct map;
 struct field_errors {
         struct arena *a;
         VEC(struct field_error) list; /* at most 100; in the arena */
-        const struct json *claims;    /* volumeClaimTemplates: volumes that the pods of a template will have */
         /* The object that is looked at and its type; NULL for others than those of the built-in groups. */
         const struct json *object;
         const struct schema_type *type;

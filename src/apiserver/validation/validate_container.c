@@ -190,14 +190,6 @@ static void validate_recursive(struct field_errors *fe, const struct path *p, co
                 field_forbidden(fe, p, "may only be specified when mountPropagation is None or not specified");
 }
 
-/* Whether a StatefulSet's pods will have a volume of that name, made of a claim. */
-static bool is_claim(const struct field_errors *fe, struct str name) {
-        json_each_item(c, fe->claims)
-                if (str_eq(json_str(json_at_path(c, "metadata", "name")), name))
-                        return true;
-        return false;
-}
-
 static void validate_mounts(struct field_errors *fe, const struct path *c, const struct json *container,
                             const struct path *volumes_at, const struct json *volumes) {
         const struct path *list = PATH(c, "volumeMounts");
@@ -210,7 +202,7 @@ static void validate_mounts(struct field_errors *fe, const struct path *c, const
         json_each_item(m, mounts) {
                 const struct path *p = fe->at = PATH_INDEX(list, i);
                 struct str name = TEXT(m, "name"), at = TEXT(m, "mountPath");
-                bool found = find_volume(fe, volumes_at, volumes, SIZE_MAX, name) || is_claim(fe, name);
+                bool found = find_volume(fe, volumes_at, volumes, SIZE_MAX, name);
 
                 REQUIRED_IF(str_empty(name), PATH(p, "name"), "");
                 REFUSE_IF(not_found, !found, PATH(p, "name"), name);
@@ -399,7 +391,7 @@ static void validate_devices(struct field_errors *fe, const struct path *c, cons
                         field_invalid_str(fe, PATH(p, "name"), name,
                                           "can only use volume source type of PersistentVolumeClaim or Ephemeral for "
                                           "block mode");
-                else if (!v && !is_claim(fe, name))
+                else if (!v)
                         field_not_found(fe, PATH(p, "name"), name);
                 REQUIRED_IF(str_empty(path), PATH(p, "devicePath"), "");
                 if (has_backsteps(path))

@@ -331,6 +331,5 @@ void validate_status_rules(struct field_errors *fe, const struct schema_type *t,
 }
 
 void validate_typed(struct field_errors *fe, const struct schema_type *t, const struct json *obj) {
-        fe->claims = json_at_path(obj, "spec", "volumeClaimTemplates");
         walk_struct(fe, NULL, t, obj, 0);
 }

@@ -191,6 +191,8 @@ void validate_statefulset(struct field_errors *fe, const struct json *obj, const
         if (!old)
                 check_given(fe, SPEC, spec, "serviceName", check_dns_label);
         check_selector(fe, GET(spec, "selector"), true, "statefulset");
+        /* Upstream does not look into these pods: it would have to know the volumes of their claims. */
+        forget_errors_at(fe, PATH(PATH(SPEC, "template"), "spec"));
         check_pods(fe, spec, "StatefulSet", "");
         if (old && !only_differs_in(fe->a, spec, GET(old, "spec"),
                                     WORDS("replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",

@@ -138,6 +138,12 @@ static void reviews_say_which_binding_allows(void **state) {
         assert_string_equal(at(f, r, ".status.reason"),
                             "RBAC: allowed by ClusterRoleBinding \"manager\" of ClusterRole \"manager\" to User "
                             "\"jane\"");
+        /* A subresource may be asked for as a resource. */
+        bind_cluster(f, "viewer", "view", "u");
+        check(ASK(f, API_CREATE, &res_subjectaccessreviews,
+                  .body = "{\"spec\":{\"user\":\"u\",\"resourceAttributes\":{\"verb\":\"get\","
+                          "\"resource\":\"pods/log\",\"namespace\":\"default\"}}}"),
+              201, ".status.allowed", "true");
         bind_cluster(f, "lost", "missing", "jane");
         r = ASK(f, API_CREATE, &res_subjectaccessreviews, .body = arena_printf(f->a, spec, "delete").p);
         assert_string_equal(at(f, r, ".status.reason"),

@@ -138,6 +138,8 @@ static const struct {
         { "{\"spec\":{\"loadBalancerClass\":\"a.b/d\"}}",
           "spec.loadBalancerClass: Invalid value: \"a.b/d\": may not change once set", NULL, NULL },
         { "{\"spec\":{\"ports\":[{\"name\":\"a\",\"port\":8080}]}}", NULL, ".spec.ports[0].nodePort", "30080" },
+        { "{\"spec\":{\"allocateLoadBalancerNodePorts\":false,\"ports\":[{\"name\":\"a\",\"port\":8080}]}}", NULL,
+          ".spec.ports[0].nodePort", "(absent)" },
         { "{\"spec\":{\"type\":\"ClusterIP\",\"healthCheckNodePort\":31002}}",
           "spec.healthCheckNodePort: Invalid value: ", NULL, NULL },
         { "{\"spec\":{\"type\":\"ClusterIP\",\"ports\":[{\"name\":\"a\",\"port\":80,\"nodePort\":30081}]}}",
@@ -146,6 +148,7 @@ static const struct {
           "{\"name\":\"a\",\"protocol\":\"TCP\",\"port\":8080,"
           "\"targetPort\":8080}" },
         { "{\"spec\":{\"type\":\"ExternalName\",\"externalName\":\"a.b\"}}", NULL, ".spec.clusterIPs", "(absent)" },
+        { "{\"spec\":{\"internalTrafficPolicy\":\"Local\"}}", NULL, ".spec.internalTrafficPolicy", "(absent)" },
         { "{\"spec\":{\"type\":\"NodePort\",\"clusterIP\":\"10.96.0.10\",\"externalName\":null}}", NULL,
           ".spec.ipFamilies", "[\"IPv4\"]" },
 };

@@ -256,26 +256,26 @@ static void changes_are_refused_as_upstream_does(void **state) {
         }
 }
 
-/* Volumes that will be made of claims are there for containers to mount. */
-static void claims_of_a_statefulset_can_be_mounted(void **state) {
+/* What a StatefulSet's pods are to be is not looked at before there are pods, but for how they restart. */
+static void pods_of_a_statefulset_are_not_looked_at(void **state) {
+#define PODS(spec) SPEC(SELECTOR ",\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{" spec "}}")
         struct fixture *f = *state;
         struct answer a = ASK(f, API_CREATE, &res_statefulsets, "default",
-                              .body = SPEC(SELECTOR
-                                           ",\"volumeClaimTemplates\":[{\"metadata\":{\"name\":\"v\"},\"spec\":{"
-                                           "\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{\"requests\":{"
-                                           "\"storage\":\"1Gi\"}}}}],\"template\":{\"metadata\":{\"labels\":{"
-                                           "\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":"
-                                           "\"i\",\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"}]}]}}"));
+                              .body = PODS("\"containers\":[{\"name\":\"C\",\"volumeMounts\":[{\"name\":\"v\"}]}]"));
 
         if (a.code != 201)
                 fail_msg("%d %s", a.code, a.message);
+        a = ASK(f, API_CREATE, &res_statefulsets, "default",
+                .body = PODS("\"restartPolicy\":\"Never\",\"containers\":[]"));
+        assert_int_equal(a.code, 422);
+        assert_non_null(strstr(a.message, "invalid: spec.template.spec.restartPolicy: Unsupported value: \"Never\""));
 }
 
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(workloads_are_refused_as_upstream_does, fixture_setup,
                                                 fixture_teardown),
-                cmocka_unit_test_setup_teardown(claims_of_a_statefulset_can_be_mounted, fixture_setup,
+                cmocka_unit_test_setup_teardown(pods_of_a_statefulset_are_not_looked_at, fixture_setup,
                                                 fixture_teardown),
                 cmocka_unit_test_setup_teardown(changes_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
         };
