@@ -49,7 +49,8 @@ static bool is_current(const char *data, const struct payload *files) {
                 _cleanup_buf_ struct buf have = BUF_INIT;
                 struct stat st;
 
-                if (stat(path, &st) < 0 || (st.st_mode & 0777 & ~0070u) != (f->mode & 0777 & ~0070u))
+                if (stat(path, &st) < 0 || st.st_uid != (f->owned ? f->owner : geteuid()) ||
+                    (st.st_mode & 0777 & ~0070u) != (f->mode & 0777 & ~0070u))
                         return false;
                 if (file_read(path, 0, &have, NULL) < 0 || !str_eq(buf_str(&have), f->data))
                         return false;
@@ -77,6 +78,8 @@ static int write_one(const char *dir, const struct payload_file *f, int64_t gid,
         }
         if (chmod(path, mode) < 0)
                 return error_errno(err, -errno, "chmod %s", path);
+        if (f->owned && chown(path, f->owner, (gid_t) -1) < 0)
+                return error_errno(err, -errno, "chown %s", path);
         return 0;
 }
 

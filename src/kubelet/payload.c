@@ -16,16 +16,16 @@ struct making {
         mode_t default_mode;
 };
 
-static void put(struct making *m, struct str path, struct str data, const struct json *mode) {
-        mode_t bits = mode ? (mode_t) json_int(mode) : m->default_mode;
+static struct payload_file *put(struct making *m, struct str path, struct str data, const struct json *mode) {
+        struct payload_file f = { path, data, mode ? (mode_t) json_int(mode) : m->default_mode };
+        size_t i = 0;
 
-        for (size_t i = 0; i < m->files->n; i++)
-                if (str_eq(m->files->v[i].path, path)) {
-                        m->files->v[i].data = data;
-                        m->files->v[i].mode = bits;
-                        return;
-                }
-        vec_push(m->files, (struct payload_file) { path, data, bits });
+        while (i < m->files->n && !str_eq(m->files->v[i].path, path))
+                i++;
+        if (i == m->files->n)
+                vec_push(m->files, f);
+        m->files->v[i] = f;
+        return &m->files->v[i];
 }
 
 /* ---- configMap and secret ---- */
@@ -153,6 +153,35 @@ static int get_token(struct pod *p, struct str audience, int64_t seconds, struct
         return 0;
 }
 
+/* The user whom every container runs as, when the spec says so of each. */
+static bool only_user(const struct pod *p, uid_t *ret) {
+        const struct json *one = NULL;
+
+        for (size_t i = 0; i < p->containers.n; i++) {
+                const struct json *uid = json_at_path(p->containers.v[i]->spec, "securityContext", "runAsUser");
+
+                if (!p->containers.v[i]->listed)
+                        continue;
+                if (!uid)
+                        uid = json_at_path(p->spec, "securityContext", "runAsUser");
+                if (!uid || (one && json_int(one) != json_int(uid)))
+                        return false;
+                one = uid;
+        }
+        if (one)
+                *ret = (uid_t) json_int(one);
+        return one != NULL;
+}
+
+/* A token is for the eyes of the user or the group that the spec names; else for everybody's. */
+static void put_secretly(struct making *m, struct str path, struct str token) {
+        struct payload_file *f = put(m, path, token, NULL);
+
+        f->owned = only_user(m->p, &f->owner);
+        if (f->owned || json_at_path(m->p->spec, "securityContext", "fsGroup"))
+                f->mode = 0600;
+}
+
 static bool keep_token(struct making *m, struct str path) {
         _cleanup_free_ char *file =
                         m->files->tokens_in ? xprintf("%s/..data/%" STR_FMT, m->files->tokens_in, STR_ARG(path)) : NULL;
@@ -160,7 +189,7 @@ static bool keep_token(struct making *m, struct str path) {
 
         if (!file || file_read(file, 64 * 1024, &b, NULL) < 0 || b.n == 0)
                 return false;
-        put(m, path, arena_str(m->p->arena, buf_str(&b)), NULL);
+        put_secretly(m, path, arena_str(m->p->arena, buf_str(&b)));
         return true;
 }
 
@@ -171,7 +200,7 @@ static int put_token(struct making *m, const struct json *source, struct error *
         if (keep_token(m, jstr(source, "path")))
                 return 0;
         TRY(get_token(m->p, jstr(source, "audience"), seconds, &token, &refresh, err));
-        put(m, jstr(source, "path"), token, NULL);
+        put_secretly(m, jstr(source, "path"), token);
         if (m->files->refresh_at_ns == 0 || refresh < m->files->refresh_at_ns)
                 m->files->refresh_at_ns = refresh;
         return 0;

@@ -7,6 +7,8 @@
 struct payload_file {
         struct str path, data;
         mode_t mode;
+        bool owned; /* by owner; else by root */
+        uid_t owner;
 };
 struct payload {
         struct payload_file *v;

@@ -59,6 +59,14 @@ def test_volumes_of_every_kind(cluster, ns, tmp_path):
     assert (tmp_path / "host" / "seen").read_text() == "x\n"
 
 
+def test_a_token_is_for_the_user_or_group_that_the_pod_names(cluster, ns):
+    cases = {"any": ({}, "644 0 0"), "user": ({"runAsUser": 1000}, "600 1000 0"), "group": ({"runAsUser": 1000, "fsGroup": 2000}, "640 1000 2000")}
+    for name, (security, _) in cases.items():
+        cluster.apply(pod(name, "cd /var/run/secrets/kubernetes.io/serviceaccount; stat -Lc '%a %u %g' token; test -n \"$(cat token)\" || echo EMPTY",
+                          restartPolicy="Never", securityContext=security), namespace=ns)
+    assert {n: logs_of(cluster, ns, n).strip() for n in cases} == {n: want for n, (_, want) in cases.items()}
+
+
 def test_a_claim_finds_its_volume_and_outlives_its_pod(cluster, ns, tmp_path):
     def why():
         conditions = cluster.json("get", "pod", "writer", "-n", ns)["status"].get("conditions", [])

@@ -149,6 +149,15 @@ static void files_change_all_at_once(void **state) {
         _cleanup_free_ char *c = read_text(dir, "a");
         assert_string_equal(c, "3");
         assert_int_equal(lstat(gone, &st), -1);
+
+        two[0].owned = true;
+        two[0].owner = geteuid() == 0 ? 1234 : geteuid();
+        assert_int_equal(atomic_write(dir, &p2, -1, &changed, NULL), 0);
+        assert_int_equal(changed, geteuid() == 0);
+        assert_int_equal(stat(link, &st), 0);
+        assert_int_equal(st.st_uid, two[0].owner);
+        assert_int_equal(atomic_write(dir, &p2, -1, &changed, NULL), 0);
+        assert_false(changed);
         assert_int_equal(file_remove_tree(dir, NULL), 0);
 }
 
