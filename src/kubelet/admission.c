@@ -83,9 +83,12 @@ static bool ports_free(const struct json *spec, struct pod *const *others, size_
 
 /* What belongs to the pod's own namespaces and cannot harm its neighbours. */
 static const struct json *forbidden_sysctl(const struct json *spec) {
-        json_each_item(s, json_at_path(spec, "securityContext", "sysctls"))
-                if (sysctl_safe_since(jstr(s, "name")) < 0)
+        json_each_item(s, json_at_path(spec, "securityContext", "sysctls")) {
+                _cleanup_free_ char *name = sysctl_written(jstr(s, "name"), '.');
+
+                if (sysctl_safe_since(str_of(name)) < 0)
                         return s;
+        }
         return NULL;
 }
 

@@ -311,6 +311,11 @@ static struct str host_ip(struct pod *p, size_t i) {
         return str_of(p->k->o.node_ips[i] ? p->k->o.node_ips[i] : "");
 }
 
+/* A pod in the node's network has the node's addresses. */
+static struct str pod_ip(struct pod *p, size_t i) {
+        return json_bool(json_getc(p->spec, "hostNetwork")) ? host_ip(p, i) : arena_str(p->arena, str_of(p->ips[i]));
+}
+
 static struct str join_ips(struct arena *a, struct str x, struct str y) {
         return y.n ? arena_printf(a, "%" STR_FMT ",%" STR_FMT, STR_ARG(x), STR_ARG(y)) : x;
 }
@@ -344,8 +349,8 @@ int field_ref(struct pod *p, struct str path, struct str *ret, struct error *err
                 { "spec.serviceAccountName", jstr(p->spec, "serviceAccountName") },
                 { "status.hostIP", host_ip(p, 0) },
                 { "status.hostIPs", join_ips(p->arena, host_ip(p, 0), host_ip(p, 1)) },
-                { "status.podIP", arena_str(p->arena, str_of(p->ips[0])) },
-                { "status.podIPs", arena_str(p->arena, join_ips(p->arena, str_of(p->ips[0]), str_of(p->ips[1]))) },
+                { "status.podIP", pod_ip(p, 0) },
+                { "status.podIPs", join_ips(p->arena, pod_ip(p, 0), pod_ip(p, 1)) },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(table); i++)

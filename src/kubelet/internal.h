@@ -298,7 +298,7 @@ int container_port(const struct json *container_spec, const struct json *port, u
 struct container_view {
         char *name, *id, *previous_id, *log_path, *previous_log_path;
         enum container_kind kind;
-        bool running, tty, stdin_open;
+        bool running, tty, stdin_open, stdin_once;
         const char *waiting; /* static text */
         char *image;
         int64_t started_ns;

@@ -33,7 +33,7 @@ struct session {
         struct task start, wait;
         char *id;    /* of the container */
         char **argv; /* NULL: attach */
-        bool attach, container_tty;
+        bool attach, container_tty, stdin_once;
         struct runtime_stream stream;
         struct pump in, out, err;
         struct buf input;
@@ -180,8 +180,13 @@ static void writable(uv_poll_t *poll, int status, int events) {
         write_input(p->session);
 }
 
+static void end_process(struct session *s);
+
+/* Who attached and has nothing more to say leaves, unless that ends the input of the container, too (stdinOnce). */
 static void end_input(struct session *s) {
-        if (s->attach)
+        if (s->attach && (!s->stdin_once || s->container_tty))
+                end_process(s);
+        else if (s->attach)
                 shutdown(s->out.fd, SHUT_WR);
         else if (s->o.tty) {
                 static const char eot = 4; /* ^D: a terminal has no other way to say it */
@@ -359,7 +364,8 @@ static void serve(struct http_request *r, const struct route_args *a, bool attac
                 return;
         }
         s = xnew(struct session, .k = a->k, .o = o, .loop = http_request_loop(r), .id = xstrdup(c->id),
-                 .attach = attach, .container_tty = c->tty, .in.fd = -1, .out.fd = -1, .err.fd = -1);
+                 .attach = attach, .container_tty = c->tty, .stdin_once = c->stdin_once, .in.fd = -1, .out.fd = -1,
+                 .err.fd = -1);
         server_live_add(a->k, &s->live, end_session);
         if (!attach) {
                 s->argv = xcalloc(n + 1, sizeof(char *));

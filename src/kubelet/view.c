@@ -29,6 +29,7 @@ static void fill_container(struct container_view *v, const struct container *c) 
         v->image = c->spec ? str_dup(jstr(c->spec, "image")) : NULL;
         v->tty = json_bool(json_getc(c->spec, "tty"));
         v->stdin_open = json_bool(json_getc(c->spec, "stdin"));
+        v->stdin_once = json_bool(json_getc(c->spec, "stdinOnce"));
         if (c->status) {
                 v->log_path = copy(c->status->log_path);
                 v->started_ns = c->status->started_ns;

@@ -106,3 +106,12 @@ int sysctl_safe_since(struct str name) {
                         return safe[i].since;
         return -1;
 }
+
+char *sysctl_written(struct str name, char between) {
+        char *text = str_dup(name), *first = strpbrk(text, "./");
+
+        if (first && *first != between)
+                for (char *p = text; *p; p++)
+                        *p = *p == '.' ? '/' : *p == '/' ? '.' : *p;
+        return text;
+}

@@ -12,3 +12,6 @@ bool toleration_matches(const struct json *toleration, const struct json *taint)
 /* The minor version of Kubernetes that took this kernel setting for safe first, where every pod may have it; -1: none
  * has. */
 int sysctl_safe_since(struct str name);
+/* The name of a kernel setting with '.' or '/' between its parts, whichever stands between them now (the first of both
+ * tells; the other is part of a name, as in net/ipv4/conf/eth0.100/rp_filter). The caller frees it. */
+char *sysctl_written(struct str name, char between);

@@ -233,6 +233,15 @@ def test_port_forward(cluster, web):
         p.wait()
 
 
+def test_the_end_of_input_ends_an_attachment_or_the_process(cluster, ns):
+    for name, leave, phase in (("leave", "true", "Running"), ("end", "false", "Succeeded")):
+        cluster.run("run", name, "-n", ns, "--image=busybox:test", "--restart=Never", "--attach", "--stdin", "--leave-stdin-open=" + leave,
+                    "--", "sh", "-c", "cat; echo over", input="hello\n")
+        wait(lambda: "hello" in cluster.kubectl("logs", name, "-n", ns), 10)
+        wait(lambda: cluster.json("get", "pod", name, "-n", ns)["status"]["phase"] == phase, 10)
+        assert ("over" in cluster.kubectl("logs", name, "-n", ns)) == (phase == "Succeeded")
+
+
 def test_attach_shows_and_feeds_the_process(cluster, ns):
     cluster.apply(pod("echo", "while read line; do echo got $line; done", container={"stdin": True}), namespace=ns)
     cluster.kubectl("wait", "--for=condition=Ready", "pod/echo", "-n", ns, "--timeout=20s")

@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "runtime/oci/oci.h"
+#include "schema/nodefit.h"
 
 #ifndef NSFS_MAGIC
 #define NSFS_MAGIC 0x6e736673
@@ -47,15 +48,11 @@ static int loopback_up(void) {
 static int write_sysctls(const struct json *sysctls, struct error *err) {
         json_each_member(m, sysctls) {
                 struct str name = json_key(m);
-                _cleanup_free_ char *path = xprintf("/proc/sys/%" STR_FMT, STR_ARG(name));
-                char *p = path + 10;
+                _cleanup_free_ char *written = sysctl_written(name, '/'), *path = xprintf("/proc/sys/%s", written);
                 int r;
 
                 if (strstr(path, ".."))
                         return error_set(err, -EINVAL, "invalid sysctl \"%" STR_FMT "\"", STR_ARG(name));
-                if (!strchr(p, '/')) /* "net.ipv4.x"; with slashes, dots are part of a name */
-                        for (; *p; p++)
-                                *p = *p == '.' ? '/' : *p;
                 r = file_write(path, json_str(&m->value), 0644, err);
                 if (r < 0)
                         return error_prefix(err, "sysctl %" STR_FMT, STR_ARG(name));

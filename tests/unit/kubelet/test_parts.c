@@ -11,6 +11,7 @@
 #include "kubelet/internal.h"
 #include "kubelet/logs.h"
 #include "kubelet/volumes.h"
+#include "schema/nodefit.h"
 
 static struct json *parse(struct arena *a, const char *text) {
         struct json_parse_opts opts = { .copy_strings = true };
@@ -175,6 +176,23 @@ static void paths_out_of_a_volume_are_refused(void **state) {
         assert_int_equal(file_remove_tree(dir, NULL), 0);
 }
 
+static void sysctls_are_written_with_dots_or_slashes(void **state) {
+        static const char *const names[][2] = {
+                { "kernel.shm_rmid_forced", "kernel/shm_rmid_forced" },
+                { "net.ipv4.conf.eth0/100.rp_filter", "net/ipv4/conf/eth0.100/rp_filter" },
+                { "none", "none" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+                for (size_t from = 0; from < 2; from++) {
+                        _cleanup_free_ char *dots = sysctl_written(str_of(names[i][from]), '.');
+                        _cleanup_free_ char *slashes = sysctl_written(str_of(names[i][from]), '/');
+
+                        assert_string_equal(dots, names[i][0]);
+                        assert_string_equal(slashes, names[i][1]);
+                }
+}
+
 static void quality_of_service_follows_requests_and_limits(void **state) {
         static const struct {
                 const char *resources, *qos;
@@ -245,6 +263,7 @@ int main(void) {
                 cmocka_unit_test(credentials_fit_their_registry),
                 cmocka_unit_test(files_change_all_at_once),
                 cmocka_unit_test(paths_out_of_a_volume_are_refused),
+                cmocka_unit_test(sysctls_are_written_with_dots_or_slashes),
                 cmocka_unit_test(quality_of_service_follows_requests_and_limits),
                 cmocka_unit_test(a_pod_asks_for_the_largest_of_its_phases),
                 cmocka_unit_test(back_off_doubles_and_is_forgotten),

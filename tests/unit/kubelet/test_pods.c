@@ -484,6 +484,12 @@ static void the_environment_has_all_sources(void **state) {
         assert_null(none);
         _cleanup_free_ char *host = fake_container_env(w->runtime, "p", "c", "KUBERNETES_SERVICE_HOST");
         assert_non_null(host);
+
+        create_pod(w, "h", "'hostNetwork':true,",
+                   ",'env':[{'name':'IP','valueFrom':{'fieldRef':{'fieldPath':'status.podIP'}}}]");
+        wait_text(w, &res_pods, "h", "'ready':true");
+        _cleanup_free_ char *ip = fake_container_env(w->runtime, "h", "c", "IP");
+        assert_string_equal(ip, "192.0.2.1");
 }
 
 static void a_missing_config_map_holds_the_container(void **state) {
