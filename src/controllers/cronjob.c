@@ -78,6 +78,27 @@ static void sort_jobs(struct sync *s) {
                 json_setc(s->a, &s->status, "lastSuccessfulTime", json_build(s->a, "%t", last));
 }
 
+/* Somebody deleted them. The informer may not know of a new one yet: the API server is asked. */
+static int say_missing(struct sync *s, struct error *err) {
+        json_each_item(ref, CronJobStatus_active(CronJob_status(object_json(s->cj)))) {
+                _cleanup_(object_unrefp) struct object *there = NULL;
+                struct str name = ObjectReference_name(ref);
+                bool known = false;
+                int r;
+
+                for (size_t i = 0; i < s->jobs.n; i++)
+                        known = known || str_eq(object_uid(s->jobs.v[i]), ObjectReference_uid(ref));
+                r = known ? 0 : client_get(s->c->client, &res_jobs, object_namespace(s->cj), name, &there, err);
+                if (r == -ENOENT) {
+                        error_clear(err);
+                        event_record(s->c->events, &res_cronjobs, s->cj, NULL, "Normal", "MissingJob",
+                                     "Active job went missing: %" STR_FMT, STR_ARG(name));
+                } else if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 static int trim_history(struct sync *s, struct object **jobs, size_t n, bool has_limit, int64_t limit,
                         struct error *err) {
         if (!has_limit || n == 0)
@@ -251,6 +272,7 @@ static int sync_all(struct sync *s, struct str key, struct error *err) {
         int r;
 
         sort_jobs(s);
+        TRY(say_missing(s, err));
         set_active(s, NULL);
         r = trim_history(s, s->succeeded.v, s->succeeded.n, CronJobSpec_has_successfulJobsHistoryLimit(s->spec),
                          CronJobSpec_successfulJobsHistoryLimit(s->spec), err);

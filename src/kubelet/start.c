@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "json/build.h"
+#include "schema/nodefit.h"
 #include "schema/types.h"
 
 #define RETRY_MS (10 * 1000) /* as upstream's workers after a failed sync */
@@ -47,8 +48,11 @@ static struct json host_ports(struct pod *p) {
 static struct json sysctls(struct pod *p) {
         struct json map = json_new_object();
 
-        json_each_item(s, json_at_path(p->spec, "securityContext", "sysctls"))
-                json_set(p->arena, &map, jstr(s, "name"), json_of_str(jstr(s, "value")));
+        json_each_item(s, json_at_path(p->spec, "securityContext", "sysctls")) {
+                _cleanup_free_ char *name = sysctl_written(jstr(s, "name"), '.');
+
+                json_set(p->arena, &map, arena_str(p->arena, str_of(name)), json_of_str(jstr(s, "value")));
+        }
         return map;
 }
 

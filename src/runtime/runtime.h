@@ -57,7 +57,7 @@ struct sandbox_config {
         const struct json *cgroup_resources;
         const struct json *labels, *annotations; /* kept and returned */
         const struct json *dns;     /* {"servers":[], "searches":[], "options":[]}; NULL: the host's resolv.conf */
-        const struct json *sysctls; /* {"net.ipv4.x": "1"} or NULL */
+        const struct json *sysctls; /* {"net.ipv4.x": "1"}, dots between the parts, or NULL */
         const struct json *hostports;
         struct str runtime_handler; /* RuntimeClass handler; empty: default */
 };

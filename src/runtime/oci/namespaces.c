@@ -12,7 +12,6 @@
 
 #include "base/file.h"
 #include "runtime/oci/oci.h"
-#include "schema/nodefit.h"
 
 #ifndef NSFS_MAGIC
 #define NSFS_MAGIC 0x6e736673
@@ -48,9 +47,11 @@ static int loopback_up(void) {
 static int write_sysctls(const struct json *sysctls, struct error *err) {
         json_each_member(m, sysctls) {
                 struct str name = json_key(m);
-                _cleanup_free_ char *written = sysctl_written(name, '/'), *path = xprintf("/proc/sys/%s", written);
+                _cleanup_free_ char *path = xprintf("/proc/sys/%" STR_FMT, STR_ARG(name));
                 int r;
 
+                for (char *p = path + strlen("/proc/sys/"); *p; p++) /* a slash is a dot within a part */
+                        *p = *p == '.' ? '/' : *p == '/' ? '.' : *p;
                 if (strstr(path, ".."))
                         return error_set(err, -EINVAL, "invalid sysctl \"%" STR_FMT "\"", STR_ARG(name));
                 r = file_write(path, json_str(&m->value), 0644, err);

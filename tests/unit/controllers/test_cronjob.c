@@ -128,6 +128,19 @@ static void makes_a_job_at_each_time(void **state) {
         assert_int_equal(events(&k, "cj", "SawCompletedJob"), 2);
 }
 
+static void an_active_job_that_somebody_deletes_is_missed(void **state) {
+        _cluster_ struct cluster k;
+
+        cluster_start(&k, NULL, classes);
+        create(&k, "");
+        cluster_advance(&k, 301);
+        assert_int_equal(events(&k, "cj", "MissingJob"), 0);
+        fake_api_delete(k.api, &res_jobs, "ns", text_at(only(&k, &res_jobs, "ns"), "metadata.name"), NULL);
+        cluster_settle(&k);
+        assert_int_equal(events(&k, "cj", "MissingJob"), 1);
+        assert_int_equal(json_len(at(cj(&k), "status.active")), 0);
+}
+
 static void a_time_that_never_comes_is_said(void **state) {
         _cluster_ struct cluster k;
 
@@ -211,11 +224,17 @@ static void too_late_is_left_out(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(the_next_time_is_found),        cmocka_unit_test(nonsense_is_refused),
-                cmocka_unit_test(makes_a_job_at_each_time),      cmocka_unit_test(forbid_waits_for_the_one_before),
-                cmocka_unit_test(replace_ends_the_one_before),   cmocka_unit_test(suspended_it_makes_none),
-                cmocka_unit_test(history_is_kept_to_its_limits), cmocka_unit_test(what_was_missed_is_made_up_for_once),
-                cmocka_unit_test(too_late_is_left_out),          cmocka_unit_test(a_time_that_never_comes_is_said),
+                cmocka_unit_test(the_next_time_is_found),
+                cmocka_unit_test(nonsense_is_refused),
+                cmocka_unit_test(makes_a_job_at_each_time),
+                cmocka_unit_test(an_active_job_that_somebody_deletes_is_missed),
+                cmocka_unit_test(forbid_waits_for_the_one_before),
+                cmocka_unit_test(replace_ends_the_one_before),
+                cmocka_unit_test(suspended_it_makes_none),
+                cmocka_unit_test(history_is_kept_to_its_limits),
+                cmocka_unit_test(what_was_missed_is_made_up_for_once),
+                cmocka_unit_test(too_late_is_left_out),
+                cmocka_unit_test(a_time_that_never_comes_is_said),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
