@@ -10,6 +10,7 @@
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
 #include "schema/defaults.h"
+#include "schema/types.h"
 
 #define FINALIZER_ORPHAN "orphan"
 #define FINALIZER_FOREGROUND "foregroundDeletion"
@@ -305,6 +306,11 @@ void registry_delete(struct op *op) {
 
         op_refresh(op);
         warn_of_orphans(op);
+        if (r->resource == &res_priorityclasses &&
+            str_among(op->name, WORDS("system-cluster-critical", "system-node-critical"))) {
+                err_forbidden(err, op->rest, op->name, "this is a system priority class and cannot be deleted");
+                goto fail;
+        }
         if (!op_load(op, registry_delete))
                 return;
         if (!op->old) {

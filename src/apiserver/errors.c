@@ -1,4 +1,5 @@
 /* The errors that clients match on, in upstream's words, and metav1.Status made from them. */
+#include "apiserver/request.h"
 #include "apiserver/server.h"
 
 static struct str kind_of_details(const struct rest *r) {
@@ -137,25 +138,35 @@ int err_method(struct error *err, const struct rest *r, const char *verb) {
         return -EOPNOTSUPP;
 }
 
-void add_sanitized(struct buf *dst, struct str text, bool quoted) {
+static void add_text(struct buf *dst, struct str text, bool quoted, bool html) {
         static const char named[] = "\aa\bb\tt\nn\vv\ff\rr\"\"\\\\";
+        unsigned rune;
 
         buf_addc(dst, quoted ? "\"" : "");
-        for (size_t i = 0; i < text.n; i++) {
-                char c = text.p[i];
-                bool special = quoted && ((unsigned char) c < 0x20 || c == 0x7f || c == '"' || c == '\\');
+        for (size_t i = 0, n; i < text.n; i += n) {
+                unsigned char c = (unsigned char) text.p[i];
+                bool special = quoted && (c < 0x20 || c == 0x7f || c == '"' || c == '\\');
                 const char *name = special && c ? strchr(named, c) : NULL;
 
-                if (c == '<' || c == '>' || c == '&')
+                n = c < 0x80 ? 1 : rune_at(text, i, &rune);
+                if (html && (c == '<' || c == '>' || c == '&'))
                         buf_addc(dst, c == '<' ? "&lt;" : c == '>' ? "&gt;" : "&amp;");
                 else if (name)
                         buf_printf(dst, "\\%c", name[1]);
-                else if (special)
-                        buf_printf(dst, "\\x%02x", (unsigned char) c);
+                else if (special || (quoted && c >= 0x80 && n == 1))
+                        buf_printf(dst, "\\x%02x", c);
                 else
-                        buf_putc(dst, c);
+                        buf_add_str(dst, str_sub(text, i, i + n));
         }
         buf_addc(dst, quoted ? "\"" : "");
+}
+
+void add_sanitized(struct buf *dst, struct str text, bool quoted) {
+        add_text(dst, text, quoted, true);
+}
+
+void add_quoted(struct buf *dst, struct str text) {
+        add_text(dst, text, true, false);
 }
 
 int err_internal_text(struct error *err, struct str message) {

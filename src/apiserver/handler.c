@@ -375,7 +375,7 @@ const char *exchange_verb(const struct exchange *x) {
         if (x->info.is_resource &&
             (verb_of(m, x, &c.verb) || (m != HTTP_M_OPTIONS && m != HTTP_M_CONNECT && m != HTTP_M_OTHER)))
                 return call_verb_name(&c);
-        return methods[m];
+        return x->info.is_resource ? "" : methods[m];
 }
 
 struct attributes exchange_attributes(const struct exchange *x) {
@@ -408,7 +408,8 @@ static int wrong_shape(const struct rest *r, bool list, struct error *err) {
 static int read_format(struct exchange *x, enum api_verb verb, struct error *err) {
         const struct api_options *o = &x->query.options;
         bool watch = verb == API_WATCH, list_watch = watch && o->send_initial_events && o->watch_bookmarks;
-        bool table = !list_watch && !x->rest->resource->transient;
+        bool asks = verb == API_CREATE && !str_empty(x->info.subresource); /* a token, an eviction, a binding */
+        bool table = !list_watch && !asks && !x->rest->resource->transient;
         unsigned shapes = (table ? 1U << SHAPE_TABLE : 0) | 1U << SHAPE_PARTIAL | (watch ? NEGOTIATE_STREAM : 0) |
                           (str_empty(x->info.name) && (watch || verb == API_LIST) ? NEGOTIATE_LIST : 0) |
                           (x->rest->resource->list_type ? 0 : NEGOTIATE_CUSTOM) |

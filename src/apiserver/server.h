@@ -170,6 +170,7 @@ int err_method(struct error *err, const struct rest *r, const char *verb);
 int err_internal_text(struct error *err, struct str message);
 /* As upstream prints texts of clients, with nothing that a browser takes for HTML; quoted: as Go's %q. */
 void add_sanitized(struct buf *dst, struct str text, bool quoted);
+void add_quoted(struct buf *dst, struct str text); /* %q, and nothing else */
 /* metav1.Status of an error, and of a success with the details of what was deleted (uid may be empty). */
 struct json status_of_error(struct arena *a, const struct error *err);
 struct json status_success(struct arena *a, struct str name, struct str group, struct str kind, struct str uid);

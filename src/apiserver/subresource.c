@@ -552,6 +552,8 @@ static int bind_token(struct op *op, const struct json *ref, struct json *claim,
                 return err_bad_request(err,
                                        "cannot bind token to object of type %" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT,
                                        STR_ARG(group), STR_ARG(version), STR_ARG(kind));
+        if (str_empty(name))
+                return err_bad_request(err, "Name parameter required.");
         o = server_get(op->s, op->snap, kinds[i].resource, kinds[i].resource->namespaced ? op->namespace : STR(""),
                        name);
         if (!o)
@@ -639,7 +641,7 @@ static void answer_token(struct op *op, const struct json *audiences, int64_t va
         struct json out = json_copy_tree(a, op->c->body), *meta = meta_of(a, &out),
                     *spec = json_get_or_add_object(a, &out, "spec");
 
-        if (!json_getc(spec, "expirationSeconds"))
+        if (!json_is(json_getc(spec, "expirationSeconds"), JSON_INT))
                 json_set_int(a, spec, "expirationSeconds", DEFAULT_TOKEN_SECONDS);
         writes_track_sent(op, &out);
         json_set_str(a, meta, "name", op->name);

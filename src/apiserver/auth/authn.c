@@ -41,8 +41,6 @@ void user_add_authenticated(struct api_user *u) {
 void user_add_extra(struct arena *a, struct api_user *u, struct str key, struct str value) {
         struct json *list;
 
-        if (str_empty(value))
-                return;
         if (!u->extra)
                 u->extra = json_new(a, json_new_object());
         list = json_get_mut(u->extra, key);
@@ -363,12 +361,14 @@ int authn_sign(struct authn *n, struct arena *a, const struct json *claims, stru
 
 struct json authn_openid_configuration(const struct authn *n, struct arena *a) {
         struct json d = json_new_object(), *algorithms;
-        const char *jwks = server_flag(n->s, "service-account-jwks-uri", NULL);
+        const char *jwks = server_flag(n->s, "service-account-jwks-uri", NULL),
+                   *address = n->s->options.advertise_address;
 
         json_set_str(a, &d, "issuer", authn_issuer(n));
         json_setc(a, &d, "jwks_uri",
                   jwks ? json_of_cstr(jwks)
-                       : json_of_printf(a, "%" STR_FMT "/openid/v1/jwks", STR_ARG(authn_issuer(n))));
+                       : json_of_printf(a, "https://%s:%u/openid/v1/jwks", address ? address : "127.0.0.1",
+                                        (unsigned) n->s->options.port));
         json_push(a, json_get_or_add_array(a, &d, "response_types_supported"), json_of_cstr("id_token"));
         json_push(a, json_get_or_add_array(a, &d, "subject_types_supported"), json_of_cstr("public"));
         algorithms = json_get_or_add_array(a, &d, "id_token_signing_alg_values_supported");

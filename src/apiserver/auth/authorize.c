@@ -294,7 +294,7 @@ int authorize_refuse(const struct api_user *user, const struct attributes *at, s
                 buf_printf(&b, "%" STR_FMT "%s%" STR_FMT "%s", STR_ARG(at->resource), at->group.n ? "." : "",
                            STR_ARG(at->group), at->name.n ? " " : "");
         if (resource && at->name.n > 0)
-                json_write_string(&b, at->name);
+                add_quoted(&b, at->name);
         buf_addc(&b, resource ? " is forbidden: User " : "forbidden: User ");
         add_sanitized(&b, user->name, true);
         buf_printf(&b, " cannot %s %s ", at->verb, resource ? "resource" : "path");

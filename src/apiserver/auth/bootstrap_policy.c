@@ -20,6 +20,8 @@ struct role {
                 __VA_ARGS__, NULL \
         }
 #define EVENTS "create,patch,update events -,events.k8s.io"
+#define ELECTION \
+        "create,read,update leases coordination.k8s.io", "create,read,update leasecandidates coordination.k8s.io"
 
 static const struct role cluster_roles[] = {
         { "cluster-admin", NULL, NULL, RULES("* * *", "* * url") },
@@ -208,7 +210,7 @@ static const struct {
           RULES("list,watch pods -", "read statefulsets apps", "update statefulsets/status apps",
                 "update statefulsets/finalizers apps", "create,delete,get,patch,update pods -",
                 "create,delete,patch,read,update controllerrevisions apps", "create,read persistentvolumeclaims -",
-                "delete,update persistentvolumeclaims -", "update pods/finalizers -", EVENTS) },
+                EVENTS, "delete,update persistentvolumeclaims -", "update pods/finalizers -") },
         { "ttl-controller", RULES("list,patch,update,watch nodes -", EVENTS) },
         { "certificate-controller",
           RULES("delete,read certificatesigningrequests certificates.k8s.io",
@@ -279,12 +281,13 @@ static const struct {
           { "s:kube-system/token-cleaner" } },
         { "kube-system",
           "system::leader-locking-kube-controller-manager",
-          RULES("watch configmaps -", "get,update configmaps - kube-controller-manager"),
+          RULES("watch configmaps -", "get,update configmaps - kube-controller-manager", ELECTION),
           "system::leader-locking-kube-controller-manager",
-          { "u:system:kube-controller-manager", "s:kube-system/kube-controller-manager" } },
+          { "u:system:kube-controller-manager", "s:kube-system/kube-controller-manager",
+            "s:kube-system/leader-election-controller" } },
         { "kube-system",
           "system::leader-locking-kube-scheduler",
-          RULES("watch configmaps -", "get,update configmaps - kube-scheduler"),
+          RULES("watch configmaps -", "get,update configmaps - kube-scheduler", ELECTION),
           "system::leader-locking-kube-scheduler",
           { "u:system:kube-scheduler", "s:kube-system/kube-scheduler" } },
         { "kube-public",

@@ -270,8 +270,10 @@ static int check_binding(struct op *op, const struct json *obj, struct error *er
         if (r)
                 return MIN(r, 0);
         role = server_get(op->s, op->snap, resource, cluster ? STR("") : op->namespace, name);
-        if (!role)
-                return err_not_found(err, rest_of(op->s, resource), name);
+        if (!cluster && !op->rest->resource->namespaced)
+                return err_bad_request(err, "Namespace parameter required.");
+        if (!role) /* as the storage of bindings tells it */
+                return err_not_found(err, op->rest, name);
         return check_held(op, json_getc(object_json(role), "rules"), err);
 }
 

@@ -28,8 +28,8 @@ static void answer(struct op *op, struct json status) {
         json_removec(meta, "namespace");
         if (op->rest->resource->namespaced)
                 json_set_str(a, meta, "namespace", op->namespace);
-        json_removec(&out, "status");
         writes_track_sent(op, &out);
+        json_removec(&out, "status");
         finish(op, out, status);
 }
 
@@ -91,33 +91,40 @@ static void token_review(struct op *op) {
 
 /* ---- may this user do that ---- */
 
+static const struct operator{
+        const char *name, *before, *after, *closing;
+}
+operators[] = {
+        { "In", "", " in (", ")" },
+        { "NotIn", "", " notin (", ")" },
+        { "Exists", "", "", "" },
+        { "DoesNotExist", "!", "", "" },
+};
+
+static const struct operator* find_operator(struct str name) {
+        for (size_t i = 0; i < ARRAY_SIZE(operators); i++)
+                if (str_eqc(name, operators[i].name))
+                        return &operators[i];
+        return NULL;
+}
+
 /* A selector of an access review as the query of a request has it: as text, or from its requirements. */
 static struct str selector_text(struct arena *a, const struct json *selector) {
-        static const struct {
-                const char *name, *before, *after, *closing;
-        } operators[] = {
-                { "In", "", " in (", ")" },
-                { "NotIn", "", " notin (", ")" },
-                { "Exists", "", "", "" },
-                { "DoesNotExist", "!", "", "" },
-        };
         struct str raw = json_str(json_getc(selector, "rawSelector"));
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         json_each_item(r, json_getc(selector, "requirements")) {
-                struct str key = json_str(json_getc(r, "key")), op = json_str(json_getc(r, "operator"));
+                const struct operator* o = find_operator(json_str(json_getc(r, "operator")));
                 const struct json *values = json_getc(r, "values");
-                bool one = str_eqc(op, "In") && json_len(values) == 1;
+                bool one = o == operators && json_len(values) == 1;
 
-                for (size_t i = 0; i < ARRAY_SIZE(operators); i++) {
-                        if (!str_eqc(op, operators[i].name))
-                                continue;
-                        buf_printf(&b, "%s%s%" STR_FMT "%s", b.n ? "," : "", operators[i].before, STR_ARG(key),
-                                   one ? "=" : operators[i].after);
-                        json_each_item(v, values)
-                                buf_printf(&b, "%s%" STR_FMT, v == json_items(values) ? "" : ",", STR_ARG(json_str(v)));
-                        buf_addc(&b, one ? "" : operators[i].closing);
-                }
+                if (!o)
+                        continue;
+                buf_printf(&b, "%s%s%" STR_FMT "%s", b.n ? "," : "", o->before, STR_ARG(json_str(json_getc(r, "key"))),
+                           one ? "=" : o->after);
+                json_each_item(v, values)
+                        buf_printf(&b, "%s%" STR_FMT, v == json_items(values) ? "" : ",", STR_ARG(json_str(v)));
+                buf_addc(&b, one ? "" : o->closing);
         }
         return b.n ? arena_str(a, buf_str(&b)) : raw;
 }
@@ -177,7 +184,8 @@ static int check_review(struct op *op, enum review kind, struct error *err) {
         if (kind == REVIEW_LOCAL && n)
                 field_invalid(&fe, PATH(PATH(NULL, "spec"), "nonResourceAttributes"), n,
                               "disallowed on this kind of request");
-        return field_errors_finish(&fe, op->rest->kind, op->rest->group, STR(""), err);
+        fe.type = NULL; /* told in the order in which they are found, of no kind */
+        return field_errors_finish(&fe, STR(""), op->rest->group, STR(""), err);
 }
 
 static struct attributes read_attributes(struct arena *a, const struct json *spec) {
@@ -199,32 +207,30 @@ static struct attributes read_attributes(struct arena *a, const struct json *spe
         return at;
 }
 
-/* A term without an operator: the selector cannot be read. */
-static bool is_broken(struct str fields) {
+/* A term without an operator, or with an unknown one: the selector cannot be read. */
+static bool is_broken(struct str fields, const struct json *selector) {
         struct str term;
 
+        json_each_item(r, json_getc(selector, "requirements"))
+                if (!find_operator(json_str(json_getc(r, "operator"))))
+                        return true;
         while (str_split(&fields, ',', &term))
                 if (term.n > 0 && str_find(term, '=') < 0)
                         return true;
         return false;
 }
 
-static void check_selectors(struct arena *a, const struct attributes *at, struct buf *errors) {
+static void check_selectors(struct arena *a, const struct attributes *at, const struct json *sent, struct buf *errors) {
         static const char text[] = "%sspec.resourceAttributes.%sSelector ignored due to parse error";
         struct selector labels;
-        bool broken[] = { is_broken(at->field_selector),
-                          at->label_selector.n > 0 && selector_parse_labels(a, at->label_selector, &labels, NULL) < 0 };
-        _cleanup_buf_ struct buf b = BUF_INIT;
-        size_t n = (errors->n > 0) + broken[0] + broken[1];
+        bool broken[] = { is_broken(at->field_selector, json_getc(sent, "fieldSelector")),
+                          is_broken(STR(""), json_getc(sent, "labelSelector")) ||
+                                          (at->label_selector.n > 0 &&
+                                           selector_parse_labels(a, at->label_selector, &labels, NULL) < 0) };
 
         for (size_t i = 0; i < ARRAY_SIZE(broken); i++)
                 if (broken[i])
-                        buf_printf(errors, text, errors->n ? ", " : "", i ? "label" : "field");
-        if (n < 2)
-                return;
-        buf_printf(&b, "[%" STR_FMT "]", STR_ARG(buf_str(errors)));
-        errors->n = 0;
-        buf_add_str(errors, buf_str(&b));
+                        buf_printf(errors, text, errors->n ? "; " : "", i ? "label" : "field");
 }
 
 static void access_review(struct op *op, const struct api_user *user, enum review kind) {
@@ -250,7 +256,7 @@ static void access_review(struct op *op, const struct api_user *user, enum revie
                 json_set_bool(a, &status, "denied", true);
         if (why.reason.n > 0)
                 json_setc(a, &status, "reason", json_of_copy(a, buf_str(&why.reason)));
-        check_selectors(a, &at, &why.error);
+        check_selectors(a, &at, json_at_path(op->c->body, "spec", "resourceAttributes"), &why.error);
         if (why.error.n > 0)
                 json_setc(a, &status, "evaluationError", json_of_copy(a, buf_str(&why.error)));
         answer(op, status);

@@ -59,9 +59,12 @@ static void make_user(struct arena *a, struct token *t, struct str ns, struct st
         if (!str_empty(claim(t, "jti")))
                 user_add_extra(a, &t->user, STR("authentication.kubernetes.io/credential-id"),
                                arena_printf(a, "JTI=%" STR_FMT, STR_ARG(claim(t, "jti"))));
-        for (size_t i = 0; i < ARRAY_SIZE(extras); i++)
-                user_add_extra(a, &t->user, str_of(extras[i].key),
-                               json_str(json_at_path(k, extras[i].object, extras[i].member)));
+        for (size_t i = 0; i < ARRAY_SIZE(extras); i++) {
+                struct str value = json_str(json_at_path(k, extras[i].object, extras[i].member));
+
+                if (!str_empty(value))
+                        user_add_extra(a, &t->user, str_of(extras[i].key), value);
+        }
 }
 
 /* By one of our keys: the one that it names, else any. -ENOKEY: there is none; -EACCES: by none of them. */

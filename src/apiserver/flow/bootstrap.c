@@ -71,7 +71,7 @@ static const struct {
           200,
           "ByUser",
           { "s:*" },
-          { "get,create,update|coordination.k8s.io|leases" } },
+          { "get,create,update||endpoints,configmaps", "get,create,update|coordination.k8s.io|leases" } },
 };
 
 static struct json words(struct arena *a, struct str s) {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "apiserver/validation/validate.h"
+#include "apiserver/server.h"
 
 #define MAX_FIELD_ERRORS 100
 
@@ -76,28 +77,10 @@ static void add(struct field_errors *fe, const char *type, const struct path *p,
         vec_push_in(fe->a, &fe->list, e);
 }
 
-/* Go's %q: JSON's escapes do for what names are made of. */
 struct str quoted_in_go(struct arena *a, struct str s) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        buf_putc(&b, '"');
-        for (size_t i = 0; i < s.n; i++) {
-                unsigned char c = (unsigned char) s.p[i];
-
-                if (c == '"' || c == '\\')
-                        buf_printf(&b, "\\%c", c);
-                else if (c == '\n')
-                        buf_addc(&b, "\\n");
-                else if (c == '\t')
-                        buf_addc(&b, "\\t");
-                else if (c == '\r')
-                        buf_addc(&b, "\\r");
-                else if (c < 0x20 || c == 0x7f)
-                        buf_printf(&b, "\\x%02x", c);
-                else
-                        buf_putc(&b, (char) c);
-        }
-        buf_putc(&b, '"');
+        add_quoted(&b, s);
         return arena_str(a, buf_str(&b));
 }
 
@@ -875,7 +858,7 @@ void validate_requirements(struct field_errors *fe, const struct path *list, con
                         check_field(fe, PATH(at, "key"), key, check_qualified_name);
                 else if (str_empty(key))
                         field_required(fe, PATH(at, "key"), "must be specified");
-                for (size_t k = 0; of == REQUIREMENT_OF_SELECTOR && k < n; k++)
+                for (size_t k = 0; of != REQUIREMENT_OF_FIELDS && k < n; k++)
                         TELL_AT(at, check_field(fe, PATH_INDEX(PATH(at, "values"), k),
                                                 json_str(json_item(GET(e, "values"), k)), check_label_value));
         }

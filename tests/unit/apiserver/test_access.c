@@ -213,8 +213,12 @@ static void access_reviews_say_who_may(void **state) {
                           "\"pods\","
                           "\"fieldSelector\":{\"rawSelector\":\"x\"},\"labelSelector\":{\"rawSelector\":\"a in\"}}}}"),
               201, ".status.evaluationError",
-              "[spec.resourceAttributes.fieldSelector ignored due to parse error, "
-              "spec.resourceAttributes.labelSelector ignored due to parse error]");
+              "spec.resourceAttributes.fieldSelector ignored due to parse error; "
+              "spec.resourceAttributes.labelSelector ignored due to parse error");
+        check(ASK(f, API_CREATE, &res_subjectaccessreviews,
+                  .body = "{\"spec\":{\"user\":\"jane\",\"resourceAttributes\":{\"verb\":\"list\",\"resource\":"
+                          "\"pods\",\"fieldSelector\":{\"requirements\":[{\"key\":\"a\",\"operator\":\"New\"}]}}}}"),
+              201, ".status.evaluationError", "spec.resourceAttributes.fieldSelector ignored due to parse error");
         check_error(ASK(f, API_CREATE, &res_localsubjectaccessreviews, "default",
                         .body = "{\"metadata\":{\"namespace\":\"x\"},\"spec\":{\"user\":\"jane\"}}"),
                     400, "the namespace of the provided object does not match the namespace sent on the request");

@@ -185,6 +185,7 @@ static void every_part_of_an_impersonated_user_is_asked_for(void **state) {
                 { "Impersonate-Uid: u\r\nImpersonate-User: x\r\n", "uids.authentication.k8s.io \\\"u\\\"" },
                 { "Impersonate-Uid: \r\nImpersonate-User: x\r\nImpersonate-Group: g\r\n", NULL },
                 { "Impersonate-User: system:serviceaccount:a:b\r\n", "serviceaccounts \\\"b\\\"" },
+                { "Impersonate-User: x\r\nImpersonate-Group: a<b\xe9\r\n", "groups \\\"a\\u003cb\\\\xe9\\\"" },
         };
         struct fixture *f = *state;
 
@@ -253,6 +254,9 @@ static void watches_are_checked_and_the_end_of_initial_events_has_a_blueprint(vo
         r = talk(f, "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews HTTP/1.0\r\nContent-Length: 2\r\n"
                     "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n\r\n{}");
         assert_true(has(r, "HTTP/1.1 406") || has(r, "HTTP/1.0 406")); /* nothing that has rows */
+        r = talk(f, "POST /api/v1/namespaces/default/pods/p/eviction HTTP/1.0\r\nContent-Length: 2\r\n"
+                    "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n\r\n{}");
+        assert_true(has(r, "HTTP/1.1 406") || has(r, "HTTP/1.0 406"));
         r = get(f, "/api/v1/watch/namespaces/default/configmaps/a?fieldSelector=metadata.name%3Db", "");
         assert_true(has(r, "HTTP/1.1 400") && has(r, "fieldSelector metadata.name doesn't match requested name"));
         r = get(f, "/api/v1/configmaps?watch=1", "Accept: application/yaml\r\n");

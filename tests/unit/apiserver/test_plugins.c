@@ -49,6 +49,10 @@ static void priority_comes_from_classes(void **state) {
         value(f, create(f, &res_pods, "default", POD("none", "", "")), ".spec.priority", "0");
         made(create(f, &res_priorityclasses, NULL,
                     "{'metadata':{'name':'usual'},'value':7,'globalDefault':true,'preemptionPolicy':'Never'}"));
+        check_error(ASK(f, API_DELETE, &res_priorityclasses, NULL, "system-node-critical"), 403,
+                    "priorityclasses.scheduling.k8s.io \"system-node-critical\" is forbidden: this is a system "
+                    "priority "
+                    "class and cannot be deleted");
         refused(create(f, &res_priorityclasses, NULL, "{'metadata':{'name':'x'},'value':8,'globalDefault':true}"),
                 "priorityclasses.scheduling.k8s.io \"x\" is forbidden: PriorityClass usual is already marked as "
                 "default. Only one default can exist");

@@ -105,7 +105,7 @@ static void a_binding_gives_what_its_writer_has(void **state) {
                     "{NonResourceURLs:[\"*\"], Verbs:[\"*\"]}");
         check_error(ASK(f, API_CREATE, &res_rolebindings, "default", .body = arena_printf(f->a, binding, "none").p,
                         .user = &jane),
-                    404, "clusterroles.rbac.authorization.k8s.io \"none\" not found");
+                    404, "rolebindings.rbac.authorization.k8s.io \"none\" not found");
         make(f, &res_clusterroles, NULL,
              "{\"metadata\":{\"name\":\"binder\"},\"rules\":[{\"apiGroups\":[\"rbac.authorization.k8s.io\"],"
              "\"resources\":[\"clusterroles\"],\"resourceNames\":[\"cluster-admin\"],\"verbs\":[\"bind\"]}]}");

@@ -348,6 +348,13 @@ static void questions_are_checked(void **state) {
                   "[spec.resourceAttributes.labelSelector.rawSelector: Invalid value: \"a\": may not specified at the "
                   "same time as requirements, spec.resourceAttributes.labelSelector.requirements[0].values: Required "
                   "value: must be specified when `operator` is 'In' or 'NotIn']" },
+                { "{'user':'x','resourceAttributes':{'labelSelector':{'requirements':[{'key':'a','operator':'In',"
+                  "'values':['-']}]}}}",
+                  "spec.resourceAttributes.labelSelector.requirements[0].values[0]: Invalid value: \"-\": a valid "
+                  "label "
+                  "must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
+                  "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "
+                  "validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')" },
         };
         struct fixture *f = *state;
         struct answer r;
@@ -361,9 +368,7 @@ static void questions_are_checked(void **state) {
                 r = ASK(f, API_CREATE, &res_subjectaccessreviews, .body = arena_printf(f->a, "{\"spec\":%s}", spec).p);
                 assert_int_equal(r.code, 422);
                 assert_string_equal(r.message,
-                                    arena_printf(f->a, "SubjectAccessReview.authorization.k8s.io \"\" is invalid: %s",
-                                                 table[i].error)
-                                                    .p);
+                                    arena_printf(f->a, ".authorization.k8s.io \"\" is invalid: %s", table[i].error).p);
         }
         r = ASK(f, API_CREATE, &res_localsubjectaccessreviews, "default",
                 .body = "{\"metadata\":{\"name\":\"n\"},\"spec\":{\"user\":\"x\",\"resourceAttributes\":{\"namespace\":"
@@ -375,6 +380,11 @@ static void questions_are_checked(void **state) {
         r = ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token",
                 .body = "{\"metadata\":{\"name\":\"x\"},\"spec\":{}}");
         assert_non_null(strstr(r.message, "must match the service account name if specified"));
+        check(ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token", .body = "{\"spec\":{}}"), 201,
+              ".metadata.managedFields[0].fieldsV1", "{\"f:spec\":{\"f:expirationSeconds\":{}}}");
+        check_error(ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token",
+                        .body = "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"apiVersion\":\"v1\"}}}"),
+                    400, "Name parameter required.");
 }
 
 /* ---- flags ---- */
