@@ -97,6 +97,33 @@ void writes_track_fields(struct op *op, const struct json *old, struct json *obj
         apply_track_update(op->c->arena, r->resource->type, old, obj, &opts);
 }
 
+void writes_keep_times(struct op *op) {
+        struct arena *a = op->c->arena;
+        const struct json *old = object_json(op->old), *was = json_at_path(old, "metadata", "managedFields"),
+                          *now = json_at_path(&op->tree, "metadata", "managedFields");
+        struct json list = json_new_array(), same, *meta;
+
+        if (json_len(now) == 0 || json_len(now) != json_len(was))
+                return;
+        for (size_t i = 0; i < json_len(now); i++) {
+                struct json e = json_copy_shallow(a, json_item(now, i));
+                const struct json *time = json_getc(json_item(was, i), "time");
+
+                json_removec(&e, "time");
+                if (time)
+                        json_setc(a, &e, "time", *time);
+                if (!json_equal(&e, json_item(was, i)))
+                        return;
+                json_push(a, &list, e);
+        }
+        same = json_copy_shallow(a, &op->tree);
+        meta = json_get_or_add_object(a, &same, "metadata");
+        *meta = json_copy_shallow(a, meta);
+        json_setc(a, meta, "managedFields", list);
+        if (json_equal(&same, old))
+                op->tree = same;
+}
+
 int writes_to_stored(struct op *op, struct error *err) {
         const struct rest *r = op->rest;
         struct arena *a = op->c->arena;

@@ -228,14 +228,18 @@ static int live_tree(struct op *op, struct json *ret, struct error *err) {
 
 /* ---- server-side apply ---- */
 
-/* The config is not what the type wants; what and to_what name what could not be done. */
-static int unfit(struct op *op, const char *what, const char *to_what, const char *text, struct error *err) {
+/* The config (or live) is not what the type wants; what and to_what name what could not be done. Who it is is told in
+ * its own words. */
+static int unfit(struct op *op, const struct json *live, const char *what, const char *to_what, const char *text,
+                 struct error *err) {
         const struct rest *r = op->rest;
+        const struct json *meta = json_getc(live ? live : op->c->body, "metadata");
+        struct str namespace = json_str(json_getc(meta, "namespace")), name = json_str(json_getc(meta, "name"));
 
         return error_status(err, REASON_UNKNOWN,
                             "failed to %s object (%" STR_FMT "/%" STR_FMT "; %" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT
                             ")%s: %s",
-                            what, STR_ARG(op->namespace), STR_ARG(op->name), STR_ARG(r->group), STR_ARG(r->version),
+                            what, STR_ARG(namespace), STR_ARG(name), STR_ARG(r->group), STR_ARG(r->version),
                             STR_ARG(r->kind), to_what, text);
 }
 
@@ -263,11 +267,11 @@ static int check_config(struct op *op, const struct json *live, struct error *er
                 return err_bad_request(err, "metadata.managedFields must be nil");
         if (live && t->flags & SCHEMA_TYPE_ODD_SETS &&
             structure_check(op->c->arena, t, live, true, &e) < 0) /* which is why it has no managers */
-                return unfit(op, "create manager for existing fields: failed to convert new", " to smd typed",
+                return unfit(op, live, "create manager for existing fields: failed to convert new", " to smd typed",
                              error_text(&e), err);
         if (structure_check(op->c->arena, t, body, false, &e) == 0)
                 return 0;
-        return unfit(op, "create typed patch", "", error_text(&e), err);
+        return unfit(op, NULL, "create typed patch", "", error_text(&e), err);
 }
 
 static int apply_config(struct op *op, const struct json *live, struct error *err) {
@@ -292,7 +296,16 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         if (r == 0 && op->rest->custom)
                 r = custom_decode(op, &op->tree, NULL, &op->tree, &e);
         if (r == -EINVAL)
-                return unfit(op, "convert new", "", error_text(&e), err);
+                return unfit(op, NULL, "convert new",
+                             op->rest->custom ? ""
+                                              : arena_cstr(a, arena_printf(a,
+                                                                           " to proper version: unable to convert "
+                                                                           "unstructured object to %" STR_FMT
+                                                                           "/%" STR_FMT ", Kind=%" STR_FMT,
+                                                                           STR_ARG(op->rest->group),
+                                                                           STR_ARG(op->rest->version),
+                                                                           STR_ARG(op->rest->kind))),
+                             error_text(&e), err);
         if (r < 0)
                 return error_move(err, &e), r;
         TRY(registry_strict_result(op, op->c->strict, err));

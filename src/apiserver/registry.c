@@ -716,6 +716,7 @@ void writes_put_changed(struct op *op) {
         const struct rest *r = op->rest->stored;
         bool delete = completes_deletion(&op->tree);
 
+        writes_keep_times(op);
         if (!delete &&json_equal(&op->tree, object_json(op->old)) && !op_stores_anew(op) &&
             !store_is_stale(op->s->store, rest_key(op->c->arena, r, op->namespace, op->name))) {
                 op->result = object_ref(op->old);

@@ -13,6 +13,8 @@ struct apply_opts writes_apply_opts(const struct op *op);
 /* managedFields of obj, which is in the version that is stored, when nobody has done it yet: for every object from its
  * creation on. What admission adds afterwards nobody owns. */
 void writes_track_fields(struct op *op, const struct json *old, struct json *obj);
+/* A write that changes nothing but when managers changed something changes nothing: the times stay what they were. */
+void writes_keep_times(struct op *op);
 /* op->tree from the version of the request to the one that is kept; managedFields know of the change then. */
 int writes_to_stored(struct op *op, struct error *err);
 /* The resourceVersion of a body against op->old's. */

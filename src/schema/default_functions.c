@@ -333,6 +333,24 @@ void default_subject(struct arena *a, struct json *value) {
                 json_set_cstr(a, value, "apiGroup", RBAC_GROUP);
 }
 
+/* The server counts; who sends an object without the count says that it is 0. */
+void default_daemon_set(struct arena *a, struct json *value) {
+        static const char key[] = "deprecated.daemonset.template.generation";
+        struct json *meta = json_get_or_add_object(a, value, "metadata"),
+                    *annotations = json_get_or_add_object(a, meta, "annotations");
+
+        if (!json_getc(annotations, key))
+                json_set_cstr(a, annotations, key, "0");
+}
+
+/* Upstream keeps what is in a webhook without one around it. */
+void default_crd_conversion(struct arena *a, struct json *value) {
+        const struct json *webhook = CustomResourceConversion_webhook(value);
+
+        if (!json_getc(webhook, "clientConfig") && json_len(json_getc(webhook, "conversionReviewVersions")) == 0)
+                json_removec(value, "webhook");
+}
+
 void default_crd_names(struct arena *a, struct json *value) {
         struct str kind = CustomResourceDefinitionNames_kind(value);
 
@@ -344,6 +362,6 @@ void default_crd_names(struct arena *a, struct json *value) {
                                 *p = (char) (*p - 'A' + 'a');
                 json_set_cstr(a, value, "singular", lower);
         }
-        if (CustomResourceDefinitionNames_listKind(value).n == 0)
+        if (CustomResourceDefinitionNames_listKind(value).n == 0 && kind.n > 0)
                 json_setc(a, value, "listKind", json_of_printf(a, "%" STR_FMT "List", STR_ARG(kind)));
 }

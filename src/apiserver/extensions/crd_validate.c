@@ -200,6 +200,21 @@ static void validate_parts(struct field_errors *fe, const struct path *p, const 
                 validate_selectable(fe, PATH(p, "selectableFields"), fields, schema);
 }
 
+/* As upstream has them when it shows them: without what it keeps above them. */
+static const struct json *shown_versions(struct arena *a, const struct json *versions) {
+        struct json list = json_new_array();
+
+        json_each_item(v, versions) {
+                struct json copy = json_copy_shallow(a, v);
+
+                each_word(key, "schema", "subresources", "additionalPrinterColumns", "selectableFields")
+                        if (is_shared(versions, key))
+                                json_removec(&copy, key);
+                json_push(a, &list, copy);
+        }
+        return json_new(a, list);
+}
+
 static void validate_versions(struct field_errors *fe, const struct path *spec, const struct json *versions) {
         const struct path *at = PATH(spec, "versions");
         size_t n_storage = 0;
@@ -221,9 +236,10 @@ static void validate_versions(struct field_errors *fe, const struct path *spec, 
                         twice = twice || str_eq(TEXT(v, "name"), TEXT(json_item(versions, k), "name"));
         }
         if (twice)
-                field_invalid(fe, at, versions, "must contain unique version names");
+                field_invalid(fe, at, shown_versions(fe->a, versions), "must contain unique version names");
         if (n_storage != 1)
-                field_invalid(fe, at, versions, "must have exactly one version marked as storage version");
+                field_invalid(fe, at, shown_versions(fe->a, versions),
+                              "must have exactly one version marked as storage version");
         if (json_len(versions) > 0)
                 check_shown(fe, PATH(spec, "version"), TEXT(json_item(versions, 0), "name"), check_dns1035_label,
                             json_getc(json_item(versions, 0), "name"));
@@ -373,14 +389,16 @@ static void check_approval(struct field_errors *fe, const struct json *obj, cons
 static void check_stored(struct field_errors *fe, const struct json *obj) {
         const struct json *stored = json_at_path(obj, "status", "storedVersions");
         const struct path *p = PATH(PATH(NULL, "status"), "storedVersions");
+        struct str storage = STR("");
 
         if (json_len(stored) == 0)
                 field_invalid(fe, p, json_new(fe->a, json_of_raw(STR("[]string(nil)"))),
                               "must have at least one stored version");
         json_each_item(v, json_len(stored) > 0 ? json_at_path(obj, "spec", "versions") : NULL)
-                if (IS_TRUE(v, "storage") && !json_has_str(stored, TEXT(v, "name")))
-                        field_invalid(fe, p, stored, "must have the storage version %" STR_FMT,
-                                      STR_ARG(TEXT(v, "name")));
+                if (IS_TRUE(v, "storage"))
+                        storage = TEXT(v, "name"); /* the last, when there are several */
+        if (!str_empty(storage) && !json_has_str(stored, storage))
+                field_invalid(fe, p, stored, "must have the storage version %" STR_FMT, STR_ARG(storage));
         for (size_t i = 0; i < json_len(stored); i++) {
                 struct str s = json_str(json_item(stored, i));
                 bool there = false;
@@ -528,7 +546,7 @@ static void note_storage(struct arena *a, struct json *obj) {
         list = json_get_or_add_array(a, status, "storedVersions");
         *list = json_copy_shallow(a, list);
         json_each_item(v, json_at_path(obj, "spec", "versions"))
-                if (IS_TRUE(v, "storage"))
+                if (IS_TRUE(v, "storage") && str_empty(storage))
                         storage = TEXT(v, "name");
         json_each_item(v, list)
                 if (str_eq(json_str(v), storage))

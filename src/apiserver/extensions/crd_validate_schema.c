@@ -194,22 +194,31 @@ static void check_map_keys(struct field_errors *fe, const struct path *p, const 
         }
 }
 
-/* Keys must always be there; items are never null; items of a set are atomic. */
-static void check_set_items(struct field_errors *fe, const struct path *p, const struct json *j) {
+/* Those of a set are. */
+static void check_atomic_items(struct field_errors *fe, const struct path *p, const struct json *j) {
         const struct json *items = json_getc(j, "items");
-        struct str list_type = TEXT(j, "x-kubernetes-list-type"), type = TEXT(items, "type"),
-                   inner = TEXT(items, "x-kubernetes-list-type");
+        struct str type = TEXT(items, "type"), inner = TEXT(items, "x-kubernetes-list-type");
         const struct path *items_path = PATH(p, "items");
-        bool set = str_eqc(list_type, "set"), array = str_eqc(TEXT(j, "type"), "array");
+
+        if (!str_eqc(TEXT(j, "x-kubernetes-list-type"), "set") || !str_eqc(TEXT(j, "type"), "array"))
+                return;
+        if (str_eqc(type, "array") && !str_empty(inner) && !str_eqc(inner, "atomic"))
+                field_invalid_str(fe, PATH(items_path, "x-kubernetes-list-type"), inner,
+                                  "must be atomic as item of a list with x-kubernetes-list-type=set");
+        if (str_eqc(type, "object") && !str_eqc(TEXT(items, "x-kubernetes-map-type"), "atomic"))
+                field_invalid_str(fe, PATH(items_path, "x-kubernetes-map-type"), STR("null"),
+                                  "must be atomic as item of a list with x-kubernetes-list-type=set");
+}
+
+/* Keys must always be there; items are never null. */
+static void check_items(struct field_errors *fe, const struct path *p, const struct json *j) {
+        const struct json *items = json_getc(j, "items");
+        struct str list_type = TEXT(j, "x-kubernetes-list-type");
+        const struct path *items_path = PATH(p, "items");
+        bool set = str_eqc(list_type, "set");
 
         if (!items || (!set && !str_eqc(list_type, "map")))
                 return;
-        if (set && array && str_eqc(type, "array") && !str_empty(inner) && !str_eqc(inner, "atomic"))
-                field_invalid_str(fe, PATH(items_path, "x-kubernetes-list-type"), inner,
-                                  "must be atomic as item of a list with x-kubernetes-list-type=set");
-        if (set && array && str_eqc(type, "object") && !str_eqc(TEXT(items, "x-kubernetes-map-type"), "atomic"))
-                field_invalid_str(fe, PATH(items_path, "x-kubernetes-map-type"), STR("null"),
-                                  "must be atomic as item of a list with x-kubernetes-list-type=set");
         if (IS_TRUE(items, "nullable"))
                 field_forbidden(fe, PATH(items_path, "nullable"),
                                 "cannot be nullable when x-kubernetes-list-type is %" STR_FMT, STR_ARG(list_type));
@@ -323,8 +332,9 @@ static void walk_schema(struct walk w, const struct path *p, const struct json *
                               "must be true or undefined");
         check_kind_of(w.fe, p, j, "x-kubernetes-map-type", "object", map_types);
         check_kind_of(w.fe, p, j, "x-kubernetes-list-type", "array", list_types);
+        check_atomic_items(w.fe, p, j);
         check_map_keys(w.fe, p, j);
-        check_set_items(w.fe, p, j);
+        check_items(w.fe, p, j);
         check_rules(w.fe, p, j);
 }
 

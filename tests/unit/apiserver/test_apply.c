@@ -305,7 +305,7 @@ static void bad_patches_are_refused_in_upstreams_words(void **state) {
                 { API_PATCH_APPLY, 400, "{\"kind\":\"Secret\",\"apiVersion\":\"v1\"}",
                   "invalid object type: /v1, Kind=Secret" },
                 { API_PATCH_APPLY, 500, "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"date\":{}}",
-                  "failed to create typed patch object (default/c; /v1, Kind=ConfigMap): .date: field not declared in "
+                  "failed to create typed patch object (/; /v1, Kind=ConfigMap): .date: field not declared in "
                   "schema" },
                 { API_PATCH_APPLY, 400,
                   "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"managedFields\":[{\"manager\":\"m\"}]}"
@@ -402,7 +402,7 @@ static void custom_resources_are_owned_as_their_schema_says(void **state) {
                         assert_string_equal(owners(f, r), Q(table[i].owners));
                 else
                         check_error(r, 500,
-                                    "failed to create typed patch object (default/k6; x.io/v1, Kind=K): .spec.odd: "
+                                    "failed to create typed patch object (/k6; x.io/v1, Kind=K): .spec.odd: "
                                     "element 0: associative list without keys has an element that's a map type");
         }
         /* A text of a format may be any scalar to who applies: what it must be validation says. */
@@ -433,6 +433,42 @@ static void owners_of_versions_that_are_gone_are_dropped(void **state) {
                         "m Update {\"f:data\":{\".\":{},\"f:a\":{}}}");
 }
 
+/* Manifests that programs print have "creationTimestamp": null; quantities may be written in many ways. */
+static void applying_the_same_again_changes_nothing(void **state) {
+        static const char *const bodies[] = {
+                "{'kind':'ConfigMap','apiVersion':'v1','metadata':{'name':'same','creationTimestamp':null},"
+                "'data':{'a':'b'}}",
+                "{'kind':'ResourceQuota','apiVersion':'v1','metadata':{'name':'same'},"
+                "'spec':{'hard':{'requests.memory':'2048Mi'}},'status':{}}",
+        };
+        static const struct api_resource *const resources[] = { &res_configmaps, &res_resourcequotas };
+        struct fixture *f = *state;
+        const char *was[2];
+
+        for (size_t k = 0; k < 4; k++) {
+                struct answer r = ASK(f, API_PATCH, resources[k % 2], "default", "same", .patch = API_PATCH_APPLY,
+                                      .body = Q(bodies[k % 2]), .options.field_manager = STR("m"));
+
+                check_code(r, k < 2 ? 201 : 200);
+                if (k >= 2)
+                        assert_string_equal(at(f, r, ".metadata.resourceVersion"), was[k % 2]);
+                was[k % 2] = at(f, r, ".metadata.resourceVersion");
+                if (k == 1) /* times have seconds */
+                        nanosleep(&(struct timespec) { .tv_sec = 1, .tv_nsec = 100000000 }, NULL);
+        }
+}
+
+/* The count that only the server sets is somebody's nevertheless. */
+static void who_creates_a_daemonset_owns_its_count(void **state) {
+        struct fixture *f = *state;
+        struct answer r = ASK(f, API_CREATE, &res_daemonsets, "default", .options.field_manager = STR("m"),
+                              .body = Q("{'metadata':{'name':'d'}," DEPLOYMENT_SPEC "}"));
+
+        check(r, 201, ".metadata.annotations", Q("{'deprecated.daemonset.template.generation':'1'}"));
+        assert_non_null(strstr(owners(f, r), "{\"f:metadata\":{\"f:annotations\":{\".\":{},"
+                                             "\"f:deprecated.daemonset.template.generation\":{}}}"));
+}
+
 int main(void) {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
@@ -447,6 +483,8 @@ int main(void) {
                 TEST(bad_patches_are_refused_in_upstreams_words),
                 TEST(custom_resources_are_owned_as_their_schema_says),
                 TEST(owners_of_versions_that_are_gone_are_dropped),
+                TEST(applying_the_same_again_changes_nothing),
+                TEST(who_creates_a_daemonset_owns_its_count),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

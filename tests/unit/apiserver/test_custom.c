@@ -325,6 +325,11 @@ static void definitions_are_checked(void **state) {
         assert_non_null(strstr(r.message, ", Default:(*apiextensions.JSON)(0x"));
 }
 
+#define STORED(v) "{'name':'" v "','served':true,'storage':true,'schema':{'openAPIV3Schema':{'type':'object'}}}"
+#define TWO_STORED                                                                                             \
+        "{'metadata':{'name':'widgets.example.com'},'spec':{'group':'example.com','scope':'Cluster','names':{" \
+        "'plural':'widgets','kind':'Widget'},'versions':[" STORED("v1") "," STORED("v2") "]}}"
+
 static void names_and_versions_are_checked(void **state) {
         struct fixture *f = *state;
         static const struct {
@@ -354,6 +359,13 @@ static void names_and_versions_are_checked(void **state) {
                   "'storage':true,'schema':{'openAPIV3Schema':{'type':'object'}}}]}}",
                   "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set "
                   "x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead" },
+                /* What versions share is not in them; the first that is stored is remembered, the last is wanted. */
+                { TWO_STORED,
+                  "Schema:(*apiextensions.CustomResourceValidation)(nil), Subresources:"
+                  "(*apiextensions.CustomResourceSubresources)(nil), AdditionalPrinterColumns:"
+                  "[]apiextensions.CustomResourceColumnDefinition(nil), SelectableFields:"
+                  "[]apiextensions.SelectableField(nil)}}: must have exactly one version marked as storage version, "
+                  "status.storedVersions: Invalid value: []string{\"v1\"}: must have the storage version v2" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -363,6 +375,11 @@ static void names_and_versions_are_checked(void **state) {
                 if (!strstr(r.message, cases[i].message))
                         fail_msg("%s\nhas not: %s", r.message, cases[i].message);
         }
+        check(ASK(f, API_CREATE, &res_customresourcedefinitions,
+                  .body = definition(f, "{'type':'object'}",
+                                     "}],'conversion':{'strategy':'None','webhook':{}},'odd':[{"),
+                  .options.dry_run = true),
+              201, ".spec.conversion", "{\"strategy\":\"None\"}");
 }
 
 /* ---- objects in objects ---- */
