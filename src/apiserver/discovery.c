@@ -10,7 +10,10 @@
 #include "base/encode.h"
 #include "base/lock.h"
 #include "json/build.h"
+#include "json/yaml.h"
 #include "schema/openapi.h"
+#include "schema/protobuf.h"
+#include "schema/types.h"
 
 #define GZIP_MIN 4096 /* of a document, in bytes */
 
@@ -108,6 +111,10 @@ static struct json verbs_json(struct arena *a, uint32_t verbs) {
         return v;
 }
 
+static bool is_custom(const struct api_resource *r) {
+        return r->type && r->type->openapi;
+}
+
 /* Those of a custom resource come in an order of their own, and without what makes or changes objects when its
  * definition is on its way out. */
 static struct json resource_verbs(struct arena *a, const struct api_resource *r) {
@@ -116,7 +123,7 @@ static struct json resource_verbs(struct arena *a, const struct api_resource *r)
         struct json v = json_new_array();
         bool terminating;
 
-        if (!r->type || !r->type->openapi)
+        if (!is_custom(r))
                 return verbs_json(a, r->verbs);
         terminating = atomic_load(&container_of(r, struct custom_version, resource)->of->terminating);
         for (size_t i = 0; i < ARRAY_SIZE(custom); i++)
@@ -134,17 +141,23 @@ static const struct json *texts_json(struct arena *a, const char *const *list) {
         return json_len(&l) > 0 ? json_new(a, l) : NULL;
 }
 
-/* A stable text of what is stored: upstream hashes group, version and kind alike. */
+/* A stable text of what is stored: upstream hashes group, version and kind alike, and still keeps some as v1beta1. */
 static struct str storage_hash(struct arena *a, const struct api_resource *r) {
         const struct api_resource *st = api_stored_as(r);
+        bool beta = st == &res_customresourcedefinitions || st == &res_ipaddresses || st == &res_servicecidrs;
         _cleanup_buf_ struct buf b = BUF_INIT;
         uint8_t digest[32];
 
-        if (r->transient)
+        if (r->transient || st == &res_componentstatuses)
                 return str_n(NULL, 0);
-        sha256(digest, arena_printf(a, "%s/%s/%s", st->group, st->version, st->kind));
+        sha256(digest, arena_printf(a, "%s/%s/%s", st->group, beta ? "v1beta1" : st->version, st->kind));
         base64_encode(&b, str_n((const char *) digest, 8));
         return arena_str(a, buf_str(&b));
+}
+
+/* Of the group and version of its resource: nothing says so then. */
+static bool is_of(const struct api_resource *r, const struct api_subresource *sub) {
+        return !sub->group || (strcmp(sub->group, r->group) == 0 && strcmp(sub->version, r->version) == 0);
 }
 
 /* ---- classic ---- */
@@ -160,14 +173,15 @@ static void add_resource(struct arena *a, struct json *list, const struct api_re
                              texts_json(a, r->categories), storage_hash(a, r)));
         for (size_t i = 0; i < r->n_subresources; i++) {
                 const struct api_subresource *sub = &r->subresources[i];
+                bool own = is_of(r, sub);
 
                 verbs = verbs_json(a, sub->verbs);
                 json_push(a, list,
                           json_build(a,
                                      "{ name: %s, singularName: '', namespaced: %b, group: %c, version: %c, kind: %c,"
                                      "  verbs: %j }",
-                                     arena_printf(a, "%s/%s", r->plural, sub->name), r->namespaced, sub->group,
-                                     sub->version, sub->kind, &verbs));
+                                     arena_printf(a, "%s/%s", r->plural, sub->name), r->namespaced,
+                                     own ? NULL : sub->group, own ? NULL : sub->version, sub->kind, &verbs));
         }
 }
 
@@ -214,13 +228,13 @@ static struct json kind_json(struct arena *a, const char *group, const char *ver
 }
 
 static struct json resource_discovery(struct arena *a, const struct api_resource *r) {
-        struct json kind = kind_json(a, r->group, r->version, r->kind), verbs = resource_verbs(a, r),
-                    subs = json_new_array();
+        const char *group = is_custom(r) ? r->group : "", *version = is_custom(r) ? r->version : "";
+        struct json kind = kind_json(a, group, version, r->kind), verbs = resource_verbs(a, r), subs = json_new_array();
 
         for (size_t i = 0; i < r->n_subresources; i++) {
                 const struct api_subresource *sub = &r->subresources[i];
-                struct json sub_kind = kind_json(a, sub->group ? sub->group : r->group,
-                                                 sub->version ? sub->version : r->version, sub->kind),
+                bool own = is_of(r, sub);
+                struct json sub_kind = kind_json(a, own ? group : sub->group, own ? version : sub->version, sub->kind),
                             sub_verbs = verbs_json(a, sub->verbs);
 
                 json_push(a, &subs,
@@ -249,8 +263,8 @@ static void add_remote_resource(struct arena *a, const struct remote *r, const s
         ssize_t slash = str_find(name, '/');
         struct json *parent, kind;
 
-        kind = json_build(a, "{ group: %s, version: %s, kind: %s }", json_str_or(json_getc(entry, "group"), r->group),
-                          json_str_or(json_getc(entry, "version"), r->version), json_str(json_getc(entry, "kind")));
+        kind = json_build(a, "{ group: %s, version: %s, kind: %s }", json_str(json_getc(entry, "group")),
+                          json_str(json_getc(entry, "version")), json_str(json_getc(entry, "kind")));
         if (slash < 0) {
                 json_push(a, list,
                           json_build(a,
@@ -277,7 +291,7 @@ static struct json remote_discovery(struct arena *a, const struct remote *r) {
                           json_len(&resources) > 0 ? &resources : NULL, r->available ? "Current" : "Stale");
 }
 
-static void make_aggregated(const struct discovery *d, struct arena *a, bool legacy, bool beta, struct json *ret) {
+static void make_aggregated(const struct discovery *d, struct arena *a, bool legacy, struct json *ret) {
         struct json items = json_new_array();
         const char **names;
         size_t n = all_groups(d, a, &names);
@@ -298,8 +312,10 @@ static void make_aggregated(const struct discovery *d, struct arena *a, bool leg
                           json_build(a, "{ metadata: { name: %c, creationTimestamp: null }, versions: %j }",
                                      *group ? group : NULL, &versions));
         }
-        *ret = json_build(a, "{ kind: 'APIGroupDiscoveryList', apiVersion: %c, metadata: {}, items: %j }",
-                          beta ? "apidiscovery.k8s.io/v2beta1" : "apidiscovery.k8s.io/v2", &items);
+        *ret = json_build(a,
+                          "{ kind: 'APIGroupDiscoveryList', apiVersion: 'apidiscovery.k8s.io/v2', metadata: {},"
+                          "  items: %j }",
+                          &items);
 }
 
 /* ---- documents ---- */
@@ -350,11 +366,17 @@ static bool make_root(struct discovery *d, struct arena *a, const struct request
         bool legacy = i->version.p && i->group.n == 0;
 
         if (n->shape == SHAPE_DISCOVERY)
-                make_aggregated(d, a, legacy, n->v1beta1, &doc);
+                make_aggregated(d, a, legacy, &doc);
         else if (legacy)
                 make_legacy_versions(d, a, &doc);
         else
                 make_groups(d, a, &doc);
+        if (n->shape == SHAPE_DISCOVERY && n->media == MEDIA_PROTOBUF)
+                return protobuf_encode_object(dst, &type_APIGroupDiscoveryList, &doc, NULL) == 0;
+        if (n->shape == SHAPE_DISCOVERY && n->media == MEDIA_YAML) {
+                yaml_write(dst, &doc);
+                return true;
+        }
         json_write(dst, &doc);
         buf_putc(dst, '\n');
         return true;
@@ -497,8 +519,9 @@ static bool add_lifetime(struct exchange *x, const struct document *doc, struct 
         return true;
 }
 
-/* Takes the catalog's reference over. */
-static void send_document(struct exchange *x, struct catalog *catalog, struct document *doc, const char *type) {
+/* Takes the catalog's reference over. tagged: clients may ask whether it is still the same. */
+static void send_document(struct exchange *x, struct catalog *catalog, struct document *doc, const char *type,
+                          bool tagged) {
         bool gzip = doc->text.n >= GZIP_MIN && respond_wants_gzip(x->req);
         bool everybodys = strstr(type, "as=APIGroupDiscoveryList");
         struct http_header h[7] = {
@@ -507,17 +530,19 @@ static void send_document(struct exchange *x, struct catalog *catalog, struct do
                 { STR("etag"), arena_str(http_request_arena(x->req), str_of(doc->etag)) },
                 { STR("vary"), STR("Accept, Accept-Encoding") },
         };
-        size_t n = 4;
+        size_t n = tagged ? 4 : 2;
         struct http_slice body = { .release = release_catalog, .arg = catalog };
 
         if (!add_lifetime(x, doc, h, &n)) {
                 catalog_unref(catalog);
-        } else if (str_eq(http_request_header(x->req, "if-none-match"), str_of(doc->etag))) {
+        } else if (tagged && str_eq(http_request_header(x->req, "if-none-match"), str_of(doc->etag))) {
                 catalog_unref(catalog);
                 http_respond(x->req, 304, h, n, NULL, 0);
         } else {
                 if (gzip)
                         h[n++] = (struct http_header) { STR("content-encoding"), STR("gzip") };
+                if (gzip && !tagged)
+                        h[n++] = (struct http_header) { STR("vary"), STR("Accept-Encoding") };
                 body.data = gzip ? packed(catalog, doc) : doc->text;
                 http_respond(x->req, 200, h, n, &body, 1);
         }
@@ -539,20 +564,22 @@ static bool serve(struct exchange *x, struct str key, const struct request_info 
                 respond_json_text(x->req, &x->format, 200, doc->text, NULL);
                 catalog_unref(catalog);
         } else {
-                send_document(x, catalog, doc, type ? type : "application/json");
+                send_document(x, catalog, doc, type ? type : "application/json", type && make != make_openapi_index);
         }
         return true;
 }
 
 static bool serve_root(struct exchange *x, const char *path) {
         struct request_info i = { .version = strcmp(path, "/api") == 0 ? STR("v1") : str_n(NULL, 0) };
-        bool aggregated = x->format.as.shape == SHAPE_DISCOVERY, beta = x->format.as.v1beta1;
-        struct str key = arena_printf(http_request_arena(x->req), "%s;%d%d", path, aggregated, beta);
-        const char *type = NULL;
+        static const char *const aggregated[] = {
+                [MEDIA_JSON] = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+                [MEDIA_YAML] = "application/yaml;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+                [MEDIA_PROTOBUF] = "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;"
+                                   "as=APIGroupDiscoveryList",
+        };
+        const char *type = x->format.as.shape == SHAPE_DISCOVERY ? aggregated[x->format.as.media] : NULL;
+        struct str key = arena_printf(http_request_arena(x->req), "%s;%s", path, type ? type : "");
 
-        if (aggregated)
-                type = beta ? "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
-                            : "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
         return serve(x, key, &i, type, make_root);
 }
 

@@ -469,11 +469,7 @@ static bool shape_of(const struct media_range *m, unsigned shapes, struct negoti
                 { "Table", "meta.k8s.io", { "v1", "v1beta1" }, SHAPE_TABLE },
                 { "PartialObjectMetadata", "meta.k8s.io", { "v1", "v1beta1" }, SHAPE_PARTIAL, .protobuf = true },
                 { "PartialObjectMetadataList", "meta.k8s.io", { "v1", "v1beta1" }, SHAPE_PARTIAL, true, true },
-                { "APIGroupDiscoveryList",
-                  "apidiscovery.k8s.io",
-                  { "v2", "v2beta1" },
-                  SHAPE_DISCOVERY,
-                  .protobuf = true },
+                { "APIGroupDiscoveryList", "apidiscovery.k8s.io", { "v2" }, SHAPE_DISCOVERY, .protobuf = true },
         };
 
         n->pretty = m->pretty;
@@ -482,7 +478,7 @@ static bool shape_of(const struct media_range *m, unsigned shapes, struct negoti
                 return !(shapes & NEGOTIATE_CUSTOM) || n->media != MEDIA_PROTOBUF;
         }
         for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-                bool beta = str_eqc(m->version, table[i].versions[1]);
+                bool beta = table[i].versions[1] && str_eqc(m->version, table[i].versions[1]);
 
                 if (!str_eqc(m->as, table[i].as) || !str_eqc(m->group, table[i].group) ||
                     (!beta && !str_eqc(m->version, table[i].versions[0])))

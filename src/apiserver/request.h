@@ -54,7 +54,7 @@ enum shape { SHAPE_OBJECT, SHAPE_TABLE, SHAPE_PARTIAL, SHAPE_DISCOVERY };
 struct negotiated {
         enum media media;
         enum shape shape;
-        bool v1beta1; /* of the shape: apidiscovery.k8s.io/v2beta1 */
+        bool v1beta1; /* of the shape: meta.k8s.io/v1beta1 */
         bool list;    /* of the shape: PartialObjectMetadataList */
         bool pretty;  /* asked for in the header */
 };

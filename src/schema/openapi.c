@@ -3,6 +3,8 @@
  * holds what its group-version defines and everything that is reachable from there. */
 #include "schema/openapi.h"
 
+#include <ctype.h>
+
 #include "json/build.h"
 #include "schema/internal.h"
 #include "schema/openapi_private.h"
@@ -86,6 +88,17 @@ static struct json enum_values(struct arena *a, const char *const *values) {
         return list;
 }
 
+/* Of a list or a map. In version 3 it says what it is when it is empty. */
+static struct json element(struct openapi *o, const struct schema_type *t) {
+        struct json s = openapi_schema(o, t);
+
+        if (o->v3 && t->kind == SCHEMA_STRUCT && json_getc(&s, "$ref"))
+                return json_build(o->arena, "{ allOf: [ %j ], default: {} }", &s);
+        if (o->v3 && t->kind >= SCHEMA_BOOL && t->kind <= SCHEMA_STRING)
+                json_setc(o->arena, &s, "default", schema_zero(o->arena, t));
+        return s;
+}
+
 struct json openapi_schema(struct openapi *o, const struct schema_type *t) {
         static const char *const plain[] = {
                 [SCHEMA_ANY] = "{}",
@@ -106,7 +119,7 @@ struct json openapi_schema(struct openapi *o, const struct schema_type *t) {
                 if (scalars[i].kind == t->kind)
                         return openapi_named(o, scalars[i].name);
         if (t->kind == SCHEMA_LIST || t->kind == SCHEMA_MAP) {
-                elem = openapi_schema(o, t->elem);
+                elem = element(o, t->elem);
                 return json_build(o->arena,
                                   t->kind == SCHEMA_LIST ? "{ type: 'array', items: %j }"
                                                          : "{ type: 'object', additionalProperties: %j }",
@@ -145,7 +158,9 @@ static void set_list_type(struct openapi *o, const struct schema_field *f, struc
                 json_push(o->arena, &keys, json_of_str(key));
         if (keys.len > 0)
                 json_setc(o->arena, s, "x-kubernetes-list-map-keys", keys);
-        if (f->flags & (SCHEMA_MAP_ATOMIC | SCHEMA_GRANULAR))
+        if (f->flags & (SCHEMA_MAP_ATOMIC | SCHEMA_GRANULAR) && f->type->kind == SCHEMA_BYTES)
+                json_set_cstr(o->arena, s, "x-kubernetes-list-type", "atomic");
+        else if (f->flags & (SCHEMA_MAP_ATOMIC | SCHEMA_GRANULAR))
                 json_set_cstr(o->arena, s, "x-kubernetes-map-type", f->flags & SCHEMA_GRANULAR ? "granular" : "atomic");
 }
 
@@ -195,25 +210,89 @@ static const struct api_group_version *defined_in(const struct schema_type *t) {
         return NULL;
 }
 
-static void add_kind(struct arena *a, struct json *list, const char *group, const char *version, const char *kind) {
-        json_push(a, list, json_build(a, "{ group: %c, kind: %c, version: %c }", group, kind, version));
+static void add_kind(struct arena *a, struct json *list, struct str group, struct str version, const char *kind) {
+        json_push(a, list, json_build(a, "{ group: %s, kind: %c, version: %s }", group, kind, version));
 }
 
-/* x-kubernetes-group-version-kind; the options and events of requests belong to every group-version. */
+/* Every version there is of a built-in group, served or not: all have the options of requests and watch events. */
+static const struct {
+        const char *group, *versions;
+} registered[] = {
+        { "", "v1" },
+        { "admission.k8s.io", "v1,v1beta1" },
+        { "admissionregistration.k8s.io", "v1,v1alpha1,v1beta1" },
+        { "apiextensions.k8s.io", "v1,v1beta1" },
+        { "apiregistration.k8s.io", "v1,v1beta1" },
+        { "apps", "v1,v1beta1,v1beta2" },
+        { "authentication.k8s.io", "v1,v1alpha1,v1beta1" },
+        { "authorization.k8s.io", "v1,v1beta1" },
+        { "autoscaling", "v1,v2,v2beta1,v2beta2" },
+        { "batch", "v1,v1beta1" },
+        { "certificates.k8s.io", "v1,v1alpha1,v1beta1" },
+        { "coordination.k8s.io", "v1,v1alpha2,v1beta1" },
+        { "discovery.k8s.io", "v1,v1beta1" },
+        { "events.k8s.io", "v1,v1beta1" },
+        { "extensions", "v1beta1" },
+        { "flowcontrol.apiserver.k8s.io", "v1,v1beta1,v1beta2,v1beta3" },
+        { "imagepolicy.k8s.io", "v1alpha1" },
+        { "internal.apiserver.k8s.io", "v1alpha1" },
+        { "networking.k8s.io", "v1,v1alpha1,v1beta1" },
+        { "node.k8s.io", "v1,v1alpha1,v1beta1" },
+        { "policy", "v1,v1beta1" },
+        { "rbac.authorization.k8s.io", "v1,v1alpha1,v1beta1" },
+        { "resource.k8s.io", "v1alpha3,v1beta1,v1beta2" },
+        { "scheduling.k8s.io", "v1,v1alpha1,v1beta1" },
+        { "storage.k8s.io", "v1,v1alpha1,v1beta1" },
+        { "storagemigration.k8s.io", "v1alpha1" },
+};
+
+/* x-kubernetes-group-version-kind */
 static void set_kinds(struct openapi *o, const struct schema_type *t, struct json *s) {
         const struct api_group_version *gv = defined_in(t);
         struct json list = json_new_array();
+        struct str rest, version;
 
         if (!(t->flags & SCHEMA_TYPE_OBJECT) && t != &type_WatchEvent)
                 return;
         if (t == &type_DeleteOptions || t == &type_WatchEvent) {
-                for (size_t i = 0; i < api_n_builtin; i++)
-                        if (api_builtin[i]->served)
-                                add_kind(o->arena, &list, api_builtin[i]->group, api_builtin[i]->version, t->name);
+                for (size_t i = 0; i < ARRAY_SIZE(registered); i++) {
+                        rest = str_of(registered[i].versions);
+                        while (str_split(&rest, ',', &version))
+                                add_kind(o->arena, &list, str_of(registered[i].group), version, t->name);
+                }
         } else if (gv)
-                add_kind(o->arena, &list, strcmp(gv->group, "meta.k8s.io") ? gv->group : "", gv->version, t->name);
+                add_kind(o->arena, &list, str_of(strcmp(gv->group, "meta.k8s.io") ? gv->group : ""),
+                         str_of(gv->version), t->name);
         if (list.len > 0)
                 json_setc(o->arena, s, "x-kubernetes-group-version-kind", list);
+}
+
+/* Which of some fields is there depends on the value of another. */
+static const struct {
+        const struct schema_type *type;
+        const char *by, *fields;
+} unions[] = {
+        { &type_AppArmorProfile, "type", "localhostProfile" },
+        { &type_SeccompProfile, "type", "localhostProfile" },
+        { &type_LimitResponse, "type", "queuing" },
+        { &type_PriorityLevelConfigurationSpec, "type", "exempt,limited" },
+        { &type_FlowcontrolSubject, "kind", "group,serviceAccount,user" },
+};
+
+static void set_union(struct openapi *o, const struct schema_type *t, struct json *s) {
+        for (size_t i = 0; i < ARRAY_SIZE(unions); i++) {
+                struct str rest = str_of(unions[i].fields), field;
+                struct json values = json_new_object();
+
+                while (unions[i].type == t && str_split(&rest, ',', &field))
+                        json_add(o->arena, &values, field,
+                                 json_of_printf(o->arena, "%c%" STR_FMT, toupper(field.p[0]),
+                                                STR_ARG(str_sub(field, 1, field.n))));
+                if (values.len > 0)
+                        json_setc(o->arena, s, "x-kubernetes-unions",
+                                  json_build(o->arena, "[ { discriminator: %c, 'fields-to-discriminateBy': %j } ]",
+                                             unions[i].by, &values));
+        }
 }
 
 static struct json definition(struct openapi *o, const struct schema_type *t) {
@@ -247,6 +326,7 @@ static struct json definition(struct openapi *o, const struct schema_type *t) {
         if (t->flags & SCHEMA_TYPE_PRESERVE_UNKNOWN)
                 json_set_bool(o->arena, &s, "x-kubernetes-preserve-unknown-fields", true);
         set_kinds(o, t, &s);
+        set_union(o, t, &s);
         return s;
 }
 
@@ -282,7 +362,10 @@ static void openapi_done(struct openapi *o) {
         arena_free(o->arena);
 }
 
+/* Of custom resources, whose lists nothing else asks for. */
 static void want_all(struct openapi *o, const struct api_group_version *gv) {
+        if (api_find_group_version(str_of(gv->group), str_of(gv->version)) == gv)
+                return;
         for (size_t i = 0; i < gv->n_types; i++)
                 if (is_definition(gv->types[i]))
                         want(o, gv->types[i]);
@@ -309,7 +392,7 @@ bool openapi_v3(struct buf *dst, struct str path, const struct api_group_version
                         "schemas: %j,"
                         " securitySchemes: { BearerToken: { type: 'apiKey', description: 'Bearer Token authentication',"
                         " name: 'authorization', in: 'header' } } } }",
-                        API_RELEASE, &paths, &schemas);
+                        API_VERSION, &paths, &schemas);
         if (found)
                 json_write(dst, &document);
         if (found && protobuf)
@@ -362,7 +445,7 @@ static struct json make_v2(struct openapi *o, const struct api_group_version *co
                           " securityDefinitions: { BearerToken: { type: 'apiKey', description: 'Bearer Token "
                           "authentication',"
                           " name: 'authorization', in: 'header' } }, security: [ { BearerToken: [] } ] }",
-                          API_RELEASE, &paths, &types);
+                          API_VERSION, &paths, &types);
 }
 
 void openapi_v2(struct buf *dst, const struct api_group_version *const *gvs, size_t n, openapi_writer *write) {

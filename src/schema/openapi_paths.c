@@ -4,6 +4,7 @@
  *   …/namespaces/{namespace}/pods            list create deletecollection
  *   …/namespaces/{namespace}/pods/{name}     get update patch delete
  *   …/namespaces/{namespace}/pods/{name}/log a subresource
+ *   …/watch/namespaces/{namespace}/pods      the old way to watch: any of the first three
  */
 #include <ctype.h>
 
@@ -12,7 +13,20 @@
 #include "schema/openapi_private.h"
 #include "schema/types.h"
 
-enum { LIST = 1, GET = 2, CREATE = 4, UPDATE = 8, PATCH = 16, DELETE = 32, COLLECTION = 64 };
+enum {
+        LIST = 1,
+        GET = 2,
+        CREATE = 4,
+        UPDATE = 8,
+        PATCH = 16,
+        DELETE = 32,
+        COLLECTION = 64,
+        WATCH = 128,
+        WATCH_LIST = 256,
+        HEAD = 512, /* of connections */
+        OPTIONS = 1024,
+        WATCHES = WATCH | WATCH_LIST,
+};
 
 static const struct {
         const char *name, *type, *doc;
@@ -54,6 +68,17 @@ static const struct {
         { UPDATE, "put", "replace", "put", "replace the specified" },
         { PATCH, "patch", "patch", "patch", "partially update the specified" },
         { DELETE, "delete", "delete", "delete", "delete" },
+        { WATCH, "get", "watch", "watch", "watch changes to an object of kind" },
+        { WATCH_LIST, "get", "watch", "watchlist", "watch changes to a list of" },
+        { OPTIONS, "options", NULL, NULL, NULL },
+        { HEAD, "head", NULL, NULL, NULL },
+};
+
+/* What they delete is the answer to who deletes one. */
+static const struct api_resource *const answered_when_deleted[] = {
+        &res_pods,     &res_persistentvolumeclaims, &res_podtemplates,      &res_resourcequotas,
+        &res_services, &res_serviceaccounts,        &res_csidrivers,        &res_persistentvolumes,
+        &res_csinodes, &res_storageclasses,         &res_volumeattachments,
 };
 
 /* What one path is about. */
@@ -61,8 +86,10 @@ struct place {
         const struct api_resource *resource;
         const struct api_subresource *sub; /* or NULL */
         const char *path;
-        bool in_namespace, all_namespaces, item;
-        bool connect; /* exec, proxy …: a connection, not an object */
+        bool in_namespace, all_namespaces, item, watch;
+        bool connect;                      /* exec, proxy …: a connection, not an object */
+        bool further;                      /* proxy: what the path goes on with */
+        const struct schema_type *options; /* of a connection or a log: its fields are parameters; else NULL */
 };
 
 /* ---- words ---- */
@@ -99,8 +126,12 @@ static struct json operation_id(struct openapi *o, const struct place *p, size_t
                 buf_putc(&b, (char) toupper(p->sub->name[0]));
                 buf_addc(&b, p->sub->name + 1);
         }
+        if (operations[op].op == WATCH_LIST)
+                buf_addc(&b, "List");
         if (p->all_namespaces)
                 buf_addc(&b, "ForAllNamespaces");
+        if (p->further)
+                buf_addc(&b, "WithPath");
         return json_of_copy(o->arena, buf_str(&b));
 }
 
@@ -125,6 +156,8 @@ static struct json parameter(struct openapi *o, const char *name, const char *in
 static struct json parameters(struct openapi *o, unsigned op) {
         struct json list = json_new_array();
 
+        if (op & WATCHES) /* they take all that lists take */
+                op = LIST;
         for (size_t i = 0; i < ARRAY_SIZE(query_parameters); i++)
                 if (query_parameters[i].verbs & op)
                         json_push(o->arena, &list,
@@ -133,8 +166,34 @@ static struct json parameters(struct openapi *o, unsigned op) {
         return list;
 }
 
-static const char *const body_media[] = { "*/*", NULL };
-static const char *const delete_media[] = { "application/json", NULL };
+/* The options of a connection, as far as a query can say them. */
+static void add_options(struct openapi *o, const struct schema_type *options, struct json *list) {
+        static const char *const types[] = { [SCHEMA_BOOL] = "boolean",
+                                             [SCHEMA_INT32] = "integer",
+                                             [SCHEMA_INT64] = "integer",
+                                             [SCHEMA_STRING] = "string" };
+
+        for (size_t i = 2; options && i < options->n_fields; i++) { /* after kind and apiVersion */
+                const struct schema_field *f = &options->fields[i];
+                const struct schema_type *t = f->type->kind == SCHEMA_LIST ? f->type->elem : f->type;
+
+                if (t->kind < ARRAY_SIZE(types) && types[t->kind])
+                        json_push(o->arena, list, parameter(o, f->name, "query", types[t->kind], f->doc));
+        }
+}
+
+static const char *const any_media[] = { "*/*", NULL };
+static const char *const json_media[] = { "application/json", NULL };
+static const char *const log_media[] = { "text/plain", "application/json", "application/yaml",
+                                         "application/vnd.kubernetes.protobuf", NULL };
+static const char *const list_media[] = {
+        "application/json",
+        "application/yaml",
+        "application/vnd.kubernetes.protobuf",
+        "application/json;stream=watch",
+        "application/vnd.kubernetes.protobuf;stream=watch",
+        NULL,
+};
 static const char *const patch_media[] = {
         "application/json-patch+json",
         "application/merge-patch+json",
@@ -159,9 +218,19 @@ static struct json content(struct openapi *o, const char *const *media, const st
         return c;
 }
 
+static bool is_custom(const struct place *p) {
+        return p->resource->type && p->resource->type->openapi;
+}
+
 /* kubectl looks here for the patch that a kind takes. */
-static const char *const *patches_of(const struct place *p) {
-        return p->resource->type && p->resource->type->openapi ? custom_patch_media : patch_media;
+static const char *const *consumed(const struct place *p, unsigned op) {
+        if (op != PATCH || p->connect)
+                return any_media;
+        return is_custom(p) ? custom_patch_media : patch_media;
+}
+
+static const char *const *produced(const struct place *p, unsigned op) {
+        return p->connect ? any_media : p->options ? log_media : op & (LIST | WATCHES) ? list_media : answer_media;
 }
 
 static void set_body(struct openapi *o, const struct place *p, unsigned op, struct json *operation, struct json *list) {
@@ -173,18 +242,16 @@ static void set_body(struct openapi *o, const struct place *p, unsigned op, stru
         else
                 schema = openapi_schema(o, op & (DELETE | COLLECTION) ? &type_DeleteOptions : t);
         if (o->v3) {
-                media = content(o,
-                                op == PATCH                  ? patches_of(p)
-                                : op & (DELETE | COLLECTION) ? delete_media
-                                                             : body_media,
-                                &schema);
+                media = content(o, consumed(p, op), &schema);
                 json_setc(o->arena, operation, "requestBody",
                           op & (DELETE | COLLECTION) ? json_build(o->arena, "{ content: %j }", &media)
                                                      : json_build(o->arena, "{ content: %j, required: true }", &media));
-        } else
-                json_push(o->arena, list,
-                          json_build(o->arena, "{ name: 'body', in: 'body', required: %b, schema: %j }",
-                                     !(op & (DELETE | COLLECTION)), &schema));
+        } else {
+                media = json_build(o->arena, "{ name: 'body', in: 'body', schema: %j }", &schema);
+                if (!(op & (DELETE | COLLECTION)))
+                        json_set_bool(o->arena, &media, "required", true);
+                json_push(o->arena, list, media);
+        }
 }
 
 static void add_response(struct openapi *o, struct json *responses, const char *code, const char *text,
@@ -199,23 +266,33 @@ static void add_response(struct openapi *o, struct json *responses, const char *
         json_setc(o->arena, responses, code, r);
 }
 
-static struct json responses(struct openapi *o, const struct place *p, unsigned op) {
+static const struct schema_type *answer_type(const struct place *p, unsigned op) {
         const struct schema_type *t = p->sub ? p->sub->type : p->resource->type;
+
+        if (op & WATCHES)
+                return &type_WatchEvent;
+        if (op == LIST && p->resource->list_type)
+                return p->resource->list_type;
+        for (size_t i = 0; i < ARRAY_SIZE(answered_when_deleted); i++)
+                if (op == DELETE && answered_when_deleted[i] == p->resource)
+                        return t;
+        return op & (DELETE | COLLECTION) ? &type_Status : t;
+}
+
+static struct json responses(struct openapi *o, const struct place *p, unsigned op) {
+        const struct schema_type *t = answer_type(p, op);
+        const char *const *media = produced(p, op);
         struct json out = json_new_object(), schema;
 
-        if (op == LIST && p->resource->list_type)
-                t = p->resource->list_type;
-        else if (op & (DELETE | COLLECTION))
-                t = &type_Status;
         if (op == LIST && !p->resource->list_type) /* of a custom resource */
                 schema = openapi_ref(o, arena_printf(o->arena, "%s.%s", t->package, p->resource->list_kind).p);
         else
-                schema = p->connect ? json_build(o->arena, "{ type: 'string' }") : openapi_schema(o, t);
-        add_response(o, &out, "200", "OK", &schema, answer_media);
+                schema = p->options ? json_build(o->arena, "{ type: 'string' }") : openapi_schema(o, t);
+        add_response(o, &out, "200", "OK", &schema, media);
         if (op & (CREATE | UPDATE | PATCH) && !p->connect)
-                add_response(o, &out, "201", "Created", &schema, answer_media);
+                add_response(o, &out, "201", "Created", &schema, media);
         if (op & (CREATE | DELETE) && !p->connect)
-                add_response(o, &out, "202", "Accepted", &schema, answer_media);
+                add_response(o, &out, "202", "Accepted", &schema, media);
         add_response(o, &out, "401", "Unauthorized", NULL, NULL);
         return out;
 }
@@ -227,9 +304,10 @@ static void set_v2(struct openapi *o, const char *const *consumes, const char *c
         for (size_t i = 0; i < ARRAY_SIZE(media); i++) {
                 struct json list = json_new_array();
 
-                for (const char *const *m = media[i]; *m; m++)
+                for (const char *const *m = media[i]; m && *m; m++)
                         json_push(o->arena, &list, json_of_cstr(*m));
-                json_setc(o->arena, out, i == 0 ? "consumes" : "produces", list);
+                if (list.len > 0)
+                        json_setc(o->arena, out, i == 0 ? "consumes" : "produces", list);
         }
         json_setc(o->arena, out, "schemes", json_build(o->arena, "[ 'https' ]"));
 }
@@ -238,9 +316,10 @@ static struct json operation(struct openapi *o, const struct place *p, size_t i)
         const struct api_resource *r = p->resource;
         _cleanup_buf_ struct buf tag = BUF_INIT;
         unsigned op = operations[i].op;
-        struct json id = operation_id(o, p, i), list = parameters(o, p->connect ? 0 : op), out, answers, text;
+        struct json id = operation_id(o, p, i), list, out, answers, text;
         const char *group = p->sub ? p->sub->group : r->group, *version = p->sub ? p->sub->version : r->version;
 
+        list = p->connect || p->watch ? json_new_array() : parameters(o, op);
         add_camel(&tag, r->group, false);
         buf_printf(&tag, "_%s", r->version);
         text = json_of_printf(o->arena, "%s %s%s%s", p->connect ? "connect to" : operations[i].what,
@@ -251,7 +330,7 @@ static struct json operation(struct openapi *o, const struct place *p, size_t i)
         if (list.len > 0)
                 json_setc(o->arena, &out, "parameters", list);
         if (!o->v3)
-                set_v2(o, op == PATCH ? patches_of(p) : body_media, delete_media, &out);
+                set_v2(o, consumed(p, op), produced(p, op), &out);
         answers = responses(o, p, op);
         json_setc(o->arena, &out, "responses", answers);
         json_set_cstr(o->arena, &out, "x-kubernetes-action", p->connect ? "connect" : operations[i].action);
@@ -276,12 +355,12 @@ struct page {
 static const char *const keys_media[] = { "application/jwk-set+json", NULL };
 static const struct page pages[] = {
         { ".well-known/openid-configuration", "WellKnown", "getServiceAccountIssuerOpenIDConfiguration",
-          "how tokens of service accounts are verified, as OpenID Connect says it", NULL, delete_media },
+          "how tokens of service accounts are verified, as OpenID Connect says it", NULL, json_media },
         { "api", "core", "getCoreAPIVersions", "the versions of the core group", &type_APIVersions, answer_media },
         { "apis", "apis", "getAPIVersions", "the groups and their versions", &type_APIGroupList, answer_media },
         { "openid/v1/jwks", "openid", "getServiceAccountIssuerOpenIDKeyset",
           "the keys that verify tokens of service accounts", NULL, keys_media },
-        { "version", "version", "getCodeVersion", "the version of this server", NULL, delete_media },
+        { "version", "version", "getCodeVersion", "the version of this server", NULL, json_media },
 };
 
 static void add_page(struct openapi *o, struct str wanted, const struct page *p, struct json *paths) {
@@ -298,7 +377,11 @@ static void add_page(struct openapi *o, struct str wanted, const struct page *p,
         get = json_build(o->arena, "{ description: %c, tags: [ %c ], operationId: %c, responses: %j }", p->what, p->tag,
                          p->id, &answers);
         if (!o->v3)
-                set_v2(o, p->type ? answer_media : delete_media, p->media, &get);
+                set_v2(o,
+                       p->type                            ? answer_media
+                       : strcmp(p->place, "version") == 0 ? json_media
+                                                          : NULL,
+                       p->media, &get);
         json_setc(o->arena, &item, "get", get);
         json_add(o->arena, paths, path, item);
 }
@@ -347,7 +430,7 @@ static unsigned operations_of(uint32_t verbs, bool item) {
 }
 
 static void add_path(struct openapi *o, const struct place *p, unsigned ops, struct json *paths) {
-        struct json item = json_new_object(), list = json_new_array();
+        struct json item = json_new_object(), list = p->watch ? parameters(o, LIST) : json_new_array();
 
         for (size_t i = 0; i < ARRAY_SIZE(operations); i++)
                 if (operations[i].op & ops) {
@@ -360,31 +443,51 @@ static void add_path(struct openapi *o, const struct place *p, unsigned ops, str
                           parameter(o, "namespace", "path", "string", "The namespace of the objects."));
         if (p->item)
                 json_push(o->arena, &list, parameter(o, "name", "path", "string", "The name of the object."));
-        json_push(o->arena, &list, parameter(o, "pretty", "query", "string", "true: indented, for people."));
+        add_options(o, p->options, &list);
+        if (p->further)
+                json_push(o->arena, &list, parameter(o, "path", "path", "string", "The path to ask for."));
+        if (!p->connect)
+                json_push(o->arena, &list, parameter(o, "pretty", "query", "string", "true: indented, for people."));
         json_setc(o->arena, &item, "parameters", list);
         if (ops)
                 json_add(o->arena, paths, str_of(p->path), item);
 }
 
-static const char *path_text(struct openapi *o, const struct api_resource *r, bool in_namespace, const char *rest) {
-        bool core = r->group[0] == '\0';
+static const char *path_text(struct openapi *o, const struct place *p, const char *rest) {
+        const struct api_resource *r = p->resource;
 
-        return arena_printf(o->arena, "%s%s/%s/%s%s%s", core ? "/api" : "/apis/", r->group, r->version,
-                            in_namespace ? "namespaces/{namespace}/" : "", r->plural, rest)
+        return arena_printf(o->arena, "%s%s/%s/%s%s%s%s%s", r->group[0] == '\0' ? "/api" : "/apis/", r->group,
+                            r->version, p->watch ? "watch/" : "", p->in_namespace ? "namespaces/{namespace}/" : "",
+                            r->plural, p->item ? "/{name}" : "", rest)
                         .p;
 }
 
 static void add_subresource(struct openapi *o, struct place p, const struct api_subresource *sub, struct json *paths) {
-        char rest[128];
         unsigned ops = operations_of(sub->verbs, true) | (sub->verbs & VERB_CREATE ? CREATE : 0u);
+        bool proxy = strcmp(sub->name, "proxy") == 0;
 
-        snprintf(rest, sizeof(rest), "/{name}/%s", sub->name);
         p.sub = sub;
-        p.item = true;
-        p.connect = !strcmp(sub->name, "exec") || !strcmp(sub->name, "attach") || !strcmp(sub->name, "portforward") ||
-                    !strcmp(sub->name, "proxy");
-        p.path = path_text(o, p.resource, p.in_namespace, rest);
+        p.connect = proxy || !strcmp(sub->name, "exec") || !strcmp(sub->name, "attach") ||
+                    !strcmp(sub->name, "portforward");
+        p.options = p.connect ? sub->type : strcmp(sub->name, "log") == 0 ? &type_PodLogOptions : NULL;
+        p.path = path_text(o, &p, arena_printf(o->arena, "/%s", sub->name).p);
+        if (proxy)
+                ops |= HEAD | OPTIONS;
         add_path(o, &p, ops, paths);
+        if (proxy) {
+                p.further = true;
+                p.path = path_text(o, &p, "/proxy/{path}");
+                add_path(o, &p, ops, paths);
+        }
+}
+
+static void add_place(struct openapi *o, struct place p, unsigned ops, struct json *paths) {
+        p.path = path_text(o, &p, "");
+        add_path(o, &p, ops, paths);
+        p.watch = true;
+        p.path = path_text(o, &p, "");
+        if (p.resource->verbs & VERB_WATCH && !is_custom(&p))
+                add_path(o, &p, p.item ? WATCH : WATCH_LIST, paths);
 }
 
 void openapi_paths(struct openapi *o, const struct api_group_version *gv, struct json *paths) {
@@ -392,17 +495,11 @@ void openapi_paths(struct openapi *o, const struct api_group_version *gv, struct
                 const struct api_resource *r = gv->resources[i];
                 struct place p = { .resource = r, .in_namespace = r->namespaced };
 
-                if (r->namespaced && (r->verbs & VERB_LIST)) {
-                        struct place all = { .resource = r, .all_namespaces = true };
-
-                        all.path = path_text(o, r, false, "");
-                        add_path(o, &all, LIST, paths);
-                }
-                p.path = path_text(o, r, r->namespaced, "");
-                add_path(o, &p, operations_of(r->verbs, false), paths);
+                if (r->namespaced && (r->verbs & VERB_LIST))
+                        add_place(o, (struct place) { .resource = r, .all_namespaces = true }, LIST, paths);
+                add_place(o, p, operations_of(r->verbs, false), paths);
                 p.item = true;
-                p.path = path_text(o, r, r->namespaced, "/{name}");
-                add_path(o, &p, operations_of(r->verbs, true), paths);
+                add_place(o, p, operations_of(r->verbs, true), paths);
                 for (size_t k = 0; k < r->n_subresources; k++)
                         add_subresource(o, p, &r->subresources[k], paths);
         }

@@ -113,6 +113,8 @@ static const struct entry path_item_entries[] = {
         { "put", 3, MESSAGE, operation_entries },
         { "post", 4, MESSAGE, operation_entries },
         { "delete", 5, MESSAGE, operation_entries },
+        { "options", 6, MESSAGE, operation_entries },
+        { "head", 7, MESSAGE, operation_entries },
         { "patch", 8, MESSAGE, operation_entries },
         { "parameters", 9, PARAMETERS, NULL },
         EXTENSIONS(10),

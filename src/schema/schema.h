@@ -12,7 +12,8 @@
 
 #include "json/json.h"
 
-#define API_RELEASE "v1.33.4" /* the Kubernetes release whose API this is */
+#define API_VERSION "1.33"
+#define API_RELEASE "v" API_VERSION ".4" /* the Kubernetes release whose API this is */
 
 /* ---- types ---- */
 

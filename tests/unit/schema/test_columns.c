@@ -384,6 +384,30 @@ static void test_patch_takes_field_validation(void **state) {
         assert_true(found);
 }
 
+static void test_openapi_has_old_watches_and_connections(void **state) {
+#define A_POD "/api/v1/namespaces/{namespace}/pods/{name}"
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        const struct json *d, *paths, *types;
+
+        openapi_v2(&b, api_builtin, api_n_builtin, json_write);
+        d = parse(a, &b);
+        check_refs(d, json_getc(d, "definitions"));
+        paths = json_getc(d, "paths");
+        types = json_getc(d, "definitions");
+        check_json(a, json_at_path(paths, "/api/v1/watch/pods", "get", "operationId"),
+                   "'watchCoreV1PodListForAllNamespaces'");
+        check_json(a, json_at_path(paths, "/api/v1/nodes/{name}/proxy/{path}", "head", "operationId"),
+                   "'connectCoreV1HeadNodeProxyWithPath'");
+        check_json(a, json_at_path(paths, A_POD "/log", "get", "responses", "200", "schema"), "{'type':'string'}");
+        assert_non_null(json_find_by(json_at_path(paths, A_POD "/exec", "parameters"), "name", STR("command")));
+        check_json(a, json_at_path(paths, A_POD, "delete", "responses", "202", "schema"),
+                   "{'$ref':'#/definitions/io.k8s.api.core.v1.Pod'}");
+        check_json(a, json_at_path(types, "io.k8s.api.core.v1.SeccompProfile", "x-kubernetes-unions"),
+                   "[{'discriminator':'type','fields-to-discriminateBy':{'localhostProfile':'LocalhostProfile'}}]");
+        assert_null(json_getc(types, "io.k8s.api.core.v1.PodExecOptions"));
+}
+
 /* What lies at the end of a path of field numbers, each the first of its number: "4.1.2". */
 static struct wire_field field_at(struct str message, const char *numbers) {
         struct str rest = str_of(numbers), number;
@@ -474,6 +498,7 @@ int main(void) {
                 cmocka_unit_test(test_rows_of_upstream),
                 cmocka_unit_test(test_every_column_says_what_it_is),
                 cmocka_unit_test(test_openapi_documents_are_whole),
+                cmocka_unit_test(test_openapi_has_old_watches_and_connections),
                 cmocka_unit_test(test_patch_takes_field_validation),
                 cmocka_unit_test(test_openapi_v3_in_protobuf),
         };
