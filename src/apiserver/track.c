@@ -653,7 +653,7 @@ void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
         count_running(t, 1);
         if (read_timeout(t, &e) < 0) {
                 if (x->s->audit)
-                        audit_failed(x->s->audit, x, &at, t->headers[0].value, 400, str_of(error_text(&e)));
+                        audit_failed(x->s->audit, x, &at, t->headers[0].value, &e);
                 respond_error(x->req, &x->format, &e);
                 return;
         }
@@ -674,17 +674,14 @@ void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
 }
 
 void track_unauthenticated(struct exchange *x) {
-        bool bearer = http_request_header(x->req, "authorization").n > 0,
-             x509 = http_request_client_cert_invalid(x->req);
+        _cleanup_error_ struct error e = ERROR_INIT;
         struct attributes at = { 0 };
 
         if (!x->s->audit)
                 return;
         describe(x->track, &at);
-        audit_failed(x->s->audit, x, &at, x->track->headers[0].value, 401,
-                     arena_printf(http_request_arena(x->req), "Authentication failed, %s%s%s%s",
-                                  bearer || x509 ? "attempted: " : "no credentials provided", bearer ? "bearer" : "",
-                                  bearer && x509 ? ", " : "", x509 ? "x509" : ""));
+        error_status(&e, REASON_UNAUTHORIZED, "Unauthorized");
+        audit_failed(x->s->audit, x, &at, x->track->headers[0].value, &e);
         rest_release(TAKE_PTR(x->rest));
 }
 

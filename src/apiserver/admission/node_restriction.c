@@ -234,6 +234,8 @@ static int check_node(const struct check *k) {
                 return node_may_not(k, "is not allowed to update configSource to a new non-nil configSource");
         if (differ(k, "spec", "taints"))
                 return node_may_not(k, "is not allowed to modify taints");
+        if (differ(k, "metadata", "ownerReferences"))
+                return node_may_not(k, "is not allowed to modify ownerReferences");
         if (labels.n > 0)
                 return no(k, "is not allowed to modify labels: %" STR_FMT, STR_ARG(labels));
         return 0;

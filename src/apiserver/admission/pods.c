@@ -300,9 +300,10 @@ int admission_service_account(struct admission *ad, struct error *err) {
         struct json *spec;
         struct object *account;
 
-        /* A mirror pod is what its node says. */
-        if (ad->operation != ADMIT_CREATE || !admission_is(ad, &res_pods) || is_mirror(ad->obj))
+        if (ad->operation != ADMIT_CREATE || !admission_is(ad, &res_pods))
                 return 0;
+        if (is_mirror(ad->obj)) /* it is what its node says */
+                return admission_check_account(ad, err);
         spec = json_get_or_add_object(ad->a, ad->obj, "spec");
         if (str_empty(json_str(json_getc(spec, "serviceAccountName"))))
                 json_set_cstr(ad->a, spec, "serviceAccountName", "default");

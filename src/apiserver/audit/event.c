@@ -5,6 +5,8 @@
 #include "apiserver/flags.h"
 #include "base/file.h"
 #include "base/metrics.h"
+#include "schema/decode.h"
+#include "schema/defaults.h"
 
 METRIC(events_total, COUNTER, "apiserver_audit_event_total",
        "Counter of audit events generated and sent to the audit backend.");
@@ -205,16 +207,26 @@ struct audit_event *audit_begin(struct audit *audit, struct exchange *x, const s
         return e;
 }
 
-void audit_failed(struct audit *audit, struct exchange *x, const struct attributes *at, struct str id, int code,
-                  struct str message) {
+static void set_status(struct audit_event *e, const struct json *status) {
+        static const char *const keys[] = { "status", "message", "reason", "details", "code" };
+
+        e->status = json_new_object();
+        json_setc(e->a, &e->status, "metadata", json_new_object());
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+                if (json_getc(status, keys[i]))
+                        json_setc(e->a, &e->status, keys[i], *json_getc(status, keys[i]));
+}
+
+void audit_failed(struct audit *audit, struct exchange *x, const struct attributes *at, struct str id,
+                  const struct error *why) {
         struct audit_event *e = event_new(audit, x, at, id);
+        struct json status;
 
         if (!e)
                 return;
-        e->status = json_new_object();
-        json_setc(e->a, &e->status, "metadata", json_new_object());
-        json_setc(e->a, &e->status, "message", json_of_copy(e->a, message));
-        audit_emit(e, AUDIT_STARTED, code);
+        status = status_of_error(e->a, why);
+        set_status(e, &status);
+        audit_emit(e, AUDIT_STARTED, (int) json_int(json_getc(&status, "code")));
         audit_forget(e);
 }
 
@@ -223,6 +235,31 @@ void audit_annotate(struct audit_event *e, struct str key, struct str value) {
 
         if (e && (!tells_content || e->decision.level >= AUDIT_REQUEST))
                 json_set(e->a, &e->annotations, arena_str(e->a, key), json_of_copy(e->a, value));
+}
+
+/* The object as it was understood: of a kind, in the version of the request, with its defaults. What a patch says, and
+ * custom resources, are as they were sent. */
+static struct json understood(const struct audit_event *e, const struct json *body) {
+        const struct exchange *x = e->x;
+        enum http_method m = http_request_method(x->req);
+        struct json out = json_copy(e->a, body);
+        struct sent as;
+
+        if (!x->rest || !json_is(body, JSON_OBJECT) || m == HTTP_M_PATCH)
+                return out;
+        if (m == HTTP_M_DELETE) {
+                json_set_cstr(e->a, &out, "kind", "DeleteOptions");
+                json_set_cstr(e->a, &out, "apiVersion", "meta.k8s.io/__internal");
+                return out;
+        }
+        as = sent_of(e->a, x->rest, api_subresource(x->rest->resource, x->info.subresource));
+        if (as.custom || !as.type || schema_decode(e->a, as.type, body, NULL, &out, NULL) < 0)
+                return out;
+        json_set_str(e->a, &out, "kind", as.kind);
+        json_set_str(e->a, &out, "apiVersion", as.api_version);
+        schema_default(e->a, as.type, &out);
+        schema_reorder(e->a, as.type, &out);
+        return out;
 }
 
 void audit_request(struct audit_event *e, const struct json *body) {
@@ -239,13 +276,12 @@ void audit_request(struct audit_event *e, const struct json *body) {
         }
         if (e->decision.level < AUDIT_REQUEST)
                 return;
-        e->request = json_copy(e->a, body);
+        e->request = understood(e, body);
         if (e->decision.omit_managed_fields)
                 drop_managed_fields(&e->request);
 }
 
 void audit_response(struct audit_event *e, const struct http_slice *body, size_t n) {
-        static const char *const keys[] = { "status", "message", "reason", "details", "code" };
         struct json_parse_opts opts = { .copy_strings = true };
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct json *doc;
@@ -254,13 +290,8 @@ void audit_response(struct audit_event *e, const struct http_slice *body, size_t
                 buf_add_str(&text, body[i].data);
         if (json_parse(e->a, buf_str(&text), &opts, &doc, NULL) < 0)
                 return;
-        if (str_eqc(json_str(json_getc(doc, "kind")), "Status")) {
-                e->status = json_new_object();
-                json_setc(e->a, &e->status, "metadata", json_new_object());
-                for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-                        if (json_getc(doc, keys[i]))
-                                json_setc(e->a, &e->status, keys[i], *json_getc(doc, keys[i]));
-        }
+        if (str_eqc(json_str(json_getc(doc, "kind")), "Status"))
+                set_status(e, doc);
         if (e->decision.level < AUDIT_REQUEST_RESPONSE)
                 return;
         if (e->decision.omit_managed_fields)
@@ -296,7 +327,7 @@ static struct json event_json(struct audit_event *e, enum audit_stage stage, int
                   json_of_printf(a, "%" STR_FMT "%s%" STR_FMT, STR_ARG(path), query.n ? "?" : "", STR_ARG(query)));
         json_set_cstr(a, &o, "verb", e->at.verb);
         json_setc(a, &o, "user", user_json(a, e->x->impersonated ? &e->x->real_user : &e->x->user));
-        if (e->x->impersonated)
+        if (e->x->impersonated && stage != AUDIT_RECEIVED)
                 json_setc(a, &o, "impersonatedUser", user_json(a, &e->x->user));
         json_setc(a, &o, "sourceIPs", e->sources);
         set_text(a, &o, "userAgent", user_agent(a, req));

@@ -233,6 +233,8 @@ static bool allow_narrowed(struct apiserver *s, const struct narrowed *n, struct
                            struct buf *reason) {
         bool namespaced = n->kind == SECRET || n->kind == CONFIG_MAP;
 
+        if (n->kind == ACCOUNT && verb_in(at, "get") && str_empty(at->subresource))
+                return refuse(reason, STR("not allowed to get service accounts"));
         if (!verb_in(at, n->verbs) || (n->kind == ACCOUNT && str_empty(at->name)))
                 return refuse(reason, str_of(n->wrong_verb));
         if (!str_eqc(at->subresource, n->subresource))

@@ -381,6 +381,7 @@ static void a_node_creates_mirror_pods_only(void **state) {
                 { "", "",
                   "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"n1\" can only create "
                   "mirror pods" },
+                { "," MIRROR, ",\"serviceAccountName\":\"a\"", "a mirror pod may not reference service accounts" },
                 { "," MIRROR, "", "node \"n1\" can only create pods with spec.nodeName set to itself" },
                 { "," MIRROR, ",\"nodeName\":\"n1\"",
                   "node \"n1\" can only create pods with an owner reference set to itself" },
@@ -429,6 +430,9 @@ static void a_node_steers_nothing_to_itself(void **state) {
                   "is not allowed to modify labels: foo.k8s.io/b, node-restriction.kubernetes.io/a" },
                 { "{\"spec\":{\"taints\":[{\"key\":\"a\",\"effect\":\"NoSchedule\"}]}}",
                   "node \"n1\" is not allowed to modify taints" },
+                { "{\"metadata\":{\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"name\":\"p\",\"uid\":"
+                  "\"u\"}]}}",
+                  "node \"n1\" is not allowed to modify ownerReferences" },
         };
 
         check_error(ASK(f, API_CREATE, &res_nodes, .user = &n1,
