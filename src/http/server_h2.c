@@ -309,6 +309,8 @@ static void make_callbacks(void) {
         nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks, frame_length);
         nghttp2_option_new(&option);
         nghttp2_option_set_no_closed_streams(option, 1);
+        /* Go's servers take values with spaces around them, and its clients send such, as user-agent even. */
+        nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(option, 1);
 }
 
 __attribute__((destructor)) static void free_callbacks(void) {

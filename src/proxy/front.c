@@ -133,7 +133,8 @@ struct map *fronts_wanted(struct str key, const struct object *service, struct o
                            .n_slices = n_slices,
                            .node_name = node_name,
                            .want = map_new(front_free) };
-        if (!service || object_label(service, STR("service.kubernetes.io/service-proxy-name")).n) /* another proxy's */
+        if (!service || object_label(service, STR("service.kubernetes.io/service-proxy-name")).p /* another proxy's */
+            || object_label(service, STR("service.kubernetes.io/headless")).p)                   /* nobody's */
                 return b.want;
         b.spec = Service_spec(object_json(service));
         if (str_eq(ServiceSpec_type(b.spec), STR("ExternalName")))

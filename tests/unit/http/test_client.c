@@ -101,6 +101,16 @@ static void a_value_ends_no_line(void **state) {
                   "x-remote-user: a  x-evil: 1\n");
 }
 
+static void a_value_may_end_with_a_space(void **state) {
+        struct both *b = *state;
+        struct http_header h = { STR("user-agent"), STR("e2e.test -- a spec ") };
+
+        expect_ok(call(b->f, b->c,
+                       &(struct http_call_options) {
+                                       .method = "GET", .path = STR("/x"), .headers = &h, .n_headers = 1 }),
+                  "user-agent: e2e.test -- a spec");
+}
+
 static void refuses_a_body_past_the_limit(void **state) {
         struct both *b = *state;
         char *big = xcalloc(1, 4 * 1024 * 1024);
@@ -525,6 +535,7 @@ static void speaks_over_a_unix_socket(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 IN_ALL_MODES(gets_and_posts),
+                IN_ALL_MODES(a_value_may_end_with_a_space),
                 IN_ALL_MODES(refuses_a_body_past_the_limit),
                 IN_ALL_MODES(takes_big_answers),
                 IN_ALL_MODES(times_out),

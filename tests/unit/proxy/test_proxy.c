@@ -326,11 +326,16 @@ static void services_of_other_proxies_are_left_alone(void **state) {
         ground_put(&api, &res_services, "default",
                    "{'metadata':{'name':'other','labels':{'service.kubernetes.io/service-proxy-name':'x'}},"
                    "'spec':{'clusterIP':'10.96.3.15','ports':[{'name':'p','port':80}]}}");
+        ground_put(&api, &res_services, "default",
+                   "{'metadata':{'name':'headless','labels':{'service.kubernetes.io/headless':''}},"
+                   "'spec':{'clusterIP':'10.96.3.17','ports':[{'name':'p','port':80}]}}");
         put_service("mine", "'clusterIP':'10.96.3.16','ports':[{'name':'p','port':80}]");
+        put_slice("headless", "b");
         put_slice("other", "b");
         put_slice("mine", "b");
         eventually(answered_by("a", "10.96.3.16", 80, 'b'));
         assert_int_equal(elements("services"), 1);
+        drop_service("headless");
         drop_service("other");
         drop_service("mine");
         eventually(elements("services") == 0);
