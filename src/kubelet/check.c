@@ -6,6 +6,7 @@
 #include "kubelet/check.h"
 
 #include <arpa/inet.h>
+#include <curl/curl.h>
 #include <semaphore.h>
 
 #include "http/client.h"
@@ -13,6 +14,7 @@
 
 #define MAX_BODY (10 * 1024)
 #define MAX_HEADERS 64
+#define MAX_REDIRECTS 10
 
 struct check {
         struct kubelet *k;
@@ -20,6 +22,14 @@ struct check {
         struct arena *arena;
         char *url; /* as Go quotes it; NULL for TCP */
         char address[80];
+        const char *host; /* HTTP: where it goes now; a redirect changes it */
+        uint16_t port;
+        bool tls;
+        struct str path;
+        const struct json *headers;
+        unsigned redirects;
+        uint64_t begun_ms;
+        char *location; /* of the response */
         int status;
         struct buf body;
         struct http_client *client;
@@ -28,7 +38,7 @@ struct check {
         uv_connect_t connect;
         struct timer timer;
         bool has_tcp, closing_tcp, ended, cancelled, grpc;
-        bool ok;
+        enum check_result result;
         char *text;
         struct timer end;
 };
@@ -41,7 +51,7 @@ static void release(struct check *c) {
         http_client_free(c->client);
         arena_free(c->arena);
         buf_free(&c->body);
-        free_all(c->url, c->text, c);
+        free_all(c->url, c->location, c->text, c);
 }
 
 static void timer_closed(struct timer *t) {
@@ -63,7 +73,7 @@ static void tell(struct timer *t) {
         struct check *c = container_of(t, struct check, end);
 
         if (!c->cancelled)
-                c->o.done(c->ok, c->text, c->o.arg);
+                c->o.done(c->result, c->text, c->o.arg);
         if (c->timer.initialized)
                 timer_close(&c->timer, timer_closed);
         if (c->has_tcp && !uv_is_closing((uv_handle_t *) &c->tcp))
@@ -71,14 +81,14 @@ static void tell(struct timer *t) {
         timer_close(&c->end, end_closed);
 }
 
-static void finish(struct check *c, bool ok, const char *fmt, ...) _printf_(3, 4);
-static void finish(struct check *c, bool ok, const char *fmt, ...) {
+static void finish(struct check *c, enum check_result result, const char *fmt, ...) _printf_(3, 4);
+static void finish(struct check *c, enum check_result result, const char *fmt, ...) {
         va_list ap;
 
         if (c->ended)
                 return;
         c->ended = true;
-        c->ok = ok;
+        c->result = result;
         va_start(ap, fmt);
         c->text = xvprintf(fmt, ap);
         va_end(ap);
@@ -89,7 +99,7 @@ void check_cancel(struct check *c) {
         c->cancelled = true;
         if (c->call)
                 http_call_cancel(c->call);
-        finish(c, false, "cancelled");
+        finish(c, CHECK_FAILURE, "cancelled");
 }
 
 static const char *go_errno(int err) {
@@ -104,15 +114,15 @@ static void tcp_connected(uv_connect_t *req, int status) {
         struct check *c = req->data;
 
         if (status == 0)
-                finish(c, true, "%s", "");
+                finish(c, CHECK_SUCCESS, "%s", "");
         else if (status != UV_ECANCELED)
-                finish(c, false, "dial tcp %s: connect: %s", c->address, go_errno(status));
+                finish(c, CHECK_FAILURE, "dial tcp %s: connect: %s", c->address, go_errno(status));
 }
 
 static void tcp_timeout(struct timer *t) {
         struct check *c = container_of(t, struct check, timer);
 
-        finish(c, false, "dial tcp %s: i/o timeout", c->address);
+        finish(c, CHECK_FAILURE, "dial tcp %s: i/o timeout", c->address);
 }
 
 static void start_tcp(struct check *c, const char *host, uint16_t port) {
@@ -124,7 +134,7 @@ static void start_tcp(struct check *c, const char *host, uint16_t port) {
         if (r < 0)
                 r = uv_ip6_addr(host, port, (struct sockaddr_in6 *) &to);
         if (r < 0) {
-                finish(c, false, "dial tcp: lookup %s: no such host", host);
+                finish(c, CHECK_FAILURE, "dial tcp: lookup %s: no such host", host);
                 return;
         }
         uv_tcp_init(loop_uv(c->k->loop), &c->tcp);
@@ -133,7 +143,7 @@ static void start_tcp(struct check *c, const char *host, uint16_t port) {
         c->connect.data = c;
         r = uv_tcp_connect(&c->connect, &c->tcp, (struct sockaddr *) &to, tcp_connected);
         if (r < 0)
-                finish(c, false, "dial tcp %s: connect: %s", c->address, go_errno(r));
+                finish(c, CHECK_FAILURE, "dial tcp %s: connect: %s", c->address, go_errno(r));
         else
                 timer_start(c->k->loop, &c->timer, c->o.timeout_ms, tcp_timeout);
 }
@@ -144,6 +154,9 @@ static void http_response(struct http_call *call, int status, const struct http_
         struct check *c = arg;
 
         c->status = status;
+        for (size_t i = 0; i < n; i++)
+                if (str_eq_fold(h[i].name, STR("location")))
+                        set_string(&c->location, h[i].value);
 }
 
 static void http_data(struct http_call *call, struct str data, void *arg) {
@@ -152,23 +165,79 @@ static void http_data(struct http_call *call, struct str data, void *arg) {
         buf_add_str(&c->body, str_sub(data, 0, MAX_BODY - MIN(c->body.n, (size_t) MAX_BODY)));
 }
 
+static void request_http(struct check *c);
+
+static void go_on(struct timer *t) {
+        struct check *c = container_of(t, struct check, timer);
+
+        if (c->ended)
+                return;
+        http_client_free(c->client);
+        c->client = NULL;
+        free(c->location);
+        c->location = NULL;
+        c->status = 0;
+        c->body.n = 0;
+        request_http(c);
+}
+
+static struct str url_part(struct check *c, CURLU *u, CURLUPart part) {
+        char *text = NULL;
+        struct str s = STR("");
+
+        if (curl_url_get(u, part, &text, CURLU_DEFAULT_PORT) == 0)
+                s = arena_str(c->arena, str_of(text));
+        curl_free(text);
+        return s;
+}
+
+/* Goes where the response leads, but not to another host. */
+static bool redirected(struct check *c) {
+        bool leads = c->location && c->location[0] &&
+                     (c->status == 307 || c->status == 308 || (c->status >= 301 && c->status <= 303));
+        CURLU *u = leads ? curl_url() : NULL;
+        int64_t port = 0;
+        struct str host, query;
+
+        if (!u)
+                return false;
+        leads = curl_url_set(u, CURLUPART_URL, c->url, 0) == 0;
+        host = url_part(c, u, CURLUPART_HOST);
+        leads = leads && curl_url_set(u, CURLUPART_URL, c->location, 0) == 0 &&
+                str_eq(url_part(c, u, CURLUPART_HOST), host) && str_to_i64(url_part(c, u, CURLUPART_PORT), &port) == 0;
+        if (leads) {
+                query = url_part(c, u, CURLUPART_QUERY);
+                c->tls = str_eqc(url_part(c, u, CURLUPART_SCHEME), "https");
+                c->port = (uint16_t) port;
+                c->path = arena_printf(c->arena, "%" STR_FMT "%s%" STR_FMT, STR_ARG(url_part(c, u, CURLUPART_PATH)),
+                                       query.n ? "?" : "", STR_ARG(query));
+                timer_start(c->k->loop, &c->timer, 0, go_on); /* not within the call's own callback */
+        }
+        curl_url_cleanup(u);
+        return leads;
+}
+
 static void http_done(struct http_call *call, int err, const struct error *error, void *arg) {
         struct check *c = arg;
 
         c->call = NULL;
         if (err == -ETIMEDOUT)
-                finish(c, false,
+                finish(c, CHECK_FAILURE,
                        "Get \"%s\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
                        c->url);
         else if (err == -ECONNREFUSED || err == -EHOSTUNREACH || err == -ENETUNREACH)
-                finish(c, false, "Get \"%s\": dial tcp %s: connect: %s", c->url, c->address, go_errno(err));
+                finish(c, CHECK_FAILURE, "Get \"%s\": dial tcp %s: connect: %s", c->url, c->address, go_errno(err));
         else if (err < 0 && c->status == 0)
-                finish(c, false, "Get \"%s\": %s", c->url,
+                finish(c, CHECK_FAILURE, "Get \"%s\": %s", c->url,
                        err == -ECONNRESET || err == -EPIPE ? "EOF" : error_text(error));
-        else if (c->status >= 200 && c->status < 400)
-                finish(c, true, "%" STR_FMT, STR_ARG(buf_str(&c->body)));
-        else
-                finish(c, false, "HTTP probe failed with statuscode: %d", c->status);
+        else if (c->status >= 200 && c->status < 300)
+                finish(c, CHECK_SUCCESS, "%" STR_FMT, STR_ARG(buf_str(&c->body)));
+        else if (c->status >= 300 && c->status < 400) {
+                if (!redirected(c))
+                        finish(c, CHECK_WARNING, "Probe terminated redirects, Response body: %" STR_FMT,
+                               STR_ARG(buf_str(&c->body)));
+        } else
+                finish(c, CHECK_FAILURE, "HTTP probe failed with statuscode: %d", c->status);
 }
 
 static int new_client(struct check *c, const char *host, uint16_t port, bool tls, bool h2, struct error *err) {
@@ -193,25 +262,22 @@ static int new_client(struct check *c, const char *host, uint16_t port, bool tls
         return r;
 }
 
-static void start_http(struct check *c, const struct json *get) {
-        const struct json *headers = json_getc(get, "httpHeaders");
+static void request_http(struct check *c) {
         struct http_header h[MAX_HEADERS + 3];
         _cleanup_error_ struct error err = ERROR_INIT;
-        struct str path = jstr(get, "path");
-        bool tls = str_eqc(jstr(get, "scheme"), "HTTPS"), has_agent = false, has_accept = false;
-        char *host = arena_cstr(c->arena, jstr(get, "host").n ? jstr(get, "host") : str_of(c->o.ip));
-        uint16_t port = 0;
+        bool has_agent = false, has_accept = false;
+        uint64_t spent = uv_now(loop_uv(c->k->loop)) - c->begun_ms;
+        unsigned left = c->o.timeout_ms - (unsigned) MIN(spent, (uint64_t) c->o.timeout_ms - 1);
         size_t n = 0;
 
-        if (container_port(c->o.container_spec, json_getc(get, "port"), &port, &err) < 0) {
-                finish(c, false, "%s", error_text(&err));
+        snprintf(c->address, sizeof(c->address), strchr(c->host, ':') ? "[%s]:%u" : "%s:%u", c->host, c->port);
+        free(c->url);
+        c->url = xprintf("%s://%s%" STR_FMT, c->tls ? "https" : "http", c->address, STR_ARG(c->path));
+        if (c->redirects++ > MAX_REDIRECTS) {
+                finish(c, CHECK_FAILURE, "Get \"%s\": stopped after %d redirects", c->url, MAX_REDIRECTS);
                 return;
         }
-        if (str_empty(path) || path.p[0] != '/')
-                path = arena_printf(c->arena, "/%" STR_FMT, STR_ARG(path));
-        snprintf(c->address, sizeof(c->address), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
-        c->url = xprintf("%s://%s%" STR_FMT, tls ? "https" : "http", c->address, STR_ARG(path));
-        json_each_item(it, headers)
+        json_each_item(it, c->headers)
                 if (n < MAX_HEADERS) {
                         h[n++] = (struct http_header) { jstr(it, "name"), jstr(it, "value") };
                         has_agent = has_agent || str_eq_fold(jstr(it, "name"), STR("user-agent"));
@@ -222,21 +288,39 @@ static void start_http(struct check *c, const struct json *get) {
         if (!has_accept)
                 h[n++] = (struct http_header) { STR("Accept"), STR("*/*") };
         h[n++] = (struct http_header) { STR("Connection"), STR("close") };
-        if (new_client(c, host, port, tls, false, &err) < 0) {
-                finish(c, false, "%s", error_text(&err));
+        if (new_client(c, c->host, c->port, c->tls, false, &err) < 0) {
+                finish(c, CHECK_FAILURE, "%s", error_text(&err));
                 return;
         }
         c->call = http_client_call(c->client, &(struct http_call_options) {
                                                               .method = "GET",
-                                                              .path = path,
+                                                              .path = c->path,
                                                               .headers = h,
                                                               .n_headers = n,
-                                                              .timeout_ms = c->o.timeout_ms,
+                                                              .timeout_ms = left,
                                                               .on_response = http_response,
                                                               .on_data = http_data,
                                                               .on_done = http_done,
                                                               .arg = c,
                                               });
+}
+
+static void start_http(struct check *c, const struct json *get) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct str path = jstr(get, "path");
+
+        if (container_port(c->o.container_spec, json_getc(get, "port"), &c->port, &err) < 0) {
+                finish(c, CHECK_FAILURE, "%s", error_text(&err));
+                return;
+        }
+        if (str_empty(path) || path.p[0] != '/')
+                path = arena_printf(c->arena, "/%" STR_FMT, STR_ARG(path));
+        c->path = path;
+        c->tls = str_eqc(jstr(get, "scheme"), "HTTPS");
+        c->host = arena_cstr(c->arena, jstr(get, "host").n ? jstr(get, "host") : str_of(c->o.ip));
+        c->headers = json_getc(get, "httpHeaders");
+        c->begun_ms = uv_now(loop_uv(c->k->loop));
+        request_http(c);
 }
 
 /* ---- gRPC: grpc.health.v1.Health/Check ---- */
@@ -249,7 +333,7 @@ static void grpc_done(struct http_call *call, int err, const struct error *error
 
         c->call = NULL;
         if (err < 0) {
-                finish(c, false,
+                finish(c, CHECK_FAILURE,
                        err == -ETIMEDOUT ? "timeout: failed to connect service \"%s\" within %ums: context deadline "
                                            "exceeded"
                                          : "error: this server could not be reached: %s (%u)",
@@ -257,16 +341,17 @@ static void grpc_done(struct http_call *call, int err, const struct error *error
                 return;
         }
         if (grpc_status.n && !str_eqc(grpc_status, "0")) {
-                finish(c, false, "service unhealthy (responded with gRPC status %" STR_FMT ")", STR_ARG(grpc_status));
+                finish(c, CHECK_FAILURE, "service unhealthy (responded with gRPC status %" STR_FMT ")",
+                       STR_ARG(grpc_status));
                 return;
         }
         /* five bytes of frame, then field 1, a varint below 128 */
         if (c->body.n >= 7 && c->body.p[5] == 0x08)
                 state = (unsigned char) c->body.p[6];
         if (state == 1)
-                finish(c, true, "%s", "service healthy");
+                finish(c, CHECK_SUCCESS, "%s", "service healthy");
         else
-                finish(c, false, "service unhealthy (responded with \"%s\")",
+                finish(c, CHECK_FAILURE, "service unhealthy (responded with \"%s\")",
                        state < ARRAY_SIZE(states) ? states[state] : "UNKNOWN");
 }
 
@@ -290,7 +375,7 @@ static void start_grpc(struct check *c, const struct json *grpc) {
         }
         message[4] = (char) (n - 5);
         if (new_client(c, c->o.ip, (uint16_t) json_int(json_getc(grpc, "port")), false, true, &err) < 0) {
-                finish(c, false, "%s", error_text(&err));
+                finish(c, CHECK_FAILURE, "%s", error_text(&err));
                 return;
         }
         c->call = http_client_call(c->client, &(struct http_call_options) {
@@ -341,7 +426,7 @@ struct check *check_start(const struct check_options *o) {
         else if (json_getc(handler, "grpc"))
                 start_grpc(c, json_getc(handler, "grpc"));
         else if (container_port(c->o.container_spec, json_at_path(handler, "tcpSocket", "port"), &port, &err) < 0)
-                finish(c, false, "%s", error_text(&err));
+                finish(c, CHECK_FAILURE, "%s", error_text(&err));
         else {
                 struct str host = jstr(json_getc(handler, "tcpSocket"), "host");
 
@@ -359,10 +444,10 @@ struct waiting {
         char *text;
 };
 
-static void wait_done(bool ok, const char *text, void *arg) {
+static void wait_done(enum check_result result, const char *text, void *arg) {
         struct waiting *w = arg;
 
-        w->ok = ok;
+        w->ok = result != CHECK_FAILURE;
         w->text = xstrdup(text);
         sem_post(&w->sem);
 }

@@ -6,14 +6,17 @@
 
 struct check;
 
+enum check_result { CHECK_FAILURE, CHECK_SUCCESS, CHECK_WARNING /* a success with something to tell */ };
+
 struct check_options {
         struct kubelet *k;
         const struct json *handler;        /* {"httpGet":…} or {"tcpSocket":…} or {"grpc":…} */
         const struct json *container_spec; /* for named ports; may be NULL */
         const char *ip;                    /* the pod's */
         unsigned timeout_ms;
-        const char *user_agent;                             /* "kube-probe/1.33", "kube-lifecycle/1.33" */
-        void (*done)(bool ok, const char *text, void *arg); /* once, on the loop, never from within check_start */
+        const char *user_agent; /* "kube-probe/1.33", "kube-lifecycle/1.33" */
+        /* once, on the loop, never from within check_start */
+        void (*done)(enum check_result result, const char *text, void *arg);
         void *arg;
 };
 

@@ -72,11 +72,11 @@ static void tell(struct probe *b) {
         pod_post(&r->message);
 }
 
-static void probe_event(struct probe *b, const char *text) {
+static void probe_event(struct probe *b, bool ok, const char *text) {
         _cleanup_free_ char *path = xprintf("spec.containers{%s}", b->container);
 
-        event_record(b->pod->k->events, &res_pods, b->object, path, "Warning", "Unhealthy", "%s probe failed: %s",
-                     kinds[b->kind].title, text);
+        event_record(b->pod->k->events, &res_pods, b->object, path, "Warning", ok ? "ProbeWarning" : "Unhealthy",
+                     "%s probe %s: %s", kinds[b->kind].title, ok ? "warning" : "failed", text);
 }
 
 static void schedule(struct probe *b, int64_t ms);
@@ -86,12 +86,13 @@ static unsigned setting(const struct probe *b, const char *key, int64_t dflt) {
         return (unsigned) MIN(MAX(json_int_or(json_getc(b->spec, key), dflt), 1), 1000000);
 }
 
-static void tried(struct probe *b, bool ok, const char *text) {
+static void tried(struct probe *b, enum check_result result, const char *text) {
+        bool ok = result != CHECK_FAILURE;
         enum probe_result now = ok ? PROBE_SUCCESS : PROBE_FAILURE;
         unsigned threshold = ok ? setting(b, "successThreshold", 1) : setting(b, "failureThreshold", 3);
 
-        if (!ok)
-                probe_event(b, text);
+        if (result != CHECK_SUCCESS)
+                probe_event(b, ok, text);
         with_lock(&b->pod->k->lock)
                 b->tries[ok]++;
         b->run = b->last == now ? b->run + 1 : 1;
@@ -153,7 +154,7 @@ static void exec_done(struct task *t) {
         e->pod->tasks--;
         if (e->probe) {
                 e->probe->exec = NULL;
-                tried(e->probe, e->ok, e->text.p);
+                tried(e->probe, e->ok ? CHECK_SUCCESS : CHECK_FAILURE, e->text.p);
         } else
                 pod_poke(e->pod);
         object_unref(e->object);
@@ -175,11 +176,11 @@ static void start_exec(struct probe *b) {
 
 /* ---- timing ---- */
 
-static void check_done(bool ok, const char *text, void *arg) {
+static void check_done(enum check_result result, const char *text, void *arg) {
         struct probe *b = arg;
 
         b->check = NULL;
-        tried(b, ok, text);
+        tried(b, result, text);
 }
 
 static void fire(struct timer *t) {

@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "http/server.h"
+#include "kubelet/check.h"
 #include "kubelet/credentials.h"
 #include "kubelet/internal.h"
 #include "kubelet/logs.h"
@@ -254,6 +256,75 @@ static void ports_are_found_by_name(void **state) {
         assert_true(container_port(spec, parse(a, "0"), &port, NULL) < 0);
 }
 
+/* Redirects to what the query names; /end is 200, /bad is 500. */
+static void web(struct http_request *r, void *arg) {
+        struct http_header h = { STR("location"), http_request_query(r) };
+        struct str path = http_request_path(r);
+
+        if (str_eqc(path, "/to"))
+                http_respond(r, 302, &h, 1, &(struct http_slice) { .data = STR("moved") }, 1);
+        else
+                http_respond_copy(r, str_eqc(path, "/end") ? 200 : 500, "text/plain", STR("here"));
+}
+
+struct told {
+        struct loop *loop;
+        enum check_result result;
+        char *text;
+};
+
+static void told(enum check_result result, const char *text, void *arg) {
+        struct told *t = arg;
+
+        t->result = result;
+        t->text = xstrdup(text);
+        loop_stop(t->loop);
+}
+
+static void probes_follow_redirects_on_their_host(void **state) {
+        static const struct {
+                const char *path;
+                enum check_result result;
+                const char *text;
+        } cases[] = {
+                { "/end", CHECK_SUCCESS, "here" },
+                { "/to?/end", CHECK_SUCCESS, "here" },
+                { "/to?bad", CHECK_FAILURE, "HTTP probe failed with statuscode: 500" },
+                { "/to?to?/to?end", CHECK_SUCCESS, "here" },
+                { "/to?/to?", CHECK_WARNING, "Probe terminated redirects, Response body: moved" },
+                { "/to?http://0.0.0.0/", CHECK_WARNING, "Probe terminated redirects, Response body: moved" },
+        };
+        struct http_server_options o = { .address = "127.0.0.1", .listen_fd = -1, .workers = 1, .handler = web };
+        struct http_server *server;
+
+        assert_int_equal(http_server_start(&o, &server, NULL), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_(arena_freep) struct arena *a = arena_new(0);
+                struct told t = { 0 };
+                struct kubelet k = { 0 };
+                _cleanup_free_ char *text =
+                                xprintf("{'httpGet':{'port':%u,'path':'%s'}}", http_server_port(server), cases[i].path);
+
+                assert_int_equal(loop_new("check", &t.loop, NULL), 0);
+                k.loop = t.loop;
+                check_start(&(struct check_options) {
+                                .k = &k,
+                                .handler = parse(a, text),
+                                .ip = "127.0.0.1",
+                                .timeout_ms = 5000,
+                                .user_agent = "t",
+                                .done = told,
+                                .arg = &t,
+                });
+                loop_run(t.loop);
+                assert_string_equal(t.text, cases[i].text);
+                assert_int_equal(t.result, cases[i].result);
+                free(t.text);
+                loop_free(t.loop);
+        }
+        http_server_stop(server, 0);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(variables_expand_as_upstream),
@@ -268,6 +339,7 @@ int main(void) {
                 cmocka_unit_test(a_pod_asks_for_the_largest_of_its_phases),
                 cmocka_unit_test(back_off_doubles_and_is_forgotten),
                 cmocka_unit_test(ports_are_found_by_name),
+                cmocka_unit_test(probes_follow_redirects_on_their_host),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
