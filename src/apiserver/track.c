@@ -231,15 +231,15 @@ static void too_many(struct track *t, unsigned retry_after) {
         plain_error(t->req, 429, retry_after, STR("Too many requests, please try again later.\n"));
 }
 
+/* Upstream's has no content type and no kind, so that clients find words of their own. */
 static void timed_out(struct track *t) {
-        struct format f = t->x->format;
-        _cleanup_error_ struct error e = ERROR_INIT;
-
         if (!http_request_take_over(t->req))
                 return;
-        error_status(&e, REASON_TIMEOUT, "Timeout: request did not complete within the allotted timeout");
         count_termination(t, 504);
-        respond_error(t->req, &f, &e);
+        plain_error(t->req, 504, 0,
+                    STR("{\"metadata\":{},\"status\":\"Failure\",\"message\":\"Timeout: request did not complete "
+                        "within "
+                        "the allotted timeout\",\"reason\":\"Timeout\",\"details\":{},\"code\":504}\n"));
 }
 
 /* The request does not wait in its queue any more. */

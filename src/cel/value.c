@@ -108,11 +108,7 @@ static struct cel_value scalar_of_json(struct arena *a, const struct json *j, co
         case CEL_BOOL:
                 return json_is(j, JSON_BOOL) ? cel_of_bool(j->b) : invalid(a, "bool", j);
         case CEL_INT:
-                if (json_is(j, JSON_INT))
-                        return value_int(j->i);
-                if (json_is(j, JSON_DOUBLE) && j->d == (double) json_int(j))
-                        return value_int(json_int(j));
-                return invalid(a, "int", j);
+                return json_is(j, JSON_INT) ? value_int(j->i) : invalid(a, "int", j); /* 4.0 is none */
         case CEL_DOUBLE:
                 return json_is(j, JSON_DOUBLE) || json_is(j, JSON_INT) ? value_double(json_double_or(j, 0))
                                                                        : invalid(a, "float", j);

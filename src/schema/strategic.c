@@ -8,6 +8,7 @@
  * container that changes is copied shallowly first. The facts are those of apimachinery's strategicpatch. */
 #include "schema/strategic.h"
 
+#include "json/number.h"
 #include "schema/internal.h"
 
 #define MAX_DEPTH 1000
@@ -72,6 +73,10 @@ void strategic_print(struct buf *b, const struct json *v) {
                         space = " ";
                 }
                 buf_putc(b, ']');
+        } else if (json_is(v, JSON_DOUBLE)) {
+                char digits[32];
+
+                buf_add_str(b, json_format_double_g(digits, v->d));
         } else
                 json_write(b, v);
 }

@@ -335,6 +335,8 @@ static bool write_below(struct text_writer *w, struct place p, const struct json
                 return write_struct(w, p.type, v, zero, skip);
         if (form != MAP)
                 return write_items(w, p, v);
+        if (!json_is(v, JSON_OBJECT)) /* validation will say so */
+                return true;
         map = *v;
         for (size_t i = 1; i < map.len && json_members(&map) == json_members(v); i++)
                 if (str_cmp(json_key(&json_members(&map)[i - 1]), json_key(&json_members(&map)[i])) > 0)

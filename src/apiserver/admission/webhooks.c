@@ -204,14 +204,13 @@ static int internal(struct error *err, const struct error *why) {
         return error_status(err, REASON_INTERNAL, "Internal error occurred: %s", error_text(why));
 }
 
-/* A patched object may not move elsewhere. */
+/* A patched object may not move elsewhere; where there are no namespaces it may name any. */
 static int check_place(const struct admission *ad, const struct json *obj, struct error *err) {
-        struct str ns = json_str(json_at_path(obj, "metadata", "namespace"));
+        struct str ns = json_str(json_at_path(obj, "metadata", "namespace")), wanted = ad->op->namespace;
 
-        if (ad->operation == ADMIT_CONNECT || str_empty(ns) || str_eq(ns, ad->op->namespace))
-                return 0;
-        return err_bad_request(err, "the namespace of the provided object does not match the namespace sent on the "
-                                    "request");
+        return ad->operation == ADMIT_CONNECT || str_empty(ns) || str_empty(wanted) || str_eq(ns, wanted)
+                               ? 0
+                               : err_bad_request(err, OTHER_NAMESPACE);
 }
 
 /* A document as an object of its type; the defaults of *ret come by complete. */

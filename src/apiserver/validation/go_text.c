@@ -17,6 +17,7 @@
 
 #include "apiserver/validation/validate.h"
 #include "schema/quantity.h"
+#include "schema/strategic.h"
 
 #define POINTER "0xc000aa5b60" /* where values are in Go's memory tells nobody anything */
 #define NO_TIME "time.Date(1, time.January, 1, 0, 0, 0, 0, time.UTC)"
@@ -309,6 +310,8 @@ struct str go_value(struct field_errors *fe, const struct path *p, const struct 
                 add_value(&g,
                           fe->object && v && type_of(fe->type, fe->object, v) ? type_of(fe->type, fe->object, v) : t, v,
                           false, true);
+        else if (json_is(v, JSON_DOUBLE))
+                strategic_print(&b, v);
         else
                 add_scalar(&g, NULL, v, false);
         return arena_str(fe->a, buf_str(&b));

@@ -405,6 +405,12 @@ static void custom_resources_are_owned_as_their_schema_says(void **state) {
                                     "failed to create typed patch object (/k6; x.io/v1, Kind=K): .spec.odd: "
                                     "element 0: associative list without keys has an element that's a map type");
         }
+        /* What is not of its type has no owners to be found. */
+        assert_int_equal(ASK(f, API_CREATE, &ks1, "default",
+                             .body = Q("{'kind':'K','apiVersion':'x.io/v1','metadata':{'name':'l'},'spec':{'sets':["
+                                       "'a','b','c',{'d':1}]}}"))
+                                         .code,
+                         422);
         /* A text of a format may be any scalar to who applies: what it must be validation says. */
         check_error(ASK(f, API_PATCH, &ks1, "default", "day", .patch = API_PATCH_APPLY,
                         .body = Q("{'kind':'K','apiVersion':'x.io/v1','spec':{'day':1}}"),

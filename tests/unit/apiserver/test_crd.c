@@ -85,6 +85,11 @@ static const struct {
           "o: Invalid value: \"a\": o.a in body is a forbidden property", "" },
         /* Once, however often it is asked for. */
         { "'o':{'type':'object','required':['a','a']}", NULL, "{'o':{}}", "o.a: Required value", "" },
+        /* Numbers with a fraction or an exponent are floats, to Go and to rules. */
+        { "'n':{'type':'number','maximum':5}", NULL, "{'n':1e10}",
+          "n: Invalid value: 1e+10: n in body should be less than or equal to 5", "" },
+        { "'i':{'type':'integer'," RULE("self < 9") "}", NULL, "{'i':4.0}",
+          "i: Invalid value: \"integer\": invalid data, expected int, got float64 evaluating rule: self < 9", "" },
         /* What has a format may be a text, whatever its type. */
         { "'o':{'type':'object','format':'ipv4'}", NULL, "{'o':'1.2.3.4'}", "", "" },
         { "'o':{'type':'boolean','format':'ipv4'}", NULL, "{'o':1}",

@@ -505,8 +505,9 @@ static void what_hangs_ends_with_its_timeout(void **state) {
                  "POST /api/v1/namespaces/default/configmaps?timeout=300ms HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
                  "Content-Type: application/json\r\nContent-Length: 25\r\n\r\n{\"metadata\":{\"name\":\"c\"}}");
         assert_true(has(r, "HTTP/1.1 504"));
-        assert_true(has(r, "\"message\":\"Timeout: request did not complete within the allotted timeout\",\"reason\":"
-                           "\"Timeout\""));
+        assert_true(has(r, "content-type: text/plain; charset=utf-8"));
+        assert_true(has(r, "{\"metadata\":{},\"status\":\"Failure\",\"message\":\"Timeout: request did not complete "
+                           "within the allotted timeout\",\"reason\":\"Timeout\",\"details\":{},\"code\":504}\n"));
         close(fd);
 }
 
