@@ -8,7 +8,9 @@
  */
 #include "kubelet/volumes.h"
 
+#include <spawn.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
 
 #include "base/file.h"
 #include "schema/quantity.h"
@@ -203,6 +205,51 @@ static int setup_payload(struct pod *p, struct volume *v, const struct json *sou
 
 /* ---- persistent volumes ---- */
 
+/* A program of the node, waited for: its exit code. */
+static int run(const char *const argv[], struct error *err) {
+        int status = 0, r;
+        pid_t pid;
+
+        r = posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *) argv, environ);
+        if (r != 0)
+                return error_errno(err, -r, "run %s", argv[0]);
+        while (waitpid(pid, &status, 0) < 0)
+                if (errno != EINTR)
+                        return error_errno(err, -errno, "wait for %s", argv[0]);
+        return WIFEXITED(status) ? WEXITSTATUS(status) : error_set(err, -EIO, "%s was killed", argv[0]);
+}
+
+/* The file system on a disk, made where there is nothing at all. */
+static int mount_disk(struct pod *p, const char *path, const char *disk, const struct json *pv_spec,
+                      struct error *err) {
+        struct str type = json_str_or(json_at_path(pv_spec, "local", "fsType"), STR("ext4")), options = STR("rw");
+        const char *make = arena_cstr(p->arena, arena_printf(p->arena, "mkfs.%" STR_FMT, STR_ARG(type)));
+        int r;
+
+        if (is_mount_point(path))
+                return 0;
+        TRY(file_mkdirs(path, 0750, err));
+        r = run((const char *const[]) { "blkid", "-p", disk, NULL }, err);
+        if (r == 2) /* nothing found */
+                r = run((const char *const[]) { make, str_eqc(type, "xfs") ? "-f" : "-F", disk, NULL }, err);
+        if (r != 0)
+                return r < 0 ? r : error_set(err, -EIO, "format %s: exit code %d", disk, r);
+        json_each_item(option, json_getc(pv_spec, "mountOptions"))
+                options = arena_printf(p->arena, "%" STR_FMT ",%" STR_FMT, STR_ARG(options), STR_ARG(json_str(option)));
+        r = run((const char *const[]) { "mount", "-o", arena_cstr(p->arena, options), disk, path, NULL }, err);
+        return r > 0 ? error_set(err, -EIO, "mount %s: exit code %d", disk, r) : r;
+}
+
+static int setup_local(struct pod *p, struct volume *v, const struct json *pv_spec, struct error *err) {
+        const char *path = arena_cstr(p->arena, jstr(json_getc(pv_spec, "local"), "path"));
+        struct stat st;
+
+        if (stat(path, &st) == 0 && S_ISBLK(st.st_mode) && !str_eqc(jstr(pv_spec, "volumeMode"), "Block"))
+                return mount_disk(p, v->path, path, pv_spec, err);
+        set_string(&v->path, str_of(path));
+        return 0;
+}
+
 static int setup_persistent(struct pod *p, struct volume *v, struct str claim_name, struct error *err) {
         _cleanup_(object_unrefp) struct object *claim = NULL, *pv = NULL;
         const struct json *spec;
@@ -217,7 +264,7 @@ static int setup_persistent(struct pod *p, struct volume *v, struct str claim_na
         if (json_getc(spec, "hostPath"))
                 TRY(setup_host_path(p, v, json_getc(spec, "hostPath"), err));
         else if (json_getc(spec, "local"))
-                set_string(&v->path, jstr(json_getc(spec, "local"), "path"));
+                TRY(setup_local(p, v, spec, err));
         else
                 return error_set(err, -ENOTSUP,
                                  "the kind of PersistentVolume %" STR_FMT " is not supported by this node",

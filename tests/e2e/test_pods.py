@@ -7,6 +7,8 @@ import subprocess
 import urllib.error
 import urllib.request
 
+import pytest
+
 from conftest import pod, wait
 
 
@@ -65,6 +67,30 @@ def test_a_token_is_for_the_user_or_group_that_the_pod_names(cluster, ns):
         cluster.apply(pod(name, "cd /var/run/secrets/kubernetes.io/serviceaccount; stat -Lc '%a %u %g' token; test -n \"$(cat token)\" || echo EMPTY",
                           restartPolicy="Never", securityContext=security), namespace=ns)
     assert {n: logs_of(cluster, ns, n).strip() for n in cases} == {n: want for n, (_, want) in cases.items()}
+
+
+def test_a_disk_gets_a_file_system_and_keeps_it(cluster, ns, tmp_path):
+    disk = tmp_path / "disk"
+    disk.write_bytes(b"\0" * (8 << 20))
+    loop = subprocess.run(["losetup", "-f", "--show", str(disk)], capture_output=True, text=True)
+    if loop.returncode != 0:
+        pytest.skip("no loop devices")
+    try:
+        node = {"required": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "kubernetes.io/os", "operator": "Exists"}]}]}}
+        cluster.apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": ns}, "spec": {
+            "capacity": {"storage": "8Mi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": ns, "nodeAffinity": node,
+            "local": {"path": loop.stdout.strip()}}})
+        cluster.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec": {
+            "accessModes": ["ReadWriteOnce"], "storageClassName": ns, "resources": {"requests": {"storage": "8Mi"}}}}, namespace=ns)
+        for name in ("first", "second"):
+            cluster.apply(pod(name, f"echo {name} >> /data/f; cat /data/f; grep -o '/data ext4' /proc/mounts", restartPolicy="Never",
+                              container={"volumeMounts": [{"name": "v", "mountPath": "/data"}]},
+                              volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]), namespace=ns)
+            said = logs_of(cluster, ns, name).split("\n")
+            cluster.kubectl("delete", "pod", name, "-n", ns)
+        assert said[:3] == ["first", "second", "/data ext4"]
+    finally:
+        subprocess.run(["losetup", "-d", loop.stdout.strip()])
 
 
 def test_a_claim_finds_its_volume_and_outlives_its_pod(cluster, ns, tmp_path):
