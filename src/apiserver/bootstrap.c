@@ -187,14 +187,22 @@ static void kubernetes_service(struct bootstrap *b) {
 #define LEASE_SECONDS 3600
 #define IDENTITY "apiserver.kubernetes.io/identity"
 
-/* "apiserver-" and 128 bits of the host name's hash in base32: a server that starts again takes its Lease over. */
+/* "apiserver-" and 128 bits in base32 of the hash of the names of the host and of what runs there, each after its
+ * length: a server that starts again takes its Lease over. */
 struct str bootstrap_identity(struct arena *a) {
         static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
         char text[] = "apiserver-xxxxxxxxxxxxxxxxxxxxxxxxxx", host[256] = "";
+        const char *const names[] = { host, "kube-apiserver" };
+        _cleanup_buf_ struct buf b = BUF_INIT;
         uint8_t hash[32];
 
         gethostname(host, sizeof(host) - 1);
-        sha256(hash, str_of(host));
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+                buf_putc(&b, (char) (strlen(names[i]) >> 8));
+                buf_putc(&b, (char) strlen(names[i]));
+                buf_addc(&b, names[i]);
+        }
+        sha256(hash, buf_str(&b));
         memset(hash + 16, 0, 1); /* the last letter has two bits of nothing */
         for (size_t i = 0; i < 26; i++)
                 text[10 + i] = alphabet[(hash[i * 5 / 8] << 8 | hash[i * 5 / 8 + 1]) >> (11 - i * 5 % 8) & 31];

@@ -287,20 +287,21 @@ int service_endpoint(struct apiserver *s, struct store_snapshot *snap, struct ar
         struct object *service = server_get(s, snap, &res_services, ns, name), *endpoints;
         const struct json *spec, *wanted;
         uint32_t candidates = 0;
+        int64_t number;
 
         if (!service)
                 return err_not_found(err, rest_of(s, &res_services), name);
         spec = json_getc(object_json(service), "spec");
         wanted = service_port(service, port);
+        if (str_eqc(json_str(json_getc(spec, "type")), "ExternalName") && (wanted || str_to_i64(port, &number) == 0)) {
+                *ret_host = arena_str(a, json_str(json_getc(spec, "externalName")));
+                *ret_port = (uint16_t) (wanted ? json_int(json_getc(wanted, "port")) : number);
+                return 0;
+        }
         if (!wanted)
                 return error_status(err, REASON_UNAVAILABLE,
                                     "no service port \"%" STR_FMT "\" found for service \"%" STR_FMT "\"",
                                     STR_ARG(port), STR_ARG(name));
-        if (str_eqc(json_str(json_getc(spec, "type")), "ExternalName")) {
-                *ret_host = arena_str(a, json_str(json_getc(spec, "externalName")));
-                *ret_port = (uint16_t) json_int(json_getc(wanted, "port"));
-                return 0;
-        }
         endpoints = server_get(s, snap, &res_endpoints, ns, name);
         json_each_item(subset, endpoints ? json_getc(object_json(endpoints), "subsets") : NULL)
                 json_each_item(p, json_getc(subset, "ports"))

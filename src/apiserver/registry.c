@@ -49,6 +49,8 @@ static int check_kind(struct op *op, const struct sent *want, const struct json 
         struct str kind = json_str_or(json_getc(body, "kind"), want->kind);
         struct str version = json_str_or(json_getc(body, "apiVersion"), want->api_version);
 
+        if (version.n > 1 && version.p[0] == '/') /* of the group without a name */
+                version = str_sub(version, 1, version.n);
         if (json_type(body) != JSON_OBJECT)
                 return err_bad_request(
                                 err,
@@ -134,7 +136,7 @@ static int decode_body(struct op *op, const struct sent *as, const struct json *
                 json_removec(&in, "status");
                 TRY(decode_as(op, as, &in, NULL, ret, err));
         }
-        if (patch || op->c->sorted)
+        if (!as->custom && (patch || op->c->sorted))
                 sort_unknown(&strict);
         if (!op->c->strict || !patch || op->c->patch == API_PATCH_APPLY)
                 return registry_strict_result(op, &strict, err);

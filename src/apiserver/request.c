@@ -570,7 +570,8 @@ int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret
                         shape_of(&ranges[i], shapes, ret);
         if (found && !(shapes & NEGOTIATE_STREAM && ret->media == MEDIA_YAML))
                 return 0;
-        *ret = (struct negotiated) { .media = found ? ret->media : MEDIA_JSON }; /* of the error */
+        *ret = (struct negotiated) { .media = found && ret->shape == SHAPE_OBJECT ? ret->media
+                                                                                  : MEDIA_JSON }; /* of the error */
         return error_status(err, REASON_NOT_ACCEPTABLE, "only the following media types are accepted: %s",
                             accepted[found]);
 }

@@ -324,7 +324,7 @@ static const char *obstacle(struct service *v, struct store_snapshot *snap, stru
                 return "ServiceNotFound";
         }
         port = port_of(service, v->port);
-        if (!port) {
+        if (!port && !str_eqc(json_str(json_at_path(object_json(service), "spec", "type")), "ExternalName")) {
                 *ret_message = arena_printf(
                                 a, "service/%" STR_FMT " in \"%" STR_FMT "\" is not listening on port %" STR_FMT,
                                 STR_ARG(v->service), STR_ARG(v->ns), STR_ARG(v->port));

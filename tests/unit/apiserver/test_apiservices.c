@@ -91,6 +91,19 @@ static void a_remote_one_waits_for_its_service(void **state) {
         assert_string_equal(at(f, r, ".status.conditions[0].message"), "service/x in \"default\" is not present");
 }
 
+static void a_name_elsewhere_needs_no_ports(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        a_remote_one_waits_for_its_service(state);
+        check_code(ASK(f, .verb = API_CREATE, .resource = &res_services, .ns = "default",
+                       .body = "{\"metadata\":{\"name\":\"x\"},\"spec\":{\"type\":\"ExternalName\",\"externalName\":"
+                               "\"127.0.0.1\"}}"),
+                   201);
+        r = until(f, "FailedDiscoveryCheck"); /* nobody answers there */
+        assert_non_null(strstr(at(f, r, ".status.conditions[0].message"), "https://127.0.0.1:443/apis/a.example/v1"));
+}
+
 static void conditions_of_others_stay(void **state) {
         struct fixture *f = *state;
         struct answer r;
@@ -121,6 +134,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(what_is_refused, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(a_local_one_is_available_at_once, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(a_remote_one_waits_for_its_service, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(a_name_elsewhere_needs_no_ports, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(conditions_of_others_stay, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(built_in_groups_have_theirs, fixture_setup, fixture_teardown),
         };

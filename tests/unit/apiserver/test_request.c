@@ -146,7 +146,16 @@ static void a_stream_is_refused_by_what_it_lacks(void **state) {
         static const struct {
                 const char *accept, *message;
                 unsigned shapes;
+                enum media media; /* of the error */
         } table[] = {
+                { "application/yaml",
+                  "only the following media types are accepted: application/json;stream=watch, "
+                  "application/vnd.kubernetes.protobuf;stream=watch",
+                  0, MEDIA_YAML },
+                { "application/yaml;as=Table;v=v1;g=meta.k8s.io",
+                  "only the following media types are accepted: application/json;stream=watch, "
+                  "application/vnd.kubernetes.protobuf;stream=watch",
+                  1U << SHAPE_TABLE },
                 { "text/html", "only the following media types are accepted: application/json, application/yaml, "
                                "application/vnd.kubernetes.protobuf" },
                 { "application/*;q=1",
@@ -162,7 +171,8 @@ static void a_stream_is_refused_by_what_it_lacks(void **state) {
                   NEGOTIATE_ROUTER | NEGOTIATE_JSON },
                 { "application/yaml, application/json",
                   "only the following media types are accepted: application/json;stream=watch, "
-                  "application/vnd.kubernetes.protobuf;stream=watch" },
+                  "application/vnd.kubernetes.protobuf;stream=watch",
+                  0, MEDIA_YAML },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
@@ -171,6 +181,7 @@ static void a_stream_is_refused_by_what_it_lacks(void **state) {
 
                 assert_true(request_negotiate(str_of(table[i].accept), NEGOTIATE_STREAM | table[i].shapes, &n, &e) < 0);
                 assert_string_equal(error_text(&e), table[i].message);
+                assert_int_equal(n.media, table[i].media);
         }
 }
 

@@ -170,6 +170,8 @@ static void options_of_writes_are_checked_as_upstream_does(void **state) {
 
         SAID({ "POST", CM "?dryRun=", JSON, "{}", "422 dryRun: Unsupported value: []string{\"\"}: supported values" },
              { "POST", CM "?dryRun=All&dryRun=x", JSON, "{}", "422 Unsupported value: []string{\"All\", \"x\"}: " },
+             { "POST", CM "?dryRun=All", JSON, "{\"apiVersion\":\"/v1\",\"metadata\":{\"name\":\"v\"}}",
+               "201 \"apiVersion\":\"v1\"" },
              { "POST", CM "?dryRun=All", JSON, "{\"metadata\":{\"name\":\"a\"}}",
                "409 configmaps \"a\" already exists" },
              { "POST", CM "?fieldManager=%C2%A0&fieldManager=x", JSON, "{}",
