@@ -74,30 +74,23 @@ static void add_group(const char **groups, size_t *n, const char *group) {
         groups[(*n)++] = group;
 }
 
-/* Groups of other servers, by their priorities before or after those of custom resources (which have 1000). */
-static void add_remote_groups(const struct discovery *d, struct arena *a, bool before, const char **groups, size_t *n) {
-        for (size_t i = 0; i < n_remotes(d); i++)
-                if ((d->catalog->remotes->v[i].group_priority > 1000) == before)
-                        add_group(groups, n, arena_cstr(a, d->catalog->remotes->v[i].group));
+/* Groups of other servers that come before what has that priority. */
+static void add_remote_groups(const struct discovery *d, struct arena *a, int64_t above, const char **groups,
+                              size_t *n) {
+        for (size_t i = 0; i < n_remotes(d) && d->catalog->remotes->v[i].group_priority > above; i++)
+                add_group(groups, n, arena_cstr(a, d->catalog->remotes->v[i].group));
 }
 
 /* The names of all groups in the order in which clients try them. */
 static size_t all_groups(const struct discovery *d, struct arena *a, const char ***ret) {
         const char **groups = arena_array(a, const char *, d->n_served + n_remotes(d));
         size_t n = 0;
-        bool custom = false;
 
         for (size_t i = 0; i < d->n_served; i++) {
-                const struct api_group_version *gv = d->served[i];
-
-                if (!custom && !api_find_group_version(str_of(gv->group), str_of(gv->version))) {
-                        add_remote_groups(d, a, true, groups, &n);
-                        custom = true;
-                }
-                add_group(groups, &n, gv->group);
+                add_remote_groups(d, a, local_group_priority(d->served[i]->group), groups, &n);
+                add_group(groups, &n, d->served[i]->group);
         }
-        add_remote_groups(d, a, true, groups, &n);
-        add_remote_groups(d, a, false, groups, &n);
+        add_remote_groups(d, a, -1, groups, &n);
         *ret = groups;
         return n;
 }

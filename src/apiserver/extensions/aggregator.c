@@ -125,6 +125,7 @@ static void fill(struct arena *a, const struct service *v, struct remote *r) {
                                .openapi_v2 = parse(a, v->docs[DOC_OPENAPI_V2]) };
 }
 
+/* Groups by the highest priority of their versions, then by name; versions by theirs, then as Kubernetes counts. */
 static int by_priority(const void *a, const void *b) {
         const struct remote *x = a, *y = b;
         int c = str_cmp(x->group, y->group);
@@ -133,7 +134,16 @@ static int by_priority(const void *a, const void *b) {
                 return x->group_priority > y->group_priority ? -1 : 1;
         if (c != 0)
                 return c;
-        return x->version_priority > y->version_priority ? -1 : x->version_priority < y->version_priority;
+        if (x->version_priority != y->version_priority)
+                return x->version_priority > y->version_priority ? -1 : 1;
+        return compare_versions(x->version, y->version);
+}
+
+static void share_priorities(struct remotes *r) {
+        for (size_t i = 0; i < r->n; i++)
+                for (size_t k = 0; k < r->n; k++)
+                        if (r->v[k].group_priority > r->v[i].group_priority && str_eq(r->v[k].group, r->v[i].group))
+                                r->v[i].group_priority = r->v[k].group_priority;
 }
 
 /* Puts a new table in the place of the old one, and documents are made anew from it. */
@@ -146,6 +156,7 @@ static void publish(struct aggregator *g) {
         new->v = arena_array(new->arena, struct remote, new->n);
         for (size_t i = 0; i < new->n; i++)
                 fill(new->arena, g->services.v[i], &new->v[i]);
+        share_priorities(new);
         if (new->n)
                 qsort(new->v, new->n, sizeof(*new->v), by_priority);
         catalog_set_remotes(g->s, new);

@@ -48,6 +48,8 @@ void api_service_mark_local(struct arena *a, struct json *obj); /* available at 
 int api_service_prepare_create(struct op *op, struct json *obj, struct error *err);
 validate_kind validate_api_service;
 /* The APIService of a group-version that is served here; managed: "onstart" (built in) or "true". */
+/* What an APIService of it has as groupPriorityMinimum. */
+int local_group_priority(const char *group);
 struct json local_service(struct arena *a, const struct api_group_version *gv, const char *managed);
 /* Groups of custom resources have APIServices as well: creates what is missing, deletes what is no more. On loop,
  * which must not end while running counts calls. */

@@ -127,7 +127,7 @@ static int version_rank(struct str s, uint64_t *ret_major, uint64_t *ret_minor) 
         return 0;
 }
 
-static int compare_versions(struct str a, struct str b) {
+int compare_versions(struct str a, struct str b) {
         uint64_t a_major, a_minor, b_major, b_minor;
         int ra = version_rank(a, &a_major, &a_minor), rb = version_rank(b, &b_major, &b_minor);
 

@@ -15,6 +15,9 @@
 
 struct custom;
 
+/* Below 0: a comes before b, as Kubernetes counts versions: v2, v1, v1beta1. */
+int compare_versions(struct str a, struct str b);
+
 struct custom_version {
         struct rest rest; /* rest.custom is this */
         struct api_resource resource;

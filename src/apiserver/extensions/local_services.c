@@ -84,38 +84,49 @@ int api_service_prepare_create(struct op *op, struct json *obj, struct error *er
         return 0;
 }
 
+/* Where clients look first. */
+static const struct {
+        const char *group, *version;
+        int group_priority, version_priority;
+} priorities[] = {
+        { "", "v1", 18000, 1 },
+        { "apps", "v1", 17800, 15 },
+        { "events.k8s.io", "v1", 17750, 15 },
+        { "authentication.k8s.io", "v1", 17700, 15 },
+        { "authorization.k8s.io", "v1", 17600, 15 },
+        { "autoscaling", "v1", 17500, 15 },
+        { "autoscaling", "v2", 17500, 30 },
+        { "batch", "v1", 17400, 15 },
+        { "certificates.k8s.io", "v1", 17300, 15 },
+        { "networking.k8s.io", "v1", 17200, 15 },
+        { "policy", "v1", 17100, 15 },
+        { "rbac.authorization.k8s.io", "v1", 17000, 15 },
+        { "storage.k8s.io", "v1", 16800, 15 },
+        { "apiextensions.k8s.io", "v1", 16700, 15 },
+        { "admissionregistration.k8s.io", "v1", 16700, 15 },
+        { "scheduling.k8s.io", "v1", 16600, 15 },
+        { "coordination.k8s.io", "v1", 16500, 15 },
+        { "node.k8s.io", "v1", 16300, 15 },
+        { "discovery.k8s.io", "v1", 16200, 15 },
+        { "flowcontrol.apiserver.k8s.io", "v1", 16100, 21 },
+};
+
+int local_group_priority(const char *group) {
+        if (!*group || strcmp(group, "apiregistration.k8s.io") == 0) /* before whatever is added */
+                return INT_MAX;
+        for (size_t i = 0; i < ARRAY_SIZE(priorities); i++)
+                if (strcmp(priorities[i].group, group) == 0)
+                        return priorities[i].group_priority;
+        return 1000;
+}
+
 struct json local_service(struct arena *a, const struct api_group_version *gv, const char *managed) {
-        static const struct {
-                const char *group, *version;
-                int group_priority, version_priority;
-        } table[] = {
-                { "", "v1", 18000, 1 },
-                { "apps", "v1", 17800, 15 },
-                { "events.k8s.io", "v1", 17750, 15 },
-                { "authentication.k8s.io", "v1", 17700, 15 },
-                { "authorization.k8s.io", "v1", 17600, 15 },
-                { "autoscaling", "v1", 17500, 15 },
-                { "autoscaling", "v2", 17500, 30 },
-                { "batch", "v1", 17400, 15 },
-                { "certificates.k8s.io", "v1", 17300, 15 },
-                { "networking.k8s.io", "v1", 17200, 15 },
-                { "policy", "v1", 17100, 15 },
-                { "rbac.authorization.k8s.io", "v1", 17000, 15 },
-                { "storage.k8s.io", "v1", 16800, 15 },
-                { "apiextensions.k8s.io", "v1", 16700, 15 },
-                { "admissionregistration.k8s.io", "v1", 16700, 15 },
-                { "scheduling.k8s.io", "v1", 16600, 15 },
-                { "coordination.k8s.io", "v1", 16500, 15 },
-                { "node.k8s.io", "v1", 16300, 15 },
-                { "discovery.k8s.io", "v1", 16200, 15 },
-                { "flowcontrol.apiserver.k8s.io", "v1", 16100, 21 },
-        };
         int group = 1000, version = 100;
 
-        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
-                if (strcmp(table[i].group, gv->group) == 0 && strcmp(table[i].version, gv->version) == 0) {
-                        group = table[i].group_priority;
-                        version = table[i].version_priority;
+        for (size_t i = 0; i < ARRAY_SIZE(priorities); i++)
+                if (strcmp(priorities[i].group, gv->group) == 0 && strcmp(priorities[i].version, gv->version) == 0) {
+                        group = priorities[i].group_priority;
+                        version = priorities[i].version_priority;
                 }
         return json_build(a,
                           "{ metadata: { name: %s, labels: { %c: %c } }, spec: { group: %S, version: %S,"

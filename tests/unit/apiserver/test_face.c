@@ -69,11 +69,51 @@ static void discovery_says_no_more_than_it_has_to(void **state) {
                 run(*state, &cases[i]);
 }
 
+#define GROUP "z.example"
+
+/* Other servers' groups stand where the highest priority of their versions says, and versions as Kubernetes counts. */
+static void groups_come_by_priority(void **state) {
+        static const struct {
+                const char *version;
+                int priority;
+        } services[] = { { "v1alpha1", 1 }, { "v1", 20000 }, { "v2", 17300 } };
+        static const char *const order[] = { "\"name\":\"apiregistration.k8s.io\"", "\"" GROUP "/v2\"",
+                                             "\"" GROUP "/v1\"", "\"" GROUP "/v1alpha1\"", "\"name\":\"apps\"" };
+        struct fixture *f = *state;
+        struct str r;
+
+        for (size_t i = 0; i < ARRAY_SIZE(services); i++)
+                check_code(ASK(f, API_CREATE, &res_apiservices,
+                               .body = arena_printf(f->a,
+                                                    "{\"metadata\":{\"name\":\"%s." GROUP
+                                                    "\"},\"spec\":{\"group\":\"" GROUP
+                                                    "\",\"version\":\"%s\",\"groupPriorityMinimum\":%d,"
+                                                    "\"versionPriority\":15,\"service\":{\"namespace\":\"default\","
+                                                    "\"name\":\"x\"}}}",
+                                                    services[i].version, services[i].version, services[i].priority)
+                                                       .p),
+                           201);
+        for (int i = 0; i < 500; i++) {
+                r = talk_until(f, "GET /apis HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", NULL);
+                if (str_search(r, str_of(order[1])) >= 0 && str_search(r, str_of(order[3])) >= 0)
+                        break;
+                usleep(10000);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
+                ssize_t at = str_search(r, str_of(order[i]));
+
+                if (at < 0)
+                        fail_msg("%s is not where it has to be", order[i]);
+                r = str_sub(r, (size_t) at, r.n);
+        }
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
         const struct CMUnitTest tests[] = {
                 T(discovery_says_no_more_than_it_has_to),
+                T(groups_come_by_priority),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
