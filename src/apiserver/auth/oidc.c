@@ -81,7 +81,7 @@ static void check_url(struct build *b, const struct path *p, struct str url) {
         host = scheme < 0 ? STR("") : before(str_sub(rest, (size_t) scheme + 3, rest.n), '/', &rest);
         at = str_rfind(host, '@');
         port = str_rfind(host, ':');
-        for (size_t i = port < 0 || str_rfind(host, ']') > port ? host.n : (size_t) port + 1; i < host.n; i++)
+        for (size_t i = port <= at || str_rfind(host, ']') > port ? host.n : (size_t) port + 1; i < host.n; i++)
                 if (host.p[i] < '0' || host.p[i] > '9') {
                         field_invalid_str(&b->fe, p, url,
                                           "parse \"%" STR_FMT "\": invalid port \"%" STR_FMT "\" after host",

@@ -506,6 +506,71 @@ void flow_metrics(struct apiserver *s, struct buf *dst) {
         flow_config_unref(c);
 }
 
+/* What the lines of a metric say of a level (and a reason) together. */
+static long long told(struct str metrics, const char *metric, const struct flow_level *l, const char *reason) {
+        char level[128], why[64];
+        struct str line;
+        double sum = 0;
+
+        snprintf(level, sizeof(level), "priority_level=\"%s\"", l->name);
+        snprintf(why, sizeof(why), "reason=\"%s\"", reason);
+        while (str_split(&metrics, '\n', &line)) {
+                ssize_t value = str_rfind(line, ' ');
+
+                if (value > 0 && str_has_prefix(line, str_of(metric)) && str_search(line, str_of(level)) >= 0 &&
+                    (!*reason || str_search(line, str_of(why)) >= 0))
+                        sum += atof(line.p + value + 1);
+        }
+        return (long long) sum;
+}
+
+/* A row for each level, in columns as wide as their heads. */
+static void dump_levels(const struct flow_config *c, struct buf *dst) {
+        static const char rejected[] = "apiserver_flowcontrol_rejected_requests_total{", *const heads[] = {
+                "ActiveQueues",       "IsIdle",           "IsQuiescing",      "WaitingRequests",  "ExecutingRequests",
+                "DispatchedRequests", "RejectedRequests", "TimedoutRequests", "CancelledRequests"
+        };
+        _cleanup_buf_ struct buf metrics = BUF_INIT;
+        int width = sizeof("PriorityLevelName") + 1;
+        struct str m;
+
+        metrics_collect(&metrics);
+        m = buf_str(&metrics);
+        for (size_t i = 0; i < c->n_levels; i++)
+                width = MAX(width, (int) strlen(c->levels[i]->name) + 2);
+        buf_printf(dst, "%-*s", width, "PriorityLevelName,");
+        for (size_t k = 0; k < ARRAY_SIZE(heads); k++)
+                buf_printf(dst, "%s%s", heads[k], k + 1 < ARRAY_SIZE(heads) ? ", " : "\n");
+        for (size_t i = 0; i < c->n_levels; i++) {
+                struct flow_level *l = c->levels[i];
+                const long long waiting = atomic_load(&l->n_waiting),
+                                running = told(m, "apiserver_flowcontrol_current_executing_requests{", l, ""),
+                                values[] = { flow_level_active(l),
+                                             waiting + running == 0,
+                                             false,
+                                             waiting,
+                                             running,
+                                             told(m, "apiserver_flowcontrol_dispatched_requests_total{", l, ""),
+                                             told(m, rejected, l, "queue-full") +
+                                                             told(m, rejected, l, "concurrency-limit"),
+                                             told(m, rejected, l, "time-out"),
+                                             told(m, rejected, l, "cancelled") };
+
+                buf_printf(dst, "%s,%*s", l->name, width - (int) strlen(l->name) - 1, "");
+                for (size_t k = 0; k < ARRAY_SIZE(heads); k++) {
+                        bool last = k + 1 == ARRAY_SIZE(heads);
+                        char text[24];
+
+                        snprintf(text, sizeof(text), "%lld%s", values[k], last ? "" : ",");
+                        buf_printf(dst, "%-*s", last ? 0 : (int) strlen(heads[k]) + 2,
+                                   k != 1 && k != 2 ? text
+                                   : values[k]      ? "true,"
+                                                    : "false,");
+                }
+                buf_putc(dst, '\n');
+        }
+}
+
 bool flow_dump(struct apiserver *s, struct str what, struct buf *dst) {
         struct flow_config *c;
         bool queues = str_eqc(what, "dump_queues"), requests = str_eqc(what, "dump_requests");
@@ -513,18 +578,13 @@ bool flow_dump(struct apiserver *s, struct str what, struct buf *dst) {
         if (!queues && !requests && !str_eqc(what, "dump_priority_levels"))
                 return false;
         c = newest(s->flow);
-        buf_addc(dst, queues     ? "PriorityLevelName, Index, PendingRequests, SeatsWaiting, VirtualFinish\n"
-                      : requests ? "PriorityLevelName, QueueIndex, RequestIndexInQueue, FlowHash, Waited, Seats\n"
-                                 : "PriorityLevelName, WaitingRequests, ExecutingSeats, NominalSeats, CurrentSeats\n");
-        for (size_t i = 0; i < c->n_levels; i++) {
-                struct flow_level *l = c->levels[i];
-
-                if (queues || requests)
-                        flow_level_dump(l, queues ? dst : NULL, requests ? dst : NULL);
-                else
-                        buf_printf(dst, "%s, %u, %u, %u, %u\n", l->name, atomic_load(&l->n_waiting),
-                                   (unsigned) atomic_load(&l->state), l->limits.nominal, atomic_load(&l->limit));
-        }
+        if (!queues && !requests)
+                dump_levels(c, dst);
+        else
+                buf_addc(dst, queues ? "PriorityLevelName, Index, PendingRequests, SeatsWaiting, VirtualFinish\n"
+                                     : "PriorityLevelName, QueueIndex, RequestIndexInQueue, FlowHash, Waited, Seats\n");
+        for (size_t i = 0; (queues || requests) && i < c->n_levels; i++)
+                flow_level_dump(c->levels[i], queues ? dst : NULL, requests ? dst : NULL);
         flow_config_unref(c);
         return true;
 }

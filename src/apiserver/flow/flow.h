@@ -69,6 +69,8 @@ void flow_level_give_up(struct flow_waiter *w);
 unsigned flow_level_dropped(struct flow_level *l, int64_t second);
 /* What the level needed since the last call, and how much it gets until the next. */
 void flow_levels_adjust(struct flow_level *const *levels, size_t n, unsigned total);
+/* How many of its queues somebody waits in. */
+unsigned flow_level_active(struct flow_level *l);
 /* Rows of /debug/api_priority_and_fairness/dump_queues and dump_requests. */
 void flow_level_dump(struct flow_level *l, struct buf *queues, struct buf *requests);
 

@@ -335,6 +335,15 @@ void flow_levels_adjust(struct flow_level *const *levels, size_t n, unsigned tot
 
 /* ---- what is going on ---- */
 
+unsigned flow_level_active(struct flow_level *l) {
+        unsigned n = 0;
+        HOLD(&l->lock);
+
+        for (unsigned i = 0; l->queues && i < l->limits.queues; i++)
+                n += l->queues[i].n > 0;
+        return n;
+}
+
 void flow_level_dump(struct flow_level *l, struct buf *queues, struct buf *requests) {
         int64_t now = now_mono_ns();
         HOLD(&l->lock);

@@ -332,14 +332,17 @@ static void wrong_files_are_told(void **state) {
                   "'prefix':''}},'userValidationRules':[{'expression':'user.name'}]}]",
                   "jwt[0].userValidationRules[0].expression: Invalid value: \"user.name\": compilation failed: ERROR: "
                   "<input>:1:5: undefined field 'name'\n | user.name\n | ....^" },
-                { "'jwt':[{'issuer':{'url':'https://a:b','audiences':[''],'discoveryURL':'https://u@a/x?y#z'},"
+                { "'jwt':[{'issuer':{'url':'https://a:b','audiences':[''],'discoveryURL':'https://u:p@a/x?y#z'},"
                   "'claimMappings':{'username':{'expression':'claims.c','prefix':''},'extra':[{'key':'a.b/C'}]},"
                   "'claimValidationRules':[{'claim':'c','message':'m'},{'expression':'1','requiredValue':'x'}],"
                   "'userValidationRules':[{}]}]",
                   "[jwt[0].issuer.url: Invalid value: \"https://a:b\": parse \"https://a:b\": invalid port \":b\" "
-                  "after host, jwt[0].issuer.discoveryURL: Invalid value: \"https://u@a/x?y#z\": URL must not contain "
-                  "a username or password, jwt[0].issuer.discoveryURL: Invalid value: \"https://u@a/x?y#z\": URL must "
-                  "not contain a query, jwt[0].issuer.discoveryURL: Invalid value: \"https://u@a/x?y#z\": URL must not "
+                  "after host, jwt[0].issuer.discoveryURL: Invalid value: \"https://u:p@a/x?y#z\": URL must not "
+                  "contain "
+                  "a username or password, jwt[0].issuer.discoveryURL: Invalid value: \"https://u:p@a/x?y#z\": URL "
+                  "must "
+                  "not contain a query, jwt[0].issuer.discoveryURL: Invalid value: \"https://u:p@a/x?y#z\": URL must "
+                  "not "
                   "contain a fragment, jwt[0].issuer.audiences[0]: Required value: audience can't be empty, "
                   "jwt[0].claimValidationRules[0].message: Invalid value: \"m\": message can't be set when claim is "
                   "set, jwt[0].claimValidationRules[1].requiredValue: Invalid value: \"x\": requiredValue can't be set "
