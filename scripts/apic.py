@@ -262,17 +262,20 @@ class Api:
                     t.flags.add('HAS_DEFAULTS')
                     changed = True
 
+    def walked(self, t):
+        """The structs in it that Go always has, and that validation looks at."""
+        opaque = {r[0] for r in t.rules if r[1] == 'opaque'}
+        return [f for f in t.fields if 'POINTER' not in f.flags and f.name not in opaque and self.demands(f.type)]
+
     def demands(self, t):
         """Whether something is wrong with an empty value of the type."""
-        return t.kind == 'STRUCT' and (any(r[1] in ALWAYS or not r[0] for r in t.rules) or any(
-            'POINTER' not in f.flags and self.demands(f.type) for f in t.fields))
+        return t.kind == 'STRUCT' and (any(r[1] in ALWAYS or not r[0] for r in t.rules) or bool(self.walked(t)))
 
     def rules_in_order(self, t):
         """Rules by field; a struct that is always there is walked even when it is absent from the JSON."""
         place = {f.name: i for i, f in enumerate(t.fields)}
         rules = [(place[r[0]] if r[0] else len(place),) + r[1:] for r in t.rules if r[1] != 'descend']
-        rules += [(place[f.name], 'descend', False, [], None) for f in t.fields
-                  if 'POINTER' not in f.flags and self.demands(f.type) and f.name != 'metadata']
+        rules += [(place[f.name], 'descend', False, [], None) for f in self.walked(t) if f.name != 'metadata']
         return sorted(rules, key=lambda r: r[0])
 
     def ranks(self, t):

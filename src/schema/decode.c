@@ -218,6 +218,16 @@ static int decode_quantity(struct decoder *d, const struct json *in, struct json
         return 0;
 }
 
+/* Six digits behind the seconds, not more, not less. */
+static bool has_micros(struct str s) {
+        size_t at = strlen("2006-01-02T15:04:05.");
+
+        for (size_t i = at; i < at + 6; i++)
+                if (i >= s.n || s.p[i] < '0' || s.p[i] > '9')
+                        return false;
+        return s.p[at - 1] == '.';
+}
+
 /* time.Parse names the first part of the layout that does not fit. */
 static int time_error(struct decoder *d, struct str s, bool micro) {
         static const char *const parts[] = { "2006", "-", "01", "-", "02", "T", "15", ":", "04", ":", "05" };
@@ -240,7 +250,7 @@ static int time_error(struct decoder *d, struct str s, bool micro) {
                                          STR_ARG(s), layout, STR_ARG(str_sub(s, at, s.n)), parts[i]);
                 at += n;
         }
-        if (micro && (at >= s.n || s.p[at] != '.'))
+        if (micro && !has_micros(s))
                 return error_set(d->err, -EINVAL,
                                  "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"%" STR_FMT
                                  "\" as \".000000\"",
@@ -258,16 +268,24 @@ static int time_error(struct decoder *d, struct str s, bool micro) {
         return error_set(d->err, -EINVAL, "parsing time \"%" STR_FMT "\": day out of range", STR_ARG(s));
 }
 
-static int decode_time(struct decoder *d, const struct schema_type *t, const struct json *in, struct json *ret) {
+static const struct schema_type go_string = { .kind = SCHEMA_STRING, .go_name = "string" };
+
+/* Of types that decode themselves. */
+static int own_type_error(struct decoder *d, const struct schema_type *t, const struct json *in, bool detail,
+                          const struct frame *at) {
+        return type_error(d, t, in, detail, d->patched ? NULL : at);
+}
+
+static int decode_time(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
+                       struct json *ret) {
         bool micro = t->kind == SCHEMA_MICRO_TIME;
         struct str s = json_str(in), out;
         struct moment m;
         char text[36];
 
         if (!json_is(in, JSON_STRING))
-                return error_set(d->err, -EINVAL, "json: cannot unmarshal %s into Go value of type string",
-                                 go_value(in));
-        if (moment_parse(s, &m) < 0 || (micro && (s.n < 26 || s.p[19] != '.')))
+                return own_type_error(d, &go_string, in, false, at);
+        if (moment_parse(s, &m) < 0 || (micro && !has_micros(s)))
                 return time_error(d, s, micro);
         m.seconds = MAX(MIN(m.seconds, MOMENT_MAX), MOMENT_MIN);
         out = moment_format(text, m, micro ? 6 : 0);
@@ -275,27 +293,26 @@ static int decode_time(struct decoder *d, const struct schema_type *t, const str
         return 0;
 }
 
-static int decode_duration(struct decoder *d, const struct json *in, struct json *ret) {
+static int decode_duration(struct decoder *d, const struct json *in, const struct frame *at, struct json *ret) {
         char text[36];
         int64_t ns;
 
         if (!json_is(in, JSON_STRING))
-                return error_set(d->err, -EINVAL, "json: cannot unmarshal %s into Go value of type string",
-                                 go_value(in));
+                return own_type_error(d, &go_string, in, false, at);
         if (duration_parse(json_str(in), &ns) < 0)
                 return error_set(d->err, -EINVAL, "time: invalid duration \"%" STR_FMT "\"", STR_ARG(json_str(in)));
         *ret = json_of_copy(d->arena, duration_format(text, ns));
         return 0;
 }
 
-static int decode_int_or_string(struct decoder *d, const struct json *in, struct json *ret) {
+static int decode_int_or_string(struct decoder *d, const struct json *in, const struct frame *at, struct json *ret) {
         static const struct schema_type int32 = { .kind = SCHEMA_INT32, .go_name = "int32" };
 
         if (json_is(in, JSON_STRING)) {
                 *ret = *in;
                 return 0;
         }
-        return decode_int(d, &int32, in, NULL, ret); /* a decoder of its own upstream: no field is named */
+        return decode_int(d, &int32, in, d->patched ? NULL : at, ret);
 }
 
 /* ---- containers ---- */
@@ -353,13 +370,19 @@ static size_t fill_slots(struct decoder *d, const struct schema_type *t, const s
                 if (f && d->n_found)
                         duplicate_field(d, json_key(m), at);
                 if (f)
-                        slots[f - t->fields] = d->request && (f->flags & SCHEMA_OFF) ? NULL : &m->value;
+                        slots[f - t->fields] = &m->value;
                 else if (t->flags & SCHEMA_TYPE_PRESERVE_UNKNOWN)
                         extra++;
                 else
                         unknown_field(d, json_key(m), at);
         }
         return t->n_fields + extra;
+}
+
+/* Upstream stores protobuf, which has no empty lists and maps: they come back as none, where that is printed. */
+static bool is_stored_as_null(const struct schema_field *f, const struct json *v) {
+        return !(f->flags & (SCHEMA_OMITEMPTY | SCHEMA_POINTER)) &&
+               (f->type->kind == SCHEMA_LIST || f->type->kind == SCHEMA_MAP) && json_len(v) == 0;
 }
 
 static int decode_field(struct decoder *d, const struct schema_type *t, const struct schema_field *f,
@@ -370,14 +393,16 @@ static int decode_field(struct decoder *d, const struct schema_type *t, const st
         m->key = member_key(field_name(f));
         if (!in || (in->type == JSON_NULL && !(f->flags & SCHEMA_NULLABLE)))
                 *n += schema_absent(d->arena, f, &m->value);
-        else {
-                bool null = in->type == JSON_NULL;
-
-                if (null)
-                        m->value = *in;
-                else
-                        TRY(decode(d, f->type, in, &here, &m->value));
-                *n += null == (m->value.type == JSON_NULL) && !schema_is_empty(f, &m->value);
+        else if (in->type == JSON_NULL) {
+                m->value = *in;
+                ++*n;
+        } else {
+                TRY(decode(d, f->type, in, &here, &m->value));
+                if (is_stored_as_null(f, &m->value))
+                        m->value = json_null();
+                else if (m->value.type == JSON_NULL || schema_is_empty(f, &m->value))
+                        return 0;
+                *n += !(d->request && (f->flags & SCHEMA_OFF)); /* what is in it was looked at nevertheless */
         }
         m->value.hint = (uint16_t) (f - t->fields + 1);
         return 0;
@@ -470,11 +495,11 @@ static int decode(struct decoder *d, const struct schema_type *t, const struct j
                 return decode_quantity(d, in, ret);
         case SCHEMA_TIME:
         case SCHEMA_MICRO_TIME:
-                return decode_time(d, t, in, ret);
+                return decode_time(d, t, in, at, ret);
         case SCHEMA_DURATION:
-                return decode_duration(d, in, ret);
+                return decode_duration(d, in, at, ret);
         case SCHEMA_INT_OR_STRING:
-                return decode_int_or_string(d, in, ret);
+                return decode_int_or_string(d, in, at, ret);
         case SCHEMA_LIST:
                 return decode_list(d, t, in, at, ret);
         case SCHEMA_MAP:

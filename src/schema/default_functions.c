@@ -284,6 +284,10 @@ void default_job(struct arena *a, struct json *value) {
         set_if_absent(a, spec, "manualSelector", json_of_bool(false));
         set_if_absent(a, spec, "podReplacementPolicy",
                       json_of_cstr(JobSpec_podFailurePolicy(spec) ? "Failed" : "TerminatingOrFailed"));
+        json_each_item(rule, JobSpec_podFailurePolicy(spec) ? json_at_path(spec, "podFailurePolicy", "rules") : NULL)
+                json_each_item(pattern, get_mut(rule, "onPodConditions"))
+                        if (str_empty(json_str(json_getc(pattern, "status"))))
+                                json_set_cstr(a, pattern, "status", "True");
         if (json_len(ObjectMeta_labels(Job_metadata(value))) == 0)
                 fill_map(a, json_get_or_add_object(a, value, "metadata"), "labels", labels);
 }

@@ -132,8 +132,8 @@ static void validate_rule(struct field_errors *fe, const struct path *p, const s
 
         if (json_len(GET(rule, "subjects")) == 0)
                 field_required(fe, PATH(p, "subjects"), "subjects must contain at least one value");
-        json_each_item(s, GET(rule, "subjects"))
-                validate_subject(fe, PATH_INDEX(PATH(p, "subjects"), i++), s);
+        each_at(s, at, PATH(p, "subjects"), GET(rule, "subjects"))
+                TELL_AT(at, validate_subject(fe, at, s));
         if (json_len(resources) == 0 && json_len(paths) == 0)
                 field_required(fe, p, "at least one of resourceRules and nonResourceRules has to be non-empty");
         i = 0;
@@ -171,8 +171,16 @@ static void check_fixed(struct json object, bool mandatory, void *arg) {
         }
 }
 
+/* Upstream shows the struct that it is in. */
+CHECK(check_method, struct str type) {
+        struct str shown = arena_printf(fe->a, "flowcontrol.FlowDistinguisherMethod{Type:%" STR_FMT "}",
+                                        STR_ARG(quoted_in_go(fe->a, type)));
+
+        if (!str_among(type, WORDS("ByNamespace", "ByUser")))
+                field_not_supported_value(fe, p, json_new(fe->a, json_of_raw(shown)), WORDS("ByNamespace", "ByUser"));
+}
+
 void validate_flow_schema(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const methods[] = { "ByNamespace", "ByUser", NULL };
         const struct path *at = PATH(NULL, "spec"), *precedence = PATH(at, "matchingPrecedence"),
                           *level = PATH(PATH(at, "priorityLevelConfiguration"), "name");
         const struct json *spec = GET(obj, "spec"), *method = GET(spec, "distinguisherMethod"),
@@ -187,7 +195,7 @@ void validate_flow_schema(struct field_errors *fe, const struct json *obj, const
         if (json_int(n) == 1 && !str_eqc(json_str(json_at_path(obj, "metadata", "name")), "exempt"))
                 field_invalid(fe, precedence, n, "only the schema named 'exempt' may have matchingPrecedence 1");
         if (method)
-                check_enum(fe, PATH(PATH(at, "distinguisherMethod"), "type"), TEXT(method, "type"), methods);
+                check_method(fe, PATH(PATH(at, "distinguisherMethod"), "type"), TEXT(method, "type"));
         if (str_empty(name))
                 field_required(fe, level, "must reference a priority level");
         else
@@ -270,9 +278,9 @@ void validate_priority_level(struct field_errors *fe, const struct json *obj, co
         if (is_exempt != str_eqc(json_str(json_at_path(obj, "metadata", "name")), "exempt"))
                 field_invalid_str(fe, PATH(at, "type"), TEXT(spec, "type"),
                                   "type must be 'Exempt' if and only if name is 'exempt'");
-        if (!check_enum(fe, PATH(at, "type"), TEXT(spec, "type"), types))
-                return;
-        if (is_exempt) {
+        if (!check_enum(fe, PATH(at, "type"), TEXT(spec, "type"), types)) {
+                /* nothing else is known of it */
+        } else if (is_exempt) {
                 if (limited)
                         field_forbidden(fe, PATH(at, "limited"), "must be nil if the type is not Limited");
                 validate_shares(fe, PATH(at, "exempt"), exempt);
@@ -282,7 +290,8 @@ void validate_priority_level(struct field_errors *fe, const struct json *obj, co
                 if (limited)
                         validate_limited(fe, PATH(at, "limited"), limited);
                 else
-                        field_required(fe, PATH(at, "limited"), "must not be empty when type is Limited");
+                        TELL_AT(PATH(at, "exempt"), field_required(fe, PATH(at, "limited"),
+                                                                   "must not be empty when type is Limited"));
         }
         flow_bootstrap(fe->a, check_fixed, &(struct fixed) { obj, fe });
 }

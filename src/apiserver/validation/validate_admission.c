@@ -157,9 +157,9 @@ void validate_webhook_client(struct field_errors *fe, const struct path *p, cons
         } else if (url) {
                 check_url(fe, PATH(p, "url"), json_str(url));
         } else {
-                REQUIRED_IF(str_empty(TEXT(service, "name")), PATH(s, "name"), "service name is required");
-                if (str_empty(TEXT(service, "namespace")))
-                        field_required(fe, PATH(s, "namespace"), "service namespace is required");
+                /* Upstream takes one for the other. */
+                REQUIRED_IF(str_empty(TEXT(service, "namespace")), PATH(s, "name"), "service name is required");
+                REQUIRED_IF(str_empty(TEXT(service, "name")), PATH(s, "namespace"), "service namespace is required");
                 INVALID_IF(port < 1 || port > 65535, PATH(s, "port"), GET(service, "port"),
                            "port is not valid: must be between 1 and 65535, inclusive");
                 check_service_path(fe, PATH(s, "path"), TEXT(service, "path"));

@@ -161,8 +161,6 @@ static void validate_failure_policy(struct field_errors *fe, const struct path *
         check_count(fe, list, rules, MAX_RULES);
         each_at(rule, at, list, rules)
                 validate_failure_rule(fe, at, rule, spec);
-        if (str_eqc(TEXT(spec, "podReplacementPolicy"), "TerminatingOrFailed"))
-                check_enum(fe, PATH(p, "podReplacementPolicy"), TEXT(spec, "podReplacementPolicy"), WORDS("Failed"));
 }
 
 /* Limits of jobs whose pods are numbered. */
@@ -175,7 +173,7 @@ static void validate_indexed(struct field_errors *fe, const struct path *p, cons
         REQUIRED_IF(!completions, PATH(p, "completions"), "when completion mode is Indexed");
         INVALID_IF(json_int(parallelism) > MAX_INDEXED, pods_path, parallelism,
                    "must be less than or equal to %d when completion mode is Indexed", MAX_INDEXED);
-        if (completions && json_int(failed) > json_int(completions))
+        if (completions && failed && json_int(failed) > json_int(completions))
                 field_invalid(fe, failed_path, failed, "must be less than or equal to completions");
         if (json_int(failed) > MAX_INDEXED)
                 field_invalid(fe, failed_path, failed, "must be less than or equal to %d", MAX_INDEXED);
@@ -192,13 +190,15 @@ static void validate_indexed(struct field_errors *fe, const struct path *p, cons
 
 static void validate_completion(struct field_errors *fe, const struct path *p, const struct json *spec) {
         const struct json *manager = GET(spec, "managedBy");
+        struct str mode = TEXT(spec, "completionMode");
 
         if (GET(spec, "maxFailedIndexes") && !GET(spec, "backoffLimitPerIndex"))
-                field_required(fe, PATH(p, "backoffLimitPerIndex"), "when maxFailedIndexes is specified");
+                TELL_AT(PATH(p, "maxFailedIndexes"), field_required(fe, PATH(p, "backoffLimitPerIndex"),
+                                                                    "when maxFailedIndexes is specified"));
         if (manager)
                 check_domain_path(fe, PATH(p, "managedBy"), json_str(manager));
         check_length_of(fe, PATH(p, "managedBy"), json_str(manager).n, 63);
-        if (str_eqc(TEXT(spec, "completionMode"), "Indexed")) {
+        if (str_eqc(mode, "Indexed")) {
                 validate_indexed(fe, p, spec);
                 if (GET(spec, "successPolicy"))
                         validate_success_policy(fe, PATH(p, "successPolicy"), GET(spec, "successPolicy"),
@@ -206,7 +206,8 @@ static void validate_completion(struct field_errors *fe, const struct path *p, c
                 return;
         }
         each_word(word, "backoffLimitPerIndex", "maxFailedIndexes", "successPolicy")
-                INVALID_IF(GET(spec, word), PATH(p, word), GET(spec, word), "requires indexed completion mode");
+                INVALID_IF(GET(spec, word) && (str_among(mode, WORDS("", "NonIndexed")) || word[0] == 's'), PATH(p, word),
+                           GET(spec, word), "requires indexed completion mode");
 }
 
 CHECK(validate_job_spec, const struct json *spec, const struct json *old) {
@@ -217,6 +218,9 @@ CHECK(validate_job_spec, const struct json *spec, const struct json *old) {
         validate_completion(fe, p, spec);
         if (GET(spec, "podFailurePolicy"))
                 validate_failure_policy(fe, p, spec);
+        if (GET(spec, "podReplacementPolicy"))
+                check_enum(fe, PATH(p, "podReplacementPolicy"), TEXT(spec, "podReplacementPolicy"),
+                           GET(spec, "podFailurePolicy") ? WORDS("Failed") : WORDS("Failed", "TerminatingOrFailed"));
         if (str_empty(restart) || str_eqc(restart, "Always"))
                 field_required(fe, restart_path, "valid values: \"OnFailure\", \"Never\"");
         else if (check_enum(fe, restart_path, restart, WORDS("OnFailure", "Never")) && GET(spec, "podFailurePolicy") &&
@@ -326,22 +330,27 @@ static void check_job_name(struct field_errors *fe, const struct json *obj) {
 
 void validate_job(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct path *p = PATH(NULL, "spec");
-        const struct json *spec = GET(obj, "spec"), *selector = GET(spec, "selector");
+        const struct json *spec = GET(obj, "spec"), *selector = GET(spec, "selector"),
+                          *labels = json_at_path(spec, "template", "metadata", "labels");
         struct selector s;
 
         if (old)
                 validate_job_update(fe, p, obj, old);
         else
                 validate_job_spec(fe, p, spec, NULL);
+        fe->phase++;
+        REQUIRED_IF(!selector, PATH(p, "selector"), "");
+        if (selector && selector_from_object(fe->a, selector, &s, NULL) < 0)
+                selector = NULL;
+        else
+                INVALID_IF(!selector || !selector_matches_labels(&s, labels),
+                           PATH(PATH(PATH(p, "template"), "metadata"), "labels"), labels,
+                           "`selector` does not match template `labels`");
         check_job_name(fe, obj);
-        if (!json_is(selector, JSON_OBJECT))
-                return field_required(fe, PATH(p, "selector"), "");
-        if (selector_from_object(fe->a, selector, &s, NULL) < 0)
-                return;
-        check_generated(fe, obj, old, &s);
-        INVALID_IF(!selector_matches_labels(&s, json_at_path(spec, "template", "metadata", "labels")),
-                   PATH(PATH(PATH(p, "template"), "metadata"), "labels"),
-                   json_at_path(spec, "template", "metadata", "labels"), "`selector` does not match template `labels`");
+        fe->phase -= 2;
+        if (selector)
+                check_generated(fe, obj, old, &s);
+        fe->phase++;
 }
 
 /* ---- how a job is ---- */

@@ -4,6 +4,7 @@
 #include "base/map.h"
 #include "apiserver/validation/validate.h"
 #include "schema/quantity.h"
+#include "schema/selector.h"
 #include "schema/types.h"
 
 /* A kind, name or resource of something else. */
@@ -15,10 +16,12 @@ CHECK(check_segment, const struct json *o, const char *key, const char *detail) 
 }
 
 static void check_typed_reference(struct field_errors *fe, const struct path *p, const struct json *o) {
-        if (GET(o, "apiGroup"))
+        fe->at = p;
+        if (json_is(GET(o, "apiGroup"), JSON_STRING))
                 check_field(fe, PATH(p, "apiGroup"), TEXT(o, "apiGroup"), check_dns_subdomain);
         check_segment(fe, p, o, "kind", "kind is required");
         check_segment(fe, p, o, "name", "name is required");
+        fe->at = NULL;
 }
 
 static void validate_backend(struct field_errors *fe, const struct path *p, const struct json *backend) {
@@ -203,8 +206,12 @@ void validate_ip_address(struct field_errors *fe, const struct json *obj, const 
                 check_segment(fe, p, ref, "namespace", "");
 }
 
-static bool is_v6(const struct json *cidr) {
-        return str_find(json_str(cidr), ':') >= 0;
+/* 4, 6, or 0: it is no range. */
+static int family_of(const struct json *cidr) {
+        struct str rest = json_str(cidr), ip = STR("");
+        uint8_t b[16];
+
+        return str_split(&rest, '/', &ip) && !str_empty(rest) ? parse_ip(ip, b) : 0;
 }
 
 /* The ranges stay; one of the other family may be added. */
@@ -223,12 +230,11 @@ void validate_service_cidr(struct field_errors *fe, const struct json *obj, cons
                 return field_required(fe, p, "at least one CIDR required");
         if (n > 2)
                 return field_invalid(fe, p, GET(obj, "spec"), "may only hold up to 2 values");
-        if (n == 2 && is_v6(json_item(list, 0)) == is_v6(json_item(list, 1)))
-                return field_invalid(fe, p, GET(obj, "spec"),
-                                     "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and "
-                                     "2001:db8::/64");
         each_at(cidr, at, p, list)
                 check_canonical(fe, at, json_str(cidr), true);
+        INVALID_IF(n == 2 && family_of(json_item(list, 0)) && family_of(json_item(list, 0)) == family_of(json_item(list, 1)),
+                   p, list,
+                   "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64");
 }
 
 static void validate_peers(struct field_errors *fe, const struct path *p, const struct json *peers) {
@@ -249,8 +255,9 @@ static void validate_policy_ports(struct field_errors *fe, const struct path *p,
         each_at(port, at, p, ports) {
                 const struct json *first = GET(port, "port"), *last = GET(port, "endPort");
 
-                if (first)
-                        check_port_or_name(fe, PATH(at, "port"), first);
+                fe->at = at;
+                if (json_is(first, JSON_INT))
+                        check_port(fe, PATH(at, "port"), first);
                 if (last && !json_is(first, JSON_INT))
                         field_invalid(fe, PATH(at, "endPort"), last, "may not be specified when `port` is %s",
                                       first ? "non-numeric" : "not specified");
@@ -258,6 +265,9 @@ static void validate_policy_ports(struct field_errors *fe, const struct path *p,
                         field_invalid(fe, PATH(at, "endPort"), first, "must be greater than or equal to `port`");
                 if (last && json_is(first, JSON_INT))
                         check_port(fe, PATH(at, "endPort"), last);
+                if (json_is(first, JSON_STRING))
+                        check_field(fe, PATH(at, "port"), json_str(first), check_port_name);
+                fe->at = NULL;
         }
 }
 
@@ -311,7 +321,8 @@ static void check_target(struct field_errors *fe, const struct path *p, const st
                 field_invalid_str(fe, PATH(p, "type"), type, "must be either Utilization, Value, or AverageValue");
         each_word(word, "value", "averageValue")
                 if (GET(target, word) && quantity_of_json(GET(target, word)).nano <= 0)
-                        field_invalid(fe, PATH(p, word), GET(target, word), "must be positive");
+                        field_invalid(fe, PATH(p, word), in_go(fe->a, SCHEMA_QUANTITY, GET(target, word)),
+                                      "must be positive");
         check_positive(fe, PATH(p, "averageUtilization"), percent);
 }
 
@@ -352,8 +363,10 @@ static void validate_source(struct field_errors *fe, const struct path *p, const
         if (str_eqc(STR("containerResource"), s->field))
                 check_needed(fe, p, source, "container", "must specify a container", check_dns_label);
         check_target(fe, target_path, target);
+        fe->at = target_path;
         REQUIRED_IF(!one && !other, PATH(target_path, s->one), s->missing);
         FORBIDDEN_IF(one && other && s->both, PATH(target_path, s->other), "%s", s->both);
+        fe->at = NULL;
 }
 
 static void validate_metric(struct field_errors *fe, const struct path *p, const struct json *metric) {
@@ -432,6 +445,7 @@ void validate_role(struct field_errors *fe, const struct json *obj, const struct
         const struct path *rules = PATH(NULL, "rules"),
                           *selectors = PATH(PATH(NULL, "aggregationRule"), "clusterRoleSelectors");
         const struct json *aggregation = GET(obj, "aggregationRule");
+        struct selector s;
 
         each_at(rule, p, rules, GET(obj, "rules")) {
                 bool urls = json_len(GET(rule, "nonResourceURLs")) > 0;
@@ -457,8 +471,11 @@ void validate_role(struct field_errors *fe, const struct json *obj, const struct
                 return;
         REQUIRED_IF(json_len(GET(aggregation, "clusterRoleSelectors")) == 0, selectors,
                     "at least one clusterRoleSelector required if aggregationRule is non-nil");
-        each_at(selector, where, selectors, GET(aggregation, "clusterRoleSelectors"))
+        each_at(selector, where, selectors, GET(aggregation, "clusterRoleSelectors")) {
                 validate_label_selector(fe, where, selector);
+                INVALID_STR_IF(selector_from_object(fe->a, selector, &s, NULL) < 0, where, STR("null"),
+                               "invalid label selector.");
+        }
 }
 
 static void validate_subject(struct field_errors *fe, const struct path *p, const struct json *s, bool namespaced) {
@@ -471,8 +488,6 @@ static void validate_subject(struct field_errors *fe, const struct path *p, cons
                 return;
         if (account && !str_empty(name))
                 check_field(fe, PATH(p, "name"), name, check_dns_subdomain);
-        INVALID_STR_IF(!account && str_empty(name), PATH(p, "name"), name, "%s name cannot be empty",
-                       str_eqc(kind, "User") ? "user" : "group");
         check_enum(fe, PATH(p, "apiGroup"), TEXT(s, "apiGroup"), account ? WORDS("") : group);
         REQUIRED_IF(account && str_empty(TEXT(s, "namespace")) && !namespaced, PATH(p, "namespace"), "");
 }
@@ -521,10 +536,10 @@ CHECK(check_endpoint_addresses, const struct json *list, struct str type) {
                 struct str address = json_str(item);
                 int family = parse_ip(address, b);
 
-                if (str_eqc(type, "FQDN")) {
+                if (str_eqc(type, "FQDN"))
                         check_name_of_domain(fe, at, address);
+                if (!str_among(type, WORDS("IPv4", "IPv6")))
                         continue;
-                }
                 if (!family)
                         check_ip(fe, at, address);
                 else if ((str_eqc(type, "IPv4") && family != 4) || (str_eqc(type, "IPv6") && family != 6))

@@ -136,12 +136,18 @@ CHECK(check_profiles, const struct json *annotations, const struct json *spec) {
         }
 }
 
-RULE(pod_template) {
-        const struct json *annotations = json_at_path(v, "metadata", "annotations"), *spec = GET(v, "spec");
+RULE(template_metadata) {
+        const struct json *annotations = json_at_path(v, "metadata", "annotations");
 
         validate_labels(fe, PATH(p, "labels"), json_at_path(v, "metadata", "labels"));
         validate_annotations(fe, PATH(p, "annotations"), annotations);
-        check_annotations(fe, PATH(p, "annotations"), annotations, spec, NULL);
+        check_annotations(fe, PATH(p, "annotations"), annotations, GET(v, "spec"), NULL);
+}
+
+RULE(pod_template) {
+        const struct json *annotations = json_at_path(v, "metadata", "annotations"), *spec = GET(v, "spec");
+
+        rule_template_metadata(fe, p, v, r);
         fe->at = p;
         check_profiles(fe, PATH(p, "spec"), annotations, spec);
         FORBIDDEN_IF(json_len(GET(spec, "ephemeralContainers")) > 0, PATH(PATH(p, "spec"), "ephemeralContainers"),

@@ -5,6 +5,7 @@
 
 #include "base/map.h"
 #include "apiserver/strategy.h"
+#include "apiserver/validation/validate_rules.h"
 #include "apiserver/writes.h"
 #include "base/encode.h"
 #include "schema/quantity.h"
@@ -286,21 +287,24 @@ void validate_priority_class(struct field_errors *fe, const struct json *obj, co
 }
 
 void validate_runtime_class(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct path *scheduling = PATH(NULL, "scheduling");
+        const struct path *scheduling = PATH(NULL, "scheduling"), *at = PATH(scheduling, "tolerations");
         const struct json *list = json_at_path(obj, "scheduling", "tolerations");
+        _cleanup_(map_freep) struct map *seen = map_new(NULL);
 
         if (old)
                 return check_immutable(fe, PATH(NULL, "handler"), GET(obj, "handler"), GET(old, "handler"));
         check_field(fe, PATH(NULL, "handler"), TEXT(obj, "handler"), check_dns_label);
         check_resources(fe, PATH(NULL, "overhead"), json_at_path(obj, "overhead", "podFixed"), NULL);
         validate_labels(fe, PATH(scheduling, "nodeSelector"), json_at_path(obj, "scheduling", "nodeSelector"));
-        for (size_t i = 0; i < json_len(list); i++)
-                for (size_t k = 0; k < i; k++)
-                        if (json_equal(json_item(list, i), json_item(list, k))) {
-                                field_duplicate_value(fe, PATH_INDEX(PATH(scheduling, "tolerations"), i),
-                                                      json_item(list, i));
-                                break;
-                        }
+        each_at(t, where, PATH(at, "tolerations"), list) /* as upstream names them */
+                TELL_AT(at, rule_toleration(fe, where, t, NULL));
+        each_at(t, where, at, list) {
+                struct str key = arena_printf(fe->a, "%" STR_FMT "\n%" STR_FMT "\n%" STR_FMT "\n%" STR_FMT,
+                                              STR_ARG(TEXT(t, "key")), STR_ARG(TEXT(t, "operator")),
+                                              STR_ARG(TEXT(t, "value")), STR_ARG(TEXT(t, "effect")));
+
+                TELL_AT(at, REFUSE_IF(duplicate_value, !map_put(seen, key, (void *) t), where, t));
+        }
 }
 
 static const char *request_problem(struct str text) {
@@ -552,7 +556,7 @@ static int prepare_event(struct op *op, const struct json *obj, const struct jso
                 return 0; /* core/v1, for old clients */
         validate_event(&fe, obj, old);
         check_strict_event(&fe, obj, old);
-        return field_errors_finish(&fe, op->rest->kind, op->rest->group, op->name, err);
+        return field_errors_finish(&fe, op->rest->kind, op->rest->stored->group, op->name, err);
 }
 
 int event_prepare_create(struct op *op, struct json *obj, struct error *err) {

@@ -56,6 +56,10 @@ RULE(at_most) { /* bytes */
 RULE(descend) {
 }
 
+/* What upstream does not look at: the walk does not go there. */
+RULE(opaque) {
+}
+
 RULE(min) {
         INVALID_IF(json_is(v, JSON_INT) && v->i < r->a, p, v, "%s",
                    detail(r, r->a == 1 ? "must be greater than 0" : "must be greater than or equal to 0"));
@@ -120,7 +124,7 @@ RULE(ip) {
 }
 
 RULE(cidr) {
-        if (!str_empty(json_str(v)))
+        if (!str_empty(json_str(v)) || r->each)
                 check_cidr(fe, p, json_str(v));
 }
 
@@ -280,9 +284,9 @@ static bool is_unset(const struct schema_field *f, const struct json *v) {
         return json_type(v) == JSON_NULL || (!(f->flags & SCHEMA_POINTER) && str_empty(json_str(v)));
 }
 
-/* The last rule, just gone through, says which of the values of its type are for this field. */
-static bool names_values(const struct schema_type *t, size_t next, const struct schema_field *f) {
-        return next > 0 && t->rules[next - 1].id == SCHEMA_RULE_one_of && &t->fields[t->rules[next - 1].field] == f;
+/* The last rule, just gone through, is this one of the field. */
+static bool was_last(const struct schema_type *t, size_t next, const struct schema_field *f, enum schema_rule_id rule) {
+        return next > 0 && t->rules[next - 1].id == rule && &t->fields[t->rules[next - 1].field] == f;
 }
 
 CHECK(walk_struct, const struct schema_type *t, const struct json *v, unsigned depth) {
@@ -295,8 +299,8 @@ CHECK(walk_struct, const struct schema_type *t, const struct json *v, unsigned d
                         continue;
                 if (next < t->n_rules && t->rules[next].field <= f - t->fields)
                         next = run(fe, p, t, next, (size_t) (f - t->fields), &m->value, v, depth);
-                if (f->type->kind >= SCHEMA_LIST ||
-                    (f->type->values && !is_unset(f, &m->value) && !names_values(t, next, f)))
+                if ((f->type->kind >= SCHEMA_LIST && !was_last(t, next, f, SCHEMA_RULE_opaque)) ||
+                    (f->type->values && !is_unset(f, &m->value) && !was_last(t, next, f, SCHEMA_RULE_one_of)))
                         walk(fe, PATH(p, f->name), f->type, &m->value, depth + 1);
         }
         run(fe, p, t, next, t->n_fields, NULL, v, depth);

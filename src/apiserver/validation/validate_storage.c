@@ -219,8 +219,9 @@ void validate_attachment_status(struct field_errors *fe, const struct json *obj,
 void validate_revision(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct json *data = GET(obj, "data");
 
-        REQUIRED_IF(json_type(data) == JSON_NULL, PATH(NULL, "data"), "data is mandatory");
         check_nonnegative(fe, PATH(NULL, "revision"), GET(obj, "revision"));
+        REQUIRED_IF(!old && !json_is(data, JSON_OBJECT), PATH(NULL, "data"),
+                    json_type(data) == JSON_NULL ? "data is mandatory" : "data must be a valid JSON object");
         if (old)
                 check_immutable(fe, PATH(NULL, "data"), data, GET(old, "data"));
 }
