@@ -102,7 +102,7 @@ static int decode_as(struct op *op, const struct sent *as, const struct json *in
                      struct error *err) {
         return as->custom ? custom_decode(op, in, strict, ret, err)
                           : schema_decode_request(op->c->arena, as->type, in, strict,
-                                                  op->c->patch == API_PATCH_STRATEGIC, ret, err);
+                                                  op->c->patch == API_PATCH_STRATEGIC, ret, &op->empty, err);
 }
 
 static int by_text(const void *p, const void *q) {
@@ -358,7 +358,7 @@ static void validate_again(struct op *op, struct field_errors *fe, const struct 
         validate_rest(op, fe, obj, old);
 }
 
-static int validate(struct op *op, const struct json *obj, const struct json *old, struct error *err) {
+static int validate(struct op *op, struct json *obj, const struct json *old, struct error *err) {
         const struct rest *r = op->rest->stored;
         const struct strategy *st = r->strategy;
         struct field_errors fe = { .a = op->c->arena };
@@ -375,6 +375,10 @@ static int validate(struct op *op, const struct json *obj, const struct json *ol
                 custom_warn(op, obj, old);
         if (st->warn && fe.list.n == 0 && !op->sub)
                 st->warn(op, obj);
+        if (op->empty && !r->custom) {
+                *obj = json_copy_tree(op->c->arena, obj); /* it shares with what is stored */
+                schema_null_empty(r->resource->type, obj);
+        }
         return field_errors_finish(&fe, r->kind, r->group, op->name, err);
 }
 

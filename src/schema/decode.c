@@ -31,7 +31,7 @@ struct decoder {
         size_t n_found;      /* by the parser, at its beginning */
         const char **places; /* of the keys that the others are about */
         struct error *err;
-        bool request, patched;
+        bool request, patched, empty;
 };
 
 static int decode(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
@@ -379,7 +379,7 @@ static size_t fill_slots(struct decoder *d, const struct schema_type *t, const s
         return t->n_fields + extra;
 }
 
-/* Upstream stores protobuf, which has no empty lists and maps: they come back as none, where that is printed. */
+/* Upstream stores protobuf, which has no empty lists and maps: they come back as none, which is printed here. */
 static bool is_stored_as_null(const struct schema_field *f, const struct json *v) {
         return !(f->flags & (SCHEMA_OMITEMPTY | SCHEMA_POINTER)) &&
                (f->type->kind == SCHEMA_LIST || f->type->kind == SCHEMA_MAP) && json_len(v) == 0;
@@ -398,10 +398,9 @@ static int decode_field(struct decoder *d, const struct schema_type *t, const st
                 ++*n;
         } else {
                 TRY(decode(d, f->type, in, &here, &m->value));
-                if (is_stored_as_null(f, &m->value))
-                        m->value = json_null();
-                else if (m->value.type == JSON_NULL || schema_is_empty(f, &m->value))
+                if (m->value.type == JSON_NULL || schema_is_empty(f, &m->value))
                         return 0;
+                d->empty = d->empty || is_stored_as_null(f, &m->value);
                 *n += !(d->request && (f->flags & SCHEMA_OFF)); /* what is in it was looked at nevertheless */
         }
         m->value.hint = (uint16_t) (f - t->fields + 1);
@@ -539,8 +538,29 @@ int schema_decode(struct arena *a, const struct schema_type *t, const struct jso
 }
 
 int schema_decode_request(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
-                          bool patched, struct json *ret, struct error *err) {
+                          bool patched, struct json *ret, bool *ret_empty, struct error *err) {
         struct decoder d = { .arena = a, .strict = strict, .err = err, .request = true, .patched = patched };
+        int r = decode_whole(&d, t, in, ret);
 
-        return decode_whole(&d, t, in, ret);
+        *ret_empty = d.empty;
+        return r;
+}
+
+void schema_null_empty(const struct schema_type *t, struct json *v) {
+        if (t->kind == SCHEMA_LIST)
+                json_each_item(it, v)
+                        schema_null_empty(t->elem, it);
+        if (t->kind == SCHEMA_MAP)
+                json_each_member(m, v)
+                        schema_null_empty(t->elem, &m->value);
+        if (t->kind != SCHEMA_STRUCT)
+                return;
+        json_each_member(m, v) {
+                const struct schema_field *f = schema_field_of(t, m);
+
+                if (f && is_stored_as_null(f, &m->value))
+                        m->value = json_null();
+                else if (f)
+                        schema_null_empty(f->type, &m->value);
+        }
 }

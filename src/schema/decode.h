@@ -17,4 +17,7 @@ int schema_decode(struct arena *a, const struct schema_type *t, const struct jso
 /* The same for what clients send: fields of features that are off go. patched: the result of a strategic merge, whose
  * errors read otherwise ("cannot restore map from string"). */
 int schema_decode_request(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
-                          bool patched, struct json *ret, struct error *err);
+                          bool patched, struct json *ret, bool *ret_empty, struct error *err);
+/* Makes null of the empty lists and maps that upstream, where they are stored as protobuf, gives back as none. Decoding
+ * tells in ret_empty whether there are any. */
+void schema_null_empty(const struct schema_type *t, struct json *v);

@@ -290,8 +290,8 @@ void validate_priority_level(struct field_errors *fe, const struct json *obj, co
                 if (limited)
                         validate_limited(fe, PATH(at, "limited"), limited);
                 else
-                        TELL_AT(PATH(at, "exempt"), field_required(fe, PATH(at, "limited"),
-                                                                   "must not be empty when type is Limited"));
+                        TELL_AT(PATH(at, "exempt"),
+                                field_required(fe, PATH(at, "limited"), "must not be empty when type is Limited"));
         }
         flow_bootstrap(fe->a, check_fixed, &(struct fixed) { obj, fe });
 }

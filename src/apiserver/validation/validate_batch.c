@@ -193,8 +193,8 @@ static void validate_completion(struct field_errors *fe, const struct path *p, c
         struct str mode = TEXT(spec, "completionMode");
 
         if (GET(spec, "maxFailedIndexes") && !GET(spec, "backoffLimitPerIndex"))
-                TELL_AT(PATH(p, "maxFailedIndexes"), field_required(fe, PATH(p, "backoffLimitPerIndex"),
-                                                                    "when maxFailedIndexes is specified"));
+                TELL_AT(PATH(p, "maxFailedIndexes"),
+                        field_required(fe, PATH(p, "backoffLimitPerIndex"), "when maxFailedIndexes is specified"));
         if (manager)
                 check_domain_path(fe, PATH(p, "managedBy"), json_str(manager));
         check_length_of(fe, PATH(p, "managedBy"), json_str(manager).n, 63);
@@ -206,8 +206,8 @@ static void validate_completion(struct field_errors *fe, const struct path *p, c
                 return;
         }
         each_word(word, "backoffLimitPerIndex", "maxFailedIndexes", "successPolicy")
-                INVALID_IF(GET(spec, word) && (str_among(mode, WORDS("", "NonIndexed")) || word[0] == 's'), PATH(p, word),
-                           GET(spec, word), "requires indexed completion mode");
+                INVALID_IF(GET(spec, word) && (str_among(mode, WORDS("", "NonIndexed")) || word[0] == 's'),
+                           PATH(p, word), GET(spec, word), "requires indexed completion mode");
 }
 
 CHECK(validate_job_spec, const struct json *spec, const struct json *old) {

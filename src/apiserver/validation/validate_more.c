@@ -232,9 +232,9 @@ void validate_service_cidr(struct field_errors *fe, const struct json *obj, cons
                 return field_invalid(fe, p, GET(obj, "spec"), "may only hold up to 2 values");
         each_at(cidr, at, p, list)
                 check_canonical(fe, at, json_str(cidr), true);
-        INVALID_IF(n == 2 && family_of(json_item(list, 0)) && family_of(json_item(list, 0)) == family_of(json_item(list, 1)),
-                   p, list,
-                   "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64");
+        INVALID_IF(n == 2 && family_of(json_item(list, 0)) &&
+                                   family_of(json_item(list, 0)) == family_of(json_item(list, 1)),
+                   p, list, "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64");
 }
 
 static void validate_peers(struct field_errors *fe, const struct path *p, const struct json *peers) {

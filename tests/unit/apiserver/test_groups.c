@@ -25,6 +25,11 @@ enum {
         SLICE,
         PRIORITY,
         DRIVER,
+        JOB,
+        RUNTIME,
+        AGGREGATE,
+        BINDING,
+        REVISION,
 };
 
 static const struct {
@@ -56,6 +61,14 @@ static const struct {
         [SLICE] = { &res_endpointslices, "{`addressType`:`IPv4`,`endpoints`:[]}" },
         [PRIORITY] = { &res_priorityclasses, "{`value`:1}" },
         [DRIVER] = { &res_csidrivers, "{`spec`:{}}" },
+        [JOB] = { &res_jobs,
+                  "{`spec`:{`template`:{`spec`:{`restartPolicy`:`Never`,`containers`:[{`name`:`c`,`image`:`i`}]}}"
+                  "}}" },
+        [RUNTIME] = { &res_runtimeclasses, "{`handler`:`h`}" },
+        [AGGREGATE] = { &res_clusterroles, "{}" },
+        [BINDING] = { &res_clusterrolebindings,
+                      "{`roleRef`:{`apiGroup`:`rbac.authorization.k8s.io`,`kind`:`ClusterRole`,`name`:`r`}}" },
+        [REVISION] = { &res_controllerrevisions, "{`revision`:1}" },
 };
 
 static const struct {
@@ -172,9 +185,67 @@ static const struct {
           "spec.cidrs[0]: Invalid value: `192.168.0.0/024`: must not have leading 0s in IP or prefix length" },
         { RANGE, "{`spec`:{`cidrs`:[`::ffff:1.2.3.0/120`]}}",
           "spec.cidrs[0]: Invalid value: `::ffff:1.2.3.0/120`: must not have an IPv4-mapped IPv6 address" },
+        /* Pods of a StatefulSet are not looked at before they are made, but for labels and annotations. */
+        { STATEFULSET,
+          "{`spec`:{`template`:{`metadata`:{`annotations`:{`a b`:``}},`spec`:{`restartPolicy`:`x`,`containers`"
+          ":null}}}}",
+          "[spec.template.annotations: Invalid value: `a b`: name part must consist of alphanumeric characters, '-', "
+          "'_' "
+          "or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', "
+          "regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]'), spec.template.spec.restartPolicy: "
+          "Unsupported value: `x`: supported values: `Always`]" },
+        { JOB, "{`spec`:{`podReplacementPolicy`:`x`,`podFailurePolicy`:{`rules`:[]}}}",
+          "spec.podReplacementPolicy: Unsupported value: `x`: supported values: `Failed`" },
+        { JOB, "{`spec`:{`maxFailedIndexes`:-1,`completions`:-1,`completionMode`:`Indexed`}}",
+          "[spec.completions: Invalid value: -1: must be greater than or equal to 0, spec.maxFailedIndexes: Invalid "
+          "value: -1: must be greater than or equal to 0, spec.backoffLimitPerIndex: Required value: when "
+          "maxFailedIndexes is specified]" },
+        { JOB, "{`spec`:{`backoffLimitPerIndex`:1,`completionMode`:`x`}}",
+          "spec.completionMode: Unsupported value: `x`: supported values: `NonIndexed`, `Indexed`" },
+        { CRONJOB,
+          "{`spec`:{`jobTemplate`:{`spec`:{`podFailurePolicy`:{`rules`:[{`action`:`Ignore`,`onPodConditions`:[{"
+          "`type`:`x`}]}]}}}}}",
+          "spec.jobTemplate.spec.podFailurePolicy.rules[0].onPodConditions[0].status: Required value: valid values: "
+          "[`False` `True` `Unknown`]" },
+        { RUNTIME, "{`scheduling`:{`tolerations`:[{`operator`:`Exists`},{`operator`:`Exists`,`effect`:`x`}]}}",
+          "scheduling.tolerations.tolerations[1].effect: Unsupported value: `x`: supported values: `NoSchedule`, "
+          "`PreferNoSchedule`, `NoExecute`" },
+        { RUNTIME, "{`scheduling`:{`tolerations`:[{`operator`:`Exists`},{`operator`:`Exists`}]}}",
+          "scheduling.tolerations[1]: Duplicate value: core.Toleration{Key:``, Operator:`Exists`, Value:``, Effect:``, "
+          "TolerationSeconds:(*int64)(nil)}" },
+        { AGGREGATE, "{`aggregationRule`:{`clusterRoleSelectors`:[{`matchExpressions`:[{`key`:`a`,`operator`:`x`}]}]}}",
+          "[aggregationRule.clusterRoleSelectors[0].matchExpressions[0].operator: Invalid value: `x`: not a valid "
+          "selector operator, aggregationRule.clusterRoleSelectors[0]: Invalid value: `null`: invalid label "
+          "selector.]" },
+        { BINDING, "{`subjects`:[{`kind`:`User`,`apiGroup`:`rbac.authorization.k8s.io`}]}",
+          "subjects[0].name: Required value" },
+        { REVISION, "{`data`:[1]}", "data: Required value: data must be a valid JSON object" },
+        { REVISION, "{}", "data: Required value: data is mandatory" },
+        { NETWORK_POLICY, "{`spec`:{`ingress`:[{`from`:[{`ipBlock`:{`cidr`:`10.0.0.0/8`,`except`:[``]}}]}]}}",
+          "spec.ingress[0].from[0].ipBlock.except[0]: Invalid value: ``: must be a valid CIDR value, (e.g. 10.9.8.0/24 "
+          "or 2001:db8::/64)" },
+        { INGRESS, "{`spec`:{`defaultBackend`:{`service`:null,`resource`:{`name`:``,`kind`:``}}}}",
+          "[spec.defaultBackend.resource.kind: Required value: kind is required, spec.defaultBackend.resource.name: "
+          "Required value: name is required]" },
+        { FLOW, "{`spec`:{`distinguisherMethod`:{`type`:`x`}}}",
+          "spec.distinguisherMethod.type: Unsupported value: flowcontrol.FlowDistinguisherMethod{Type:`x`}: supported "
+          "values: `ByNamespace`, `ByUser`" },
+        { WEBHOOK,
+          "{`webhooks`:[{`name`:`a.b.c`,`clientConfig`:{`service`:{`name`:`s`,`namespace`:``}},`sideEffects`:"
+          "`None`,`admissionReviewVersions`:[`v1`]}]}",
+          "webhooks[0].clientConfig.service.name: Required value: service name is required" },
+        { SLICE, "{`addressType`:`x`,`endpoints`:[{`addresses`:[`a`]}]}",
+          "addressType: Unsupported value: `x`: supported values: `FQDN`, `IPv4`, `IPv6`" },
+        { HPA,
+          "{`spec`:{`metrics`:[{`type`:`Pods`,`pods`:{`metric`:{`name`:`m`},`target`:{`type`:`AverageValue`,"
+          "`averageUtilization`:0}}}]}}",
+          "[spec.metrics[0].pods.target.averageUtilization: Invalid value: 0: must be greater than 0, "
+          "spec.metrics[0].pods.target.averageValue: Required value: must specify a positive target averageValue]" },
         { RANGE, "{`spec`:{`cidrs`:[`10.0.0.0/24`,`x`]}}",
-          "spec.cidrs: Invalid value: networking.ServiceCIDRSpec{CIDRs:[]string{`10.0.0.0/24`, `x`}}: may specify no "
-          "more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64" },
+          "spec.cidrs[1]: Invalid value: `x`: must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)" },
+        { RANGE, "{`spec`:{`cidrs`:[`10.0.0.0/24`,`10.1.0.0/24`]}}",
+          "spec.cidrs: Invalid value: []string{`10.0.0.0/24`, `10.1.0.0/24`}: may specify no more than one IP for each "
+          "IP family, i.e 192.168.0.0/24 and 2001:db8::/64" },
         { CLASS, "{`reclaimPolicy`:`Recycle`}",
           "reclaimPolicy: Unsupported value: `Recycle`: supported values: `Delete`, `Retain`" },
         { CLASS, "{`reclaimPolicy`:`Odd`}",

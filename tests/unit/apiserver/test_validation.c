@@ -225,8 +225,8 @@ static const struct {
           SPEC("\"controller\":\"a.b/c\",\"parameters\":{\"kind\":\"K\",\"name\":\"n\",\"scope\":\"Namespace\"}"),
           "spec.parameters.namespace: Required value: `parameters.scope` is set to 'Namespace'" },
         { &res_servicecidrs, SPEC("\"cidrs\":[\"10.0.0.0/24\",\"10.1.0.0/24\"]"),
-          "spec.cidrs: Invalid value: networking.ServiceCIDRSpec{CIDRs:[]string{\"10.0.0.0/24\", "
-          "\"10.1.0.0/24\"}}: may specify no more than "
+          "spec.cidrs: Invalid value: []string{\"10.0.0.0/24\", "
+          "\"10.1.0.0/24\"}: may specify no more than "
           "one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64" },
         { &res_rolebindings, BINDING(ROLE_REF, "\"kind\":\"ServiceAccount\",\"name\":\"A_b\""),
           "subjects[0].name: Invalid value: \"A_b\": a lowercase RFC 1123 subdomain must consist of "

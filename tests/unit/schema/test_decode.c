@@ -118,7 +118,12 @@ static void test_type_errors_have_gos_wording(void **state) {
         refused(a, &type_ResourceRequirements, "{'limits':{'cpu':'x'}}",
                 "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
         refused(a, &type_ServicePort, "{'targetPort':1.5}",
-                "json: cannot unmarshal number 1.5 into Go value of type int32");
+                "json: cannot unmarshal number 1.5 into Go struct field ServicePort.targetPort of type int32");
+        refused(a, &type_Lease, "{'spec':{'renewTime':5}}",
+                "json: cannot unmarshal number into Go struct field LeaseSpec.spec.renewTime of type string");
+        refused(a, &type_Lease, "{'spec':{'renewTime':'2021-01-01T00:00:00.5+02:00'}}",
+                "parsing time \"2021-01-01T00:00:00.5+02:00\" as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse "
+                "\".5+02:00\" as \".000000\"");
 }
 
 static void test_results_of_strategic_merges_are_refused_in_other_words(void **state) {
@@ -138,8 +143,9 @@ static void test_results_of_strategic_merges_are_refused_in_other_words(void **s
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 _cleanup_error_ struct error err = ERROR_INIT;
                 struct json in = doc(a, cases[i].text), out;
+                bool empty;
 
-                assert_int_equal(schema_decode_request(a, cases[i].type, &in, NULL, true, &out, &err), -EINVAL);
+                assert_int_equal(schema_decode_request(a, cases[i].type, &in, NULL, true, &out, &empty, &err), -EINVAL);
                 assert_string_equal(error_text(&err), cases[i].want);
         }
 }
