@@ -186,12 +186,18 @@ static void set_rest(struct arena *a, struct custom_version *v) {
                 r->deprecated = deprecation(a, v);
 }
 
+/* A status that the client may not set goes; the schema may have one for who has none. */
 static int prepare_create(struct op *op, struct json *obj, struct error *err) {
-        if (op->rest->custom->of->terminating)
+        const struct custom_version *v = op->rest->custom;
+        const struct crd_schema *status = v->status ? crd_property(v->schema, STR("status")) : NULL;
+
+        if (v->of->terminating)
                 return error_status(err, REASON_METHOD_NOT_ALLOWED,
                                     "create not allowed while custom resource definition is terminating");
-        if (op->rest->custom->status)
+        if (v->status)
                 json_removec(obj, "status");
+        if (status && status->dflt)
+                *obj = crd_complete(op->c->arena, v->schema, obj);
         return 0;
 }
 

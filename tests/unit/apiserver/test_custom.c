@@ -514,6 +514,18 @@ static void old_faults_warn(void **state) {
 }
 
 /* A default that came later is there when an old object is read. */
+static void a_status_may_have_a_default(void **state) {
+        struct fixture *f = *state;
+
+        define(f,
+               "{'type':'object','properties':{'status':{'type':'object','default':{'seen':-1},'properties':{'seen':"
+               "{'type':'integer'}}}}}",
+               ",'subresources':{'status':{}}");
+        check(create(f, "'status':{'seen':5}"), 201, ".status", "{\"seen\":-1}");
+        check(ASK(f, API_GET, &widgets, "default", "w"), 200, ".status", "{\"seen\":-1}");
+        undefine(f);
+}
+
 static void reading_fills_in_defaults(void **state) {
         struct fixture *f = *state;
 
@@ -665,6 +677,7 @@ int main(void) {
                 cmocka_unit_test(unknown_fields_go_and_defaults_come),
                 cmocka_unit_test(old_mistakes_may_stay),
                 cmocka_unit_test(old_faults_warn),
+                cmocka_unit_test(a_status_may_have_a_default),
                 cmocka_unit_test(reading_fills_in_defaults),
                 cmocka_unit_test(other_versions_have_the_defaults_of_the_one_that_is_kept),
                 cmocka_unit_test(versions_are_views_of_one_object),
