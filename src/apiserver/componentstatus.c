@@ -42,7 +42,8 @@ static void get_status(struct op *op) {
                         op_finish(op, 200);
                         return;
                 }
-        error_status(&op->c->error, REASON_UNKNOWN, "Component not found: %" STR_FMT, STR_ARG(op->name));
+        error_status(&op->c->error, REASON_NOT_FOUND, "componentstatus \"%" STR_FMT "\" not found", STR_ARG(op->name));
+        error_details(&op->c->error, op->name, STR(""), STR("componentstatus"));
         op_fail(op);
 }
 

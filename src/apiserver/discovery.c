@@ -636,10 +636,10 @@ static bool serve_openapi(struct exchange *x, struct str path) {
 bool discovery_handle(struct exchange *x) {
         struct str path = http_request_path(x->req);
 
-        while (path.n > 1 && path.p[path.n - 1] == '/')
-                path.n--;
         if (str_has_prefix(path, STR("/openapi/")))
                 return serve_openapi(x, path);
+        while (path.n > 1 && path.p[path.n - 1] == '/')
+                path.n--;
         if (str_eqc(path, "/api") || str_eqc(path, "/apis"))
                 return serve_root(x, str_eqc(path, "/api") ? "/api" : "/apis");
         if (str_has_prefix(path, STR("/apis/")) && str_empty(x->info.version))

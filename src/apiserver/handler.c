@@ -228,7 +228,7 @@ static int read_body(struct http_write *w) {
         struct json *body = NULL;
         enum media media = MEDIA_JSON;
         struct error *err = &w->bad;
-        int r;
+        int r = 0;
 
         if (w->call.verb == API_GET || w->call.verb == API_LIST)
                 return 0;
@@ -236,7 +236,7 @@ static int read_body(struct http_write *w) {
                 r = request_patch_type(type, !w->x.rest->resource->list_type, &w->call.patch, err);
                 if (r == 0 && w->call.patch == API_PATCH_APPLY)
                         media = MEDIA_YAML;
-        } else {
+        } else if (!str_empty(text) || w->call.verb < API_DELETE) {
                 r = request_body_media(type, &media, err);
         }
         if (r == 0 && kinds[w->call.verb])
@@ -282,6 +282,8 @@ static void handle_write(struct exchange *x, const struct api_call *call) {
         w->call = *call;
         w->call.done = write_done;
         w->call.user_agent = http_request_header(x->req, "user-agent");
+        if (str_empty(w->call.user_agent)) /* it is none of ours, which have names */
+                w->call.user_agent = STR("unknown");
         if (str_empty(w->call.user_agent))
                 w->call.user_agent = STR("unknown");
         api_call_keep(a, &w->call);
@@ -600,6 +602,10 @@ void handle_request(struct http_request *req, void *arg) {
 
         if (track_too_late(x) || track_preflight(x))
                 return;
+        if (!str_has_prefix(http_request_path(req), STR("/"))) { /* OPTIONS *: what Go says to it */
+                http_respond(req, http_request_method(req) == HTTP_M_OPTIONS ? 200 : 404, NULL, 0, NULL, 0);
+                return;
+        }
         if (request_parse_path(a, http_request_path(req), &x->info) < 0) {
                 err_bad_request(&e, "invalid URL escape in path");
                 handle_failed(x, &e);

@@ -206,11 +206,13 @@ static void handle_readyz(struct exchange *x) {
 
 /* ---- the rest ---- */
 
+#define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+
 static void handle_metrics(struct exchange *x) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         metrics_write(x->s, &b);
-        respond_text(x->req, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&b));
+        respond_text(x->req, 200, METRICS_TYPE, buf_str(&b));
 }
 
 /* The health checks as numbers (KEP-3466). */
@@ -231,7 +233,7 @@ static void handle_slis(struct exchange *x) {
 
                 buf_add_str(&b, str_sub(buf_str(&all), (size_t) at, end < 0 ? all.n : (size_t) (at + 1 + end)));
         }
-        respond_text(x->req, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&b));
+        respond_text(x->req, 200, METRICS_TYPE, buf_str(&b));
 }
 
 static void handle_debug(struct exchange *x) {

@@ -584,11 +584,14 @@ int request_body_media(struct str content_type, enum media *ret, struct error *e
                 *ret = MEDIA_JSON;
                 return 0;
         }
-        if (str_has_suffix(m.type, STR("*")) || !media_of(m.type, ret))
-                return error_status(err, REASON_UNSUPPORTED_MEDIA,
-                                    "the body of the request was in an unknown format - accepted media types include: "
-                                    "application/json, application/yaml, application/vnd.kubernetes.protobuf");
-        return 0;
+        for (size_t i = 0; i <= MEDIA_PROTOBUF; i++)
+                if (str_eq_fold(m.type, str_of(media_types[i].text))) {
+                        *ret = media_types[i].media;
+                        return 0;
+                }
+        return error_status(err, REASON_UNSUPPORTED_MEDIA,
+                            "the body of the request was in an unknown format - accepted media types include: "
+                            "application/json, application/yaml, application/vnd.kubernetes.protobuf");
 }
 
 int request_patch_type(struct str content_type, bool custom, enum api_patch *ret, struct error *err) {

@@ -497,13 +497,11 @@ static int set_position(struct api_watch *w, const struct api_options *o, struct
         bool newest = str_empty(rv) || str_eqc(rv, "0");
 
         TRY(list_options_check(w->arena, o, true, err));
-        if (!newest && str_to_u64(rv, &w->position) < 0) {
-                struct field_errors fe = { .a = w->arena };
-
-                field_invalid_str(&fe, PATH(NULL, "resourceVersion"), rv,
-                                  "strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax", STR_ARG(rv));
-                return field_errors_finish(&fe, w->rest->plural, w->rest->group, STR(""), err);
-        }
+        if (!newest && str_to_u64(rv, &w->position) < 0)
+                return error_status(err, REASON_UNKNOWN,
+                                    "resourceVersion: Invalid value: \"%" STR_FMT
+                                    "\": strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax",
+                                    STR_ARG(rv), STR_ARG(rv));
         w->initial = (newest && !o->no_initial_events) || o->send_initial_events;
         w->initial_bookmark = o->send_initial_events && o->watch_bookmarks;
         w->from_now = newest && o->no_initial_events;

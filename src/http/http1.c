@@ -112,9 +112,10 @@ static int take_field(const struct http_header *f, struct http1_head *h) {
                 take_connection(f->value, h);
         else if (str_eq(f->name, STR("content-length")))
                 return take_length(f->value, h);
-        else if (str_eq(f->name, STR("expect")))
+        else if (str_eq(f->name, STR("expect"))) {
                 h->expect_continue = str_eq_fold(f->value, STR("100-continue"));
-        else if (str_eq(f->name, STR("transfer-encoding"))) {
+                return h->expect_continue || f->value.n == 0 ? 0 : -417;
+        } else if (str_eq(f->name, STR("transfer-encoding"))) {
                 if (h->chunked || h->minor == 0)
                         return -400;
                 if (!str_eq_fold(f->value, STR("chunked")))
@@ -166,6 +167,9 @@ int http1_parse_request(char *p, size_t n, struct http1_head *ret, http1_headers
         for (size_t i = 0; i < ret->target.n; i++)
                 if ((unsigned char) ret->target.p[i] <= ' ' || ret->target.p[i] == 0x7f)
                         return -400;
+        if (ret->target.p[0] != '/' && !str_eq(ret->target, STR("*")) && str_search(ret->target, STR("://")) < 0 &&
+            !str_eq(ret->method, STR("CONNECT")))
+                return -400;
         TRY(parse_version(str_sub(rest, (size_t) space + 1, rest.n), &ret->minor));
         TRY(parse_fields(p, end, ret, ret_headers));
         if (ret->n_host > 1 || (ret->n_host == 0 && ret->minor > 0) || (ret->chunked && ret->content_length >= 0))

@@ -30,14 +30,18 @@ static int teardown(void **state) {
 
 /* What an answer has to have, each part by '\x1f'; "!" before what it must not have. */
 struct exchange_case {
-        const char *line, *headers, *parts;
+        const char *line, *headers, *parts, *body; /* body may be NULL */
 };
 #define AND "\x1f"
 
 static void run(struct fixture *f, const struct exchange_case *c) {
         struct str rest = str_of(c->parts), part, r;
 
-        r = talk_until(f, arena_printf(f->a, "%s\r\n%sConnection: close\r\n\r\n", c->line, c->headers).p, NULL);
+        r = talk_until(f,
+                       arena_printf(f->a, "%s\r\n%sContent-Length: %zu\r\nConnection: close\r\n\r\n%s", c->line,
+                                    c->headers, c->body ? strlen(c->body) : 0, c->body ? c->body : "")
+                                       .p,
+                       NULL);
         while (str_split(&rest, '\x1f', &part)) {
                 bool not = part.p[0] == '!';
 
@@ -49,6 +53,11 @@ static void run(struct fixture *f, const struct exchange_case *c) {
 #define HOST "Host: x\r\n"
 #define AGGREGATED(type, version) \
         HOST "Accept: application/" type ";g=apidiscovery.k8s.io;v=" version ";as=APIGroupDiscoveryList\r\n"
+
+static void run_all(void **state, const struct exchange_case *cases, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                run(*state, &cases[i]);
+}
 
 static void discovery_says_no_more_than_it_has_to(void **state) {
         static const struct exchange_case cases[] = {
@@ -65,8 +74,54 @@ static void discovery_says_no_more_than_it_has_to(void **state) {
                 { "GET /apis/networking.k8s.io/v1 HTTP/1.1", HOST, "\"storageVersionHash\":\"O4H8VxQhW5Y=\"" },
         };
 
-        for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-                run(*state, &cases[i]);
+        run_all(state, cases, ARRAY_SIZE(cases));
+}
+
+#define CONFIGMAPS "/api/v1/namespaces/default/configmaps"
+
+static void http_itself_is_as_strict_as_gos(void **state) {
+        static const struct exchange_case cases[] = {
+                { "GET /version HTTP/1.1", HOST "Expect: more\r\n", "HTTP/1.1 417 " },
+                { "OPTIONS * HTTP/1.1", HOST, "HTTP/1.1 200 " AND "\r\nContent-Length: 0\r\n" },
+                { "GET version HTTP/1.1", HOST, "HTTP/1.1 400 " },
+                { "GET http://x/version HTTP/1.1", HOST, "HTTP/1.1 200 " },
+                { "GET /openapi/v2/ HTTP/1.1", HOST, "HTTP/1.1 404 " },
+        };
+
+        run_all(state, cases, ARRAY_SIZE(cases));
+}
+
+static void media_types_are_those_of_upstream(void **state) {
+#define AS(type, shape) HOST "Accept: application/" type ";as=" shape ";g=meta.k8s.io;v=v1\r\n"
+        static const struct exchange_case cases[] = {
+                { "POST " CONFIGMAPS " HTTP/1.1", HOST "Content-Type: APPLICATION/Json\r\n",
+                  "HTTP/1.1 201 " AND "\"manager\":\"unknown\"",
+                  "{\"metadata\":{\"name\":\"a\"},\"data\":{\"b\":\"c\"}}" },
+                { "DELETE " CONFIGMAPS "/none HTTP/1.1", HOST "Content-Type: text/plain\r\n", "HTTP/1.1 404 " },
+                { "DELETE " CONFIGMAPS "/none HTTP/1.1", HOST "Content-Type: text/plain\r\n", "HTTP/1.1 415 ", "{}" },
+                { "GET " CONFIGMAPS "/none HTTP/1.1", AS("yaml", "Table"),
+                  "404 " AND ": application/json\r\n" AND "{\n  \"kind\": \"Status\"" },
+                { "GET " CONFIGMAPS "?labelSelector=none HTTP/1.1", AS("json", "PartialObjectMetadataList"),
+                  ",\"items\":null}" },
+                { "GET " CONFIGMAPS "?labelSelector=none HTTP/1.1", AS("json", "Table"), ",\"rows\":[]}" },
+                { "GET /apis/rbac.authorization.k8s.io/v1/namespaces/default/roles HTTP/1.1", AS("json", "Table"),
+                  ",\"rows\":null}" },
+        };
+
+        run_all(state, cases, ARRAY_SIZE(cases));
+}
+
+static void what_is_not_there_is_told_as_upstream_tells_it(void **state) {
+        static const struct exchange_case cases[] = {
+                { "GET " CONFIGMAPS "?watch=1&resourceVersion=x HTTP/1.1", HOST,
+                  "HTTP/1.1 500 " AND "\"message\":\"resourceVersion: Invalid value: \\\"x\\\": strconv.ParseUint: " AND
+                  "!\"reason\"" },
+                { "GET /api/v1/componentstatuses/x HTTP/1.1", HOST,
+                  "HTTP/1.1 404 " AND "componentstatus \\\"x\\\" not found" AND
+                  "{\"name\":\"x\",\"kind\":\"componentstatus\"}" },
+        };
+
+        run_all(state, cases, ARRAY_SIZE(cases));
 }
 
 #define GROUP "z.example"
@@ -114,6 +169,9 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 T(discovery_says_no_more_than_it_has_to),
                 T(groups_come_by_priority),
+                T(http_itself_is_as_strict_as_gos),
+                T(media_types_are_those_of_upstream),
+                T(what_is_not_there_is_told_as_upstream_tells_it),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
