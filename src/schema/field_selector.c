@@ -2,6 +2,8 @@
  * so that an object whose tree nobody needed yet is matched on its text. */
 #include "schema/selector.h"
 
+#include "schema/types.h"
+
 static int unescape(struct arena *a, struct str s, struct str *ret, struct error *err) {
         char *out = arena_alloc(a, s.n + 1);
         size_t n = 0;
@@ -37,10 +39,16 @@ static bool next_term(struct str *rest, struct str *ret) {
         return true;
 }
 
+/* Kinds that know no other fields than all have: a namespace is one of them, whether or not there is any. */
+static bool has_common_fields(const struct api_resource *r) {
+        return !r->select_fields && !(r->type && r->type->openapi);
+}
+
 /* "source=source.component|reportingComponent": the path of a label, and where to look when nothing is there; p == NULL
  * when the resource has no such field. */
 static struct str path_of(const struct api_resource *r, struct str label) {
-        if (str_eqc(label, "metadata.name") || (r->namespaced && str_eqc(label, "metadata.namespace")))
+        if (str_eqc(label, "metadata.name") ||
+            ((r->namespaced || has_common_fields(r)) && str_eqc(label, "metadata.namespace")))
                 return label;
         for (const char *const *f = r->select_fields; f && *f; f++) {
                 struct str s = str_of(*f);
@@ -98,6 +106,8 @@ static int parse_term(struct arena *a, const struct api_resource *r, struct str 
         q.field = arena_str(a, str_sub(term, 0, i));
         TRY(unescape(a, rest, &q.value, err));
         path = path_of(r, q.field);
+        if (!path.p && r == &res_jobs)
+                return error_set(err, -EINVAL, "field label \"%" STR_FMT "\" not supported for Job", STR_ARG(q.field));
         if (!path.p && r->select_fields)
                 return error_set(err, -EINVAL, "field label not supported: %" STR_FMT, STR_ARG(q.field));
         if (!path.p)

@@ -415,7 +415,7 @@ static void components_are_well_while_they_watch(void **state) {
         assert_int_equal(ASK(f, API_LIST, &res_componentstatuses, .options.label_selector = STR("a=b")).code, 200);
         assert_string_equal(at(f, ASK(f, API_GET, &res_componentstatuses, NULL, "scheduler"), ".conditions[0].status"),
                             "False");
-        assert_int_equal(ASK(f, API_GET, &res_componentstatuses, NULL, "x").code, 500);
+        assert_int_equal(ASK(f, API_GET, &res_componentstatuses, NULL, "x").code, 404);
 }
 
 /* ---- all plugins over objects that lack everything ---- */

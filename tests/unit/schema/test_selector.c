@@ -130,6 +130,10 @@ static void test_field_selectors(void **state) {
         assert_true(fields_match(a, &res_pods, "spec.schedulerName=", pod));
         assert_int_equal(selector_parse_fields(a, &res_pods, STR("spec.foo=x"), &s, &err), -EINVAL);
         assert_string_equal(error_text(&err), "field label not supported: spec.foo");
+        assert_int_equal(selector_parse_fields(a, &res_jobs, STR("spec.foo=x"), &s, &err), -EINVAL);
+        assert_string_equal(error_text(&err), "field label \"spec.foo\" not supported for Job");
+        assert_int_equal(selector_parse_fields(a, &res_nodes, STR("metadata.namespace=x"), &s, &err), -EINVAL);
+        assert_int_equal(selector_parse_fields(a, &res_clusterroles, STR("metadata.namespace=x"), &s, NULL), 0);
         assert_int_equal(selector_parse_fields(a, &res_leases, STR("spec.foo=x"), &s, &err), -EINVAL);
         assert_string_equal(
                         error_text(&err),
