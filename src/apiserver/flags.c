@@ -117,12 +117,14 @@ static const struct {
           "service-account-lookup watch-cache ",
           "true", "it is always true here" },
         { "enable-aggregator-routing enable-logs-handler contention-profiling "
-          "emulation-forward-compatible permit-address-sharing permit-port-sharing ",
+          "disable-http2-serving emulation-forward-compatible permit-address-sharing permit-port-sharing "
+          "runtime-config-emulation-forward-compatible send-retry-after-while-not-ready-once ",
           "false", "it is always false here" },
         { "default-watch-cache-size delete-collection-workers endpoint-reconciler-type etcd-compaction-interval "
           "etcd-count-metric-poll-period etcd-db-metric-poll-interval etcd-healthcheck-timeout etcd-readycheck-timeout "
-          "kubelet-timeout log-flush-frequency logging-format storage-initialization-timeout storage-media-type v "
-          "vmodule watch-cache-sizes ",
+          "kubelet-timeout lease-reuse-duration-seconds log-flush-frequency log-json-info-buffer-size "
+          "log-json-split-stream log-text-info-buffer-size log-text-split-stream logging-format "
+          "storage-initialization-timeout storage-media-type v vmodule watch-cache-sizes ",
           "", "there is nothing to set" },
         { FEATURE_GATES " ", NULL, "" },
         { "etcd-cafile etcd-certfile etcd-keyfile etcd-prefix etcd-servers etcd-servers-overrides storage-backend ",
@@ -130,7 +132,8 @@ static const struct {
         { "cert-dir tls-sni-cert-key ", NULL, "use --tls-cert-file" },
         { "debug-socket-path egress-selector-config-file external-hostname http2-max-streams-per-connection "
           "kubernetes-service-node-port livez-grace-period max-connection-bytes-per-sec peer-advertise-ip "
-          "peer-advertise-port peer-ca-file shutdown-watch-termination-grace-period tracing-config-file ",
+          "peer-advertise-port peer-ca-file service-account-signing-endpoint shutdown-watch-termination-grace-period "
+          "tracing-config-file ",
           NULL, "Cube has nothing like it" },
         { "allow-metric-labels allow-metric-labels-manifest disabled-metrics show-hidden-metrics-for-version ", NULL,
           "metrics cannot be chosen" },
@@ -141,7 +144,7 @@ const struct apiserver_feature apiserver_features[] = {
         { "APIResponseCompression", "BETA", true },
         { "APIServerIdentity", "BETA", true },
         { "APIServerTracing", "BETA", false },
-        { "AggregatedDiscoveryRemoveBetaType", "DEPRECATED", false },
+        { "AggregatedDiscoveryRemoveBetaType", "DEPRECATED", true },
         { "AllowParsingUserUIDFromCertAuth", "BETA", true },
         { "AllowUnsafeMalformedObjectDeletion", "ALPHA", false },
         { "AnonymousAuthConfigurableEndpoints", "BETA", true },

@@ -127,6 +127,8 @@ static int parse_flags(const struct command *c, struct flags *values, int *argc,
                         name = STR("name");
                 else if (str_has_prefix(name, STR("--")))
                         name = str_sub(name, 2, name.n);
+                else if (c->apiserver && a[0] == '-' && a[1] == 'v' && (a[2] == '=' || !a[2]))
+                        name = str_sub(name, 1, name.n);
                 else if (a[0] == '-' && a[1])
                         return error_set(err, -EINVAL, "unknown flag %s: see cube %s --help", a, c->name);
                 else {

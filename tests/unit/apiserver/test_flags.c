@@ -11,6 +11,8 @@ static void others_are_taken_or_refused(void **state) {
                 { "allow-privileged", "true", "" },
                 { "allow-privileged", "false", "--allow-privileged: it is always true here" },
                 { "watch-cache-sizes", "pods#100", "" },
+                { "log-text-split-stream", "true", "" },
+                { "disable-http2-serving", "true", "--disable-http2-serving: it is always false here" },
                 { "etcd-servers", "https://x", "--etcd-servers: the store is in this server (docs/store.md)" },
                 { "runtime-config", "api/all=true", "--runtime-config: what is served cannot be chosen" },
                 { "feature-gates", "X=true", "--feature-gates: unrecognized feature gate: X" },
