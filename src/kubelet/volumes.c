@@ -222,7 +222,8 @@ static int run(const char *const argv[], struct error *err) {
 /* The file system on a disk, made where there is nothing at all. */
 static int mount_disk(struct pod *p, const char *path, const char *disk, const struct json *pv_spec,
                       struct error *err) {
-        struct str type = json_str_or(json_at_path(pv_spec, "local", "fsType"), STR("ext4")), options = STR("rw");
+        struct str named = json_str(json_at_path(pv_spec, "local", "fsType")), type = named.n ? named : STR("ext4");
+        struct str options = STR("rw");
         const char *make = arena_cstr(p->arena, arena_printf(p->arena, "mkfs.%" STR_FMT, STR_ARG(type)));
         int r;
 

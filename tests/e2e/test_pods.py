@@ -79,7 +79,7 @@ def test_a_disk_gets_a_file_system_and_keeps_it(cluster, ns, tmp_path):
         node = {"required": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "kubernetes.io/os", "operator": "Exists"}]}]}}
         cluster.apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": ns}, "spec": {
             "capacity": {"storage": "8Mi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": ns, "nodeAffinity": node,
-            "local": {"path": loop.stdout.strip()}}})
+            "local": {"path": loop.stdout.strip(), "fsType": ""}}})
         cluster.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec": {
             "accessModes": ["ReadWriteOnce"], "storageClassName": ns, "resources": {"requests": {"storage": "8Mi"}}}}, namespace=ns)
         for name in ("first", "second"):
