@@ -149,27 +149,35 @@ static const struct json *ns_annotation(struct admission *ad, const char *key) {
 }
 
 /* "a=b,c=d" as an object. */
-static struct json labels_of(struct arena *a, struct str text) {
-        struct json map = json_new_object();
+static int labels_of(struct arena *a, struct str text, struct json *ret, struct error *err) {
         struct str one;
 
+        *ret = json_new_object();
         while (str_split(&text, ',', &one)) {
                 ssize_t eq = str_find(one, '=');
+                char *parts;
 
-                if (eq >= 0)
-                        json_set(a, &map, str_trim(str_sub(one, 0, (size_t) eq)),
+                if (eq >= 0 && str_rfind(one, '=') == eq) {
+                        json_set(a, ret, str_trim(str_sub(one, 0, (size_t) eq)),
                                  json_of_str(str_trim(str_sub(one, (size_t) eq + 1, one.n))));
+                        continue;
+                }
+                parts = arena_cstr(a, one);
+                for (char *p = parts; *p; p++)
+                        *p = *p == '=' ? ' ' : *p;
+                return error_status(err, REASON_UNKNOWN, "invalid selector: [%s]", parts);
         }
-        return map;
+        return 0;
 }
 
 /* ---- PodNodeSelector ---- */
 
-static struct json selector_of_namespace(struct admission *ad) {
+static int selector_of_namespace(struct admission *ad, struct json *ret, struct error *err) {
         const struct json *own = ns_annotation(ad, "scheduler.alpha.kubernetes.io/node-selector");
 
         return labels_of(ad->a,
-                         json_str(own ? own : json_getc(ad->s->plugins->node_selectors, "clusterDefaultNodeSelector")));
+                         json_str(own ? own : json_getc(ad->s->plugins->node_selectors, "clusterDefaultNodeSelector")),
+                         ret, err);
 }
 
 int admission_check_node_selector(struct admission *ad, struct error *err) {
@@ -178,13 +186,13 @@ int admission_check_node_selector(struct admission *ad, struct error *err) {
 
         if (!admission_is(ad, &res_pods))
                 return 0;
-        wanted = selector_of_namespace(ad);
+        TRY(selector_of_namespace(ad, &wanted, err));
         json_each_member(m, &wanted)
                 if ((v = json_get(has, json_key(m))) && !json_equal(v, &m->value))
                         return admission_forbid(
                                         ad, err,
                                         "pod node label selector conflicts with its namespace node label selector");
-        allowed = labels_of(ad->a, json_str(json_get(ad->s->plugins->node_selectors, ad->op->namespace)));
+        TRY(labels_of(ad->a, json_str(json_get(ad->s->plugins->node_selectors, ad->op->namespace)), &allowed, err));
         json_each_member(m, json_len(&allowed) ? has : NULL) {
                 v = json_get(&allowed, json_key(m));
                 if (!v || !json_equal(v, &m->value))
@@ -200,7 +208,7 @@ int admission_node_selector(struct admission *ad, struct error *err) {
 
         if (r < 0 || !admission_is(ad, &res_pods))
                 return r;
-        wanted = selector_of_namespace(ad);
+        TRY(selector_of_namespace(ad, &wanted, err));
         spec = json_get_or_add_object(ad->a, ad->obj, "spec");
         json_each_member(m, &wanted)
                 json_set(ad->a, json_get_or_add_object(ad->a, spec, "nodeSelector"), json_key(m), m->value);
@@ -221,6 +229,12 @@ static int read_tolerations(struct admission *ad, const char *key, const char *c
                 return 0;
         r = json_parse(ad->a, json_str(text), NULL, &list, err);
         *ret = r < 0 ? NULL : list;
+        if (r < 0) {
+                const char *why = arena_cstr(ad->a, str_of(error_text(err)));
+
+                error_clear(err);
+                r = error_status(err, REASON_UNKNOWN, "%s", why);
+        }
         return r;
 }
 
@@ -233,7 +247,7 @@ int admission_check_tolerations(struct admission *ad, struct error *err) {
                 return err->err;
         json_each_item(t, json_len(fine) ? json_at_path(ad->obj, "spec", "tolerations") : NULL)
                 if (!admission_tolerated(fine, t))
-                        return error_status(err, REASON_INTERNAL,
+                        return error_status(err, REASON_UNKNOWN,
                                             "pod tolerations (possibly merged with namespace default tolerations) "
                                             "conflict with its namespace whitelist");
         return 0;
@@ -271,7 +285,7 @@ int admission_tolerate_extended(struct admission *ad, struct error *err) {
                                         json_set(ad->a, &names, json_key(m), json_null());
         json_sort(&names);
         json_each_member(m, &names) {
-                struct json t = json_build(ad->a, "{key:%s,operator:'Exists'}", json_key(m)),
+                struct json t = json_build(ad->a, "{key:%s,operator:'Exists',effect:'NoSchedule'}", json_key(m)),
                             *list = json_get_or_add_array(ad->a, json_get_or_add_object(ad->a, ad->obj, "spec"),
                                                           "tolerations");
                 bool there = false;
@@ -391,7 +405,7 @@ int admission_external_ips(struct admission *ad, struct error *err) {
                 return 0;
         json_each_item(ip, json_at_path(ad->obj, "spec", "externalIPs"))
                 if (!json_has_str(old, json_str(ip)))
-                        return admission_forbid(ad, err, "Use of external IPs is denied by admission control.");
+                        return admission_forbid(ad, err, "Use of external IPs is denied by admission control");
         return 0;
 }
 

@@ -477,7 +477,8 @@ static void plugins_that_are_enabled_change_pods(void **state) {
         r = create(f, &res_pods, "n",
                    POD("q", "", ",'resources':{'limits':{'example.com/b':'1','cpu':'1','example.com/a':'1'}}"));
         value(f, r, ".spec.tolerations[1].key", "node.kubernetes.io/memory-pressure");
-        value(f, r, ".spec.tolerations[2]", "{\"key\":\"example.com/a\",\"operator\":\"Exists\"}");
+        value(f, r, ".spec.tolerations[2]",
+              "{\"key\":\"example.com/a\",\"operator\":\"Exists\",\"effect\":\"NoSchedule\"}");
         value(f, r, ".spec.tolerations[3].key", "example.com/b");
         refused(create(f, &res_pods, "n", POD("r", "'nodeSelector':{'a':'z'},", "")),
                 "pods \"r\" is forbidden: pod node label selector conflicts with its namespace node label selector");
@@ -495,6 +496,12 @@ static void plugins_that_are_enabled_change_pods(void **state) {
         assert_int_equal(r.code, 500);
         assert_string_equal(r.message, "pod tolerations (possibly merged with namespace default tolerations) conflict "
                                        "with its namespace whitelist");
+        assert_string_equal(r.reason, "");
+        made(create(f, &res_namespaces, NULL,
+                    "{'metadata':{'name':'m','annotations':{'scheduler.alpha.kubernetes.io/node-selector':'a=b=c'}}}"));
+        r = create(f, &res_pods, "m", POD("r", "", ""));
+        assert_int_equal(r.code, 500);
+        assert_string_equal(r.message, "invalid selector: [a b c]");
 }
 
 static void plugins_that_are_enabled_guard(void **state) {
@@ -510,7 +517,7 @@ static void plugins_that_are_enabled_guard(void **state) {
         made(ASK(f, API_GET, &res_namespaces, NULL, "fresh"));
         refused(create(f, &res_services, "fresh",
                        "{'metadata':{'name':'s'},'spec':{'ports':[{'port':1}],'externalIPs':['1.2.3.4']}}"),
-                "services \"s\" is forbidden: Use of external IPs is denied by admission control.");
+                "services \"s\" is forbidden: Use of external IPs is denied by admission control");
         made(create(f, &res_clusterroles, NULL,
                     "{'metadata':{'name':'clerk'},'rules':[{'apiGroups':[''],'resources':['configmaps'],"
                     "'verbs':['create','patch','update']}]}"));
