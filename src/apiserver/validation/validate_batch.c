@@ -263,25 +263,25 @@ CHECK(check_template, const struct json *now, const struct json *old) {
 }
 
 CHECK(validate_job_update, const struct json *obj, const struct json *old_job) {
-        static const char *const fixed[] = { "selector",  "completionMode", "podFailurePolicy", "backoffLimitPerIndex",
-                                             "managedBy", "successPolicy" };
+        static const char *const fixed[] = { "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy",
+                                             "successPolicy" };
         const struct json *spec = GET(obj, "spec"), *old = GET(old_job, "spec"),
                           *completions = GET(spec, "completions"), *before = GET(old, "completions");
         const struct path *template = PATH(p, "template");
 
-        validate_job_spec(fe, p, spec, old);
-        for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
-                check_immutable(fe, PATH(p, fixed[i]), GET(spec, fixed[i]), GET(old, fixed[i]));
         if (!str_eqc(TEXT(spec, "completionMode"), "Indexed"))
                 check_immutable(fe, PATH(p, "completions"), completions, before);
         else if (completions && json_int(completions) != json_int(before) &&
                  json_int(completions) != json_int(GET(spec, "parallelism")))
                 field_invalid(fe, PATH(p, "completions"), completions,
                               "can only be modified in tandem with spec.parallelism");
+        check_immutable(fe, PATH(p, "selector"), GET(spec, "selector"), GET(old, "selector"));
         if (json_bool(GET(old, "suspend")) && !json_at_path(old_job, "status", "startTime"))
                 check_template(fe, template, GET(spec, "template"), GET(old, "template"));
         else if (!json_equal(GET(spec, "template"), GET(old, "template")))
                 field_invalid(fe, template, GET(spec, "template"), "field is immutable");
+        for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+                check_immutable(fe, PATH(p, fixed[i]), GET(spec, fixed[i]), GET(old, fixed[i]));
 }
 
 /* Labels that make the pods of a job its own, unless it selects them itself. Old jobs may lack the later two. */
@@ -333,11 +333,9 @@ void validate_job(struct field_errors *fe, const struct json *obj, const struct 
         const struct json *spec = GET(obj, "spec"), *selector = GET(spec, "selector"),
                           *labels = json_at_path(spec, "template", "metadata", "labels");
         struct selector s;
+        bool first = !old || fe->list.n == 0; /* upstream's update looks at the new job, and then at its spec again */
 
-        if (old)
-                validate_job_update(fe, p, obj, old);
-        else
-                validate_job_spec(fe, p, spec, NULL);
+        validate_job_spec(fe, p, spec, old);
         fe->phase++;
         REQUIRED_IF(!selector, PATH(p, "selector"), "");
         if (selector && selector_from_object(fe->a, selector, &s, NULL) < 0)
@@ -346,9 +344,13 @@ void validate_job(struct field_errors *fe, const struct json *obj, const struct 
                 INVALID_IF(!selector || !selector_matches_labels(&s, labels),
                            PATH(PATH(PATH(p, "template"), "metadata"), "labels"), labels,
                            "`selector` does not match template `labels`");
-        check_job_name(fe, obj);
-        fe->phase -= 2;
-        if (selector)
+        if (first)
+                check_job_name(fe, obj);
+        fe->phase++;
+        if (old)
+                validate_job_update(fe, p, obj, old);
+        fe->phase -= 3;
+        if (first && selector)
                 check_generated(fe, obj, old, &s);
         fe->phase++;
 }

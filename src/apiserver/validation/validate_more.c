@@ -149,8 +149,10 @@ void validate_ingress_class(struct field_errors *fe, const struct json *obj, con
         const struct json *spec = GET(obj, "spec");
         struct str controller = TEXT(spec, "controller");
 
+        fe->phase--;
         if (old)
                 check_immutable(fe, p, GET(spec, "controller"), json_at_path(old, "spec", "controller"));
+        fe->phase++;
         check_length_of(fe, p, controller.n, 250);
         check_domain_path(fe, p, controller);
         if (GET(spec, "parameters"))
@@ -503,7 +505,9 @@ void validate_binding(struct field_errors *fe, const struct json *obj, const str
         check_segment(fe, p, ref, "name", "");
         each_at(s, at, subjects, GET(obj, "subjects"))
                 validate_subject(fe, at, s, namespaced);
+        fe->phase++;
         INVALID_IF(old && !json_equal(ref, GET(old, "roleRef")), p, ref, "cannot change roleRef");
+        fe->phase--;
 }
 
 void validate_lease(struct field_errors *fe, const struct json *obj, const struct json *old) {

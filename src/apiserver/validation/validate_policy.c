@@ -281,9 +281,10 @@ void validate_priority_class(struct field_errors *fe, const struct json *obj, co
                                 HIGHEST_USER_PRIORITY);
         if (old && value != json_int(GET(old, "value")))
                 field_forbidden(fe, PATH(NULL, "value"), "may not be changed in an update.");
-        if (old)
-                check_immutable(fe, PATH(NULL, "preemptionPolicy"), GET(obj, "preemptionPolicy"),
-                                GET(old, "preemptionPolicy"));
+        if (!old)
+                return;
+        forget_errors_at(fe, PATH(NULL, "preemptionPolicy")); /* upstream only wants it to stay */
+        check_immutable(fe, PATH(NULL, "preemptionPolicy"), GET(obj, "preemptionPolicy"), GET(old, "preemptionPolicy"));
 }
 
 void validate_runtime_class(struct field_errors *fe, const struct json *obj, const struct json *old) {

@@ -340,6 +340,22 @@ static const struct row {
           "data[a]: Invalid value: `a`: duplicate of key present in binaryData" },
         { &res_networkpolicies, SPEC("`podSelector`:{},`ingress`:[{`ports`:[{`protocol`:``}]}]"), NULL, NULL,
           "spec.ingress[0].ports[0].protocol: " PROTOCOLS("") },
+        { &res_priorityclasses, OBJECT("`value`:1"), "", "{`preemptionPolicy`:`x`}",
+          "preemptionPolicy: Invalid value: `x`: field is immutable" },
+        { &res_ingressclasses, SPEC("`controller`:`a.b/c`"), "", "{`spec`:{`controller`:`x`}}",
+          "spec.controller: Invalid value: `x`: field is immutable\n"
+          "spec.controller: Invalid value: `x`: must be a domain-prefixed path (such as `acme.io/foo`)" },
+        { &res_clusterrolebindings,
+          OBJECT("`roleRef`:{`apiGroup`:`rbac.authorization.k8s.io`,`kind`:`ClusterRole`,`name`:`view`}"), "",
+          "{`roleRef`:{`name`:``}}",
+          "roleRef.name: Required value\nroleRef.name: Required value\n"
+          "roleRef: Invalid value: rbac.RoleRef{APIGroup:`rbac.authorization.k8s.io`, Kind:`ClusterRole`, Name:``}: "
+          "cannot change roleRef" },
+        { &res_jobs, SPEC("`template`:{`spec`:{`restartPolicy`:`Never`,`containers`:[{`name`:`c`,`image`:`i`}]}}"), "",
+          "{`spec`:{`activeDeadlineSeconds`:-1,`completions`:5}}",
+          "spec.activeDeadlineSeconds: Invalid value: -1: must be greater than or equal to 0\n"
+          "spec.activeDeadlineSeconds: Invalid value: -1: must be greater than or equal to 0\n"
+          "spec.completions: Invalid value: 5: field is immutable" },
         { &res_priorityclasses, OBJECT("`value`:1,`preemptionPolicy`:``"), NULL, NULL,
           "preemptionPolicy: Required value" },
         { &res_nodes,
