@@ -163,7 +163,8 @@ class Api:
         for gv in self.gvs.values():
             for t in gv.types.values():
                 self.link_type(gv, t, ())
-        self.mark_defaults()
+        self.mark('HAS_DEFAULTS', self.has_defaults)
+        self.mark('ODD_SETS', self.has_odd_sets)
         for gv in self.gvs.values():
             for t in gv.types.values():
                 t.rules = self.rules_in_order(t)
@@ -247,8 +248,8 @@ class Api:
         if len(set(numbers)) != len(numbers):
             self.fail(gv.path, 'type %s uses a protobuf number twice' % t.name)
 
-    def mark_defaults(self):
-        """HAS_DEFAULTS spreads upwards, so that defaulting skips what has none."""
+    def mark(self, flag, has):
+        """A flag of the types that have something spreads upwards, so that others are skipped."""
         types = [t for gv in self.gvs.values() for t in gv.types.values()] + list(self.anonymous.values())
         marked, changed = set(), True
         while changed:
@@ -256,16 +257,25 @@ class Api:
             for t in types:
                 if t.c in marked:
                     continue
-                if t.defaults or (t.elem and t.elem.c in marked) or \
-                        any(f.dflt is not None or f.type.c in marked for f in t.fields):
+                if has(t) or (t.elem and t.elem.c in marked) or any(f.type.c in marked for f in t.fields):
                     marked.add(t.c)
-                    t.flags.add('HAS_DEFAULTS')
+                    t.flags.add(flag)
                     changed = True
 
     def walked(self, t):
         """The structs in it that Go always has, and that validation looks at."""
         opaque = {r[0] for r in t.rules if r[1] == 'opaque'}
         return [f for f in t.fields if 'POINTER' not in f.flags and f.name not in opaque and self.demands(f.type)]
+
+    @staticmethod
+    def has_defaults(t):
+        return t.defaults or any(f.dflt is not None for f in t.fields)
+
+    @staticmethod
+    def has_odd_sets(t):
+        """A list whose items may lack their key."""
+        return any(k.name in re.split(r'[ ,]+', f.list_keys or '') and 'OMITEMPTY' in k.flags and k.dflt is None
+                   for f in t.fields if f.type.elem for k in f.type.elem.fields)
 
     def demands(self, t):
         """Whether something is wrong with an empty value of the type."""

@@ -1,6 +1,7 @@
 /* The errors that clients match on, in upstream's words, and metav1.Status made from them. */
 #include "apiserver/request.h"
 #include "apiserver/server.h"
+#include "json/build.h"
 
 static struct str kind_of_details(const struct rest *r) {
         return r->plural; /* upstream puts the resource where the name says kind */
@@ -193,10 +194,12 @@ static void set_text(struct arena *a, struct json *o, const char *key, const cha
 
 struct json status_of_error(struct arena *a, const struct error *e) {
         struct json s = status_head(a, "Failure"), details = json_new_object(), causes = json_new_array();
+        static const struct str internal = STR_INIT("Internal error occurred: ");
+        struct str text = str_of(error_text(e));
         int code = e->code ? e->code : status_reason_code(e->reason);
 
         set_text(a, json_get_mut(&s, STR("metadata")), "continue", e->continue_token);
-        json_setc(a, &s, "message", json_of_copy(a, str_of(error_text(e))));
+        json_setc(a, &s, "message", json_of_copy(a, text));
         set_text(a, &s, "reason", e->reason_text ? e->reason_text : status_reason_text(e->reason));
 
         set_text(a, &details, "name", e->name);
@@ -211,6 +214,8 @@ struct json status_of_error(struct arena *a, const struct error *e) {
                 set_text(a, &cause, "field", e->causes[i].field);
                 json_push(a, &causes, cause);
         }
+        if (e->n_causes == 0 && e->reason == REASON_INTERNAL && str_has_prefix(text, internal))
+                json_push(a, &causes, json_build(a, "{ message: %s }", error_text(e) + internal.n));
         if (json_len(&causes) > 0)
                 json_setc(a, &details, "causes", causes);
         if (e->retry_after_seconds > 0)

@@ -77,13 +77,14 @@ static void volume_prepare_status(struct op *op, struct json *obj, const struct 
         static const char key[] = "lastPhaseTransitionTime";
         const struct json *now = json_getc(obj, "status"), *was = json_getc(old, "status");
         struct str since = json_str(json_getc(now, key));
+        bool same = str_eq(json_str(json_getc(now, "phase")), json_str(json_getc(was, "phase")));
         struct json status;
 
-        if (str_eq(json_str(json_getc(now, "phase")), json_str(json_getc(was, "phase"))) ||
-            (!str_empty(since) && !str_eq(since, json_str(json_getc(was, key)))))
+        if (same ? !str_empty(since) || !json_getc(was, key)
+                 : !str_empty(since) && !str_eq(since, json_str(json_getc(was, key))))
                 return;
         status = json_copy_shallow(op->c->arena, now);
-        json_set_str(op->c->arena, &status, key, now_text(op->c->arena));
+        json_set_str(op->c->arena, &status, key, same ? json_str(json_getc(was, key)) : now_text(op->c->arena));
         json_setc(op->c->arena, obj, "status", status);
 }
 

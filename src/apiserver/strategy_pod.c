@@ -119,9 +119,11 @@ int pod_prepare_create(struct op *op, struct json *obj, struct error *err) {
         json_set_cstr(a, status, "phase", "Pending");
         if (json_len(gates) > 0)
                 json_setc(a, status, "conditions",
-                          json_build(a, "[ { type: 'PodScheduled', status: 'False', lastProbeTime: null,"
-                                        "  lastTransitionTime: null, reason: 'SchedulingGated',"
-                                        "  message: 'Scheduling is blocked due to non-empty scheduling gates' } ]"));
+                          json_build(a,
+                                     "[ { type: 'PodScheduled', status: 'False', lastProbeTime: null,"
+                                     "  lastTransitionTime: %o, reason: 'SchedulingGated',"
+                                     "  message: 'Scheduling is blocked due to non-empty scheduling gates' } ]",
+                                     now_text(a)));
         json_set_cstr(a, status, "qosClass", pod_qos_class(spec));
         if (json_getc(spec, "affinity"))
                 complete_affinity(a, spec, json_at_path(obj, "metadata", "labels"));

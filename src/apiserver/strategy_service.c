@@ -173,7 +173,14 @@ static int choose_ip(struct op *op, struct json *spec, struct error *err) {
                                             "Internal error occurred: failed to allocate a serviceIP: range is full");
         } else {
                 r = allocator_check_ip(op->s, op->snap, a, ip);
-                if (r == -ERANGE)
+                if (r == -EEXIST && op->c->options.dry_run) /* upstream does not look */
+                        r = 0;
+                if (r == -ERANGE && op->c->options.dry_run)
+                        field_invalid(&fe, p, json_getc(spec, "clusterIPs"),
+                                      "failed to allocate IP %" STR_FMT ": the provided IP (%" STR_FMT
+                                      ") is not in the valid range. The range of valid IPs is %s",
+                                      STR_ARG(ip), STR_ARG(ip), allocator_cidr(op->s->allocator));
+                else if (r == -ERANGE)
                         field_invalid(&fe, p, json_getc(spec, "clusterIPs"),
                                       "failed to allocate IP %" STR_FMT
                                       ": the provided network does not match the current range",
@@ -221,13 +228,13 @@ static int take_port(struct op *op, struct reservation *res, const struct path *
                 vec_push(&res->ports, *port);
                 return 0;
         }
-        if (taken_by_us(res, *port) || held_before(old, *port))
+        if (old && (taken_by_us(res, *port) || held_before(old, *port)))
                 return 0; /* the same number for TCP and UDP of one Service */
         r = allocator_take_port(op->s->allocator, *port);
-        if (r == 0) {
+        if (r == 0)
                 vec_push(&res->ports, *port);
+        if (r == 0 || (r == -ERANGE && op->c->options.dry_run)) /* where upstream looks at those that are taken only */
                 return 0;
-        }
         allocator_port_range(op->s->allocator, &min, &max);
         if (r == -ERANGE)
                 why = arena_printf(op->c->arena,
@@ -242,6 +249,21 @@ static int take_port(struct op *op, struct reservation *res, const struct path *
         return invalid(op, &fe, err);
 }
 
+/* The node port of a new Service's port: ports of one number, for TCP and UDP, share the first that is named. */
+static int64_t shared_port(const struct json *ports, const struct json *port, bool *ret_taken) {
+        int64_t own = json_int(json_getc(port, "nodePort"));
+
+        json_each_item(p, ports) {
+                int64_t there = json_int(json_getc(p, "nodePort"));
+
+                if (there == 0 || json_int(json_getc(p, "port")) != json_int(json_getc(port, "port")))
+                        continue;
+                *ret_taken = p < port && (own == 0 || own == there);
+                return p < port && own != 0 ? own : there;
+        }
+        return own;
+}
+
 static int take_ports(struct op *op, struct reservation *res, struct json *spec, const struct json *old,
                       struct error *err) {
         const struct path *ports = PATH(PATH(NULL, "spec"), "ports");
@@ -250,17 +272,18 @@ static int take_ports(struct op *op, struct reservation *res, struct json *spec,
 
         json_each_item(p, json_getc(spec, "ports")) {
                 int64_t port = json_int(json_getc(p, "nodePort"));
+                bool taken = false;
 
                 i++;
                 if (!needs_ports(spec) && (port == 0 || !is_type(spec, "LoadBalancer")))
                         continue; /* validation forbids it for other types */
-                json_each_item(twin, port == 0 && !old ? json_getc(spec, "ports") : NULL) /* TCP and UDP share one */
-                        if (port == 0 && json_int(json_getc(twin, "port")) == json_int(json_getc(p, "port")))
-                                port = json_int(json_getc(twin, "nodePort"));
-                TRY(take_port(op, res, PATH(PATH_INDEX(ports, i - 1), "nodePort"), old, &port, err));
+                if (!old)
+                        port = shared_port(json_getc(spec, "ports"), p, &taken);
+                if (!taken)
+                        TRY(take_port(op, res, PATH(PATH_INDEX(ports, i - 1), "nodePort"), old, &port, err));
                 json_set_int(a, p, "nodePort", port);
         }
-        if (wants_health_port(spec)) {
+        if (wants_health_port(spec) && !wants_health_port(json_getc(old, "spec"))) {
                 int64_t port = json_int(json_getc(spec, "healthCheckNodePort"));
 
                 TRY(take_port(op, res, NULL, old, &port, err));
@@ -294,6 +317,8 @@ int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
                         r = choose_ip(op, spec, err);
                 if (r < 0)
                         return r;
+        } else if (str_among(json_str(json_getc(spec, "internalTrafficPolicy")), WORDS("Cluster", "Local"))) {
+                json_removec(spec, "internalTrafficPolicy"); /* others are refused */
         }
         return take_ports(op, res, spec, NULL, err);
 }

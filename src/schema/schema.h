@@ -45,7 +45,8 @@ enum schema_type_flags {
         SCHEMA_TYPE_OPEN_ENUM = 1 << 5, /* values names the well-known ones, others are allowed */
         SCHEMA_TYPE_ITEMS_MESSAGE = 1 << 6, /* a list that is a protobuf message of its own: { items = 1 } */
         SCHEMA_TYPE_CHECKED_ENUM = 1 << 7,  /* rules or code refuse other values, in words of their own */
-        SCHEMA_TYPE_ODD_SETS = 1 << 8, /* sets of objects, here or below: server-side apply cannot tell who owns what */
+        SCHEMA_TYPE_ODD_SETS = 1 << 8, /* sets of objects, or items that may lack their key, here or below: nobody can
+                                        * tell who owns what */
 };
 
 enum schema_field_flags {

@@ -8,7 +8,7 @@
 #include "apiserver/validation/validate.h"
 #include "apiserver/server.h"
 
-#define MAX_FIELD_ERRORS 100
+#define MAX_FIELD_ERRORS 1000
 
 /* ---- paths and errors ---- */
 

@@ -37,7 +37,7 @@ struct field_error {
 struct map;
 struct field_errors {
         struct arena *a;
-        VEC(struct field_error) list; /* at most 100; in the arena */
+        VEC(struct field_error) list; /* at most 1000; in the arena */
         /* The object that is looked at and its type; NULL for others than those of the built-in groups. */
         const struct json *object;
         const struct schema_type *type;

@@ -173,8 +173,8 @@ void check_stack(struct field_errors *fe, const struct path *p, const struct jso
         REFUSE_IF(internal, n > 1 && wrong.n, p, wrong.p);
         INVALID_IF(n > 1 && (n != 2 || v6 != 1 || wrong.n), p, list,
                    "may specify no more than one %s for each IP family", cidrs ? "CIDR" : "IP");
-        each_at(it, at, p, n > 1 ? list : NULL)
-                if (!map_put(seen, cidrs ? json_str(it) : TEXT(it, "ip"), it))
+        each_at(it, at, p, n > 1 && !cidrs ? list : NULL)
+                if (!map_put(seen, TEXT(it, "ip"), it))
                         TELL_AT(p, field_duplicate_value(fe, at, it));
 }
 

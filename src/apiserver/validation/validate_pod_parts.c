@@ -130,10 +130,12 @@ RULE(projected_paths) {
 RULE(claim_template) {
         validate_annotations(fe, PATH(PATH(p, "metadata"), "annotations"), json_at_path(v, "metadata", "annotations"));
         validate_labels(fe, PATH(PATH(p, "metadata"), "labels"), json_at_path(v, "metadata", "labels"));
-        json_each_member(m, GET(v, "metadata"))
-                if (!str_eqc(json_key(m), "labels") && !str_eqc(json_key(m), "annotations") &&
-                    json_type(&m->value) != JSON_NULL)
-                        field_forbidden(fe, PATH(PATH(p, "metadata"), arena_cstr(fe->a, json_key(m))), "cannot be set");
+        json_each_member(m, GET(v, "metadata")) { /* as Go names them */
+                struct str key = str_eqc(json_key(m), "uid") ? STR("uID") : json_key(m);
+
+                if (!str_eqc(key, "labels") && !str_eqc(key, "annotations") && json_type(&m->value) != JSON_NULL)
+                        field_forbidden(fe, PATH(PATH(p, "metadata"), arena_cstr(fe->a, key)), "cannot be set");
+        }
         validate_claim_spec(fe, PATH(p, "spec"), GET(v, "spec"));
 }
 
@@ -277,6 +279,7 @@ RULE(csi_driver) {
 RULE(secret) {
         bool placed = r->text && strstr(r->text, "placed"), named = r->text && strstr(r->text, "named");
 
+        fe->at = p;
         if (str_empty(TEXT(v, "name")))
                 field_required(fe, PATH(p, "name"), "");
         else if (named)
@@ -285,6 +288,7 @@ RULE(secret) {
                 field_required(fe, PATH(p, "namespace"), "");
         else if (placed && named)
                 check_field(fe, PATH(p, "namespace"), TEXT(v, "namespace"), check_dns_label);
+        fe->at = NULL;
 }
 
 bool may_overcommit(struct str name) {
@@ -849,7 +853,7 @@ CHECK(check_id, const struct json *id) {
 CHECK(check_users, const struct json *statuses, bool windows) {
         each_at(status, each, p, statuses) {
                 const struct json *user = json_at_path(status, "user", "linux");
-                const struct path *at = PATH(each, "linux");
+                const struct path *at = PATH(PATH(each, "user"), "linux");
 
                 FORBIDDEN_IF(user && windows, at, "cannot be set for a windows pod");
                 if (!user || windows)
@@ -864,7 +868,7 @@ CHECK(check_users, const struct json *statuses, bool windows) {
 void validate_pod_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
         static const char *const statuses[] = { "containerStatuses", "initContainerStatuses",
                                                 "ephemeralContainerStatuses" };
-        const struct path *p = PATH(NULL, "status"), *conditions = PATH(PATH(NULL, "metadata"), "conditions");
+        const struct path *p = PATH(NULL, "status"), *conditions = PATH(p, "conditions");
         const struct json *now = GET(obj, "status"), *before = GET(old, "status"), *hosts = GET(now, "hostIPs");
         struct str nominated = TEXT(now, "nominatedNodeName");
         size_t i = 0;

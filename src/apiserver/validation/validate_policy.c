@@ -43,18 +43,22 @@ void check_resource_quantity(struct field_errors *fe, const struct path *p, stru
                 field_invalid(fe, p, in_go(fe->a, SCHEMA_QUANTITY, v), "must be an integer");
 }
 
-/* Names of resources: those that are for containers only are fewer. */
+/* Names of resources: those that are for containers only are fewer. Upstream's type for them prints without quotes. */
 void check_resource_name(struct field_errors *fe, const struct path *p, struct str name, bool of_container) {
         bool huge = str_has_prefix(name, STR("hugepages-")), plain = str_find(name, '/') < 0;
+        const struct json as_is = json_of_raw(name);
+        const char *wrong[2];
+        size_t n = check_qualified_name(name, wrong);
 
-        if (check_field(fe, p, name, check_qualified_name) && plain && !is_quota_name(name) &&
-            !str_eqc(name, "storage"))
-                field_invalid_str(fe, p, name, "must be a standard resource type or fully qualified");
+        for (size_t i = 0; i < n; i++)
+                field_invalid(fe, p, &as_is, "%s", wrong[i]);
+        INVALID_IF(n == 0 && plain && !is_quota_name(name) && !str_eqc(name, "storage"), p, &as_is,
+                   "must be a standard resource type or fully qualified");
         if (of_container && plain && !huge && !str_eqc(name, "cpu") && !str_eqc(name, "memory") &&
             !str_eqc(name, "ephemeral-storage"))
-                field_invalid_str(fe, p, name, "must be a standard resource for containers");
+                field_invalid(fe, p, &as_is, "must be a standard resource for containers");
         else if (of_container && !plain && str_search(name, STR("kubernetes.io/")) < 0 && !is_extended_resource(name))
-                field_invalid_str(fe, p, name, "doesn't follow extended resource name standard");
+                field_invalid(fe, p, &as_is, "doesn't follow extended resource name standard");
 }
 
 static void check_hard(struct field_errors *fe, const struct path *p, const struct json *map) {
@@ -62,15 +66,19 @@ static void check_hard(struct field_errors *fe, const struct path *p, const stru
                 const struct path *at = PATH_KEY(p, json_key(m));
 
                 check_resource_name(fe, at, json_key(m), false);
-                if (str_find(json_key(m), '/') < 0 && !is_quota_name(json_key(m)))
-                        field_invalid_str(fe, at, json_key(m), "must be a standard resource for quota");
+                INVALID_IF(str_find(json_key(m), '/') < 0 && !is_quota_name(json_key(m)), at,
+                           json_new(fe->a, json_of_raw(json_key(m))), "must be a standard resource for quota");
                 check_resource_quantity(fe, at, json_key(m), &m->value);
         }
 }
 
 /* Which names a scope can be about. */
 static bool scope_fits(struct str scope, struct str name) {
-        if (str_eqc(name, "pods") || !is_quota_name(name))
+        if (!is_quota_name(name))
+                return true;
+        if (str_eqc(scope, "VolumeAttributesClass"))
+                return str_among(name, WORDS("persistentvolumeclaims", "requests.storage"));
+        if (str_eqc(name, "pods"))
                 return true;
         return !str_eqc(scope, "BestEffort") && str_among(name, compute_names);
 }
@@ -82,7 +90,7 @@ CHECK(check_fit, struct str scope, const struct json *hard, const struct json *s
 
 static bool is_scope(struct str s) {
         return str_among(s, WORDS("Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "PriorityClass",
-                                  "CrossNamespacePodAffinity"));
+                                  "VolumeAttributesClass", "CrossNamespacePodAffinity"));
 }
 
 static bool has_scope(const struct json *list, const char *scope, const char *member) {
@@ -110,13 +118,14 @@ static void check_scope_selector(struct field_errors *fe, const struct path *spe
         const struct path *p = PATH(PATH(spec_path, "scopeSelector"), "matchExpressions");
         const struct json *selector = GET(spec, "scopeSelector"), *list = GET(selector, "matchExpressions");
 
+        fe->at = p;
         json_each_item(e, list) {
                 struct str scope = TEXT(e, "scopeName"), op_name = TEXT(e, "operator");
                 bool compares = str_eqc(op_name, "In") || str_eqc(op_name, "NotIn");
 
                 INVALID_STR_IF(!is_scope(scope), PATH(p, "scopeName"), scope, "unsupported scope");
                 check_fit(fe, p, scope, GET(spec, "hard"), selector);
-                if (is_scope(scope) && !str_eqc(scope, "PriorityClass") && !str_eqc(op_name, "Exists"))
+                if (is_scope(scope) && !str_has_suffix(scope, STR("Class")) && !str_eqc(op_name, "Exists"))
                         field_invalid_str(fe, PATH(p, "operator"), op_name, NO_OPERATOR);
                 REQUIRED_IF(compares && json_len(GET(e, "values")) == 0, PATH(p, "values"),
                             "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector");
@@ -128,8 +137,8 @@ static void check_scope_selector(struct field_errors *fe, const struct path *spe
                                       "selector");
         }
         check_conflicts(fe, p, list, "scopeName", GET(spec, "scopes"));
+        fe->at = NULL;
 }
-
 void validate_resource_quota(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct path *p = PATH(NULL, "spec"), *scopes = PATH(p, "scopes");
         const struct json *spec = GET(obj, "spec"), *list = GET(spec, "scopes");
@@ -184,9 +193,7 @@ static void check_ratio(struct field_errors *fe, const struct path *p, const str
                 const struct json *min = json_get(GET(limit, "min"), json_key(m)),
                                   *max = json_get(GET(limit, "max"), json_key(m));
                 struct quantity ratio = quantity_of_json(&m->value);
-                double most = min && quantity_of_json(min).nano ? quantity_double(quantity_of_json(max)) /
-                                                                                  quantity_double(quantity_of_json(min))
-                                                                : 0;
+                double most = quantity_double(quantity_of_json(max)) / quantity_double(quantity_of_json(min));
 
                 INVALID_IF(quantity_double(ratio) < 1, at, in_go(fe->a, SCHEMA_QUANTITY, &m->value),
                            "ratio %" STR_FMT " is less than 1", STR_ARG(json_str(&m->value)));
@@ -481,9 +488,10 @@ static void check_length(struct field_errors *fe, const struct json *obj, const 
 /* An event with an eventTime is of the new kind, whichever API it comes by. */
 static void check_new_event(struct field_errors *fe, const struct json *obj) {
         struct str controller = TEXT(obj, "reportingComponent");
+        const struct path *p = PATH(NULL, fe->object ? "reportingComponent" : "reportingController"); /* core: events */
 
-        REQUIRED_IF(str_empty(controller), PATH(NULL, "reportingController"), "");
-        check_field(fe, PATH(NULL, "reportingController"), controller, check_qualified_name);
+        REQUIRED_IF(str_empty(controller), p, "");
+        check_field(fe, p, controller, check_qualified_name);
         each_word(key, "reportingInstance", "action", "reason") {
                 REQUIRED_IF(str_empty(TEXT(obj, key)), PATH(NULL, key), "");
                 check_length(fe, obj, key, 128);

@@ -80,6 +80,9 @@ void validate_service_addresses(struct field_errors *fe, const struct json *obj,
 
         if (is_type(spec, "ExternalName"))
                 return;
+        if (GET(spec, "ipFamilyPolicy"))
+                check_enum(fe, PATH(SPEC, "ipFamilyPolicy"), TEXT(spec, "ipFamilyPolicy"),
+                           WORDS("PreferDualStack", "RequireDualStack", "SingleStack"));
         if (str_empty(ip) && json_len(ips) > 0)
                 field_invalid(fe, p, ips, "must be empty when `clusterIP` is not specified");
         else if (!str_empty(ip) && json_len(ips) == 0)
@@ -209,17 +212,23 @@ static void check_source_ranges(struct field_errors *fe, const struct json *obj,
                 check_cidr(fe, p, str_trim(cidr));
 }
 
+static void check_class(struct field_errors *fe, const struct json *spec) {
+        const struct json *class = GET(spec, "loadBalancerClass");
+
+        if (!is_type(spec, "LoadBalancer") && class)
+                field_forbidden(fe, PATH(SPEC, "loadBalancerClass"), ONLY_BALANCED);
+        else if (class)
+                check_field(fe, PATH(SPEC, "loadBalancerClass"), json_str(class), check_qualified_name);
+}
+
 static void check_balancer(struct field_errors *fe, const struct json *obj) {
-        const struct json *spec = GET(obj, "spec"), *class = GET(spec, "loadBalancerClass");
+        const struct json *spec = GET(obj, "spec");
         bool balanced = is_type(spec, "LoadBalancer");
 
         TELL_AT(PATH(SPEC, "loadBalancerSourceRanges"), check_source_ranges(fe, obj, balanced));
         if (!balanced && GET(spec, "allocateLoadBalancerNodePorts"))
                 field_forbidden(fe, PATH(SPEC, "allocateLoadBalancerNodePorts"), ONLY_BALANCED);
-        if (!balanced && class)
-                field_forbidden(fe, PATH(SPEC, "loadBalancerClass"), ONLY_BALANCED);
-        else if (class)
-                check_field(fe, PATH(SPEC, "loadBalancerClass"), json_str(class), check_qualified_name);
+        check_class(fe, spec);
 }
 
 static bool needs_health_port(const struct json *spec) {
@@ -232,10 +241,13 @@ static void check_traffic(struct field_errors *fe, const struct json *spec) {
                         (is_type(spec, "ClusterIP") && json_len(GET(spec, "externalIPs")) > 0);
         const struct path *p = PATH(SPEC, "healthCheckNodePort");
         const struct json *port = GET(spec, "healthCheckNodePort");
+        struct str policy = TEXT(spec, "externalTrafficPolicy");
 
-        if (!external && !str_empty(TEXT(spec, "externalTrafficPolicy")))
+        if (!external && !str_empty(policy))
                 invalid_at(fe, SPEC, spec, "externalTrafficPolicy",
                            "may only be set for externally-accessible services");
+        else if (external)
+                check_enum(fe, PATH(SPEC, "externalTrafficPolicy"), policy, WORDS("Cluster", "Local"));
         if (json_int(port) != 0 && !needs_health_port(spec))
                 field_invalid(fe, p, port,
                               "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
@@ -309,6 +321,7 @@ void validate_service(struct field_errors *fe, const struct json *obj, const str
                 if (is_type(spec, "LoadBalancer") && is_type(before, "LoadBalancer") &&
                     !(class && was ? json_equal(class, was) : class == was))
                         field_invalid(fe, PATH(SPEC, "loadBalancerClass"), class, "may not change once set");
+                check_class(fe, spec); /* which upstream looks at twice */
                 if (needs_health_port(spec) && needs_health_port(before) &&
                     json_int(GET(spec, "healthCheckNodePort")) != json_int(GET(before, "healthCheckNodePort")))
                         field_forbidden(fe, PATH(SPEC, "healthCheckNodePort"), "field is immutable");

@@ -33,15 +33,20 @@ static void validate_data_source(struct field_errors *fe, const struct path *p, 
 
         for (size_t i = 0; i < 2; i++) {
                 const struct json *s = GET(spec, fields[i]);
+                struct str namespace = TEXT(s, "namespace");
 
+                fe->at = PATH(p, fields[i]);
                 for (size_t k = 0; s && i == 0 && k < ARRAY_SIZE(needed); k++)
                         REQUIRED_IF(str_empty(TEXT(s, needed[k])), PATH(PATH(p, fields[i]), needed[k]), "");
                 if (s && str_empty(TEXT(s, "apiGroup")) && !str_eqc(TEXT(s, "kind"), "PersistentVolumeClaim"))
                         field_invalid(fe, PATH(p, fields[i]), GET(s, "kind"),
                                       "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
                 else if (!str_empty(TEXT(s, "apiGroup")))
-                        check_field(fe, PATH(PATH(p, fields[i]), "apiGroup"), TEXT(s, "apiGroup"), check_dns_subdomain);
+                        check_field(fe, PATH(fe->at, "apiGroup"), TEXT(s, "apiGroup"), check_dns_subdomain);
+                if (!str_empty(namespace))
+                        check_field(fe, PATH(fe->at, "namespace"), namespace, check_dns_label);
         }
+        fe->at = NULL;
         if (source && !str_empty(TEXT(ref, "namespace")))
                 field_invalid(fe, p, path_as_value(fe->a, PATH(p, "dataSource")),
                               "may not be specified when dataSourceRef.namespace is specified");

@@ -319,8 +319,8 @@ static void warn_claim_spec(struct op *op, const struct path *p, const struct js
                 warn_size(op, PATH(PATH(p, "resources"), list), json_at_path(spec, "resources", list), "storage");
 }
 
-/* Kinds of volumes that are no more, as members of v. */
-static void warn_sources(struct op *op, const struct path *p, const struct json *v) {
+/* Kinds of volumes that are no more, as members of v: of persistent volumes upstream forgets some. */
+static void warn_sources(struct op *op, const struct path *p, const struct json *v, bool persistent) {
         static const char *const gone[][2] = {
                 { "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+" },
                 { "gitRepo", "deprecated in v1.11, and disabled by default in v1.33+" },
@@ -334,7 +334,7 @@ static void warn_sources(struct op *op, const struct path *p, const struct json 
         };
 
         for (size_t k = 0; k < ARRAY_SIZE(gone); k++)
-                if (GET(v, gone[k][0]))
+                if (GET(v, gone[k][0]) && !(persistent && str_among(str_of(gone[k][0]), WORDS("flocker", "quobyte"))))
                         warn(op, PATH(p, strcmp(gone[k][0], "storageos") == 0 ? "storageOS" : gone[k][0]), "%s",
                              gone[k][1]);
 }
@@ -343,7 +343,7 @@ static void warn_volumes(struct op *op, const struct path *list, const struct js
         each_at(v, p, list, volumes) {
                 const struct path *claim = PATH(PATH(p, "ephemeral"), "volumeClaimTemplate");
 
-                warn_sources(op, p, v);
+                warn_sources(op, p, v, false);
                 warn_overlaps(op, v);
                 warn_claim_spec(op, PATH(claim, "spec"), json_at_path(v, "ephemeral", "volumeClaimTemplate", "spec"));
         }
@@ -703,8 +703,7 @@ void warn_volume(struct op *op, const struct json *obj) {
         each_at(t, at, PATH(affinity, "nodeSelectorTerms"),
                 json_at_path(spec, "nodeAffinity", "required", "nodeSelectorTerms"))
                 warn_each(op, PATH(at, "matchExpressions"), GET(t, "matchExpressions"), "key", warn_label);
-        warn_sources(op, p, spec);
-        warn_size(op, PATH(p, "capacity"), GET(spec, "capacity"), "storage");
+        warn_sources(op, p, spec, true);
 }
 
 void warn_storage_class(struct op *op, const struct json *obj) {

@@ -31,6 +31,33 @@ static const struct row {
 } rows[] = {
         /* volumes */
         { &res_pods,
+          POD(",`volumes`:[{`name`:`v`,`csi`:{`driver`:`x`,`nodePublishSecretRef`:{`name`:`-`}}},"
+              "{`name`:`w`,`gcePersistentDisk`:{`pdName`:`x`,`partition`:256}}]"),
+          NULL, NULL,
+          "spec.volumes[0].csi.name: Invalid value: `-`: " SUBDOMAIN "\n"
+          "spec.volumes[1].persistentDisk.partition: Invalid value: 256: must be between 1 and 255, inclusive" },
+        { &res_persistentvolumes,
+          SPEC("`capacity`:{`storage`:`1`},`accessModes`:[`ReadWriteOnce`],`storageos`:{`volumeName`:`x`,"
+               "`secretRef`:{}}"),
+          NULL, NULL,
+          "spec.storageos.secretRef.name: Required value\n"
+          "spec.storageos.secretRef.namespace: Required value" },
+        { &res_persistentvolumeclaims,
+          SPEC("`resources`:{`requests`:{`storage`:`1`}},`accessModes`:[`ReadWriteOnce`],`dataSourceRef`:{`name`:`x`,"
+               "`kind`:`y`,`namespace`:``}"),
+          NULL, NULL,
+          "spec.dataSource: Invalid value: `y`: must be 'PersistentVolumeClaim' when referencing the default apiGroup\n"
+          "spec.dataSourceRef: Invalid value: `y`: must be 'PersistentVolumeClaim' when referencing the default "
+          "apiGroup" },
+        { &res_resourcequotas,
+          SPEC("`hard`:{`pods`:`1`},`scopeSelector`:{`matchExpressions`:[{`scopeName`:`VolumeAttributesClass`,"
+               "`operator`:`x`}]}"),
+          NULL, NULL,
+          "spec.scopeSelector.matchExpressions: Invalid value: core.ScopeSelector{MatchExpressions:[]core."
+          "ScopedResourceSelectorRequirement{core.ScopedResourceSelectorRequirement{ScopeName:"
+          "`VolumeAttributesClass`, Operator:`x`, Values:[]string(nil)}}}: unsupported scope applied to resource\n"
+          "spec.scopeSelector.matchExpressions.operator: Invalid value: `x`: not a valid selector operator" },
+        { &res_pods,
           POD(",`volumes`:[{`name`:`v`,`iscsi`:{`targetPortal`:``,`iqn`:`q`,`lun`:256,`chapAuthSession`:true,"
               "`initiatorName`:`q`}}]"),
           NULL, NULL,
@@ -258,13 +285,13 @@ static const struct row {
           SPEC("`limits`:[{`type`:`PersistentVolumeClaim`,`max`:{`a`:`1`},"
                "`maxLimitRequestRatio`:{`b`:`2`}},{`type`:`PersistentVolumeClaim`,`default`:{`c`:`1`}}]"),
           NULL, NULL,
-          "spec.limits[0].max[a]: Invalid value: `a`: must be a standard resource type or fully qualified\n"
+          "spec.limits[0].max[a]: Invalid value: a: must be a standard resource type or fully qualified\n"
           "spec.limits[0].limits: Required value: either minimum or maximum storage value is required, but neither was "
           "provided\n"
-          "spec.limits[0].maxLimitRequestRatio[b]: Invalid value: `b`: must be a standard resource type or fully "
+          "spec.limits[0].maxLimitRequestRatio[b]: Invalid value: b: must be a standard resource type or fully "
           "qualified\n"
           "spec.limits[1].type: Duplicate value: `PersistentVolumeClaim`\n"
-          "spec.limits[1].default[c]: Invalid value: `c`: must be a standard resource type or fully qualified\n"
+          "spec.limits[1].default[c]: Invalid value: c: must be a standard resource type or fully qualified\n"
           "spec.limits[1].limits: Required value: either minimum or maximum storage value is required, but neither was "
           "provided" },
         { &res_replicationcontrollers,

@@ -145,8 +145,8 @@ static const struct {
         { HPA,
           "{`spec`:{`metrics`:[{`type`:`ContainerResource`,`containerResource`:{`name`:`odd`,`container`:`c`,`target"
           "`:{`type`:`Utilization`,`averageUtilization`:1}}}]}}",
-          "[spec.metrics[0].containerResource.name: Invalid value: `odd`: must be a standard resource type or fully "
-          "qualified, spec.metrics[0].containerResource.name: Invalid value: `odd`: must be a standard resource for "
+          "[spec.metrics[0].containerResource.name: Invalid value: odd: must be a standard resource type or fully "
+          "qualified, spec.metrics[0].containerResource.name: Invalid value: odd: must be a standard resource for "
           "containers]" },
         { NETWORK_POLICY, "{`spec`:{`ingress`:[{`ports`:[{`protocol`:`HTTP`}]}]}}",
           "spec.ingress[0].ports[0].protocol: Unsupported value: `HTTP`: supported values: `TCP`, `UDP`, `SCTP`" },

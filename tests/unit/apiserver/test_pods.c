@@ -112,7 +112,7 @@ static const struct {
 } statuses[] = {
         { STATUS("\"qosClass\":\"Guaranteed\""), "status.qosClass: Invalid value: \"Guaranteed\": field is immutable" },
         { STATUS("\"conditions\":[{\"type\":\"a b\",\"status\":\"True\"}]"),
-          "metadata.conditions[0].Type: Invalid value: \"a b\": name part must consist of alphanumeric characters" },
+          "status.conditions[0].Type: Invalid value: \"a b\": name part must consist of alphanumeric characters" },
         { STATUS("\"podIPs\":[{\"ip\":\"10.0.0.1\"},{\"ip\":\"10.0.0.2\"}]"),
           "status.podIPs: Invalid value: []core.PodIP{core.PodIP{IP:\"10.0.0.1\"}, core.PodIP{IP:\"10.0.0.2\"}}: may "
           "specify no more than one "
@@ -127,7 +127,8 @@ static const struct {
           "may specify no more than one IP for each IP family, status.hostIPs[1]: Duplicate value: "
           "core.HostIP{IP:\"1.2.3.4\"}]" },
         { STATUS("\"initContainerStatuses\":[{\"name\":\"d\",\"user\":{\"linux\":{\"uid\":1,\"gid\":-2}}}]"),
-          "status.initContainerStatuses[0].linux.gid: Invalid value: -2: must be between 0 and 2147483647, inclusive" },
+          "status.initContainerStatuses[0].user.linux.gid: Invalid value: -2: must be between 0 and 2147483647, "
+          "inclusive" },
         { STATUS("\"containerStatuses\":[" ENDED "]"), NULL },
         { STATUS("\"containerStatuses\":[{\"name\":\"c\",\"state\":{\"running\":{}}}]"),
           "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state" },

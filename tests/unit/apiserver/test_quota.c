@@ -266,8 +266,8 @@ static const struct {
         const char *body, *want;
 } senseless[] = {
         { &res_resourcequotas, HARD("\"nonsense\":\"1\"", ""),
-          "[spec.hard[nonsense]: Invalid value: \"nonsense\": must be a standard resource type or fully qualified, "
-          "spec.hard[nonsense]: Invalid value: \"nonsense\": must be a standard resource for quota]" },
+          "[spec.hard[nonsense]: Invalid value: nonsense: must be a standard resource type or fully qualified, "
+          "spec.hard[nonsense]: Invalid value: nonsense: must be a standard resource for quota]" },
         { &res_resourcequotas, HARD("\"pods\":\"-1\"", ""),
           "spec.hard[pods]: Invalid value: \"-1\": must be greater than or equal to 0" },
         { &res_resourcequotas, HARD("\"pods\":\"500m\"", ""),

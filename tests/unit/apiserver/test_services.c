@@ -77,7 +77,14 @@ static const struct {
           "is 30000-32767" },
         { SPEC("\"type\":\"NodePort\",\"ports\":[{\"name\":\"a\",\"port\":80,\"nodePort\":30080},"
                "{\"name\":\"b\",\"port\":81,\"nodePort\":30080}]"),
-          "spec.ports[1].nodePort: Duplicate value: 30080" },
+          "spec.ports[1].nodePort: Invalid value: 30080: provided port is already allocated" },
+        { SPEC("\"type\":\"NodePort\",\"ports\":[{\"name\":\"a\",\"port\":80,\"nodePort\":30080},"
+               "{\"name\":\"b\",\"port\":81,\"nodePort\":30080,\"protocol\":\"UDP\"}]"),
+          "spec.ports[1].nodePort: Invalid value: 30080: provided port is already allocated" },
+        { SPEC("\"type\":\"ExternalName\",\"externalName\":\"a\",\"ipFamilyPolicy\":\"q\","
+               "\"externalTrafficPolicy\":\"q\""),
+          "[spec.ipFamilyPolicy: Forbidden: may not be set for ExternalName services, spec.externalTrafficPolicy: "
+          "Invalid value: \"q\": may only be set for externally-accessible services]" },
         { SERVICE("\"loadBalancerSourceRanges\":[\"10.0.0.0/33\"]"),
           "[spec.LoadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer', "
           "spec.LoadBalancerSourceRanges[0]: Invalid value: \"10.0.0.0/33\": must be a valid CIDR value, (e.g. "

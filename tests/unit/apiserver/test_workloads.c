@@ -123,8 +123,8 @@ static const struct {
           "input, metadata.annotations.scheduler.alpha.kubernetes.io/preferAvoidPods[0].PodSignature: Required "
           "value]" },
         { &res_nodes, SPEC("\"podCIDR\":\"10.1.0.0/24\",\"podCIDRs\":[\"10.1.0.0/24\",\"10.1.0.0/24\"]"),
-          "[spec.podCIDRs: Invalid value: []string{\"10.1.0.0/24\", \"10.1.0.0/24\"}: may specify no more than one "
-          "CIDR for each IP family, spec.podCIDRs[1]: Duplicate value: \"10.1.0.0/24\"]" },
+          "spec.podCIDRs: Invalid value: []string{\"10.1.0.0/24\", \"10.1.0.0/24\"}: may specify no more than one "
+          "CIDR for each IP family" },
         { &res_namespaces, SPEC("\"finalizers\":[\"foo\"]"),
           "spec.finalizers: Invalid value: \"foo\": name is neither a standard finalizer name nor is it fully "
           "qualified" },
