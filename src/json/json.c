@@ -35,7 +35,7 @@ static inline bool has_key(const struct json_member *m, struct str key) { /* of 
         return m->key_len == (uint16_t) key.n && same_key(json_key(m).p, key.p, key.n);
 }
 
-/* Everything asks here, mostly for what is not there: two at a time, and no call is made for keys of the usual length. */
+/* Everything asks here, mostly for what is not there: two at a time, no call is made for keys of the usual length. */
 const struct json *json_get(const struct json *object, struct str key) {
         struct json_member *end, *m = json_begin_members(object, &end);
 
