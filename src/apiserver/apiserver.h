@@ -21,7 +21,6 @@ struct apiserver_options {
         uint16_t node_port_min, node_port_max; /* 30000, 32767 */
         const char *advertise_address;         /* in the kubernetes EndpointSlice */
         struct encryption *encryption;         /* the store's, when there is one (encryption/encryption.h) */
-        struct str requestheader_ca_pem;       /* certifies front proxies; set by the flag */
         const char *const *args;               /* flags.h: "name=value", ends with NULL; or NULL */
         bool anonymous;   /* unauthenticated requests are system:anonymous (RBAC decides) instead of 401 */
         unsigned workers; /* 0: one for each processor */

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "apiserver/allocator.h"
+#include "apiserver/auth/authn.h"
 #include "apiserver/auth/rbac.h"
 #include "apiserver/bootstrap.h"
 #include "apiserver/extensions/aggregator.h"
@@ -285,16 +286,17 @@ static void authentication_config(struct bootstrap *b) {
                 { "requestheader-extra-headers-prefix", "X-Remote-Extra-" },
                 { "requestheader-uid-headers", "" },
         };
+        const struct authorities *known = atomic_load(&b->s->authn->authorities);
         struct json o = json_new_object(), *meta = json_get_or_add_object(b->a, &o, "metadata"), *data;
 
-        if (str_empty(b->s->options.client_ca_pem))
+        if (str_empty(known->clients))
                 return;
         json_set_cstr(b->a, meta, "name", "extension-apiserver-authentication");
         json_set_cstr(b->a, meta, "namespace", "kube-system");
         data = json_get_or_add_object(b->a, &o, "data");
-        json_set_str(b->a, data, "client-ca-file", b->s->options.client_ca_pem);
-        if (!str_empty(b->s->options.requestheader_ca_pem)) {
-                json_set_str(b->a, data, "requestheader-client-ca-file", b->s->options.requestheader_ca_pem);
+        json_set_str(b->a, data, "client-ca-file", known->clients);
+        if (!str_empty(known->proxies)) {
+                json_set_str(b->a, data, "requestheader-client-ca-file", known->proxies);
                 for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
                         json_setc(b->a, data, lists[i][0],
                                   json_text_of_list(b->a, server_flag(b->s, lists[i][0], lists[i][1])));
@@ -474,6 +476,7 @@ static void again_done(struct store_txn *t) {
 
 void bootstrap_again(struct apiserver *s) {
         bool missing = atomic_exchange(&s->addresses_missing, false); /* before the snapshot that shall have it */
+        bool changed = atomic_exchange(&s->authorities_changed, false);
         struct arena *a = arena_new(16384);
         struct bootstrap *b = arena_new_of(a, struct bootstrap);
 
@@ -482,6 +485,8 @@ void bootstrap_again(struct apiserver *s) {
         kubernetes_service(b);
         if (missing)
                 missing_addresses(b);
+        if (changed)
+                authentication_config(b);
         server_lease(b);
         if (b->result < 0 || b->ops.n == 0) {
                 bootstrap_end(b);

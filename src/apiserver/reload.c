@@ -24,7 +24,7 @@ struct reloads {
         struct apiserver *s;
         struct loop *loop;
         struct timer timer;
-        struct stat seen[3]; /* by the table below */
+        struct stat seen[7]; /* by the table below */
         VEC(struct retired) retired;
 };
 
@@ -36,6 +36,10 @@ static void free_authn(void *p) {
 
 static void free_authorizers(void *p) {
         authorizers_free(p);
+}
+
+static void free_authorities(void *p) {
+        authorities_free(p);
 }
 
 static int read_authentication(struct apiserver *s, struct retired *ret, struct error *err) {
@@ -60,6 +64,22 @@ static int read_encryption(struct apiserver *s, struct retired *ret, struct erro
         return encryption_reload(s->options.encryption, err);
 }
 
+/* A certificate and its key are two files: until both are there, the old ones serve. */
+static int read_serving(struct apiserver *s, struct retired *ret, struct error *err) {
+        struct authorities *known;
+        int r = authorities_read(s, &known, err);
+
+        if (r == 0 && s->tls)
+                r = apiserver_serve_as(s, known, err);
+        if (r < 0) {
+                authorities_free(known);
+                return r;
+        }
+        *ret = (struct retired) { free_authorities, atomic_exchange(&s->authn->authorities, known), 0 };
+        atomic_store(&s->authorities_changed, true);
+        return 0;
+}
+
 #define RELOADS(what)                                                                     \
         {                                                                                 \
                 "apiserver_" what "_config_controller_automatic_reloads_total",           \
@@ -77,6 +97,10 @@ static const struct {
         { "authorization-config", NULL, read_authorization, RELOADS("authorization") },
         { "encryption-provider-config", "encryption-provider-config-automatic-reload", read_encryption,
           RELOADS("encryption") },
+        { "tls-cert-file", NULL, read_serving, { 0 } },
+        { "tls-private-key-file", NULL, read_serving, { 0 } },
+        { "client-ca-file", NULL, read_serving, { 0 } },
+        { "requestheader-client-ca-file", NULL, read_serving, { 0 } },
 };
 
 static const char *path_of(const struct apiserver *s, size_t i) {
@@ -102,9 +126,10 @@ static void read_again(struct reloads *x, size_t i, const char *path) {
         int r = files[i].read(x->s, &old, &e);
 
         sha256_hex(id + strlen(id), bootstrap_identity(a));
-        series_add(SERIES(&files[i].count, { "apiserver_id_hash", str_of(id) },
-                          { "status", r < 0 ? STR("failure") : STR("success") }),
-                   1);
+        if (files[i].count.name)
+                series_add(SERIES(&files[i].count, { "apiserver_id_hash", str_of(id) },
+                                  { "status", r < 0 ? STR("failure") : STR("success") }),
+                           1);
         if (r < 0) {
                 log_error("%s was not taken up: %s", path, error_text(&e));
                 return;

@@ -11,6 +11,7 @@
 #include "apiserver/flow/flow.h"
 #include "apiserver/relay.h"
 #include "apiserver/reload.h"
+#include "apiserver/auth/authn.h"
 #include "apiserver/auth/rbac.h"
 #include "apiserver/audit/audit.h"
 #include "apiserver/track.h"
@@ -90,7 +91,6 @@ static int read_flags(struct apiserver *s, struct error *err) {
                 const char *flag;
                 struct str *to;
         } files[] = {
-                { "client-ca-file", &o->client_ca_pem },
                 { "tls-cert-file", &o->cert_pem },
                 { "tls-private-key-file", &o->key_pem },
                 { "kubelet-certificate-authority", &o->kubelet_ca_pem },
@@ -173,16 +173,38 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         return 0;
 }
 
-int apiserver_listen(struct apiserver *s, struct error *err) {
+/* A file's text, or the cluster's own. */
+static int read_or(const struct apiserver *s, const char *flag, struct str own, struct buf *ret, struct error *err) {
+        const char *path = server_flag(s, flag, NULL);
+
+        if (path)
+                return file_read(path, 1 << 20, ret, err);
+        buf_add_str(ret, own);
+        return 0;
+}
+
+int apiserver_serve_as(struct apiserver *s, const struct authorities *known, struct error *err) {
         const struct apiserver_options *o = &s->options;
-        _cleanup_buf_ struct buf authorities = BUF_INIT;
+        _cleanup_buf_ struct buf cert = BUF_INIT, key = BUF_INIT, authorities = BUF_INIT;
         struct tls_options tls = { .server = true,
-                                   .cert_pem = o->cert_pem,
-                                   .key_pem = o->key_pem,
-                                   .ca_pem = o->client_ca_pem,
                                    .min_version = server_flag(s, "tls-min-version", NULL),
                                    .cipher_suites = server_flag(s, "tls-cipher-suites", NULL),
                                    .http2 = true };
+
+        if (str_empty(o->cert_pem))
+                return 0;
+        TRY(read_or(s, "tls-cert-file", o->cert_pem, &cert, err));
+        TRY(read_or(s, "tls-private-key-file", o->key_pem, &key, err));
+        buf_printf(&authorities, "%" STR_FMT "\n%" STR_FMT, STR_ARG(known->clients), STR_ARG(known->proxies));
+        tls.cert_pem = buf_str(&cert);
+        tls.key_pem = buf_str(&key);
+        tls.ca_pem = str_empty(known->proxies) ? known->clients : buf_str(&authorities);
+        tls.authorities = !str_empty(known->proxies);
+        return s->tls ? tls_context_renew(s->tls, &tls, err) : tls_context_new(&tls, &s->tls, err);
+}
+
+int apiserver_listen(struct apiserver *s, struct error *err) {
+        const struct apiserver_options *o = &s->options;
         struct http_server_options http = {
                 .address = o->address ? o->address : "0.0.0.0",
                 .port = o->port,
@@ -195,13 +217,7 @@ int apiserver_listen(struct apiserver *s, struct error *err) {
         };
         int r;
 
-        if (!str_empty(o->requestheader_ca_pem)) {
-                buf_printf(&authorities, "%" STR_FMT "\n%" STR_FMT, STR_ARG(o->client_ca_pem),
-                           STR_ARG(o->requestheader_ca_pem));
-                tls.ca_pem = buf_str(&authorities);
-                tls.authorities = true;
-        }
-        TRY(str_empty(o->cert_pem) ? 0 : tls_context_new(&tls, &s->tls, err));
+        TRY(apiserver_serve_as(s, atomic_load(&s->authn->authorities), err));
         http.tls = s->tls;
         atomic_store(&s->ready, true);
         r = http_server_start(&http, &s->http, err);

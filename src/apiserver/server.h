@@ -23,6 +23,7 @@
 
 struct strategy;
 struct rbac;
+struct authorities;
 struct authn;
 struct authorizers;
 struct reloads;
@@ -113,9 +114,10 @@ struct apiserver {
         struct map *turns; /* of writers, by key: under turns_lock */
 
         atomic_bool ready, stopping;
-        atomic_bool refusing;          /* new requests: what runs is let end first */
-        atomic_int busy;               /* what will come back to a worker's loop: they do not end before */
-        atomic_bool addresses_missing; /* an IPAddress was deleted: is its Service there? (bootstrap.c) */
+        atomic_bool refusing;            /* new requests: what runs is let end first */
+        atomic_int busy;                 /* what will come back to a worker's loop: they do not end before */
+        atomic_bool addresses_missing;   /* an IPAddress was deleted: is its Service there? (bootstrap.c) */
+        atomic_bool authorities_changed; /* so is what extension servers read of them (bootstrap.c) */
         int64_t started_ns;
         struct expiry *expiry; /* of Events, on a worker */
         struct flow *flow;
@@ -124,6 +126,9 @@ struct apiserver {
         struct audit *audit; /* NULL: no audit log */
         bool subscribed;
 };
+
+/* Makes s->tls, or renews it: its certificate is read again, clients are those of these authorities. */
+int apiserver_serve_as(struct apiserver *s, const struct authorities *known, struct error *err);
 
 /* ---- resources.c ---- */
 

@@ -1,6 +1,6 @@
 /* TLS contexts.
  *
- * One tls_context holds one SSL_CTX, which does not change once it is made.
+ * One tls_context holds one SSL_CTX, which does not change once it is made; it may be replaced by another.
  *
  * Client certificates are asked for, not required, and a bad one does not end the handshake: as in kube-apiserver the
  * request goes on and the authenticator answers 401, which a person can read. So the verdict is only recorded.
@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 
 #include "base/encode.h"
+#include "base/lock.h"
 
 /* AES-128 first: on CPUs with AES instructions it is the fastest, and clients mostly offer AES-256 before it. */
 #define TLS13_SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
@@ -24,6 +25,7 @@
 
 struct tls_context {
         atomic_uint refs;
+        pthread_mutex_t lock; /* of ctx, which may be replaced */
         SSL_CTX *ctx;
         bool server, insecure, http2;
 };
@@ -168,8 +170,7 @@ static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *outle
         return SSL_TLSEXT_ERR_OK;
 }
 
-static int setup_server(struct tls_context *c, const struct tls_options *o, struct error *err) {
-        SSL_CTX *ctx = c->ctx;
+static int setup_server(struct tls_context *c, SSL_CTX *ctx, const struct tls_options *o, struct error *err) {
         static const unsigned char id[] = "cube";
 
         SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_RENEGOTIATION);
@@ -223,8 +224,8 @@ static int set_versions(SSL_CTX *ctx, const struct tls_options *o, struct error 
         return 0;
 }
 
-static int setup(struct tls_context *c, const struct tls_options *o, struct error *err) {
-        SSL_CTX *ctx = c->ctx = SSL_CTX_new(o->server ? TLS_server_method() : TLS_client_method());
+static int setup(struct tls_context *c, const struct tls_options *o, SSL_CTX **ret, struct error *err) {
+        SSL_CTX *ctx = *ret = SSL_CTX_new(o->server ? TLS_server_method() : TLS_client_method());
 
         if (!ctx)
                 return tls_error(err, "TLS context");
@@ -240,7 +241,7 @@ static int setup(struct tls_context *c, const struct tls_options *o, struct erro
                 TRY(use_cert(ctx, o->cert_pem, o->key_pem, err));
         } else if (o->server)
                 return error_set(err, -EINVAL, "TLS server without a certificate");
-        return o->server ? setup_server(c, o, err) : setup_client(ctx, o, err);
+        return o->server ? setup_server(c, ctx, o, err) : setup_client(ctx, o, err);
 }
 
 int tls_context_new(const struct tls_options *o, struct tls_context **ret, struct error *err) {
@@ -249,13 +250,29 @@ int tls_context_new(const struct tls_options *o, struct tls_context **ret, struc
 
         *c = (struct tls_context) { .server = o->server, .insecure = o->insecure, .http2 = o->http2 };
         atomic_init(&c->refs, 1);
-        r = setup(c, o, err);
+        pthread_mutex_init(&c->lock, NULL);
+        r = setup(c, o, &c->ctx, err);
         if (r < 0) {
                 tls_context_unref(c);
                 return r;
         }
         *ret = c;
         return 0;
+}
+
+int tls_context_renew(struct tls_context *c, const struct tls_options *o, struct error *err) {
+        SSL_CTX *old = NULL;
+        int r = setup(c, o, &old, err);
+
+        if (r == 0) {
+                SSL_CTX *fresh = old;
+                HOLD(&c->lock);
+
+                old = c->ctx;
+                c->ctx = fresh;
+        }
+        SSL_CTX_free(old); /* connections that have it keep it */
+        return r;
 }
 
 struct tls_context *tls_context_ref(struct tls_context *c) {
@@ -268,6 +285,7 @@ void tls_context_unref(struct tls_context *c) {
         if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
                 return;
         SSL_CTX_free(c->ctx);
+        pthread_mutex_destroy(&c->lock);
         free(c);
 }
 
@@ -278,9 +296,12 @@ static bool is_address(const char *s) {
 }
 
 SSL *tls_context_ssl(struct tls_context *c, const char *server_name) {
-        SSL *ssl = SSL_new(c->ctx);
         bool ok = true;
+        SSL *ssl;
 
+        pthread_mutex_lock(&c->lock);
+        ssl = SSL_new(c->ctx);
+        pthread_mutex_unlock(&c->lock);
         if (!ssl)
                 return NULL;
         if (c->server) {

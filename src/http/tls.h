@@ -18,6 +18,9 @@ struct tls_options {
         const char *cipher_suites; /* of TLS 1.2, as RFCs name them, with commas between; NULL: ours */
 };
 int tls_context_new(const struct tls_options *o, struct tls_context **ret, struct error *err);
+/* From now on connections are made as these options say; what there is goes on. On errors nothing changes. Any thread.
+ */
+int tls_context_renew(struct tls_context *c, const struct tls_options *o, struct error *err);
 struct tls_context *tls_context_ref(struct tls_context *c);
 void tls_context_unref(struct tls_context *c);
 

@@ -240,6 +240,15 @@ def test_front_proxies_are_believed(asking):
     assert ask("front") == "Unauthorized" and ask("other", "X-Remote-User: alice") == "Unauthorized"
     data = asking.json("get", "cm", "extension-apiserver-authentication", "-n", "kube-system")["data"]
     assert json.loads(data["requestheader-allowed-names"]) == ["front"] and "BEGIN CERT" in data["requestheader-client-ca-file"]
+    renewed = asking.encryption.parent / "renewed"
+    renewed.mkdir()
+    before = ask("front", "X-Remote-User: alice")
+    proxies = certificates(renewed)
+    (renewed / "proxy-ca.crt").replace(renewed.parent / "proxy-ca.crt") # taken up without a restart
+    wait(lambda: ask("front", "X-Remote-User: alice") == "Unauthorized")
+    asking.proxies = proxies
+    assert ask("front", "X-Remote-User: alice") == before
+    wait(lambda: asking.json("get", "cm", "extension-apiserver-authentication", "-n", "kube-system")["data"]["requestheader-client-ca-file"] != data["requestheader-client-ca-file"])
 
 
 def on_disk(c, what):

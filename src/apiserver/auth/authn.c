@@ -296,6 +296,7 @@ void authn_config_free(struct authn_config *c) {
 static int configure(struct authn *n, struct error *err) {
         const char *tokens = server_flag(n->s, "token-auth-file", NULL);
         struct authorizers *authorizers;
+        struct authorities *known;
         struct authn_config *c;
         int r = configure_keys(n, err);
 
@@ -306,6 +307,10 @@ static int configure(struct authn *n, struct error *err) {
         if (r < 0)
                 return r;
         atomic_store(&n->config, c);
+        r = authorities_read(n->s, &known, err);
+        atomic_store(&n->authorities, known);
+        if (r < 0)
+                return r;
         TRY(token_webhook_new(n, err));
         TRY(authorizers_configure(n->s, &authorizers, err));
         atomic_store(&n->s->authorizers, authorizers);
@@ -332,6 +337,7 @@ void authn_free(struct authn *n) {
         if (!n)
                 return;
         authn_config_free(atomic_load(&n->config));
+        authorities_free(atomic_load(&n->authorities));
         authorizers_free(atomic_load(&n->s->authorizers));
         remote_free(n->token_webhook);
         for (size_t i = 0; i < n->keys.n; i++)
@@ -511,14 +517,15 @@ static int find_user(struct apiserver *s, struct http_request *req, struct api_u
                      struct error *err) {
         static struct str nobody[] = { STR_INIT("system:unauthenticated") };
         const struct request_header *proxy = s->authn->request_header;
+        const struct authorities *known = atomic_load(&s->authn->authorities);
         struct arena *a = http_request_arena(req);
         struct json audiences;
         struct str token;
         int r;
 
-        if (proxy && request_header_user(proxy, req, ret))
+        if (proxy && request_header_user(proxy, known, req, ret))
                 return 0;
-        if ((!proxy || request_header_is_client(proxy, req)) && certificate_user(a, req, ret))
+        if ((!proxy || request_header_is_client(known, req)) && certificate_user(a, req, ret))
                 return 0;
         r = bearer_token(req, &token, notes);
         if (r < 0)

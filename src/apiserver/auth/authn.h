@@ -31,6 +31,14 @@ struct authn_config {
         const struct json *conditions; /* the only paths where they are; none: everywhere */
 };
 
+/* Who certifies clients, and who front proxies. They may be replaced at any time; whoever asks may keep them for some
+ * seconds. */
+struct authorities {
+        struct arena *arena;
+        struct str clients, proxies;       /* certificates, PEM; empty: none */
+        struct json client_ids, proxy_ids; /* their SHA-256, in hex */
+};
+
 struct authn {
         struct apiserver *s;
         struct arena *arena;
@@ -43,6 +51,7 @@ struct authn {
         struct map *tokens;      /* service_account.c: text of a token → struct token */
         struct map *file_tokens; /* text → struct api_user; NULL: no file */
         _Atomic(struct authn_config *) config;
+        _Atomic(struct authorities *) authorities;
         struct remote *token_webhook; /* NULL: not configured, as is this */
         struct request_header *request_header;
 };
@@ -98,10 +107,14 @@ int oidc_from_flags(struct authn *n, struct arena *a, struct json *ret_list, str
 void oidc_free(struct oidcs *list);
 int token_webhook_new(struct authn *n, struct error *err);
 int request_header_new(struct authn *n, struct request_header **ret, struct error *err);
+/* Of the files that flags name, or the cluster's own. What is there after an error is for authorities_free too. */
+int authorities_read(const struct apiserver *s, struct authorities **ret, struct error *err);
+void authorities_free(struct authorities *x);
 /* The user that a front proxy names; false: this connection is none's. */
-bool request_header_user(const struct request_header *h, struct http_request *req, struct api_user *ret);
+bool request_header_user(const struct request_header *h, const struct authorities *known, struct http_request *req,
+                         struct api_user *ret);
 /* Its certificate is of the authority of clients. */
-bool request_header_is_client(const struct request_header *h, struct http_request *req);
+bool request_header_is_client(const struct authorities *known, struct http_request *req);
 /* Replaces the user by the one it wants to be and may be. */
 int impersonate(struct apiserver *s, struct http_request *req, struct api_user *user, struct error *err);
 

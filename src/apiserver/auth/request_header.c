@@ -1,4 +1,5 @@
-/* Front proxies: a connection whose certificate is signed by their authority says in headers who its user is.
+/* Authorities that certify clients and front proxies. Of the latter: a connection whose certificate is signed by their
+ * authority says in headers who its user is.
  * https://kubernetes.io/docs/tasks/extend-kubernetes/configure-aggregation-layer/ */
 #include <ctype.h>
 
@@ -12,7 +13,6 @@
 struct request_header {
         struct str user, uid, group, extra; /* lists of header names, in lower case */
         struct str allowed;                 /* of common names; empty: any */
-        struct json authorities, clients;   /* SHA-256 of their certificates and of the clients', in hex */
 };
 
 static struct str lower(struct arena *a, const char *text) {
@@ -42,15 +42,28 @@ static struct json fingerprints(struct arena *a, struct str pem) {
         return list;
 }
 
-static int read_authorities(struct authn *n, struct request_header *h, const char *path, struct error *err) {
-        struct apiserver_options *o = &n->s->options;
-        _cleanup_buf_ struct buf pem = BUF_INIT;
+static int read_authority(struct arena *a, const char *path, struct str *pem, struct json *ids, struct error *err) {
+        _cleanup_buf_ struct buf text = BUF_INIT;
 
-        TRY(file_read(path, 0, &pem, err));
-        o->requestheader_ca_pem = arena_str(n->arena, buf_str(&pem));
-        h->authorities = fingerprints(n->arena, o->requestheader_ca_pem);
-        h->clients = fingerprints(n->arena, o->client_ca_pem);
-        return json_len(&h->authorities) ? 0 : error_set(err, -EINVAL, "%s has no certificate", path);
+        TRY(path ? file_read(path, 1 << 20, &text, err) : 0);
+        if (path)
+                *pem = arena_str(a, buf_str(&text));
+        *ids = fingerprints(a, *pem);
+        return path && json_len(ids) == 0 ? error_set(err, -EINVAL, "%s has no certificate", path) : 0;
+}
+
+int authorities_read(const struct apiserver *s, struct authorities **ret, struct error *err) {
+        struct arena *a = arena_new(0);
+        struct authorities *x = *ret = arena_new_of(a, struct authorities);
+
+        *x = (struct authorities) { .arena = a, .clients = s->options.client_ca_pem };
+        TRY(read_authority(a, server_flag(s, "client-ca-file", NULL), &x->clients, &x->client_ids, err));
+        return read_authority(a, server_flag(s, "requestheader-client-ca-file", NULL), &x->proxies, &x->proxy_ids, err);
+}
+
+void authorities_free(struct authorities *x) {
+        if (x)
+                arena_free(x->arena);
 }
 
 static int check_flags(const struct apiserver *s, struct error *err) {
@@ -78,11 +91,10 @@ static int check_flags(const struct apiserver *s, struct error *err) {
 }
 
 int request_header_new(struct authn *n, struct request_header **ret, struct error *err) {
-        const char *ca = server_flag(n->s, "requestheader-client-ca-file", NULL);
         struct request_header *h;
 
         TRY(check_flags(n->s, err));
-        if (!ca)
+        if (!server_flag(n->s, "requestheader-client-ca-file", NULL))
                 return 0;
         h = arena_new_of(n->arena, struct request_header);
         h->user = lower(n->arena, server_flag(n->s, "requestheader-username-headers", "x-remote-user"));
@@ -91,7 +103,7 @@ int request_header_new(struct authn *n, struct request_header **ret, struct erro
         h->extra = lower(n->arena, server_flag(n->s, "requestheader-extra-headers-prefix", "x-remote-extra-"));
         h->allowed = str_of(server_flag(n->s, "requestheader-allowed-names", ""));
         *ret = h;
-        return read_authorities(n, h, ca, err);
+        return 0;
 }
 
 static bool in_list(struct str list, struct str what) {
@@ -116,27 +128,28 @@ static bool certified_by(const struct json *authorities, struct http_request *re
         return json_has_str(authorities, http_request_client_cert_authority(req));
 }
 
-bool request_header_is_client(const struct request_header *h, struct http_request *req) {
-        return certified_by(&h->clients, req);
+bool request_header_is_client(const struct authorities *known, struct http_request *req) {
+        return certified_by(&known->client_ids, req);
 }
 
-static bool is_proxy(const struct request_header *h, struct http_request *req) {
+static bool is_proxy(const struct request_header *h, const struct authorities *known, struct http_request *req) {
         const struct str *orgs;
         struct str cn;
         size_t n;
 
         if (!http_request_client_cert(req, &cn, &orgs, &n))
                 return false;
-        return certified_by(&h->authorities, req) && (str_empty(h->allowed) || in_list(h->allowed, cn));
+        return certified_by(&known->proxy_ids, req) && (str_empty(h->allowed) || in_list(h->allowed, cn));
 }
 
-bool request_header_user(const struct request_header *h, struct http_request *req, struct api_user *ret) {
+bool request_header_user(const struct request_header *h, const struct authorities *known, struct http_request *req,
+                         struct api_user *ret) {
         struct arena *a = http_request_arena(req);
         struct str groups = h->group, prefixes = h->extra, item;
         const struct http_header *headers;
         size_t n = http_request_headers(req, &headers);
 
-        if (!is_proxy(h, req))
+        if (!is_proxy(h, known, req))
                 return false;
         *ret = user_new(a, first_of(req, h->user), first_of(req, h->uid), NULL, n + 1);
         if (str_empty(ret->name))

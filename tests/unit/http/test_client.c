@@ -390,6 +390,31 @@ static void a_certificate_is_its_own_authority_when_it_is_trusted(void **state) 
         fixture_free(f);
 }
 
+static void a_server_changes_its_certificate(void **state) {
+        const struct certs *certs = test_certs();
+        const struct buf *pairs[][2] = { { &certs->client_cert, &certs->client_key }, /* for another name */
+                                         { &certs->client_cert, &certs->key },        /* refused: of two */
+                                         { &certs->cert, &certs->key } };
+        struct fixture *f = fixture_new(NULL, true);
+        struct tls_context *tls = client_tls(true, NULL, NULL);
+
+        for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
+                struct tls_options o = {
+                        .server = true, .http2 = true, .cert_pem = buf_str(pairs[i][0]), .key_pem = buf_str(pairs[i][1])
+                };
+                struct http_client *c = client_new(f, &(struct http_client_options) { .tls = tls });
+                struct reply r;
+
+                assert_int_equal(tls_context_renew(f->tls, &o, NULL) < 0, i == 1);
+                r = get(f, c, "/one");
+                assert_int_equal(r.status, i == 2 ? 200 : 0);
+                reply_free(&r);
+                client_free(f, c);
+        }
+        tls_context_unref(tls);
+        fixture_free(f);
+}
+
 /* A server that accepts and says nothing. */
 static void upgrade_done(const struct http_upgrade_result *r, void *arg) {
         struct duet *d = arg;
@@ -548,6 +573,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(a_value_ends_no_line, setup_plain_h1, teardown),
                 cmocka_unit_test(says_what_went_wrong_as_go_does),
                 cmocka_unit_test(a_certificate_is_its_own_authority_when_it_is_trusted),
+                cmocka_unit_test(a_server_changes_its_certificate),
                 cmocka_unit_test(shows_client_certificates),
                 cmocka_unit_test(a_certificate_expires_while_its_connection_lives),
                 cmocka_unit_test(refuses_bad_certificates_with_a_reason),
