@@ -280,9 +280,10 @@ static void cancels(void **state) {
         struct duet d = { .b = *state };
 
         atomic_store(&closes, 0);
+        atomic_store(&releases, 0);
         sem_init(&d.done, 0, 0);
         loop_call(d.b->f->loop, pause_start, &d);
-        usleep(50000);
+        wait_for(&releases, 1); /* the answer has begun */
         loop_call_sync(d.b->f->loop, cancel_and_free, &d);
         while (sem_wait(&d.done) < 0)
                 ;
