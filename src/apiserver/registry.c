@@ -184,7 +184,8 @@ struct object *object_in_version(const struct rest *stored, const struct rest *a
         if (schema_convert(a, stored->resource, as->resource, object_json(o), &out, NULL) < 0)
                 return object_ref(o);
         result = object_from_tree(&out);
-        object_set_revision(result, object_revision(o));
+        if (object_revision(o) > 0) /* a dry run makes what has none */
+                object_set_revision(result, object_revision(o));
         return result;
 }
 

@@ -216,16 +216,9 @@ static int priority_class_prepare_create(struct op *op, struct json *obj, struct
         return 0;
 }
 
-/* Counts from nothing on, and only what may be changed of old. */
+/* Counts from nothing on. */
 static int csi_driver_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
-        bool changed = false;
-
-        each_word(member, "tokenRequests", "requiresRepublish", "seLinuxMount") {
-                const struct json *now = json_at_path(obj, "spec", member), *was = json_at_path(old, "spec", member);
-
-                changed = changed || (now && was ? !json_equal(now, was) : now != was);
-        }
-        if (changed)
+        if (!json_equal(json_getc(obj, "spec"), json_getc(old, "spec")))
                 json_set_int(op->c->arena, meta_of(op->c->arena, obj), "generation",
                              json_int(json_at_path(old, "metadata", "generation")) + 1);
         return 0;

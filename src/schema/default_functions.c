@@ -109,6 +109,15 @@ void default_pod_status(struct arena *a, struct json *value) {
                 json_setc(a, value, "podIPs", json_build(a, "[ { ip: %s } ]", PodStatus_podIP(value)));
 }
 
+/* In what a storage attachment names itself these stay open. */
+void default_persistent_volume(struct arena *a, struct json *value) {
+        struct json *spec = json_get_or_add_object(a, value, "spec");
+
+        if (PersistentVolumeSpec_persistentVolumeReclaimPolicy(spec).n == 0)
+                json_set_cstr(a, spec, "persistentVolumeReclaimPolicy", "Retain");
+        set_if_absent(a, spec, "volumeMode", json_of_cstr("Filesystem"));
+}
+
 /* Finer than 1/1000 is rounded up. */
 void default_resource_list(struct arena *a, struct json *value) {
         json_each_member(m, value) {
@@ -251,8 +260,14 @@ void default_deployment_strategy(struct arena *a, struct json *value) {
         rolling_update(a, value);
 }
 
+/* Only what is used has the defaults; the zero of the rest is said. */
 void default_daemon_set_strategy(struct arena *a, struct json *value) {
-        rolling_update(a, value);
+        struct json *unused = get_mut(value, "rollingUpdate");
+
+        if (str_eqc(json_str(json_getc(value, "type")), "RollingUpdate"))
+                rolling_update(a, value);
+        else if (json_is(unused, JSON_OBJECT))
+                set_if_absent(a, unused, "maxUnavailable", json_of_int(0));
 }
 
 /* Unlike the others, an explicit RollingUpdate gets no rollingUpdate. */

@@ -1,5 +1,6 @@
 /* Storage: classes, drivers, what nodes have of them, attachments; and ControllerRevision, as fixed as those. */
 #include "apiserver/validation/validate.h"
+#include "apiserver/validation/validate_rules.h"
 #include "base/map.h"
 #include "schema/quantity.h"
 
@@ -64,7 +65,7 @@ static void check_topologies(struct field_errors *fe, const struct json *terms) 
                 const struct path *p = PATH(at, "matchLabelExpressions");
                 const struct json *labels = GET(term, "matchLabelExpressions");
                 struct str text = term_text(fe->a, term);
-                uintptr_t alike = (uintptr_t) map_get(counts, text);
+                uintptr_t alike = (uintptr_t) map_get(counts, text) + (json_len(labels) == 0 ? json_len(terms) : 0);
                 _cleanup_(map_freep) struct map *seen = NULL;
 
                 each_at(label, each, p, labels) {
@@ -72,9 +73,11 @@ static void check_topologies(struct field_errors *fe, const struct json *terms) 
                         REFUSE_IF(duplicate, json_is_twin(&seen, labels, (size_t) each->index, "key"),
                                   PATH(each, "key"), TEXT(label, "key"));
                 }
-                for (uintptr_t k = 0; k < MIN(alike, 100); k++) /* one for each */
+                for (uintptr_t k = 0; k < MIN(alike, 100);
+                     k++) /* one for each; upstream sees as many empty before all */
                         field_duplicate(fe, p, STR(""));
-                map_put(counts, text, (void *) (alike + 1)); // NOLINT(performance-no-int-to-ptr)
+                map_put(counts, text,
+                        (void *) ((uintptr_t) map_get(counts, text) + 1)); // NOLINT(performance-no-int-to-ptr)
         }
 }
 
@@ -192,16 +195,21 @@ void validate_volume_attachment(struct field_errors *fe, const struct json *obj,
                 check_immutable(fe, p, spec, GET(old, "spec"));
         if (!volume && !inlined)
                 field_required(fe, source, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
-        else if (volume && inlined)
+        else if (volume && inlined) {
+                forget_errors_at(fe, PATH(source, "inlineVolumeSpec"));
                 field_forbidden(fe, source, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
-        else if (volume)
+        } else if (volume)
                 REQUIRED_IF(str_empty(json_str(volume)), PATH(source, "persistentVolumeName"),
                             "must specify non empty persistentVolumeName");
+        else
+                validate_volume_spec(fe, PATH(source, "inlineVolumeSpec"), inlined, NULL);
+        REQUIRED_IF(str_empty(TEXT(spec, "attacher")), PATH(p, "attacher"), "");
+        check_field(fe, PATH(p, "nodeName"), TEXT(spec, "nodeName"), check_dns_subdomain);
+        fe->phase++; /* what v1beta1 did not ask */
+        rule_csi_driver(fe, PATH(p, "attacher"), GET(spec, "attacher"), NULL);
         if (volume)
                 check_field(fe, PATH(source, "persistentVolumeName"), json_str(volume), check_dns_subdomain);
-        else if (inlined)
-                validate_volume_spec(fe, PATH(source, "inlineVolumeSpec"), inlined, NULL);
-        check_field(fe, PATH(p, "nodeName"), TEXT(spec, "nodeName"), check_dns_subdomain);
+        fe->phase--;
 }
 
 void validate_attachment_status(struct field_errors *fe, const struct json *obj, const struct json *old) {

@@ -228,7 +228,7 @@ CHECK(check_inlined, const struct json *spec) {
 
         each_word(part, "claimRef", "capacity", "nodeAffinity", "storageClassName") {
                 const struct json *v = GET(spec, part);
-                bool told = *part == 's' ? !str_empty(json_str(v)) : *part == 'n' ? v != NULL : json_len(v) > 0;
+                bool told = *part == 's' ? !str_empty(json_str(v)) : part[1] == 'a' ? json_len(v) > 0 : v != NULL;
 
                 if (!told)
                         continue;

@@ -358,6 +358,15 @@ static const struct row {
           "allowedTopologies[1].matchLabelExpressions[1].values[1]: Duplicate value: `x`\n"
           "allowedTopologies[1].matchLabelExpressions[1].key: Duplicate value: `a`\n"
           "allowedTopologies[2].matchLabelExpressions: Duplicate value: ``" },
+        { &res_storageclasses, OBJECT("`provisioner`:`a`,`allowedTopologies`:[{}]"), NULL, NULL,
+          "allowedTopologies[0].matchLabelExpressions: Duplicate value: ``" },
+        { &res_volumeattachments,
+          SPEC("`nodeName`:`n`,`source`:{`persistentVolumeName`:``,`inlineVolumeSpec`:{`hostPath`:{}}}"), NULL, NULL,
+          "spec.attacher: Required value\n"
+          "spec.source: Forbidden: must specify exactly one of inlineVolumeSpec and persistentVolumeName\n"
+          "spec.attacher: Required value\n"
+          "spec.attacher: Invalid value: ``: " SUBDOMAIN "\n"
+          "spec.source.persistentVolumeName: Invalid value: ``: " SUBDOMAIN },
         { &res_storageclasses, OBJECT("`provisioner`:`a`"), "",
           "{`metadata`:{`labels`:{`a`:`-`}},`provisioner`:``,`parameters`:{`a`:`b`}}",
           LABEL "\n" LABEL "\n" LABEL "\nprovisioner: Required value\n" LABEL

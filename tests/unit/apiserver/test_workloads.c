@@ -82,6 +82,7 @@ static const struct {
           "[allowedTopologies[0].matchLabelExpressions[0].values[1]: Duplicate value: \"1\", "
           "allowedTopologies[0].matchLabelExpressions[1].values: Required value, "
           "allowedTopologies[0].matchLabelExpressions[1].key: Duplicate value: \"a\", "
+          "allowedTopologies[1].matchLabelExpressions: Duplicate value: \"\", "
           "allowedTopologies[2].matchLabelExpressions: Duplicate value: \"\"]" },
         { &res_endpointslices,
           "{\"metadata\":{\"name\":\"x\"},\"addressType\":\"IPv4\",\"endpoints\":[{\"addresses\":[\"::1\",\"127.0.0."
