@@ -265,10 +265,14 @@ void allocator_release_port(struct allocator *al, int64_t port) {
 }
 
 int allocator_any_port(struct allocator *al, int64_t *ret) {
+        uint32_t from = (uint32_t) al->port_min, to = (uint32_t) al->port_max + 1, n = to - from,
+                 band = n <= 16 ? 0 : MIN(MAX(16U, n / 32), 128U);
         int64_t at = 0;
 
-        with_lock(&al->lock) {
-                at = find_free(al->ports, (uint32_t) al->port_min, (uint32_t) al->port_max + 1);
+        with_lock(&al->lock) { /* the lower band is left to those who ask for a certain port: KEP-3668 */
+                at = find_free(al->ports, from + band, to);
+                if (at < 0)
+                        at = find_free(al->ports, from, from + band);
                 if (at >= 0)
                         put(al->ports, (uint32_t) at, true);
         }

@@ -562,14 +562,13 @@ static bool serve(struct exchange *x, struct str key, const struct request_info 
         return true;
 }
 
+#define AGGREGATED(media) "application/" media ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
 static bool serve_root(struct exchange *x, const char *path) {
         struct request_info i = { .version = strcmp(path, "/api") == 0 ? STR("v1") : str_n(NULL, 0) };
-        static const char *const aggregated[] = {
-                [MEDIA_JSON] = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-                [MEDIA_YAML] = "application/yaml;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-                [MEDIA_PROTOBUF] = "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;"
-                                   "as=APIGroupDiscoveryList",
-        };
+        static const char *const aggregated[] = { [MEDIA_JSON] = AGGREGATED("json"),
+                                                  [MEDIA_YAML] = AGGREGATED("yaml"),
+                                                  [MEDIA_PROTOBUF] = AGGREGATED("vnd.kubernetes.protobuf") };
         const char *type = x->format.as.shape == SHAPE_DISCOVERY ? aggregated[x->format.as.media] : NULL;
         struct str key = arena_printf(http_request_arena(x->req), "%s;%s", path, type ? type : "");
 

@@ -284,8 +284,6 @@ static void handle_write(struct exchange *x, const struct api_call *call) {
         w->call.user_agent = http_request_header(x->req, "user-agent");
         if (str_empty(w->call.user_agent)) /* it is none of ours, which have names */
                 w->call.user_agent = STR("unknown");
-        if (str_empty(w->call.user_agent))
-                w->call.user_agent = STR("unknown");
         api_call_keep(a, &w->call);
         http_request_on_close(x->req, client_gone, w);
         w->bad = ERROR_INIT;

@@ -102,9 +102,10 @@ static int read_flags(struct apiserver *s, struct error *err) {
 
         for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
                 const char *path = server_flag(s, files[i].flag, NULL);
+                bool none = path && !*path && files[i].to == &o->kubelet_ca_pem; /* as upstream's default has it */
                 _cleanup_buf_ struct buf text = BUF_INIT;
 
-                TRY(path ? file_read(path, 1 << 20, &text, err) : 0);
+                TRY(path && !none ? file_read(path, 1 << 20, &text, err) : 0);
                 if (path)
                         *files[i].to = arena_str(s->arena, buf_str(&text));
         }

@@ -377,11 +377,10 @@ static void h1_stop(struct conn *c) {
                 return;
         }
         h->stopping = true;
-        if (h->state == HEAD) {
+        if (h->state == HEAD) { /* a request whose body is still coming may finish */
                 h->state = CLOSING;
                 transport_finish(&c->t);
-        } else if (h->state == BODY && c->w->stopping)
-                conn_close(c);
+        }
 }
 
 static void h1_free(struct conn *c) {

@@ -91,20 +91,19 @@ static void token_review(struct op *op) {
 
 /* ---- may this user do that ---- */
 
-static const struct operator{
+static const struct operation {
         const char *name, *before, *after, *closing;
-}
-operators[] = {
+} operations[] = {
         { "In", "", " in (", ")" },
         { "NotIn", "", " notin (", ")" },
         { "Exists", "", "", "" },
         { "DoesNotExist", "!", "", "" },
 };
 
-static const struct operator* find_operator(struct str name) {
-        for (size_t i = 0; i < ARRAY_SIZE(operators); i++)
-                if (str_eqc(name, operators[i].name))
-                        return &operators[i];
+static const struct operation *find_operation(struct str name) {
+        for (size_t i = 0; i < ARRAY_SIZE(operations); i++)
+                if (str_eqc(name, operations[i].name))
+                        return &operations[i];
         return NULL;
 }
 
@@ -114,9 +113,9 @@ static struct str selector_text(struct arena *a, const struct json *selector) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         json_each_item(r, json_getc(selector, "requirements")) {
-                const struct operator* o = find_operator(json_str(json_getc(r, "operator")));
+                const struct operation *o = find_operation(json_str(json_getc(r, "operator")));
                 const struct json *values = json_getc(r, "values");
-                bool one = o == operators && json_len(values) == 1;
+                bool one = o == operations && json_len(values) == 1;
 
                 if (!o)
                         continue;
@@ -212,7 +211,7 @@ static bool is_broken(struct str fields, const struct json *selector) {
         struct str term;
 
         json_each_item(r, json_getc(selector, "requirements"))
-                if (!find_operator(json_str(json_getc(r, "operator"))))
+                if (!find_operation(json_str(json_getc(r, "operator"))))
                         return true;
         while (str_split(&fields, ',', &term))
                 if (term.n > 0 && str_find(term, '=') < 0)

@@ -100,6 +100,8 @@ static void they_change_the_server(void **state) {
         assert_int_equal(refused("service-node-port-range=1-65536"), -EINVAL);
         assert_int_equal(refused("service-node-port-range=many"), -EINVAL);
         assert_int_equal(refused("client-ca-file=/nowhere/ca.crt"), -ENOENT);
+        assert_int_equal(refused("kubelet-certificate-authority=/nowhere/ca.crt"), -ENOENT);
+        assert_int_equal(refused("kubelet-certificate-authority="), 0);
 }
 
 int main(void) {

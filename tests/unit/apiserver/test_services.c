@@ -324,6 +324,19 @@ static void protocols_share_a_node_port(void **state) {
         check_error(a, 400, "the namespace of the provided object does not match the namespace sent on the request");
 }
 
+static void low_node_ports_are_left_to_those_who_name_them(void **state) {
+        struct fixture *f = *state;
+
+        for (int i = 0; i < 100; i++) {
+                struct answer a = ASK(f, API_CREATE, &res_services, "default",
+                                      .body = SPEC("\"type\":\"NodePort\",\"ports\":[{\"port\":80}]"));
+
+                check_code(a, 201);
+                assert_true(atoi(at(f, a, ".spec.ports[0].nodePort")) >= 30086);
+                check_code(ASK(f, API_DELETE, &res_services, "default", "x"), 200);
+        }
+}
+
 static void a_headless_service_without_selector_has_both_families(void **state) {
         struct fixture *f = *state;
         struct answer a = ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"clusterIP\":\"None\""));
@@ -356,6 +369,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(zeros_in_front_make_no_other_address, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_was_given_goes_with_the_type, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(protocols_share_a_node_port, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(low_node_ports_are_left_to_those_who_name_them, fixture_setup,
+                                                fixture_teardown),
                 cmocka_unit_test_setup_teardown(an_address_is_an_object, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(an_address_that_somebody_made_is_taken, fixture_setup,
                                                 fixture_teardown),

@@ -1,5 +1,6 @@
 /* The server as a peer sees it: raw bytes for HTTP/1.1, our client for HTTP/2, and what it does to peers that
  * misbehave. */
+#include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -246,9 +247,17 @@ static void streams_with_backpressure(void **state) {
         close(fd);
 }
 
+static void *send_the_rest(void *fd) {
+        usleep(50000);
+        raw_send(*(int *) fd, "ody");
+        return NULL;
+}
+
 static void stops_gracefully(void **state) {
         struct fixture *f = fixture_new(NULL, false);
-        int idle = raw_connect(f->port), watch = raw_connect(f->port), later = raw_connect(f->port);
+        int idle = raw_connect(f->port), watch = raw_connect(f->port), later = raw_connect(f->port),
+            slow = raw_connect(f->port);
+        pthread_t sender;
         char *a;
 
         atomic_store(&closes, 0);
@@ -259,8 +268,11 @@ static void stops_gracefully(void **state) {
         a = raw_read(watch, "begun", 1000);
         free(a);
         raw_send(later, "GET /later HTTP/1.1\r\nHost: a\r\n\r\n");
+        raw_send(slow, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nb");
         usleep(20000);
+        pthread_create(&sender, NULL, send_the_rest, &slow);
         fixture_free(f);
+        pthread_join(sender, NULL);
         assert_int_equal(atomic_load(&closes), 1);
         a = raw_read(watch, NULL, 100);
         assert_has(a, "0\r\n\r\n"); /* ended, not cut */
@@ -268,7 +280,11 @@ static void stops_gracefully(void **state) {
         a = raw_read(later, NULL, 100);
         assert_has(a, "later"); /* was let finish */
         free(a);
+        a = raw_read(slow, NULL, 100);
+        assert_has(a, "HTTP/1.1 200 OK\r\n"); /* as was this one, though its body was still coming */
+        free(a);
         assert_true(raw_closed(idle, 100));
+        close(slow);
         close(idle);
         close(watch);
         close(later);

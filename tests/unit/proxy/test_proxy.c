@@ -126,34 +126,34 @@ static void no_endpoint_is_a_refusal(void **state) {
 
 static void node_ports_are_open_everywhere_on_the_node(void **state) {
         put_service("np",
-                    "'type':'NodePort','clusterIP':'10.96.3.8','ports':[{'name':'p','port':80,'nodePort':30080}]");
+                    "'type':'NodePort','clusterIP':'10.96.3.8','ports':[{'name':'p','port':80,'nodePort':30035}]");
         put_slice("np", "b");
-        eventually(answered_by("outside", "192.0.2.1", 30080, 'b'));
-        assert_string_equal(ask_from("outside", SOCK_STREAM, "192.0.2.1", 30080),
+        eventually(answered_by("outside", "192.0.2.1", 30035, 'b'));
+        assert_string_equal(ask_from("outside", SOCK_STREAM, "192.0.2.1", 30035),
                             "b 10.244.7.1"); /* so that the answer comes back here */
-        assert_string_equal(ask_from(NULL, SOCK_STREAM, "192.0.2.1", 30080), "b 10.244.7.1");
-        assert_string_equal(ask_from(NULL, SOCK_STREAM, "127.0.0.1", 30080), "b 10.244.7.1");
-        assert_true(answered_by("a", "192.0.2.1", 30080, 'b'));
-        assert_true(answered_by("b", "192.0.2.1", 30080, 'b'));
-        assert_string_equal(ask_from("outside", SOCK_STREAM, "192.0.2.1", 30081), "refused");
+        assert_string_equal(ask_from(NULL, SOCK_STREAM, "192.0.2.1", 30035), "b 10.244.7.1");
+        assert_string_equal(ask_from(NULL, SOCK_STREAM, "127.0.0.1", 30035), "b 10.244.7.1");
+        assert_true(answered_by("a", "192.0.2.1", 30035, 'b'));
+        assert_true(answered_by("b", "192.0.2.1", 30035, 'b'));
+        assert_string_equal(ask_from("outside", SOCK_STREAM, "192.0.2.1", 30036), "refused");
         put_slice("np", "");
-        eventually(is_answer("outside", SOCK_STREAM, "192.0.2.1", 30080, "refused"));
+        eventually(is_answer("outside", SOCK_STREAM, "192.0.2.1", 30035, "refused"));
 }
 
 static void a_local_policy_keeps_the_source_and_never_leaves_the_node(void **state) {
         put_service("np", "'type':'NodePort','externalTrafficPolicy':'Local','clusterIP':'10.96.3.8',"
-                          "'ports':[{'name':'p','port':80,'nodePort':30080}]");
+                          "'ports':[{'name':'p','port':80,'nodePort':30035}]");
         put_slice("np", "bC");
-        eventually(is_answer("outside", SOCK_STREAM, "192.0.2.1", 30080, "b 192.0.2.2"));
+        eventually(is_answer("outside", SOCK_STREAM, "192.0.2.1", 30035, "b 192.0.2.2"));
         int counts[5];
-        spread("outside", "192.0.2.1", 30080, 20, counts);
+        spread("outside", "192.0.2.1", 30035, 20, counts);
         assert_int_equal(counts[1], 20);
         put_slice("np", "C");
-        eventually(is_answer("outside", SOCK_STREAM, "192.0.2.1", 30080,
+        eventually(is_answer("outside", SOCK_STREAM, "192.0.2.1", 30035,
                              "timeout"));                    /* said nothing: another node has it */
         assert_true(answered_by("a", "10.96.3.8", 80, 'c')); /* inside nothing changes */
         put_slice("np", "");
-        eventually(is_answer("outside", SOCK_STREAM, "192.0.2.1", 30080, "refused"));
+        eventually(is_answer("outside", SOCK_STREAM, "192.0.2.1", 30035, "refused"));
         drop_service("np");
         put_service("in", "'internalTrafficPolicy':'Local','clusterIP':'10.96.3.9','ports':[{'name':'p','port':80}]");
         put_slice("in", "bC");
@@ -305,7 +305,7 @@ static void a_udp_flow_goes_on_with_another_endpoint(void **state) {
 
 static void a_node_port_moves_to_another_service(void **state) {
         put_service("old", "'type':'NodePort','clusterIP':'10.96.3.13','externalIPs':['198.51.100.9'],'ports':[{'name':"
-                           "'p','port':80,'nodePort':30081}]");
+                           "'p','port':80,'nodePort':30036}]");
         put_slice("old", "b");
         eventually(answered_by("outside", "198.51.100.9", 80, 'b'));
         put_service("new", "'clusterIP':'10.96.3.14','externalIPs':['198.51.100.9'],'ports':[{'name':'p','port':80}]");
@@ -314,9 +314,9 @@ static void a_node_port_moves_to_another_service(void **state) {
         assert_true(answered_by("outside", "198.51.100.9", 80, 'b')); /* the first has it */
         ground_delete(&api, &res_services, "default", "old");
         put_service("new", "'type':'NodePort','clusterIP':'10.96.3.14','externalIPs':['198.51.100.9'],'ports':[{'name':"
-                           "'p','port':80,'nodePort':30081}]");
+                           "'p','port':80,'nodePort':30036}]");
         eventually(answered_by("outside", "198.51.100.9", 80, 'c'));
-        eventually(answered_by("outside", "192.0.2.1", 30081, 'c'));
+        eventually(answered_by("outside", "192.0.2.1", 30036, 'c'));
         ground_delete(&api, &res_endpointslices, "default", "old-1");
         drop_service("new");
         eventually(elements("services") == 0 && elements("node_services") == 0);
@@ -467,9 +467,9 @@ static void the_books_are_right_after_many_changes(void **state) {
                          ","
                          "{'name':'u','port':53,'protocol':'UDP'}]",
                          n < 3 ? "NodePort" : "ClusterIP", rand() % 3 ? "None" : "ClientIP", n + 1,
-                         n == 0   ? ",'nodePort':30090"
-                         : n == 1 ? ",'nodePort':30091"
-                         : n == 2 ? ",'nodePort':30092"
+                         n == 0   ? ",'nodePort':30030"
+                         : n == 1 ? ",'nodePort':30031"
+                         : n == 2 ? ",'nodePort':30032"
                                   : "");
                 for (int k = 0; k < 4; k++)
                         if (rand() % 2) {
