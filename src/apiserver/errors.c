@@ -1,7 +1,6 @@
 /* The errors that clients match on, in upstream's words, and metav1.Status made from them. */
 #include "apiserver/request.h"
 #include "apiserver/server.h"
-#include "json/build.h"
 
 static struct str kind_of_details(const struct rest *r) {
         return r->plural; /* upstream puts the resource where the name says kind */
@@ -214,8 +213,12 @@ struct json status_of_error(struct arena *a, const struct error *e) {
                 set_text(a, &cause, "field", e->causes[i].field);
                 json_push(a, &causes, cause);
         }
-        if (e->n_causes == 0 && e->reason == REASON_INTERNAL && str_has_prefix(text, internal))
-                json_push(a, &causes, json_build(a, "{ message: %s }", error_text(e) + internal.n));
+        if (e->n_causes == 0 && e->reason == REASON_INTERNAL && str_has_prefix(text, internal)) {
+                struct json cause = json_new_object();
+
+                set_text(a, &cause, "message", error_text(e) + internal.n);
+                json_push(a, &causes, cause);
+        }
         if (json_len(&causes) > 0)
                 json_setc(a, &details, "causes", causes);
         if (e->retry_after_seconds > 0)
