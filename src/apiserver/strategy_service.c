@@ -292,7 +292,7 @@ static int take_ports(struct op *op, struct reservation *res, struct json *spec,
         return 0;
 }
 
-/* A name has no traffic; clients of old gave it a policy nevertheless. */
+/* A name has no traffic; clients of old gave it a policy nevertheless. Others are refused. */
 static void drop_policy(struct json *spec) {
         struct str policy = json_str(json_getc(spec, "internalTrafficPolicy"));
 
@@ -317,8 +317,6 @@ int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
                         r = choose_ip(op, spec, err);
                 if (r < 0)
                         return r;
-        } else if (str_among(json_str(json_getc(spec, "internalTrafficPolicy")), WORDS("Cluster", "Local"))) {
-                json_removec(spec, "internalTrafficPolicy"); /* others are refused */
         }
         return take_ports(op, res, spec, NULL, err);
 }

@@ -148,6 +148,13 @@ void make_account(struct fixture *f, const char *ns) {
                          201);
 }
 
+void fixture_let_all(struct fixture *f) {
+        ASK(f, API_CREATE, &res_clusterrolebindings,
+            .body = "{\"metadata\":{\"name\":\"all\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
+                    "\"ClusterRole\",\"name\":\"cluster-admin\"},\"subjects\":[{\"kind\":\"User\",\"apiGroup\":"
+                    "\"rbac.authorization.k8s.io\",\"name\":\"system:anonymous\"}]}");
+}
+
 void fixture_listen(struct fixture *f) {
         struct error e = ERROR_INIT;
 

@@ -79,6 +79,7 @@ void make_account(struct fixture *f, const char *ns);
 
 /* The server's HTTP, on a port of its own. */
 void fixture_listen(struct fixture *f);
+void fixture_let_all(struct fixture *f); /* who says nothing of himself may do anything */
 /* Sends a request, reads until this comes (NULL: until the server closes). In the fixture's arena. */
 struct str talk_until(struct fixture *f, const char *text, const char *last);
 /* 'text' with double quotes. */

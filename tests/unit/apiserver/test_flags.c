@@ -86,10 +86,7 @@ static void they_change_the_server(void **state) {
         r = ASK(f, API_CREATE, &res_services, "default", .body = arena_printf(f->a, service, "b").p);
         check_code(r, 500); /* there is no other */
         assert_non_null(strstr(r.status, "[{\"message\":\"failed to allocate a nodePort: range is full\"}]"));
-        ASK(f, API_CREATE, &res_clusterrolebindings,
-            .body = "{\"metadata\":{\"name\":\"all\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
-                    "\"ClusterRole\",\"name\":\"cluster-admin\"},\"subjects\":[{\"kind\":\"User\",\"apiGroup\":"
-                    "\"rbac.authorization.k8s.io\",\"name\":\"system:anonymous\"}]}");
+        fixture_let_all(f);
         fixture_listen(f);
         assert_true(str_has_prefix(talk_until(f, "GET /debug/pprof/heap HTTP/1.0\r\n\r\n", NULL),
                                    STR("HTTP/1.1 404 ")));

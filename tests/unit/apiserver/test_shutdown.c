@@ -46,10 +46,7 @@ static struct fixture *serve(void **state, const char *const *args) {
         if (apiserver_new(&o, &f->s, &e) < 0 || apiserver_bootstrap(f->s, &e) < 0 || apiserver_listen(f->s, &e) < 0)
                 fail_msg("%s", error_text(&e));
         f->a = arena_new(0);
-        ASK(f, API_CREATE, &res_clusterrolebindings,
-            .body = "{\"metadata\":{\"name\":\"all\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
-                    "\"ClusterRole\",\"name\":\"cluster-admin\"},\"subjects\":[{\"kind\":\"User\",\"apiGroup\":"
-                    "\"rbac.authorization.k8s.io\",\"name\":\"system:anonymous\"}]}");
+        fixture_let_all(f);
         *state = f;
         return f;
 }

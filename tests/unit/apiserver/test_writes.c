@@ -63,10 +63,7 @@ static int setup(void **state) {
         f = *state;
         fixture_listen(f);
         flow_start(f->s);
-        ASK(f, API_CREATE, &res_clusterrolebindings,
-            .body = "{\"metadata\":{\"name\":\"all\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
-                    "\"ClusterRole\",\"name\":\"cluster-admin\"},\"subjects\":[{\"kind\":\"User\",\"apiGroup\":"
-                    "\"rbac.authorization.k8s.io\",\"name\":\"system:anonymous\"}]}");
+        fixture_let_all(f);
         ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"a\"},\"data\":{\"k\":\"v\"}}",
             .options.field_manager = STR("other"));
         return 0;
