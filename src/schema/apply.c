@@ -485,13 +485,13 @@ void apply_track_update(struct arena *a, const struct schema_type *t, const stru
         struct json old, new;
         struct managers m = { 0 };
 
+        if (!live && json_len(managed_fields(next)) == 0 && track_new(a, t, next, &self, opts->reset))
+                return;
         if (t->flags & SCHEMA_TYPE_ODD_SETS &&
             ((live && structure_check(a, t, live, true, NULL) < 0) || structure_check(a, t, next, true, NULL) < 0)) {
                 remove_managed_fields(a, next);
                 return;
         }
-        if (!live && json_len(managed_fields(next)) == 0 && track_new(a, t, next, &self, opts->reset))
-                return;
         old = live ? json_copy_shallow(a, live) : schema_zero(a, t);
         new = json_copy_shallow(a, next);
         current_managers(a, live, next, opts, &m);

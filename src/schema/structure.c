@@ -234,6 +234,8 @@ static bool write_element(struct text_writer *w, struct str element, struct plac
         bool pointer = p.field && (p.field->flags & SCHEMA_POINTER);
         size_t start = w->dst->n, open, empty;
 
+        if (leaf && p.type->flags & SCHEMA_TYPE_ODD_SETS)
+                return false;
         if (leaf && zero && (form != STRUCT || pointer)) {
                 struct json none = pointer ? json_null() : schema_zero(w->arena, p.type);
 
@@ -310,7 +312,8 @@ static bool write_items(struct text_writer *w, struct place p, const struct json
 
         json_each_item(it, v) {
                 items[n] = (struct item) { item_element(w->arena, p, it, &missing), it };
-                n += items[n].element.p != NULL;
+                if (!items[n++].element.p)
+                        return false;
         }
         if (n > 1)
                 qsort(items, n, sizeof(*items), compare_elements);

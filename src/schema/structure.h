@@ -12,7 +12,7 @@ struct structure_diff {
 struct fieldset *structure_fields(struct arena *a, const struct schema_type *t, const struct json *value);
 /* The same without a set, as FieldsV1: what value sets beyond the zero value of its type, but for what belongs to the
  * server and the top-level fields that reset names (NULL: none). false (and dst as it was): there are fields that the
- * type does not know; take structure_compare. */
+ * type does not know, or items without a key; take structure_compare. */
 bool structure_write_new(struct arena *a, struct buf *dst, const struct schema_type *t, const struct json *value,
                          const char *const *reset);
 /* How new differs from old. */
