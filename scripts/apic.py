@@ -274,7 +274,8 @@ class Api:
     @staticmethod
     def has_odd_sets(t):
         """A list whose items may lack their key."""
-        return any(k.name in re.split(r'[ ,]+', f.list_keys or '') and 'OMITEMPTY' in k.flags and k.dflt is None
+        return any(k.name in re.split(r'[ ,]+', f.list_keys or '') and k.dflt is None and
+                   'OMITEMPTY' in k.flags and 'SHOWN' not in k.flags
                    for f in t.fields if f.type.elem for k in f.type.elem.fields)
 
     def demands(self, t):

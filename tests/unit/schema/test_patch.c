@@ -309,6 +309,7 @@ static void test_owned_fields(void **state) {
         static const struct {
                 bool apply;
                 const char *live, *next, *fields;
+                const struct schema_type *type; /* NULL: a pod */
         } table[] = {
                 /* what is said explicitly is owned, be it nothing; the items of a list without any are not */
                 { true, NULL, SPEC("[{'name':'c','stdin':false,'args':[],'env':[],'resources':{},'image':null}]"),
@@ -321,6 +322,12 @@ static void test_owned_fields(void **state) {
                   "'f:name':{},'f:resources':{}}}}}" },
                 { false, SPEC("[{'name':'c','env':[{'name':'A','value':'1'},{'name':'A'}]}]"),
                   SPEC("[{'name':'c','env':[{'name':'A','value':'1'},{'name':'A'}]}]"), NULL },
+                { false, NULL, "{'imagePullSecrets':[{}]}",
+                  "{'f:imagePullSecrets':{'.':{},'k:{\\'name\\':\\'\\'}':{}}}", &type_PodSpec },
+                /* nobody owns what has an item that nothing names */
+                { false, NULL, "{'secrets':[{'name':'s'},{}]}", NULL, &type_ServiceAccount },
+                { false, NULL, "{'secrets':[{'name':'s'}]}", "{'f:secrets':{'.':{},'k:{\\'name\\':\\'s\\'}':{}}}",
+                  &type_ServiceAccount },
                 { false, SPEC("[{'name':'c','env':[{'name':'A','value':'1'},{'name':'A'}]}]"),
                   SPEC("[{'name':'c','env':[{'name':'A'},{'name':'A','value':'1'}]}]"),
                   "{'f:spec':{'f:containers':{'k:{\\'name\\':\\'c\\'}':{'f:env':{'k:{\\'name\\':\\'A\\'}':{}}}}}}" },
@@ -342,22 +349,22 @@ static void test_owned_fields(void **state) {
                                         .now_wall_ns = 1,
                                         .reset = (const char *const[]) { "status", NULL } };
                 struct json live = json_null(), next = doc(a, table[i].next), out;
+                const struct schema_type *t = table[i].type ? table[i].type : &type_Pod;
                 const struct json *e = NULL;
 
                 if (table[i].live) {
                         struct json was = doc(a, table[i].live);
 
-                        assert_int_equal(schema_decode(a, &type_Pod, &was, NULL, &live, &err), 0);
+                        assert_int_equal(schema_decode(a, t, &was, NULL, &live, &err), 0);
                         o.manager = STR("maker");
-                        apply_track_update(a, &type_Pod, NULL, &live, &o);
+                        apply_track_update(a, t, NULL, &live, &o);
                         o.manager = STR("m");
                 }
                 if (table[i].apply)
-                        assert_int_equal(apply_merge(a, &type_Pod, table[i].live ? &live : NULL, &next, &o, &out, &err),
-                                         0);
+                        assert_int_equal(apply_merge(a, t, table[i].live ? &live : NULL, &next, &o, &out, &err), 0);
                 else {
-                        assert_int_equal(schema_decode(a, &type_Pod, &next, NULL, &out, &err), 0);
-                        apply_track_update(a, &type_Pod, table[i].live ? &live : NULL, &out, &o);
+                        assert_int_equal(schema_decode(a, t, &next, NULL, &out, &err), 0);
+                        apply_track_update(a, t, table[i].live ? &live : NULL, &out, &o);
                 }
                 json_each_item(it, ObjectMeta_managedFields(Pod_metadata(&out)))
                         if (str_eqc(ManagedFieldsEntry_manager(it), "m"))
