@@ -34,33 +34,35 @@ int err_conflict(struct error *err, const struct rest *r, struct str name, const
 }
 
 /* Where upstream keeps an object: under its resource, or a name from its youth. */
-static void add_storage_key(struct buf *b, const struct rest *r, struct str namespace, struct str name) {
+static void add_storage_key(struct buf *b, const struct op *op) {
         static const char *const old_names[][2] = { { "replicationcontrollers", "controllers" },
                                                     { "endpoints", "services/endpoints" },
                                                     { "nodes", "minions" },
                                                     { "services", "services/specs" },
                                                     { "ingresses.networking.k8s.io", "ingress" } };
+        const struct rest *r = op->rest;
         struct str key = r->plural;
 
         for (size_t i = 0; i < ARRAY_SIZE(old_names); i++)
                 if (str_eqc(r->qualified, old_names[i][0]))
                         key = str_of(old_names[i][1]);
-        buf_addc(b, "/registry/");
+        buf_addc(b, op->c->options.dry_run ? "/" : "/registry/"); /* a dry run does not get that far */
         if (r->custom || str_eqc(r->group, "apiregistration.k8s.io") || str_eqc(r->group, "apiextensions.k8s.io"))
                 buf_printf(b, "%" STR_FMT "/", STR_ARG(r->group));
         buf_add_str(b, key);
-        if (!str_empty(namespace))
-                buf_printf(b, "/%" STR_FMT, STR_ARG(namespace));
-        buf_printf(b, "/%" STR_FMT, STR_ARG(name));
+        if (!str_empty(op->namespace))
+                buf_printf(b, "/%" STR_FMT, STR_ARG(op->namespace));
+        buf_printf(b, "/%" STR_FMT, STR_ARG(op->name));
 }
 
-int err_precondition(struct error *err, const struct rest *r, struct str namespace, struct str name, const char *what,
-                     struct str want, struct str is) {
+int op_check_identity(const struct op *op, const char *what, struct str want, struct str is, struct error *err) {
         _cleanup_buf_ struct buf key = BUF_INIT;
 
-        add_storage_key(&key, r, namespace, name);
+        if (str_empty(want) || str_eq(want, is))
+                return 0;
+        add_storage_key(&key, op);
         return err_conflict(
-                        err, r, name,
+                        err, op->rest, op->name,
                         "StorageError: invalid object, Code: 4, Key: %" STR_FMT
                         ", ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: %s in precondition: %" STR_FMT
                         ", %s in object meta: %" STR_FMT,

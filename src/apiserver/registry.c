@@ -331,6 +331,7 @@ static void validate_rest(struct op *op, struct field_errors *fe, const struct j
                         validate_resize(fe, obj, old);
                 else if (st->validate)
                         st->validate(fe, obj, old);
+                fe->phase = 0;
         }
         if (r->custom)
                 custom_validate(op, fe, obj, old);
@@ -359,10 +360,14 @@ static void validate_again(struct op *op, struct field_errors *fe, const struct 
         validate_rest(op, fe, obj, old);
 }
 
+static struct str prefix_of_names(const struct json *obj) {
+        return json_str(json_at_path(obj, "metadata", "generateName"));
+}
+
 static int validate(struct op *op, struct json *obj, const struct json *old, struct error *err) {
         const struct rest *r = op->rest->stored;
         const struct strategy *st = r->strategy;
-        struct field_errors fe = { .a = op->c->arena };
+        struct field_errors fe = { .a = op->c->arena, .old = old };
 
         if (!r->custom) {
                 fe.object = obj;
@@ -370,7 +375,7 @@ static int validate(struct op *op, struct json *obj, const struct json *old, str
         }
         validate_metadata(&fe, obj, old, r->resource->namespaced, st->name);
         validate_rest(op, &fe, obj, old);
-        if (old && fe.list.n > 0)
+        if (old && (fe.list.n > 0 || !str_eq(prefix_of_names(obj), prefix_of_names(old))))
                 validate_again(op, &fe, obj, old);
         if (r->custom)
                 custom_warn(op, obj, old);
@@ -817,12 +822,8 @@ static int decode_changed(struct op *op, struct error *err) {
 
 /* A uid in the body of an update is a precondition. */
 static int check_uid(struct op *op, struct error *err) {
-        struct str uid = json_str(json_at_path(&op->tree, "metadata", "uid")),
-                   is = op->old ? object_uid(op->old) : STR("");
-
-        return str_empty(uid) || str_eq(uid, is)
-                               ? 0
-                               : err_precondition(err, op->rest, op->namespace, op->name, "UID", uid, is);
+        return op_check_identity(op, "UID", json_str(json_at_path(&op->tree, "metadata", "uid")),
+                                 op->old ? object_uid(op->old) : STR(""), err);
 }
 
 void registry_update(struct op *op) {

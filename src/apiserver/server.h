@@ -159,9 +159,6 @@ struct object *server_get(const struct apiserver *s, struct store_snapshot *snap
 int err_not_found(struct error *err, const struct rest *r, struct str name);
 int err_exists(struct error *err, const struct rest *r, struct str name);
 int err_conflict(struct error *err, const struct rest *r, struct str name, const char *fmt, ...) _printf_(4, 5);
-/* what (UID, ResourceVersion) is not as it has to be, as the store says it. -EAGAIN */
-int err_precondition(struct error *err, const struct rest *r, struct str namespace, struct str name, const char *what,
-                     struct str want, struct str is);
 #define OBJECT_MODIFIED "the object has been modified; please apply your changes to the latest version and try again"
 #define OTHER_NAMESPACE "the namespace of the provided object does not match the namespace sent on the request"
 int err_forbidden(struct error *err, const struct rest *r, struct str name, const char *fmt, ...) _printf_(4, 5);
@@ -228,6 +225,8 @@ struct op {
 void op_finish(struct op *op, int code); /* success: op->result or c->tree */
 void op_fail(struct op *op);             /* c->error is set */
 void op_warn(struct op *op, struct str message);
+/* -EAGAIN when what (UID, ResourceVersion) is not as it has to be, as upstream's store says it; want may be empty. */
+int op_check_identity(const struct op *op, const char *what, struct str want, struct str is, struct error *err);
 /* For the audit log; a key that has a value keeps it. */
 void op_annotate(struct op *op, struct str key, struct str value);
 /* Takes a new snapshot for this attempt. */

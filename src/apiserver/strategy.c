@@ -253,7 +253,7 @@ static const struct strategy strategies[] = {
         { "", "serviceaccounts", RETURN, .looks = "uo", .prepare_create = account_prepare_create,
           .prepare_update = account_prepare_update, .warn = warn_account },
         { "", "endpoints", UPSERT, .looks = "uo", .warn = warn_endpoints, .validate = validate_endpoints },
-        { "", "events", UPSERT, .name = check_path_segment, .prepare_create = event_prepare_create,
+        { "", "events", UPSERT, .name = check_path_segment, .looks = "", .prepare_create = event_prepare_create,
           .prepare_update = event_prepare_update, .validate = validate_event },
         { "", "limitranges", UPSERT, .looks = "o", .prepare_create = limit_range_prepare_create,
           .validate = validate_limit_range },

@@ -85,8 +85,7 @@ static void shrink_list(struct op *op, struct field_errors *fe, struct json *spe
 
         if (old && single && json_len(now) > 1 && same(spec, old, list))
                 json_setc(op->c->arena, spec, list, one(op->c->arena, *json_item(now, 0)));
-        else if (old && !single && json_len(was) == 2 && json_len(now) == 1 &&
-                 json_equal(json_item(now, 0), json_item(was, 0)))
+        else if (!single && json_len(now) > 0 && json_len(now) < json_len(was))
                 field_invalid(fe, p, json_getc(spec, "ipFamilyPolicy"),
                               "must be 'SingleStack' to release the secondary %s", what);
         if (single && json_len(json_getc(spec, list)) == 2)
@@ -264,6 +263,16 @@ static int64_t shared_port(const struct json *ports, const struct json *port, bo
         return own;
 }
 
+/* Of a Service that is updated: to upstream no Status, but an error of the server's. */
+static int refuse_twin(const struct json *ports, const struct json *port, struct error *err) {
+        json_each_item(p, ports)
+                if (p < port && same(p, port, "nodePort") && same(p, port, "protocol"))
+                        return error_status(err, REASON_UNKNOWN, "duplicate nodePort: {%" STR_FMT " %lld}",
+                                            STR_ARG(json_str(json_getc(p, "protocol"))),
+                                            (long long) json_int(json_getc(p, "nodePort")));
+        return 0;
+}
+
 static int take_ports(struct op *op, struct reservation *res, struct json *spec, const struct json *old,
                       struct error *err) {
         const struct path *ports = PATH(PATH(NULL, "spec"), "ports");
@@ -282,6 +291,8 @@ static int take_ports(struct op *op, struct reservation *res, struct json *spec,
                 if (!taken)
                         TRY(take_port(op, res, PATH(PATH_INDEX(ports, i - 1), "nodePort"), old, &port, err));
                 json_set_int(a, p, "nodePort", port);
+                if (old)
+                        TRY(refuse_twin(json_getc(spec, "ports"), p, err));
         }
         if (wants_health_port(spec) && !wants_health_port(json_getc(old, "spec"))) {
                 int64_t port = json_int(json_getc(spec, "healthCheckNodePort"));

@@ -228,13 +228,6 @@ static int check_target(struct str kind, struct str node, struct error *err) {
                                        both ? "]" : "");
 }
 
-/* The metadata of a Binding are preconditions. */
-static int check_identity(struct op *op, const char *what, struct str want, struct str is, struct error *err) {
-        return str_empty(want) || str_eq(want, is)
-                               ? 0
-                               : err_precondition(err, op->rest, op->namespace, op->name, what, want, is);
-}
-
 static int change_binding(struct op *op, struct error *err) {
         struct arena *a = op->c->arena;
         const struct json *body = op->c->body, *target = json_getc(body, "target"), *meta = json_getc(body, "metadata");
@@ -242,9 +235,9 @@ static int change_binding(struct op *op, struct error *err) {
         struct json *spec = json_get_or_add_object(a, &op->tree, "spec");
         struct str bound = json_str(json_getc(spec, "nodeName"));
 
-        TRY(check_identity(op, "UID", json_str(json_getc(meta, "uid")), object_uid(op->old), err));
-        TRY(check_identity(op, "ResourceVersion", json_str(json_getc(meta, "resourceVersion")),
-                           arena_printf(a, "%llu", (unsigned long long) object_revision(op->old)), err));
+        TRY(op_check_identity(op, "UID", json_str(json_getc(meta, "uid")), object_uid(op->old), err));
+        TRY(op_check_identity(op, "ResourceVersion", json_str(json_getc(meta, "resourceVersion")),
+                              arena_printf(a, "%llu", (unsigned long long) object_revision(op->old)), err));
         if (object_deleting(op->old))
                 why = STR("is being deleted, cannot be assigned to a host");
         else if (!str_empty(bound))

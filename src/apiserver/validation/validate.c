@@ -9,6 +9,8 @@
 #include "apiserver/server.h"
 
 #define MAX_FIELD_ERRORS 1000
+#define SETTLED INT_MIN /* the phase of what was found before; see field_errors_settle() */
+#define NO_VALUE ((struct str) { NULL, 0 })
 
 /* ---- paths and errors ---- */
 
@@ -53,7 +55,7 @@ static struct str rename_field(struct arena *a, struct str s) {
         return s;
 }
 
-/* value: what stands between the type and the detail, or empty. */
+/* value: what stands between the type and the detail, or NO_VALUE. */
 static void add(struct field_errors *fe, const char *type, const struct path *p, const char *title, struct str value,
                 const char *detail) {
         _cleanup_buf_ struct buf path = BUF_INIT;
@@ -72,7 +74,7 @@ static void add(struct field_errors *fe, const char *type, const struct path *p,
         }
         if (!fe->type || !strstr(fe->type->package, "flowcontrol")) /* has "namespaces" of its own */
                 e.field = rename_field(fe->a, e.field);
-        e.body = arena_printf(fe->a, "%s%s%" STR_FMT "%s%s", title, value.n ? ": " : "", STR_ARG(value),
+        e.body = arena_printf(fe->a, "%s%s%" STR_FMT "%s%s", title, value.p ? ": " : "", STR_ARG(value),
                               *detail ? ": " : "", detail);
         vec_push_in(fe->a, &fe->list, e);
 }
@@ -94,12 +96,12 @@ struct str quoted_in_go(struct arena *a, struct str s) {
         } while (0)
 
 void field_required(struct field_errors *fe, const struct path *p, const char *detail) {
-        add(fe, "FieldValueRequired", p, "Required value", STR(""), detail);
+        add(fe, "FieldValueRequired", p, "Required value", NO_VALUE, detail);
 }
 
 void field_forbidden(struct field_errors *fe, const struct path *p, const char *fmt, ...) {
         FORMAT(text);
-        add(fe, "FieldValueForbidden", p, "Forbidden", STR(""), text);
+        add(fe, "FieldValueForbidden", p, "Forbidden", NO_VALUE, text);
 }
 
 void field_invalid(struct field_errors *fe, const struct path *p, const struct json *value, const char *fmt, ...) {
@@ -118,11 +120,11 @@ void field_invalid_str(struct field_errors *fe, const struct path *p, struct str
 }
 
 void field_internal(struct field_errors *fe, const struct path *p, const char *detail) {
-        add(fe, "InternalError", p, "Internal error", STR(""), detail);
+        add(fe, "InternalError", p, "Internal error", NO_VALUE, detail);
 }
 
 void field_invalid_whole(struct field_errors *fe, const struct path *p, const char *detail) {
-        add(fe, "FieldValueInvalid", p, "Invalid value", STR(""), detail);
+        add(fe, "FieldValueInvalid", p, "Invalid value", NO_VALUE, detail);
 }
 
 void field_not_supported_value(struct field_errors *fe, const struct path *p, const struct json *value,
@@ -157,7 +159,7 @@ void field_duplicate(struct field_errors *fe, const struct path *p, struct str v
         field_duplicate_value(fe, p, &v);
 }
 
-/* The errors from number i on: the next one at p or within, or how many there are. */
+/* The errors from number i on: the next one at p or within that is not settled, or how many there are. */
 static size_t find_error(const struct field_errors *fe, const struct path *p, size_t i) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct str prefix;
@@ -170,7 +172,8 @@ static size_t find_error(const struct field_errors *fe, const struct path *p, si
         for (; i < fe->list.n; i++) {
                 struct str field = fe->list.v[i].at;
 
-                if (str_has_prefix(field, prefix) && (field.n == prefix.n || strchr(".[", field.p[prefix.n])))
+                if (fe->list.v[i].phase != SETTLED && str_has_prefix(field, prefix) &&
+                    (field.n == prefix.n || strchr(".[", field.p[prefix.n])))
                         break;
         }
         return i;
@@ -198,7 +201,7 @@ void field_too_long(struct field_errors *fe, const struct path *p, size_t max) {
         char detail[64];
 
         snprintf(detail, sizeof(detail), "may not be more than %zu bytes", max);
-        add(fe, "FieldValueTooLong", p, "Too long", STR(""), detail);
+        add(fe, "FieldValueTooLong", p, "Too long", NO_VALUE, detail);
 }
 
 void field_too_many(struct field_errors *fe, const struct path *p, size_t n, size_t max) {
@@ -731,7 +734,7 @@ static bool has_plain_metadata(const struct field_errors *fe) {
         each_word(group, "admissionregistration", "coordination", "apiextensions", "apiregistration", "policy")
                 if (!fe->type || strstr(fe->type->package, group))
                         return true;
-        return false;
+        return strcmp(fe->type->name, "Event") == 0;
 }
 
 /* An object that is being deleted gets no new finalizers. */
@@ -822,7 +825,7 @@ void validate_metadata_again(struct field_errors *fe, const struct json *obj, co
 void field_errors_settle(struct field_errors *fe) {
         sort_errors(fe);
         for (size_t i = 0; i < fe->list.n; i++)
-                fe->list.v[i].phase = INT_MIN;
+                fe->list.v[i].phase = SETTLED;
 }
 
 void validate_embedded_metadata(struct field_errors *fe, const struct path *up, const struct json *obj) {

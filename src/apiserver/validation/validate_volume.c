@@ -30,6 +30,8 @@ static const struct json *path_as_value(struct arena *a, const struct path *p) {
 static void validate_data_source(struct field_errors *fe, const struct path *p, const struct json *spec) {
         static const char *const fields[] = { "dataSource", "dataSourceRef" }, *const needed[] = { "name", "kind" };
         const struct json *source = GET(spec, "dataSource"), *ref = GET(spec, "dataSourceRef");
+        bool grouped = json_at_path(fe->old, "spec", fields[0], "apiGroup") ||
+                       json_at_path(fe->old, "spec", fields[1], "apiGroup");
 
         for (size_t i = 0; i < 2; i++) {
                 const struct json *s = GET(spec, fields[i]);
@@ -41,7 +43,7 @@ static void validate_data_source(struct field_errors *fe, const struct path *p, 
                 if (s && str_empty(TEXT(s, "apiGroup")) && !str_eqc(TEXT(s, "kind"), "PersistentVolumeClaim"))
                         field_invalid(fe, PATH(p, fields[i]), GET(s, "kind"),
                                       "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
-                else if (!str_empty(TEXT(s, "apiGroup")))
+                else if (!str_empty(TEXT(s, "apiGroup")) && !grouped) /* what once passed still does */
                         check_field(fe, PATH(fe->at, "apiGroup"), TEXT(s, "apiGroup"), check_dns_subdomain);
                 if (!str_empty(namespace))
                         check_field(fe, PATH(fe->at, "namespace"), namespace, check_dns_label);

@@ -392,6 +392,25 @@ static const struct row {
           "spec.activeDeadlineSeconds: Invalid value: -1: must be greater than or equal to 0\n"
           "spec.activeDeadlineSeconds: Invalid value: -1: must be greater than or equal to 0\n"
           "spec.completions: Invalid value: 5: field is immutable" },
+        { &res_persistentvolumes,
+          SPEC("`capacity`:{`storage`:`1`},`accessModes`:[`ReadWriteOnce`],`local`:{`path`:`/a`},`nodeAffinity`:"
+               "{`required`:{`nodeSelectorTerms`:[{`matchExpressions`:[{`key`:`a`,`operator`:`Exists`}]}]}}"),
+          "", "{`spec`:{`accessModes`:null,`storageClassName`:`-`}}",
+          "spec.accessModes: Required value\n"
+          "spec.storageClassName: Invalid value: `-`: " SUBDOMAIN "\n"
+          "spec.accessModes: Required value\n"
+          "spec.storageClassName: Invalid value: `-`: " SUBDOMAIN },
+        { &res_configmaps, OBJECT("`data`:{}"), "", "{`metadata`:{`generateName`:`/`}}",
+          "metadata.generateName: Invalid value: `/`: may not contain '/'\n"
+          "metadata.generateName: Invalid value: `/`: " SUBDOMAIN },
+        { &res_events, OBJECT("`involvedObject`:{`namespace`:`default`}"), "",
+          "{`metadata`:{`finalizers`:[`x`],`labels`:{`a`:`-`}}}", LABEL "\n" LABEL },
+        { &res_resourcequotas, SPEC("`hard`:{``:`1`}"), NULL, NULL,
+          "spec.hard[]: Invalid value: : name part must be non-empty\n"
+          "spec.hard[]: Invalid value: : name part must consist of alphanumeric characters, '-', '_' or '.', and must "
+          "start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
+          "validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')\n"
+          "spec.hard[]: Invalid value: : must be a standard resource for quota" },
         { &res_priorityclasses, OBJECT("`value`:1,`preemptionPolicy`:``"), NULL, NULL,
           "preemptionPolicy: Required value" },
         { &res_nodes,

@@ -180,6 +180,21 @@ static void what_changes_in_a_service_is_limited(void **state) {
         }
 }
 
+static void what_an_update_takes_once_it_takes(void **state) {
+        struct fixture *f = *state;
+
+        check_code(ASK(f, API_CREATE, &res_services, "default", .body = SPEC("\"clusterIP\":\"None\"")), 201);
+        check_error(ASK(f, API_PATCH, &res_services, "default", "x", .patch = API_PATCH_MERGE,
+                        .body = "{\"spec\":{\"ipFamilies\":[\"IPv6\"]}}"),
+                    422,
+                    "Service \"x\" is invalid: spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": must be "
+                    "'SingleStack' to release the secondary IP family");
+        check_error(ASK(f, API_PATCH, &res_services, "default", "x", .patch = API_PATCH_MERGE,
+                        .body = "{\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"name\":\"a\",\"port\":80,"
+                                "\"nodePort\":30081},{\"name\":\"b\",\"port\":81,\"nodePort\":30081}]}}"),
+                    500, "duplicate nodePort: {TCP 30081}");
+}
+
 /* ---- IPAddresses ---- */
 
 static struct answer address(struct fixture *f, const char *ip) {
@@ -365,6 +380,7 @@ static void where_a_balancer_is_is_checked(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(services_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(what_an_update_takes_once_it_takes, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_changes_in_a_service_is_limited, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(zeros_in_front_make_no_other_address, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_was_given_goes_with_the_type, fixture_setup, fixture_teardown),

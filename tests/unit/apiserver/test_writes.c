@@ -134,6 +134,8 @@ static void patches_change_no_identity(void **state) {
              { "PUT", CM "/a", JSON, "{\"metadata\":{\"name\":\"a\",\"uid\":\"x\"}}",
                "409 on configmaps \"a\": StorageError: invalid object, Code: 4, Key: /registry/configmaps/default/a, "
                "ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: x, UID in object" },
+             { "PUT", CM "/a?dryRun=All", JSON, "{\"metadata\":{\"name\":\"a\",\"uid\":\"x\"}}",
+               "409 invalid object, Code: 4, Key: /configmaps/default/a, " },
              { "PUT", CM "/none", JSON, "{\"metadata\":{\"name\":\"none\",\"uid\":\"x\"}}",
                "409 UID in precondition: x, UID in object meta: \"" });
 }
