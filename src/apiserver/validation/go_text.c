@@ -95,7 +95,54 @@ static struct member next_member(struct arena *a, const struct schema_type *t, s
                                  f->flags & SCHEMA_POINTER };
 }
 
+/* What internal pods have elsewhere: after another field, or not in the spec. */
+static const struct {
+        const char *field, *after;
+} moved[] = {
+        { "setHostnameAsFQDN", "subdomain" },
+        { "preemptionPolicy", "priority" },
+        { "overhead", "runtimeClassName" },
+        { "serviceAccount", NULL },
+        { "hostNetwork", NULL },
+        { "hostPID", NULL },
+        { "hostIPC", NULL },
+        { "shareProcessNamespace", NULL },
+        { "hostUsers", NULL },
+};
+
+static size_t move_of(const struct schema_type *t, const char *field) {
+        size_t i = 0;
+
+        if (!t->name || strcmp(t->name, "PodSpec") != 0)
+                return ARRAY_SIZE(moved);
+        while (i < ARRAY_SIZE(moved) && strcmp(moved[i].field, field) != 0)
+                i++;
+        return i;
+}
+
+/* The numbers of t's fields as Go has them. */
+static const size_t *go_order(struct arena *a, const struct schema_type *t) {
+        size_t *order = arena_array(a, size_t, t->n_fields + 1), n = 0;
+
+        for (size_t i = 0; i < t->n_fields; i++) {
+                size_t m = move_of(t, t->fields[i].name);
+
+                if (m == ARRAY_SIZE(moved) || !moved[m].after)
+                        order[n++] = i;
+                for (size_t k = 0; k < t->n_fields; k++) {
+                        m = move_of(t, t->fields[k].name);
+                        if (m < ARRAY_SIZE(moved) && moved[m].after && strcmp(moved[m].after, t->fields[i].name) == 0)
+                                order[n++] = k;
+                }
+        }
+        return order;
+}
+
 /* ---- values ---- */
+
+static bool is_compound(const struct schema_type *t) {
+        return t->kind == SCHEMA_STRUCT || t->kind == SCHEMA_LIST || t->kind == SCHEMA_MAP;
+}
 
 /* Two styles: that of %#v, and that of Diff, which leaves out types and what is zero. */
 struct printer {
@@ -163,12 +210,17 @@ static bool is_zero(const struct json *v) {
 }
 
 static void add_struct(struct printer *g, const struct schema_type *t, const struct json *v) {
+        const size_t *order = go_order(g->a, t);
         const char *separator = "";
 
         buf_putc(g->b, '{');
-        for (size_t i = 0; i < t->n_fields;) {
+        for (size_t k = 0; k < t->n_fields;) {
+                size_t i = order[k], hidden = move_of(t, t->fields[i].name);
                 struct member m = next_member(g->a, t, &i, v, NULL);
 
+                k += i - order[k];
+                if (hidden < ARRAY_SIZE(moved) && !moved[hidden].after)
+                        continue;
                 if (g->diff && (m.pointer ? !m.old : is_zero(m.old)))
                         continue;
                 buf_printf(g->b, "%s%" STR_FMT ":%s", separator, STR_ARG(m.name), g->diff ? " " : "");
@@ -302,18 +354,20 @@ struct str go_value(struct field_errors *fe, const struct path *p, const struct 
 
         if (json_is(v, JSON_ARRAY) && t && t->kind != SCHEMA_LIST && p && !p->name) /* the whole list, at an item */
                 t = type_at(fe->type, p->up, &pointer);
-        if (json_type(v) == JSON_NULL && (!t || pointer || (t->kind != SCHEMA_LIST && t->kind != SCHEMA_MAP)))
+        if (json_type(v) == JSON_NULL && (!t || pointer))
                 buf_addc(&b, "\"null\"");
-        else if (json_is(v, JSON_STRING) && t && (t->kind == SCHEMA_TIME || t->kind == SCHEMA_MICRO_TIME))
+        else if (json_type(v) == JSON_NULL && t->kind == SCHEMA_ANY)
+                buf_addc(&b, "runtime.RawExtension{Raw:[]uint8(nil), Object:runtime.Object(nil)}");
+        else if ((!v || json_is(v, JSON_STRING)) && t && (t->kind == SCHEMA_TIME || t->kind == SCHEMA_MICRO_TIME))
                 add_time(&b, json_str(v), true);
-        else if (json_is(v, JSON_ARRAY) || json_is(v, JSON_OBJECT) || json_type(v) == JSON_NULL)
+        else if (json_is(v, JSON_ARRAY) || json_is(v, JSON_OBJECT) || (json_type(v) == JSON_NULL && is_compound(t)))
                 add_value(&g,
                           fe->object && v && type_of(fe->type, fe->object, v) ? type_of(fe->type, fe->object, v) : t, v,
                           false, true);
         else if (json_is(v, JSON_DOUBLE))
                 strategic_print(&b, v);
         else
-                add_scalar(&g, NULL, v, false);
+                add_scalar(&g, v ? NULL : t, v, false);
         return arena_str(fe->a, buf_str(&b));
 }
 
@@ -355,10 +409,6 @@ static void indent(struct buf *b, char sign, unsigned depth) {
                 buf_putc(b, '\t');
 }
 
-static bool is_compound(const struct schema_type *t) {
-        return t->kind == SCHEMA_STRUCT || t->kind == SCHEMA_LIST || t->kind == SCHEMA_MAP;
-}
-
 static struct str value_text(struct printer *g, const struct schema_type *t, const struct json *v, bool pointer,
                              char sign, unsigned depth, bool typed) {
         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -396,16 +446,16 @@ static void add_row(struct printer *g, struct rows *r, struct str key, const str
 
 static void add_rows(struct printer *g, struct rows *r, const struct schema_type *t, const struct json *old,
                      const struct json *now) {
-        for (size_t i = 0; t->kind == SCHEMA_STRUCT && i < t->n_fields;) {
-                static const char *const moved[] = { "HostNetwork", "HostPID",
-                                                     "HostIPC",     "ShareProcessNamespace",
-                                                     "HostUsers",   "ServiceAccount",
-                                                     NULL };
+        const size_t *order = t->kind == SCHEMA_STRUCT ? go_order(g->a, t) : NULL;
+
+        for (size_t k = 0; order && k < t->n_fields;) {
+                size_t i = order[k], hidden = move_of(t, t->fields[i].name);
                 struct member m = next_member(g->a, t, &i, old, now);
                 bool same = m.old && m.now ? json_equal(m.old, m.now) : m.old == m.now;
 
-                if (same && strcmp(t->name, "PodSpec") == 0 && str_among(m.name, moved))
-                        continue; /* internal pods have them elsewhere, or not at all */
+                k += i - order[k];
+                if (same && hidden < ARRAY_SIZE(moved) && !moved[hidden].after)
+                        continue;
                 add_row(g, r, m.name, m.type, m.pointer, m.old, m.now, true);
         }
         for (size_t i = 0; t->kind == SCHEMA_LIST && i < MAX(json_len(old), json_len(now)); i++)

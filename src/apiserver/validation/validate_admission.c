@@ -489,6 +489,6 @@ void validate_policy_binding(struct field_errors *fe, const struct json *obj, co
                 check_field(fe, PATH(p, "policyName"), policy, check_dns_subdomain);
         if (GET(spec, "paramRef"))
                 check_param_ref(fe, PATH(p, "paramRef"), GET(spec, "paramRef"));
-        check_match_resources(fe, PATH(p, "matchResouces"), GET(spec, "matchResources")); /* upstream's spelling */
+        check_match_resources(fe, PATH(p, "matchResources"), GET(spec, "matchResources"));
         check_actions(fe, PATH(p, "validationActions"), GET(spec, "validationActions"));
 }

@@ -206,7 +206,8 @@ static void validate_completion(struct field_errors *fe, const struct path *p, c
                 return;
         }
         each_word(word, "backoffLimitPerIndex", "maxFailedIndexes", "successPolicy")
-                INVALID_IF(GET(spec, word) && (str_among(mode, WORDS("", "NonIndexed")) || word[0] == 's'),
+                INVALID_IF(GET(spec,
+                               word) && (!GET(spec, "completionMode") || str_eqc(mode, "NonIndexed") || word[0] == 's'),
                            PATH(p, word), GET(spec, word), "requires indexed completion mode");
 }
 
@@ -268,6 +269,7 @@ CHECK(validate_job_update, const struct json *obj, const struct json *old_job) {
         const struct json *spec = GET(obj, "spec"), *old = GET(old_job, "spec"),
                           *completions = GET(spec, "completions"), *before = GET(old, "completions");
         const struct path *template = PATH(p, "template");
+        int phase = fe->phase; /* one after the other, wherever the fields stand */
 
         if (!str_eqc(TEXT(spec, "completionMode"), "Indexed"))
                 check_immutable(fe, PATH(p, "completions"), completions, before);
@@ -275,26 +277,28 @@ CHECK(validate_job_update, const struct json *obj, const struct json *old_job) {
                  json_int(completions) != json_int(GET(spec, "parallelism")))
                 field_invalid(fe, PATH(p, "completions"), completions,
                               "can only be modified in tandem with spec.parallelism");
+        fe->phase++;
         check_immutable(fe, PATH(p, "selector"), GET(spec, "selector"), GET(old, "selector"));
+        fe->phase += 2;
         if (json_bool(GET(old, "suspend")) && !json_at_path(old_job, "status", "startTime"))
                 check_template(fe, template, GET(spec, "template"), GET(old, "template"));
         else if (!json_equal(GET(spec, "template"), GET(old, "template")))
                 field_invalid(fe, template, GET(spec, "template"), "field is immutable");
-        for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+        for (size_t i = 0; i < ARRAY_SIZE(fixed); i++, fe->phase++)
                 check_immutable(fe, PATH(p, fixed[i]), GET(spec, fixed[i]), GET(old, fixed[i]));
+        fe->phase = phase;
 }
 
 /* Labels that make the pods of a job its own, unless it selects them itself. Old jobs may lack the later two. */
-static void check_generated(struct field_errors *fe, const struct json *obj, const struct json *old,
-                            const struct selector *s) {
+static void check_generated(struct field_errors *fe, const struct json *obj, const struct selector *s) {
         static const char *const labels[][2] = { { "controller-uid", "uid" },
                                                  { "job-name", "name" },
                                                  { "batch.kubernetes.io/controller-uid", "uid" },
                                                  { "batch.kubernetes.io/job-name", "name" } };
         const struct path *p = PATH(NULL, "spec"), *at = PATH(PATH(PATH(p, "template"), "metadata"), "labels");
         const struct json *has = json_at_path(obj, "spec", "template", "metadata", "labels"),
-                          *had = json_at_path(old, "spec", "template", "metadata", "labels");
-        size_t n = old && !(GET(had, labels[2][0]) && GET(had, labels[3][0])) ? 2 : ARRAY_SIZE(labels);
+                          *had = json_at_path(fe->old, "spec", "template", "metadata", "labels");
+        size_t n = fe->old && !(GET(had, labels[2][0]) && GET(had, labels[3][0])) ? 2 : ARRAY_SIZE(labels);
         struct json expected = json_new_object();
 
         if (json_bool(json_at_path(obj, "spec", "manualSelector")))
@@ -351,7 +355,7 @@ void validate_job(struct field_errors *fe, const struct json *obj, const struct 
                 validate_job_update(fe, p, obj, old);
         fe->phase -= 3;
         if (first && selector)
-                check_generated(fe, obj, old, &s);
+                check_generated(fe, obj, &s);
         fe->phase++;
 }
 
@@ -549,7 +553,7 @@ void validate_job_status(struct field_errors *fe, const struct json *obj, const 
         check_job_times(fe, p, obj, old);
         check_job_counts(fe, p, obj, old);
         check_job_indexes(fe, p, obj, old);
-        if ((changed(obj, old, "ready") || changed(obj, old, "active")) &&
+        if ((changed(obj, old, "ready") || changed(obj, old, "active")) && ready &&
             json_int(ready) > json_int(json_at_path(obj, "status", "active")))
                 field_invalid(fe, PATH(p, "ready"), ready, "cannot set more ready pods than active");
 }

@@ -46,12 +46,12 @@ void check_resource_quantity(struct field_errors *fe, const struct path *p, stru
 /* Names of resources: those that are for containers only are fewer. Upstream's type for them prints without quotes. */
 void check_resource_name(struct field_errors *fe, const struct path *p, struct str name, bool of_container) {
         bool huge = str_has_prefix(name, STR("hugepages-")), plain = str_find(name, '/') < 0;
-        const struct json as_is = json_of_raw(name);
+        const struct json as_is = json_of_raw(name), quoted = json_of_str(name);
         const char *wrong[2];
         size_t n = check_qualified_name(name, wrong);
 
         for (size_t i = 0; i < n; i++)
-                field_invalid(fe, p, &as_is, "%s", wrong[i]);
+                field_invalid(fe, p, p->name ? &quoted : &as_is, "%s", wrong[i]);
         INVALID_IF(n == 0 && plain && !is_quota_name(name) && !str_eqc(name, "storage"), p, &as_is,
                    "must be a standard resource type or fully qualified");
         if (of_container && plain && !huge && !str_eqc(name, "cpu") && !str_eqc(name, "memory") &&
@@ -300,7 +300,7 @@ void validate_runtime_class(struct field_errors *fe, const struct json *obj, con
         _cleanup_(map_freep) struct map *seen = map_new(NULL);
 
         if (old)
-                return check_immutable(fe, PATH(NULL, "handler"), GET(obj, "handler"), GET(old, "handler"));
+                check_immutable(fe, PATH(NULL, "handler"), GET(obj, "handler"), GET(old, "handler"));
         check_field(fe, PATH(NULL, "handler"), TEXT(obj, "handler"), check_dns_label);
         check_resources(fe, PATH(NULL, "overhead"), json_at_path(obj, "overhead", "podFixed"), NULL);
         validate_labels(fe, PATH(scheduling, "nodeSelector"), json_at_path(obj, "scheduling", "nodeSelector"));

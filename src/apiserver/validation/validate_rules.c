@@ -7,6 +7,7 @@
  *
  * Rules are sorted by field, as members of decoded objects are: both are gone through together, without a look-up. */
 #include "apiserver/validation/validate_rules.h"
+#include "base/map.h"
 #include "schema/quantity.h"
 
 #define MAX_DEPTH 64
@@ -230,10 +231,7 @@ RULE(conditions) {
                 for (size_t k = 0; k < i; k++)
                         if (json_equal(GET(json_item(v, k), "type"), GET(c, "type")))
                                 field_duplicate(fe, PATH(at, "type"), type);
-                if (str_empty(type))
-                        field_required(fe, PATH(at, "type"), "must be set");
-                else
-                        check_field(fe, PATH(at, "type"), type, check_qualified_name);
+                check_field(fe, PATH(at, "type"), type, check_qualified_name);
                 check_enum(fe, PATH(at, "status"), TEXT(c, "status"), WORDS("False", "True", "Unknown"));
                 INVALID_IF(json_int(generation) < 0, PATH(at, "observedGeneration"), generation,
                            "must be greater than or equal to zero");
@@ -242,6 +240,21 @@ RULE(conditions) {
                 check_length_of(fe, PATH(at, "message"), TEXT(c, "message").n, 32768);
                 i++;
         }
+}
+
+/* Lists of conditions of kinds' own. */
+RULE(unlike) {
+        _cleanup_(map_freep) struct map *seen = NULL;
+
+        each_at(c, at, p, v) {
+                REFUSE_IF(duplicate, json_is_twin(&seen, v, (size_t) at->index, "type"), PATH(at, "type"),
+                          TEXT(c, "type"));
+                REQUIRED_IF(str_empty(TEXT(c, "type")), PATH(at, "type"), "must not be empty");
+        }
+}
+
+RULE(known) {
+        check_enum(fe, PATH(p, "status"), TEXT(v, "status"), WORDS("True", "False", "Unknown"));
 }
 
 typedef void (*rule_fn)(struct field_errors *fe, const struct path *p, const struct json *v,

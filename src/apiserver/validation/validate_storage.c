@@ -91,6 +91,8 @@ void validate_storage_class(struct field_errors *fe, const struct json *obj, con
                 check_field(fe, PATH(NULL, "provisioner"), str_lower(fe->a, provisioner), check_qualified_name);
         check_parameters(fe, PATH(NULL, "parameters"), now);
         check_topologies(fe, GET(obj, "allowedTopologies"));
+        if (str_empty(TEXT(obj, "reclaimPolicy"))) /* is none, to upstream */
+                forget_errors_at(fe, PATH(NULL, "reclaimPolicy"));
         fe->phase = 1;
         if (old) {
                 if (json_len(now) + json_len(before) > 0 && (!now || !before || !json_equal(now, before)))
@@ -182,7 +184,7 @@ void validate_csi_node(struct field_errors *fe, const struct json *obj, const st
                 check_topology(fe, p, GET(driver, "topologyKeys"));
                 before = json_find_by(json_at_path(old, "spec", "drivers"), "name", name);
                 if (before)
-                        check_immutable(fe, PATH(NULL, "CSINodeDriver"), driver, before);
+                        check_immutable(fe, list, driver, before);
         }
 }
 
@@ -191,8 +193,6 @@ void validate_volume_attachment(struct field_errors *fe, const struct json *obj,
         const struct json *spec = GET(obj, "spec"), *volume = json_at_path(spec, "source", "persistentVolumeName"),
                           *inlined = json_at_path(spec, "source", "inlineVolumeSpec");
 
-        if (old)
-                check_immutable(fe, p, spec, GET(old, "spec"));
         if (!volume && !inlined)
                 field_required(fe, source, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
         else if (volume && inlined) {
@@ -205,9 +205,12 @@ void validate_volume_attachment(struct field_errors *fe, const struct json *obj,
                 validate_volume_spec(fe, PATH(source, "inlineVolumeSpec"), inlined, NULL);
         REQUIRED_IF(str_empty(TEXT(spec, "attacher")), PATH(p, "attacher"), "");
         check_field(fe, PATH(p, "nodeName"), TEXT(spec, "nodeName"), check_dns_subdomain);
-        fe->phase++; /* what v1beta1 did not ask */
-        rule_csi_driver(fe, PATH(p, "attacher"), GET(spec, "attacher"), NULL);
-        if (volume)
+        fe->phase++;
+        if (old)
+                check_immutable(fe, p, spec, GET(old, "spec"));
+        if (!fe->old) /* what v1beta1 did not ask */
+                rule_csi_driver(fe, PATH(p, "attacher"), GET(spec, "attacher"), NULL);
+        if (!fe->old && volume)
                 check_field(fe, PATH(source, "persistentVolumeName"), json_str(volume), check_dns_subdomain);
         fe->phase--;
 }

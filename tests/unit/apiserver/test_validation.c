@@ -356,12 +356,12 @@ static void what_changes_in_a_pod_is_limited(void **state) {
                             "negative)\n"
                             "  core.PodSpec{\n"
                             "  \t... // 12 identical fields\n"
-                            "  \tSecurityContext:  &{},\n"
-                            "  \tImagePullSecrets: nil,\n"
-                            "- \tHostname:         \"\",\n"
-                            "+ \tHostname:         \"other\",\n"
-                            "  \tSubdomain:        \"\",\n"
-                            "  \tAffinity:         nil,\n"
+                            "  \tSecurityContext:   &{},\n"
+                            "  \tImagePullSecrets:  nil,\n"
+                            "- \tHostname:          \"\",\n"
+                            "+ \tHostname:          \"other\",\n"
+                            "  \tSubdomain:         \"\",\n"
+                            "  \tSetHostnameAsFQDN: nil,\n"
                             "  \t... // 17 identical fields\n"
                             "  }\n");
         a = ASK(f, API_PATCH, &res_pods, "default", "x", .sub = "resize", .patch = API_PATCH_STRATEGIC,
@@ -433,7 +433,7 @@ static const struct {
           "spec.controller: Invalid value: \"a.b/d\": field is immutable" },
         { &res_csinodes, SPEC("\"drivers\":[{\"name\":\"d\",\"nodeID\":\"a\"}]"),
           "{\"spec\":{\"drivers\":[{\"name\":\"d\",\"nodeID\":\"b\"}]}}",
-          "CSINodeDriver: Invalid value: storage.CSINodeDriver{Name:\"d\", NodeID:\"b\", " },
+          "spec.drivers: Invalid value: storage.CSINodeDriver{Name:\"d\", NodeID:\"b\", " },
         { &res_configmaps, META "\"data\":{}}", "{\"metadata\":{\"finalizers\":[\"a b\"]}}",
           "metadata.finalizers: Invalid value: \"a b\": name part must consist of" },
         { &res_secrets, META "\"data\":{}}", "{\"metadata\":{\"deletionTimestamp\":\"2020-01-01T00:00:00Z\"}}",
