@@ -34,6 +34,7 @@ struct webhook_run {
         uint16_t port;
         struct peer *peer;
         struct buf answer;
+        bool plain;                 /* http */
         bool retried, told_to_wait; /* by a Retry-After header */
         unsigned pauses;
         struct loop_work work;
@@ -64,16 +65,18 @@ static struct str clean_path(struct arena *a, struct str path) {
         return clean;
 }
 
-/* https://host[:port][/path] */
+/* http[s]://host[:port][/path] */
 static int parse_url(struct webhook_run *r, struct str url, struct error *err) {
-        static const struct str https = STR_INIT("https://");
-        struct str rest, host, port = STR("443");
+        static const struct str https = STR_INIT("https://"), http = STR_INIT("http://");
+        struct str rest, host, port, name = json_str(json_getc(r->w->config, "tlsServerName"));
         ssize_t slash, colon;
         uint64_t n = 0;
 
-        if (!str_has_prefix(url, https))
+        r->plain = str_has_prefix(url, http);
+        if (!r->plain && !str_has_prefix(url, https))
                 return error_set(err, -EINVAL, "parse \"%" STR_FMT "\": not an https URL", STR_ARG(url));
-        rest = str_sub(url, https.n, url.n);
+        port = r->plain ? STR("80") : STR("443");
+        rest = str_sub(url, r->plain ? http.n : https.n, url.n);
         slash = str_find(rest, '/');
         host = slash < 0 ? rest : str_sub(rest, 0, (size_t) slash);
         colon = str_rfind(host, ':');
@@ -85,7 +88,8 @@ static int parse_url(struct webhook_run *r, struct str url, struct error *err) {
                 host = str_sub(host, 1, host.n - 1);
         if (str_to_u64(port, &n) < 0 || n == 0 || n > 65535 || str_empty(host))
                 return error_set(err, -EINVAL, "parse \"%" STR_FMT "\": invalid port or host", STR_ARG(url));
-        r->host = r->name = arena_str(r->arena, host);
+        r->host = arena_str(r->arena, host);
+        r->name = name.n ? name : r->host;
         r->port = (uint16_t) n;
         r->path = clean_path(r->arena, slash < 0 ? STR("") : str_sub(rest, (size_t) slash, rest.n));
         r->authority = str_sub(rest, 0, slash < 0 ? rest.n : (size_t) slash);
@@ -118,8 +122,8 @@ static int locate(struct webhook_run *r, struct error *err) {
         e = str_empty(url) ? find_service(r, json_getc(config, "service"), err) : parse_url(r, url, err);
         if (!str_empty(r->w->query))
                 r->path = arena_printf(r->arena, "%" STR_FMT "?%" STR_FMT, STR_ARG(r->path), STR_ARG(r->w->query));
-        r->url = r->authority.n ? arena_printf(r->arena, "https://%" STR_FMT "%" STR_FMT, STR_ARG(r->authority),
-                                               STR_ARG(r->path))
+        r->url = r->authority.n ? arena_printf(r->arena, "http%s://%" STR_FMT "%" STR_FMT, r->plain ? "" : "s",
+                                               STR_ARG(r->authority), STR_ARG(r->path))
                                 : url;
         return e;
 }
@@ -147,13 +151,15 @@ static int evict(struct webhooks *h) {
 
 static int find_peer(struct webhook_run *r, struct error *err) {
         struct webhooks *h = r->h;
-        struct tls_options tls = {
-                .ca_pem = r->ca, .cert_pem = r->w->user.cert_pem, .key_pem = r->w->user.key_pem, .http2 = true
-        };
+        struct tls_options tls = { .ca_pem = r->ca,
+                                   .cert_pem = r->w->user.cert_pem,
+                                   .key_pem = r->w->user.key_pem,
+                                   .insecure = json_bool(json_getc(r->w->config, "insecureSkipTLSVerify")),
+                                   .http2 = true };
         struct http_client_options o = { .loop = h->loop.loop,
                                          .host = arena_cstr(r->arena, r->host),
                                          .port = r->port,
-                                         .http2 = true,
+                                         .http2 = !r->plain,
                                          .server_name = arena_cstr(r->arena, r->name),
                                          .authority = arena_cstr(r->arena, r->authority),
                                          .max_connections = 16 };
@@ -164,14 +170,14 @@ static int find_peer(struct webhook_run *r, struct error *err) {
 
         sha256_hex(ca, r->ca);
         sha256_hex(cert, r->w->user.cert_pem);
-        key = arena_printf(r->arena, "%s %s %" STR_FMT " %" STR_FMT ":%u", ca, cert, STR_ARG(r->authority),
-                           STR_ARG(r->host), r->port);
+        key = arena_printf(r->arena, "%d%d %s %s %" STR_FMT " %" STR_FMT " %" STR_FMT ":%u", r->plain, tls.insecure, ca,
+                           cert, STR_ARG(r->name), STR_ARG(r->authority), STR_ARG(r->host), r->port);
         r->peer = map_get(h->peers, key);
         if (r->peer)
                 return 0;
         if (evict(h) < 0)
                 return error_set(err, -EBUSY, "too many webhooks are being called");
-        e = tls_context_new(&tls, &o.tls, err);
+        e = r->plain ? 0 : tls_context_new(&tls, &o.tls, err);
         if (e < 0)
                 return error_prefix(err, "unable to load root certificates");
         e = http_client_new(&o, &client, err);

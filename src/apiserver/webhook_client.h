@@ -20,10 +20,12 @@ struct webhook_user {
 
 struct webhook_call {
         /* What and where; all valid until done. */
-        const struct json *config; /* clientConfig: url, or service {namespace, name, path, port}; caBundle */
-        struct str query;          /* added to the URL: "timeout=10s"; or empty */
-        const char *method;        /* NULL: POST */
-        struct str body;           /* JSON */
+        /* clientConfig: url, or service {namespace, name, path, port}; caBundle. Of a kubeconfig's cluster also
+         * insecureSkipTLSVerify, tlsServerName. */
+        const struct json *config;
+        struct str query;   /* added to the URL: "timeout=10s"; or empty */
+        const char *method; /* NULL: POST */
+        struct str body;    /* JSON */
         struct webhook_user user;
         unsigned timeout_ms; /* of one try */
         unsigned more_tries; /* when it fails in a way that may pass: after a while, then a longer one */

@@ -6,9 +6,11 @@
 
 #include "apiserver/admission/admission.h"
 #include "base/encode.h"
+#include "base/metrics.h"
 #include "schema/types.h"
 
 DEFINE_CLEANUP(BIO *, BIO_free_all)
+DEFINE_CLEANUP(X509 *, X509_free)
 DEFINE_CLEANUP(X509_REQ *, X509_REQ_free)
 
 static struct str signer_of(const struct json *csr) {
@@ -49,11 +51,50 @@ static bool differs(const struct admission *ad, const char *key) {
         return now && old ? !json_equal(now, old) : json_len(now) + json_str(now).n != json_len(old) + json_str(old).n;
 }
 
+/* NULL when text is not base64 of any PEM. */
+static BIO *open_pem(struct str text) {
+        _cleanup_buf_ struct buf pem = BUF_INIT;
+        BIO *bio;
+
+        if (base64_decode(&pem, text) < 0 || pem.n == 0)
+                return NULL;
+        bio = BIO_new(BIO_s_mem());
+        BIO_write(bio, pem.p, (int) pem.n);
+        return bio;
+}
+
+/* Of a certificate that is new: whether it lives as long as was asked for, give or take. */
+static void count_duration(struct admission *ad) {
+        METRIC(requested, COUNTER, "apiserver_certificates_registry_csr_requested_duration_total",
+               "Certificates that were issued where the request names a duration, by signer.");
+        METRIC(honored, COUNTER, "apiserver_certificates_registry_csr_honored_duration_total",
+               "Those of them whose duration is the one that was asked for, by signer.");
+        const struct json *want = json_at_path(ad->old, "spec", "expirationSeconds");
+        struct str text = json_str(json_at_path(ad->obj, "status", "certificate")), signer = signer_of(ad->old);
+        _cleanup_(BIO_free_allp) BIO *bio = text.n > 0 && want ? open_pem(text) : NULL;
+        _cleanup_(X509_freep) X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+        int64_t off;
+        int days, seconds;
+
+        if (!cert || ad->op->c->options.dry_run || json_str(json_at_path(ad->old, "status", "certificate")).n > 0)
+                return;
+        if (!str_has_prefix(signer, STR("kubernetes.io/")))
+                signer = STR("other");
+        series_add(SERIES(&requested, { "signerName", signer }), 1);
+        if (!ASN1_TIME_diff(&days, &seconds, X509_get0_notBefore(cert), X509_get0_notAfter(cert)))
+                return;
+        off = llabs(json_int(want) - (days * INT64_C(86400) + seconds));
+        if (off < 300 + json_int(want) / 20)
+                series_add(SERIES(&honored, { "signerName", signer }), 1);
+}
+
 int admission_certificate_signing(struct admission *ad, struct error *err) {
         if (!admission_is_sub(ad, &res_certificatesigningrequests, "status") ||
             (!differs(ad, "certificate") && !differs(ad, "conditions")))
                 return 0;
-        return need_right(ad, "sign", err);
+        TRY(need_right(ad, "sign", err));
+        count_duration(ad);
+        return 0;
 }
 
 /* One of the subject's organizations, that is one of the user's groups. */
@@ -75,13 +116,9 @@ static bool has_organization(const X509_NAME *subject, const char *want) {
 
 /* What the object has in PEM, or NULL. */
 static X509_REQ *parse_request(const struct json *csr) {
-        _cleanup_(BIO_free_allp) BIO *bio = NULL;
-        _cleanup_buf_ struct buf pem = BUF_INIT;
+        _cleanup_(BIO_free_allp) BIO *bio = open_pem(json_str(json_at_path(csr, "spec", "request")));
 
-        if (base64_decode(&pem, json_str(json_at_path(csr, "spec", "request"))) < 0 || pem.n == 0)
-                return NULL;
-        bio = BIO_new_mem_buf(pem.p, (int) pem.n);
-        return PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
+        return bio ? PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL) : NULL;
 }
 
 int admission_certificate_subject(struct admission *ad, struct error *err) {

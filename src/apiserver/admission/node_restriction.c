@@ -122,11 +122,18 @@ static int check_pod_status(const struct check *k) {
         return 0;
 }
 
+/* As upstream's caches say it. */
+static int no_pod(const struct check *k, struct str name) {
+        error_status(k->err, REASON_NOT_FOUND, "pod \"%" STR_FMT "\" not found", STR_ARG(name));
+        error_details(k->err, name, STR(""), STR("pod"));
+        return -ENOENT;
+}
+
 static int check_eviction(const struct check *k) {
         struct object *pod = server_get(k->op->s, k->op->snap, &res_pods, k->op->namespace, k->op->name);
 
         if (!pod)
-                return err_not_found(k->err, rest_of(k->op->s, &res_pods), k->op->name);
+                return no_pod(k, k->op->name);
         if (!is_own(k, object_json(pod)))
                 return no(k, "node %" STR_FMT " can only evict pods with spec.nodeName set to itself",
                           STR_ARG(k->node));
@@ -275,17 +282,43 @@ static int check_claim(const struct check *k) {
         return 0;
 }
 
-static const struct json *find(const struct check *k, const struct api_resource *r, struct str ns, struct str name) {
+/* What is there; or NULL, and the error joins the others. */
+static const struct json *find(const struct check *k, const struct api_resource *r, struct str ns, struct str name,
+                               struct buf *errors) {
         struct object *o = name.n > 0 ? server_get(k->op->s, k->op->snap, r, ns, name) : NULL;
+        const struct rest *rest = rest_of(k->op->s, r);
+        struct str text = arena_printf(k->op->c->arena, "%.*s%s%" STR_FMT " \"%" STR_FMT "\" not found",
+                                       (int) rest->plural.n - 1, rest->plural.p, rest->group.n ? "." : "",
+                                       STR_ARG(rest->group), STR_ARG(name));
 
-        return o ? object_json(o) : NULL;
+        if (o)
+                return object_json(o);
+        if (str_search(buf_str(errors), text) < 0)
+                buf_printf(errors, "%s%" STR_FMT, errors->n ? ", " : "", STR_ARG(text));
+        return NULL;
+}
+
+/* The driver of a volume; those that were part of Kubernetes once have one now. */
+static struct str driver_of(const struct json *volume) {
+        static const char *const moved[][2] = {
+                { "awsElasticBlockStore", "ebs.csi.aws.com" }, { "gcePersistentDisk", "pd.csi.storage.gke.io" },
+                { "azureDisk", "disk.csi.azure.com" },         { "azureFile", "file.csi.azure.com" },
+                { "cinder", "cinder.csi.openstack.org" },      { "vsphereVolume", "csi.vsphere.vmware.com" },
+                { "portworxVolume", "pxd.portworx.com" }
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(moved); i++)
+                if (json_getc(volume, moved[i][0]))
+                        return str_of(moved[i][1]);
+        return json_str(json_at_path(volume, "csi", "driver"));
 }
 
 /* Tokens for this audience are what the volume has in it, or what its driver asks for. */
-static bool volume_needs(const struct check *k, const struct json *pod, const struct json *volume,
-                         struct str audience) {
+static bool volume_needs(const struct check *k, const struct json *pod, const struct json *volume, struct str audience,
+                         struct buf *errors) {
         struct str ns = k->op->namespace, claim = json_str(json_at_path(volume, "persistentVolumeClaim", "claimName"));
-        struct str driver = json_str(json_at_path(volume, "csi", "driver")), pv;
+        struct str driver = driver_of(volume);
+        const struct json *found;
 
         json_each_item(s, json_at_path(volume, "projected", "sources")) {
                 const struct json *token = json_getc(s, "serviceAccountToken");
@@ -298,18 +331,23 @@ static bool volume_needs(const struct check *k, const struct json *pod, const st
                                      STR_ARG(json_str(json_at_path(pod, "metadata", "name"))),
                                      STR_ARG(json_str(json_getc(volume, "name"))));
         if (claim.n > 0) {
-                pv = json_str(json_at_path(find(k, &res_persistentvolumeclaims, ns, claim), "spec", "volumeName"));
-                driver = json_str(json_at_path(find(k, &res_persistentvolumes, STR(""), pv), "spec", "csi", "driver"));
+                found = find(k, &res_persistentvolumeclaims, ns, claim, errors);
+                if (found)
+                        found = find(k, &res_persistentvolumes, STR(""),
+                                     json_str(json_at_path(found, "spec", "volumeName")), errors);
+                driver = driver_of(json_getc(found, "spec"));
         }
-        return json_find_by(json_at_path(find(k, &res_csidrivers, STR(""), driver), "spec", "tokenRequests"),
-                            "audience", audience);
+        found = driver.n > 0 ? find(k, &res_csidrivers, STR(""), driver, errors) : NULL;
+        return json_find_by(json_at_path(found, "spec", "tokenRequests"), "audience", audience);
 }
 
 /* A node has tokens for what its pods need them for, and for whom it was given the right (KEP-4412). */
 static int check_audience(const struct check *k, const struct json *pod) {
         const struct json *audiences = json_at_path(k->obj, "spec", "audiences");
         struct str audience = json_str(json_item(audiences, 0));
+        _cleanup_buf_ struct buf errors = BUF_INIT;
         struct attributes at = { .verb = "request-serviceaccounts-token-audience",
+                                 .version = STR("v1"),
                                  .resource = audience,
                                  .namespace = k->op->namespace,
                                  .name = k->op->name };
@@ -317,8 +355,12 @@ static int check_audience(const struct check *k, const struct json *pod) {
         if (json_len(audiences) > 1)
                 return no(k, "node may only request 0 or 1 audiences");
         json_each_item(v, json_at_path(pod, "spec", "volumes"))
-                if (volume_needs(k, pod, v, audience))
+                if (volume_needs(k, pod, v, audience, &errors))
                         return 0;
+        if (errors.n)
+                return no(k, "error validating audience \"%" STR_FMT "\": %s%" STR_FMT "%s", STR_ARG(audience),
+                          str_search(buf_str(&errors), STR(", ")) >= 0 ? "[" : "", STR_ARG(buf_str(&errors)),
+                          str_search(buf_str(&errors), STR(", ")) >= 0 ? "]" : "");
         if (authorize_why(k->op->s, &k->op->c->user, &at, NULL) == AUTHZ_ALLOW)
                 return 0;
         return no(k,
@@ -341,7 +383,7 @@ static int check_token(const struct check *k) {
                 return no(k, "node requested token with a pod binding without a uid");
         pod = server_get(k->op->s, k->op->snap, &res_pods, k->op->namespace, name);
         if (!pod)
-                return err_not_found(k->err, rest_of(k->op->s, &res_pods), name);
+                return no_pod(k, name);
         if (!str_eq(uid, object_uid(pod)))
                 return no(k,
                           "the UID in the bound object reference (%" STR_FMT

@@ -53,55 +53,58 @@ static bool rule_gives(const struct json *rule, const struct right *r) {
                (json_len(names) == 0 || (r->name.type == JSON_STRING && lists(names, &r->name, false)));
 }
 
-/* What is missing, with the verbs of one resource together. */
-static void add_missing(struct arena *a, struct json *missing, const struct right *r) {
-        static const char *const keys[] = { "apiGroups", "resources", "nonResourceURLs", "resourceNames" };
-        const struct json *const values[] = { &r->group, &r->resource, &r->url, &r->name };
-        struct json rule = json_new_object(), verbs;
+static void need(struct arena *a, const struct json *held, struct right r, struct json *missing) {
+        static const char *const keys[] = { "verbs", "apiGroups", "resources", "nonResourceURLs", "resourceNames" };
+        const struct json *const values[] = { &r.verb, &r.group, &r.resource, &r.url, &r.name };
+        struct json rule = json_new_object();
 
+        json_each_item(h, held)
+                if (rule_gives(h, &r))
+                        return;
         for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
                 if (values[i]->type == JSON_STRING)
                         json_push(a, json_get_or_add_array(a, &rule, keys[i]), *values[i]);
-        json_each_item(m, missing) {
-                verbs = *json_getc(m, "verbs");
-                json_removec(m, "verbs");
-                if (r->url.type != JSON_STRING && json_equal(m, &rule)) {
-                        json_push(a, &verbs, r->verb);
-                        json_setc(a, m, "verbs", verbs);
-                        return;
-                }
-                json_setc(a, m, "verbs", verbs);
-        }
-        json_push(a, json_get_or_add_array(a, &rule, "verbs"), r->verb);
         json_push(a, missing, rule);
 }
 
-static void need(struct arena *a, const struct json *held, struct right r, struct json *missing) {
-        json_each_item(rule, held)
-                if (rule_gives(rule, &r))
-                        return;
-        add_missing(a, missing, &r);
+/* The verbs of one resource together. */
+static struct json compact(struct arena *a, const struct json *rules) {
+        struct json out = json_new_array();
+
+        json_each_item(rule, rules) {
+                struct json *same = NULL, x = json_copy_shallow(a, rule);
+
+                json_removec(&x, "verbs");
+                json_each_item(m, &out) {
+                        struct json y = json_copy_shallow(a, m);
+
+                        json_removec(&y, "verbs");
+                        if (json_equal(&x, &y) && !json_getc(&x, "nonResourceURLs"))
+                                same = m;
+                }
+                if (same)
+                        json_push(a, json_get_or_add_array(a, same, "verbs"), *json_item(json_getc(rule, "verbs"), 0));
+                else
+                        json_push(a, &out, *rule);
+        }
+        return out;
 }
 
 static void need_rule(struct arena *a, const struct json *held, const struct json *rule, struct json *missing) {
-        const struct json *names = json_getc(rule, "resourceNames");
+        const struct json *names = json_getc(rule, "resourceNames"), *verbs = json_getc(rule, "verbs");
         struct json any = json_null();
 
-        json_each_item(verb, json_getc(rule, "verbs")) {
-                json_each_item(url, json_getc(rule, "nonResourceURLs"))
-                        need(a, held, (struct right) { .verb = *verb, .url = *url }, missing);
-                json_each_item(group, json_getc(rule, "apiGroups"))
-                        json_each_item(resource, json_getc(rule, "resources")) {
-                                struct right r = { *verb, *group, *resource, any, any };
-
+        json_each_item(group, json_getc(rule, "apiGroups"))
+                json_each_item(resource, json_getc(rule, "resources"))
+                        json_each_item(verb, verbs) {
                                 if (json_len(names) == 0)
-                                        need(a, held, r, missing);
-                                json_each_item(name, names) {
-                                        r.name = *name;
-                                        need(a, held, r, missing);
-                                }
+                                        need(a, held, (struct right) { *verb, *group, *resource, any, any }, missing);
+                                json_each_item(name, names)
+                                        need(a, held, (struct right) { *verb, *group, *resource, *name, any }, missing);
                         }
-        }
+        json_each_item(url, json_getc(rule, "nonResourceURLs"))
+                json_each_item(verb, verbs)
+                        need(a, held, (struct right) { .verb = *verb, .url = *url }, missing);
 }
 
 struct json rbac_missing(struct arena *a, const struct json *held, const struct json *wanted) {
@@ -165,12 +168,13 @@ static bool collect(const struct json *rule, const struct rbac_grant *g, const s
         return false;
 }
 
-static int refuse(struct op *op, const struct json *missing, struct rbac_absent *absent, struct error *err) {
+static int refuse(struct op *op, struct json missing, struct rbac_absent *absent, struct error *err) {
         struct arena *a = op->c->arena;
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct json lines = json_new_array(), groups = json_new_array();
 
-        json_each_item(rule, missing)
+        missing = compact(a, &missing);
+        json_each_item(rule, &missing)
                 json_push(a, &lines, describe(a, rule));
         json_sort_texts(&lines);
         for (size_t i = 0; i < op->c->user.n_groups; i++)
@@ -233,7 +237,7 @@ static int check_held(struct op *op, const struct json *wanted, struct error *er
         rbac_each_rule(op->s, &op->c->user, &at, collect, &h);
         missing = rbac_missing(h.a, &h.rules, wanted);
         if (json_len(&missing) > 0)
-                r = refuse(op, &missing, &h.absent, err);
+                r = refuse(op, missing, &h.absent, err);
         buf_free(&h.absent.text);
         return r;
 }

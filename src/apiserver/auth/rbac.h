@@ -36,7 +36,8 @@ void rbac_absent_print(struct buf *dst, struct rbac_absent *x); /* and frees it 
 
 /* ---- escalation.c ---- */
 
-/* The rights of wanted (a list of rules) that no rule of held gives; an empty list: it has them all. */
+/* The rights of wanted (a list of rules) that no rule of held gives, each a rule of its own; an empty list: it has them
+ * all. */
 struct json rbac_missing(struct arena *a, const struct json *held, const struct json *wanted);
 /* A role or binding as it is to be written (old: NULL for a new one): -EACCES when it would give what its writer does
  * not have. */

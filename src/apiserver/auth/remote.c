@@ -106,6 +106,7 @@ static int read_kubeconfig(struct remote *r, struct error *err) {
         const struct json *context, *cluster, *user;
         struct json *doc;
         struct str ca;
+        bool insecure;
         int e = file_read(r->o.kubeconfig, 0, &text, err);
 
         if (e == 0)
@@ -117,11 +118,17 @@ static int read_kubeconfig(struct remote *r, struct error *err) {
         user = named(doc, "users", json_str(json_getc(context, "user")), "user");
         if (!cluster)
                 return error_set(err, -EINVAL, "%s has no cluster for its current context", r->o.kubeconfig);
+        insecure = json_bool(json_getc(cluster, "insecure-skip-tls-verify"));
         json_setc(r->arena, &r->config, "url", *json_getc(cluster, "server"));
         e = read_material(r->arena, cluster, "certificate-authority", &ca, err);
         if (e == 0)
                 e = kubeconfig_read_user(r->arena, user, &r->user, err);
         set_ca(r, ca);
+        json_setc(r->arena, &r->config, "tlsServerName", json_of_str(json_str(json_getc(cluster, "tls-server-name"))));
+        json_setc(r->arena, &r->config, "insecureSkipTLSVerify", json_of_bool(insecure));
+        if (e == 0 && insecure && ca.n > 0)
+                e = error_set(err, -EINVAL,
+                              "specifying a root certificates file with the insecure flag is not allowed");
         return e < 0 ? error_prefix(err, "%s", r->o.kubeconfig) : 0;
 }
 

@@ -5,6 +5,7 @@
 
 #include "apiserver/admission/admission.h"
 #include "base/file.h"
+#include "base/metrics.h"
 
 /* JSON with single quotes. */
 static const char *text(struct fixture *f, const char *single) {
@@ -303,13 +304,15 @@ static void a_pod_is_labelled_with_where_its_node_is(void **state) {
                 value(f, ASK(f, API_GET, &res_pods, "default", table[i].pod), ".metadata.labels", table[i].labels);
         }
 }
-/* PEM in base64, as status.certificate has it. */
-#define CERTIFICATE                                                                                            \
-        "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSFVNSUdIQWhRd3N5TmVZeW1WTlp2NWJiYkU3dWFLZ1BJbGJqQUZCZ01yWlhB" \
-        "d0RERUtNQWdHQTFVRUF3d0IKWVRBZ0Z3MHlOakV4TWpFeE1qVTVNREphR0E4eU1USTJNVEF5T0RFeU5Ua3dNbG93RERFS01BZ0dB" \
-        "MVVFQXd3QgpZVEFxTUFVR0F5dGxjQU1oQUN4Z2l1ak1MQ2RZRjR4ZVgxWmdWUzVpa0dZamZtSStRNkVVM1BKTjZvNWJNQVVHCkF5" \
-        "dGxjQU5CQUw3NHZiR2RUbVdRbmxJK3F2R1d6RXUwSTdXdVFTN2F1U3BDOUVRWmhrSnVYMld3NnlWajFhRkEKM3loWWppcHdTTThH" \
-        "VlJpdmZNOW8zeEhmSzh2eHl3az0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQoK"
+/* PEM in base64, as status.certificate has it. Of one day. */
+#define CERTIFICATE                                                                                              \
+        "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUJMRENCMzZBREFnRUNBaFJvQ3lobnpQWjFmbXRJQ0NKMmJabXZTTmNFNWpBRk" \
+        "JnTXJaWEF3RERFS01BZ0cKQTFVRUF3d0JZVEFlRncweU5qRXhNakl3TVRRM05EUmFGdzB5TmpFeE1qTXdNVFEzTkRSYU1Bd3hDakFJ" \
+        "QmdOVgpCQU1NQVdFd0tqQUZCZ01yWlhBRElRQ1FtZ0hsYiswbTVNUFpWVVpRT0NhK0w5ZU5SdTZGajl4dVlwb1FMaUlUCnY2TlRNRk" \
+        "V3SFFZRFZSME9CQllFRkpLeVN0NjQvMy9sYm5wUEsrMmRKV2JLTjAzQk1COEdBMVVkSXdRWU1CYUEKRkpLeVN0NjQvMy9sYm5wUEsr" \
+        "MmRKV2JLTjAzQk1BOEdBMVVkRXdFQi93UUZNQU1CQWY4d0JRWURLMlZ3QTBFQQpVN3R2cWZHUkowbFJEQmYwYW5hd0I5d2ZpZVk3ak" \
+        "M1ZTRNMTBZRTRmakluZmhxNkhoT052VlJNMDE2SmdoUG1TCmdrdE5MRUF1dFZidHVVZTFnelNSQ2c9PQotLS0tLUVORCBDRVJUSUZJ" \
+        "Q0FURS0tLS0tCgoK"
 
 static void certificates_are_asked_for_approved_and_signed_by_right(void **state) {
         struct fixture *f = *state;
@@ -354,6 +357,25 @@ static void certificates_are_asked_for_approved_and_signed_by_right(void **state
                 .body = "{\"metadata\":{\"annotations\":{\"by\":\"clerk\"}}}", .user = &clerk);
         assert_string_equal(at(f, r, ".metadata.annotations.by"), "clerk");
         assert_string_equal(at(f, r, ".spec.uid"), "(absent)");
+}
+
+static void durations_of_certificates_are_counted(void **state) {
+        static const char body[] = "{'metadata':{'name':'%d'},'spec':{'request':'%s','signerName':'x.y/z',"
+                                   "'expirationSeconds':%d,'usages':['client auth']}}";
+        static const int wanted[] = { 86400, 604800 };
+        struct fixture *f = *state;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        for (int i = 0; i < 4; i++) { /* the first two are not written */
+                ASK(f, API_CREATE, &res_certificatesigningrequests,
+                    .body = text(f, arena_printf(f->a, body, i % 2, jane, wanted[i % 2]).p));
+                made(ASK(f, API_PATCH, &res_certificatesigningrequests, NULL, i % 2 ? "1" : "0", "status",
+                         .patch = API_PATCH_MERGE, .body = text(f, "{'status':{'certificate':'" CERTIFICATE "'}}"),
+                         .options = { .dry_run = i < 2 }));
+        }
+        metrics_collect(&b);
+        assert_true(str_search(buf_str(&b), STR("csr_requested_duration_total{signerName=\"other\"} 2\n")) > 0);
+        assert_true(str_search(buf_str(&b), STR("csr_honored_duration_total{signerName=\"other\"} 1\n")) > 0);
 }
 
 static void an_answer_to_a_request_stays(void **state) {
@@ -613,6 +635,7 @@ int main(void) {
                 TEST(storage_in_use_is_protected_and_grows_when_it_may),
                 TEST(ingresses_get_the_default_class),
                 TEST(a_new_node_is_not_ready),
+                TEST(durations_of_certificates_are_counted),
                 TEST(an_answer_to_a_request_stays),
                 TEST(objects_without_parts_are_answered),
                 TEST(components_are_well_while_they_watch),

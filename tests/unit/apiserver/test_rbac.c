@@ -165,6 +165,8 @@ static void policy_is_completed_at_start(void **state) {
         ASK(f, API_PATCH, &res_clusterroles, NULL, "system:basic-user", .patch = API_PATCH_MERGE,
             .body = "{\"metadata\":{\"annotations\":{\"rbac.authorization.kubernetes.io/autoupdate\":\"false\"}},"
                     "\"rules\":[]}");
+        ASK(f, API_PATCH, &res_clusterroles, NULL, "system:node-problem-detector", .patch = API_PATCH_JSON,
+            .body = "[{\"op\":\"remove\",\"path\":\"/rules/2\"}]");
         ASK(f, API_PATCH, &res_clusterrolebindings, NULL, "system:basic-user", .patch = API_PATCH_MERGE,
             .body = "{\"subjects\":[]}");
         ASK(f, API_DELETE, &res_clusterrolebindings, NULL, "system:volume-scheduler");
@@ -178,6 +180,9 @@ static void policy_is_completed_at_start(void **state) {
         r = ASK(f, API_GET, &res_clusterroles, NULL, "system:discovery");
         assert_string_equal(at(f, r, ".rules[0].nonResourceURLs[0]"), "/mine");
         assert_string_equal(at(f, r, ".rules[1].nonResourceURLs[0]"), "/api");
+        r = ASK(f, API_GET, &res_clusterroles, NULL, "system:node-problem-detector"); /* right by right */
+        assert_string_equal(at(f, r, ".rules[2].verbs"), "[\"create\"]");
+        assert_string_equal(at(f, r, ".rules[3].verbs"), "[\"patch\"]");
         assert_string_equal(at(f, ASK(f, API_GET, &res_clusterroles, NULL, "system:basic-user"), ".rules[0]"),
                             "(absent)");
         assert_string_equal(at(f, ASK(f, API_GET, &res_clusterrolebindings, NULL, "system:basic-user"),
@@ -505,15 +510,74 @@ static void a_node_asks_for_tokens_of_its_pods(void **state) {
                     403, "pods \"q\" is forbidden: node n1 can only evict pods with spec.nodeName set to itself");
 }
 
+/* Of what a volume's driver asks for, and what is said when it is not there. */
+static void a_node_asks_for_tokens_that_drivers_want(void **state) {
+        static const struct {
+                const char *volume, *text; /* NULL: made */
+        } table[] = {
+                { "\"csi\":{\"driver\":\"d.x\"}", NULL },
+                { "\"persistentVolumeClaim\":{\"claimName\":\"claim\"}", NULL },
+                { "\"azureFile\":{\"shareName\":\"a\",\"secretName\":\"b\"}",
+                  "csidriver.storage.k8s.io \"file.csi.azure.com\" not found" },
+                { "\"csi\":{\"driver\":\"e.x\"}", "csidriver.storage.k8s.io \"e.x\" not found" },
+                { "\"persistentVolumeClaim\":{\"claimName\":\"other\"}", "persistentvolumeclaim \"other\" not found" },
+        };
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        make(f, &res_csidrivers, NULL,
+             "{\"metadata\":{\"name\":\"d.x\"},\"spec\":{\"tokenRequests\":[{\"audience\":\"vault\"}]}}");
+        make(f, &res_persistentvolumes, NULL,
+             "{\"metadata\":{\"name\":\"pv\"},\"spec\":{\"capacity\":{\"storage\":\"1Gi\"},\"accessModes\":["
+             "\"ReadWriteOnce\"],\"csi\":{\"driver\":\"d.x\",\"volumeHandle\":\"h\"}}}");
+        make(f, &res_persistentvolumeclaims, "default",
+             "{\"metadata\":{\"name\":\"claim\"},\"spec\":{\"accessModes\":[\"ReadWriteOnce\"],\"volumeName\":\"pv\","
+             "\"resources\":{\"requests\":{\"storage\":\"1Gi\"}}}}");
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                const char *name = arena_printf(f->a, "v%zu", i).p;
+                struct answer r;
+
+                make(f, &res_pods, "default",
+                     arena_printf(f->a,
+                                  "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"nodeName\":\"n1\",\"containers\":[{"
+                                  "\"name\":\"c\",\"image\":\"x\"}],\"volumes\":[{\"name\":\"v\",%s},{\"name\":"
+                                  "\"w\",%s}]}}",
+                                  name, table[i].volume, table[i].volume)
+                                     .p);
+                r = ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token", .user = &n1,
+                        .body = arena_printf(f->a,
+                                             "{\"spec\":{\"audiences\":[\"vault\"],\"boundObjectRef\":{\"kind\":"
+                                             "\"Pod\",\"apiVersion\":\"v1\",\"name\":\"%s\",\"uid\":\"%s\"}}}",
+                                             name, at(f, ASK(f, API_GET, &res_pods, "default", name), ".metadata.uid"))
+                                                .p);
+                if (table[i].text)
+                        check_error(r, 403,
+                                    arena_printf(f->a,
+                                                 "serviceaccounts \"default\" is forbidden: error validating audience "
+                                                 "\"vault\": %s",
+                                                 table[i].text)
+                                                    .p);
+                else
+                        check_code(r, 201);
+        }
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
-                T(nobody_gives_what_they_do_not_have),  T(a_role_does_not_grow_beyond_its_writer),
-                T(a_binding_gives_what_its_writer_has), T(escalate_lets_give_more),
-                T(reviews_say_which_binding_allows),    T(policy_is_completed_at_start),
-                T(a_node_sees_what_belongs_to_it),      T(a_node_creates_mirror_pods_only),
-                T(a_node_may_what_its_pods_need),       T(a_node_steers_nothing_to_itself),
-                T(a_node_asks_for_tokens_of_its_pods),  T(nobody_changes_what_nodes_may),
+                T(nobody_gives_what_they_do_not_have),
+                T(a_role_does_not_grow_beyond_its_writer),
+                T(a_binding_gives_what_its_writer_has),
+                T(escalate_lets_give_more),
+                T(reviews_say_which_binding_allows),
+                T(policy_is_completed_at_start),
+                T(a_node_sees_what_belongs_to_it),
+                T(a_node_creates_mirror_pods_only),
+                T(a_node_may_what_its_pods_need),
+                T(a_node_steers_nothing_to_itself),
+                T(a_node_asks_for_tokens_of_its_pods),
+                T(nobody_changes_what_nodes_may),
+                T(a_node_asks_for_tokens_that_drivers_want),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

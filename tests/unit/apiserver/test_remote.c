@@ -59,23 +59,28 @@ static void decide(struct http_request *req, void *arg) {
         http_respond_copy(req, 200, "application/json", buf_str(&b));
 }
 
-static void write_config(struct world *w, unsigned port) {
+/* How the webhook's server is to be known. */
+enum { BY_CA, BY_NAME, UNVERIFIED, PLAIN };
+
+static void write_config(struct world *w, int how, unsigned port) {
+        static const char *const server[] = { "https://localhost", "https://127.0.0.2", "https://127.0.0.1",
+                                              "http://127.0.0.1" };
+        static const char config[] = "{\"current-context\":\"c\",\"contexts\":[{\"name\":\"c\",\"context\":{"
+                                     "\"cluster\":\"c\",\"user\":\"u\"}}],\"clusters\":[{\"name\":\"c\","
+                                     "\"cluster\":{\"server\":\"%s:%u/x\",\"%s\":%s%s%s%s}}]}";
         _cleanup_buf_ struct buf ca = BUF_INIT;
+        struct str text;
 
         base64_encode(&ca, buf_str(&test_certs()->ca));
-        assert_int_equal(
-                        file_write(CONFIG,
-                                   arena_printf(w->a,
-                                                "{\"current-context\":\"c\",\"contexts\":[{\"name\":\"c\",\"context\":{"
-                                                "\"cluster\":\"c\",\"user\":\"u\"}}],\"clusters\":[{\"name\":\"c\","
-                                                "\"cluster\":{\"server\":\"https://localhost:%u/x\","
-                                                "\"certificate-authority-data\":\"%" STR_FMT "\"}}]}",
-                                                port, STR_ARG(buf_str(&ca))),
-                                   0600, NULL),
-                        0);
+        buf_putc(&ca, '\0');
+        text = how <= BY_NAME ? arena_printf(w->a, config, server[how], port, "certificate-authority-data", "\"", ca.p,
+                                             "\"", how == BY_NAME ? ",\"tls-server-name\":\"localhost\"" : "")
+                              : arena_printf(w->a, config, server[how], port, "insecure-skip-tls-verify", "true", "",
+                                             "", "");
+        assert_int_equal(file_write(CONFIG, text, 0600, NULL), 0);
 }
 
-static int setup_with(void **state, const char *const *args) {
+static int setup_how(void **state, const char *const *args, int how) {
         const struct certs *certs = test_certs();
         struct tls_options tls = {
                 .server = true, .cert_pem = buf_str(&certs->cert), .key_pem = buf_str(&certs->key), .http2 = true
@@ -86,14 +91,14 @@ static int setup_with(void **state, const char *const *args) {
 
         w->a = arena_new(0);
         assert_int_equal(tls_context_new(&tls, &w->tls, NULL), 0);
-        assert_int_equal(http_server_start(&(struct http_server_options) { .address = "127.0.0.1",
+        assert_int_equal(http_server_start(&(struct http_server_options) { .address = "0.0.0.0",
                                                                            .listen_fd = -1,
-                                                                           .tls = w->tls,
+                                                                           .tls = how == PLAIN ? NULL : w->tls,
                                                                            .workers = 1,
                                                                            .handler = decide },
                                            &w->hook, NULL),
                          0);
-        write_config(w, http_server_port(w->hook));
+        write_config(w, how, http_server_port(w->hook));
         assert_int_equal(store_open(&(struct store_options) { 0 }, &w->store, NULL), 0);
         o.store = w->store;
         if (apiserver_new(&o, &w->s, &e) < 0 || apiserver_bootstrap(w->s, &e) < 0)
@@ -103,12 +108,23 @@ static int setup_with(void **state, const char *const *args) {
         return 0;
 }
 
-static int setup(void **state) {
-        static const char *const args[] = { "authorization-mode=RBAC,Webhook",
-                                            "authorization-webhook-config-file=" CONFIG,
-                                            "authentication-token-webhook-config-file=" CONFIG, NULL };
+static const char *const both[] = { "authorization-mode=RBAC,Webhook", "authorization-webhook-config-file=" CONFIG,
+                                    "authentication-token-webhook-config-file=" CONFIG, NULL };
 
-        return setup_with(state, args);
+static int setup(void **state) {
+        return setup_how(state, both, BY_CA);
+}
+
+static int setup_by_name(void **state) {
+        return setup_how(state, both, BY_NAME);
+}
+
+static int setup_unverified(void **state) {
+        return setup_how(state, both, UNVERIFIED);
+}
+
+static int setup_plain(void **state) {
+        return setup_how(state, both, PLAIN);
 }
 
 static int teardown(void **state) {
@@ -228,9 +244,11 @@ static int setup_images(void **state) {
                         ", allowTTL: 60, denyTTL: 60, defaultAllow: false}\n";
 
         assert_int_equal(file_write(IMAGES, STR(admission), 0600, NULL), 0);
-        return setup_with(state, (const char *const[]) { "enable-admission-plugins=ImagePolicyWebhook",
-                                                         "disable-admission-plugins=ServiceAccount",
-                                                         "admission-control-config-file=" IMAGES, NULL });
+        return setup_how(state,
+                         (const char *const[]) { "enable-admission-plugins=ImagePolicyWebhook",
+                                                 "disable-admission-plugins=ServiceAccount",
+                                                 "admission-control-config-file=" IMAGES, NULL },
+                         BY_CA);
 }
 
 static void images_are_asked_about(void **state) {
@@ -281,6 +299,9 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 T(a_call_waits_and_its_answer_holds),
                 T(reviews_ask_too),
+                cmocka_unit_test_setup_teardown(a_call_waits_and_its_answer_holds, setup_by_name, teardown),
+                cmocka_unit_test_setup_teardown(a_call_waits_and_its_answer_holds, setup_unverified, teardown),
+                cmocka_unit_test_setup_teardown(a_call_waits_and_its_answer_holds, setup_plain, teardown),
                 T(a_webhook_that_is_gone_allows_nothing),
                 cmocka_unit_test_setup_teardown(images_are_asked_about, setup_images, teardown),
         };

@@ -134,7 +134,7 @@ static void errors_say_where(void **state) {
                                      "connection refused");
         forget(r);
 
-        r = ask(w, STR("{\"url\":\"http://127.0.0.1/x\"}"), 10000);
+        r = ask(w, STR("{\"url\":\"ftp://127.0.0.1/x\"}"), 10000);
         assert_non_null(strstr(r.error, "not an https URL"));
         forget(r);
 
