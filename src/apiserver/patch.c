@@ -8,15 +8,56 @@
 
 #define MAX_JSON_PATCH 10000 /* operations */
 
+/* Upstream's patches make maps of the objects that they have been in, and print those in the order of their keys:
+ * wherever a merge patch says something, or everywhere (patch is NULL). */
+static void sort_merged(struct arena *a, struct json *doc, const struct json *patch) {
+        if (doc->type < JSON_ARRAY || (patch && !json_is(patch, JSON_OBJECT)))
+                return;
+        *doc = json_copy_shallow(a, doc);
+        if (json_is(doc, JSON_OBJECT))
+                json_sort(doc);
+        for (size_t i = 0; !patch && json_is(doc, JSON_ARRAY) && i < doc->len; i++)
+                sort_merged(a, &json_items(doc)[i], NULL);
+        json_each_member(m, doc)
+                if (!patch || json_get(patch, json_key(m)))
+                        sort_merged(a, &m->value, patch ? json_get(patch, json_key(m)) : NULL);
+}
+
+/* The same along the path of an operation of a JSON patch, "/spec/ports/0", but for its last part. */
+static void sort_on_way(struct arena *a, struct json *doc, struct str path) {
+        struct str rest = str_sub(path, 1, path.n), name;
+        uint64_t i;
+
+        if (path.n == 0 || doc->type < JSON_ARRAY || !str_split(&rest, '/', &name))
+                return;
+        *doc = json_copy_shallow(a, doc);
+        if (json_is(doc, JSON_OBJECT)) {
+                json_sort(doc);
+                doc = rest.n ? json_get_mut(doc, name) : NULL;
+        } else {
+                doc = rest.n && str_to_u64(name, &i) == 0 && i < doc->len ? &json_items(doc)[i] : NULL;
+        }
+        if (doc)
+                sort_on_way(a, doc, str_n(rest.p - 1, rest.n + 1));
+}
+
 /* The patch cannot be decoded: shown is the result, or of a strategic merge the patch. */
 static int invalid_patch(struct op *op, const struct json *doc, const char *text, struct error *err) {
         struct field_errors fe = { .a = op->c->arena };
+        struct json shown = *doc;
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        if (op->c->patch == API_PATCH_STRATEGIC)
+        if (op->c->patch == API_PATCH_STRATEGIC) {
                 strategic_print(&b, op->c->body);
-        else
-                json_write(&b, doc);
+        } else {
+                if (op->rest->custom || op->c->patch == API_PATCH_MERGE)
+                        sort_merged(op->c->arena, &shown, op->rest->custom ? NULL : op->c->body);
+                else
+                        json_each_item(o, op->c->body)
+                                for (size_t i = 0; i < 2; i++)
+                                        sort_on_way(op->c->arena, &shown, json_str(json_getc(o, i ? "from" : "path")));
+                json_write(&b, &shown);
+        }
         field_invalid_str(&fe, PATH(NULL, "patch"), arena_str(op->c->arena, buf_str(&b)), "%s", text);
         return field_errors_finish(&fe, STR(""), STR(""), STR(""), err);
 }
@@ -248,8 +289,9 @@ static int check_config(struct op *op, const struct json *live, struct error *er
         const struct schema_type *t = op->rest->resource->type;
         const struct json *body = op->c->body;
         struct str kind = json_str(json_getc(body, "kind")), version = json_str(json_getc(body, "apiVersion"));
-        _cleanup_error_ struct error e = ERROR_INIT;
+        _cleanup_error_ struct error e = ERROR_INIT, unfit_live = ERROR_INIT;
         struct str group = { 0 }, v = { 0 };
+        bool fits;
 
         if (str_empty(op->c->options.field_manager))
                 return error_status(err, REASON_INVALID,
@@ -265,13 +307,14 @@ static int check_config(struct op *op, const struct json *live, struct error *er
                                        STR_ARG(group), STR_ARG(v), STR_ARG(kind));
         if (json_len(json_at_path(body, "metadata", "managedFields")) > 0)
                 return err_bad_request(err, "metadata.managedFields must be nil");
-        if (live && t->flags & SCHEMA_TYPE_ODD_SETS &&
-            structure_check(op->c->arena, t, live, true, &e) < 0) /* which is why it has no managers */
+        fits = !live || !(t->flags & SCHEMA_TYPE_ODD_SETS) ||
+               structure_check(op->c->arena, t, live, true, &unfit_live) == 0;
+        if (!fits && !json_len(json_at_path(live, "metadata", "managedFields")))
                 return unfit(op, live, "create manager for existing fields: failed to convert new", " to smd typed",
-                             error_text(&e), err);
-        if (structure_check(op->c->arena, t, body, false, &e) == 0)
-                return 0;
-        return unfit(op, NULL, "create typed patch", "", error_text(&e), err);
+                             error_text(&unfit_live), err);
+        if (structure_check(op->c->arena, t, body, false, &e) < 0)
+                return unfit(op, NULL, "create typed patch", "", error_text(&e), err);
+        return fits ? 0 : unfit(op, live, "create typed live", "", error_text(&unfit_live), err);
 }
 
 static int apply_config(struct op *op, const struct json *live, struct error *err) {
@@ -292,6 +335,7 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         TRY(match_url(op, meta, err));
         if (op->rest->resource->namespaced)
                 json_set_str(a, meta, "namespace", op->namespace);
+        opts.empty = &op->empty;
         r = apply_merge(a, op->rest->resource->type, live, &config, &opts, &op->tree, &e);
         if (r == 0 && op->rest->custom)
                 r = custom_decode(op, &op->tree, NULL, &op->tree, &e);

@@ -671,7 +671,7 @@ static int merge_main(struct op *op, struct json *obj, const struct json *old, s
         const struct rest *r = op->rest->stored;
         struct arena *a = op->c->arena;
         const struct json *old_meta = json_getc(old, "metadata");
-        struct json *meta = meta_of(a, obj);
+        struct json *meta = meta_of(a, obj), kept;
 
         carry_metadata(a, meta, old_meta);
         if (api_subresource(r->resource, STR("status")))
@@ -682,8 +682,11 @@ static int merge_main(struct op *op, struct json *obj, const struct json *old, s
                 if (e < 0)
                         return e;
         }
+        kept = op->empty ? json_copy_tree(a, obj) : *obj;
+        if (op->empty) /* empty is what none is */
+                schema_null_empty(r->resource->type, &kept);
         if ((r->strategy->flags & STRATEGY_GENERATION) &&
-            (spec_differs(obj, old) || status_differs(r, obj, old) ||
+            (spec_differs(&kept, old) || status_differs(r, obj, old) ||
              metadata_differs(r->strategy->counted, json_getc(obj, "metadata"), old_meta)))
                 json_set_int(a, meta_of(a, obj), "generation", json_int(json_getc(old_meta, "generation")) + 1);
         return 0;

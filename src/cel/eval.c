@@ -300,17 +300,13 @@ static struct cel_value eval_map(struct ctx *c, const struct node *n) {
                 key = eval(c, n->args[i]);
                 if (key.kind == CEL_ERROR)
                         return key;
-                if (key.kind > CEL_STRING || key.kind == CEL_DOUBLE || key.kind == CEL_NULL)
+                if (key.kind > CEL_STRING)
                         return value_error(c, "unsupported key type");
                 r = eval_entry(c, n->args[i + 1], &value);
                 if (r < 0)
                         return value;
-                if (r > 0 && !cel_map_insert(c, &map, &key, &value)) {
-                        _cleanup_buf_ struct buf b = BUF_INIT;
-
-                        value_print(&b, c, &key);
-                        return value_error(c, "Failed with repeated key: %" STR_FMT, STR_ARG(buf_str(&b)));
-                }
+                if (r > 0)
+                        cel_map_set(c, &map, &key, &value);
         }
         return map;
 }

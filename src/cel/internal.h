@@ -206,6 +206,8 @@ struct cel_entries {
 struct cel_value cel_map_new(struct arena *a, size_t n);
 /* false: the key is there already. */
 bool cel_map_insert(struct ctx *c, struct cel_value *map, const struct cel_value *key, const struct cel_value *value);
+/* The same, in the place of what is there. */
+void cel_map_set(struct ctx *c, struct cel_value *map, const struct cel_value *key, const struct cel_value *value);
 /* 1 and the value, or 0. A value of JSON data is made. */
 int cel_map_find(struct ctx *c, const struct cel_value *map, const struct cel_value *key, struct cel_value *ret);
 size_t cel_map_size(const struct cel_value *map);

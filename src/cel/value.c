@@ -333,6 +333,15 @@ bool cel_map_insert(struct ctx *c, struct cel_value *map, const struct cel_value
         return true;
 }
 
+void cel_map_set(struct ctx *c, struct cel_value *map, const struct cel_value *key, const struct cel_value *value) {
+        ssize_t i = entries_find(c, map->entries, key);
+
+        if (i >= 0)
+                map->entries->v[2 * i + 1] = *value;
+        else
+                cel_map_insert(c, map, key, value);
+}
+
 static void index_members(struct ctx *c, struct hash_index *ix, const struct json *j) {
         for (ix->mask = 63; ix->mask < 2 * j->len; ix->mask = ix->mask * 2 + 1)
                 ;
@@ -670,7 +679,7 @@ const struct cel_type *value_type_of(const struct cel_value *v) {
                 [CEL_OPTIONAL] = &type_optional, [CEL_ERROR] = &cel_dyn,
         };
 
-        if (v->kind == CEL_OPAQUE || (v->kind == CEL_OBJECT && v->type))
+        if (v->kind == CEL_OPAQUE)
                 return v->type;
         return v->kind == CEL_OBJECT ? &cel_map_dyn : types[v->kind];
 }

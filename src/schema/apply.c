@@ -583,7 +583,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         struct fieldset *last = NULL;
         struct managers m = { 0 };
         struct structure_diff d;
-        bool changed;
+        bool changed, empty;
 
         if (live && decode_managers(a, managed_fields(live), &m, NULL) < 0)
                 m = (struct managers) { 0 };
@@ -631,5 +631,6 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         *ret = merged;
         if (opts->custom)
                 return 0;
-        return schema_decode(a, t, &merged, NULL, ret, err); /* in order, with what Go prints */
+        /* In order, with what Go prints. */
+        return schema_decode_request(a, t, &merged, NULL, false, ret, opts->empty ? opts->empty : &empty, err);
 }

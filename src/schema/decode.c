@@ -350,6 +350,8 @@ static int decode_map(struct decoder *d, const struct schema_type *t, const stru
                 if (d->n_found)
                         duplicate_field(d, f.key, at);
                 TRY(decode(d, t->elem, &json_members(in)[i].value, &f, &m->value));
+                if (m->value.type == JSON_NULL && t->elem->kind == SCHEMA_BYTES)
+                        m->value = json_of_cstr(""); /* as protobuf stores it */
                 sorted = sorted && (i == 0 || str_cmp(json_key(m - 1), json_key(m)) <= 0);
         }
         out.len = in->len;

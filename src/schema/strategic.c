@@ -94,16 +94,41 @@ static int bad_patch_type(struct merge *m, const struct json *directive, const s
 
         if (json_is(directive, JSON_NULL))
                 buf_addc(&d, "%!s(<nil>)");
-        else
+        else if (directive->type < JSON_STRING)
+                buf_printf(&d, "%%!s(%s=", strategic_type(directive));
+        if (directive->type != JSON_NULL)
                 strategic_print(&d, directive);
+        if (directive->type != JSON_NULL && directive->type < JSON_STRING)
+                buf_putc(&d, ')');
         strategic_print(&b, map);
         return error_set(m->err, -EINVAL, "unknown patch type: %" STR_FMT " in map: %" STR_FMT, STR_ARG(buf_str(&d)),
                          STR_ARG(buf_str(&b)));
 }
 
-static int not_a_list(struct merge *m, const struct json *v) {
-        return error_set(m->err, -EINVAL, "expected a []interface {}, but received a %s",
+static int wrong_type(struct merge *m, const char *wanted, const struct json *v) {
+        return error_set(m->err, -EINVAL, "expected a %s, but received a %s", wanted,
                          json_is(v, JSON_NULL) ? "%!s(<nil>)" : strategic_type(v));
+}
+
+static int not_a_list(struct merge *m, const struct json *v) {
+        return wrong_type(m, "[]interface {}", v);
+}
+
+/* Has the item the merge key? */
+static int check_key(struct merge *m, const struct json *item, const char *key) {
+        if (!json_is(item, JSON_OBJECT))
+                return wrong_type(m, "map[string]interface {}", item);
+        return json_getc(item, key) ? 0 : no_merge_key(m, item, key);
+}
+
+static int different_types(struct merge *m, const struct json *a, const struct json *b) {
+        _cleanup_buf_ struct buf x = BUF_INIT, y = BUF_INIT;
+        const struct json none = json_new_array();
+
+        strategic_print(&x, a ? a : &none);
+        strategic_print(&y, b ? b : &none);
+        return error_set(m->err, -EINVAL, "list element types are not identical: [%" STR_FMT " %" STR_FMT "]",
+                         STR_ARG(buf_str(&x)), STR_ARG(buf_str(&y)));
 }
 
 /* ---- directives leave what is taken over as it is ---- */
@@ -144,21 +169,21 @@ static ssize_t find_item(const struct json *list, const struct json *id, const c
         return -1;
 }
 
-/* All elements of both lists must be objects, or none; *ret_objects says which. */
+/* All elements of both lists must be of one type; *ret_objects: they are objects. */
 static int check_elements(struct merge *m, const struct json *a, const struct json *b, bool *ret_objects) {
-        const struct json *lists[] = { a, b };
-        const struct json *first = NULL;
+        const struct json *lists[] = { a, b }, *first = NULL;
+        bool same = true;
 
-        for (size_t i = 0; i < 2; i++)
+        for (size_t i = 0; i < 2; i++) {
                 json_each_item(it, lists[i]) {
-                        if (json_is(it, JSON_ARRAY))
+                        if (!first && json_is(it, JSON_ARRAY))
                                 return error_set(m->err, -EINVAL, "lists of lists are not supported");
-                        if (first && json_is(it, JSON_OBJECT) != json_is(first, JSON_OBJECT))
-                                return error_set(m->err, -EINVAL, "list element types are not identical");
                         first = first ? first : it;
+                        same = same && it->type == first->type;
                 }
+        }
         *ret_objects = json_is(first, JSON_OBJECT);
-        return 0;
+        return same ? 0 : different_types(m, a, b);
 }
 
 /* What of list is (or is not) among order: in the order of order, or of list. */
@@ -187,17 +212,22 @@ static struct json partition(struct arena *a, const struct json *list, const str
  * comes first. */
 static int order_items(struct merge *m, const struct json *merged, const struct json *order, const struct json *live,
                        const char *key, struct json *ret) {
-        struct json ours = partition(m->arena, merged, order, key, true),
-                    theirs = partition(m->arena, merged, order, key, false);
-        struct json sorted = partition(m->arena, &theirs, live, key, true),
-                    added = partition(m->arena, &theirs, live, key, false);
-        struct json out = json_new_array();
+        struct json ours, theirs;
+        struct json sorted, added, out = json_new_array();
         size_t i = 0, k = 0;
 
-        if (key)
-                json_each_item(it, merged)
-                        if (!json_getc(it, key))
-                                return no_merge_key(m, it, key);
+        for (; key && i < json_len(merged); i++)
+                TRY(check_key(m, json_item(merged, i), key));
+        for (i = 0; key && json_len(merged) && i < json_len(order); i++)
+                if (!json_is(json_item(order, i), JSON_OBJECT))
+                        return error_set(m->err, -EINVAL, "value for key %zu is not a map", i);
+        for (i = 0; key && i < json_len(order); i++)
+                TRY(check_key(m, json_item(order, i), key));
+        ours = partition(m->arena, merged, order, key, true);
+        theirs = partition(m->arena, merged, order, key, false);
+        sorted = partition(m->arena, &theirs, live, key, true);
+        added = partition(m->arena, &theirs, live, key, false);
+        i = 0;
         json_each_item(it, &added)
                 json_push(m->arena, &sorted, *it);
         while (i < sorted.len || k < ours.len) {
@@ -248,12 +278,14 @@ static int list_directives(struct merge *m, const char *key, const struct json *
         return 0;
 }
 
-static int merge_objects(struct merge *m, const struct schema_type *elem, const char *key, const struct json *live,
-                         const struct json *patch, struct json *ret) {
-        struct json out = json_copy_shallow(m->arena, live), rest = json_new_array();
+/* What the directives have left of both lists is what is ordered then. */
+static int merge_objects(struct merge *m, const struct schema_type *elem, const char *key, struct json *live,
+                         struct json *patch, struct json *ret) {
+        struct json out;
 
-        TRY(list_directives(m, key, patch, &out, &rest));
-        json_each_item(it, &rest) {
+        TRY(list_directives(m, key, patch, live, patch));
+        out = json_copy_shallow(m->arena, live);
+        json_each_item(it, patch) {
                 const struct json *id = json_getc(it, key);
                 struct json merged;
                 ssize_t at;
@@ -271,16 +303,23 @@ static int merge_objects(struct merge *m, const struct schema_type *elem, const 
         return 0;
 }
 
+/* deletes: of a list of scalars the patch says what goes. */
 static int merge_list(struct merge *m, const struct schema_field *f, const struct json *live, const struct json *patch,
-                      struct json *ret) {
-        struct json merged;
+                      bool deletes, struct json *ret) {
+        const struct schema_type *elem = f->type->elem;
+        struct json merged, old = json_copy_shallow(m->arena, live), new = *patch;
         bool objects;
 
         TRY(check_elements(m, live, patch, &objects));
         if (objects && !f->patch_key)
-                return error_set(m->err, -EINVAL, "cannot merge lists without merge key for %s", f->type->go_name);
+                return error_set(m->err, -EINVAL, "cannot merge lists without merge key for %s",
+                                 elem->kind == SCHEMA_STRUCT ? "struct" : elem->go_name);
+        if (!objects && deletes) {
+                *ret = partition(m->arena, live, patch, NULL, false);
+                return 0;
+        }
         if (objects)
-                TRY(merge_objects(m, f->type->elem, f->patch_key, live, patch, &merged));
+                TRY(merge_objects(m, elem, f->patch_key, &old, &new, &merged));
         else {
                 merged = json_new_array();
                 for (size_t i = 0; i < 2; i++)
@@ -288,7 +327,7 @@ static int merge_list(struct merge *m, const struct schema_field *f, const struc
                                 if (find_item(&merged, it, NULL) < 0)
                                         json_push(m->arena, &merged, *it);
         }
-        return order_items(m, &merged, patch, live, objects ? f->patch_key : NULL, ret);
+        return order_items(m, &merged, &new, &old, objects ? f->patch_key : NULL, ret);
 }
 
 /* ---- objects ---- */
@@ -327,6 +366,10 @@ static int check_order(struct merge *m, const struct json *patch, const struct j
                 if (key && json_get(json_item(patch, p), DIRECTIVE)) {
                         p++;
                         continue;
+                }
+                if (key) {
+                        TRY(check_key(m, json_item(patch, p), key));
+                        TRY(check_key(m, json_item(order, o), key));
                 }
                 if (json_equal(item_id(json_item(patch, p), key), item_id(json_item(order, o), key)))
                         p++;
@@ -370,20 +413,20 @@ static int set_element_order(struct merge *m, const struct schema_type *t, const
 
         if (!json_is(order, JSON_ARRAY))
                 return not_a_list(m, order);
-        f = list_field(m, t, name, &r);
-        if (r < 0)
-                return r;
         if (live && !json_is(live, JSON_ARRAY))
                 return not_a_list(m, live);
         if (list && !json_is(list, JSON_ARRAY))
                 return not_a_list(m, list);
+        f = list_field(m, t, name, &r);
+        if (r < 0)
+                return r;
         if (!live && !list)
                 return 0;
         TRY(check_order(m, list, order, f->patch_key));
         if (!live)
                 without_directives(m->arena, list, false, &merged);
         else if (list && f->flags & SCHEMA_PATCH_MERGE)
-                TRY(merge_list(m, f, live, list, &merged));
+                TRY(merge_list(m, f, live, list, false, &merged));
         else
                 merged = list ? *list : *live;
         TRY(check_elements(m, live, list, &objects));
@@ -394,66 +437,58 @@ static int set_element_order(struct merge *m, const struct schema_type *t, const
         return 0;
 }
 
-static int delete_from_list(struct merge *m, const struct json_member *directive, struct json *out) {
-        struct str name = str_sub(json_key(directive), DELETE_FROM.n, json_key(directive).n);
+/* deletes: the value is of $deleteFromPrimitiveList, which says nothing of what is not there. */
+static int merge_member(struct merge *m, const struct schema_type *t, struct str name, const struct json *v,
+                        bool deletes, struct json *out) {
         const struct json *live = json_get(out, name);
+        const struct schema_field *f = t && t->kind == SCHEMA_STRUCT ? schema_field(t, name) : NULL;
+        const struct schema_type *below = f ? f->type : t && t->kind == SCHEMA_MAP ? t->elem : NULL;
+        bool alike = live && live->type == v->type, merges = deletes || (f && f->flags & SCHEMA_PATCH_MERGE);
+        struct json merged = *v;
 
-        if (json_is(&directive->value, JSON_NULL))
+        if (v->type == JSON_NULL) {
                 json_remove(out, name);
-        if (json_is(&directive->value, JSON_NULL) || !live)
                 return 0;
-        if (!json_is(&directive->value, JSON_ARRAY))
-                return error_set(m->err, -EINVAL, "invalid patch format of primitive list");
-        if (!json_is(live, JSON_ARRAY))
-                return not_a_list(m, live);
-        json_set(m->arena, out, name, partition(m->arena, live, &directive->value, NULL, false));
+        }
+        if (alike && v->type == JSON_OBJECT && !(f && f->flags & SCHEMA_PATCH_REPLACE))
+                TRY(merge_map(m, below, live, v, &merged));
+        else if (alike && v->type == JSON_ARRAY && merges && f && json_len(v) + json_len(live) > 0)
+                TRY(merge_list(m, f, live, v, deletes, &merged));
+        else if (!alike && deletes)
+                return 0;
+        else if (!alike && !without_directives(m->arena, v, true, &merged)) {
+                json_remove(out, name);
+                return 0;
+        }
+        json_set(m->arena, out, name, merged);
         return 0;
 }
 
-static int merge_member(struct merge *m, const struct schema_type *t, const struct json_member *p, struct json *out) {
-        const struct json *live = json_get(out, json_key(p)), *v = &p->value;
-        const struct schema_field *f = t && t->kind == SCHEMA_STRUCT ? schema_field(t, json_key(p)) : NULL;
-        const struct schema_type *below = f ? f->type : t && t->kind == SCHEMA_MAP ? t->elem : NULL;
-        bool replace = f && (f->flags & SCHEMA_PATCH_REPLACE);
-        struct json merged = json_null();
-
-        if (v->type == JSON_NULL) {
-                json_remove(out, json_key(p));
-                return 0;
-        }
-        if (live && live->type == v->type && v->type == JSON_OBJECT && !replace) {
-                TRY(merge_map(m, below, live, v, &merged));
-        } else if (live && live->type == v->type && v->type == JSON_ARRAY && f && (f->flags & SCHEMA_PATCH_MERGE)) {
-                TRY(merge_list(m, f, live, v, &merged));
-        } else if (live && live->type == v->type) {
-                merged = *v;
-        } else if (!without_directives(m->arena, v, true, &merged)) {
-                json_remove(out, json_key(p));
-                return 0;
-        }
-        json_set(m->arena, out, json_key(p), merged);
-        return 0;
+/* The field that "$directive/field" is about; empty: none. */
+static struct str directed(struct str key, struct str directive) {
+        return str_has_prefix(key, directive) ? str_sub(key, directive.n, key.n) : STR("");
 }
 
 static int merge_members(struct merge *m, const struct schema_type *t, const struct json *patch, struct json *out) {
         TRY(retain_keys(m, patch, out));
-        json_each_member(p, patch)
+        json_each_member(p, patch) {
+                if (str_eq(json_key(p), str_sub(ELEMENT_ORDER, 0, ELEMENT_ORDER.n - 1)))
+                        return error_set(m->err, -EINVAL, "invalid patch format of setElementOrder list");
                 if (str_has_prefix(json_key(p), ELEMENT_ORDER))
                         TRY(set_element_order(m, t, p, patch, out));
+        }
         json_each_member(p, patch) {
-                struct str name = json_key(p);
+                struct str name = json_key(p), list = directed(name, DELETE_FROM);
                 char order[300];
                 int n = snprintf(order, sizeof(order), "$setElementOrder/%" STR_FMT, STR_ARG(name));
 
                 if (str_has_prefix(name, ELEMENT_ORDER) || str_eq(name, RETAIN_KEYS))
                         continue;
-                if (str_has_prefix(name, DELETE_FROM))
-                        TRY(delete_from_list(m, p, out));
-                else if (p->value.type != JSON_NULL && n < (int) sizeof(order) &&
-                         json_get(patch, str_n(order, (size_t) n)))
+                if (str_eq(name, str_sub(DELETE_FROM, 0, DELETE_FROM.n - 1)))
+                        return error_set(m->err, -EINVAL, "invalid patch format of primitive list");
+                if (p->value.type != JSON_NULL && n < (int) sizeof(order) && json_get(patch, str_n(order, (size_t) n)))
                         continue; /* merged already */
-                else
-                        TRY(merge_member(m, t, p, out));
+                TRY(merge_member(m, t, list.n ? list : name, &p->value, list.n > 0, out));
         }
         return 0;
 }

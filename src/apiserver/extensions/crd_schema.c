@@ -121,7 +121,6 @@ static void merge_below(struct crd_schema *s, const struct crd_schema *below) {
         s->has_lists |= below->has_lists;
         s->has_embedded |= below->has_embedded;
         s->has_rules |= below->has_rules;
-        s->type.flags |= below->type.flags & SCHEMA_TYPE_ODD_SETS;
 }
 
 /* Which of an object's own fields it is; -1: none. */
@@ -203,12 +202,10 @@ static void set_kind(struct compiler *c, struct crd_schema *s) {
 
                 s->type.fields = arena_dup(c->a, &item, sizeof(item));
         }
-        s->type.flags |= (uint16_t) ((c->open || s->pruned_below || s->type.n_fields == 0 ? SCHEMA_TYPE_PRESERVE_UNKNOWN
+        s->type.flags |= (uint16_t) (SCHEMA_TYPE_ODD_SETS |
+                                     (c->open || s->pruned_below || s->type.n_fields == 0 ? SCHEMA_TYPE_PRESERVE_UNKNOWN
                                                                                           : 0) |
-                                     (s->embedded ? SCHEMA_TYPE_EMBEDDED : 0) | (s->atomic ? SCHEMA_TYPE_ATOMIC : 0) |
-                                     (s->list_type == SCHEMA_LIST_SET && s->items && s->items->json_type >= CRD_ARRAY
-                                                      ? SCHEMA_TYPE_ODD_SETS
-                                                      : 0));
+                                     (s->embedded ? SCHEMA_TYPE_EMBEDDED : 0) | (s->atomic ? SCHEMA_TYPE_ATOMIC : 0));
 }
 
 static void set_list(struct compiler *c, struct crd_schema *s, const struct json *j) {

@@ -464,6 +464,22 @@ static void applying_the_same_again_changes_nothing(void **state) {
         }
 }
 
+/* Upstream stores protobuf: what is empty comes back as none, and differs from nothing. */
+static void what_is_applied_empty_is_kept_as_none(void **state) {
+        struct fixture *f = *state;
+        const char *slice = "{'kind':'EndpointSlice','apiVersion':'discovery.k8s.io/v1','metadata':{'name':'s'},"
+                            "'addressType':'IPv4','endpoints':[],'ports':[]}";
+
+        check(ASK(f, API_PATCH, &res_endpointslices, "default", "s", .patch = API_PATCH_APPLY, .body = Q(slice),
+                  .options.field_manager = STR("a")),
+              201, ".endpoints", "null");
+        check(ASK(f, API_PATCH, &res_endpointslices, "default", "s", .patch = API_PATCH_MERGE,
+                  .body = Q("{'endpoints':[]}"), .options.field_manager = STR("b")),
+              200, ".metadata.generation", "1");
+        check(ASK(f, API_CREATE, &res_secrets, "default", .body = Q("{'metadata':{'name':'n'},'data':{'a':null}}")),
+              201, ".data", Q("{'a':''}"));
+}
+
 /* The count that only the server sets is somebody's nevertheless. */
 static void who_creates_a_daemonset_owns_its_count(void **state) {
         struct fixture *f = *state;
@@ -490,6 +506,7 @@ int main(void) {
                 TEST(custom_resources_are_owned_as_their_schema_says),
                 TEST(owners_of_versions_that_are_gone_are_dropped),
                 TEST(applying_the_same_again_changes_nothing),
+                TEST(what_is_applied_empty_is_kept_as_none),
                 TEST(who_creates_a_daemonset_owns_its_count),
         };
 

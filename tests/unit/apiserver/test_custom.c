@@ -522,6 +522,9 @@ static void a_status_may_have_a_default(void **state) {
                "{'type':'integer'}}}}}",
                ",'subresources':{'status':{}}");
         check(create(f, "'status':{'seen':5}"), 201, ".status", "{\"seen\":-1}");
+        /* Of a write that is of wrong types nobody can say what it owns, though what is wrong does not get through. */
+        check(ASK(f, API_PATCH, &widgets, "default", "w", .patch = API_PATCH_MERGE, .body = Q("{'status':['x']}")), 200,
+              ".metadata.managedFields", "(absent)");
         check(ASK(f, API_GET, &widgets, "default", "w"), 200, ".status", "{\"seen\":-1}");
         undefine(f);
 }

@@ -71,6 +71,14 @@ static void test_what_is_new_has_no_directives(void **state) {
                 "{'$setElementOrder/containers':[],'containers':[{'name':'b'}]}",
                 "{'containers':[{'name':'a'},{'name':'b'}]}");
         patched(&type_ObjectMeta, "{'finalizers':['a']}", "{'$deleteFromPrimitiveList/finalizers':null}", "{}");
+        /* A list to delete from that is none of scalars is merged; what is no list at all is left alone. */
+        patched(&type_PodSpec, "{'containers':[{'name':'a'}]}",
+                "{'$deleteFromPrimitiveList/containers':[{'name':'a','image':'x'}]}",
+                "{'containers':[{'name':'a','image':'x'}]}");
+        patched(&type_PodSpec, "{'nodeSelector':{'a':'b'}}", "{'$deleteFromPrimitiveList/nodeSelector':['a']}",
+                "{'nodeSelector':{'a':'b'}}");
+        patched(&type_PodSpec, "{'containers':[{'name':'a'}]}",
+                "{'containers':[{'name':'a','$patch':'delete'},{'$patch':'replace'}]}", "{'containers':[]}");
 }
 
 static void test_patch_errors(void **state) {
@@ -85,6 +93,18 @@ static void test_patch_errors(void **state) {
                 { "{'$setElementOrder/containers':[{'name':'a'}],'containers':[{'name':'a'},{'$patch':'replace'}]}",
                   "The order in patch list:\n[map[name:a] map[$patch:replace]]\n doesn't match $setElementOrder list:\n"
                   "[map[name:a]]\n" },
+                { "{'$setElementOrder/containers':[{'nam':'a'}]}",
+                  "map: map[nam:a] does not contain declared merge key: name" },
+                { "{'$setElementOrder/containers':['a']}", "value for key 0 is not a map" },
+                { "{'$setElementOrder/containers':['a'],'containers':[{'name':'a'}]}",
+                  "expected a map[string]interface {}, but received a string" },
+                { "{'$setElementOrder/securityContext':[]}",
+                  "expected a []interface {}, but received a map[string]interface {}" },
+                { "{'$setElementOrder':[]}", "invalid patch format of setElementOrder list" },
+                { "{'$deleteFromPrimitiveList':[]}", "invalid patch format of primitive list" },
+                { "{'$deleteFromPrimitiveList/containers':['a']}",
+                  "list element types are not identical: [[map[name:a]] [a]]" },
+                { "{'$patch':1}", "unknown patch type: %!s(int64=1) in map: map[$patch:1]" },
         };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
 
