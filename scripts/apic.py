@@ -388,7 +388,7 @@ class Parser:
         last = package.split('.')[-1]
         t.go_name = '%s.%s' % (last, name)
         for w in words:
-            flag = {'object': 'OBJECT', 'atomic': 'ATOMIC', 'open': 'OPEN_ENUM', 'checked': 'CHECKED_ENUM', 'message': 'ITEMS_MESSAGE'}.get(w)
+            flag = {'object': 'OBJECT', 'atomic': 'ATOMIC', 'open': 'OPEN_ENUM', 'checked': 'CHECKED_ENUM', 'untold': 'UNTOLD_ENUM', 'message': 'ITEMS_MESSAGE'}.get(w)
             t.flags.add(flag or self.fail('unknown attribute %s' % w))
         self.gv.types[name] = t
         return t
@@ -474,7 +474,7 @@ class Parser:
             elif name == 'merge':
                 f.flags.add('PATCH_MERGE')
                 f.patch_key = arg
-            elif name in ('optional', 'granular', 'off', 'shown'):
+            elif name in ('optional', 'required', 'granular', 'off', 'shown'):
                 f.flags.add(name.upper())
             elif name == 'retainkeys':
                 f.flags.add('PATCH_RETAIN_KEYS')

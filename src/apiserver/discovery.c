@@ -136,7 +136,9 @@ static const struct json *texts_json(struct arena *a, const char *const *list) {
 
 /* A stable text of what is stored: upstream hashes group, version and kind alike, and still keeps some as v1beta1. */
 static struct str storage_hash(struct arena *a, const struct api_resource *r) {
-        const struct api_resource *st = api_stored_as(r);
+        const struct api_resource *st =
+                        is_custom(r) ? &container_of(r, struct custom_version, resource)->of->storage->resource
+                                     : api_stored_as(r);
         bool beta = st == &res_customresourcedefinitions || st == &res_ipaddresses || st == &res_servicecidrs;
         _cleanup_buf_ struct buf b = BUF_INIT;
         uint8_t digest[32];
@@ -627,9 +629,13 @@ static bool serve_openapi(struct exchange *x, struct str path) {
         if (!accepts_openapi(x, "proto-openapi.spec.v3", &pb))
                 return true;
         x->format.as.media = pb ? MEDIA_PROTOBUF : MEDIA_JSON;
-        return serve(x, arena_printf(a, "v3%d%" STR_FMT, pb, STR_ARG(path)), &i,
-                     pb ? "application/com.github.proto-openapi.spec.v3.v1.0+protobuf" : "application/json",
-                     make_openapi_v3);
+        if (str_eqc(path, "/openapi/v3/") ||
+            !serve(x, arena_printf(a, "v3%d%" STR_FMT, pb, STR_ARG(path)), &i,
+                   pb ? "application/com.github.proto-openapi.spec.v3.v1.0+protobuf" : "application/json",
+                   make_openapi_v3))
+                http_respond(x->req, 404, (struct http_header[]) { { STR("cache-control"), STR("no-cache, private") } },
+                             1, NULL, 0);
+        return true;
 }
 
 bool discovery_handle(struct exchange *x) {

@@ -340,7 +340,9 @@ static void handle_paths(struct exchange *x) {
 static unsigned shapes_of(const struct exchange *x, struct str path) {
         while (path.n > 1 && path.p[path.n - 1] == '/')
                 path.n--;
-        if (str_eqc(path, "/version"))
+        if (str_eqc(path, "/openid/v1/jwks"))
+                return NEGOTIATE_ROUTER | NEGOTIATE_JSON | NEGOTIATE_KEYS;
+        if (str_eqc(path, "/version") || str_eqc(path, "/.well-known/openid-configuration"))
                 return NEGOTIATE_ROUTER | NEGOTIATE_JSON;
         if (str_eqc(path, "/api"))
                 return NEGOTIATE_ROUTER | 1U << SHAPE_DISCOVERY;

@@ -524,20 +524,20 @@ static size_t sorted_ranges(struct str accept, struct media_range ranges[static 
  * neither half wildcards nor parameters. */
 static int check_route(struct str accept, unsigned shapes, struct error *err) {
         static const char more[] = ", application/yaml, application/vnd.kubernetes.protobuf";
+        const char *json = shapes & NEGOTIATE_KEYS ? "application/jwk-set+json" : "application/json";
         struct str part, type = STR("");
 
         while (str_split(&accept, ',', &part)) {
                 type = STR("");
                 str_split(&part, ';', &type);
                 type = str_trim(type);
-                if (str_eqc(type, "*/*") || str_eqc(type, "application/json"))
+                if (str_eqc(type, "*/*") || str_eqc(type, json))
                         return 0;
                 if (!(shapes & NEGOTIATE_JSON) &&
                     (str_eqc(type, "application/yaml") || str_eqc(type, "application/vnd.kubernetes.protobuf")))
                         return 0;
         }
-        error_status(err, REASON_NOT_ACCEPTABLE,
-                     "406: Not Acceptable\n\nAvailable representations: application/json%s%s",
+        error_status(err, REASON_NOT_ACCEPTABLE, "406: Not Acceptable\n\nAvailable representations: %s%s%s", json,
                      shapes & NEGOTIATE_JSON ? "" : more,
                      shapes & NEGOTIATE_LIST ? ", application/json;stream=watch, "
                                                "application/vnd.kubernetes.protobuf;stream=watch"

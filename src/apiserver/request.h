@@ -60,6 +60,7 @@ struct negotiated {
 };
 /* For the shapes of request_negotiate: a path of which upstream's router has an opinion, nothing but JSON, a list or
  * watch, media that can be streamed only, no protobuf but for shapes. */
+#define NEGOTIATE_KEYS (1U << 26) /* with the next two: JSON by another name */
 #define NEGOTIATE_ROUTER (1U << 27)
 #define NEGOTIATE_JSON (1U << 28)
 #define NEGOTIATE_LIST (1U << 29)

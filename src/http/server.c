@@ -387,7 +387,7 @@ void http_server_defaults(struct http_server *s) {
         struct http_server_options *o = &s->o;
 
         o->max_body = o->max_body ? o->max_body : 3 * 1024 * 1024;
-        o->max_header = o->max_header ? o->max_header : 64 * 1024;
+        o->max_header = o->max_header ? o->max_header : 1 << 20;
         o->header_timeout_ms = o->header_timeout_ms ? o->header_timeout_ms : 30 * 1000;
         o->max_streams = o->max_streams ? o->max_streams : 250;
         o->max_connections = o->max_connections ? o->max_connections : 20000;

@@ -17,7 +17,7 @@ struct http_server_options {
         struct tls_context *tls;    /* NULL: plain HTTP (h2c by prior knowledge too) */
         unsigned workers;           /* 0: one for each processor */
         size_t max_body;            /* 0: 3 MiB; past it 413 is answered */
-        size_t max_header;          /* 0: 64 KiB; past it 431 */
+        size_t max_header;          /* 0: 1 MiB; past it 431 */
         unsigned header_timeout_ms; /* 0: 30 s from accept or last response to a whole header */
         unsigned max_streams;       /* of one HTTP/2 connection; 0: 250 */
         unsigned max_connections;   /* 0: 20,000 */

@@ -128,7 +128,7 @@ struct json openapi_schema(struct openapi *o, const struct schema_type *t) {
         if (t->kind == SCHEMA_STRUCT)
                 return json_build(o->arena, "{ type: 'object' }");
         s = literal(o, plain[t->kind]);
-        if (t->values && !(t->flags & SCHEMA_TYPE_OPEN_ENUM))
+        if (t->values && !(t->flags & (SCHEMA_TYPE_OPEN_ENUM | SCHEMA_TYPE_UNTOLD_ENUM)))
                 json_setc(o->arena, &s, "enum", enum_values(o->arena, t->values));
         return s;
 }
@@ -217,12 +217,13 @@ static void add_kind(struct arena *a, struct json *list, struct str group, struc
 /* Every version there is of a built-in group, served or not: all have the options of requests and watch events. */
 static const struct {
         const char *group, *versions;
+        bool servers; /* the document of custom resources does not know them */
 } registered[] = {
         { "", "v1" },
-        { "admission.k8s.io", "v1,v1beta1" },
+        { "admission.k8s.io", "v1,v1beta1", true },
         { "admissionregistration.k8s.io", "v1,v1alpha1,v1beta1" },
-        { "apiextensions.k8s.io", "v1,v1beta1" },
-        { "apiregistration.k8s.io", "v1,v1beta1" },
+        { "apiextensions.k8s.io", "v1,v1beta1", true },
+        { "apiregistration.k8s.io", "v1,v1beta1", true },
         { "apps", "v1,v1beta1,v1beta2" },
         { "authentication.k8s.io", "v1,v1alpha1,v1beta1" },
         { "authorization.k8s.io", "v1,v1beta1" },
@@ -234,7 +235,7 @@ static const struct {
         { "events.k8s.io", "v1,v1beta1" },
         { "extensions", "v1beta1" },
         { "flowcontrol.apiserver.k8s.io", "v1,v1beta1,v1beta2,v1beta3" },
-        { "imagepolicy.k8s.io", "v1alpha1" },
+        { "imagepolicy.k8s.io", "v1alpha1", true },
         { "internal.apiserver.k8s.io", "v1alpha1" },
         { "networking.k8s.io", "v1,v1alpha1,v1beta1" },
         { "node.k8s.io", "v1,v1alpha1,v1beta1" },
@@ -257,7 +258,7 @@ static void set_kinds(struct openapi *o, const struct schema_type *t, struct jso
         if (t == &type_DeleteOptions || t == &type_WatchEvent) {
                 for (size_t i = 0; i < ARRAY_SIZE(registered); i++) {
                         rest = str_of(registered[i].versions);
-                        while (str_split(&rest, ',', &version))
+                        while ((!registered[i].servers || !o->custom) && str_split(&rest, ',', &version))
                                 add_kind(o->arena, &list, str_of(registered[i].group), version, t->name);
                 }
         } else if (gv)
@@ -314,7 +315,7 @@ static struct json definition(struct openapi *o, const struct schema_type *t) {
                 if ((t->flags & SCHEMA_TYPE_OBJECT) && i < 2)
                         json_set_cstr(o->arena, &p, "description", openapi_meta_docs[i]);
                 json_add(o->arena, &properties, field_name(f), p);
-                if (!(f->flags & (SCHEMA_OPTIONAL | SCHEMA_OMITEMPTY)))
+                if (f->flags & SCHEMA_REQUIRED || !(f->flags & (SCHEMA_OPTIONAL | SCHEMA_OMITEMPTY)))
                         json_push(o->arena, &required, json_of_str(field_name(f)));
         }
         if (properties.len > 0)
@@ -343,6 +344,9 @@ static struct json definitions(struct openapi *o) {
                 if (map_has(o->seen, str_of(scalars[i].name))) {
                         struct json s = literal(o, o->v3 && scalars[i].v3 ? scalars[i].v3 : scalars[i].v2);
 
+                        json_each_member(m, json_getc(&s, "properties")) /* texts, all of them */
+                                if (o->v3 && json_has_str(json_getc(&s, "required"), json_key(m)))
+                                        json_set_cstr(o->arena, &m->value, "default", "");
                         json_set_cstr(o->arena, &s, "description", scalars[i].doc);
                         json_setc(o->arena, &out, scalars[i].name, s);
                 }
@@ -371,9 +375,14 @@ static void want_all(struct openapi *o, const struct api_group_version *gv) {
                         want(o, gv->types[i]);
 }
 
+static struct json security_schemes(struct openapi *o) {
+        return json_build(o->arena, "{ BearerToken: { type: 'apiKey', description: 'Bearer Token authentication',"
+                                    " name: 'authorization', in: 'header' } }");
+}
+
 bool openapi_v3(struct buf *dst, struct str path, const struct api_group_version *const *gvs, size_t n,
                 struct buf *protobuf) {
-        struct json paths = json_new_object(), schemas, document;
+        struct json paths = json_new_object(), schemas, document, security;
         struct openapi o;
         bool found;
 
@@ -381,18 +390,19 @@ bool openapi_v3(struct buf *dst, struct str path, const struct api_group_version
         openapi_pages(&o, path, gvs, n, &paths);
         for (size_t i = 0; i < n && paths.len == 0; i++)
                 if (gvs[i]->served && str_eq(path, openapi_place(o.arena, gvs[i]))) {
+                        o.custom = api_find_group_version(str_of(gvs[i]->group), str_of(gvs[i]->version)) != gvs[i];
                         want_all(&o, gvs[i]);
                         openapi_paths(&o, gvs[i], &paths);
                 }
         found = paths.len > 0;
         schemas = definitions(&o);
+        security = security_schemes(&o);
         document = json_build(
                         o.arena,
-                        "{ openapi: '3.0.0', info: { title: 'Kubernetes', version: %c }, paths: %j, components: { "
-                        "schemas: %j,"
-                        " securitySchemes: { BearerToken: { type: 'apiKey', description: 'Bearer Token authentication',"
-                        " name: 'authorization', in: 'header' } } } }",
-                        API_VERSION, &paths, &schemas);
+                        "{ openapi: '3.0.0', info: { title: %c, version: %c }, paths: %j, components: { schemas: %j,"
+                        " securitySchemes: %j } }",
+                        o.custom ? "Kubernetes CRD Swagger" : "Kubernetes", o.custom ? "v0.1.0" : API_VERSION, &paths,
+                        &schemas, o.custom ? NULL : &security);
         if (found)
                 json_write(dst, &document);
         if (found && protobuf)
@@ -431,7 +441,7 @@ void openapi_v3_index(struct buf *dst, const struct api_group_version *const *gv
 }
 
 static struct json make_v2(struct openapi *o, const struct api_group_version *const *gvs, size_t n) {
-        struct json paths = json_new_object(), types;
+        struct json paths = json_new_object(), types, security = security_schemes(o);
 
         openapi_pages(o, STR(""), gvs, n, &paths);
         for (size_t i = 0; i < n; i++)
@@ -442,10 +452,8 @@ static struct json make_v2(struct openapi *o, const struct api_group_version *co
         types = definitions(o);
         return json_build(o->arena,
                           "{ swagger: '2.0', info: { title: 'Kubernetes', version: %c }, paths: %j, definitions: %j,"
-                          " securityDefinitions: { BearerToken: { type: 'apiKey', description: 'Bearer Token "
-                          "authentication',"
-                          " name: 'authorization', in: 'header' } }, security: [ { BearerToken: [] } ] }",
-                          API_VERSION, &paths, &types);
+                          " securityDefinitions: %j, security: [ { BearerToken: [] } ] }",
+                          API_VERSION, &paths, &types, &security);
 }
 
 void openapi_v2(struct buf *dst, const struct api_group_version *const *gvs, size_t n, openapi_writer *write) {

@@ -25,6 +25,7 @@ enum {
         WATCH_LIST = 256,
         HEAD = 512, /* of connections */
         OPTIONS = 1024,
+        CUSTOM_GET = 2048, /* of custom resources, whose options differ */
         WATCHES = WATCH | WATCH_LIST,
 };
 
@@ -50,7 +51,8 @@ static const struct {
         { "orphanDependents", "boolean", "The old way to say propagationPolicy=Orphan.", DELETE | COLLECTION },
         { "propagationPolicy", "string", "What happens to dependents: Orphan, Background or Foreground.",
           DELETE | COLLECTION },
-        { "resourceVersion", "string", "The version to answer from, or to watch from.", LIST | COLLECTION },
+        { "resourceVersion", "string", "The version to answer from, or to watch from.",
+          LIST | COLLECTION | CUSTOM_GET },
         { "resourceVersionMatch", "string", "How resourceVersion is meant: Exact or NotOlderThan.", LIST | COLLECTION },
         { "sendInitialEvents", "boolean", "A watch starts with what there is.", LIST | COLLECTION },
         { "timeoutSeconds", "integer", "How long the call may take.", LIST | COLLECTION },
@@ -153,11 +155,17 @@ static struct json parameter(struct openapi *o, const char *name, const char *in
         return p;
 }
 
-static struct json parameters(struct openapi *o, unsigned op) {
+static bool is_custom(const struct place *p) {
+        return p->resource->type && p->resource->type->openapi;
+}
+
+static struct json parameters(struct openapi *o, const struct place *p, unsigned op) {
         struct json list = json_new_array();
 
-        if (op & WATCHES) /* they take all that lists take */
+        if (op & WATCHES || (op == COLLECTION && is_custom(p))) /* they take all that lists take */
                 op = LIST;
+        else if (op == GET && is_custom(p))
+                op = CUSTOM_GET;
         for (size_t i = 0; i < ARRAY_SIZE(query_parameters); i++)
                 if (query_parameters[i].verbs & op)
                         json_push(o->arena, &list,
@@ -201,6 +209,7 @@ static const char *const patch_media[] = {
         "application/strategic-merge-patch+json",
         NULL,
 };
+static const char *const custom_media[] = { "application/json", "application/yaml", NULL };
 static const char *const custom_patch_media[] = {
         "application/json-patch+json",
         "application/merge-patch+json",
@@ -218,19 +227,19 @@ static struct json content(struct openapi *o, const char *const *media, const st
         return c;
 }
 
-static bool is_custom(const struct place *p) {
-        return p->resource->type && p->resource->type->openapi;
-}
-
 /* kubectl looks here for the patch that a kind takes. */
 static const char *const *consumed(const struct place *p, unsigned op) {
-        if (op != PATCH || p->connect)
-                return any_media;
-        return is_custom(p) ? custom_patch_media : patch_media;
+        if (is_custom(p))
+                return op == PATCH ? custom_patch_media : custom_media;
+        return op == PATCH && !p->connect ? patch_media : any_media;
 }
 
 static const char *const *produced(const struct place *p, unsigned op) {
-        return p->connect ? any_media : p->options ? log_media : op & (LIST | WATCHES) ? list_media : answer_media;
+        return is_custom(p)            ? custom_media
+               : p->connect            ? any_media
+               : p->options            ? log_media
+               : op & (LIST | WATCHES) ? list_media
+                                       : answer_media;
 }
 
 static void set_body(struct openapi *o, const struct place *p, unsigned op, struct json *operation, struct json *list) {
@@ -289,7 +298,7 @@ static struct json responses(struct openapi *o, const struct place *p, unsigned 
         else
                 schema = p->options ? json_build(o->arena, "{ type: 'string' }") : openapi_schema(o, t);
         add_response(o, &out, "200", "OK", &schema, media);
-        if (op & (CREATE | UPDATE | PATCH) && !p->connect)
+        if (op & (is_custom(p) ? CREATE | UPDATE : CREATE | UPDATE | PATCH) && !p->connect)
                 add_response(o, &out, "201", "Created", &schema, media);
         if (op & (CREATE | DELETE) && !p->connect)
                 add_response(o, &out, "202", "Accepted", &schema, media);
@@ -317,15 +326,15 @@ static struct json operation(struct openapi *o, const struct place *p, size_t i)
         _cleanup_buf_ struct buf tag = BUF_INIT;
         unsigned op = operations[i].op;
         struct json id = operation_id(o, p, i), list, out, answers, text;
-        const char *group = p->sub ? p->sub->group : r->group, *version = p->sub ? p->sub->version : r->version;
+        const struct api_subresource *sub = is_custom(p) ? NULL : p->sub; /* whose kind it is, unless the resource's */
 
-        list = p->connect || p->watch ? json_new_array() : parameters(o, op);
+        list = p->connect || p->watch ? json_new_array() : parameters(o, p, op);
         add_camel(&tag, r->group, false);
         buf_printf(&tag, "_%s", r->version);
         text = json_of_printf(o->arena, "%s %s%s%s", p->connect ? "connect to" : operations[i].what,
                               p->sub ? p->sub->name : "", p->sub ? " of " : "", r->kind);
         out = json_build(o->arena, "{ description: %j, tags: [ %S ], operationId: %j }", &text, buf_str(&tag), &id);
-        if (!p->connect && op & (CREATE | UPDATE | PATCH | DELETE | COLLECTION))
+        if (!p->connect && op & (CREATE | UPDATE | PATCH | DELETE | (is_custom(p) ? 0u : COLLECTION)))
                 set_body(o, p, op, &out, &list);
         if (list.len > 0)
                 json_setc(o->arena, &out, "parameters", list);
@@ -335,8 +344,8 @@ static struct json operation(struct openapi *o, const struct place *p, size_t i)
         json_setc(o->arena, &out, "responses", answers);
         json_set_cstr(o->arena, &out, "x-kubernetes-action", p->connect ? "connect" : operations[i].action);
         json_setc(o->arena, &out, "x-kubernetes-group-version-kind",
-                  json_build(o->arena, "{ group: %c, kind: %c, version: %c }", group, p->sub ? p->sub->kind : r->kind,
-                             version));
+                  json_build(o->arena, "{ group: %c, kind: %c, version: %c }", sub ? sub->group : r->group,
+                             sub ? sub->kind : r->kind, sub ? sub->version : r->version));
         return out;
 }
 
@@ -430,7 +439,7 @@ static unsigned operations_of(uint32_t verbs, bool item) {
 }
 
 static void add_path(struct openapi *o, const struct place *p, unsigned ops, struct json *paths) {
-        struct json item = json_new_object(), list = p->watch ? parameters(o, LIST) : json_new_array();
+        struct json item = json_new_object(), list = p->watch ? parameters(o, p, LIST) : json_new_array();
 
         for (size_t i = 0; i < ARRAY_SIZE(operations); i++)
                 if (operations[i].op & ops) {

@@ -44,6 +44,7 @@ enum schema_type_flags {
         SCHEMA_TYPE_EMBEDDED = 1 << 4,  /* x-kubernetes-embedded-resource: kind, apiVersion and metadata are implied */
         SCHEMA_TYPE_OPEN_ENUM = 1 << 5, /* values names the well-known ones, others are allowed */
         SCHEMA_TYPE_ITEMS_MESSAGE = 1 << 6, /* a list that is a protobuf message of its own: { items = 1 } */
+        SCHEMA_TYPE_UNTOLD_ENUM = 1 << 9,   /* OpenAPI does not tell the values */
         SCHEMA_TYPE_CHECKED_ENUM = 1 << 7,  /* rules or code refuse other values, in words of their own */
         SCHEMA_TYPE_ODD_SETS = 1 << 8, /* sets of objects, or items that may lack their key, here or below: nobody can
                                         * tell who owns what */
@@ -61,6 +62,7 @@ enum schema_field_flags {
         SCHEMA_GRANULAR = 1 << 8,   /* the type is atomic elsewhere, not here */
         SCHEMA_OFF = 1 << 9,        /* of a feature that is off: dropped from what clients send */
         SCHEMA_SHOWN = 1 << 10,     /* OpenAPI tells the default, or that it is empty */
+        SCHEMA_REQUIRED = 1 << 11,  /* OpenAPI says that it must be there, SCHEMA_OMITEMPTY or not */
 };
 
 enum schema_list_type { SCHEMA_LIST_NONE, SCHEMA_LIST_ATOMIC, SCHEMA_LIST_SET, SCHEMA_LIST_MAP };

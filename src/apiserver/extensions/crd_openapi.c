@@ -37,7 +37,7 @@ static bool is_dropped(const struct openapi_copy *c, const struct json *in, stru
                 return json_bool(json_at_path(in, "additionalProperties", "nullable"));
         if (str_eqc(key, "type"))
                 return nullable || (open && str_among(type, WORDS("object", "array")));
-        return str_among(key, WORDS("allOf", "anyOf", "oneOf", "not", "nullable")) ||
+        return str_among(key, WORDS("allOf", "anyOf", "oneOf", "not", "nullable", "default")) ||
                ((nullable || open) && str_among(key, WORDS("items", "properties")));
 }
 

@@ -2,6 +2,7 @@
 #include "help.h"
 
 #include "apiserver/extensions/custom.h"
+#include "schema/openapi.h"
 
 static const struct api_resource widgets = {
         .group = "example.com", .version = "v1", .plural = "widgets", .kind = "Widget", .namespaced = true
@@ -659,6 +660,36 @@ static void scale_is_where_the_definition_says(void **state) {
         undefine(f);
 }
 
+/* Their paths promise less than those of built-in resources: no protobuf, no PATCH that creates. */
+static void openapi_says_what_custom_resources_take(void **state) {
+        static const char *const has[] = {
+                "\"title\":\"Kubernetes CRD Swagger\",\"version\":\"v0.1.0\"",
+                "\"requestBody\":{\"content\":{\"application/json\":{\"schema\":{\"$ref\":\"#/components/schemas/"
+                "com.example.v1.Widget\"}},\"application/yaml\":",
+                "\"x-kubernetes-action\":\"deletecollection\",\"x-kubernetes-group-version-kind\":{\"group\":\"example."
+                "com\"",
+                "\"x-kubernetes-group-version-kind\":{\"group\":\"example.com\",\"kind\":\"Widget\",\"version\":"
+                "\"v1\"}",
+        };
+        struct fixture *f = *state;
+        struct catalog *c;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        define(f, PLAIN,
+               ",'subresources':{'status':{},'scale':{'specReplicasPath':'.spec.n','statusReplicasPath':'.status.n'}}");
+        c = catalog_get(f->s);
+        assert_true(openapi_v3(&b, STR("apis/example.com/v1"), c->served, c->n_served, NULL));
+        catalog_unref(c);
+        for (size_t i = 0; i < ARRAY_SIZE(has); i++)
+                if (str_search(buf_str(&b), str_of(has[i])) < 0)
+                        fail_msg("no %s in %.*s", has[i], (int) b.n, b.p);
+        assert_true(str_search(buf_str(&b), STR("vnd.kubernetes.protobuf")) < 0);
+        assert_true(str_search(buf_str(&b), STR("\"kind\":\"DeleteOptions\",\"version\":\"v1\"")) > 0);
+        assert_true(str_search(buf_str(&b), STR("admission.k8s.io")) < 0);
+        assert_true(str_search(buf_str(&b), STR("-kind\":{\"group\":\"autoscaling\"")) < 0);
+        undefine(f);
+}
+
 static void deletion_removes_the_objects(void **state) {
         struct fixture *f = *state;
 
@@ -686,6 +717,7 @@ int main(void) {
                 cmocka_unit_test(versions_are_views_of_one_object),
                 cmocka_unit_test(taken_names_are_refused),
                 cmocka_unit_test(scale_is_where_the_definition_says),
+                cmocka_unit_test(openapi_says_what_custom_resources_take),
                 cmocka_unit_test(deletion_removes_the_objects),
         };
 

@@ -83,6 +83,7 @@ static void http_itself_is_as_strict_as_gos(void **state) {
                 { "GET version HTTP/1.1", HOST, "HTTP/1.1 400 " },
                 { "GET http://x/version HTTP/1.1", HOST, "HTTP/1.1 200 " },
                 { "GET /openapi/v2/ HTTP/1.1", HOST, "HTTP/1.1 404 " },
+                { "GET /openapi/v3/ HTTP/1.1", HOST, "HTTP/1.1 404 " AND "\r\nContent-Length: 0\r\n" },
         };
 
         run_all(state, cases, ARRAY_SIZE(cases));
@@ -101,6 +102,14 @@ static void media_types_are_those_of_upstream(void **state) {
                 { "GET " CONFIGMAPS "?labelSelector=none HTTP/1.1", AS("json", "PartialObjectMetadataList"),
                   ",\"items\":null}" },
                 { "GET " CONFIGMAPS "?labelSelector=none HTTP/1.1", AS("json", "Table"), ",\"rows\":[]}" },
+                { "GET /openid/v1/jwks HTTP/1.1", HOST "Accept: application/json\r\n",
+                  "HTTP/1.1 406 " AND "Available representations: application/jwk-set+json\"" },
+                { "GET /openid/v1/jwks HTTP/1.1", HOST "Accept: text/html, */*\r\n", "HTTP/1.1 200 " },
+                { "GET /.well-known/openid-configuration HTTP/1.1", HOST "Accept: application/yaml\r\n",
+                  "HTTP/1.1 406 " AND "\n  Available representations: application/json\n" },
+                { "GET /openapi/v3/apis/networking.k8s.io/v1 HTTP/1.1", HOST,
+                  "\"required\":[\"resource\",\"name\"]" AND "\"required\":[\"parentRef\"]" },
+                { "GET /openapi/v3/version HTTP/1.1", HOST, "\"gitVersion\":{\"type\":\"string\",\"default\":\"\"}" },
                 { "GET /apis/rbac.authorization.k8s.io/v1/namespaces/default/roles HTTP/1.1", AS("json", "Table"),
                   ",\"rows\":null}" },
         };
