@@ -280,6 +280,11 @@ static void add_remote_resource(struct arena *a, const struct remote *r, const s
 static struct json remote_discovery(struct arena *a, const struct remote *r) {
         struct json resources = json_new_array();
 
+        if (r->discovery) {
+                resources = json_copy_shallow(a, r->discovery);
+                json_set_cstr(a, &resources, "freshness", r->available ? "Current" : "Stale");
+                return resources;
+        }
         json_each_item(entry, json_getc(r->resources, "resources"))
                 add_remote_resource(a, r, entry, &resources);
         return json_build(a, "{ version: %s, resources: %j, freshness: %c }", r->version,

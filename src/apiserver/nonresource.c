@@ -4,6 +4,8 @@
 
 #include "apiserver/discovery.h"
 #include "apiserver/encryption/encryption.h"
+#include "apiserver/extensions/aggregator.h"
+#include "apiserver/extensions/custom.h"
 #include "apiserver/flags.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/metrics.h"
@@ -311,16 +313,25 @@ static void handle_paths(struct exchange *x) {
                                             "/openapi/v2", "/openapi/v3", "/openapi/v3/" };
         struct arena *a = http_request_arena(x->req);
         struct json doc = json_new_object(), list = json_new_array();
+        struct catalog *c = catalog_get(x->s);
         VEC(struct str) all = { 0 };
 
         for (size_t i = 0; i < ARRAY_SIZE(more); i++)
                 vec_push_in(a, &all, str_of(more[i]));
-        for (size_t i = 0; i < api_n_builtin; i++) {
-                if (!api_builtin[i]->served || !*api_builtin[i]->group)
+        for (size_t i = 0; i < c->n_served; i++) {
+                if (!*c->served[i]->group)
                         continue;
-                vec_push_in(a, &all, arena_printf(a, "/apis/%s", api_builtin[i]->group));
-                vec_push_in(a, &all, arena_printf(a, "/apis/%s/%s", api_builtin[i]->group, api_builtin[i]->version));
+                vec_push_in(a, &all, arena_printf(a, "/apis/%s", c->served[i]->group));
+                vec_push_in(a, &all, arena_printf(a, "/apis/%s/%s", c->served[i]->group, c->served[i]->version));
         }
+        for (size_t i = 0; c->remotes && i < c->remotes->n; i++) {
+                const struct remote *r = &c->remotes->v[i];
+
+                vec_push_in(a, &all, arena_printf(a, "/apis/%" STR_FMT, STR_ARG(r->group)));
+                vec_push_in(a, &all,
+                            arena_printf(a, "/apis/%" STR_FMT "/%" STR_FMT, STR_ARG(r->group), STR_ARG(r->version)));
+        }
+        catalog_unref(c);
         for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
                 for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
                         if (kinds_of(x->s, i) & 1U << k)

@@ -16,6 +16,12 @@ RESOURCES = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "not
 NOTE_SCHEMA = {"type": "object", "description": "Something to remember.", "properties": {
     "apiVersion": {"type": "string"}, "kind": {"type": "string"}, "text": {"type": "string", "description": "What to remember."}},
     "x-kubernetes-group-version-kind": [{"group": "notes.example.com", "version": "v1", "kind": "Note"}]}
+# as aggregated discovery: with a category that the classic one has not
+DISCOVERY = {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": [
+    {"metadata": {"name": "notes.example.com"}, "versions": [{"version": "v1", "freshness": "Current", "resources": [
+        {"resource": "notes", "singularResource": "note", "scope": "Namespaced", "shortNames": ["nt"], "categories": ["memory"],
+         "verbs": ["create", "delete", "get", "list", "watch"],
+         "responseKind": {"group": "notes.example.com", "version": "v1", "kind": "Note"}}]}]}]}
 V3_URL = "/openapi/v3/apis/notes.example.com/v1"
 DOCUMENTS = {
     "/apis/notes.example.com/v1": RESOURCES,
@@ -52,6 +58,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         if not self.user():
             return self.answer(401, {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 401, "reason": "Unauthorized"})
+        if path == "/apis" and "as=APIGroupDiscoveryList" in self.headers.get("Accept", ""):
+            return self.answer(200, DISCOVERY)
         if path in DOCUMENTS:
             return self.answer(200, DOCUMENTS[path])
         ns, name = self.where()

@@ -72,6 +72,11 @@ def test_it_is_discovered(cluster, notes):
 
 
 @needs_kubectl(27)
+def test_its_own_aggregated_discovery_is_told(cluster, notes):
+    assert "notes" in cluster.kubectl("api-resources", "--categories=memory", "-o", "name")
+
+
+@needs_kubectl(27)
 def test_its_kinds_are_explained(cluster, notes):
     assert "What to remember." in cluster.kubectl("explain", "note.text")
 

@@ -1,7 +1,7 @@
 /* APIServices of other servers.
  *
  *   store's writer ─ an APIService, Service or endpoint has changed ─▶ [loop "aggregator"]
- *        struct service: is it there? GET /apis/<group>/<version>, /openapi/v3, /openapi/v2 ─▶ condition Available
+ *        struct service: is it there? GET /apis/<group>/<version>, /apis, /openapi/v3, /openapi/v2 ─▶ condition Available
  *        └─▶ struct remotes: what all of them serve ─▶ requests (aggregator_handle) and discovery
  *
  * The loop's thread begins with the first of them: a cluster without any pays nothing. */
@@ -25,7 +25,7 @@
 #define TIMEOUT_MS 5000
 #define MAX_DOCUMENT (32U << 20)
 
-enum document { DOC_RESOURCES, DOC_OPENAPI_V3, DOC_OPENAPI_V2, N_DOCS };
+enum document { DOC_RESOURCES, DOC_DISCOVERY, DOC_OPENAPI_V3, DOC_OPENAPI_V2, N_DOCS };
 
 /* An APIService with a Service. */
 struct service {
@@ -107,6 +107,18 @@ static struct str openapi_v3_url(struct arena *a, const struct service *v) {
         return json_str(json_getc(json_get(paths, path), "serverRelativeURL"));
 }
 
+/* What a server that makes aggregated discovery says of the group-version. */
+static const struct json *discovery_of(struct arena *a, const struct service *v) {
+        const struct json *list = parse(a, v->docs[DOC_DISCOVERY]);
+
+        if (!str_eqc(json_str(json_getc(list, "kind")), "APIGroupDiscoveryList"))
+                return NULL;
+        json_each_item(g, json_getc(list, "items"))
+                if (str_eq(json_str(json_at_path(g, "metadata", "name")), v->group))
+                        return json_find_by(json_getc(g, "versions"), "version", v->version);
+        return NULL;
+}
+
 static void fill(struct arena *a, const struct service *v, struct remote *r) {
         const struct json *spec = json_getc(object_json(v->object), "spec");
 
@@ -121,6 +133,7 @@ static void fill(struct arena *a, const struct service *v, struct remote *r) {
                                .version_priority = json_int(json_getc(spec, "versionPriority")),
                                .available = v->available,
                                .resources = parse(a, v->docs[DOC_RESOURCES]),
+                               .discovery = discovery_of(a, v),
                                .openapi_v3 = openapi_v3_url(a, v),
                                .openapi_v2 = parse(a, v->docs[DOC_OPENAPI_V2]) };
 }
@@ -254,6 +267,8 @@ static void learn(struct service *v, enum document d, bool ok) {
 }
 
 static struct str document_path(struct arena *a, const struct service *v, enum document d) {
+        if (d == DOC_DISCOVERY)
+                return STR("/apis");
         if (d == DOC_RESOURCES)
                 return arena_printf(a, "/apis/%" STR_FMT "/%" STR_FMT, STR_ARG(v->group), STR_ARG(v->version));
         return d == DOC_OPENAPI_V3 ? STR("/openapi/v3") : STR("/openapi/v2");
@@ -288,11 +303,13 @@ static void on_done(struct http_call *c, int err, const struct error *error, voi
 }
 
 static void ask(struct service *v, enum document d) {
-        static const struct http_header headers[] = {
-                { STR_INIT("accept"), STR_INIT("application/json") },
-                { STR_INIT("user-agent"), STR_INIT("kube-apiserver") },
-                { STR_INIT("x-remote-user"), STR_INIT("system:kube-aggregator") },
-                { STR_INIT("x-remote-group"), STR_INIT("system:masters") },
+#define DISCOVERY(version) "application/json;g=apidiscovery.k8s.io;v=" version ";as=APIGroupDiscoveryList"
+        const struct http_header headers[] = {
+                { STR("accept"),
+                  d == DOC_DISCOVERY ? STR(DISCOVERY("v2") "," DISCOVERY("v2beta1")) : STR("application/json") },
+                { STR("user-agent"), STR("kube-apiserver") },
+                { STR("x-remote-user"), STR("system:kube-aggregator") },
+                { STR("x-remote-group"), STR("system:masters") },
         };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct http_call_options o = { .method = "GET",

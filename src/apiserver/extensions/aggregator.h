@@ -13,6 +13,7 @@ struct remote {
         int64_t group_priority, version_priority;
         bool available;
         const struct json *resources;  /* of its APIResourceList, or NULL */
+        const struct json *discovery;  /* of its APIGroupDiscoveryList, or NULL: it makes none */
         struct str openapi_v3;         /* the URL of its document, relative to its server; or empty */
         const struct json *openapi_v2; /* or NULL */
 };

@@ -1,8 +1,11 @@
 /* What clients see over plain HTTP before they ask for an object: discovery, health, what HTTP itself refuses. */
 #include "help.h"
 
+#include "apiserver/extensions/aggregator.h"
+#include "apiserver/extensions/custom.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/track.h"
+#include "json/build.h"
 
 static int setup(void **state) {
         struct fixture *f;
@@ -132,6 +135,31 @@ static void what_is_not_there_is_told_as_upstream_tells_it(void **state) {
 
 #define GROUP "z.example"
 
+/* What it says of itself in aggregated discovery is told as it is, but for its being away. */
+static void other_servers_are_listed(void **state) {
+        static const struct exchange_case cases[] = {
+                { "GET /apis HTTP/1.1", AGGREGATED("json", "v2"),
+                  "\"metadata\":{\"name\":\"" GROUP "\"" AND
+                  "{\"version\":\"v9\",\"resources\":[],\"freshness\":\"Stale\"}" },
+                { "GET / HTTP/1.1", HOST,
+                  "\"/apis/" GROUP "\"," AND "\"/apis/" GROUP "/v9\"," AND "\"/apis/apps/v1\"," },
+        };
+        struct fixture *f = *state;
+        struct remotes *r = xcalloc(1, sizeof(*r));
+
+        r->arena = arena_new(0);
+        atomic_store(&r->refs, 1);
+        r->v = arena_array(r->arena, struct remote, r->n = 1);
+        r->v[0] = (struct remote) {
+                .group = STR(GROUP),
+                .version = STR("v9"),
+                .discovery = json_new(r->arena,
+                                      json_build(r->arena, "{ version: 'v9', resources: [], freshness: 'Current' }")),
+        };
+        catalog_set_remotes(f->s, r);
+        run_all(state, cases, ARRAY_SIZE(cases));
+}
+
 /* Other servers' groups stand where the highest priority of their versions says, and versions as Kubernetes counts. */
 static void groups_come_by_priority(void **state) {
         static const struct {
@@ -177,6 +205,7 @@ int main(void) {
                 T(groups_come_by_priority),
                 T(http_itself_is_as_strict_as_gos),
                 T(media_types_are_those_of_upstream),
+                T(other_servers_are_listed),
                 T(what_is_not_there_is_told_as_upstream_tells_it),
         };
 
