@@ -6,29 +6,42 @@ static struct str kind_of_details(const struct rest *r) {
         return r->plural; /* upstream puts the resource where the name says kind */
 }
 
+/* pods "web" */
+static void add_called(struct buf *b, const struct rest *r, struct str name) {
+        buf_add_str(b, r->qualified);
+        buf_putc(b, ' ');
+        add_quoted(b, name);
+}
+
 int err_not_found(struct error *err, const struct rest *r, struct str name) {
-        error_status(err, REASON_NOT_FOUND, "%" STR_FMT " \"%" STR_FMT "\" not found", STR_ARG(r->qualified),
-                     STR_ARG(name));
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        add_called(&b, r, name);
+        error_status(err, REASON_NOT_FOUND, "%" STR_FMT " not found", STR_ARG(buf_str(&b)));
         error_details(err, name, r->group, kind_of_details(r));
         return -ENOENT;
 }
 
 int err_exists(struct error *err, const struct rest *r, struct str name) {
-        error_status(err, REASON_ALREADY_EXISTS, "%" STR_FMT " \"%" STR_FMT "\" already exists", STR_ARG(r->qualified),
-                     STR_ARG(name));
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        add_called(&b, r, name);
+        error_status(err, REASON_ALREADY_EXISTS, "%" STR_FMT " already exists", STR_ARG(buf_str(&b)));
         error_details(err, name, r->group, kind_of_details(r));
         return -EEXIST;
 }
 
 int err_conflict(struct error *err, const struct rest *r, struct str name, const char *fmt, ...) {
         _cleanup_free_ char *text = NULL;
+        _cleanup_buf_ struct buf b = BUF_INIT;
         va_list ap;
 
         va_start(ap, fmt);
         text = xvprintf(fmt, ap);
         va_end(ap);
-        error_status(err, REASON_CONFLICT, "Operation cannot be fulfilled on %" STR_FMT " \"%" STR_FMT "\": %s",
-                     STR_ARG(r->qualified), STR_ARG(name), text);
+        add_called(&b, r, name);
+        error_status(err, REASON_CONFLICT, "Operation cannot be fulfilled on %" STR_FMT ": %s", STR_ARG(buf_str(&b)),
+                     text);
         error_details(err, name, r->group, kind_of_details(r));
         return -EAGAIN;
 }
@@ -71,6 +84,7 @@ int op_check_identity(const struct op *op, const char *what, struct str want, st
 
 int err_forbidden(struct error *err, const struct rest *r, struct str name, const char *fmt, ...) {
         _cleanup_free_ char *text = NULL;
+        _cleanup_buf_ struct buf b = BUF_INIT;
         va_list ap;
 
         va_start(ap, fmt);
@@ -78,9 +92,10 @@ int err_forbidden(struct error *err, const struct rest *r, struct str name, cons
         va_end(ap);
         if (str_empty(name))
                 error_status(err, REASON_FORBIDDEN, "%" STR_FMT " is forbidden: %s", STR_ARG(r->qualified), text);
-        else
-                error_status(err, REASON_FORBIDDEN, "%" STR_FMT " \"%" STR_FMT "\" is forbidden: %s",
-                             STR_ARG(r->qualified), STR_ARG(name), text);
+        else {
+                add_called(&b, r, name);
+                error_status(err, REASON_FORBIDDEN, "%" STR_FMT " is forbidden: %s", STR_ARG(buf_str(&b)), text);
+        }
         error_details(err, name, r->group, kind_of_details(r));
         return -EACCES;
 }

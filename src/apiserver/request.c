@@ -635,14 +635,6 @@ struct str continue_encode(struct arena *a, uint64_t revision, struct str start)
         return arena_str(a, buf_str(&b64));
 }
 
-/* Where Go's decoder stops. */
-static size_t base64_error(struct str token) {
-        for (size_t i = 0; i < token.n; i++)
-                if (!isalnum((unsigned char) token.p[i]) && token.p[i] != '-' && token.p[i] != '_')
-                        return i;
-        return token.n - 1;
-}
-
 /* No way up: "a/../b", "//". */
 static bool is_clean(struct str key) {
         struct str part;
@@ -664,7 +656,7 @@ int continue_decode(struct arena *a, struct str token, uint64_t *ret_revision, s
         int64_t revision;
 
         if (base64url_decode(&text, token) < 0)
-                return err_bad_request(err, INVALID ": illegal base64 data at input byte %zu", base64_error(token));
+                return err_bad_request(err, INVALID ": illegal base64 data at input byte %zu", base64_error(token, true));
         if (json_parse(a, arena_str(a, buf_str(&text)), NULL, &j, &e) < 0)
                 return err_bad_request(err, INVALID ": %s", error_text(&e));
         version = json_str(json_getc(j, "v"));

@@ -87,6 +87,29 @@ bad:
         return -EINVAL;
 }
 
+static size_t skip_newlines(struct str s, size_t i) {
+        while (i < s.n && (s.p[i] == '\n' || s.p[i] == '\r'))
+                i++;
+        return i;
+}
+
+size_t base64_error(struct str src, bool url) {
+        size_t digits = 0, i = 0; /* of the four that belong together */
+
+        while ((i = skip_newlines(src, i)) < src.n && digit64(src.p[i], url) >= 0) {
+                digits = (digits + 1) % 4;
+                i++;
+        }
+        if (i == src.n)
+                return i - digits;
+        if (url || src.p[i] != '=' || digits < 2)
+                return i;
+        i = skip_newlines(src, i + 1);
+        if (digits == 3 || i == src.n)
+                return i;
+        return src.p[i] != '=' ? i - 1 : skip_newlines(src, i + 1);
+}
+
 void base64_encode(struct buf *dst, struct str src) {
         encode64(dst, src, std_alphabet, true);
 }

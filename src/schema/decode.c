@@ -9,6 +9,8 @@
  * Frames on the stack remember the way down, for messages only. */
 #include "schema/decode.h"
 
+#include <ctype.h>
+
 #include "base/encode.h"
 #include "base/time.h"
 #include "schema/internal.h"
@@ -32,6 +34,11 @@ struct decoder {
         const char **places; /* of the keys that the others are about */
         struct error *err;
         bool request, patched, empty;
+        /* What went wrong first: see explain() */
+        bool explaining, found;
+        struct error first;
+        bool own;                 /* in what decodes itself, and ends it all */
+        const struct frame *self; /* this, whose inner path nobody tells */
 };
 
 static int decode(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
@@ -95,12 +102,26 @@ static int convert_error(struct decoder *d, enum schema_kind to, const struct js
         return error_set(d->err, -EINVAL, "unrecognized type: %s", scalars[to]);
 }
 
+/* Where an error goes that ends nothing: others may come before it. */
+static int mild(struct decoder *d, struct error *e) {
+        if (!d->explaining) {
+                error_move(d->err, e);
+                return -EINVAL;
+        }
+        if (!d->found)
+                error_move(&d->first, e);
+        else
+                error_clear(e);
+        d->found = true;
+        return 0;
+}
+
 /* json.UnmarshalTypeError; detail: the number's text follows */
 static int type_error(struct decoder *d, const struct schema_type *t, const struct json *v, bool detail,
                       const struct frame *at) {
         _cleanup_buf_ struct buf path = BUF_INIT, value = BUF_INIT;
-        const char *go_type = t->go_name;
-        const struct frame *f = at;
+        _cleanup_error_ struct error e = ERROR_INIT;
+        const struct frame *f = d->self ? d->self : at;
 
         if (d->patched && at)
                 return convert_error(d, t->kind, v);
@@ -111,13 +132,18 @@ static int type_error(struct decoder *d, const struct schema_type *t, const stru
         }
         while (f && !f->in)
                 f = f->up;
-        if (!f)
-                return error_set(d->err, -EINVAL, "json: cannot unmarshal %" STR_FMT " into Go value of type %s",
-                                 STR_ARG(buf_str(&value)), go_type);
         print_fields(&path, f);
-        return error_set(d->err, -EINVAL,
-                         "json: cannot unmarshal %" STR_FMT " into Go struct field %s.%" STR_FMT " of type %s",
-                         STR_ARG(buf_str(&value)), f->in->name, STR_ARG(buf_str(&path)), go_type);
+        if (f)
+                error_set(&e, -EINVAL,
+                          "json: cannot unmarshal %" STR_FMT " into Go struct field %s.%" STR_FMT " of type %s",
+                          STR_ARG(buf_str(&value)), f->in->name, STR_ARG(buf_str(&path)), t->go_name);
+        else
+                error_set(&e, -EINVAL, "json: cannot unmarshal %" STR_FMT " into Go value of type %s",
+                          STR_ARG(buf_str(&value)), t->go_name);
+        if (!d->own)
+                return mild(d, &e);
+        error_move(d->err, &e);
+        return -EINVAL;
 }
 
 /* Fields are decoded in the order of their type, but told in the order of the text, of which keys are views. */
@@ -177,25 +203,14 @@ static int decode_int(struct decoder *d, const struct schema_type *t, const stru
 
 static int decode_bytes(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
                         struct json *ret) {
-        _cleanup_buf_ struct buf raw = BUF_INIT, text = BUF_INIT, clean = BUF_INIT;
-        struct str s = json_str(in);
+        _cleanup_buf_ struct buf raw = BUF_INIT, text = BUF_INIT;
+        _cleanup_error_ struct error e = ERROR_INIT;
 
         if (!json_is(in, JSON_STRING))
                 return type_error(d, t, in, false, at);
-        if (memchr(s.p ? s.p : "", '\n', s.n) || memchr(s.p ? s.p : "", '\r', s.n)) { /* Go skips them */
-                for (size_t i = 0; i < s.n; i++)
-                        if (s.p[i] != '\n' && s.p[i] != '\r')
-                                buf_putc(&clean, s.p[i]);
-                s = buf_str(&clean);
-        }
-        if (base64_decode(&raw, s) < 0) {
-                size_t bad = 0;
-
-                while (bad < s.n && (memchr("+/", s.p[bad], 2) || (s.p[bad] >= '0' && s.p[bad] <= '9') ||
-                                     (s.p[bad] >= 'A' && s.p[bad] <= 'Z') || (s.p[bad] >= 'a' && s.p[bad] <= 'z')))
-                        bad++;
-                return error_set(d->err, -EINVAL, "illegal base64 data at input byte %zu",
-                                 bad == s.n ? s.n / 4 * 4 : bad);
+        if (base64_decode(&raw, json_str(in)) < 0) {
+                error_set(&e, -EINVAL, "illegal base64 data at input byte %zu", base64_error(json_str(in), false));
+                return mild(d, &e);
         }
         base64_encode(&text, buf_str(&raw));
         *ret = str_eq(buf_str(&text), json_str(in)) ? *in : json_of_copy(d->arena, buf_str(&text));
@@ -228,43 +243,70 @@ static bool has_micros(struct str s) {
         return s.p[at - 1] == '.';
 }
 
-/* time.Parse names the first part of the layout that does not fit. */
+/* Digits stand for digits, the rest for itself. */
+static bool fits(struct str text, const char *layout) {
+        for (size_t i = 0; i < text.n; i++)
+                if (isdigit((unsigned char) layout[i]) ? !isdigit((unsigned char) text.p[i]) : text.p[i] != layout[i])
+                        return false;
+        return text.n == strlen(layout);
+}
+
+/* time.Parse names the first part of the layout that does not fit, or whose number is out of range. */
 static int time_error(struct decoder *d, struct str s, bool micro) {
-        static const char *const parts[] = { "2006", "-", "01", "-", "02", "T", "15", ":", "04", ":", "05" };
-        const char *layout = micro ? "2006-01-02T15:04:05.000000Z07:00" : "2006-01-02T15:04:05Z07:00";
+        static const struct {
+                const char *layout, *name; /* of a number that has a range */
+                uint64_t min, max;
+        } parts[] = {
+                { "2006" },
+                { "-" },
+                { "01", "month", 1, 12 },
+                { "-" },
+                { "02" },
+                { "T" },
+                { "15", "hour", 0, 23 },
+                { ":" },
+                { "04", "minute", 0, 59 },
+                { ":" },
+                { "05", "second", 0, 59 },
+        };
+        const char *layout = micro ? "2006-01-02T15:04:05.000000Z07:00" : "2006-01-02T15:04:05Z07:00", *misfit = NULL;
         size_t at = 0;
+        uint64_t v;
 
-        for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
-                size_t n = strlen(parts[i]);
-                bool ok = s.n >= at + n;
+        for (size_t i = 0; i < ARRAY_SIZE(parts) && !misfit; i++) {
+                struct str text = str_sub(s, at, at + strlen(parts[i].layout));
 
-                for (size_t k = 0; ok && k < n; k++) {
-                        char want = parts[i][k], have = s.p[at + k];
-
-                        ok = want >= '0' && want <= '9' ? have >= '0' && have <= '9' : have == want;
-                }
-                if (!ok)
-                        return error_set(d->err, -EINVAL,
-                                         "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"%" STR_FMT
-                                         "\" as \"%s\"",
-                                         STR_ARG(s), layout, STR_ARG(str_sub(s, at, s.n)), parts[i]);
-                at += n;
+                if (!fits(text, parts[i].layout))
+                        misfit = parts[i].layout;
+                else if (parts[i].name && (str_to_u64(text, &v) < 0 || v < parts[i].min || v > parts[i].max))
+                        return error_set(d->err, -EINVAL, "parsing time \"%" STR_FMT "\": %s out of range", STR_ARG(s),
+                                         parts[i].name);
+                else
+                        at += text.n;
         }
-        if (micro && !has_micros(s))
+        if (!misfit && micro && !has_micros(s))
+                misfit = ".000000";
+        else if (!misfit) {
+                size_t digits = at + 1;
+
+                while (digits < s.n && isdigit((unsigned char) s.p[digits]) && (!micro || digits < at + 7))
+                        digits++;
+                if (at < s.n && s.p[at] == '.' && digits > at + 1)
+                        at = digits;
+                if (at < s.n && s.p[at] == 'Z')
+                        at++;
+                else if (fits(str_sub(s, at, at + 6), "+07:00") || fits(str_sub(s, at, at + 6), "-07:00"))
+                        at += 6;
+                else
+                        misfit = "Z07:00";
+        }
+        if (misfit)
                 return error_set(d->err, -EINVAL,
-                                 "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"%" STR_FMT
-                                 "\" as \".000000\"",
-                                 STR_ARG(s), layout, STR_ARG(str_sub(s, at, s.n)));
-        while (at < s.n && (s.p[at] == '.' || (s.p[at] >= '0' && s.p[at] <= '9')))
-                at++;
-        if (at < s.n && s.p[at] != 'Z' && s.p[at] != '+' && s.p[at] != '-')
-                return error_set(d->err, -EINVAL,
-                                 "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"%" STR_FMT "\" as \"Z07:00\"",
-                                 STR_ARG(s), layout, STR_ARG(str_sub(s, at, s.n)));
-        if (at >= s.n)
-                return error_set(d->err, -EINVAL,
-                                 "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"\" as \"Z07:00\"", STR_ARG(s),
-                                 layout);
+                                 "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"%" STR_FMT "\" as \"%s\"",
+                                 STR_ARG(s), layout, STR_ARG(str_sub(s, at, s.n)), misfit);
+        if (at < s.n)
+                return error_set(d->err, -EINVAL, "parsing time \"%" STR_FMT "\": extra text: \"%" STR_FMT "\"",
+                                 STR_ARG(s), STR_ARG(str_sub(s, at, s.n)));
         return error_set(d->err, -EINVAL, "parsing time \"%" STR_FMT "\": day out of range", STR_ARG(s));
 }
 
@@ -273,6 +315,7 @@ static const struct schema_type go_string = { .kind = SCHEMA_STRING, .go_name = 
 /* Of types that decode themselves. */
 static int own_type_error(struct decoder *d, const struct schema_type *t, const struct json *in, bool detail,
                           const struct frame *at) {
+        d->own = true;
         return type_error(d, t, in, detail, d->patched ? NULL : at);
 }
 
@@ -307,12 +350,17 @@ static int decode_duration(struct decoder *d, const struct json *in, const struc
 
 static int decode_int_or_string(struct decoder *d, const struct json *in, const struct frame *at, struct json *ret) {
         static const struct schema_type int32 = { .kind = SCHEMA_INT32, .go_name = "int32" };
+        bool own;
 
         if (json_is(in, JSON_STRING)) {
                 *ret = *in;
                 return 0;
         }
-        return decode_int(d, &int32, in, d->patched ? NULL : at, ret);
+        own = d->own;
+        d->own = true;
+        TRY(decode_int(d, &int32, in, d->patched ? NULL : at, ret));
+        d->own = own;
+        return 0;
 }
 
 /* ---- containers ---- */
@@ -409,6 +457,20 @@ static int decode_field(struct decoder *d, const struct schema_type *t, const st
         return 0;
 }
 
+/* The fields that are there, in the order of the text. */
+static int explain_struct(struct decoder *d, const struct schema_type *t, const struct json *in,
+                          const struct frame *at) {
+        json_each_member(m, in) {
+                const struct schema_field *f = schema_field(t, json_key(m));
+                struct frame here = { .up = at, .in = t, .key = json_key(m), .depth = at ? at->depth + 1 : 1 };
+                struct json unused;
+
+                if (f && m->value.type != JSON_NULL)
+                        TRY(decode(d, f->type, &m->value, &here, &unused));
+        }
+        return 0;
+}
+
 static int decode_struct(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
                          struct json *ret) {
         struct json out = json_new_object();
@@ -417,6 +479,8 @@ static int decode_struct(struct decoder *d, const struct schema_type *t, const s
 
         if (!json_is(in, JSON_OBJECT))
                 return type_error(d, t, in, false, at);
+        if (d->explaining)
+                return explain_struct(d, t, in, at);
         slots = arena_array(d->arena, const struct json *, MAX(t->n_fields, 1));
         room = fill_slots(d, t, in, at, slots);
         /* Most fields of most objects are absent and print nothing. */
@@ -450,9 +514,18 @@ static const struct schema_field *union_field(const struct schema_type *t, const
 static int decode_union(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
                         struct json *ret) {
         const struct schema_field *f = union_field(t, in);
+        bool outer = !d->own && !d->patched;
 
-        if (f)
-                return decode(d, f->type, in, at, ret);
+        if (f) {
+                if (outer)
+                        d->self = at;
+                d->own = d->own || outer;
+                TRY(decode(d, f->type, in, at, ret));
+                if (outer)
+                        d->self = NULL;
+                d->own = d->own && !outer;
+                return 0;
+        }
         if (schema_field(t, STR("allows")))
                 return error_set(d->err, -EINVAL, "boolean or JSON schema expected");
         *ret = json_null(); /* upstream drops what is neither: decode_field does */
@@ -463,6 +536,8 @@ static int decode(struct decoder *d, const struct schema_type *t, const struct j
                   struct json *ret) {
         if (at && at->depth > MAX_DEPTH)
                 return error_set(d->err, -EINVAL, "exceeded max depth");
+        if (d->explaining)
+                *ret = json_null();
         if (t->kind == SCHEMA_ANY) {
                 *ret = *in;
                 return 0;
@@ -514,12 +589,28 @@ static int decode(struct decoder *d, const struct schema_type *t, const struct j
         }
 }
 
+/* Which of several errors Go tells: values that decode themselves, such as times and quantities, end it all; else it is
+ * the first in the order of the text. in is refused already. */
+static int explain(struct arena *a, const struct schema_type *t, const struct json *in, struct error *err) {
+        _cleanup_error_ struct error last = ERROR_INIT;
+        struct decoder d = { .arena = a, .err = &last, .explaining = true };
+        struct json unused;
+        int r = decode(&d, t, in, NULL, &unused);
+
+        error_clear(err);
+        error_move(err, r < 0 ? &last : &d.first);
+        error_clear(&d.first);
+        return -EINVAL;
+}
+
 static int decode_whole(struct decoder *d, const struct schema_type *t, const struct json *in, struct json *ret) {
         struct json *strict = d->strict;
         int r;
 
         d->n_found = d->patched ? 0 : json_len(strict);
         r = decode(d, t, in, NULL, ret);
+        if (r < 0 && !d->patched)
+                explain(d->arena, t, in, d->err);
         if (d->n_found) { /* of YAML all are told, and first; of JSON those that mean something to the type */
                 struct json all = json_new_array();
 

@@ -289,7 +289,7 @@ static void sort_errors(struct field_errors *fe) {
 
 int field_errors_finish(struct field_errors *fe, struct str kind, struct str group, struct str name,
                         struct error *err) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
+        _cleanup_buf_ struct buf b = BUF_INIT, quoted = BUF_INIT;
         size_t distinct = 0;
 
         if (fe->list.n == 0)
@@ -305,9 +305,10 @@ int field_errors_finish(struct field_errors *fe, struct str kind, struct str gro
         if (!kind.p)
                 return error_set(err, -EINVAL, "%s%" STR_FMT "%s", distinct > 1 ? "[" : "", STR_ARG(buf_str(&b)),
                                  distinct > 1 ? "]" : "");
-        error_status(err, REASON_INVALID, "%" STR_FMT "%s%" STR_FMT " \"%" STR_FMT "\" is invalid: %s%" STR_FMT "%s",
-                     STR_ARG(kind), str_empty(group) ? "" : ".", STR_ARG(group), STR_ARG(name), distinct > 1 ? "[" : "",
-                     STR_ARG(buf_str(&b)), distinct > 1 ? "]" : "");
+        add_quoted(&quoted, name);
+        error_status(err, REASON_INVALID, "%" STR_FMT "%s%" STR_FMT " %" STR_FMT " is invalid: %s%" STR_FMT "%s",
+                     STR_ARG(kind), str_empty(group) ? "" : ".", STR_ARG(group), STR_ARG(buf_str(&quoted)),
+                     distinct > 1 ? "[" : "", STR_ARG(buf_str(&b)), distinct > 1 ? "]" : "");
         error_details(err, name, group, kind);
         for (size_t i = 0; i < fe->list.n; i++)
                 error_add_cause(err, fe->list.v[i].type, fe->list.v[i].field, "%" STR_FMT, STR_ARG(fe->list.v[i].body));

@@ -25,6 +25,7 @@ static void errors_read_as_upstream(void **state) {
         struct fixture *f = *state;
 
         check_error(ASK(f, API_GET, &res_pods, "default", "x"), 404, "pods \"x\" not found");
+        check_error(ASK(f, API_GET, &res_pods, "default", "x\n\"ä"), 404, "pods \"x\\n\\\"ä\" not found");
         check_error(ASK(f, API_GET, &res_deployments, "default", "x"), 404, "deployments.apps \"x\" not found");
         ASK(f, API_CREATE, &res_configmaps, "default", .body = CM(""));
         check_error(ASK(f, API_CREATE, &res_configmaps, "default", .body = CM("")), 409,

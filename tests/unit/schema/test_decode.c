@@ -124,6 +124,46 @@ static void test_type_errors_have_gos_wording(void **state) {
         refused(a, &type_Lease, "{'spec':{'renewTime':'2021-01-01T00:00:00.5+02:00'}}",
                 "parsing time \"2021-01-01T00:00:00.5+02:00\" as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse "
                 "\".5+02:00\" as \".000000\"");
+        /* the rest of the text is looked at as well */
+#define TIME(text) refused(a, &type_Lease, "{'spec':{'renewTime':'" text "'}}", "parsing time \"" text "\": " WHY)
+#define WHY "extra text: \"x\""
+        TIME("2020-01-01T00:00:00.000000Zx");
+        TIME("2020-01-01T00:00:00.000000+02:00x");
+#undef WHY
+#define WHY "hour out of range"
+        TIME("2020-01-01T24:00:00.000000Z");
+#undef WHY
+#define WHY "day out of range"
+        TIME("2021-02-29T00:00:00.000000Z");
+#undef WHY
+#undef TIME
+        /* where base64 goes wrong */
+        refused(a, &type_Secret, "{'data':{'a':'eA== '}}", "illegal base64 data at input byte 4");
+        refused(a, &type_Secret, "{'data':{'a':'eA=x'}}", "illegal base64 data at input byte 2");
+        refused(a, &type_Secret, "{'data':{'a':'eA='}}", "illegal base64 data at input byte 3");
+        refused(a, &type_Secret, "{'data':{'a':'eHh4eA'}}", "illegal base64 data at input byte 4");
+        refused(a, &type_Secret, "{'data':{'a':'e\\n=A='}}", "illegal base64 data at input byte 2");
+}
+
+static void test_of_several_errors_the_first_of_the_text_is_told(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+
+        refused(a, &type_Deployment, "{'spec':{'template':{'spec':5},'replicas':'3'},'metadata':7}",
+                "json: cannot unmarshal number into Go struct field PodTemplateSpec.spec.template.spec of type "
+                "v1.PodSpec");
+        /* but for values that decode themselves: they end it all */
+        refused(a, &type_Event, "{'reason':1,'eventTime':'R'}",
+                "parsing time \"R\" as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse \"R\" as \"2006\"");
+        refused(a, &type_PersistentVolumeClaim, "{'metadata':{'name':{}},'spec':{'resources':{'limits':{'a':'b'}}}}",
+                "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
+        refused(a, &type_Service, "{'metadata':{'name':{}},'spec':{'ports':[{'targetPort':1.5}]}}",
+                "json: cannot unmarshal number 1.5 into Go struct field ServicePort.spec.ports.targetPort of type "
+                "int32");
+        refused(a, &type_CustomResourceValidation, "{'openAPIV3Schema':{'maximum':'x','items':{'type':5}}}",
+                "json: cannot unmarshal number into Go struct field JSONSchemaProps.openAPIV3Schema.items of type "
+                "string");
+        refused(a, &type_Secret, "{'type':5,'data':{'a':'!!'}}",
+                "json: cannot unmarshal number into Go struct field Secret.type of type v1.SecretType");
 }
 
 static void test_results_of_strategic_merges_are_refused_in_other_words(void **state) {
@@ -303,6 +343,7 @@ int main(void) {
                 cmocka_unit_test(test_unknown_fields_are_named_and_pruned),
                 cmocka_unit_test(test_what_the_parser_found_takes_its_place),
                 cmocka_unit_test(test_type_errors_have_gos_wording),
+                cmocka_unit_test(test_of_several_errors_the_first_of_the_text_is_told),
                 cmocka_unit_test(test_results_of_strategic_merges_are_refused_in_other_words),
                 cmocka_unit_test(test_a_default_of_zero_is_not_printed),
                 cmocka_unit_test(test_reordering_writes_no_shared_part),
