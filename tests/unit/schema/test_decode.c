@@ -328,6 +328,32 @@ static void test_versions_convert(void **state) {
                                         NULL),
                          0);
         assert_true(json_equal(HorizontalPodAutoscalerV1_spec(&v1), HorizontalPodAutoscalerV1_spec(&back)));
+        v2 = decode(a, &type_HorizontalPodAutoscaler,
+                    "{'kind':'HorizontalPodAutoscaler','apiVersion':'autoscaling/v2','spec':{'scaleTargetRef':{'kind':"
+                    "'D','name':'x'},'maxReplicas':3,'metrics':[{'type':'Object','object':{'describedObject':{'kind':"
+                    "'K','name':'n'},'target':{'type':'Value','value':'10'},'metric':{'name':'m'}}},{'type':'Resource',"
+                    "'resource':{'name':'cpu','target':{'type':'Utilization','averageUtilization':7}}}],'behavior':{"
+                    "'scaleUp':{'policies':[{'type':'Pods','value':4,'periodSeconds':15}]}}},'status':{"
+                    "'currentMetrics':[{'type':'Resource','resource':{'name':'cpu','current':{'averageUtilization':"
+                    "3}}}]}}",
+                    NULL);
+        assert_int_equal(schema_convert(a, &res_horizontalpodautoscalers, &res_horizontalpodautoscalers_v1, &v2, &v1,
+                                        NULL),
+                         0);
+        check_str(json_str(json_at_path(&v1, "metadata", "annotations", "autoscaling.alpha.kubernetes.io/metrics")),
+                  "[{\"type\":\"Object\",\"object\":{\"target\":{\"kind\":\"K\",\"name\":\"n\"},\"metricName\":\"m\","
+                  "\"targetValue\":\"10\"}}]");
+        check_str(json_str(json_at_path(&v1, "metadata", "annotations",
+                                        "autoscaling.alpha.kubernetes.io/current-metrics")),
+                  "[{\"type\":\"Resource\",\"resource\":{\"name\":\"cpu\",\"currentAverageUtilization\":3,"
+                  "\"currentAverageValue\":\"0\"}}]");
+        check_str(json_str(json_at_path(&v1, "metadata", "annotations", "autoscaling.alpha.kubernetes.io/behavior")),
+                  "{\"ScaleUp\":{\"StabilizationWindowSeconds\":null,\"SelectPolicy\":null,\"Policies\":[{\"Type\":"
+                  "\"Pods\",\"Value\":4,\"PeriodSeconds\":15}],\"Tolerance\":null},\"ScaleDown\":null}");
+        assert_int_equal(schema_convert(a, &res_horizontalpodautoscalers_v1, &res_horizontalpodautoscalers, &v1, &back,
+                                        NULL),
+                         0);
+        assert_true(json_equal(HorizontalPodAutoscaler_spec(&v2), HorizontalPodAutoscaler_spec(&back)));
         v1 = decode(a, &type_Event, "{'kind':'Event','apiVersion':'v1','involvedObject':{'name':'p'},'message':'m'}",
                     NULL);
         assert_int_equal(schema_convert(a, &res_events, &res_events_events_k8s_io, &v1, &v2, NULL), 0);
