@@ -612,8 +612,7 @@ static void copy_member(struct arena *a, struct json *to, const struct json *fro
 
 /* What no client changes. When an object goes they cannot say while it does not, which validation finds. */
 static void carry_metadata(struct arena *a, struct json *meta, const struct json *old) {
-        static const char *const kept[] = { "name",     "namespace",       "generation",
-                                            "selfLink", "resourceVersion", "creationTimestamp" };
+        static const char *const kept[] = { "name", "namespace", "generation", "resourceVersion", "creationTimestamp" };
 
         for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
                 copy_member(a, meta, old, kept[i]);

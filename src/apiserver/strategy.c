@@ -186,28 +186,35 @@ static int rbac_prepare_update(struct op *op, struct json *obj, const struct jso
 static int job_prepare_create(struct op *op, struct json *obj, struct error *err);
 
 /* Counts changes of the template, as apps/v1 has it: in an annotation that clients cannot set. */
-static void count_template(struct op *op, struct json *obj, const struct json *from, int64_t changes) {
+static int count_template(struct op *op, struct json *obj, const struct json *from, int64_t changes,
+                          struct error *err) {
         static const char key[] = "deprecated.daemonset.template.generation";
         struct arena *a = op->c->arena;
-        struct str counted = json_str(json_at_path(from, "metadata", "annotations", key));
-        struct json *annotations = json_get_or_add_object(a, meta_of(a, obj), "annotations");
-        char text[24];
+        const struct json *sent = json_at_path(obj, "metadata", "annotations", key);
+        int64_t count = 0;
+        struct json *annotations;
 
-        snprintf(text, sizeof(text), "%" STR_FMT, STR_ARG(str_sub(counted, 0, MIN(counted.n, sizeof(text) - 1))));
-        json_set_str(a, annotations, key,
-                     arena_printf(a, "%lld", MAX(strtoll(text, NULL, 10), 1 - (long long) changes) + changes));
+        if (sent && str_to_i64(json_str(sent), &count) < 0)
+                return err_bad_request(err,
+                                       "DaemonSet in version \"v1\" cannot be handled as a DaemonSet: "
+                                       "strconv.ParseInt: parsing \"%" STR_FMT "\": invalid syntax",
+                                       STR_ARG(json_str(sent)));
+        if (str_to_i64(json_str(json_at_path(from, "metadata", "annotations", key)), &count) < 0)
+                count = 0;
+        annotations = json_get_or_add_object(a, meta_of(a, obj), "annotations");
+        json_set_str(a, annotations, key, arena_printf(a, "%lld", (long long) (MAX(count, 1 - changes) + changes)));
         json_sort(annotations);
+        return 0;
 }
 
 static int daemonset_prepare_create(struct op *op, struct json *obj, struct error *err) {
-        count_template(op, obj, obj, 0);
-        return 0;
+        return count_template(op, obj, obj, 0, err);
 }
 
 static int daemonset_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
-        count_template(op, obj, old,
-                       !json_equal(json_at_path(obj, "spec", "template"), json_at_path(old, "spec", "template")));
-        return 0;
+        return count_template(op, obj, old,
+                              !json_equal(json_at_path(obj, "spec", "template"), json_at_path(old, "spec", "template")),
+                              err);
 }
 
 /* The first generation is the only one. */
@@ -281,10 +288,10 @@ static const struct strategy strategies[] = {
         { "batch", "cronjobs", GEN, .warn = warn_cronjob, .validate = validate_cronjob },
         { "networking.k8s.io", "ingresses", GEN, .looks = "uo", .warn = warn_ingress, .validate = validate_ingress,
           .validate_status = validate_ingress_status },
-        { "networking.k8s.io", "ingressclasses", GEN, .validate = validate_ingress_class },
+        { "networking.k8s.io", "ingressclasses", GEN, .looks = "uo", .validate = validate_ingress_class },
         { "networking.k8s.io", "ipaddresses", 0, .looks = "oU", .name = check_any_name,
           .validate = validate_ip_address },
-        { "networking.k8s.io", "servicecidrs", 0, .validate = validate_service_cidr },
+        { "networking.k8s.io", "servicecidrs", STATUS, .validate = validate_service_cidr },
         { "networking.k8s.io", "networkpolicies", GEN, .looks = "2u", .warn = warn_network_policy,
           .validate = validate_network_policy },
         { "policy", "poddisruptionbudgets", GEN | CONDITIONAL, .name = check_path_segment, .looks = "",
@@ -303,7 +310,7 @@ static const struct strategy strategies[] = {
           .validate = validate_endpoint_slice },
         { "storage.k8s.io", "storageclasses", RETURN, .looks = "oU", .warn = warn_storage_class,
           .validate = validate_storage_class },
-        { "storage.k8s.io", "csistoragecapacities", CONDITIONAL, .looks = "o", .warn = warn_capacity,
+        { "storage.k8s.io", "csistoragecapacities", CONDITIONAL, .looks = "oU", .warn = warn_capacity,
           .validate = validate_storage_capacity },
         { "storage.k8s.io", "csinodes", RETURN | CONDITIONAL, .looks = "2o", .validate = validate_csi_node },
         { "storage.k8s.io", "csidrivers", RETURN | CONDITIONAL, .prepare_update = csi_driver_prepare_update,

@@ -354,13 +354,15 @@ struct str go_value(struct field_errors *fe, const struct path *p, const struct 
 
         if (json_is(v, JSON_ARRAY) && t && t->kind != SCHEMA_LIST && p && !p->name) /* the whole list, at an item */
                 t = type_at(fe->type, p->up, &pointer);
-        if (json_type(v) == JSON_NULL && (!t || pointer))
+        if (json_type(v) == JSON_NULL)
+                v = NULL;
+        if (!v && (!t || pointer))
                 buf_addc(&b, "\"null\"");
-        else if (json_type(v) == JSON_NULL && t->kind == SCHEMA_ANY)
+        else if (!v && t->kind == SCHEMA_ANY)
                 buf_addc(&b, "runtime.RawExtension{Raw:[]uint8(nil), Object:runtime.Object(nil)}");
         else if ((!v || json_is(v, JSON_STRING)) && t && (t->kind == SCHEMA_TIME || t->kind == SCHEMA_MICRO_TIME))
                 add_time(&b, json_str(v), true);
-        else if (json_is(v, JSON_ARRAY) || json_is(v, JSON_OBJECT) || (json_type(v) == JSON_NULL && is_compound(t)))
+        else if (json_is(v, JSON_ARRAY) || json_is(v, JSON_OBJECT) || (!v && is_compound(t)))
                 add_value(&g,
                           fe->object && v && type_of(fe->type, fe->object, v) ? type_of(fe->type, fe->object, v) : t, v,
                           false, true);

@@ -732,7 +732,8 @@ void check_standard_finalizers(struct field_errors *fe, const struct path *p, co
 
 /* Groups that look at metadata as all objects have it; the others know their finalizers. */
 static bool has_plain_metadata(const struct field_errors *fe) {
-        each_word(group, "admissionregistration", "coordination", "apiextensions", "apiregistration", "policy")
+        each_word(group, "admissionregistration", "coordination", "apiextensions", "apiregistration", "policy",
+                  ".node.")
                 if (!fe->type || strstr(fe->type->package, group))
                         return true;
         return strcmp(fe->type->name, "Event") == 0;

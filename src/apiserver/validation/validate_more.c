@@ -149,10 +149,10 @@ void validate_ingress_class(struct field_errors *fe, const struct json *obj, con
         const struct json *spec = GET(obj, "spec");
         struct str controller = TEXT(spec, "controller");
 
-        fe->phase--;
+        fe->phase -= 2;
         if (old)
                 check_immutable(fe, p, GET(spec, "controller"), json_at_path(old, "spec", "controller"));
-        fe->phase++;
+        fe->phase += 2;
         check_length_of(fe, p, controller.n, 250);
         check_domain_path(fe, p, controller);
         if (GET(spec, "parameters"))
@@ -243,6 +243,10 @@ static void validate_peers(struct field_errors *fe, const struct path *p, const 
         each_at(peer, at, p, peers) {
                 const struct json *block = GET(peer, "ipBlock");
                 bool selectors = GET(peer, "podSelector") || GET(peer, "namespaceSelector");
+                const struct path *block_path = PATH(at, "ipBlock");
+
+                if (errors_at(fe, PATH(block_path, "cidr")))
+                        forget_errors_at(fe, PATH(block_path, "except"));
 
                 if (!block && !selectors)
                         field_required(fe, at, "must specify a peer");

@@ -535,6 +535,7 @@ static void check_strict_event(struct field_errors *fe, const struct json *obj, 
                                                { "firstTimestamp", "firstTimestamp" },
                                                { "lastTimestamp", "lastTimestamp" },
                                                { "count", "count" },
+                                               { "reason", "reason" }, /* twice, as upstream does */
                                                { "type", "type" },
                                                { "eventTime", "eventTime" },
                                                { "action", "action" },

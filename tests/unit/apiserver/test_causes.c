@@ -456,6 +456,19 @@ static const struct row {
           "status.conditions[0].type: Invalid value: ``: name part must consist of alphanumeric characters, '-', '_' "
           "or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or "
           "'123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')" },
+        { &res_ingressclasses, SPEC("`controller`:`a.b/c`"), "",
+          "{`metadata`:{`labels`:{`a`:`-`},`finalizers`:[`x`]},`spec`:{`controller`:`y`}}",
+          LABEL "\n" LABEL "\n" LABEL "\n"
+                "metadata.finalizers[0]: Invalid value: `x`: " NO_FINALIZER "\n"
+                "spec.controller: Invalid value: `y`: field is immutable\n" LABEL "\n"
+                "metadata.finalizers[0]: Invalid value: `x`: " NO_FINALIZER "\n"
+                "spec.controller: Invalid value: `y`: must be a domain-prefixed path (such as `acme.io/foo`)" },
+        { &res_events_events_k8s_io,
+          OBJECT("`eventTime`:`2020-01-01T00:00:00.000000Z`,`reportingController`:`a.b/c`,`reportingInstance`:`i`,"
+                 "`action`:`a`,`reason`:`r`,`type`:`Normal`,`regarding`:{`namespace`:`default`}"),
+          "", "{`reason`:`s`,`eventTime`:null}",
+          "reason: Invalid value: `s`: field is immutable\nreason: Invalid value: `s`: field is immutable\n"
+          "eventTime: Invalid value: 0001-01-01 00:00:00 +0000 UTC: field is immutable" },
         { &res_storageclasses, OBJECT("`provisioner`:`p`"), "", "{`reclaimPolicy`:``}",
           "reclaimPolicy: Forbidden: updates to reclaimPolicy are forbidden." },
         { &res_flowschemas, SPEC("`matchingPrecedence`:9,`priorityLevelConfiguration`:{`name`:`p`}"), "status",

@@ -392,6 +392,19 @@ static void an_old_way_to_name_nodes_is_dropped(void **state) {
         check(r, 201, ".endpoints[0].deprecatedTopology", "(absent)");
 }
 
+static void counts_of_templates_are_numbers(void **state) {
+        struct fixture *f = *state;
+
+        check_error(ASK(f, API_CREATE, &res_daemonsets, "default",
+                        .body = quoted(f, "{`metadata`:{`name`:`x`,`annotations`:{`deprecated.daemonset.template."
+                                          "generation`:`x`}},`spec`:{`selector`:{`matchLabels`:{`a`:`b`}},`template`:{"
+                                          "`metadata`:{`labels`:{`a`:`b`}},`spec`:{`containers`:[{`name`:`c`,`image`:"
+                                          "`i`}]}}}}")),
+                    400,
+                    "DaemonSet in version \"v1\" cannot be handled as a DaemonSet: strconv.ParseInt: parsing \"x\": "
+                    "invalid syntax");
+}
+
 /* Zeros of what is not used, amounts finer than 1/1000, a volume named in an attachment: nothing fills them in. */
 static void what_is_open_elsewhere_stays_so(void **state) {
         static const struct {
@@ -436,6 +449,7 @@ int main(void) {
                                                 fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_is_left_out_of_autoscaling_is_filled_in, fixture_setup,
                                                 fixture_teardown),
+                cmocka_unit_test_setup_teardown(counts_of_templates_are_numbers, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_is_open_elsewhere_stays_so, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(an_old_way_to_name_nodes_is_dropped, fixture_setup, fixture_teardown),
         };
