@@ -396,15 +396,15 @@ struct attributes exchange_attributes(const struct exchange *x) {
 
 /* The internal type that upstream names in this message: "*core.PodList". */
 static int wrong_shape(const struct rest *r, bool list, struct error *err) {
-        struct str group = str_empty(r->group) ? STR("core") : r->group;
+        struct str group = r->custom ? STR("unstructured") : str_empty(r->group) ? STR("core") : r->group;
+        struct str kind = r->custom ? STR("Unstructured") : r->kind;
         ssize_t dot = str_find(group, '.');
 
         group = dot < 0 ? group : str_sub(group, 0, (size_t) dot);
         return error_status(err, REASON_NOT_ACCEPTABLE,
                             "you requested PartialObjectMetadata%s, but the requested object is %sa list (*%" STR_FMT
                             ".%" STR_FMT "%s)",
-                            list ? "" : "List", list ? "" : "not ", STR_ARG(group), STR_ARG(r->kind),
-                            list ? "List" : "");
+                            list ? "" : "List", list ? "" : "not ", STR_ARG(group), STR_ARG(kind), list ? "List" : "");
 }
 
 static int read_format(struct exchange *x, enum api_verb verb, struct error *err) {

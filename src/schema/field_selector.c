@@ -108,7 +108,7 @@ static int parse_term(struct arena *a, const struct api_resource *r, struct str 
         path = path_of(r, q.field);
         if (!path.p && r == &res_jobs)
                 return error_set(err, -EINVAL, "field label \"%" STR_FMT "\" not supported for Job", STR_ARG(q.field));
-        if (!path.p && r->select_fields)
+        if (!path.p && (r->select_fields || (r->type && r->type->openapi)))
                 return error_set(err, -EINVAL, "field label not supported: %" STR_FMT, STR_ARG(q.field));
         if (!path.p)
                 return error_set(err, -EINVAL,

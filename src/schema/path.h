@@ -1,5 +1,5 @@
-/* Simple JSONPaths, as columns and CustomResourceDefinitions use them: .a.b, [0], [*], ['a.b'], .a\.b,
- * [?(@.type=="Ready")]. */
+/* JSONPaths, as columns and CustomResourceDefinitions use them: .a.b, .*, ..a, [0], [-1:], [0,2], [*], ['a.b'], .a\.b,
+ * [?(@.type=="Ready")] (k8s.io/client-go/util/jsonpath). */
 #pragma once
 
 #include "json/json.h"

@@ -1,7 +1,7 @@
 /* APIServices of other servers.
  *
  *   store's writer ─ an APIService, Service or endpoint has changed ─▶ [loop "aggregator"]
- *        struct service: is it there? GET /apis/<group>/<version>, /apis, /openapi/v3, /openapi/v2 ─▶ condition Available
+ *        struct service: is it there? GET /apis/<group>/<version>, /apis, /openapi/v3, … ─▶ condition Available
  *        └─▶ struct remotes: what all of them serve ─▶ requests (aggregator_handle) and discovery
  *
  * The loop's thread begins with the first of them: a cluster without any pays nothing. */

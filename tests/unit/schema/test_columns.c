@@ -3,8 +3,21 @@
 #include "check.h"
 #include "schema/columns.h"
 #include "schema/openapi.h"
+#include "schema/path.h"
 #include "schema/types.h"
 #include "schema/wire.h"
+
+struct collected {
+        struct arena *a;
+        struct json *all;
+};
+
+static bool collect(void *arg, const struct json *v) {
+        struct collected *c = arg;
+
+        json_push(c->a, c->all, *v);
+        return true;
+}
 
 #define NOW "2024-01-01T01:00:00Z"
 
@@ -305,6 +318,46 @@ static void check_docs(const struct api_resource *r) {
                         fail_msg("%s: %" STR_FMT " says nothing", r->kind, STR_ARG(json_str(json_getc(c, "name"))));
 }
 
+#define LISTS "'l':['p','q',3],'o':{'x':1},'m':[{'k':'a','v':1},{'k':'b','v':2.5},{'k':'c','ok':true}]"
+static void test_paths_of_custom_columns(void **state) {
+        static const struct {
+                const char *path, *want; /* all it leads to */
+        } paths[] = {
+                { ".spec.l[-1]", "3" },
+                { ".spec.l[-1:]", "3" },
+                { ".spec.l[0:2]", "'p','q'" },
+                { ".spec.l[::2]", "'p',3" },
+                { ".spec.l[0,2]", "'p',3" },
+                { ".spec.l[5]", "" },
+                { ".spec.l[1:9]", "" },
+                { ".spec.l[x]", "" },
+                { ".spec.o.*", "1" },
+                { ".spec.o['x','y']", "1" },
+                { "..x", "1" },
+                { ".spec..k", "'a','b','c'" },
+                { ".spec.m[?(@.k=='b')].v", "2.5" },
+                { ".spec.m[?(@.k != 'b')].k", "'a','c'" },
+                { ".spec.m[?(@.v==1)].k", "'a'" },
+                { ".spec.m[?(@.v>1)].k", "'b'" },
+                { ".spec.m[?(@.v <= 1)].k", "'a'" },
+                { ".spec.m[?(@.ok)].k", "'c'" },
+                { ".spec.m[?(@.ok==true)].k", "'c'" },
+                { ".spec.m[?(@.v<'x')].k", "" },
+                { ".spec.m[?(", "" },
+                { ".spec.m[?(@................................none)].k", "" },
+                { "................................none", "" }, /* at once */
+        };
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct json o = doc(a, "{'spec':{" LISTS "}}");
+
+        for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+                struct json all = json_new_array();
+
+                path_walk(&o, paths[i].path, collect, &(struct collected) { a, &all });
+                check_json(a, &all, arena_printf(a, "[%s]", paths[i].want).p);
+        }
+}
+
 static void test_every_column_says_what_it_is(void **state) {
         for (size_t i = 0; i < api_n_builtin; i++)
                 for (size_t k = 0; k < api_builtin[i]->n_resources; k++)
@@ -496,6 +549,7 @@ int main(void) {
                 cmocka_unit_test(test_three_hosts_and_more),
                 cmocka_unit_test(test_nodes_events_and_others),
                 cmocka_unit_test(test_rows_of_upstream),
+                cmocka_unit_test(test_paths_of_custom_columns),
                 cmocka_unit_test(test_every_column_says_what_it_is),
                 cmocka_unit_test(test_openapi_documents_are_whole),
                 cmocka_unit_test(test_openapi_has_old_watches_and_connections),
