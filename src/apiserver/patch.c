@@ -335,7 +335,7 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         TRY(match_url(op, meta, err));
         if (op->rest->resource->namespaced)
                 json_set_str(a, meta, "namespace", op->namespace);
-        opts.empty = &op->empty;
+        opts.odd = &op->odd;
         r = apply_merge(a, op->rest->resource->type, live, &config, &opts, &op->tree, &e);
         if (r == 0 && op->rest->custom)
                 r = custom_decode(op, &op->tree, NULL, &op->tree, &e);

@@ -102,7 +102,7 @@ static int decode_as(struct op *op, const struct sent *as, const struct json *in
                      struct error *err) {
         return as->custom ? custom_decode(op, in, strict, ret, err)
                           : schema_decode_request(op->c->arena, as->type, in, strict,
-                                                  op->c->patch == API_PATCH_STRATEGIC, ret, &op->empty, err);
+                                                  op->c->patch == API_PATCH_STRATEGIC, ret, &op->odd, err);
 }
 
 static int by_text(const void *p, const void *q) {
@@ -381,7 +381,7 @@ static int validate(struct op *op, struct json *obj, const struct json *old, str
                 custom_warn(op, obj, old);
         if (st->warn && fe.list.n == 0 && !op->sub)
                 st->warn(op, obj);
-        if (op->empty && !r->custom) {
+        if (op->odd && !r->custom) {
                 *obj = json_copy_tree(op->c->arena, obj); /* it shares with what is stored */
                 schema_null_empty(r->resource->type, obj);
         }
@@ -548,11 +548,18 @@ static void begin_new(struct op *op) {
                 op->name = json_str(json_getc(meta, "generateName"));
 }
 
+/* What belongs to features that are off has been seen by admission and has its managers, and goes no further. */
+static void drop_off(struct op *op) {
+        if (op->odd && !op->rest->custom)
+                schema_drop_off(op->c->arena, op->rest->stored->resource->type, &op->tree);
+}
+
 static int complete_new(struct op *op, struct error *err) {
         const struct rest *r = op->rest->stored;
         struct json *meta;
         int e;
 
+        drop_off(op);
         merge_owners(op, &op->tree, AFTER_ADMISSION);
         meta = meta_of(op->c->arena, &op->tree);
         op->name = json_str(json_getc(meta, "name"));
@@ -681,8 +688,8 @@ static int merge_main(struct op *op, struct json *obj, const struct json *old, s
                 if (e < 0)
                         return e;
         }
-        kept = op->empty ? json_copy_tree(a, obj) : *obj;
-        if (op->empty) /* empty is what none is */
+        kept = op->odd ? json_copy_tree(a, obj) : *obj;
+        if (op->odd) /* empty is what none is */
                 schema_null_empty(r->resource->type, &kept);
         if ((r->strategy->flags & STRATEGY_GENERATION) &&
             (spec_differs(&kept, old) || status_differs(r, obj, old) ||
@@ -764,6 +771,7 @@ static int complete_changed(struct op *op, struct error *err) {
         const struct json *old = object_json(op->old);
         int e;
 
+        drop_off(op);
         merge_owners(op, &op->tree, AFTER_ADMISSION);
         if (op->sub) {
                 merge_subresource(op, &op->tree, old);

@@ -201,8 +201,8 @@ struct op {
         bool applied;         /* server-side apply has recorded the owners of fields */
         bool pinned;          /* the client named the resourceVersion: a conflict is its business; so is a create */
         bool tracked;         /* managedFields know of the change, in the version of the request */
-        bool empty;           /* it was sent with lists or maps that are empty, and not left out for that */
-        bool has_turn;        /* turns.c */
+        bool odd;      /* it was sent with what upstream does not store: empty lists and maps, fields that are off */
+        bool has_turn; /* turns.c */
         struct list turn;
         struct loop_work turn_work;
         struct json tree;      /* the object being written */

@@ -583,7 +583,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         struct fieldset *last = NULL;
         struct managers m = { 0 };
         struct structure_diff d;
-        bool changed, empty;
+        bool changed, odd;
 
         if (live && decode_managers(a, managed_fields(live), &m, NULL) < 0)
                 m = (struct managers) { 0 };
@@ -632,5 +632,5 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         if (opts->custom)
                 return 0;
         /* In order, with what Go prints. */
-        return schema_decode_request(a, t, &merged, NULL, false, ret, opts->empty ? opts->empty : &empty, err);
+        return schema_decode_request(a, t, &merged, NULL, false, ret, opts->odd ? opts->odd : &odd, err);
 }

@@ -19,7 +19,7 @@ struct apply_opts {
         /* Fields that this way into the store cannot change, and therefore nobody owns through it ("status",
          * "metadata.labels"; ends with NULL). NULL: none. */
         const char *const *reset;
-        bool *empty; /* apply_merge tells whether the result has what schema_null_empty looks for; NULL: nobody asks */
+        bool *odd; /* apply_merge tells whether the result is: see schema_decode_request(); NULL: nobody asks */
 };
 
 /* Merges config (as the applier sent it: what it says explicitly counts) into live (NULL when the object does not exist

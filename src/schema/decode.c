@@ -33,7 +33,7 @@ struct decoder {
         size_t n_found;      /* by the parser, at its beginning */
         const char **places; /* of the keys that the others are about */
         struct error *err;
-        bool request, patched, empty;
+        bool patched, odd;
         /* What went wrong first: see explain() */
         bool explaining, found;
         struct error first;
@@ -450,8 +450,8 @@ static int decode_field(struct decoder *d, const struct schema_type *t, const st
                 TRY(decode(d, f->type, in, &here, &m->value));
                 if (m->value.type == JSON_NULL || schema_is_empty(f, &m->value))
                         return 0;
-                d->empty = d->empty || is_stored_as_null(f, &m->value);
-                *n += !(d->request && (f->flags & SCHEMA_OFF)); /* what is in it was looked at nevertheless */
+                d->odd = d->odd || is_stored_as_null(f, &m->value) || (f->flags & SCHEMA_OFF);
+                ++*n;
         }
         m->value.hint = (uint16_t) (f - t->fields + 1);
         return 0;
@@ -631,12 +631,41 @@ int schema_decode(struct arena *a, const struct schema_type *t, const struct jso
 }
 
 int schema_decode_request(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
-                          bool patched, struct json *ret, bool *ret_empty, struct error *err) {
-        struct decoder d = { .arena = a, .strict = strict, .err = err, .request = true, .patched = patched };
+                          bool patched, struct json *ret, bool *ret_odd, struct error *err) {
+        struct decoder d = { .arena = a, .strict = strict, .err = err, .patched = patched };
         int r = decode_whole(&d, t, in, ret);
 
-        *ret_empty = d.empty;
+        *ret_odd = d.odd;
         return r;
+}
+
+/* Whether there are fields that are off; they go, and what may be absent and has nothing else. */
+static bool find_off(const struct schema_type *t, struct json *v, bool drop) {
+        bool found = false;
+
+        json_each_item(it, t->kind == SCHEMA_LIST ? v : NULL)
+                found = find_off(t->elem, it, drop) || found;
+        json_each_member(m, t->kind == SCHEMA_MAP ? v : NULL)
+                found = find_off(t->elem, &m->value, drop) || found;
+        for (size_t i = 0; t->kind == SCHEMA_STRUCT && i < json_len(v); i++) {
+                struct json_member *m = &json_members(v)[i];
+                const struct schema_field *f = schema_field_of(t, m);
+                bool off = f && (f->flags & SCHEMA_OFF), within = f && !off && find_off(f->type, &m->value, drop);
+
+                found = found || off || within;
+                if (drop && (off || (within && (f->flags & SCHEMA_POINTER) && json_len(&m->value) == 0))) {
+                        json_remove(v, json_key(m));
+                        i--;
+                }
+        }
+        return found;
+}
+
+void schema_drop_off(struct arena *a, const struct schema_type *t, struct json *v) {
+        if (!find_off(t, v, false))
+                return;
+        *v = json_copy_tree(a, v);
+        find_off(t, v, true);
 }
 
 void schema_null_empty(const struct schema_type *t, struct json *v) {

@@ -14,10 +14,11 @@
  * own decoder. */
 int schema_decode(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
                   struct json *ret, struct error *err);
-/* The same for what clients send: fields of features that are off go. patched: the result of a strategic merge, whose
- * errors read otherwise ("cannot restore map from string"). */
+/* The same for what clients send. patched: the result of a strategic merge, whose errors read otherwise ("cannot
+ * restore map from string"). ret_odd: it has what the following functions are for. */
 int schema_decode_request(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
-                          bool patched, struct json *ret, bool *ret_empty, struct error *err);
-/* Makes null of the empty lists and maps that upstream, where they are stored as protobuf, gives back as none. Decoding
- * tells in ret_empty whether there are any. */
+                          bool patched, struct json *ret, bool *ret_odd, struct error *err);
+/* Fields of features that are off go. */
+void schema_drop_off(struct arena *a, const struct schema_type *t, struct json *v);
+/* Makes null of the empty lists and maps that upstream, where they are stored as protobuf, gives back as none. */
 void schema_null_empty(const struct schema_type *t, struct json *v);

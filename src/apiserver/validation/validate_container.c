@@ -52,11 +52,11 @@ const struct schema_field *check_alternatives(struct field_errors *fe, const str
                 if (!f || f == first || f->type == &type_FlexPersistentVolumeSource) /* which upstream lets pass */
                         continue;
                 forget_errors_at(fe, PATH(p, f->name));
-                field_forbidden(fe,
-                                PATH(p, strcmp(f->name, "cephfs") == 0        ? "cephFS"
-                                        : strcmp(f->name, "downwardAPI") == 0 ? "downwarAPI"
-                                                                              : f->name),
-                                "may not specify more than 1 %s type", what);
+                TELL_AT(PATH(p, f->name), field_forbidden(fe,
+                                                          PATH(p, strcmp(f->name, "cephfs") == 0        ? "cephFS"
+                                                                  : strcmp(f->name, "downwardAPI") == 0 ? "downwarAPI"
+                                                                                                        : f->name),
+                                                          "may not specify more than 1 %s type", what));
         }
         return first;
 }
@@ -346,19 +346,21 @@ CHECK(validate_ephemeral, const struct json *c, const struct json *spec) {
 }
 
 CHECK(validate_resize_policy, const struct json *c, struct str restart) {
+        static const char *const known[] = { "cpu", "memory", NULL };
         const struct json *list = GET(c, "resizePolicy");
         _cleanup_(map_freep) struct map *seen = NULL;
         size_t i = 0;
 
         json_each_item(policy, list) {
                 struct str resource = TEXT(policy, "resourceName"), how = TEXT(policy, "restartPolicy");
+                const struct json as_is = json_of_raw(resource);
 
                 fe->at = PATH_INDEX(p, i);
-                REFUSE_IF(duplicate, json_is_twin(&seen, list, i, "resourceName"), PATH_INDEX(p, i), resource);
+                REFUSE_IF(duplicate_value, json_is_twin(&seen, list, i, "resourceName"), PATH_INDEX(p, i), &as_is);
                 if (str_empty(resource))
                         field_required(fe, p, "");
                 else
-                        check_enum(fe, p, resource, WORDS("cpu", "memory"));
+                        REFUSE_IF(not_supported_value, !str_among(resource, known), p, &as_is, known);
                 if (str_empty(how))
                         field_required(fe, p, "");
                 else

@@ -163,11 +163,13 @@ static const struct schema_type *member_type(const struct schema_type *t, const 
         return schema_field(t, str_of(name))->type;
 }
 
-/* What the node or its agent says about the pod in annotations stays. */
-static void check_kept_annotations(struct field_errors *fe, const struct json *now, const struct json *old) {
+/* What the node or its agent says about the pod in annotations stays; the others are looked at once more. */
+static void check_kept_annotations(struct field_errors *fe, const struct json *obj, const struct json *before) {
         static const char *const keys[][2] = { { APPARMOR, "AppArmor annotations" },
                                                { MIRROR, "mirror pod annotation" } };
         const struct path *p = PATH(PATH(NULL, "metadata"), "annotations");
+        const struct json *now = json_at_path(obj, "metadata", "annotations"),
+                          *old = json_at_path(before, "metadata", "annotations");
 
         for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
                 json_each_member(m, old)
@@ -179,6 +181,7 @@ static void check_kept_annotations(struct field_errors *fe, const struct json *n
                         if (str_has_prefix(json_key(m), str_of(keys[i][0])) && !json_get(old, json_key(m)))
                                 field_forbidden(fe, PATH_KEY(p, json_key(m)), "may not add %s", keys[i][1]);
         }
+        check_annotations(fe, p, now, GET(obj, "spec"), old);
 }
 
 /* A container list of an update as it was in some members. */
@@ -317,8 +320,7 @@ static void validate_pod_update(struct field_errors *fe, const struct json *obj,
         const struct json *now = GET(obj, "spec"), *before = GET(old, "spec");
         struct json copy;
 
-        check_kept_annotations(fe, json_at_path(obj, "metadata", "annotations"),
-                               json_at_path(old, "metadata", "annotations"));
+        check_kept_annotations(fe, obj, old);
         if (json_equal(now, before))
                 return;
         for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {

@@ -491,9 +491,28 @@ static void who_creates_a_daemonset_owns_its_count(void **state) {
                                              "\"f:deprecated.daemonset.template.generation\":{}}}"));
 }
 
+static void what_is_off_has_a_manager_and_goes(void **state) {
+        static const char pod[] =
+                        "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"p\"},\"spec\":{"
+                        "\"serviceAccountName\":\"default\",\"containers\":[{\"name\":\"c\",\"image\":\"i\","
+                        "\"lifecycle\":{\"stopSignal\":\"SIGTERM\"},\"resources\":{\"claims\":[{\"name\":\"x\"}]}}]}}";
+        struct fixture *f = *state;
+        struct answer r;
+
+        make_account(f, "default");
+        r = ASK(f, API_CREATE, &res_pods, "default", .body = pod, .options.dry_run = true);
+        check(r, 201, ".spec.containers[0].lifecycle", "(absent)");
+        check(r, 201, ".spec.containers[0].resources", "{}");
+        assert_non_null(strstr(at(f, r, ".metadata.managedFields"), "\"f:lifecycle\":{\".\":{},\"f:stopSignal\":{}}"));
+        r = ASK(f, API_PATCH, &res_pods, "default", "p", .patch = API_PATCH_APPLY, .options.field_manager = STR("a"),
+                .body = pod);
+        check(r, 201, ".spec.containers[0].lifecycle", "(absent)");
+}
+
 int main(void) {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(what_is_off_has_a_manager_and_goes, fixture_setup, fixture_teardown),
                 TEST(every_write_says_who_owns_what),
                 TEST(what_admission_adds_is_owned_by_nobody),
                 TEST(clients_can_reset_managed_fields),

@@ -22,6 +22,9 @@
 #define LABEL "metadata.labels: Invalid value: `-`: " LABEL_VALUE
 #define BLANK "spec.containers[0].image: Invalid value: ` `: must not have leading or trailing whitespace"
 #define TERM "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0]"
+#define COST                                                                                                     \
+        "metadata.annotations[controller.kubernetes.io/pod-deletion-cost]: Invalid value: `x`: must be a 32bit " \
+        "integer"
 #define MODE "must be a number between 0 and 0777 (octal), both inclusive"
 
 /* The causes, a line each; the object is made as it is in `body`, and patched when there is a patch. */
@@ -129,11 +132,11 @@ static const struct row {
           "spec.containers[0].envFrom[1].prefix: Invalid value: `=`: a valid environment variable name must consist "
           "only of printable ASCII characters other than '='\n"
           "spec.containers[0].envFrom: Invalid value: ``: must specify one of: `configMapRef` or `secretRef`\n"
-          "spec.containers[0].resizePolicy: Unsupported value: `gpu`: supported values: `cpu`, `memory`\n"
+          "spec.containers[0].resizePolicy: Unsupported value: gpu: supported values: `cpu`, `memory`\n"
           "spec.containers[0].resizePolicy: Unsupported value: `a`: supported values: `NotRequired`, "
           "`RestartContainer`\n"
-          "spec.containers[0].resizePolicy[1]: Duplicate value: `gpu`\n"
-          "spec.containers[0].resizePolicy: Unsupported value: `gpu`: supported values: `cpu`, `memory`" },
+          "spec.containers[0].resizePolicy[1]: Duplicate value: gpu\n"
+          "spec.containers[0].resizePolicy: Unsupported value: gpu: supported values: `cpu`, `memory`" },
         { &res_pods,
           CONTAINER("`ports`:[{`name`:`p`,`containerPort`:80,`hostPort`:90},{`name`:`p`,`containerPort`:91,"
                     "`hostPort`:90,`protocol`:``}]},{`name`:`c`,`ports`:[{`containerPort`:92,`hostPort`:90}]"),
@@ -400,6 +403,8 @@ static const struct row {
           "spec.storageClassName: Invalid value: `-`: " SUBDOMAIN "\n"
           "spec.accessModes: Required value\n"
           "spec.storageClassName: Invalid value: `-`: " SUBDOMAIN },
+        { &res_pods, POD(""), "", "{`metadata`:{`annotations`:{`controller.kubernetes.io/pod-deletion-cost`:`x`}}}",
+          COST "\n" COST },
         { &res_configmaps, OBJECT("`data`:{}"), "", "{`metadata`:{`generateName`:`/`}}",
           "metadata.generateName: Invalid value: `/`: may not contain '/'\n"
           "metadata.generateName: Invalid value: `/`: " SUBDOMAIN },

@@ -65,6 +65,8 @@ static void a_volume_has_one_source(void **state) {
                 ".hostPath.path: Invalid value: `/a/..`: must not contain '..'\n.nfs: " NO_MORE },
               { "`name`:`v`,`emptyDir`:{},`cephfs`:{`monitors`:[]}", ".cephFS: " NO_MORE },
               { "`name`:`v`,`emptyDir`:{},`downwardAPI`:{`items`:[{`path`:``}]}", ".downwarAPI: " NO_MORE },
+              { "`name`:`v`,`hostPath`:{`path`:``},`downwardAPI`:{}",
+                ".hostPath.path: Required value\n.downwarAPI: " NO_MORE },
               { "`name`:`v`,`emptyDir`:{`sizeLimit`:`-1`}",
                 ".emptyDir.sizeLimit: Forbidden: SizeLimit field must be a valid resource quantity" },
               { "`name`:`v`,`secret`:{`secretName`:`s`,`items`:[{`key`:`k`,`path`:`..`}]}",
