@@ -19,7 +19,7 @@ static int node_target(struct exchange *x, struct store_snapshot *snap, struct s
         const struct json *status;
 
         if (!o)
-                return err_not_found(err, rest_of(x->s, &res_nodes), node);
+                return err_not_found(err, x->rest, node); /* upstream names what was asked for */
         status = json_getc(object_json(o), "status");
         t->tls = relay_kubelet_tls(x->s);
         t->port = (uint16_t) json_int_or(json_at_path(status, "daemonEndpoints", "kubeletEndpoint", "Port"), 10250);
@@ -31,7 +31,7 @@ static int node_target(struct exchange *x, struct store_snapshot *snap, struct s
                         return 0;
                 }
         }
-        return error_status(err, REASON_INTERNAL, "no preferred addresses found; known addresses: []");
+        return error_status(err, REASON_UNKNOWN, "no preferred addresses found; known addresses: []");
 }
 
 /* The container that is meant: the named one, or the only one. */
@@ -117,15 +117,6 @@ static int pod_target(struct exchange *x, struct store_snapshot *snap, const cha
                         return 0; /* nothing yet: an empty log */
                 return err_bad_request(err, "pod %" STR_FMT " does not have a host assigned", STR_ARG(x->info.name));
         }
-        if (!log) {
-                struct str phase = json_str(json_at_path(j, "status", "phase"));
-
-                if (str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed"))
-                        return err_bad_request(
-                                        err,
-                                        "cannot exec into a container in a completed pod; current phase is %" STR_FMT,
-                                        STR_ARG(phase));
-        }
         t->is_log = log;
         t->path = arena_printf(a, "/%s/%" STR_FMT "/%" STR_FMT "%s%" STR_FMT "%" STR_FMT, kubelet_path,
                                STR_ARG(x->info.namespace), STR_ARG(x->info.name), container ? "/" : "", STR_ARG(name),
@@ -134,9 +125,14 @@ static int pod_target(struct exchange *x, struct store_snapshot *snap, const cha
 }
 
 static const char *const log_params[][2] = {
-        { "follow", "follow" },         { "previous", "previous" },     { "sinceSeconds", "sinceSeconds" },
-        { "sinceTime", "sinceTime" },   { "timestamps", "timestamps" }, { "tailLines", "tailLines" },
-        { "limitBytes", "limitBytes" }, { "stream", "stream" },         { NULL, NULL },
+        { "follow", "follow" },
+        { "previous", "previous" },
+        { "sinceSeconds", "sinceSeconds" },
+        { "sinceTime", "sinceTime" },
+        { "timestamps", "timestamps" },
+        { "tailLines", "tailLines" },
+        { "limitBytes", "limitBytes" },
+        { NULL, NULL },
 };
 static const char *const exec_params[][2] = {
         { "stdin", "input" }, { "stdout", "output" },   { "stderr", "error" },
@@ -155,7 +151,7 @@ static int check_log_options(struct exchange *x, struct error *err) {
                 { "sinceSeconds", 1, "must be greater than 0" },
         };
         struct arena *a = http_request_arena(x->req);
-        struct str query = http_request_query(x->req);
+        struct str query = http_request_query(x->req), bad = STR("");
         struct field_errors fe = { .a = a };
 
         for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
@@ -165,15 +161,17 @@ static int check_log_options(struct exchange *x, struct error *err) {
 
                 if (str_empty(text))
                         continue;
-                if (str_to_i64(text, &n) < 0)
-                        return err_bad_request(err, "strconv.ParseInt: parsing \"%" STR_FMT "\": invalid syntax",
-                                               STR_ARG(text));
+                request_number(a, text, &n, &bad);
+                if (!str_empty(bad))
+                        return err_bad_request(err, "%" STR_FMT, STR_ARG(bad));
                 if (i == 2 && !str_empty(request_query_get(a, query, "sinceTime")))
                         field_forbidden(&fe, PATH(NULL, ""),
                                         "at most one of `sinceTime` or `sinceSeconds` may be specified");
                 else if (n < numbers[i].least)
                         field_invalid(&fe, PATH(NULL, numbers[i].name), &value, "%s", numbers[i].wrong);
         }
+        if (request_query_get(a, query, "stream").p)
+                field_forbidden(&fe, PATH(NULL, "stream"), "may not be specified");
         return fe.list.n > 0 ? field_errors_finish(&fe, STR("PodLogOptions"), STR(""), x->info.name, err) : 0;
 }
 
@@ -271,62 +269,95 @@ static int pod_proxy_target(struct exchange *x, struct store_snapshot *snap, str
         return 0;
 }
 
-static const struct json *service_port(const struct object *service, struct str port) {
-        int64_t number = -1;
+/* The name of the port of this number. */
+static int find_port(const struct object *service, int64_t number, struct str *ret, struct error *err) {
+        json_each_item(p, json_at_path(object_json(service), "spec", "ports")) {
+                if (json_int(json_getc(p, "port")) != number)
+                        continue;
+                *ret = json_str(json_getc(p, "name"));
+                return 0;
+        }
+        return error_status(err, REASON_UNAVAILABLE, "no service port %lld found for service \"%" STR_FMT "\"",
+                            (long long) number, STR_ARG(object_name(service)));
+}
 
-        str_to_i64(port, &number);
-        json_each_item(p, json_at_path(object_json(service), "spec", "ports"))
-                if (str_empty(port) || str_eq(json_str(json_getc(p, "name")), port) ||
-                    json_int(json_getc(p, "port")) == number)
-                        return p;
-        return NULL;
+/* A pod of this namespace that says that the address is its own: nobody reaches what else there is by Endpoints of his
+ * own making. */
+static bool is_of_pod(struct apiserver *s, struct store_snapshot *snap, struct str ns, const struct json *address) {
+        const struct json *ref = json_getc(address, "targetRef");
+        struct object *pod = str_eq(json_str(json_getc(ref, "namespace")), ns)
+                                             ? server_get(s, snap, &res_pods, ns, json_str(json_getc(ref, "name")))
+                                             : NULL;
+
+        return pod && json_find_by(json_at_path(object_json(pod), "status", "podIPs"), "ip",
+                                   json_str(json_getc(address, "ip")));
+}
+
+/* One of those that are ready, for the port of this name: each with the same chance. id is what was asked for. */
+static int pick_endpoint(struct apiserver *s, struct store_snapshot *snap, struct arena *a, const struct json *subsets,
+                         struct str ns, struct str port, struct str id, bool of_pods, struct str *ret_host,
+                         uint16_t *ret_port, struct error *err) {
+        uint32_t candidates = 0;
+
+        json_each_item(subset, subsets)
+                json_each_item(p, json_getc(subset, "ports"))
+                        if (str_eq(json_str(json_getc(p, "name")), port))
+                                json_each_item(address, json_getc(subset, "addresses"))
+                                        if ((!of_pods || is_of_pod(s, snap, ns, address)) &&
+                                            rand_below(++candidates) == 0) {
+                                                *ret_host = arena_str(a, json_str(json_getc(address, "ip")));
+                                                *ret_port = (uint16_t) json_int(json_getc(p, "port"));
+                                        }
+        if (candidates > 0)
+                return 0;
+        return error_status(err, REASON_UNAVAILABLE, "no endpoints available for service \"%" STR_FMT "\"",
+                            STR_ARG(id));
 }
 
 int service_endpoint(struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct str ns, struct str name,
-                     struct str port, struct str *ret_host, uint16_t *ret_port, struct error *err) {
-        struct object *service = server_get(s, snap, &res_services, ns, name), *endpoints;
-        const struct json *spec, *wanted;
-        uint32_t candidates = 0;
-        int64_t number;
+                     int64_t port, struct str *ret_host, uint16_t *ret_port, struct error *err) {
+        struct object *service = server_get(s, snap, &res_services, ns, name),
+                      *endpoints = server_get(s, snap, &res_endpoints, ns, name);
+        const struct json *spec;
+        struct str port_name;
 
         if (!service)
                 return err_not_found(err, rest_of(s, &res_services), name);
         spec = json_getc(object_json(service), "spec");
-        wanted = service_port(service, port);
-        if (str_eqc(json_str(json_getc(spec, "type")), "ExternalName") && (wanted || str_to_i64(port, &number) == 0)) {
+        if (str_eqc(json_str(json_getc(spec, "type")), "ExternalName")) {
                 *ret_host = arena_str(a, json_str(json_getc(spec, "externalName")));
-                *ret_port = (uint16_t) (wanted ? json_int(json_getc(wanted, "port")) : number);
+                *ret_port = (uint16_t) port;
                 return 0;
         }
-        if (!wanted)
-                return error_status(err, REASON_UNAVAILABLE,
-                                    "no service port \"%" STR_FMT "\" found for service \"%" STR_FMT "\"",
-                                    STR_ARG(port), STR_ARG(name));
-        endpoints = server_get(s, snap, &res_endpoints, ns, name);
-        json_each_item(subset, endpoints ? json_getc(object_json(endpoints), "subsets") : NULL)
-                json_each_item(p, json_getc(subset, "ports"))
-                        if (str_eq(json_str(json_getc(p, "name")), json_str(json_getc(wanted, "name"))))
-                                json_each_item(address, json_getc(subset, "addresses"))
-                                        if (rand_below(++candidates) == 0) { /* each with the same chance */
-                                                *ret_host = arena_str(a, json_str(json_getc(address, "ip")));
-                                                *ret_port = (uint16_t) json_int(json_getc(p, "port"));
-                                        }
-        if (candidates == 0)
-                return error_status(err, REASON_UNAVAILABLE, "no endpoints available for service \"%" STR_FMT "\"",
-                                    STR_ARG(name));
-        return 0;
+        TRY(find_port(service, port, &port_name, err));
+        return pick_endpoint(s, snap, a, endpoints ? json_getc(object_json(endpoints), "subsets") : NULL, ns, port_name,
+                             name, false, ret_host, ret_port, err);
 }
 
+/* A port's name is the one that Endpoints have; of a number the Service tells it. */
 static int service_proxy_target(struct exchange *x, struct store_snapshot *snap, struct relay_target *t,
                                 struct error *err) {
-        struct str scheme, name, port;
+        struct str scheme, name, port, ns = x->info.namespace;
+        struct object *service, *endpoints;
+        const struct json *subsets;
+        int64_t number;
 
         if (!split_name(x->info.name, &scheme, &name, &port))
                 return err_bad_request(err, "invalid service request \"%" STR_FMT "\"", STR_ARG(x->info.name));
         t->tls = str_eqc(scheme, "https") ? relay_any_tls(x->s) : NULL;
         set_path(x, t);
-        return service_endpoint(x->s, snap, http_request_arena(x->req), x->info.namespace, name, port, &t->host,
-                                &t->port, err);
+        service = server_get(x->s, snap, &res_services, ns, name);
+        endpoints = server_get(x->s, snap, &res_endpoints, ns, name);
+        if (str_to_i64(port, &number) == 0) {
+                if (!service)
+                        return err_not_found(err, x->rest, name);
+                TRY(find_port(service, number, &port, err));
+        }
+        if (!endpoints)
+                return err_not_found(err, x->rest, name);
+        subsets = json_getc(object_json(endpoints), "subsets");
+        return pick_endpoint(x->s, snap, http_request_arena(x->req), subsets, ns, port,
+                             json_len(subsets) > 0 ? x->info.name : name, true, &t->host, &t->port, err);
 }
 
 /* ---- the table ---- */
@@ -365,7 +396,8 @@ static const char *connect_verb(const struct exchange *x) {
 }
 
 /* The query as the options object of the subresource (PodExecOptions …), which is what admission sees. */
-static struct json connect_options(struct exchange *x, struct arena *a, const struct api_subresource *sub) {
+static int connect_options(struct exchange *x, struct arena *a, const struct api_subresource *sub, struct json *ret,
+                           struct error *err) {
         struct str query = http_request_query(x->req), pair;
         struct json o = json_new_object(), v;
 
@@ -375,16 +407,24 @@ static struct json connect_options(struct exchange *x, struct arena *a, const st
                 ssize_t eq = str_find(pair, '=');
                 _cleanup_buf_ struct buf text = BUF_INIT;
                 const struct schema_field *f = schema_field(sub->type, eq < 0 ? pair : str_sub(pair, 0, (size_t) eq));
-                int64_t n = 0;
+                bool ports = f && f->type->elem && f->type->elem->kind == SCHEMA_INT32;
+                uint64_t n = 0;
+                int r;
 
                 if (!f || url_decode(&text, eq < 0 ? STR("") : str_sub(pair, (size_t) eq + 1, pair.n), true) < 0)
                         continue;
                 v = json_of_copy(a, buf_str(&text));
-                str_to_i64(buf_str(&text), &n);
+                r = ports ? str_to_u64(buf_str(&text), &n) : 0;
+                if (r < 0 || n > UINT16_MAX)
+                        return err_bad_request(err,
+                                               "cannot convert to []int32: strconv.ParseUint: parsing \"%" STR_FMT
+                                               "\": %s",
+                                               STR_ARG(buf_str(&text)),
+                                               r == -EINVAL ? "invalid syntax" : "value out of range");
                 if (f->type->kind == SCHEMA_BOOL)
                         v = json_of_bool(request_bool(buf_str(&text)));
-                else if (f->type->kind == SCHEMA_INT32 || (f->type->elem && f->type->elem->kind == SCHEMA_INT32))
-                        v = json_of_int(n);
+                else if (ports)
+                        v = json_of_int((int64_t) n);
                 if (f->type->kind == SCHEMA_LIST)
                         json_push(a, json_get_or_add_array(a, &o, f->name), v);
                 else
@@ -392,7 +432,8 @@ static struct json connect_options(struct exchange *x, struct arena *a, const st
         }
         if (schema_field(sub->type, STR("path")) && !str_empty(x->info.tail))
                 json_setc(a, &o, "path", json_of_copy(a, x->info.tail));
-        return o;
+        *ret = o;
+        return 0;
 }
 
 /* Relative links of a page at ".../proxy" would lead astray: it is at ".../proxy/". */
@@ -420,7 +461,8 @@ static void connect_now(struct exchange *x, const struct connector *c) {
         if (c->target(x, snap, &t, &e) < 0) {
                 respond_error(x->req, &x->format, &e);
         } else if (str_empty(t.host)) {
-                respond_text(x->req, 200, "text/plain", STR(""));
+                http_respond(x->req, 204, &(struct http_header) { STR("cache-control"), STR("no-cache, private") }, 1,
+                             NULL, 0);
         } else if (redirect_to_root(x, c)) {
                 return;
         } else if (c->must_upgrade && !http_request_wants_upgrade(x->req, &protocol)) {
@@ -465,6 +507,7 @@ void handle_connect(struct exchange *x, const struct api_call *call) {
         struct attributes at = call_attributes(call, x->rest, connect_verb(x));
         const struct api_subresource *sub = api_subresource(x->rest->resource, x->info.subresource);
         _cleanup_error_ struct error e = ERROR_INIT;
+        struct json options;
         struct connect *k;
         struct arena *a;
 
@@ -477,12 +520,17 @@ void handle_connect(struct exchange *x, const struct api_call *call) {
                 return;
         }
         a = arena_new(0);
+        if (connect_options(x, a, sub, &options, &e) < 0) {
+                respond_error(x->req, &x->format, &e);
+                arena_free(a);
+                return;
+        }
         k = arena_new_of(a, struct connect);
         *k = (struct connect) { .call = *call, .x = *x, .c = c, .arena = a };
         api_call_keep(a, &k->call);
         k->call.verb = API_CONNECT;
         k->call.authorized = true;
-        k->call.body = json_new(a, connect_options(x, a, sub));
+        k->call.body = json_new(a, options);
         k->call.done = connect_admitted;
         http_request_on_close(x->req, connect_gone, k);
         atomic_fetch_add(&x->s->busy, 1);

@@ -36,9 +36,9 @@ static int check_preconditions(struct op *op, struct error *err) {
         struct str uid = o->precondition_uid, rv = o->precondition_resource_version,
                    now = arena_printf(op->c->arena, "%llu", (unsigned long long) revision);
 
-        if (!str_empty(uid) && !str_eq(uid, object_uid(op->old)))
+        if (uid.p && !str_eq(uid, object_uid(op->old)))
                 return refuse_precondition(op, err, "UID", uid, object_uid(op->old), "deleted and then recreated");
-        if (!str_empty(rv) && !str_eq(rv, now))
+        if (rv.p && !str_eq(rv, now))
                 return refuse_precondition(op, err, "ResourceVersion", rv, now, "modified");
         return 0;
 }
@@ -156,7 +156,7 @@ static enum outcome decide(struct op *op) {
         if (is_namespace) {
                 struct json *status = json_get_or_add_object(a, &op->tree, "status");
 
-                if (json_len(json_getc(meta, "finalizers")) == 0 &&
+                if (object_deleting(op->old) && json_len(json_getc(meta, "finalizers")) == 0 &&
                     json_len(json_at_path(&op->tree, "spec", "finalizers")) == 0)
                         return OUTCOME_DELETE;
                 if (object_deleting(op->old))

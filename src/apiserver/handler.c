@@ -178,7 +178,8 @@ static void write_done(struct api_call *c) {
 }
 
 static void copy_str(struct arena *a, struct str *s) {
-        *s = arena_str(a, *s);
+        if (s->p) /* what is not given stays so */
+                *s = arena_str(a, *s);
 }
 
 static void copy_user(struct arena *a, struct api_user *u) {

@@ -54,7 +54,7 @@ static const char *const *reset_fields(const struct op *op) {
                        : api_subresource(r->resource, STR("status")) ? status
                                                                      : none;
         if (!str_eqc(op->c->subresource, "status"))
-                return none;
+                return str_eqc(op->c->subresource, "finalize") ? status : none;
         return flags & STRATEGY_STATUS_KEEPS_LABELS           ? labels
                : (flags & STRATEGY_STATUS_ONLY) && !r->custom ? metadata
                                                               : spec;
@@ -86,7 +86,7 @@ void writes_track_fields(struct op *op, const struct json *old, struct json *obj
         const struct rest *r = op->rest->stored;
         struct apply_opts opts;
 
-        if (op->applied || (op->tracked && !old))
+        if (op->applied || op->c->untracked || (op->tracked && !old))
                 return;
         opts = writes_apply_opts(op);
         opts.api_version = r->api_version;

@@ -273,20 +273,20 @@ static int live_tree(struct op *op, struct json *ret, struct error *err) {
  * its own words. */
 static int unfit(struct op *op, const struct json *live, const char *what, const char *to_what, const char *text,
                  struct error *err) {
-        const struct rest *r = op->rest;
+        const struct sent as = sent_of(op->c->arena, op->rest, op->sub);
         const struct json *meta = json_getc(live ? live : op->c->body, "metadata");
         struct str namespace = json_str(json_getc(meta, "namespace")), name = json_str(json_getc(meta, "name"));
 
         return error_status(err, REASON_UNKNOWN,
                             "failed to %s object (%" STR_FMT "/%" STR_FMT "; %" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT
                             ")%s: %s",
-                            what, STR_ARG(namespace), STR_ARG(name), STR_ARG(r->group), STR_ARG(r->version),
-                            STR_ARG(r->kind), to_what, text);
+                            what, STR_ARG(namespace), STR_ARG(name), STR_ARG(as.group), STR_ARG(as.version),
+                            STR_ARG(as.kind), to_what, text);
 }
 
-/* What upstream asks of a config before it looks at anything else. */
-static int check_config(struct op *op, const struct json *live, struct error *err) {
-        const struct schema_type *t = op->rest->resource->type;
+int registry_check_config(struct op *op, const struct json *live, struct error *err) {
+        const struct sent as = sent_of(op->c->arena, op->rest, op->sub);
+        const struct schema_type *t = as.type;
         const struct json *body = op->c->body;
         struct str kind = json_str(json_getc(body, "kind")), version = json_str(json_getc(body, "apiVersion"));
         _cleanup_error_ struct error e = ERROR_INIT, unfit_live = ERROR_INIT;
@@ -302,7 +302,7 @@ static int check_config(struct op *op, const struct json *live, struct error *er
                                   "map[string]interface {}", err);
         if (api_parse_group_version(version, &group, &v, NULL) < 0)
                 kind = STR("");
-        if (!str_eq(kind, op->rest->kind) || !str_eq(version, op->rest->api_version))
+        if (!str_eq(kind, as.kind) || !str_eq(version, as.api_version))
                 return err_bad_request(err, "invalid object type: %" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT,
                                        STR_ARG(group), STR_ARG(v), STR_ARG(kind));
         if (json_len(json_at_path(body, "metadata", "managedFields")) > 0)
@@ -312,6 +312,9 @@ static int check_config(struct op *op, const struct json *live, struct error *er
         if (!fits && !json_len(json_at_path(live, "metadata", "managedFields")))
                 return unfit(op, live, "create manager for existing fields: failed to convert new", " to smd typed",
                              error_text(&unfit_live), err);
+        if (op->rest->custom && !as.custom) /* a Scale is no version of what is custom: upstream cannot apply it */
+                return unfit(op, NULL, "convert new", " to proper version",
+                             "request to convert CR to an invalid group/version: autoscaling/v1", err);
         if (structure_check(op->c->arena, t, body, false, &e) < 0)
                 return unfit(op, NULL, "create typed patch", "", error_text(&e), err);
         return fits ? 0 : unfit(op, live, "create typed live", "", error_text(&unfit_live), err);
@@ -327,7 +330,7 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         if (!json_is(op->c->body, JSON_OBJECT) && !json_is(op->c->body, JSON_NULL))
                 return wrong_type(op->c->body, "error decoding YAML: error unmarshaling JSON: while decoding JSON: ",
                                   "map[string]interface {}", err);
-        TRY(check_config(op, live, err));
+        TRY(registry_check_config(op, live, err));
         meta = meta_of(a, &config);
         *meta = json_copy_shallow(a, meta);
         if (str_empty(json_str(json_getc(meta, "name"))))

@@ -214,18 +214,12 @@ int request_check_write(struct arena *a, const struct request_query *q, const ch
         return fe.list.n > 0 ? field_errors_finish(&fe, str_of(kind), STR("meta.k8s.io"), STR(""), err) : 0;
 }
 
-static bool digits_only(struct str v) {
-        for (size_t i = v.n > 1 && (v.p[0] == '-' || v.p[0] == '+') ? 1 : 0; i < v.n; i++)
-                if (v.p[i] < '0' || v.p[i] > '9')
-                        return false;
-        return v.n > 0;
-}
+void request_number(struct arena *a, struct str v, int64_t *ret, struct str *bad) {
+        int r = str_to_i64(v, ret);
 
-/* Whoever looks at the number tells that it is none. */
-static void parse_number(struct arena *a, struct str v, int64_t *ret, struct str *bad) {
-        if (str_to_i64(v, ret) < 0 && str_empty(*bad))
+        if (r < 0 && str_empty(*bad))
                 *bad = arena_printf(a, "strconv.ParseInt: parsing \"%" STR_FMT "\": %s", STR_ARG(v),
-                                    digits_only(v) ? "value out of range" : "invalid syntax");
+                                    r == -ERANGE ? "value out of range" : "invalid syntax");
 }
 
 enum param { P_STR, P_BOOL, P_INT, P_GRACE, P_VALIDATION, P_DRY_RUN, P_INITIAL, P_FORCE, P_ORPHAN };
@@ -275,10 +269,10 @@ static void set_param(struct arena *a, const struct param_desc *d, struct reques
                 q->options.no_initial_events = !q->options.send_initial_events;
                 break;
         case P_INT:
-                parse_number(a, value, at, &q->bad_list_option);
+                request_number(a, value, at, &q->bad_list_option);
                 break;
         case P_GRACE:
-                parse_number(a, value, at, &q->bad_delete_option);
+                request_number(a, value, at, &q->bad_delete_option);
                 if (q->options.grace_period_seconds < 0)
                         q->options.grace_period_seconds = 1;
                 break;
@@ -364,8 +358,8 @@ int request_delete_options(struct arena *a, const struct json *body, struct api_
                 return 0;
         o->grace_period_seconds = !json_is(grace, JSON_INT) ? -1 : json_int(grace) < 0 ? 1 : json_int(grace);
         o->propagation_policy = json_is(policy, JSON_STRING) ? json_str(policy) : str_n(NULL, 0);
-        o->precondition_uid = json_str(json_getc(pre, "uid"));
-        o->precondition_resource_version = json_str(json_getc(pre, "resourceVersion"));
+        o->precondition_uid = json_str_or(json_getc(pre, "uid"), str_n(NULL, 0));
+        o->precondition_resource_version = json_str_or(json_getc(pre, "resourceVersion"), str_n(NULL, 0));
         json_each_item(d, json_getc(body, "dryRun"))
                 add_dry_run(a, &dry_run, json_str(d));
         o->dry_run = dry_run.printed.n > 0;

@@ -256,6 +256,8 @@ struct sent sent_of(struct arena *a, const struct rest *r, const struct api_subr
 int registry_decode(struct op *op, const struct json *body, struct json *ret, struct error *err);
 /* An array of messages of strict decoding: warnings, or an error. */
 int registry_strict_result(struct op *op, const struct json *strict, struct error *err);
+/* What is asked of a config that is applied (live may be NULL), before anything else is looked at. */
+int registry_check_config(struct op *op, const struct json *live, struct error *err);
 /* op->tree: live with the patch applied, decoded. */
 int registry_patched(struct op *op, const struct json *live, struct error *err);
 /* Fills in the defaults of the request's version. */

@@ -86,13 +86,18 @@ static int wanted_scale(struct op *op, const struct json *now, struct error *err
         struct json doc;
 
         if (op->c->patch == API_PATCH_APPLY) {
-                doc = json_merge_patch(op->c->arena, now, op->c->body);
+                TRY(registry_check_config(op, NULL, err));
+                doc = json_at_path(op->c->body, "spec", "replicas") ? json_merge_patch(op->c->arena, now, op->c->body)
+                                                                    : *now;
                 return registry_decode(op, &doc, &op->tree, err);
         }
-        if (op->c->verb == API_PATCH)
-                return registry_patched(op, now, err);
-        TRY(registry_decode(op, op->c->body, &op->tree, err));
-        return writes_match_request(op, &op->tree, err);
+        return op->c->verb == API_PATCH ? registry_patched(op, now, err) : 0;
+}
+
+/* Where specReplicasPath says, or .spec.replicas. */
+static struct str scale_path(const struct op *op) {
+        return op->rest->custom ? json_str(json_getc(op->rest->custom->scale, "specReplicasPath"))
+                                : STR(".spec.replicas");
 }
 
 static int check_scale(struct op *op, const struct json *want, struct error *err) {
@@ -101,11 +106,18 @@ static int check_scale(struct op *op, const struct json *want, struct error *err
         struct field_errors fe = { .a = op->c->arena, .type = &type_Scale };
         struct rest scale = *op->rest;
 
+        if (op->rest->custom && json_int(replicas) < 0) {
+                field_invalid(&fe, PATH(NULL, arena_cstr(fe.a, scale_path(op))), replicas,
+                              "should be a non-negative integer");
+                return field_errors_finish(&fe, scale.kind, scale.group, op->name, err);
+        }
         validate_metadata(&fe, want, NULL, op->rest->resource->namespaced, check_dns_subdomain);
         if (json_int(replicas) < 0)
                 field_invalid(&fe, PATH(PATH(NULL, "spec"), "replicas"), replicas,
                               "must be greater than or equal to 0");
         TRY(field_errors_finish(&fe, STR("Scale"), STR("autoscaling"), op->name, err));
+        if (op->c->verb == API_UPDATE)
+                return op_check_identity(op, "UID", uid, object_uid(op->old), err);
         if (str_empty(uid) || str_eq(uid, object_uid(op->old)))
                 return 0;
         scale.plural = arena_printf(fe.a, "%" STR_FMT "/scale", STR_ARG(op->rest->plural));
@@ -116,39 +128,43 @@ static int check_scale(struct op *op, const struct json *want, struct error *err
                             STR_ARG(uid), STR_ARG(object_uid(op->old)));
 }
 
-/* Where specReplicasPath says, or spec.replicas. */
-static struct str replicas_path(const struct op *op) {
-        struct str path = op->rest->custom ? json_str(json_getc(op->rest->custom->scale, "specReplicasPath"))
-                                           : STR(".spec.replicas");
-
-        return str_sub(path, 1, path.n);
-}
-
-static void set_replicas(struct op *op, struct json *tree, int64_t replicas) {
-        struct str rest = replicas_path(op), key;
+/* 0: they go; only in what nobody else sees (own_scale). */
+static void set_replicas(struct op *op, struct json *tree, int64_t replicas, bool keep_zero) {
+        struct str rest = str_sub(scale_path(op), 1, scale_path(op).n), key;
 
         while (str_split(&rest, '.', &key) && rest.n > 0)
                 tree = json_get_or_add_object(op->c->arena, tree, arena_cstr(op->c->arena, key));
-        json_set_int(op->c->arena, tree, arena_cstr(op->c->arena, key), replicas);
+        if (replicas || keep_zero)
+                json_set_int(op->c->arena, tree, arena_cstr(op->c->arena, key), replicas);
+        else
+                json_removec(tree, arena_cstr(op->c->arena, key));
 }
 
-/* Sets the replicas of op->tree, and who owns them: an entry for the subresource "scale". */
+/* Sets the replicas of op->tree, and who owns them: an entry for the subresource "scale". A Scale leaves out 0, which
+ * nobody owns then. */
 static int own_scale(struct op *op, int64_t replicas, struct error *err) {
         const struct rest *r = op->rest->stored;
         struct apply_opts opts = writes_apply_opts(op);
         struct arena *a = op->c->arena;
-        struct json config;
+        struct json config, owned;
 
         opts.api_version = r->api_version;
-        opts.scale = arena_cstr(a, replicas_path(op));
+        opts.scale = arena_cstr(a, scale_path(op)) + 1;
         if (op->c->patch != API_PATCH_APPLY) {
-                set_replicas(op, &op->tree, replicas);
-                apply_track_update(a, r->resource->type, object_json(op->old), &op->tree, &opts);
+                set_replicas(op, &op->tree, replicas, true);
+                owned = json_copy_tree(a, &op->tree);
+                set_replicas(op, &owned, replicas, false);
+                apply_track_update(a, r->resource->type, object_json(op->old), &owned, &opts);
+                json_removec(meta_of(a, &op->tree), "managedFields");
+                if (json_at_path(&owned, "metadata", "managedFields"))
+                        json_setc(a, meta_of(a, &op->tree), "managedFields",
+                                  *json_at_path(&owned, "metadata", "managedFields"));
                 return 0;
         }
         config = json_build(a, "{kind:%s,apiVersion:%s,metadata:{name:%s,namespace:%o}}", r->kind, r->api_version,
                             op->name, op->namespace);
-        set_replicas(op, &config, replicas);
+        if (json_at_path(op->c->body, "spec", "replicas"))
+                set_replicas(op, &config, replicas, true);
         return apply_merge(a, r->resource->type, object_json(op->old), &config, &opts, &op->tree, err);
 }
 
@@ -186,6 +202,11 @@ static void put_scale(struct op *op) {
 
         op->then = answer_scale;
         op->again = put_scale;
+        if (op->c->verb == API_UPDATE && (registry_decode(op, op->c->body, &op->tree, &op->c->error) < 0 ||
+                                          writes_match_request(op, &op->tree, &op->c->error) < 0)) {
+                op_fail(op);
+                return;
+        }
         if (!registry_load(op, put_scale))
                 return;
         now = scale_of(op, object_json(op->old), object_revision(op->old));
@@ -228,6 +249,10 @@ static int check_target(struct str kind, struct str node, struct error *err) {
                                        both ? "]" : "");
 }
 
+static struct str revision_text(const struct op *op) {
+        return arena_printf(op->c->arena, "%llu", (unsigned long long) object_revision(op->old));
+}
+
 static int change_binding(struct op *op, struct error *err) {
         struct arena *a = op->c->arena;
         const struct json *body = op->c->body, *target = json_getc(body, "target"), *meta = json_getc(body, "metadata");
@@ -235,9 +260,10 @@ static int change_binding(struct op *op, struct error *err) {
         struct json *spec = json_get_or_add_object(a, &op->tree, "spec");
         struct str bound = json_str(json_getc(spec, "nodeName"));
 
-        TRY(op_check_identity(op, "UID", json_str(json_getc(meta, "uid")), object_uid(op->old), err));
-        TRY(op_check_identity(op, "ResourceVersion", json_str(json_getc(meta, "resourceVersion")),
-                              arena_printf(a, "%llu", (unsigned long long) object_revision(op->old)), err));
+        if (op->sub) /* the older way, POST /bindings, knows no uid */
+                TRY(op_check_identity(op, "UID", json_str(json_getc(meta, "uid")), object_uid(op->old), err));
+        TRY(op_check_identity(op, "ResourceVersion", json_str(json_getc(meta, "resourceVersion")), revision_text(op),
+                              err));
         if (object_deleting(op->old))
                 why = STR("is being deleted, cannot be assigned to a host");
         else if (!str_empty(bound))
@@ -283,7 +309,8 @@ static void create_binding(struct op *op) {
 
         if (named_otherwise(op, "Binding"))
                 return;
-        if (check_target(json_str(json_getc(target, "kind")), json_str(json_getc(target, "name")), &op->c->error) < 0)
+        if (check_target(json_str(json_getc(target, "kind")), json_str(json_getc(target, "name")), &op->c->error) < 0 ||
+            (str_empty(op->name) && err_bad_request(&op->c->error, "Name parameter required.") < 0))
                 op_fail(op);
         else
                 registry_modify(op, change_binding, answer_success);
@@ -298,8 +325,11 @@ void legacy_binding(struct op *op) {
 
 /* ---- eviction: https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/ ---- */
 
+#define MAX_DISRUPTED_PODS 2000
+
 struct eviction {
         struct op *op;
+        bool guarded;               /* the pod has to be as it was seen, which we ask for and not the client */
         struct api_call call;       /* the disruption budget's update, then the delete */
         struct api_options options; /* of the delete */
         struct json body;
@@ -309,33 +339,39 @@ struct eviction {
 static void evict_delete(struct eviction *e);
 static void evict_pod(struct eviction *e);
 
-/* Why a budget allows no disruption, most trustworthy first; empty when it allows one. */
-static struct str why_not(struct arena *a, const struct object *pdb, bool *ret_stale) {
-        const struct json *j = object_json(pdb), *status = json_getc(j, "status");
-        const struct json *c = json_find_by(json_getc(status, "conditions"), "type", STR("DisruptionAllowed"));
-        int64_t healthy = json_int(json_getc(status, "currentHealthy")),
-                desired = json_int(json_getc(status, "desiredHealthy"));
-        struct str name = object_name(pdb), reason = json_str(json_getc(c, "reason")), said = STR("");
+static int not_now(struct error *err, int retry_after, struct str why) {
+        error_status(err, REASON_TOO_MANY_REQUESTS,
+                     "Cannot evict pod as it would violate the pod's disruption budget.");
+        err->retry_after_seconds = retry_after;
+        error_add_cause(err, "DisruptionBudget", STR(""), "%" STR_FMT, STR_ARG(why));
+        return -EINVAL;
+}
 
-        *ret_stale = json_int(json_getc(status, "observedGeneration")) <
-                     json_int(json_at_path(j, "metadata", "generation"));
-        if (*ret_stale)
-                return arena_printf(a, "The disruption budget %" STR_FMT " is still being processed by the server.",
-                                    STR_ARG(name));
-        if (json_int(json_getc(status, "disruptionsAllowed")) > 0)
-                return STR("");
-        if (str_eqc(json_str(json_getc(c, "status")), "False"))
-                said = json_str(json_getc(c, "message"));
-        if (healthy <= desired && (str_empty(said) || !str_eqc(reason, "SyncFailed")))
-                return arena_printf(a,
+/* Does it allow one more disruption? */
+static int check_budget(struct arena *a, const struct object *pdb, struct error *err) {
+        static const struct rest budgets = { .qualified = STR_INIT("poddisruptionbudget.policy"),
+                                             .plural = STR_INIT("poddisruptionbudget"),
+                                             .group = STR_INIT("policy") };
+        const struct json *j = object_json(pdb), *status = json_getc(j, "status");
+        int64_t allowed = json_int(json_getc(status, "disruptionsAllowed"));
+        struct str name = object_name(pdb);
+
+        if (json_int(json_getc(status, "observedGeneration")) < json_int(json_at_path(j, "metadata", "generation")))
+                return not_now(err, 10,
+                               arena_printf(a,
+                                            "The disruption budget %" STR_FMT
+                                            " is still being processed by the server.",
+                                            STR_ARG(name)));
+        if (json_len(json_getc(status, "disruptedPods")) > MAX_DISRUPTED_PODS)
+                return err_forbidden(err, &budgets, name,
+                                     "DisruptedPods map too big - too many evictions not confirmed by PDB controller");
+        if (allowed > 0)
+                return 0;
+        return not_now(err, 0,
+                       arena_printf(a,
                                     "The disruption budget %" STR_FMT " needs %lld healthy pods and has %lld currently",
-                                    STR_ARG(name), (long long) desired, (long long) healthy);
-        if (!str_empty(said) && str_eqc(reason, "SyncFailed"))
-                said = arena_printf(a, " because it failed sync: %" STR_FMT, STR_ARG(said));
-        else if (!str_empty(said))
-                said = arena_printf(a, " (%" STR_FMT "): %" STR_FMT, STR_ARG(reason), STR_ARG(said));
-        return arena_printf(a, "The disruption budget %" STR_FMT " does not allow evicting pods currently%" STR_FMT,
-                            STR_ARG(name), STR_ARG(said));
+                                    STR_ARG(name), (long long) json_int(json_getc(status, "desiredHealthy")),
+                                    (long long) json_int(json_getc(status, "currentHealthy"))));
 }
 
 /* The budget that covers the pod, if any. -EINVAL when there are several. */
@@ -366,12 +402,12 @@ static void eviction_done(struct api_call *c) {
         struct eviction *e = c->userdata;
         struct op *op = e->op;
 
-        if (c->object && e->step == MARKING && !str_empty(e->options.precondition_resource_version))
+        if (c->object && e->step == MARKING && e->options.precondition_resource_version.p)
                 e->options.precondition_resource_version =
                                 arena_printf(op->c->arena, "%llu", (unsigned long long) object_revision(c->object));
         if (c->object)
                 object_unref(TAKE_PTR(c->object));
-        if (c->code == 409 && e->step == SPENDING) { /* the budget has changed under us: look again */
+        if (c->code == 409 && (e->step != DELETING || e->guarded)) { /* it has changed under us: look again */
                 error_clear(&c->error);
                 if (++op->attempts < 20) {
                         create_eviction(op);
@@ -424,25 +460,54 @@ static void evict_delete(struct eviction *e) {
 /* The pod says why it goes, before it does. */
 static void evict_pod(struct eviction *e) {
         struct op *op = e->op;
+        struct arena *a = op->c->arena;
         const struct api_options *o = &e->options;
-        struct str revision = arena_printf(op->c->arena, "%llu", (unsigned long long) object_revision(op->old));
+        const struct json *pod = object_json(op->old), *now = json_at_path(pod, "status", "conditions");
+        struct json list = json_is(now, JSON_ARRAY) ? json_copy_shallow(a, now) : json_new_array(),
+                    c = json_build(a,
+                                   "{ type: 'DisruptionTarget', status: 'True', lastTransitionTime: %s,"
+                                   "  reason: 'EvictionByEvictionAPI', message: 'Eviction API: evicting' }",
+                                   now_text(a)),
+                    *old = (struct json *) json_find_by(&list, "type", STR("DisruptionTarget"));
+        bool others = !str_empty(o->precondition_uid) && !str_eq(o->precondition_uid, object_uid(op->old));
 
-        if (o->dry_run || condition_is(json_getc(object_json(op->old), "status"), "DisruptionTarget", "True") ||
-            (!str_empty(o->precondition_uid) && !str_eq(o->precondition_uid, object_uid(op->old))) ||
-            (!str_empty(o->precondition_resource_version) && !str_eq(o->precondition_resource_version, revision)))
+        if (others || o->dry_run || condition_is(json_getc(pod, "status"), "DisruptionTarget", "True") ||
+            (!str_empty(o->precondition_resource_version) &&
+             !str_eq(o->precondition_resource_version, revision_text(op)))) {
+                e->guarded = e->guarded && !others;
                 return evict_delete(e); /* which refuses what is not so */
-        e->body = json_build(op->c->arena,
-                             "{ metadata: { resourceVersion: %o }, status: { conditions: [ { type: 'DisruptionTarget',"
-                             "  status: 'True', reason: 'EvictionByEvictionAPI', message: 'Eviction API: evicting',"
-                             "  lastTransitionTime: %s } ] } }",
-                             o->precondition_resource_version, now_text(op->c->arena));
+        }
+        if (old)
+                *old = c;
+        else
+                json_push(a, &list, c);
+        e->body = json_build(a, "{ metadata: { resourceVersion: %s }, status: { conditions: %j } }", revision_text(op),
+                             &list);
         e->step = MARKING;
         evict_call(e, API_PATCH, &res_pods);
         e->call.name = op->name;
         e->call.subresource = STR("status");
-        e->call.patch = API_PATCH_STRATEGIC;
+        e->call.patch = API_PATCH_MERGE;
+        e->call.untracked = true;
         e->call.body = &e->body;
         apiserver_call(op->s, &e->call);
+}
+
+static void allow_no_more(struct arena *a, struct json *status) {
+        struct json *list = json_get_or_add_array(a, status, "conditions"),
+                    *old = condition_find(status, "DisruptionAllowed");
+        struct json c = json_build(a,
+                                   "{ type: 'DisruptionAllowed', status: 'False', observedGeneration: %j,"
+                                   "  lastTransitionTime: %s, reason: 'InsufficientPods', message: '' }",
+                                   json_getc(status, "observedGeneration"),
+                                   old && str_eqc(json_str(json_getc(old, "status")), "False")
+                                                   ? json_str(json_getc(old, "lastTransitionTime"))
+                                                   : now_text(a));
+
+        if (old)
+                *old = c;
+        else
+                json_push(a, list, c);
 }
 
 static void spend_budget(struct eviction *e, struct object *pdb) {
@@ -453,57 +518,89 @@ static void spend_budget(struct eviction *e, struct object *pdb) {
         e->body = json_copy(a, object_json(pdb));
         status = json_get_or_add_object(a, &e->body, "status");
         json_set_int(a, status, "disruptionsAllowed", json_int(json_getc(status, "disruptionsAllowed")) - 1);
+        if (json_int(json_getc(status, "disruptionsAllowed")) == 0)
+                allow_no_more(a, status);
         json_set_str(a, json_get_or_add_object(a, status, "disruptedPods"), arena_cstr(a, op->name), now_text(a));
         evict_call(e, API_UPDATE, &res_poddisruptionbudgets);
+        e->call.options.field_manager = STR("kube-apiserver");
         e->call.name = arena_str(a, object_name(pdb));
         e->call.subresource = STR("status");
         e->call.body = &e->body;
         apiserver_call(op->s, &e->call);
 }
 
+/* What goes without asking a budget goes as it was seen: it might be healthy by now. */
+static void evict_guarded(struct eviction *e, bool guard) {
+        if (guard && !e->options.precondition_resource_version.p) {
+                e->guarded = true;
+                e->options.precondition_resource_version = revision_text(e->op);
+        }
+        evict_pod(e);
+}
+
+/* An unhealthy pod disturbs nobody who has enough others, or does not mind. */
+static bool may_go_unhealthy(const struct op *op, const struct object *pdb) {
+        const struct json *status = json_getc(object_json(pdb), "status");
+        int64_t desired = json_int(json_getc(status, "desiredHealthy"));
+
+        if (condition_is(json_getc(object_json(op->old), "status"), "Ready", "True"))
+                return false;
+        return str_eqc(json_str(json_at_path(object_json(pdb), "spec", "unhealthyPodEvictionPolicy")), "AlwaysAllow") ||
+               (desired > 0 && json_int(json_getc(status, "currentHealthy")) >= desired);
+}
+
+/* The options of the query and those of the body have to say the same, when both say something. */
+static int eviction_options(struct op *op, struct api_options *ret, struct error *err) {
+        const struct json *o = json_getc(op->c->body, "deleteOptions"), *dry_run = json_getc(o, "dryRun");
+        struct field_errors fe = { .a = op->c->arena };
+        _cleanup_buf_ struct buf given = BUF_INIT;
+        struct json yes = json_of_bool(true);
+
+        *ret = API_OPTIONS_INIT;
+        if (json_bool(json_getc(o, "ignoreStoreReadErrorWithClusterBreakingPotential"))) {
+                field_invalid(&fe,
+                              PATH(PATH(NULL, "deleteOptions"), "ignoreStoreReadErrorWithClusterBreakingPotential"),
+                              &yes, "can not be set for pod eviction, try after removing the option");
+                return field_errors_finish(&fe, STR("Eviction"), STR("policy"), op->name, err);
+        }
+        json_each_item(d, dry_run)
+                buf_printf(&given, "%s%" STR_FMT, given.n ? " " : "", STR_ARG(json_str(d)));
+        if (json_len(dry_run) > 0 && op->c->options.dry_run && !str_eqc(buf_str(&given), "All"))
+                return error_status(err, REASON_UNKNOWN,
+                                    "Non-matching dry-run options in request and content: [All] and [%" STR_FMT "]",
+                                    STR_ARG(buf_str(&given)));
+        TRY(request_delete_options(op->c->arena, o, ret, err));
+        ret->dry_run |= op->c->options.dry_run;
+        return 0;
+}
+
 void create_eviction(struct op *op) {
         struct eviction *e = arena_new_of(op->c->arena, struct eviction);
-        const struct json *status, *spec;
+        struct error *err = &op->c->error;
         struct object *pdb = NULL;
-        struct str phase, why;
-        bool stale;
+        struct str phase;
 
-        if (named_otherwise(op, "Eviction") || !registry_load(op, create_eviction))
+        *e = (struct eviction) { .op = op };
+        if (named_otherwise(op, "Eviction"))
                 return;
-        *e = (struct eviction) { .op = op, .options = API_OPTIONS_INIT };
-        if (request_delete_options(op->c->arena, json_getc(op->c->body, "deleteOptions"), &e->options, &op->c->error) <
-            0) {
+        if (eviction_options(op, &e->options, err) < 0) {
                 op_fail(op);
                 return;
         }
-        e->options.dry_run |= op->c->options.dry_run;
+        if (!registry_load(op, create_eviction))
+                return;
         phase = json_str(json_at_path(object_json(op->old), "status", "phase"));
-        if (str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed") || str_eqc(phase, "Pending") ||
-            object_deleting(op->old)) {
+        if (str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed") || object_deleting(op->old))
                 evict_pod(e);
-                return;
-        }
-        if (find_budget(op, &pdb, &op->c->error) < 0) {
+        else if (str_eqc(phase, "Pending"))
+                evict_guarded(e, true);
+        else if (find_budget(op, &pdb, err) < 0)
                 op_fail(op);
-                return;
-        }
-        status = pdb ? json_getc(object_json(pdb), "status") : NULL;
-        spec = pdb ? json_getc(object_json(pdb), "spec") : NULL;
-        if (!pdb || (!condition_is(json_getc(object_json(op->old), "status"), "Ready", "True") &&
-                     (str_eqc(json_str(json_getc(spec, "unhealthyPodEvictionPolicy")), "AlwaysAllow") ||
-                      (json_int(json_getc(status, "currentHealthy")) >= json_int(json_getc(status, "desiredHealthy")) &&
-                       json_int(json_getc(status, "desiredHealthy")) > 0)))) {
-                evict_pod(e);
-                return;
-        }
-        why = why_not(op->c->arena, pdb, &stale);
-        if (!str_empty(why)) {
-                error_status(&op->c->error, REASON_TOO_MANY_REQUESTS,
-                             "Cannot evict pod as it would violate the pod's disruption budget.");
-                op->c->error.retry_after_seconds = stale ? 10 : 0;
-                error_add_cause(&op->c->error, "DisruptionBudget", STR(""), "%" STR_FMT, STR_ARG(why));
+        else if (!pdb || may_go_unhealthy(op, pdb))
+                evict_guarded(e, pdb);
+        else if (check_budget(op->c->arena, pdb, err) < 0)
                 op_fail(op);
-        } else if (e->options.dry_run)
+        else if (e->options.dry_run)
                 evict_pod(e);
         else
                 spend_budget(e, pdb);

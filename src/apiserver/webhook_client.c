@@ -106,8 +106,7 @@ static int find_service(struct webhook_run *r, const struct json *service, struc
         r->authority = arena_printf(r->arena, "%" STR_FMT ":%lld", STR_ARG(r->name), (long long) port);
         if (!server_get(r->h->s, snap, &res_services, ns, name))
                 return error_set(err, -ENOENT, "service \"%" STR_FMT "\" not found", STR_ARG(name));
-        return service_endpoint(r->h->s, snap, r->arena, ns, name, arena_printf(r->arena, "%lld", (long long) port),
-                                &r->host, &r->port, err);
+        return service_endpoint(r->h->s, snap, r->arena, ns, name, port, &r->host, &r->port, err);
 }
 
 static int locate(struct webhook_run *r, struct error *err) {

@@ -293,7 +293,8 @@ static struct api_options copy_options(struct arena *a, const struct api_options
                                 &c.propagation_policy,     &c.precondition_uid, &c.precondition_resource_version };
 
         for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
-                *texts[i] = arena_str(a, *texts[i]);
+                if (texts[i]->p)
+                        *texts[i] = arena_str(a, *texts[i]);
         return c;
 }
 

@@ -32,7 +32,8 @@ struct service {
         struct aggregator *g;
         struct arena *arena;
         struct object *object;
-        struct str name, group, version, ns, service, port;
+        struct str name, group, version, ns, service;
+        int64_t port;
         struct tls_context *tls; /* for requests of users */
         struct http_client *client;
         struct str address; /* where client connects: malloced */
@@ -127,7 +128,7 @@ static void fill(struct arena *a, const struct service *v, struct remote *r) {
                                .version = arena_str(a, v->version),
                                .ns = arena_str(a, v->ns),
                                .service = arena_str(a, v->service),
-                               .port = arena_str(a, v->port),
+                               .port = v->port,
                                .tls = v->tls ? tls_context_ref(v->tls) : NULL,
                                .group_priority = json_int(json_getc(spec, "groupPriorityMinimum")),
                                .version_priority = json_int(json_getc(spec, "versionPriority")),
@@ -329,10 +330,7 @@ static void ask(struct service *v, enum document d) {
         http_client_call(v->client, &o);
 }
 
-static const struct json *port_of(const struct object *service, struct str port) {
-        int64_t number = 0;
-
-        str_to_i64(port, &number);
+static const struct json *port_of(const struct object *service, int64_t number) {
         json_each_item(p, json_at_path(object_json(service), "spec", "ports"))
                 if (json_int(json_getc(p, "port")) == number)
                         return p;
@@ -353,9 +351,8 @@ static const char *obstacle(struct service *v, struct store_snapshot *snap, stru
         }
         port = port_of(service, v->port);
         if (!port && !str_eqc(json_str(json_at_path(object_json(service), "spec", "type")), "ExternalName")) {
-                *ret_message = arena_printf(
-                                a, "service/%" STR_FMT " in \"%" STR_FMT "\" is not listening on port %" STR_FMT,
-                                STR_ARG(v->service), STR_ARG(v->ns), STR_ARG(v->port));
+                *ret_message = arena_printf(a, "service/%" STR_FMT " in \"%" STR_FMT "\" is not listening on port %lld",
+                                            STR_ARG(v->service), STR_ARG(v->ns), (long long) v->port);
                 return "ServicePortError";
         }
         if (service_endpoint(s, snap, a, v->ns, v->service, v->port, ret_host, ret_port, NULL) == 0)
@@ -441,7 +438,7 @@ static struct service *service_new(struct aggregator *g, struct object *o) {
         v->version = json_str(json_getc(spec, "version"));
         v->ns = json_str(json_getc(service, "namespace"));
         v->service = json_str(json_getc(service, "name"));
-        v->port = arena_printf(v->arena, "%lld", (long long) json_int_or(json_getc(service, "port"), 443));
+        v->port = json_int_or(json_getc(service, "port"), 443);
         if (base64_decode(&ca, json_str(json_getc(spec, "caBundle"))) == 0)
                 tls.ca_pem = buf_str(&ca);
         if (tls_context_new(&tls, &v->tls, &e) < 0) /* requests are then answered with 503 */

@@ -8,7 +8,8 @@
 /* A group-version of another server, as it was last found. */
 struct remote {
         struct str name, group, version; /* "v1beta1.metrics.k8s.io" and its parts */
-        struct str ns, service, port;
+        struct str ns, service;
+        int64_t port;
         struct tls_context *tls;
         int64_t group_priority, version_priority;
         bool available;

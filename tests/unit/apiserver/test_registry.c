@@ -462,7 +462,7 @@ static void an_eviction_respects_the_disruption_budget(void **state) {
         assert_int_equal(ASK(f, API_CREATE, &res_pods, "default", "p", "eviction", .body = eviction).code, 201);
         check(ASK(f, API_GET, &res_poddisruptionbudgets, "default", "b"), 200, ".status.disruptionsAllowed", "0");
         check(ASK(f, API_GET, &res_pods, "default", "p"), 200, ".metadata.deletionGracePeriodSeconds", "30");
-        check(ASK(f, API_GET, &res_pods, "default", "p"), 200, ".status.conditions[0].reason", "EvictionByEvictionAPI");
+        check(ASK(f, API_GET, &res_pods, "default", "p"), 200, ".status.conditions[1].reason", "EvictionByEvictionAPI");
 }
 
 static void other_versions_of_a_resource_are_views(void **state) {
