@@ -38,12 +38,15 @@ int config_check(struct arena *a, const struct json *doc, const struct json *sha
 }
 
 static bool is_version(struct str versions, struct str api_version) {
+        static const struct str group = STR_INIT("apiserver.config.k8s.io/");
         struct str v;
 
-        if (!str_has_prefix(api_version, STR("apiserver.config.k8s.io/")))
+        if (str_has_prefix(api_version, group))
+                api_version = str_sub(api_version, group.n, api_version.n);
+        else if (str_find(api_version, '/') < 0)
                 return false;
         while (str_split(&versions, ' ', &v))
-                if (str_eq(v, str_sub(api_version, sizeof("apiserver.config.k8s.io/") - 1, api_version.n)))
+                if (str_eq(v, api_version))
                         return true;
         return false;
 }
@@ -59,7 +62,12 @@ int config_read(struct arena *a, const char *path, const char *kind, const char 
         r = yaml_parse(a, arena_str(a, buf_str(&text)), NULL, &doc, err);
         if (r < 0)
                 return error_prefix(err, "%s", path);
+        if (str_empty(str_trim(buf_str(&text))))
+                return error_set(err, -EINVAL, "%s: empty config data", path);
         is = json_str(json_getc(doc, "kind"));
+        if (str_empty(is))
+                return error_set(err, -EINVAL, "%s: Object 'Kind' is missing in '%" STR_FMT "'", path,
+                                 STR_ARG(buf_str(&text)));
         version = json_str(json_getc(doc, "apiVersion"));
         if (!str_eqc(is, kind) || !is_version(str_of(versions), version))
                 return error_set(err, -EINVAL,
@@ -68,6 +76,22 @@ int config_read(struct arena *a, const char *path, const char *kind, const char 
                                  path, STR_ARG(is), STR_ARG(version), kind, versions);
         *ret = doc;
         return config_check(a, doc, shape, err) < 0 ? error_prefix(err, "%s", path) : 0;
+}
+
+const struct json *list_in_go(struct arena *a, const struct json *list, const char *type, const char *member,
+                              const char *key) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        buf_printf(&b, "[]%s{", type);
+        json_each_item(i, list) {
+                buf_addc(&b, i == json_items(list) ? "" : ", ");
+                if (member)
+                        buf_printf(&b, "%s{%s:", type, member);
+                buf_add_str(&b, quoted_in_go(a, json_str(member ? json_getc(i, key) : i)));
+                buf_addc(&b, member ? "}" : "");
+        }
+        buf_putc(&b, '}');
+        return json_new(a, json_of_raw(arena_str(a, buf_str(&b))));
 }
 
 int config_finish(struct field_errors *fe, struct error *err) {

@@ -4,12 +4,15 @@
 
 #include "apiserver/validation/validate.h"
 
-/* Reads a file of YAML or JSON into a. versions: those that are known of the kind ("v1 v1beta1"). shape: an object that
- * has every field once, with a value of its type; what is not there is an error. */
+/* Reads a file of YAML or JSON into a. versions: those that are known of the kind ("v1 v1beta1"; of another group with
+ * its name). shape: an object that has every field once, with a value of its type; what is not there is an error. */
 int config_read(struct arena *a, const char *path, const char *kind, const char *versions, const struct json *shape,
                 struct json **ret, struct error *err);
 /* Of such a document: -EINVAL when it has fields that shape does not. A null in shape stands for anything. */
 int config_check(struct arena *a, const struct json *doc, const struct json *shape, struct error *err);
+/* For errors: a list as upstream's has it, []type{"a", …}, or of objects with one member: []type{type{Key:"a"}, …}. */
+const struct json *list_in_go(struct arena *a, const struct json *list, const char *type, const char *member,
+                              const char *key);
 /* 0, or -EINVAL with all errors: "[jwt[0].issuer.url: Required value, …]". Frees the list. */
 int config_finish(struct field_errors *fe, struct error *err);
 

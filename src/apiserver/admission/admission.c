@@ -145,7 +145,8 @@ int admission_config(struct apiserver *s, const char *plugin, const struct json 
         *ret = NULL;
         if (!path)
                 return 0;
-        if (config_read(s->arena, path, "AdmissionConfiguration", "v1 v1alpha1", &shape, &doc, err) < 0)
+        if (config_read(s->arena, path, "AdmissionConfiguration", "v1 v1alpha1 apiserver.k8s.io/v1alpha1", &shape, &doc,
+                        err) < 0)
                 return err->err;
         entry = json_find_by(json_getc(doc, "plugins"), "name", str_of(plugin));
         own = json_str(json_getc(entry, "path"));

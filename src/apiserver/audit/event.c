@@ -49,8 +49,9 @@ int audit_new(struct apiserver *s, const struct audit_options *o, struct audit *
         a->s = s;
         a->log_plugin = o->log;
         r = file_read(o->policy_file, 1 << 20, &text, err);
-        if (r == 0)
-                r = audit_policy_parse(buf_str(&text), &a->policy, err);
+        if (r == 0 && audit_policy_parse(buf_str(&text), &a->policy, err) < 0)
+                r = error_set(err, -EINVAL, "loading audit policy file: %s: from file %s", error_text(err),
+                              o->policy_file);
         if (r == 0 && o->log_path)
                 r = audit_log_open(o, &a->log, err);
         if (r == 0)

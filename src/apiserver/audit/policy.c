@@ -1,8 +1,7 @@
 /* The first rule that matches a request says how much of it is logged. */
 #include "apiserver/audit/audit.h"
+#include "apiserver/config_file.h"
 #include "json/yaml.h"
-
-#define GET(o, k) json_getc((o), (k))
 
 const char *const audit_levels[] = { "None", "Metadata", "Request", "RequestResponse", NULL };
 const char *const audit_stages[] = { "RequestReceived", "ResponseStarted", "ResponseComplete", "Panic", NULL };
@@ -25,97 +24,105 @@ static int index_of(const char *const *names, struct str s) {
         return -1;
 }
 
-static int parse_stages(const struct json *list, unsigned *ret, struct error *err) {
-        json_each_item(i, list) {
+static unsigned parse_stages(struct field_errors *fe, const struct path *p, const struct json *list) {
+        unsigned stages = 0;
+
+        each_at(i, at, PATH(p, "omitStages"), list) {
                 int stage = index_of(audit_stages, json_str(i));
 
                 if (stage < 0)
-                        return error_set(err, -EINVAL, "audit policy: unknown stage %" STR_FMT, STR_ARG(json_str(i)));
-                *ret |= 1U << stage;
+                        field_invalid_str(fe, at, json_str(i),
+                                          "allowed stages are RequestReceived,ResponseStarted,ResponseComplete,Panic");
+                else
+                        stages |= 1U << stage;
         }
-        return 0;
+        return stages;
 }
 
-static int wrong(struct error *err, size_t i, const char *field, const char *text) {
-        return error_set(err, -EINVAL, "audit policy: rules[%zu].%s: Invalid value: %s", i, field, text);
-}
-
-static int check_rule(const struct json *j, size_t i, struct error *err) {
+static void check_rule(struct field_errors *fe, const struct path *p, const struct json *j) {
         const struct json *urls = GET(j, "nonResourceURLs");
+        struct str level = TEXT(j, "level");
 
-        json_each_item(u, urls) {
+        if (str_empty(level))
+                field_required(fe, PATH(p, "level"), "");
+        else if (index_of(audit_levels, level) < 0)
+                field_not_supported(fe, PATH(p, "level"), level, audit_levels);
+        each_at(u, at, PATH(p, "nonResourceURLs"), urls) {
                 struct str url = json_str(u);
 
                 if (str_eqc(url, "*"))
                         continue;
                 if (!str_has_prefix(url, STR("/")))
-                        return wrong(err, i, "nonResourceURLs",
-                                     "non-resource URL rules must begin with a '/' character");
-                if (str_find(str_sub(url, 0, url.n - 1), '*') >= 0)
-                        return wrong(err, i, "nonResourceURLs",
-                                     "non-resource URL wildcards '*' must be the final character of the rule");
+                        field_invalid_str(fe, at, url, "non-resource URL rules must begin with a '/' character");
+                if (url.n > 0 && str_find(str_sub(url, 0, url.n - 1), '*') >= 0)
+                        field_invalid_str(fe, at, url,
+                                          "non-resource URL wildcards '*' must be the final character of the rule");
         }
         json_each_item(g, GET(j, "resources")) {
-                if (str_find(json_str(GET(g, "group")), '/') >= 0)
-                        return wrong(err, i, "resources.group", "a group has no version");
-                if (json_len(GET(g, "resourceNames")) > 0 && json_len(GET(g, "resources")) == 0)
-                        return wrong(err, i, "resources.resourceNames",
-                                     "using resourceNames requires at least one resource");
+                const struct path *at = PATH(p, "resources");
+                const struct json *names = GET(g, "resourceNames");
+
+                if (TEXT(g, "group").n > 0)
+                        check_joined(fe, PATH(at, "group"), TEXT(g, "group"), check_dns_subdomain, ",");
+                if (json_len(names) > 0 && json_len(GET(g, "resources")) == 0)
+                        field_invalid(fe, PATH(at, "resourceNames"), list_in_go(fe->a, names, "string", NULL, NULL),
+                                      "using resourceNames requires at least one resource");
         }
-        if (json_len(urls) > 0 && (json_len(GET(j, "resources")) > 0 || json_len(GET(j, "namespaces")) > 0))
-                return wrong(err, i, "nonResourceURLs",
-                             "rules cannot apply to both regular resources and non-resource URLs");
-        return 0;
 }
 
-static int parse_rule(const struct json *j, size_t i, const struct audit_decision *all, struct rule *ret,
-                      struct error *err) {
-        struct str level = json_str(GET(j, "level"));
-        int l = index_of(audit_levels, level), r = check_rule(j, i, err);
+static void parse_rule(struct field_errors *fe, const struct path *p, const struct json *j,
+                       const struct audit_decision *all, struct rule *ret) {
+        const struct json *urls = GET(j, "nonResourceURLs");
 
-        if (r < 0)
-                return r;
-        if (l < 0)
-                return error_set(err, -EINVAL, "audit policy: a rule has the level \"%" STR_FMT "\"", STR_ARG(level));
+        check_rule(fe, p, j);
         ret->json = j;
         ret->decision = (struct audit_decision) {
-                .level = (enum audit_level) l,
-                .omit_stages = all->omit_stages,
+                .level = (enum audit_level) MAX(index_of(audit_levels, TEXT(j, "level")), 0),
+                .omit_stages = all->omit_stages | parse_stages(fe, p, GET(j, "omitStages")),
                 .omit_managed_fields = json_bool_or(GET(j, "omitManagedFields"), all->omit_managed_fields),
         };
-        return parse_stages(GET(j, "omitStages"), &ret->decision.omit_stages, err);
+        if (json_len(urls) > 0 && (json_len(GET(j, "resources")) > 0 || json_len(GET(j, "namespaces")) > 0))
+                field_invalid(fe, PATH(p, "nonResourceURLs"), list_in_go(fe->a, urls, "string", NULL, NULL),
+                              "rules cannot apply to both regular resources and non-resource URLs");
+}
+
+static int parse(struct audit_policy *p, struct str text, struct error *err) {
+        struct field_errors fe = { .a = p->arena };
+        struct audit_decision all = { 0 };
+        struct str kind, version;
+        const struct json *rules;
+        struct json *doc;
+
+        TRY(yaml_parse(p->arena, arena_str(p->arena, text), NULL, &doc, err));
+        kind = TEXT(doc, "kind");
+        version = TEXT(doc, "apiVersion");
+        rules = GET(doc, "rules");
+        if (!str_eqc(kind, "Policy") || !str_eqc(version, "audit.k8s.io/v1"))
+                return error_set(err, -EINVAL,
+                                 "failed decoding: no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT
+                                 "\" in scheme \"k8s.io/apiserver/pkg/audit/scheme.go:30\"",
+                                 STR_ARG(kind), STR_ARG(version));
+        if (json_len(rules) == 0)
+                return error_set(err, -EINVAL, "loaded illegal policy with 0 rules");
+        all.omit_stages = parse_stages(&fe, NULL, GET(doc, "omitStages"));
+        all.omit_managed_fields = json_bool(GET(doc, "omitManagedFields"));
+        p->rules = arena_array(p->arena, struct rule, json_len(rules));
+        each_at(j, at, PATH(NULL, "rules"), rules)
+                parse_rule(&fe, at, j, &all, &p->rules[p->n++]);
+        return config_finish(&fe, err);
 }
 
 int audit_policy_parse(struct str text, struct audit_policy **ret, struct error *err) {
         struct audit_policy *p = xcalloc(1, sizeof(*p));
-        struct audit_decision all = { 0 };
-        struct json *doc;
         int r;
 
         p->arena = arena_new(8192);
-        r = yaml_parse(p->arena, arena_str(p->arena, text), NULL, &doc, err);
-        if (r == 0 && (!str_eqc(json_str(GET(doc, "kind")), "Policy") ||
-                       !str_eqc(json_str(GET(doc, "apiVersion")), "audit.k8s.io/v1")))
-                r = error_set(err, -EINVAL, "audit policy: it is no Policy of audit.k8s.io/v1");
-        if (r == 0 && json_len(GET(doc, "rules")) == 0)
-                r = error_set(err, -EINVAL, "audit policy: it has no rules");
-        if (r == 0)
-                r = parse_stages(GET(doc, "omitStages"), &all.omit_stages, err);
-        all.omit_managed_fields = r == 0 && json_bool(GET(doc, "omitManagedFields"));
-        p->rules = arena_array(p->arena, struct rule, r == 0 ? json_len(GET(doc, "rules")) : 0);
-        if (r == 0)
-                json_each_item(j, GET(doc, "rules")) {
-                        r = parse_rule(j, p->n, &all, &p->rules[p->n], err);
-                        p->n++;
-                        if (r < 0)
-                                break;
-                }
-        if (r < 0) {
+        r = parse(p, text, err);
+        if (r < 0)
                 audit_policy_free(p);
-                return r;
-        }
-        *ret = p;
-        return 0;
+        else
+                *ret = p;
+        return r;
 }
 
 void audit_policy_free(struct audit_policy *p) {

@@ -253,7 +253,8 @@ static int read_file(struct authn *n, const char *path, struct authn_config *c, 
                 c->anonymous = json_bool(json_getc(anonymous, "enabled"));
         c->conditions = json_getc(anonymous, "conditions");
         if (!c->anonymous && json_len(c->conditions) > 0)
-                field_invalid(&fe, PATH(PATH(NULL, "anonymous"), "conditions"), c->conditions,
+                field_invalid(&fe, PATH(PATH(NULL, "anonymous"), "conditions"),
+                              list_in_go(fe.a, c->conditions, "apiserver.AnonymousAuthCondition", "Path", "path"),
                               "enabled should be set to true when conditions are defined");
         r = oidc_new(n, c->arena, json_getc(doc, "jwt"), NULL, &c->issuers, err);
         if (r == 0)

@@ -199,7 +199,7 @@ static int read_file(struct apiserver *s, const char *path, struct authorizers *
                                  "--authorization-webhook-* flags are defined");
         r = config_read(z->arena, path, "AuthorizationConfiguration", "v1 v1beta1 v1alpha1", &shape, &doc, err);
         if (r < 0)
-                return r;
+                return error_prefix(err, "failed to load AuthorizationConfiguration from file");
         list = json_getc(doc, "authorizers");
         if (json_len(list) == 0)
                 field_required(&fe, PATH(NULL, "authorizers"), "at least one authorization mode must be defined");

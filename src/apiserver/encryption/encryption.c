@@ -367,6 +367,7 @@ static void check_overlap(struct field_errors *fe, const struct path *p, const s
                                   (str_eq(a.group, b.group) && !str_eq(a.resource, b.resource) &&
                                    (str_eqc(a.resource, "*") || str_eqc(b.resource, "*")));
                 }
+        list = list_in_go(fe->a, list, "string", NULL, NULL);
         if (twice)
                 field_invalid(fe, p, list, "the same resource cannot be specified multiple times");
         if (overlap)

@@ -46,23 +46,27 @@ static void policies_are_checked(void **state) {
         static const struct {
                 const char *text, *error;
         } bad[] = {
-                { "kind: Policy", "audit policy: it is no Policy of audit.k8s.io/v1" },
-                { "{kind: Policy, apiVersion: audit.k8s.io/v1}", "audit policy: it has no rules" },
-                { "{kind: Policy, apiVersion: audit.k8s.io/v1, rules: [{level: All}]}",
-                  "audit policy: a rule has the level \"All\"" },
+                { "{kind: Policy, apiVersion: audit.k8s.io/v1beta1}",
+                  "failed decoding: no kind \"Policy\" is registered for version \"audit.k8s.io/v1beta1\" in scheme "
+                  "\"k8s.io/apiserver/pkg/audit/scheme.go:30\"" },
+                { "{kind: Policy, apiVersion: audit.k8s.io/v1}", "loaded illegal policy with 0 rules" },
+                { "{kind: Policy, apiVersion: audit.k8s.io/v1, rules: [{level: All}, {}]}",
+                  "[rules[0].level: Unsupported value: \"All\": supported values: \"None\", \"Metadata\", \"Request\", "
+                  "\"RequestResponse\", rules[1].level: Required value]" },
                 { "{kind: Policy, apiVersion: audit.k8s.io/v1, rules: [{level: None, omitStages: [X]}]}",
-                  "audit policy: unknown stage X" },
+                  "rules[0].omitStages[0]: Invalid value: \"X\": allowed stages are "
+                  "RequestReceived,ResponseStarted,ResponseComplete,Panic" },
                 { RULE "nonResourceURLs: [metrics]}]}",
-                  "audit policy: rules[0].nonResourceURLs: Invalid value: non-resource URL rules must begin with a '/' "
-                  "character" },
+                  "rules[0].nonResourceURLs[0]: Invalid value: \"metrics\": non-resource URL rules must begin with a "
+                  "'/' character" },
                 { RULE "nonResourceURLs: ['/a*b']}]}",
-                  "audit policy: rules[0].nonResourceURLs: Invalid value: non-resource URL wildcards '*' must be the "
+                  "rules[0].nonResourceURLs[0]: Invalid value: \"/a*b\": non-resource URL wildcards '*' must be the "
                   "final character of the rule" },
                 { RULE "nonResourceURLs: [/a], namespaces: [b]}]}",
-                  "audit policy: rules[0].nonResourceURLs: Invalid value: rules cannot apply to both regular resources "
-                  "and non-resource URLs" },
+                  "rules[0].nonResourceURLs: Invalid value: []string{\"/a\"}: rules cannot apply to both regular "
+                  "resources and non-resource URLs" },
                 { RULE "resources: [{group: '', resourceNames: [a]}]}]}",
-                  "audit policy: rules[0].resources.resourceNames: Invalid value: using resourceNames requires at "
+                  "rules[0].resources.resourceNames: Invalid value: []string{\"a\"}: using resourceNames requires at "
                   "least one resource" },
         };
 

@@ -359,9 +359,9 @@ static void wrong_files_are_told(void **state) {
                   "jwt[0].issuer.discoveryURL: Invalid value: \"https://kubernetes.default.svc.cluster.local/\": "
                   "discoveryURL must be different from URL]" },
                 { "'anonymous':{'enabled':false,'conditions':[{'path':'/x'}]}",
-                  "anonymous.conditions: Invalid value: []interface {}{map[string]interface {}{\"path\":\"/x\"}}: "
-                  "enabled should be set to true when "
-                  "conditions are defined" },
+                  "anonymous.conditions: Invalid value: "
+                  "[]apiserver.AnonymousAuthCondition{apiserver.AnonymousAuthCondition{Path:\"/x\"}}: enabled should "
+                  "be set to true when conditions are defined" },
         };
         struct fixture *f = *state;
 

@@ -72,7 +72,7 @@ static void what_cannot_be_counted_is_told_before_what_is_too_much(void **state)
 static int setup_limited(void **state) {
         static const char *const args[] = { "admission-control-config-file=" LIMITED, NULL };
         static const char config[] =
-                        "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n"
+                        "apiVersion: apiserver.k8s.io/v1alpha1\nkind: AdmissionConfiguration\nplugins:\n"
                         "- name: ResourceQuota\n  configuration:\n    apiVersion: apiserver.config.k8s.io/v1\n"
                         "    kind: ResourceQuotaConfiguration\n    limitedResources:\n"
                         "    - resource: pods\n      matchContains: [requests.memory, example.com/]\n      "
