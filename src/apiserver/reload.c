@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "apiserver/auth/authn.h"
+#include "apiserver/auth/remote.h"
 #include "apiserver/bootstrap.h"
 #include "apiserver/encryption/encryption.h"
 #include "apiserver/flags.h"
@@ -11,6 +12,8 @@
 #include "base/metrics.h"
 
 #define LOOK_MS 1000
+#define PENDING_LOOK_MS 100
+#define PENDING_MS 60000 /* upstream's UpdateAuthenticationConfigTimeout */
 #define RETIRED_MS 60000 /* a check, or a question that it asks another server, takes far less */
 
 /* What was replaced: somebody may just be looking at it. */
@@ -25,7 +28,11 @@ struct reloads {
         struct loop *loop;
         struct timer timer;
         struct stat seen[7]; /* by the table below */
+        int64_t counted_s[7][2];
         VEC(struct retired) retired;
+        struct authn_config *pending; /* until its issuers have answered; or NULL */
+        int64_t pending_until_ms;
+        atomic_bool asking; /* one of them, right now */
 };
 
 /* ---- the files ---- */
@@ -42,12 +49,38 @@ static void free_authorities(void *p) {
         authorities_free(p);
 }
 
-static int read_authentication(struct apiserver *s, struct retired *ret, struct error *err) {
-        struct authn_config *c;
-        int r = authn_configure(s, &c, err);
+static void answered(void *asking) {
+        atomic_store((atomic_bool *) asking, false);
+}
 
+/* Issuers that do not answer, or not as they are to be known, keep a configuration out. */
+static int issuers_answer(struct reloads *x, struct error *err) {
+        int r;
+
+        if (atomic_load(&x->asking))
+                return -EINPROGRESS;
+        r = oidc_ready(&x->pending->issuers, err);
+        if (r == -EINPROGRESS) {
+                atomic_store(&x->asking, true);
+                remote_wait(NULL, answered, &x->asking);
+        }
+        return r < 0 && now_mono_ms() < x->pending_until_ms ? -EINPROGRESS : r;
+}
+
+static int read_authentication(struct apiserver *s, struct retired *ret, struct error *err) {
+        struct reloads *x = s->reloads;
+        int r = 0;
+
+        if (!x->pending) {
+                x->pending_until_ms = now_mono_ms() + PENDING_MS;
+                r = authn_configure(s, &x->pending, err);
+        }
         if (r == 0)
-                *ret = (struct retired) { free_authn, atomic_exchange(&s->authn->config, c), 0 };
+                r = issuers_answer(x, err);
+        if (r == -EINPROGRESS || !x->pending)
+                return r;
+        *ret = (struct retired) { free_authn, r == 0 ? atomic_exchange(&s->authn->config, x->pending) : x->pending, 0 };
+        x->pending = NULL;
         return r;
 }
 
@@ -80,27 +113,30 @@ static int read_serving(struct apiserver *s, struct retired *ret, struct error *
         return 0;
 }
 
-#define RELOADS(what)                                                                     \
-        {                                                                                 \
-                "apiserver_" what "_config_controller_automatic_reloads_total",           \
-                                "Total number of automatic reloads of " what              \
-                                " configuration split by status and apiserver identity.", \
-                                METRIC_COUNTER, NULL, 0                                   \
+#define RELOADS(what)                                                                                            \
+        { "apiserver_" what "_config_controller_automatic_reloads_total",                                        \
+          "Total number of automatic reloads of " what " configuration split by status and apiserver identity.", \
+          METRIC_COUNTER, NULL, 0 },                                                                             \
+        {                                                                                                        \
+                "apiserver_" what "_config_controller_automatic_reload_last_timestamp_seconds",                  \
+                                "Timestamp of the last automatic reload of " what                                \
+                                " configuration split by status and apiserver identity.",                        \
+                                METRIC_GAUGE, NULL, 0                                                            \
         }
 
 static const struct {
         const char *flag, *only_with; /* another flag that must be true */
         int (*read)(struct apiserver *s, struct retired *ret, struct error *err);
-        struct metric count;
+        struct metric count, last;
 } files[] = {
         { "authentication-config", NULL, read_authentication, RELOADS("authentication") },
         { "authorization-config", NULL, read_authorization, RELOADS("authorization") },
         { "encryption-provider-config", "encryption-provider-config-automatic-reload", read_encryption,
           RELOADS("encryption") },
-        { "tls-cert-file", NULL, read_serving, { 0 } },
-        { "tls-private-key-file", NULL, read_serving, { 0 } },
-        { "client-ca-file", NULL, read_serving, { 0 } },
-        { "requestheader-client-ca-file", NULL, read_serving, { 0 } },
+        { "tls-cert-file", NULL, read_serving, { 0 }, { 0 } },
+        { "tls-private-key-file", NULL, read_serving, { 0 }, { 0 } },
+        { "client-ca-file", NULL, read_serving, { 0 }, { 0 } },
+        { "requestheader-client-ca-file", NULL, read_serving, { 0 }, { 0 } },
 };
 
 static const char *path_of(const struct apiserver *s, size_t i) {
@@ -118,23 +154,32 @@ static bool differs(const struct stat *a, const struct stat *b) {
                a->st_mtim.tv_nsec != b->st_mtim.tv_nsec;
 }
 
-static void read_again(struct reloads *x, size_t i, const char *path) {
-        _cleanup_error_ struct error e = ERROR_INIT;
+static void count(struct reloads *x, size_t i, bool failed) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct retired old = { .p = NULL };
         char id[72] = "sha256:";
-        int r = files[i].read(x->s, &old, &e);
+        const struct metric_label labels[] = { { "apiserver_id_hash", str_of(id) },
+                                               { "status", failed ? STR("failure") : STR("success") } };
+        int64_t now = now_wall_ns() / NSEC_PER_SEC;
 
         sha256_hex(id + strlen(id), bootstrap_identity(a));
-        if (files[i].count.name)
-                series_add(SERIES(&files[i].count, { "apiserver_id_hash", str_of(id) },
-                                  { "status", r < 0 ? STR("failure") : STR("success") }),
-                           1);
-        if (r < 0) {
-                log_error("%s was not taken up: %s", path, error_text(&e));
+        series_add(metric_labelled(&files[i].count, labels, ARRAY_SIZE(labels)), 1);
+        series_add(metric_labelled(&files[i].last, labels, ARRAY_SIZE(labels)), now - x->counted_s[i][failed]);
+        x->counted_s[i][failed] = now;
+}
+
+static void read_again(struct reloads *x, size_t i, const char *path) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct retired old = { .p = NULL };
+        int r = files[i].read(x->s, &old, &e);
+
+        if (r == -EINPROGRESS)
                 return;
-        }
-        log_info("%s was read again", path);
+        if (files[i].count.name)
+                count(x, i, r < 0);
+        if (r < 0)
+                log_error("%s was not taken up: %s", path, error_text(&e));
+        else
+                log_info("%s was read again", path);
         old.at_ms = now_mono_ms();
         if (old.p)
                 vec_push(&x->retired, old);
@@ -145,9 +190,10 @@ static void look(struct timer *t) {
 
         for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
                 const char *path = path_of(x->s, i);
-                struct stat now;
+                struct stat now = x->seen[i];
 
-                if (!path || stat(path, &now) < 0 || !differs(&now, &x->seen[i]))
+                if (!path || (!(x->pending && files[i].read == read_authentication) &&
+                              (stat(path, &now) < 0 || !differs(&now, &x->seen[i]))))
                         continue;
                 x->seen[i] = now;
                 read_again(x, i, path);
@@ -156,7 +202,7 @@ static void look(struct timer *t) {
                 x->retired.v[0].free(x->retired.v[0].p);
                 vec_remove(&x->retired, 0);
         }
-        timer_start(x->loop, t, LOOK_MS, look);
+        timer_start(x->loop, t, x->pending ? PENDING_LOOK_MS : LOOK_MS, look);
 }
 
 static void start(void *arg) {
@@ -208,5 +254,6 @@ void reloads_free(struct apiserver *s) {
         for (size_t i = 0; i < x->retired.n; i++)
                 x->retired.v[i].free(x->retired.v[i].p);
         vec_free(&x->retired);
+        authn_config_free(x->pending);
         free(x);
 }

@@ -650,7 +650,8 @@ int continue_decode(struct arena *a, struct str token, uint64_t *ret_revision, s
         int64_t revision;
 
         if (base64url_decode(&text, token) < 0)
-                return err_bad_request(err, INVALID ": illegal base64 data at input byte %zu", base64_error(token, true));
+                return err_bad_request(err, INVALID ": illegal base64 data at input byte %zu",
+                                       base64_error(token, true));
         if (json_parse(a, arena_str(a, buf_str(&text)), NULL, &j, &e) < 0)
                 return err_bad_request(err, INVALID ": %s", error_text(&e));
         version = json_str(json_getc(j, "v"));

@@ -450,18 +450,35 @@ static bool signed_by(const struct jwt *t, const struct json *keys) {
         return ok;
 }
 
-static int check_signature(const struct oidc *o, struct arena *a, const struct jwt *t, struct error *err) {
+static int fetch_keys(const struct oidc *o, struct arena *a, struct str *ret_url, const struct json **ret,
+                      struct error *err) {
         struct str base = str_has_suffix(o->issuer, STR("/")) ? str_sub(o->issuer, 0, o->issuer.n - 1) : o->issuer, url;
-        const struct json *config, *keys;
-        int r;
+        const struct json *config;
 
         url = o->discovery.n ? o->discovery
                              : arena_printf(a, "%" STR_FMT "/.well-known/openid-configuration", STR_ARG(base));
         TRY(fetch(o, a, url, &config, err));
         if (!str_eq(text_of(config, "issuer"), o->issuer))
                 return refused(err, "%s", o->not_ready);
-        url = text_of(config, "jwks_uri");
-        r = fetch(o, a, url, &keys, err);
+        *ret_url = text_of(config, "jwks_uri");
+        return fetch(o, a, *ret_url, ret, err);
+}
+
+int oidc_ready(const struct oidcs *list, struct error *err) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        const struct json *keys;
+        struct str url;
+
+        for (size_t i = 0; i < list->n; i++)
+                TRY(fetch_keys(&list->v[i], a, &url, &keys, err));
+        return 0;
+}
+
+static int check_signature(const struct oidc *o, struct arena *a, const struct jwt *t, struct error *err) {
+        const struct json *keys;
+        struct str url;
+        int r = fetch_keys(o, a, &url, &keys, err);
+
         if (r < 0 || signed_by(t, keys))
                 return r;
         if (remote_forget(o->remote, url, RETRY_MS))

@@ -562,6 +562,30 @@ static void a_changed_file_is_taken_up(void **state) {
                                                "reloads_total{apiserver_id_hash=\"sha256:")) > 0);
 }
 
+/* One whose issuers do not answer waits for them; what was before stays. */
+static void issuers_are_asked_before_they_are_believed(void **state) {
+        static const char map[] = "\"claimMappings\":{\"username\":{\"claim\":\"%s\",\"prefix\":\"\"}}";
+        struct fixture *f = *state;
+        struct authn_config *first = atomic_load(&f->s->authn->config), *second;
+        int i = 0;
+
+        assert_int_equal(reloads_start(f->s, NULL), 0);
+        write_authn(arena_printf(f->a, map, "sub").p);
+        for (; i < 1000 && atomic_load(&f->s->authn->config) == first; i++)
+                usleep(10000);
+        second = atomic_load(&f->s->authn->config);
+        assert_ptr_not_equal(second, first);
+        write_file(AUTHN,
+                   arena_printf(f->a,
+                                "{apiVersion: apiserver.config.k8s.io/v1beta1, kind: AuthenticationConfiguration, "
+                                "jwt: [{issuer: {url: 'https://127.0.0.1:1', audiences: [a]}, claimMappings: "
+                                "{username: {claim: sub, prefix: ''}}}]}")
+                                   .p);
+        usleep(1500000);
+        assert_ptr_equal(atomic_load(&f->s->authn->config), second);
+        reloads_stop(f->s);
+}
+
 int main(void) {
 #define T(name, setup) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
@@ -572,6 +596,7 @@ int main(void) {
                 T(webhooks_know_us_from_a_kubeconfig, fixture_setup),
                 T(wrong_authorizers_are_told, setup_authz),
                 T(a_changed_file_is_taken_up, setup_authz),
+                T(issuers_are_asked_before_they_are_believed, setup_authn),
         };
 
         char dir[] = "/tmp/test-configs-XXXXXX"; /* where the tests write their files */
