@@ -367,20 +367,23 @@ static int job_prepare_create(struct op *op, struct json *obj, struct error *err
                 { "controller-uid", uid },
                 { "job-name", op->name },
         };
+        bool shared;
 
         if (json_bool(json_getc(spec, "manualSelector")))
                 return 0;
         labels = json_get_or_add_object(
                         a, json_get_or_add_object(a, json_get_or_add_object(a, spec, "template"), "metadata"),
                         "labels");
+        /* A job that is sent without labels has its pods', and then all of them: in Go it is one map. */
+        shared = json_len(json_at_path(op->c->body, "metadata", "labels")) == 0 &&
+                 (json_len(json_getc(meta, "labels")) == 0 || json_equal(json_getc(meta, "labels"), labels));
         match = json_get_or_add_object(a, json_get_or_add_object(a, spec, "selector"), "matchLabels");
         if (!json_getc(match, set[0].key))
                 json_set_str(a, match, set[0].key, uid);
         for (size_t i = 0; i < ARRAY_SIZE(set); i++)
                 if (!json_getc(labels, set[i].key)) /* others than these are refused by validation */
                         json_set_str(a, labels, set[i].key, set[i].value);
-        /* What upstream's defaults do when the stored object is read: a job without labels has its pods'. */
-        if (json_len(json_getc(meta, "labels")) == 0)
+        if (shared)
                 json_setc(a, meta_of(a, obj), "labels", json_copy_shallow(a, labels));
         return 0;
 }

@@ -59,14 +59,15 @@ static int parse_value(const struct field *f, struct str s, int64_t *ret, struct
 /* "*", "5", "1-5", each with "/2". */
 static int parse_range(const struct field *f, struct str s, uint64_t *bits, bool *any, struct error *err) {
         ssize_t slash = str_find(s, '/'), dash;
-        struct str range = slash < 0 ? s : str_sub(s, 0, (size_t) slash);
+        struct str range = slash < 0 ? s : str_sub(s, 0, (size_t) slash), first;
         int64_t from = f->min, to = f->max, step = 1;
+        bool all;
 
         dash = str_find(range, '-');
-        if (str_eqc(range, "*") || str_eqc(range, "?")) {
-                *any |= slash < 0;
-        } else {
-                TRY(parse_value(f, str_sub(range, 0, dash < 0 ? range.n : (size_t) dash), &from, err));
+        first = str_sub(range, 0, dash < 0 ? range.n : (size_t) dash);
+        all = str_eqc(first, "*") || str_eqc(first, "?");
+        if (!all) {
+                TRY(parse_value(f, first, &from, err));
                 if (str_rfind(range, '-') != dash)
                         return error_set(err, -EINVAL, "too many hyphens: %" STR_FMT, STR_ARG(s));
                 if (dash >= 0)
@@ -78,6 +79,7 @@ static int parse_range(const struct field *f, struct str s, uint64_t *bits, bool
                 return error_set(err, -EINVAL, "too many slashes: %" STR_FMT, STR_ARG(s));
         if (slash >= 0)
                 TRY(parse_number(str_sub(s, (size_t) slash + 1, s.n), &step, err));
+        *any |= all && step <= 1;
         if (from < f->min)
                 return error_set(err, -EINVAL, "beginning of range (%lld) below minimum (%lld): %" STR_FMT,
                                  (long long) from, (long long) f->min, STR_ARG(s));
@@ -134,7 +136,7 @@ static int skip_zone(struct str *text, struct error *err) {
         if (space < 0)
                 return error_set(err, -EINVAL, "invalid schedule format");
         name = str_sub(*text, (size_t) equals + 1, (size_t) space);
-        if (timezone_load(name, &zone, NULL) < 0)
+        if (!str_empty(name) && timezone_load(name, &zone, NULL) < 0) /* none is UTC */
                 return error_set(err, -EINVAL, "provided bad location %" STR_FMT ": unknown time zone %" STR_FMT,
                                  STR_ARG(name), STR_ARG(name));
         timezone_free(zone);

@@ -16,6 +16,7 @@
 #include <stdio.h>
 
 #include "apiserver/validation/validate.h"
+#include "base/encode.h"
 #include "schema/quantity.h"
 #include "schema/strategic.h"
 
@@ -346,6 +347,17 @@ static const struct schema_type *type_at(const struct schema_type *root, const s
         return f ? f->type : !p ? root : up && !p->name ? up->elem : NULL;
 }
 
+static void add_bytes(struct buf *b, const struct json *v) {
+        _cleanup_buf_ struct buf bytes = BUF_INIT;
+
+        if (v)
+                base64_decode(&bytes, json_str(v));
+        buf_addc(b, v ? "[]byte{" : "[]byte(nil)");
+        for (size_t i = 0; i < bytes.n; i++)
+                buf_printf(b, "%s0x%x", i > 0 ? ", " : "", (unsigned char) bytes.p[i]);
+        buf_addc(b, v ? "}" : "");
+}
+
 struct str go_value(struct field_errors *fe, const struct path *p, const struct json *v) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct printer g = { fe->a, &b, false };
@@ -360,6 +372,8 @@ struct str go_value(struct field_errors *fe, const struct path *p, const struct 
                 buf_addc(&b, "\"null\"");
         else if (!v && t->kind == SCHEMA_ANY)
                 buf_addc(&b, "runtime.RawExtension{Raw:[]uint8(nil), Object:runtime.Object(nil)}");
+        else if (t && t->kind == SCHEMA_BYTES)
+                add_bytes(&b, v);
         else if ((!v || json_is(v, JSON_STRING)) && t && (t->kind == SCHEMA_TIME || t->kind == SCHEMA_MICRO_TIME))
                 add_time(&b, json_str(v), true);
         else if (json_is(v, JSON_ARRAY) || json_is(v, JSON_OBJECT) || (!v && is_compound(t)))

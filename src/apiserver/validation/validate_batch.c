@@ -362,56 +362,7 @@ void validate_job(struct field_errors *fe, const struct json *obj, const struct 
 /* ---- how a job is ---- */
 
 static bool is_true(const struct json *job, const char *type) {
-        json_each_item(c, json_at_path(job, "status", "conditions"))
-                if (str_eqc(TEXT(c, "type"), type))
-                        return str_eqc(TEXT(c, "status"), "True");
-        return false;
-}
-
-/* Two conditions that must not both be, or of which the first needs the second. They are asked for when either changed;
- * the last of them always. */
-static const struct {
-        const char *one, *other, *detail;
-        bool needs, always;
-} condition_rules[] = {
-        { "Complete", "Failed", "cannot set Complete=True and Failed=true conditions", false, false },
-        { "Complete", "FailureTarget", "cannot set Complete=True and FailureTarget=true conditions", false, false },
-        { "Failed", "FailureTarget", "cannot set Failed=True condition without the FailureTarget=true condition", true,
-          false },
-        { "Complete", "SuccessCriteriaMet",
-          "cannot set Complete=True condition without the SuccessCriteriaMet=true condition", true, false },
-        { "SuccessCriteriaMet", "Failed", "cannot set SuccessCriteriaMet=True and Failed=true conditions", false,
-          true },
-        { "SuccessCriteriaMet", "FailureTarget", "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions",
-          false, true },
-};
-
-static void check_job_conditions(struct field_errors *fe, const struct path *p, const struct json *obj,
-                                 const struct json *old) {
-        const struct path *at = PATH(p, "conditions");
-
-        for (size_t i = 0; i < ARRAY_SIZE(condition_rules); i++) {
-                const char *one = condition_rules[i].one, *other = condition_rules[i].other;
-                bool changed = is_true(obj, one) != is_true(old, one) || is_true(obj, other) != is_true(old, other);
-
-                if ((changed || condition_rules[i].always) && is_true(obj, one) &&
-                    is_true(obj, other) != condition_rules[i].needs)
-                        field_invalid_whole(fe, at, condition_rules[i].detail);
-        }
-        REFUSE_IF(invalid_whole,
-                  json_at_path(obj, "spec", "successPolicy") && is_true(obj, "Complete") &&
-                                  !is_true(obj, "SuccessCriteriaMet"),
-                  at, "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True");
-        each_word(word, "Failed", "Complete", "FailureTarget")
-                if (is_true(old, word) && !is_true(obj, word))
-                        field_invalid_whole(
-                                        fe, at,
-                                        arena_printf(fe->a, "cannot disable the terminal %s=True condition", word).p);
-        if (is_true(old, "SuccessCriteriaMet") && !is_true(obj, "SuccessCriteriaMet"))
-                field_invalid_whole(fe, at, "cannot disable the SuccessCriteriaMet=True condition");
-        if (is_true(old, "Complete") && !is_true(old, "SuccessCriteriaMet") && is_true(obj, "SuccessCriteriaMet"))
-                field_invalid_whole(fe, at,
-                                    "cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions");
+        return condition_is(GET(job, "status"), type, "True");
 }
 
 /* The pods that a job has seen end and not counted yet, each once. */
@@ -444,51 +395,105 @@ static bool changed(const struct json *obj, const struct json *old, const char *
         return x && y ? !json_equal(x, y) : json_type(x) != json_type(y);
 }
 
-CHECK(check_job_times, const struct json *obj, const struct json *old) {
-        const struct path *end_path = PATH(p, "completionTime");
-        const struct json *end = json_at_path(obj, "status", "completionTime");
-        bool complete = is_true(obj, "Complete"),
-             started = json_is(json_at_path(old, "status", "startTime"), JSON_STRING),
-             moved = changed(obj, old, "startTime"), ended = changed(obj, old, "completionTime");
+/* Told in this order, whatever the fields. */
+#define IN_TURN(kind, cond, ...)                       \
+        do {                                           \
+                if (cond) {                            \
+                        field_##kind(fe, __VA_ARGS__); \
+                        field_errors_settle(fe);       \
+                }                                      \
+        } while (0)
 
-        if ((ended || complete != is_true(old, "Complete")) && json_is(end, JSON_STRING) && !complete)
-                field_invalid(fe, end_path, end, "cannot set completionTime when there is no Complete=True condition");
-        else if ((ended || complete != is_true(old, "Complete")) && complete && !json_is(end, JSON_STRING))
-                field_required(fe, end_path, "completionTime is required for Complete jobs");
-        if ((ended || moved) && earlier(json_str(end), json_str(json_at_path(obj, "status", "startTime"))))
-                field_invalid(fe, end_path, end, "completionTime cannot be set before startTime");
-        if (ended && json_is(end, JSON_STRING) && json_is(json_at_path(old, "status", "completionTime"), JSON_STRING))
-                field_invalid(fe, end_path, end, "completionTime cannot be mutated");
-        if (moved && started && !json_bool(json_at_path(obj, "spec", "suspend")))
-                field_required(fe, PATH(p, "startTime"), "startTime cannot be removed for unsuspended job");
+/* The conditions that say how a job ended. */
+struct outcome {
+        bool complete, failed, failing, succeeding, finished;
+};
+
+static struct outcome outcome_of(const struct json *job) {
+        struct outcome o = { is_true(job, "Complete"), is_true(job, "Failed"), is_true(job, "FailureTarget"),
+                             is_true(job, "SuccessCriteriaMet"), false };
+
+        o.finished = o.complete || o.failed;
+        return o;
 }
 
-/* What a finished job no longer has; and counters that only grow. */
-CHECK(check_job_counts, const struct json *obj, const struct json *old) {
-        static const char *const counts[] = { "active", "terminating" }, *const growing[] = { "failed", "succeeded" };
-        const struct json *status = GET(obj, "status"), *spec = GET(obj, "spec"),
-                          *both = GET(status, "uncountedTerminatedPods"), *completions = GET(spec, "completions");
-        bool finished = is_true(obj, "Complete") || is_true(obj, "Failed"),
-             now = finished != (is_true(old, "Complete") || is_true(old, "Failed")),
-             elastic = str_eqc(TEXT(spec, "completionMode"), "Indexed") &&
-                       json_int_or(completions, -1) == json_int_or(GET(spec, "parallelism"), -1);
+CHECK(check_job_end, const struct json *obj, const struct json *old) {
+        const struct path *end_path = PATH(p, "completionTime"), *at = PATH(p, "conditions");
+        const struct json *end = json_at_path(obj, "status", "completionTime");
+        struct outcome now = outcome_of(obj), was = outcome_of(old);
+        bool completes = now.complete != was.complete, fails = now.failed != was.failed,
+             ended = changed(obj, old, "completionTime"), moved = changed(obj, old, "startTime"),
+             set = json_is(end, JSON_STRING);
+
+        IN_TURN(invalid_whole, (completes || fails) && now.complete && now.failed, at,
+                "cannot set Complete=True and Failed=true conditions");
+        IN_TURN(invalid_whole, (completes || now.failing != was.failing) && now.complete && now.failing, at,
+                "cannot set Complete=True and FailureTarget=true conditions");
+        IN_TURN(invalid, (ended || completes) && set && !now.complete, end_path, end,
+                "cannot set completionTime when there is no Complete=True condition");
+        IN_TURN(required, (ended || completes) && !set && now.complete, end_path,
+                "completionTime is required for Complete jobs");
+        IN_TURN(invalid, (ended || moved) && earlier(json_str(end), json_str(json_at_path(obj, "status", "startTime"))),
+                end_path, end, "completionTime cannot be set before startTime");
+        IN_TURN(invalid_whole, (fails || changed(obj, old, "failedIndexes")) && now.failed && !now.failing, at,
+                "cannot set Failed=True condition without the FailureTarget=true condition");
+        IN_TURN(invalid_whole, (completes || now.succeeding != was.succeeding) && now.complete && !now.succeeding, at,
+                "cannot set Complete=True condition without the SuccessCriteriaMet=true condition");
+}
+
+/* What a finished job no longer has. */
+CHECK(check_job_rest, const struct json *obj, const struct json *old) {
+        const struct json *status = GET(obj, "status"), *both = GET(status, "uncountedTerminatedPods"),
+                          *completions = json_at_path(obj, "spec", "completions");
+        bool finished = outcome_of(obj).finished, now = finished != outcome_of(old).finished,
+             nothing = json_bool(json_at_path(obj, "spec", "suspend")) && completions && json_int(completions) == 0;
+
+        IN_TURN(invalid, finished && (now || changed(obj, old, "active")) && json_int(GET(status, "active")) > 0,
+                PATH(p, "active"), GET(status, "active"), "active>0 is invalid for finished job");
+        IN_TURN(required,
+                finished && (now || changed(obj, old, "startTime")) && !nothing &&
+                                !json_is(GET(status, "startTime"), JSON_STRING),
+                PATH(p, "startTime"), "startTime is required for finished job");
+        IN_TURN(invalid,
+                finished && (now || changed(obj, old, "uncountedTerminatedPods")) &&
+                                json_len(GET(both, "succeeded")) + json_len(GET(both, "failed")) > 0,
+                PATH(p, "uncountedTerminatedPods"), both, "uncountedTerminatedPods needs to be empty for finished job");
+}
+
+/* What ended stays so, and counters only grow. */
+CHECK(check_job_progress, const struct json *obj, const struct json *old) {
+        static const char *const growing[] = { "failed", "succeeded" };
+        const struct path *at = PATH(p, "conditions"), *end_path = PATH(p, "completionTime");
+        const struct json *spec = GET(obj, "spec"), *completions = GET(spec, "completions"),
+                          *end = json_at_path(obj, "status", "completionTime");
+        struct outcome now = outcome_of(obj), was = outcome_of(old);
+        bool elastic = str_eqc(TEXT(spec, "completionMode"), "Indexed") &&
+                       json_int_or(completions, -1) == json_int_or(GET(spec, "parallelism"), -1),
+             resumes = is_true(old, "Suspended") && condition_is(GET(obj, "status"), "Suspended", "False");
         struct json zero = json_of_int(0);
 
-        for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
-                if (finished && (now || changed(obj, old, counts[i])) && json_int(GET(status, counts[i])) > 0)
-                        invalid_at(fe, p, status, counts[i], "%s>0 is invalid for finished job", counts[i]);
-        if (finished && (now || changed(obj, old, "startTime")) && !json_is(GET(status, "startTime"), JSON_STRING))
-                field_required(fe, PATH(p, "startTime"), "startTime is required for finished job");
-        if (finished && (now || changed(obj, old, "uncountedTerminatedPods")) &&
-            json_len(GET(both, "succeeded")) + json_len(GET(both, "failed")) > 0)
-                field_invalid(fe, PATH(p, "uncountedTerminatedPods"), both,
-                              "uncountedTerminatedPods needs to be empty for finished job");
+        each_word(word, "Failed", "Complete", "FailureTarget")
+                IN_TURN(invalid_whole, is_true(old, word) && !is_true(obj, word), at,
+                        arena_printf(fe->a, "cannot disable the terminal %s=True condition", word).p);
         for (size_t i = 0; i < ARRAY_SIZE(growing); i++) {
-                const struct json *v = GET(status, growing[i]);
+                const struct json *v = json_at_path(obj, "status", growing[i]);
 
-                INVALID_IF(json_int(v) < json_int(json_at_path(old, "status", growing[i])) && (i == 0 || !elastic),
-                           PATH(p, growing[i]), v ? v : &zero, "cannot decrease the %s counter", growing[i]);
+                IN_TURN(invalid,
+                        json_int(v) < json_int(json_at_path(old, "status", growing[i])) && (i == 0 || !elastic),
+                        PATH(p, growing[i]), v ? v : &zero, "cannot decrease the %s counter", growing[i]);
         }
+        IN_TURN(invalid,
+                changed(obj, old, "completionTime") && json_is(end, JSON_STRING) &&
+                                json_is(json_at_path(old, "status", "completionTime"), JSON_STRING),
+                end_path, end, "completionTime cannot be mutated");
+        IN_TURN(required,
+                changed(obj, old, "startTime") && json_is(json_at_path(old, "status", "startTime"), JSON_STRING) &&
+                                !resumes && !json_bool(GET(spec, "suspend")),
+                PATH(p, "startTime"), "startTime cannot be removed for unsuspended job");
+        IN_TURN(invalid_whole, was.succeeding && !now.succeeding, at,
+                "cannot disable the SuccessCriteriaMet=True condition");
+        IN_TURN(invalid_whole, was.complete && !was.succeeding && now.succeeding, at,
+                "cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions");
 }
 
 /* The first index that both lists name, or -1. */
@@ -519,43 +524,57 @@ CHECK(check_job_indexes, const struct json *obj, const struct json *old) {
         static const char *const lists[] = { "completedIndexes", "failedIndexes" };
         const struct json *spec = GET(obj, "spec"), *status = GET(obj, "status"), *failed = GET(status, lists[1]),
                           *completions = GET(spec, "completions");
-        bool any = false;
+        bool is_changed[] = { changed(obj, old, lists[0]), changed(obj, old, lists[1]) };
         int64_t n;
 
         for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
-                bool is_changed = changed(obj, old, lists[i]);
-                const char *problem = completions && is_changed && (i == 0 || GET(spec, "backoffLimitPerIndex"))
-                                                      ? parse_indexes(fe->a, TEXT(status, lists[i]),
-                                                                      json_int(completions), &n)
-                                                      : NULL;
+                bool looked_at = completions && is_changed[i] &&
+                                 (i == 0 || (failed && GET(spec, "backoffLimitPerIndex")));
+                const char *problem =
+                                looked_at ? parse_indexes(fe->a, TEXT(status, lists[i]), json_int(completions), &n)
+                                          : NULL;
 
-                if (problem)
-                        invalid_at(fe, p, status, lists[i], "error parsing %s: %s", lists[i], problem);
-                any = any || is_changed;
+                IN_TURN(invalid, problem, PATH(p, lists[i]), GET(status, lists[i]), "error parsing %s: %s", lists[i],
+                        problem);
         }
-        if (!str_empty(TEXT(status, lists[0])) && changed(obj, old, lists[0]) &&
-            !str_eqc(TEXT(spec, "completionMode"), "Indexed"))
-                invalid_at(fe, p, status, lists[0],
-                           "cannot set non-empty completedIndexes when non-indexed completion mode");
-        INVALID_IF(failed && changed(obj, old, lists[1]) && !GET(spec, "backoffLimitPerIndex"), PATH(p, lists[1]),
-                   failed, "cannot set non-null failedIndexes when backoffLimitPerIndex is null");
-        n = any && completions ? overlap(fe->a, TEXT(status, lists[0]), json_str(failed)) : -1;
-        INVALID_IF(n >= 0, PATH(p, lists[1]), failed, "failedIndexes and completedIndexes overlap at index: %lld",
-                   (long long) n);
+        IN_TURN(invalid,
+                is_changed[0] && !str_empty(TEXT(status, lists[0])) &&
+                                !str_eqc(TEXT(spec, "completionMode"), "Indexed"),
+                PATH(p, lists[0]), GET(status, lists[0]),
+                "cannot set non-empty completedIndexes when non-indexed completion mode");
+        IN_TURN(invalid, failed && is_changed[1] && !GET(spec, "backoffLimitPerIndex"), PATH(p, lists[1]), failed,
+                "cannot set non-null failedIndexes when backoffLimitPerIndex is null");
+        n = (is_changed[0] || is_changed[1]) && completions ? overlap(fe->a, TEXT(status, lists[0]), json_str(failed))
+                                                            : -1;
+        IN_TURN(invalid, n >= 0, PATH(p, lists[1]), failed, "failedIndexes and completedIndexes overlap at index: %lld",
+                (long long) n);
 }
 
 void validate_job_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct json *ready = json_at_path(obj, "status", "ready");
-        const struct path *p = PATH(NULL, "status");
+        const struct path *p = PATH(NULL, "status"), *at = PATH(p, "conditions");
+        const struct json *status = GET(obj, "status"), *ready = GET(status, "ready"),
+                          *terminating = GET(status, "terminating");
+        struct outcome now = outcome_of(obj), was = outcome_of(old);
 
-        check_uncounted(fe, p, GET(obj, "status"));
-        check_job_conditions(fe, p, obj, old);
-        check_job_times(fe, p, obj, old);
-        check_job_counts(fe, p, obj, old);
+        check_uncounted(fe, p, status);
+        field_errors_settle(fe);
+        check_job_end(fe, p, obj, old);
+        check_job_rest(fe, p, obj, old);
         check_job_indexes(fe, p, obj, old);
-        if ((changed(obj, old, "ready") || changed(obj, old, "active")) && ready &&
-            json_int(ready) > json_int(json_at_path(obj, "status", "active")))
-                field_invalid(fe, PATH(p, "ready"), ready, "cannot set more ready pods than active");
+        IN_TURN(invalid,
+                now.finished && (!was.finished || changed(obj, old, "terminating")) && json_int(terminating) > 0,
+                PATH(p, "terminating"), terminating, "terminating>0 is invalid for finished job");
+        IN_TURN(invalid,
+                (changed(obj, old, "ready") || changed(obj, old, "active")) && ready &&
+                                json_int(ready) > json_int(GET(status, "active")),
+                PATH(p, "ready"), ready, "cannot set more ready pods than active");
+        IN_TURN(invalid_whole, now.succeeding && now.failed, at,
+                "cannot set SuccessCriteriaMet=True and Failed=true conditions");
+        IN_TURN(invalid_whole, now.succeeding && now.failing, at,
+                "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions");
+        IN_TURN(invalid_whole, json_at_path(obj, "spec", "successPolicy") && now.complete && !now.succeeding, at,
+                "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True");
+        check_job_progress(fe, p, obj, old);
 }
 
 CHECK(check_schedule, const struct json *spec, const struct json *old) {

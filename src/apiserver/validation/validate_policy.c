@@ -379,7 +379,7 @@ static void validate_csr(struct field_errors *fe, const struct json *obj, const 
 
         if (old)
                 return;
-        INVALID_STR_IF(problem, PATH(p, "request"), TEXT(spec, "request"), "%s", problem);
+        INVALID_IF(problem, PATH(p, "request"), GET(spec, "request"), "%s", problem);
         REQUIRED_IF(json_len(list) == 0, usages, "");
         each_at(usage, at, usages, list)
                 REFUSE_IF(duplicate, !map_put(seen, json_str(usage), usage), at, json_str(usage));

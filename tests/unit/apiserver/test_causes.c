@@ -425,6 +425,8 @@ static const struct row {
         { &res_jobs, SPEC("`template`:{`spec`:{`restartPolicy`:`Never`,`containers`:[{`name`:`c`,`image`:`i`}]}}"),
           "status", "{`status`:{`active`:-1}}",
           "status.active: Invalid value: -1: must be greater than or equal to 0" },
+        { &res_certificatesigningrequests, SPEC("`request`:`eA==`,`signerName`:`a.b/c`,`usages`:[`any`]"), NULL, NULL,
+          "spec.request: Invalid value: []byte{0x78}: PEM block type must be CERTIFICATE REQUEST" },
         { &res_runtimeclasses, OBJECT("`handler`:`h`"), "",
           "{`handler`:`-`,`scheduling`:{`tolerations`:[{`value`:`a`,`operator`:`Exists`}]}}",
           "handler: Invalid value: `-`: a lowercase RFC 1123 label must consist of lower case alphanumeric characters "

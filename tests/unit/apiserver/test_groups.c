@@ -381,6 +381,24 @@ static void what_is_left_out_of_autoscaling_is_filled_in(void **state) {
         check(r, 201, ".spec.metrics[0].resource.target.averageUtilization", "80");
 }
 
+static void a_job_without_labels_has_those_of_its_pods(void **state) {
+        static const char *const labels[] = { "", "`labels`:{`a`:`b`}," };
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(labels); i++) {
+                struct str body = arena_printf(f->a,
+                                               "{`metadata`:{%s`name`:`x`},`spec`:{`template`:{`metadata`:{`labels`:{`"
+                                               "a`:`b`}},`spec`:{`restartPolicy`:`Never`,`containers`:[{`name`:`c`,`"
+                                               "image`:`i`}]}}}}",
+                                               labels[i]);
+                struct answer r = ASK(f, API_CREATE, &res_jobs, "default", .options.dry_run = true,
+                                      .body = quoted(f, body.p));
+
+                check(r, 201, ".metadata.labels.a", "b");
+                check(r, 201, ".metadata.labels.job-name", i == 0 ? "x" : "(absent)");
+        }
+}
+
 static void an_old_way_to_name_nodes_is_dropped(void **state) {
         struct fixture *f = *state;
         struct answer r =
@@ -448,6 +466,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(generations_count_what_upstream_counts, fixture_setup,
                                                 fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_is_left_out_of_autoscaling_is_filled_in, fixture_setup,
+                                                fixture_teardown),
+                cmocka_unit_test_setup_teardown(a_job_without_labels_has_those_of_its_pods, fixture_setup,
                                                 fixture_teardown),
                 cmocka_unit_test_setup_teardown(counts_of_templates_are_numbers, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_is_open_elsewhere_stays_so, fixture_setup, fixture_teardown),

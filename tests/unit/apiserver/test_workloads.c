@@ -195,12 +195,12 @@ static const struct {
           "status.ready: Invalid value: 1: cannot set more "
           "ready pods than active" },
         { &res_jobs, NULL, "status", STATUS(CONDITIONS(IS("Complete") "," IS("Failed"))),
-          "[status.conditions: Invalid value: cannot set Complete=True and Failed=true conditions, status.conditions: "
+          "[status.conditions: Invalid value: cannot set Complete=True and Failed=true conditions, "
+          "status.completionTime: Required value: completionTime is required for Complete jobs, status.conditions: "
           "Invalid value: cannot set Failed=True condition without the FailureTarget=true condition, "
           "status.conditions: "
           "Invalid value: cannot set Complete=True condition without the SuccessCriteriaMet=true condition, "
-          "status.completionTime: Required value: completionTime is required for Complete jobs, status.startTime: "
-          "Required value: startTime is required for finished job]" },
+          "status.startTime: Required value: startTime is required for finished job]" },
         { &res_jobs, NULL, "status", STATUS("\"completionTime\":\"2020-01-01T00:00:00Z\""),
           "cannot set completionTime when there is no Complete=True condition" },
         { &res_jobs, NULL, "status", STATUS("\"completedIndexes\":\"0\""),
