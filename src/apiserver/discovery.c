@@ -627,7 +627,7 @@ static bool serve_openapi(struct exchange *x, struct str path) {
                 return false;
         remotes = aggregator_remotes(x->s->aggregator);
         r = remote_find(remotes, i.group, i.version);
-        if (r) {
+        if (r && !str_empty(r->openapi_v3)) {
                 aggregator_relay(x, r);
                 return true;
         }

@@ -9,6 +9,7 @@
 #include "apiserver/relay.h"
 
 #include "apiserver/rewrite.h"
+#include "apiserver/track.h"
 #include "base/encode.h"
 #include "http/client.h"
 #include "http/tls.h"
@@ -137,7 +138,7 @@ struct relay {
         struct peer *peer;
         struct http_call *call;
         struct duplex *ws; /* a log's, instead of req; once it is open r lives until it is closed */
-        bool started, is_log, base64, is_page;
+        bool started, is_log, is_api, base64, is_page;
         struct rewriter links;
         int refused; /* a kubelet's answer that is an error: what it says becomes a Status */
         struct buf reason;
@@ -227,7 +228,8 @@ static void relay_response(struct http_call *c, int status, const struct http_he
 
         if (!r->req)
                 return;
-        if (r->is_log && (status < 200 || status > 206)) {
+        if ((r->is_log && (status < 200 || status > 206)) ||
+            (r->is_api && status / 100 == 3 && http_header_get(h, n, "location").n > 0)) {
                 r->refused = status;
                 return;
         }
@@ -236,6 +238,7 @@ static void relay_response(struct http_call *c, int status, const struct http_he
                 return;
         }
         out = arena_array(r->arena, struct http_header, n + 1);
+        out[k++] = (struct http_header) { STR("cache-control"), STR("no-cache, private") };
         for (size_t i = 0; i < n; i++)
                 if (!is_hop_header(h[i].name))
                         out[k++] = r->links.prefix.n > 0 ? proxied_header(r, h[i]) : h[i];
@@ -323,8 +326,15 @@ static void relay_done(struct http_call *c, int err, const struct error *error, 
                                 send_page(r, STR(""), true);
                         http_stream_on_drain(r->req, NULL, NULL);
                         http_stream_end(r->req);
+                } else if (r->refused && r->is_api) {
+                        respond_text(r->req, 502, "text/plain; charset=utf-8",
+                                     STR("the backend attempted to redirect this request, which is not permitted"));
                 } else if (r->refused) {
                         answer_refused(r);
+                } else if (r->is_api) {
+                        respond_text(r->req, 503, "text/plain; charset=utf-8",
+                                     arena_printf(r->arena, "error trying to reach service: %s\n",
+                                                  error ? error_text(error) : strerror(-err)));
                 } else {
                         error_status(&e, REASON_UNAVAILABLE, "error trying to reach service: %s",
                                      error ? error_text(error) : strerror(-err));
@@ -351,29 +361,47 @@ static size_t path_length(struct str path) {
         return query < 0 ? path.n : (size_t) query;
 }
 
+/* Who asked for what, for who is asked in the end. */
+static size_t forwarded_headers(struct exchange *x, const struct relay_target *t, struct arena *a,
+                                struct http_header *out) {
+        struct str peer = http_request_peer(x->req), before = http_request_header(x->req, "x-forwarded-for"),
+                   path = str_sub(t->path, 0, path_length(t->path));
+        ssize_t colon = str_rfind(peer, ':');
+
+        peer = str_sub(peer, 0, colon < 0 ? peer.n : (size_t) colon);
+        out[0] = (struct http_header) { STR("audit-id"), arena_str(a, track_id(x)) };
+        out[1] = (struct http_header) { STR("x-forwarded-for"),
+                                        arena_printf(a, "%" STR_FMT "%s%" STR_FMT, STR_ARG(before),
+                                                     before.n > 0 ? ", " : "", STR_ARG(peer)) };
+        out[2] = (struct http_header) { STR("x-forwarded-host"),
+                                        arena_printf(a, "%" STR_FMT ":%u", STR_ARG(t->host), t->port) };
+        out[3] = (struct http_header) { STR("x-forwarded-proto"), t->tls ? STR("https") : STR("http") };
+        out[4] = (struct http_header) { STR("x-forwarded-uri"),
+                                        arena_printf(a, "%" STR_FMT "%" STR_FMT, STR_ARG(t->prefix), STR_ARG(path)) };
+        return 5;
+}
+
 /* The request's own headers, without those that belong to a connection or say who the user is, and the target's. */
 static size_t forward_headers(struct exchange *x, const struct relay_target *t, struct arena *a, bool upgrade,
                               struct http_header **ret) {
         const struct http_header *h;
         size_t n = http_request_headers(x->req, &h), k = 0;
-        struct http_header *out = arena_array(a, struct http_header, n + t->n_headers + 2);
+        struct http_header *out = arena_array(a, struct http_header, n + t->n_headers + 5);
 
         for (size_t i = 0; i < n; i++) {
                 bool keep = (!is_hop_header(h[i].name) && !(t->prefix.n && str_eqc(h[i].name, "accept-encoding"))) ||
                             (upgrade && (str_eqc(h[i].name, "connection") || str_eqc(h[i].name, "upgrade")));
 
                 if (keep && !(h[i].name.n > 0 && h[i].name.p[0] == ':') &&
-                    !str_has_prefix(h[i].name, STR("impersonate-")) && !str_has_prefix(h[i].name, STR("x-remote-")))
+                    !str_has_prefix(h[i].name, STR("impersonate-")) && !str_has_prefix(h[i].name, STR("x-remote-")) &&
+                    (t->is_log || !str_among(h[i].name, WORDS("audit-id", "x-forwarded-for", "x-forwarded-host",
+                                                              "x-forwarded-proto", "x-forwarded-uri"))))
                         out[k++] = (struct http_header) { arena_str(a, h[i].name), arena_str(a, h[i].value) };
         }
         for (size_t i = 0; i < t->n_headers; i++)
                 out[k++] = t->headers[i];
-        if (t->prefix.n)
-                out[k++] = (struct http_header) { STR("x-forwarded-uri"),
-                                                  arena_printf(a, "%" STR_FMT "%" STR_FMT, STR_ARG(t->prefix),
-                                                               STR_ARG(str_sub(t->path, 0, path_length(t->path)))) };
         *ret = out;
-        return k;
+        return k + (t->is_log ? 0 : forwarded_headers(x, t, a, out + k));
 }
 
 static void relay_call(struct exchange *x, const struct relay_target *t) {
@@ -400,6 +428,7 @@ static void relay_call(struct exchange *x, const struct relay_target *t) {
         r->arena = a;
         r->format = x->format;
         r->is_log = t->is_log;
+        r->is_api = t->is_api;
         r->links = (struct rewriter) { .prefix = arena_str(a, t->prefix),
                                        .host = arena_printf(a, "%" STR_FMT ":%u", STR_ARG(t->host), t->port),
                                        .asked = arena_str(a, http_request_header(x->req, "host")) };

@@ -411,6 +411,10 @@ static struct str audit_id(struct track *t) {
         return str_n(t->id, n);
 }
 
+struct str track_id(const struct exchange *x) {
+        return x->track->headers[0].value;
+}
+
 struct exchange *track_begin(struct apiserver *s, struct http_request *req) {
         struct arena *a = http_request_arena(req);
         struct exchange *x = arena_new_of(a, struct exchange);

@@ -28,6 +28,7 @@ void track_again(struct http_request *req);
 bool track_wait_revision(struct exchange *x, uint64_t revision);
 /* An answer 401, for the audit log. */
 void track_unauthenticated(struct exchange *x);
+struct str track_id(const struct exchange *x);       /* its Audit-Id */
 int64_t track_deadline_ms(const struct exchange *x); /* when its client hears that it took too long */
 /* For the audit log: the object that was sent; the JSON text of the answer, whatever the client gets it as. */
 void track_request_body(struct exchange *x, const struct json *body);

@@ -63,6 +63,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path in DOCUMENTS:
             return self.answer(200, DOCUMENTS[path])
         ns, name = self.where()
+        if name == "elsewhere":
+            self.send_response(302)
+            self.send_header("Location", "https://elsewhere/")
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
         if name:
             note = NOTES.get((ns, name))
             return self.answer(200, note) if note else self.answer(404, {
@@ -76,7 +81,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         ns, _ = self.where()
         note["metadata"].update(namespace=ns, uid="1", annotations={
             "author": self.user(), "groups": ",".join(self.headers.get_all("X-Remote-Group") or []),
-            "token": str("Authorization" in self.headers)})
+            "token": str("Authorization" in self.headers), "uri": self.headers.get("X-Forwarded-Uri"),
+            "for": self.headers.get("X-Forwarded-For"), "audit": self.headers.get("Audit-Id")})
         NOTES[ns, note["metadata"]["name"]] = note
         self.answer(201, note)
 

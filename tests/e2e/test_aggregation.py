@@ -51,10 +51,17 @@ def test_its_objects_are_used_like_any(cluster, notes):
     assert note["text"] == "buy milk"
     assert note["metadata"]["annotations"]["author"] == "kubernetes-admin"
     assert "system:masters" in note["metadata"]["annotations"]["groups"] and note["metadata"]["annotations"]["token"] == "False"
+    assert note["metadata"]["annotations"]["uri"] == "/apis/notes.example.com/v1/namespaces/default/notes"
+    assert note["metadata"]["annotations"]["for"] and note["metadata"]["annotations"]["audit"]
     assert "milk" in cluster.kubectl("get", "notes", "-o", "name")
     cluster.kubectl("delete", "note", "milk", "--wait=false")
     err = cluster.run("get", "note", "milk", check=False).stderr
     assert 'notes.notes.example.com "milk" not found' in err
+
+
+def test_it_may_send_nobody_elsewhere(cluster, notes):
+    err = cluster.run("get", "--raw", "/apis/notes.example.com/v1/namespaces/default/notes/elsewhere", check=False).stderr
+    assert "the backend attempted to redirect this request, which is not permitted" in err
 
 
 def test_a_change_of_its_spec_interrupts_nothing(cluster, notes):

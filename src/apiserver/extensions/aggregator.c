@@ -358,13 +358,12 @@ static const char *obstacle(struct service *v, struct store_snapshot *snap, stru
         if (service_endpoint(s, snap, a, v->ns, v->service, v->port, ret_host, ret_port, NULL) == 0)
                 return NULL;
         if (!server_get(s, snap, &res_endpoints, v->ns, v->service)) {
-                *ret_message = arena_printf(a,
-                                            "cannot find endpointslices for service/%" STR_FMT " in \"%" STR_FMT "\"",
+                *ret_message = arena_printf(a, "cannot find endpoints for service/%" STR_FMT " in \"%" STR_FMT "\"",
                                             STR_ARG(v->service), STR_ARG(v->ns));
                 return "EndpointsNotFound";
         }
         *ret_message = arena_printf(a,
-                                    "endpointslices for service/%" STR_FMT " in \"%" STR_FMT
+                                    "endpoints for service/%" STR_FMT " in \"%" STR_FMT
                                     "\" have no addresses with port name \"%" STR_FMT "\"",
                                     STR_ARG(v->service), STR_ARG(v->ns), STR_ARG(json_str(json_getc(port, "name"))));
         return "MissingEndpoints";
@@ -610,6 +609,7 @@ void aggregator_relay(struct exchange *x, const struct remote *r) {
         struct relay_target t = {
                 .tls = r->tls,
                 .server_name = arena_printf(a, "%" STR_FMT ".%" STR_FMT ".svc", STR_ARG(r->service), STR_ARG(r->ns)),
+                .is_api = true,
                 .path = str_empty(query) ? path
                                          : arena_printf(a, "%" STR_FMT "?%" STR_FMT, STR_ARG(path), STR_ARG(query)),
         };
