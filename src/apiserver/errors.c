@@ -1,6 +1,7 @@
 /* The errors that clients match on, in upstream's words, and metav1.Status made from them. */
 #include "apiserver/request.h"
 #include "apiserver/server.h"
+#include "apiserver/writes.h"
 
 static struct str kind_of_details(const struct rest *r) {
         return r->plural; /* upstream puts the resource where the name says kind */
@@ -265,4 +266,52 @@ struct str now_text(struct arena *a) {
         char text[36];
 
         return arena_str(a, time_format(text, now_wall_ns()));
+}
+
+/* ---- of the store ---- */
+
+/* A generated name that is taken says so; what goes already, too. */
+static void exists_error(struct op *op) {
+        struct error *err = &op->c->error;
+        struct object *there;
+
+        err_exists(err, op->rest, op->name);
+        if (op->generated) {
+                char *text = xprintf("%s, the server was not able to generate a unique name for the object",
+                                     err->message);
+
+                free(err->message);
+                err->message = text;
+                err->retry_after_seconds = 1;
+        }
+        op_refresh(op);
+        there = rest_get(op->snap, op->rest->stored, op->namespace, op->name);
+        if (there && object_deleting(there))
+                error_prefix(err, "object is being deleted");
+}
+
+/* What went wrong in the store, as an error of the call. */
+void writes_store_error(struct op *op) {
+        struct error *err = &op->c->error;
+
+        switch (op->txn.result) {
+        case -EEXIST:
+                exists_error(op);
+                break;
+        case -ENOENT:
+                err_not_found(err, op->rest, op->name);
+                break;
+        case -EAGAIN:
+                err_conflict(err, op->rest, op->name, OBJECT_MODIFIED);
+                break;
+        case -E2BIG:
+                error_status(err, REASON_UNKNOWN, "etcdserver: request is too large");
+                break;
+        case -ECANCELED:
+                error_status(err, REASON_UNAVAILABLE, "the server is shutting down");
+                break;
+        default:
+                error_status(err, REASON_INTERNAL, "Internal error occurred: the store could not write: %s",
+                             strerror(-op->txn.result));
+        }
 }

@@ -45,7 +45,9 @@ static const char *const *reset_fields(const struct op *op) {
         static const char *const none[] = { NULL }, *const status[] = { "status", NULL },
                                  *const both[] = { "spec", "status", NULL }, *const spec[] = { "spec", NULL },
                                  *const labels[] = { "spec", "metadata.labels", NULL },
-                                 *const metadata[] = { "spec", "metadata", NULL };
+                                 *const metadata[] = { "spec", "metadata", NULL },
+                                 *const owners[] = { "spec", "metadata.deletionTimestamp", "metadata.ownerReferences",
+                                                     NULL };
         const struct rest *r = op->rest->stored;
         unsigned flags = r->strategy->flags;
 
@@ -56,6 +58,7 @@ static const char *const *reset_fields(const struct op *op) {
         if (!str_eqc(op->c->subresource, "status"))
                 return str_eqc(op->c->subresource, "finalize") ? status : none;
         return flags & STRATEGY_STATUS_KEEPS_LABELS           ? labels
+               : flags & STRATEGY_STATUS_KEEPS_OWNERS         ? owners
                : (flags & STRATEGY_STATUS_ONLY) && !r->custom ? metadata
                                                               : spec;
 }

@@ -228,6 +228,19 @@ static int check_type_meta(struct op *op, struct json *doc, struct error *err) {
         return 0;
 }
 
+/* What says of no version what it is has nothing that upstream would know, not even a name. */
+static int forget_all(struct op *op, const struct json *doc, struct error *err) {
+        struct json unknown = json_new_array();
+
+        json_each_member(m, doc)
+                if (!str_eqc(json_key(m), "kind") && !str_eqc(json_key(m), "apiVersion"))
+                        json_push(op->c->arena, &unknown,
+                                  json_of_printf(op->c->arena, "unknown field \"%" STR_FMT "\"", STR_ARG(json_key(m))));
+        json_sort_texts(&unknown);
+        json_set_str(op->c->arena, meta_of(op->c->arena, &op->tree), "name", STR(""));
+        return registry_strict_result(op, &unknown, err);
+}
+
 /* The patched document as a decoded object of the request's version. */
 static int decode_patched(struct op *op, struct json *doc, struct error *err) {
         _cleanup_error_ struct error e = ERROR_INIT;
@@ -246,6 +259,8 @@ static int decode_patched(struct op *op, struct json *doc, struct error *err) {
                         text = strchr(text + at, ':') + 2;
                 return invalid_patch(op, doc, text, err);
         }
+        if (!op->rest->custom && op->c->patch != API_PATCH_STRATEGIC && !json_str(json_getc(doc, "apiVersion")).n)
+                TRY(forget_all(op, doc, err));
         return match_url(op, json_getc(&op->tree, "metadata"), err);
 }
 

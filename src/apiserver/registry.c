@@ -12,6 +12,7 @@
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
 #include "base/rand.h"
+#include "json/build.h"
 #include "schema/decode.h"
 #include "schema/defaults.h"
 
@@ -150,11 +151,15 @@ int registry_decode(struct op *op, const struct json *body, struct json *ret, st
         bool keep = op->c->verb != API_CREATE || (op->rest->strategy->flags & STRATEGY_KEEP_STATUS);
         _cleanup_error_ struct error e = ERROR_INIT;
         struct sent as = sent_of(op->c->arena, op->rest, op->sub);
+        const struct json *managers = json_at_path(body, "metadata", "managedFields");
         int r = check_kind(op, &as, body, err);
 
         if (r < 0)
                 return r;
         r = decode_body(op, &as, body, keep, ret, &e);
+        if (r == 0 && json_is(managers, JSON_ARRAY) && managers->len == 0)
+                json_setc(op->c->arena, meta_of(op->c->arena, ret), "managedFields",
+                          json_build(op->c->arena, "[ {} ]")); /* resets them, too */
         if (r < 0)
                 return err_bad_request(
                                 err, "%" STR_FMT " in version \"%" STR_FMT "\" cannot be handled as a %" STR_FMT ": %s",
@@ -389,52 +394,6 @@ static int validate(struct op *op, struct json *obj, const struct json *old, str
 }
 
 /* ---- answers ---- */
-
-/* A generated name that is taken says so; what goes already, too. */
-static void exists_error(struct op *op) {
-        struct error *err = &op->c->error;
-        struct object *there;
-
-        err_exists(err, op->rest, op->name);
-        if (op->generated) {
-                char *text = xprintf("%s, the server was not able to generate a unique name for the object",
-                                     err->message);
-
-                free(err->message);
-                err->message = text;
-                err->retry_after_seconds = 1;
-        }
-        op_refresh(op);
-        there = rest_get(op->snap, op->rest->stored, op->namespace, op->name);
-        if (there && object_deleting(there))
-                error_prefix(err, "object is being deleted");
-}
-
-/* What went wrong in the store, as an error of the call. */
-void writes_store_error(struct op *op) {
-        struct error *err = &op->c->error;
-
-        switch (op->txn.result) {
-        case -EEXIST:
-                exists_error(op);
-                break;
-        case -ENOENT:
-                err_not_found(err, op->rest, op->name);
-                break;
-        case -EAGAIN:
-                err_conflict(err, op->rest, op->name, OBJECT_MODIFIED);
-                break;
-        case -E2BIG:
-                error_status(err, REASON_UNKNOWN, "etcdserver: request is too large");
-                break;
-        case -ECANCELED:
-                error_status(err, REASON_UNAVAILABLE, "the server is shutting down");
-                break;
-        default:
-                error_status(err, REASON_INTERNAL, "Internal error occurred: the store could not write: %s",
-                             strerror(-op->txn.result));
-        }
-}
 
 static void answer(struct op *op, int code) {
         if (op->then)
@@ -802,22 +761,25 @@ void registry_write_changed(struct op *op) {
 int writes_check_current(struct op *op, const struct json *body, struct error *err) {
         struct str rv = json_str(json_at_path(body, "metadata", "resourceVersion"));
         uint64_t revision = 0;
+        int r;
 
         if (str_empty(rv) || str_eqc(rv, "0")) {
                 struct field_errors fe = { .a = op->c->arena };
                 struct json zero = json_of_raw(STR("0x0")); /* Go's unsigned */
 
-                if (!(op->rest->stored->strategy->flags & STRATEGY_CONDITIONAL) || op->c->verb != API_UPDATE)
+                if (!op->old || !(op->rest->stored->strategy->flags & STRATEGY_CONDITIONAL) ||
+                    op->c->verb != API_UPDATE)
                         return 0;
                 field_invalid(&fe, PATH(PATH(NULL, "metadata"), "resourceVersion"), &zero,
                               "must be specified for an update");
                 return field_errors_finish(&fe, str_of(op->rest->resource->plural), op->rest->group, op->name, err);
         }
-        if (str_to_u64(rv, &revision) < 0)
-                return error_status(err, REASON_UNKNOWN, "strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax",
-                                    STR_ARG(rv));
-        op->pinned = op->c->verb == API_UPDATE;
-        if (revision != object_revision(op->old))
+        r = str_to_u64(rv, &revision);
+        if (r < 0)
+                return error_status(err, REASON_UNKNOWN, "strconv.ParseUint: parsing \"%" STR_FMT "\": %s", STR_ARG(rv),
+                                    r == -ERANGE ? "value out of range" : "invalid syntax");
+        op->pinned = op->old && op->c->verb == API_UPDATE;
+        if (op->old && revision != object_revision(op->old))
                 return err_conflict(err, op->rest, op->name, OBJECT_MODIFIED);
         return 0;
 }
@@ -838,7 +800,7 @@ static int check_uid(struct op *op, struct error *err) {
 
 void registry_update(struct op *op) {
         struct error *err = &op->c->error;
-        const struct rest *r = op->rest->stored;
+        bool creates = !op->sub && (op->rest->stored->strategy->flags & STRATEGY_CREATE_ON_UPDATE);
 
         op->again = registry_update;
         op_refresh(op);
@@ -846,11 +808,11 @@ void registry_update(struct op *op) {
                 goto fail;
         if (!op_load(op, registry_update))
                 return;
-        if (check_uid(op, err) < 0 || (op->old && writes_check_current(op, &op->tree, err) < 0) ||
+        if (check_uid(op, err) < 0 || ((op->old || creates) && writes_check_current(op, &op->tree, err) < 0) ||
             writes_to_stored(op, err) < 0)
                 goto fail;
         if (!op->old) {
-                if (!op->sub && (r->strategy->flags & STRATEGY_CREATE_ON_UPDATE)) {
+                if (creates) {
                         op->upsert = true;
                         json_removec(meta_of(op->c->arena, &op->tree), "resourceVersion");
                         registry_write_new(op);

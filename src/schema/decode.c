@@ -7,6 +7,8 @@
  *      └──────────────────────────────────────────────▶ x
  *
  * Frames on the stack remember the way down, for messages only. */
+#include <math.h>
+
 #include "schema/decode.h"
 
 #include <ctype.h>
@@ -192,12 +194,15 @@ static int decode_int(struct decoder *d, const struct schema_type *t, const stru
 
         if (!json_is(in, JSON_INT) && !json_is(in, JSON_DOUBLE))
                 return type_error(d, t, in, false, at);
-        if (json_is(in, JSON_DOUBLE))
+        if (json_is(in, JSON_DOUBLE) && (!d->patched || in->d != trunc(in->d)))
                 return type_error(d, t, in, true, at);
-        v = json_int(in);
-        if (t->kind == SCHEMA_INT32 && v != (int32_t) v)
+        if (json_is(in, JSON_DOUBLE)) /* as Go converts what is too large */
+                v = in->d >= -0x1p63 && in->d < 0x1p63 ? (int64_t) in->d : INT64_MIN;
+        else
+                v = json_int(in);
+        if (t->kind == SCHEMA_INT32 && v != (int32_t) v && !d->patched)
                 return type_error(d, t, in, true, at);
-        *ret = *in;
+        *ret = v == (int32_t) v && json_is(in, JSON_INT) ? *in : json_of_int(t->kind == SCHEMA_INT32 ? (int32_t) v : v);
         return 0;
 }
 

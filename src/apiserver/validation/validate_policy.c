@@ -139,9 +139,18 @@ static void check_scope_selector(struct field_errors *fe, const struct path *spe
         check_conflicts(fe, p, list, "scopeName", GET(spec, "scopes"));
         fe->at = NULL;
 }
+
+static bool all_in(const struct json *list, const struct json *other) {
+        json_each_item(s, list)
+                if (!json_has_str(other, json_str(s)))
+                        return false;
+        return true;
+}
+
 void validate_resource_quota(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct path *p = PATH(NULL, "spec"), *scopes = PATH(p, "scopes");
-        const struct json *spec = GET(obj, "spec"), *list = GET(spec, "scopes");
+        const struct json *spec = GET(obj, "spec"), *list = GET(spec, "scopes"),
+                          *was = json_at_path(old, "spec", "scopes");
 
         check_hard(fe, PATH(p, "hard"), GET(spec, "hard"));
         json_each_item(s, list) {
@@ -150,8 +159,9 @@ void validate_resource_quota(struct field_errors *fe, const struct json *obj, co
         }
         check_conflicts(fe, scopes, list, NULL, list);
         check_scope_selector(fe, p, spec);
-        if (old)
-                check_immutable(fe, scopes, list, json_at_path(old, "spec", "scopes"));
+        fe->phase++;
+        INVALID_IF(old && (!all_in(list, was) || !all_in(was, list)), scopes, list, "field is immutable");
+        fe->phase--;
 }
 
 void validate_resource_quota_status(struct field_errors *fe, const struct json *obj, const struct json *old) {

@@ -19,17 +19,13 @@ CHECK(validate_access_modes, const struct json *spec, const char *detail) {
 }
 
 /* Upstream shows the place where others show the value. */
-static const struct json *path_as_value(struct arena *a, const struct path *p) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-
-        path_print(&b, p);
-        return json_new(a, json_of_raw(arena_str(a, buf_str(&b))));
-}
+#define A_PATH "field.Path{name:\"dataSource\", index:\"\", parent:(*field.Path)(0xc000aa5b60)}"
 
 /* dataSource and dataSourceRef name the same, or the reference is to another namespace and stands alone. */
 static void validate_data_source(struct field_errors *fe, const struct path *p, const struct json *spec) {
         static const char *const fields[] = { "dataSource", "dataSourceRef" }, *const needed[] = { "name", "kind" };
         const struct json *source = GET(spec, "dataSource"), *ref = GET(spec, "dataSourceRef");
+        const struct json shown = json_of_raw(STR(A_PATH));
         bool grouped = json_at_path(fe->old, "spec", fields[0], "apiGroup") ||
                        json_at_path(fe->old, "spec", fields[1], "apiGroup");
 
@@ -50,13 +46,12 @@ static void validate_data_source(struct field_errors *fe, const struct path *p, 
         }
         fe->at = NULL;
         if (source && !str_empty(TEXT(ref, "namespace")))
-                field_invalid(fe, p, path_as_value(fe->a, PATH(p, "dataSource")),
-                              "may not be specified when dataSourceRef.namespace is specified");
+                field_invalid(fe, p, &shown, "may not be specified when dataSourceRef.namespace is specified");
         else if (source && ref &&
                  (!str_eq(TEXT(source, "name"), TEXT(ref, "name")) ||
                   !str_eq(TEXT(source, "kind"), TEXT(ref, "kind")) ||
                   !str_eq(TEXT(source, "apiGroup"), TEXT(ref, "apiGroup"))))
-                field_invalid(fe, p, path_as_value(fe->a, PATH(p, "dataSource")), "must match dataSourceRef");
+                field_invalid(fe, p, &shown, "must match dataSourceRef");
 }
 
 void validate_claim_spec(struct field_errors *fe, const struct path *p, const struct json *spec) {

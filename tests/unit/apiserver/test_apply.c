@@ -491,6 +491,32 @@ static void who_creates_a_daemonset_owns_its_count(void **state) {
                                              "\"f:deprecated.daemonset.template.generation\":{}}}"));
 }
 
+static void an_empty_list_resets_managers(void **state) {
+        struct fixture *f = *state;
+
+        ASK(f, API_CREATE, &res_configmaps, "default",
+            .body = "{\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"b\"}}");
+        check(ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_MERGE,
+                  .body = "{\"metadata\":{\"managedFields\":null}}"),
+              200, ".metadata.managedFields[0].operation", "Update");
+        check(ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_MERGE,
+                  .body = "{\"metadata\":{\"managedFields\":[]}}"),
+              200, ".metadata.managedFields", "(absent)");
+}
+
+static void a_status_has_no_owners_of_its_pod(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        make_account(f, "default");
+        ASK(f, API_CREATE, &res_pods, "default",
+            .body = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}");
+        r = ASK(f, API_PATCH, &res_pods, "default", "p", "status", .patch = API_PATCH_MERGE,
+                .body = "{\"metadata\":{\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"name\":\"n\","
+                        "\"uid\":\"u\"}],\"labels\":{\"a\":\"b\"}}}");
+        check(r, 200, ".metadata.managedFields[1].fieldsV1", "{\"f:metadata\":{\"f:labels\":{\".\":{},\"f:a\":{}}}}");
+}
+
 static void what_is_off_has_a_manager_and_goes(void **state) {
         static const char pod[] =
                         "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"p\"},\"spec\":{"
@@ -512,6 +538,8 @@ static void what_is_off_has_a_manager_and_goes(void **state) {
 int main(void) {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(an_empty_list_resets_managers, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(a_status_has_no_owners_of_its_pod, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_is_off_has_a_manager_and_goes, fixture_setup, fixture_teardown),
                 TEST(every_write_says_who_owns_what),
                 TEST(what_admission_adds_is_owned_by_nobody),

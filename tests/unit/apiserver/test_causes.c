@@ -405,6 +405,8 @@ static const struct row {
           "spec.storageClassName: Invalid value: `-`: " SUBDOMAIN },
         { &res_pods, POD(""), "", "{`metadata`:{`annotations`:{`controller.kubernetes.io/pod-deletion-cost`:`x`}}}",
           COST "\n" COST },
+        { &res_resourcequotas, SPEC("`hard`:{`pods`:`1`},`scopes`:[`NotTerminating`]"), "",
+          "{`spec`:{`scopes`:[`NotTerminating`,`NotTerminating`]}}", "" },
         { &res_configmaps, OBJECT("`data`:{}"), "", "{`metadata`:{`generateName`:`/`}}",
           "metadata.generateName: Invalid value: `/`: may not contain '/'\n"
           "metadata.generateName: Invalid value: `/`: " SUBDOMAIN },

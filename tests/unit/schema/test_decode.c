@@ -188,6 +188,14 @@ static void test_results_of_strategic_merges_are_refused_in_other_words(void **s
                 assert_int_equal(schema_decode_request(a, cases[i].type, &in, NULL, true, &out, &empty, &err), -EINVAL);
                 assert_string_equal(error_text(&err), cases[i].want);
         }
+        for (size_t i = 0; i < 2; i++) {
+                struct json in = doc(a, i ? "{'spec':{'replicas':4e18}}" : "{'spec':{'replicas':2147483649}}"), out;
+                bool odd;
+
+                assert_int_equal(schema_decode_request(a, &type_Deployment, &in, NULL, true, &out, &odd, NULL), 0);
+                assert_int_equal(json_int(json_at_path(&out, "spec", "replicas")),
+                                 i ? (int32_t) 4000000000000000000 : -2147483647);
+        }
 }
 
 static struct json defaulted(struct arena *a, const struct schema_type *t, const char *text) {
