@@ -373,13 +373,17 @@ static int validate(struct op *op, struct json *obj, const struct json *old, str
         const struct rest *r = op->rest->stored;
         const struct strategy *st = r->strategy;
         struct field_errors fe = { .a = op->c->arena, .old = old };
+        bool bare = !old && st->looks && !*st->looks; /* its metadata is looked at when nothing else is wrong */
 
         if (!r->custom) {
                 fe.object = obj;
                 fe.type = r->resource->type;
         }
-        validate_metadata(&fe, obj, old, r->resource->namespaced, st->name);
+        if (!bare)
+                validate_metadata(&fe, obj, old, r->resource->namespaced, st->name);
         validate_rest(op, &fe, obj, old);
+        if (bare && fe.list.n == 0)
+                validate_metadata(&fe, obj, old, r->resource->namespaced, st->name);
         if (old && (fe.list.n > 0 || !str_eq(prefix_of_names(obj), prefix_of_names(old))))
                 validate_again(op, &fe, obj, old);
         if (r->custom)

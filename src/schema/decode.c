@@ -206,11 +206,28 @@ static int decode_int(struct decoder *d, const struct schema_type *t, const stru
         return 0;
 }
 
+/* Go takes a list of numbers, too. */
+static int decode_byte_list(struct decoder *d, const struct json *in, const struct frame *at, struct json *ret) {
+        static const struct schema_type uint8 = { .kind = SCHEMA_INT32, .go_name = "uint8" };
+        _cleanup_buf_ struct buf raw = BUF_INIT, text = BUF_INIT;
+
+        json_each_item(it, in) {
+                if (!json_is(it, JSON_INT) || json_int(it) < 0 || json_int(it) > UINT8_MAX)
+                        return type_error(d, &uint8, it, json_is(it, JSON_INT) || json_is(it, JSON_DOUBLE), at);
+                buf_putc(&raw, (char) json_int(it));
+        }
+        base64_encode(&text, buf_str(&raw));
+        *ret = json_of_copy(d->arena, buf_str(&text));
+        return 0;
+}
+
 static int decode_bytes(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
                         struct json *ret) {
         _cleanup_buf_ struct buf raw = BUF_INIT, text = BUF_INIT;
         _cleanup_error_ struct error e = ERROR_INIT;
 
+        if (json_is(in, JSON_ARRAY))
+                return decode_byte_list(d, in, at, ret);
         if (!json_is(in, JSON_STRING))
                 return type_error(d, t, in, false, at);
         if (base64_decode(&raw, json_str(in)) < 0) {
@@ -256,6 +273,40 @@ static bool fits(struct str text, const char *layout) {
         return text.n == strlen(layout);
 }
 
+/* As package time quotes. */
+static struct str quoted_time(struct arena *a, struct str s) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        buf_putc(&b, '"');
+        for (size_t i = 0; i < s.n; i++) {
+                unsigned char c = (unsigned char) s.p[i];
+
+                if (c < ' ' || c >= 0x80)
+                        buf_printf(&b, "\\x%02x", c);
+                else
+                        buf_printf(&b, "%s%c", c == '"' || c == '\\' ? "\\" : "", c);
+        }
+        buf_putc(&b, '"');
+        return arena_str(a, buf_str(&b));
+}
+
+/* The fraction and the zone from at on; how far they go, or 0 with what is not there. */
+static size_t end_of_time(struct str s, size_t at, bool micro, const char **ret_misfit) {
+        size_t digits = at + 1;
+
+        *ret_misfit = ".000000";
+        if (micro && !has_micros(s))
+                return 0;
+        *ret_misfit = "Z07:00";
+        while (digits < s.n && isdigit((unsigned char) s.p[digits]) && (!micro || digits < at + 7))
+                digits++;
+        if (at < s.n && s.p[at] == '.' && digits > at + 1)
+                at = digits;
+        if (at < s.n && s.p[at] == 'Z')
+                return at + 1;
+        return fits(str_sub(s, at, at + 6), "+07:00") || fits(str_sub(s, at, at + 6), "-07:00") ? at + 6 : 0;
+}
+
 /* time.Parse names the first part of the layout that does not fit, or whose number is out of range. */
 static int time_error(struct decoder *d, struct str s, bool micro) {
         static const struct {
@@ -275,7 +326,8 @@ static int time_error(struct decoder *d, struct str s, bool micro) {
                 { "05", "second", 0, 59 },
         };
         const char *layout = micro ? "2006-01-02T15:04:05.000000Z07:00" : "2006-01-02T15:04:05Z07:00", *misfit = NULL;
-        size_t at = 0;
+        struct str quoted = quoted_time(d->arena, s);
+        size_t at = 0, end = 0;
         uint64_t v;
 
         for (size_t i = 0; i < ARRAY_SIZE(parts) && !misfit; i++) {
@@ -284,35 +336,22 @@ static int time_error(struct decoder *d, struct str s, bool micro) {
                 if (!fits(text, parts[i].layout))
                         misfit = parts[i].layout;
                 else if (parts[i].name && (str_to_u64(text, &v) < 0 || v < parts[i].min || v > parts[i].max))
-                        return error_set(d->err, -EINVAL, "parsing time \"%" STR_FMT "\": %s out of range", STR_ARG(s),
+                        return error_set(d->err, -EINVAL, "parsing time %" STR_FMT ": %s out of range", STR_ARG(quoted),
                                          parts[i].name);
                 else
                         at += text.n;
         }
-        if (!misfit && micro && !has_micros(s))
-                misfit = ".000000";
-        else if (!misfit) {
-                size_t digits = at + 1;
-
-                while (digits < s.n && isdigit((unsigned char) s.p[digits]) && (!micro || digits < at + 7))
-                        digits++;
-                if (at < s.n && s.p[at] == '.' && digits > at + 1)
-                        at = digits;
-                if (at < s.n && s.p[at] == 'Z')
-                        at++;
-                else if (fits(str_sub(s, at, at + 6), "+07:00") || fits(str_sub(s, at, at + 6), "-07:00"))
-                        at += 6;
-                else
-                        misfit = "Z07:00";
-        }
-        if (misfit)
+        if (!misfit)
+                end = end_of_time(s, at, micro, &misfit);
+        s = quoted_time(d->arena, str_sub(s, end ? end : at, s.n));
+        if (end == 0)
                 return error_set(d->err, -EINVAL,
-                                 "parsing time \"%" STR_FMT "\" as \"%s\": cannot parse \"%" STR_FMT "\" as \"%s\"",
-                                 STR_ARG(s), layout, STR_ARG(str_sub(s, at, s.n)), misfit);
-        if (at < s.n)
-                return error_set(d->err, -EINVAL, "parsing time \"%" STR_FMT "\": extra text: \"%" STR_FMT "\"",
-                                 STR_ARG(s), STR_ARG(str_sub(s, at, s.n)));
-        return error_set(d->err, -EINVAL, "parsing time \"%" STR_FMT "\": day out of range", STR_ARG(s));
+                                 "parsing time %" STR_FMT " as \"%s\": cannot parse %" STR_FMT " as \"%s\"",
+                                 STR_ARG(quoted), layout, STR_ARG(s), misfit);
+        if (s.n > strlen("\"\""))
+                return error_set(d->err, -EINVAL, "parsing time %" STR_FMT ": extra text: %" STR_FMT, STR_ARG(quoted),
+                                 STR_ARG(s));
+        return error_set(d->err, -EINVAL, "parsing time %" STR_FMT ": day out of range", STR_ARG(quoted));
 }
 
 static const struct schema_type go_string = { .kind = SCHEMA_STRING, .go_name = "string" };

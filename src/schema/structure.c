@@ -9,6 +9,7 @@
 #include "base/vec.h"
 #include "schema/internal.h"
 #include "schema/strategic.h"
+#include "schema/types.h"
 
 enum form { LEAF, STRUCT, MAP, SET, KEYED };
 
@@ -31,8 +32,8 @@ static enum form form_of(struct place p, const struct json *v) {
                 return STRUCT;
         case SCHEMA_MAP:
                 return MAP;
-        case SCHEMA_ANY:
-                return json_is(v, JSON_OBJECT) ? MAP : LEAF;
+        case SCHEMA_ANY: /* upstream looks into no RawExtension */
+                return json_is(v, JSON_OBJECT) && p.type != &type_RawExtension ? MAP : LEAF;
         case SCHEMA_LIST:
                 return !f                                ? LEAF
                        : f->list_type == SCHEMA_LIST_SET ? SET

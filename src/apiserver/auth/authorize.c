@@ -158,7 +158,7 @@ static int read_authorizer(struct apiserver *s, struct authorizers *z, const str
         struct str type = json_str(json_getc(i, "type")), name = json_str(json_getc(i, "name"));
         const struct json *webhook = json_getc(i, "webhook");
         const struct kind *k = find_kind(type);
-        const char *wrong[2];
+        const char *wrong[MAX_MESSAGES];
 
         if (str_empty(type))
                 field_required(fe, PATH(p, "type"), "");

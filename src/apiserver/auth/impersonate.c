@@ -20,7 +20,7 @@ static int may_be(struct apiserver *s, const struct api_user *user, struct attri
 /* What only looks like the name of a service account is any user's. */
 static bool account_of(struct str name, struct str *ret_ns, struct str *ret_name) {
         struct str rest = str_sub(name, sizeof(ACCOUNT) - 1, name.n), ns;
-        const char *why[2];
+        const char *why[MAX_MESSAGES];
 
         if (!str_has_prefix(name, STR(ACCOUNT)) || !str_split(&rest, ':', &ns) || check_dns_label(ns, why) > 0 ||
             check_dns_subdomain(rest, why) > 0)

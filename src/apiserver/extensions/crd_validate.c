@@ -21,7 +21,7 @@
 
 static bool check_shown(struct field_errors *fe, const struct path *p, struct str s, name_check check,
                         const struct json *shown) {
-        const char *messages[2];
+        const char *messages[MAX_MESSAGES];
         size_t n = check(s, messages);
 
         if (n > 0)

@@ -509,7 +509,7 @@ bool crd_validate_lists(struct field_errors *fe, const struct path *p, const str
 
 void crd_check_kind(struct field_errors *fe, const struct path *p, const struct json *v) {
         _cleanup_free_ char *lower = str_dup(json_str(v));
-        const char *why[2];
+        const char *why[MAX_MESSAGES];
 
         for (char *c = lower; *c; c++)
                 if (*c >= 'A' && *c <= 'Z')

@@ -53,12 +53,17 @@ void validate_api_service(struct field_errors *fe, const struct json *obj, const
         struct str group = json_str(json_getc(spec, "group")), version = json_str(json_getc(spec, "version"));
         struct str wanted = arena_printf(fe->a, "%" STR_FMT ".%" STR_FMT, STR_ARG(version), STR_ARG(group));
 
+        fe->phase--;
         each_word(key, "generateName", "name") {
                 struct str name = json_str(json_at_path(obj, "metadata", key));
+                const char *unused[MAX_MESSAGES];
 
-                INVALID_STR_IF(!str_eq(name, wanted) && (*key == 'n' || name.n), PATH(PATH(NULL, "metadata"), key),
-                               name, "must be `spec.version+\".\"+spec.group`: \"%" STR_FMT "\"", STR_ARG(wanted));
+                INVALID_STR_IF(name.n > 0 && !str_eq(name, wanted) && check_path_segment(name, unused) == 0,
+                               PATH(PATH(NULL, "metadata"), key), name,
+                               "must be `spec.version+\".\"+spec.group`: %" STR_FMT,
+                               STR_ARG(quoted_in_go(fe->a, wanted)));
         }
+        fe->phase++;
         if (str_empty(group) && !str_eqc(version, "v1"))
                 field_required(fe, PATH(p, "group"), "only v1 may have an empty group and it better be legacy kube");
         if (!str_empty(group))

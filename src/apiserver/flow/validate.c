@@ -101,7 +101,7 @@ static void validate_resource_rule(struct field_errors *fe, const struct path *p
                 validate_words(fe, PATH(p, "namespaces"), namespaces, "", "namespaces");
         } else {
                 json_each_item(n, namespaces) {
-                        const char *messages[2];
+                        const char *messages[MAX_MESSAGES];
                         size_t k = check_dns_label(json_str(n), messages);
 
                         for (size_t m = 0; m < k; m++)

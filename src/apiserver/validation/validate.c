@@ -357,7 +357,7 @@ static bool qualified_syntax(struct str s) {
 
 #define LABEL_RE "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 
-size_t check_dns_label(struct str s, const char *ret[2]) {
+size_t check_dns_label(struct str s, const char *ret[MAX_MESSAGES]) {
         size_t n = 0;
 
         if (s.n > 63)
@@ -372,7 +372,7 @@ size_t check_dns_label(struct str s, const char *ret[2]) {
         return n;
 }
 
-size_t check_dns_subdomain(struct str s, const char *ret[2]) {
+size_t check_dns_subdomain(struct str s, const char *ret[MAX_MESSAGES]) {
         size_t n = 0;
 
         if (s.n > 253)
@@ -384,7 +384,7 @@ size_t check_dns_subdomain(struct str s, const char *ret[2]) {
         return n;
 }
 
-size_t check_dns1035_label(struct str s, const char *ret[2]) {
+size_t check_dns1035_label(struct str s, const char *ret[MAX_MESSAGES]) {
         size_t n = 0;
 
         if (s.n > 63)
@@ -396,7 +396,7 @@ size_t check_dns1035_label(struct str s, const char *ret[2]) {
         return n;
 }
 
-size_t check_path_segment(struct str s, const char *ret[2]) {
+size_t check_path_segment(struct str s, const char *ret[MAX_MESSAGES]) {
         size_t n = 0;
 
         if (str_eqc(s, ".") || str_eqc(s, "..")) {
@@ -410,8 +410,9 @@ size_t check_path_segment(struct str s, const char *ret[2]) {
         return n;
 }
 
-size_t check_any_name(struct str s, const char *ret[2]) {
-        return check_path_segment(s, ret);
+/* What else may be wrong with it is found elsewhere. */
+size_t check_any_name(struct str s, const char *ret[MAX_MESSAGES]) {
+        return 0;
 }
 
 #define QUALIFIED_MSG                                                                                            \
@@ -420,7 +421,7 @@ size_t check_any_name(struct str s, const char *ret[2]) {
         "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "                            \
         "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 
-size_t check_qualified_name(struct str s, const char *ret[2]) {
+size_t check_qualified_name(struct str s, const char *ret[MAX_MESSAGES]) {
         ssize_t slash = str_find(s, '/');
         struct str name = slash < 0 ? s : str_sub(s, (size_t) slash + 1, s.n);
         size_t n = 0;
@@ -440,16 +441,16 @@ size_t check_qualified_name(struct str s, const char *ret[2]) {
                            "characters, '-' or '.', and must start and end with an alphanumeric character "
                            "(e.g. 'example.com', regex used for validation is '" LABEL_RE
                            "(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-        if (name.n == 0 && n < 2)
+        if (name.n == 0)
                 ret[n++] = "name part must be non-empty";
-        else if (name.n > 63 && n < 2)
+        else if (name.n > 63)
                 ret[n++] = "name part must be no more than 63 characters";
-        if (!qualified_syntax(name) && n < 2)
+        if (!qualified_syntax(name))
                 ret[n++] = "name part " QUALIFIED_MSG;
         return n;
 }
 
-size_t check_label_value(struct str s, const char *ret[2]) {
+size_t check_label_value(struct str s, const char *ret[MAX_MESSAGES]) {
         size_t n = 0;
 
         if (s.n > 63)
@@ -472,7 +473,7 @@ static bool chdir_prefix(struct str s, const char **ret) {
         return true;
 }
 
-size_t check_config_key(struct str s, const char *ret[2]) {
+size_t check_config_key(struct str s, const char *ret[MAX_MESSAGES]) {
         size_t n = 0;
         bool ok = s.n > 0;
 
@@ -489,7 +490,7 @@ size_t check_config_key(struct str s, const char *ret[2]) {
         return n;
 }
 
-size_t check_env_name(struct str s, const char *ret[2]) { /* RelaxedEnvironmentVariableValidation */
+size_t check_env_name(struct str s, const char *ret[MAX_MESSAGES]) { /* RelaxedEnvironmentVariableValidation */
         if (s.n == 0) {
                 ret[0] = "environment variable name must be non-empty";
                 return 1;
@@ -503,7 +504,7 @@ size_t check_env_name(struct str s, const char *ret[2]) { /* RelaxedEnvironmentV
         return 0;
 }
 
-size_t check_port_name(struct str s, const char *ret[2]) {
+size_t check_port_name(struct str s, const char *ret[MAX_MESSAGES]) {
         size_t n = 0;
         bool charset = s.n > 0, letter = false;
 
@@ -533,7 +534,7 @@ struct str str_lower(struct arena *a, struct str s) {
 }
 
 bool check_field(struct field_errors *fe, const struct path *p, struct str s, name_check check) {
-        const char *messages[2];
+        const char *messages[MAX_MESSAGES];
         size_t n = check(s, messages);
 
         for (size_t i = 0; i < n; i++)
@@ -542,7 +543,7 @@ bool check_field(struct field_errors *fe, const struct path *p, struct str s, na
 }
 
 bool check_joined(struct field_errors *fe, const struct path *p, struct str s, name_check check, const char *between) {
-        const char *messages[2];
+        const char *messages[MAX_MESSAGES];
         size_t n = check(s, messages);
 
         INVALID_STR_IF(n > 0, p, s, "%s%s%s", messages[0], n > 1 ? between : "", n > 1 ? messages[1] : "");
@@ -673,7 +674,7 @@ void validate_annotations(struct field_errors *fe, const struct path *p, const s
 
         json_each_member(m, annotations) {
                 struct str key = json_key(m);
-                const char *msgs[2];
+                const char *msgs[MAX_MESSAGES];
 
                 if (check_qualified_name(key, msgs) > 0) /* keys may have upper case in their prefix */
                         for (size_t i = 0, k = check_qualified_name(str_lower(fe->a, key), msgs); i < k; i++)
@@ -761,7 +762,7 @@ CHECK(forbid_new_finalizers, const struct json *now, const struct json *old) {
 /* What may end with a hyphen because more comes after it; upstream then looks at neither that nor what is before it. */
 void check_prefix(struct field_errors *fe, const struct path *p, struct str s, name_check check) {
         struct str whole = s;
-        const char *messages[2];
+        const char *messages[MAX_MESSAGES];
         size_t n = 0;
 
         if (check == check_path_segment || check == check_any_name)

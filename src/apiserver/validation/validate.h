@@ -96,9 +96,11 @@ void field_too_many(struct field_errors *fe, const struct path *p, size_t n, siz
  * files): the list alone. */
 int field_errors_finish(struct field_errors *fe, struct str kind, struct str group, struct str name, struct error *err);
 
-/* ---- texts: each says what is wrong with it (at most two messages), or nothing ---- */
+/* ---- texts: each says what is wrong with it or nothing ---- */
 
-typedef size_t name_checker(struct str s, const char *ret[2]);
+#define MAX_MESSAGES 4
+
+typedef size_t name_checker(struct str s, const char *ret[MAX_MESSAGES]);
 typedef name_checker *name_check;
 name_checker check_dns_label, check_dns_subdomain, check_dns1035_label, check_path_segment, check_any_name,
                 check_qualified_name, check_label_value, check_config_key, check_env_name, check_port_name;

@@ -105,7 +105,7 @@ static bool check_url_syntax(struct field_errors *fe, const struct path *p, stru
 
 static void check_url(struct field_errors *fe, const struct path *p, struct str url) {
         ssize_t colon = str_search(url, STR("://")), hash = str_find(url, '#'), question, slash, at;
-        struct str scheme = str_sub(url, 0, colon < 0 ? 0 : (size_t) colon), rest, host;
+        struct str scheme = str_lower(fe->a, str_sub(url, 0, colon < 0 ? 0 : (size_t) colon)), rest, host;
 
         rest = str_sub(url, colon < 0 ? 0 : (size_t) colon + 3, hash < 0 ? url.n : (size_t) hash);
         question = str_find(rest, '?');
@@ -126,7 +126,7 @@ static void check_url(struct field_errors *fe, const struct path *p, struct str 
 
 static void check_service_path(struct field_errors *fe, const struct path *p, struct str whole) {
         struct str rest, step;
-        const char *msgs[2];
+        const char *msgs[MAX_MESSAGES];
         unsigned i = 0;
         bool open;
 
@@ -288,7 +288,7 @@ static void check_param_kind(struct field_errors *fe, const struct path *p, cons
         struct str whole = TEXT(kind, "apiVersion"), name = TEXT(kind, "kind");
         struct str group = STR(""), version = whole, lower;
         ssize_t slash = str_find(whole, '/');
-        const char *msgs[2];
+        const char *msgs[MAX_MESSAGES];
 
         if (slash >= 0) {
                 group = str_sub(whole, 0, (size_t) slash);

@@ -323,7 +323,7 @@ static void check_generated(struct field_errors *fe, const struct json *obj, con
 static void check_job_name(struct field_errors *fe, const struct json *obj) {
         struct str name = json_str(json_at_path(obj, "metadata", "name")), pod;
         int64_t n = json_int(json_at_path(obj, "spec", "completions"));
-        const char *messages[2];
+        const char *messages[MAX_MESSAGES];
 
         if (n <= 0 || !str_eqc(json_str(json_at_path(obj, "spec", "completionMode")), "Indexed"))
                 return;
@@ -610,8 +610,10 @@ void validate_cronjob(struct field_errors *fe, const struct json *obj, const str
         const struct json *zone = GET(spec, "timeZone"), *job = json_at_path(spec, "jobTemplate", "spec");
         struct str name = json_str(json_at_path(obj, "metadata", "name"));
 
-        if (!old && name.n > 52)
-                field_invalid_str(fe, PATH(PATH(NULL, "metadata"), "name"), name, "must be no more than 52 characters");
+        fe->phase++;
+        INVALID_STR_IF(!old && name.n > 52, PATH(PATH(NULL, "metadata"), "name"), name,
+                       "must be no more than 52 characters");
+        fe->phase--;
         if (!str_empty(TEXT(spec, "schedule")))
                 check_schedule(fe, PATH(p, "schedule"), spec, GET(old, "spec"));
         if (zone && (!old || !json_equal(zone, json_at_path(old, "spec", "timeZone"))))

@@ -90,7 +90,7 @@ static struct str pod_name(const struct field_errors *fe) {
 /* A volume's own claim is named after pod and volume. */
 CHECK(check_claim_name, const struct json *volume) {
         struct str pod = pod_name(fe), name = TEXT(volume, "name"), own;
-        const char *messages[2];
+        const char *messages[MAX_MESSAGES];
 
         if (!GET(volume, "ephemeral") || str_empty(name) || str_empty(pod))
                 return;
@@ -233,7 +233,7 @@ static void validate_ports(struct field_errors *fe, const struct path *c, const 
                            bool host_network) {
         const struct json *ports = GET(container, "ports");
         _cleanup_(map_freep) struct map *seen = NULL;
-        const char *messages[2];
+        const char *messages[MAX_MESSAGES];
         size_t i = 0;
 
         json_each_item(port, ports) {

@@ -16,12 +16,10 @@ CHECK(check_segment, const struct json *o, const char *key, const char *detail) 
 }
 
 static void check_typed_reference(struct field_errors *fe, const struct path *p, const struct json *o) {
-        fe->at = p;
         if (json_is(GET(o, "apiGroup"), JSON_STRING))
                 check_field(fe, PATH(p, "apiGroup"), TEXT(o, "apiGroup"), check_dns_subdomain);
         check_segment(fe, p, o, "kind", "kind is required");
         check_segment(fe, p, o, "name", "name is required");
-        fe->at = NULL;
 }
 
 static void validate_backend(struct field_errors *fe, const struct path *p, const struct json *backend) {
@@ -32,7 +30,8 @@ static void validate_backend(struct field_errors *fe, const struct path *p, cons
                 if (service)
                         field_invalid_str(fe, p, STR(""), "cannot set both resource and service backends");
                 else
-                        check_typed_reference(fe, PATH(p, "resource"), GET(backend, "resource"));
+                        TELL_AT(PATH(p, "resource"),
+                                check_typed_reference(fe, PATH(p, "resource"), GET(backend, "resource")));
                 return;
         }
         if (!service)
@@ -55,7 +54,7 @@ static void validate_backend(struct field_errors *fe, const struct path *p, cons
         "'\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 
 static void validate_dns_host(struct field_errors *fe, const struct path *p, struct str host) {
-        const char *messages[2];
+        const char *messages[MAX_MESSAGES];
 
         if (str_find(host, '*') < 0)
                 check_field(fe, p, host, check_dns_subdomain);
@@ -525,7 +524,7 @@ void validate_lease(struct field_errors *fe, const struct json *obj, const struc
 #define MAX_ADDRESSES 100
 
 static void check_name_of_domain(struct field_errors *fe, const struct path *p, struct str s) {
-        const char *messages[2];
+        const char *messages[MAX_MESSAGES];
 
         if (str_empty(s))
                 return field_required(fe, p, "");
@@ -551,7 +550,8 @@ CHECK(check_endpoint_addresses, const struct json *list, struct str type) {
                 if (!family)
                         check_ip(fe, at, address);
                 else if ((str_eqc(type, "IPv4") && family != 4) || (str_eqc(type, "IPv6") && family != 6))
-                        field_invalid_str(fe, at, address, "must be an %" STR_FMT " address", STR_ARG(type));
+                        TELL_AT(at,
+                                field_invalid_str(fe, p, address, "must be an %" STR_FMT " address", STR_ARG(type)));
                 check_not_special_ip(fe, at, address);
         }
 }

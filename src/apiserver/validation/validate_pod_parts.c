@@ -267,7 +267,7 @@ RULE(flex_options) {
 
 RULE(csi_driver) {
         struct str name = json_str(v);
-        const char *messages[2];
+        const char *messages[MAX_MESSAGES];
 
         REQUIRED_IF(str_empty(name), p, "");
         check_length_of(fe, p, name.n, 63);
@@ -469,7 +469,7 @@ void check_os_fields(struct field_errors *fe, const struct path *p, const struct
 /* A domain as NetBIOS or DNS have them. */
 static const char *domain_problem(struct arena *a, struct str s) {
         bool netbios = s.n > 0 && s.n <= 15 && s.p[0] != '.';
-        const char *messages[2];
+        const char *messages[MAX_MESSAGES];
 
         for (size_t i = 0; i < s.n; i++)
                 netbios = netbios && !strchr("\\/:*?\"<>|", s.p[i]);
@@ -755,7 +755,7 @@ RULE(scheduling_gates) {
 /* A subdomain whose labels may have underscores, but not at their end. */
 CHECK(check_search, struct str name) {
         char *plain = arena_cstr(fe->a, name);
-        const char *messages[2];
+        const char *messages[MAX_MESSAGES];
         size_t n;
 
         for (size_t i = 0; i < name.n; i++) {

@@ -29,7 +29,7 @@ static bool is_quota_name(struct str s) {
 
 /* Of someone's domain, which can be a quota's too: "requests.example.com/gpu". */
 bool is_extended_resource(struct str s) {
-        const char *messages[2];
+        const char *messages[MAX_MESSAGES];
 
         return str_find(s, '/') > 0 && str_search(s, STR("kubernetes.io/")) < 0 &&
                !str_has_prefix(s, STR("requests.")) && check_qualified_name(s, messages) == 0;
@@ -47,7 +47,7 @@ void check_resource_quantity(struct field_errors *fe, const struct path *p, stru
 void check_resource_name(struct field_errors *fe, const struct path *p, struct str name, bool of_container) {
         bool huge = str_has_prefix(name, STR("hugepages-")), plain = str_find(name, '/') < 0;
         const struct json as_is = json_of_raw(name), quoted = json_of_str(name);
-        const char *wrong[2];
+        const char *wrong[MAX_MESSAGES];
         size_t n = check_qualified_name(name, wrong);
 
         for (size_t i = 0; i < n; i++)
@@ -343,7 +343,7 @@ static const char *request_problem(struct str text) {
 
 /* What is wrong with the first of the labels between the dots of s that is not fine. */
 static void check_labels(struct field_errors *fe, const struct path *p, struct str s, name_check check) {
-        const char *messages[2];
+        const char *messages[MAX_MESSAGES];
         size_t from = 0, n = 0;
 
         for (size_t i = 0; i <= s.n && n == 0; i++) {
@@ -392,7 +392,8 @@ static void validate_csr(struct field_errors *fe, const struct json *obj, const 
         INVALID_IF(problem, PATH(p, "request"), GET(spec, "request"), "%s", problem);
         REQUIRED_IF(json_len(list) == 0, usages, "");
         each_at(usage, at, usages, list)
-                REFUSE_IF(duplicate, !map_put(seen, json_str(usage), usage), at, json_str(usage));
+                TELL_AT(PATH_INDEX(usages, json_len(list)),
+                        REFUSE_IF(duplicate, !map_put(seen, json_str(usage), usage), at, json_str(usage)));
         check_signer_name(fe, PATH(p, "signerName"), TEXT(spec, "signerName"));
         INVALID_STR_IF(str_eqc(TEXT(spec, "signerName"), "kubernetes.io/legacy-unknown"), PATH(p, "signerName"),
                        TEXT(spec, "signerName"), "the legacy signerName is not allowed via this API version");
@@ -575,6 +576,7 @@ static int prepare_event(struct op *op, const struct json *obj, const struct jso
         if (op->rest == op->rest->stored)
                 return 0; /* core/v1, for old clients */
         validate_event(&fe, obj, old);
+        fe.phase = 3;
         check_strict_event(&fe, obj, old);
         return field_errors_finish(&fe, op->rest->kind, op->rest->stored->group, op->name, err);
 }

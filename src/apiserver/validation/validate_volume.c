@@ -237,7 +237,9 @@ CHECK(check_inlined, const struct json *spec) {
                         forget_errors_at(fe, PATH(p, fixed[i][0]));
                         field_forbidden(fe, PATH(p, fixed[i][0]), "%s " INLINED, fixed[i][2]);
                 }
+        fe->phase--;
         REQUIRED_IF(!GET(spec, "csi"), PATH(p, "csi"), "has to be specified " INLINED);
+        fe->phase++;
 }
 
 /* name: of the volume; NULL when it is inlined. */

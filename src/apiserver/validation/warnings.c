@@ -129,7 +129,7 @@ static void warn_labels(struct op *op, const struct path *p, const struct json *
 }
 
 static void warn_value(struct op *op, const struct path *p, struct str s) {
-        const char *messages[2];
+        const char *messages[MAX_MESSAGES];
 
         for (size_t i = 0, n = check_label_value(s, messages); i < n; i++)
                 warn(op, p, "%" STR_FMT " is invalid, %s", STR_ARG(s), messages[i]);
@@ -512,7 +512,7 @@ static void warn_spec(struct op *op, const struct path *meta_path, const struct 
 
 /* Names that are not DNS labels make odd host names. */
 static void warn_name(struct op *op, const struct json *obj, const char *use) {
-        const char *messages[2];
+        const char *messages[MAX_MESSAGES];
         size_t n = op->old ? 0 : check_dns_label(json_str(json_at_path(obj, "metadata", "name")), messages);
 
         if (n > 0)

@@ -88,11 +88,11 @@ static const struct {
           "{\"metadata\":{\"name\":\"x\"},\"addressType\":\"IPv4\",\"endpoints\":[{\"addresses\":[\"::1\",\"127.0.0."
           "1\"],"
           "\"hints\":{\"forZones\":[{\"name\":\"a\"},{\"name\":\"a\"}]}}],\"ports\":[{\"port\":1},{\"port\":2}]}",
-          "[endpoints[0].addresses[0]: Invalid value: \"::1\": must be an IPv4 address, "
-          "endpoints[0].addresses[0]: "
+          "[ports[1].name: Duplicate value: \"\", endpoints[0].addresses: Invalid value: \"::1\": must be an IPv4 "
+          "address, endpoints[0].addresses[0]: "
           "Invalid value: \"::1\": may not be in the loopback range (127.0.0.0/8, ::1/128), endpoints[0].addresses[1]: "
           "Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128), "
-          "endpoints[0].hints.forZones[1].name: Duplicate value: \"a\", ports[1].name: Duplicate value: \"\"]" },
+          "endpoints[0].hints.forZones[1].name: Duplicate value: \"a\"]" },
         { &res_endpointslices,
           "{\"metadata\":{\"name\":\"x\"},\"addressType\":\"FQDN\",\"endpoints\":[{\"addresses\":[\"a\",\"a.b.\"]}]}",
           "endpoints[0].addresses[0]: Invalid value: \"a\": should be a domain with at least two segments separated by "
@@ -126,6 +126,31 @@ static const struct {
         { &res_nodes, SPEC("\"podCIDR\":\"10.1.0.0/24\",\"podCIDRs\":[\"10.1.0.0/24\",\"10.1.0.0/24\"]"),
           "spec.podCIDRs: Invalid value: []string{\"10.1.0.0/24\", \"10.1.0.0/24\"}: may specify no more than one "
           "CIDR for each IP family" },
+        /* metadata is looked at when nothing else is wrong */
+        { &res_poddisruptionbudgets,
+          "{\"metadata\":{\"name\":\"x\",\"labels\":{\"a\":\"-\"}},\"spec\":{\"maxUnavailable\":-1,"
+          "\"unhealthyPodEvictionPolicy\":\"Q\",\"selector\":{\"matchExpressions\":[{\"key\":\"a\",\"operator\":\"-\"}]"
+          "}}}",
+          "[spec.maxUnavailable: Invalid value: -1: must be greater than or equal to 0, "
+          "spec.selector.matchExpressions[0].operator: Invalid value: \"-\": not a valid selector operator, "
+          "spec.unhealthyPodEvictionPolicy: Unsupported value: \"Q\": supported values: \"AlwaysAllow\", "
+          "\"IfHealthyBudget\"]" },
+        { &res_poddisruptionbudgets, "{\"metadata\":{\"name\":\"x\",\"labels\":{\"a\":\"-\"}}}",
+          "metadata.labels: Invalid value: \"-\": a valid label must be" },
+        { &res_ingressclasses,
+          SPEC("\"controller\":\"a.b/c\",\"parameters\":{\"kind\":\"a/b\",\"name\":\"n\",\"scope\":\"Namespace\"}"),
+          "[spec.parameters.kind: Invalid value: \"a/b\": may not contain '/', spec.parameters.namespace: Required "
+          "value: `parameters.scope` is set to 'Namespace']" },
+        { &res_controllerrevisions, "{\"metadata\":{\"name\":\"x\"},\"revision\":-1}",
+          "[revision: Invalid value: -1: must be greater than or equal to 0, data: Required value: data is "
+          "mandatory]" },
+        { &res_apiservices,
+          "{\"metadata\":{\"name\":\"v2.g/\"},\"spec\":{\"group\":\"g\",\"version\":\"v2\","
+          "\"groupPriorityMinimum\":1,\"versionPriority\":1,\"service\":{\"name\":\"s\",\"namespace\":\"n\"}}}",
+          "metadata.name: Invalid value: \"v2.g/\": may not contain '/'" },
+        { &res_namespaces, SPEC("\"finalizers\":[\"Q/\"]"),
+          "'), spec.finalizers: Invalid value: \"Q/\": name part must be non-empty, spec.finalizers: Invalid value: "
+          "\"Q/\": name part must consist of alphanumeric" },
         { &res_namespaces, SPEC("\"finalizers\":[\"foo\"]"),
           "spec.finalizers: Invalid value: \"foo\": name is neither a standard finalizer name nor is it fully "
           "qualified" },

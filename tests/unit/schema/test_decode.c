@@ -54,6 +54,13 @@ static void test_zeros_are_printed_as_go_does(void **state) {
         check_json(a, &d, "{'containers':[],'hostUsers':false}");
 }
 
+static void test_bytes_may_be_a_list(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct json d = decode(a, &type_Secret, "{'data':{'a':[1,255],'b':[]}}", NULL);
+
+        check_json(a, &d, "{'metadata':{'creationTimestamp':null},'data':{'a':'Af8=','b':''}}");
+}
+
 static void test_values_are_normalised(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json d = decode(a, &type_ResourceRequirements,
@@ -139,6 +146,8 @@ static void test_type_errors_have_gos_wording(void **state) {
 #undef TIME
         /* where base64 goes wrong */
         refused(a, &type_Secret, "{'data':{'a':'eA== '}}", "illegal base64 data at input byte 4");
+        refused(a, &type_Secret, "{'data':{'a':[1,300]}}",
+                "json: cannot unmarshal number 300 into Go struct field Secret.data of type uint8");
         refused(a, &type_Secret, "{'data':{'a':'eA=x'}}", "illegal base64 data at input byte 2");
         refused(a, &type_Secret, "{'data':{'a':'eA='}}", "illegal base64 data at input byte 3");
         refused(a, &type_Secret, "{'data':{'a':'eHh4eA'}}", "illegal base64 data at input byte 4");
@@ -373,6 +382,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_fields_come_in_the_order_of_the_type),
                 cmocka_unit_test(test_zeros_are_printed_as_go_does),
+                cmocka_unit_test(test_bytes_may_be_a_list),
                 cmocka_unit_test(test_values_are_normalised),
                 cmocka_unit_test(test_unknown_fields_are_named_and_pruned),
                 cmocka_unit_test(test_what_the_parser_found_takes_its_place),
