@@ -6,6 +6,7 @@
 #include "apiserver/validation/validate.h"
 #include "base/encode.h"
 #include "base/rand.h"
+#include "json/build.h"
 #include "schema/types.h"
 
 /* ---- targets ---- */
@@ -314,11 +315,38 @@ static int pick_endpoint(struct apiserver *s, struct store_snapshot *snap, struc
                             STR_ARG(id));
 }
 
+/* The ready endpoints of a Service whose slices somebody has made by hand, as Endpoints would have them. */
+static struct json sliced_subsets(struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct str ns,
+                                  struct str name) {
+        struct str within = arena_printf(a, "%" STR_FMT "%" STR_FMT "/",
+                                         STR_ARG(rest_of(s, &res_endpointslices)->prefix), STR_ARG(ns));
+        struct json subsets = json_new_array();
+        struct store_iter it;
+
+        store_iter_init(&it, snap, within, within);
+        while (store_iter_next(&it)) {
+                const struct json *slice = object_json(it.object);
+                struct json addresses = json_new_array();
+
+                if (!str_eq(object_label(it.object, STR("kubernetes.io/service-name")), name))
+                        continue;
+                json_each_item(e, json_getc(slice, "endpoints"))
+                        if (json_bool_or(json_at_path(e, "conditions", "ready"), true))
+                                json_push(a, &addresses,
+                                          json_build(a, "{ ip: %s }",
+                                                     json_str(json_item(json_getc(e, "addresses"), 0))));
+                json_push(a, &subsets,
+                          json_build(a, "{ addresses: %j, ports: %j }", &addresses, json_getc(slice, "ports")));
+        }
+        return subsets;
+}
+
 int service_endpoint(struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct str ns, struct str name,
                      int64_t port, struct str *ret_host, uint16_t *ret_port, struct error *err) {
         struct object *service = server_get(s, snap, &res_services, ns, name),
                       *endpoints = server_get(s, snap, &res_endpoints, ns, name);
         const struct json *spec;
+        struct json subsets;
         struct str port_name;
 
         if (!service)
@@ -330,8 +358,10 @@ int service_endpoint(struct apiserver *s, struct store_snapshot *snap, struct ar
                 return 0;
         }
         TRY(find_port(service, port, &port_name, err));
-        return pick_endpoint(s, snap, a, endpoints ? json_getc(object_json(endpoints), "subsets") : NULL, ns, port_name,
-                             name, false, ret_host, ret_port, err);
+        if (!endpoints)
+                subsets = sliced_subsets(s, snap, a, ns, name);
+        return pick_endpoint(s, snap, a, endpoints ? json_getc(object_json(endpoints), "subsets") : &subsets, ns,
+                             port_name, name, false, ret_host, ret_port, err);
 }
 
 /* A port's name is the one that Endpoints have; of a number the Service tells it. */

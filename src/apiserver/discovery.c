@@ -136,14 +136,14 @@ static const struct json *texts_json(struct arena *a, const char *const *list) {
 
 /* A stable text of what is stored: upstream hashes group, version and kind alike, and still keeps some as v1beta1. */
 static struct str storage_hash(struct arena *a, const struct api_resource *r) {
-        const struct api_resource *st =
-                        is_custom(r) ? &container_of(r, struct custom_version, resource)->of->storage->resource
-                                     : api_stored_as(r);
+        const struct custom_version *kept =
+                        is_custom(r) ? container_of(r, struct custom_version, resource)->of->storage : NULL;
+        const struct api_resource *st = kept ? &kept->resource : api_stored_as(r);
         bool beta = st == &res_customresourcedefinitions || st == &res_ipaddresses || st == &res_servicecidrs;
         _cleanup_buf_ struct buf b = BUF_INIT;
         uint8_t digest[32];
 
-        if (r->transient || st == &res_componentstatuses)
+        if (r->transient || st == &res_componentstatuses || (kept && !kept->served))
                 return str_n(NULL, 0);
         sha256(digest, arena_printf(a, "%s/%s/%s", st->group, beta ? "v1beta1" : st->version, st->kind));
         base64_encode(&b, str_n((const char *) digest, 8));

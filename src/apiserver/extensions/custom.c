@@ -191,9 +191,12 @@ static int prepare_create(struct op *op, struct json *obj, struct error *err) {
         const struct custom_version *v = op->rest->custom;
         const struct crd_schema *status = v->status ? crd_property(v->schema, STR("status")) : NULL;
 
-        if (v->of->terminating)
-                return error_status(err, REASON_METHOD_NOT_ALLOWED,
-                                    "create not allowed while custom resource definition is terminating");
+        if (v->of->terminating) {
+                error_status(err, REASON_METHOD_NOT_ALLOWED,
+                             "create not allowed while custom resource definition is terminating");
+                error_details(err, STR(""), op->rest->group, op->rest->plural);
+                return -EINVAL;
+        }
         if (v->status)
                 json_removec(obj, "status");
         if (status && status->dflt)

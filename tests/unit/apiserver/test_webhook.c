@@ -170,7 +170,7 @@ static void create(struct world *w, const struct api_resource *r, struct str tex
 }
 
 /* Past the API server, which takes no loopback addresses. */
-static void store_endpoints(struct world *w, struct str text) {
+static void store_endpoints(struct world *w, const struct api_resource *r, struct str text) {
         _cleanup_(object_unrefp) struct object *o = NULL;
         struct store_op op = { .kind = STORE_CREATE };
         struct json *tree;
@@ -178,7 +178,7 @@ static void store_endpoints(struct world *w, struct str text) {
         assert_int_equal(json_parse(w->a, text, NULL, &tree, NULL), 0);
         o = object_from_tree(tree);
         op.object = o;
-        op.key = rest_key(w->a, rest_of(w->s, &res_endpoints), STR("default"), STR("hook"));
+        op.key = rest_key(w->a, rest_of(w->s, r), STR("default"), STR("hook"));
         assert_int_equal(store_commit(w->store, &op, 1, NULL), 0);
 }
 
@@ -198,11 +198,25 @@ static void by_service(void **state) {
                             "Post \"https://hook.default.svc:443/echo?timeout=1s\": no endpoints available for "
                             "service \"hook\"");
         forget(r);
-        store_endpoints(w, arena_printf(w->a,
-                                        "{\"kind\":\"Endpoints\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"hook\","
-                                        "\"namespace\":\"default\"},\"subsets\":[{\"addresses\":[{\"ip\":"
-                                        "\"127.0.0.1\"}],\"ports\":[{\"port\":%u}]}]}",
-                                        w->hook->port));
+        store_endpoints(w, &res_endpointslices, /* made by hand: they do */
+                        arena_printf(w->a,
+                                     "{\"kind\":\"EndpointSlice\",\"apiVersion\":\"discovery.k8s.io/v1\",\"metadata\":{"
+                                     "\"name\":\"hook\",\"namespace\":\"default\",\"labels\":{\"kubernetes.io/"
+                                     "service-name\":\"hook\"}},\"addressType\":\"IPv4\",\"endpoints\":[{\"addresses\":"
+                                     "["
+                                     "\"127.0.0.2\"],\"conditions\":{\"ready\":false}},{\"addresses\":[\"127.0.0.1\"]}]"
+                                     ","
+                                     "\"ports\":[{\"port\":%u}]}",
+                                     w->hook->port));
+        r = ask(w, config, 10000);
+        assert_non_null(strstr(r.error, "x509: certificate is not valid for this name"));
+        forget(r);
+        store_endpoints(w, &res_endpoints,
+                        arena_printf(w->a,
+                                     "{\"kind\":\"Endpoints\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"hook\","
+                                     "\"namespace\":\"default\"},\"subsets\":[{\"addresses\":[{\"ip\":"
+                                     "\"127.0.0.1\"}],\"ports\":[{\"port\":%u}]}]}",
+                                     w->hook->port));
         r = ask(w, config, 10000);
         assert_non_null(strstr(r.error, "x509: certificate is not valid for this name"));
         forget(r);
