@@ -449,8 +449,7 @@ static int connect_options(struct exchange *x, struct arena *a, const struct api
                         return err_bad_request(err,
                                                "cannot convert to []int32: strconv.ParseUint: parsing \"%" STR_FMT
                                                "\": %s",
-                                               STR_ARG(buf_str(&text)),
-                                               r == -EINVAL ? "invalid syntax" : "value out of range");
+                                               STR_ARG(buf_str(&text)), request_number_wrong(r < 0 ? r : -ERANGE));
                 if (f->type->kind == SCHEMA_BOOL)
                         v = json_of_bool(request_bool(buf_str(&text)));
                 else if (ports)

@@ -173,6 +173,8 @@ static void add_text(struct buf *dst, struct str text, bool quoted, bool html) {
                         buf_printf(dst, "\\%c", name[1]);
                 else if (special || (quoted && c >= 0x80 && n == 1))
                         buf_printf(dst, "\\x%02x", c);
+                else if (quoted && n > 1 && !rune_is_printable(rune))
+                        buf_printf(dst, rune > 0xffff ? "\\U%08x" : "\\u%04x", rune);
                 else
                         buf_add_str(dst, str_sub(text, i, i + n));
         }

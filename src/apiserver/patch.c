@@ -116,6 +116,10 @@ static int json_patch(struct op *op, const struct json *live, struct json *ret, 
         if (json_type(patch) != JSON_ARRAY)
                 return wrong_type(patch, ignore ? "" : "error decoding patch: ",
                                   ignore ? "jsonpatch.Patch" : "[]handlers.jsonPatchOp", err);
+        json_each_item(o, patch)
+                if (!json_is(o, JSON_OBJECT) && !json_is(o, JSON_NULL))
+                        return wrong_type(o, ignore ? "" : "error decoding patch: ",
+                                          ignore ? "jsonpatch.Operation" : "handlers.jsonPatchOp", err);
         if (json_len(patch) > MAX_JSON_PATCH)
                 return error_status(
                                 err, REASON_TOO_LARGE,

@@ -60,14 +60,16 @@ void snapshots_expire(struct apiserver *s, uint64_t floor) {
  * a bad request, a get is an error that nobody expected: so upstream. */
 static int check_revision(const struct store_snapshot *snap, struct str rv, bool list, struct error *err) {
         uint64_t want = 0, now = store_snapshot_revision(snap);
+        int r;
 
         if (str_empty(rv))
                 return 0;
-        if (str_to_u64(rv, &want) < 0)
+        if ((r = str_to_u64(rv, &want)) < 0)
                 return error_status(err, list ? REASON_BAD_REQUEST : REASON_UNKNOWN,
                                     "%sresourceVersion: Invalid value: \"%" STR_FMT
-                                    "\": strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax",
-                                    list ? "invalid resource version: " : "", STR_ARG(rv), STR_ARG(rv));
+                                    "\": strconv.ParseUint: parsing \"%" STR_FMT "\": %s",
+                                    list ? "invalid resource version: " : "", STR_ARG(rv), STR_ARG(rv),
+                                    request_number_wrong(r));
         if (want <= now)
                 return 0;
         return err_too_large_revision(err, want, now);
@@ -276,9 +278,15 @@ static int list_position(struct apiserver *s, struct api_call *c, const struct r
                         return 0;
         } else {
                 r = check_revision(*snap, o->resource_version, true, err);
-                /* Without a match, a page of a revision is of exactly that one; a whole list may be of a newer one. */
+                /* Without a match, a page of a revision is of exactly that one, and so is what is deleted; a whole list
+                 * may be of a newer one. */
                 exact = str_eqc(o->resource_version_match, "Exact") ||
-                        (str_empty(o->resource_version_match) && o->limit > 0);
+                        (str_empty(o->resource_version_match) && (o->limit > 0 || c->verb == API_DELETE_COLLECTION));
+                if (r == -ETIMEDOUT && exact) {
+                        error_clear(err);
+                        return error_status(err, REASON_UNKNOWN,
+                                            "etcdserver: mvcc: required revision is a future revision");
+                }
                 if (r < 0 || str_empty(o->resource_version) || zero || !exact)
                         return r;
                 str_to_u64(o->resource_version, &revision);

@@ -9,6 +9,7 @@
  * the store checks the revision that the change was made from. */
 #include "apiserver/admission/admission.h"
 #include "apiserver/extensions/custom.h"
+#include "apiserver/request.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
 #include "base/rand.h"
@@ -590,6 +591,7 @@ static void carry_metadata(struct arena *a, struct json *meta, const struct json
                 copy_member(a, meta, old, "deletionTimestamp");
         if (str_empty(json_str(json_getc(meta, "uid"))))
                 copy_member(a, meta, old, "uid");
+        json_removec(meta, "selfLink");
         if (!json_getc(meta, "deletionGracePeriodSeconds"))
                 copy_member(a, meta, old, "deletionGracePeriodSeconds");
 }
@@ -772,7 +774,7 @@ int writes_check_current(struct op *op, const struct json *body, struct error *e
                 struct json zero = json_of_raw(STR("0x0")); /* Go's unsigned */
 
                 if (!op->old || !(op->rest->stored->strategy->flags & STRATEGY_CONDITIONAL) ||
-                    op->c->verb != API_UPDATE)
+                    (op->c->verb != API_UPDATE && (op->c->verb != API_PATCH || op->c->patch == API_PATCH_APPLY)))
                         return 0;
                 field_invalid(&fe, PATH(PATH(NULL, "metadata"), "resourceVersion"), &zero,
                               "must be specified for an update");
@@ -781,7 +783,7 @@ int writes_check_current(struct op *op, const struct json *body, struct error *e
         r = str_to_u64(rv, &revision);
         if (r < 0)
                 return error_status(err, REASON_UNKNOWN, "strconv.ParseUint: parsing \"%" STR_FMT "\": %s", STR_ARG(rv),
-                                    r == -ERANGE ? "value out of range" : "invalid syntax");
+                                    request_number_wrong(r));
         op->pinned = op->old && op->c->verb == API_UPDATE;
         if (op->old && revision != object_revision(op->old))
                 return err_conflict(err, op->rest, op->name, OBJECT_MODIFIED);

@@ -214,12 +214,16 @@ int request_check_write(struct arena *a, const struct request_query *q, const ch
         return fe.list.n > 0 ? field_errors_finish(&fe, str_of(kind), STR("meta.k8s.io"), STR(""), err) : 0;
 }
 
+const char *request_number_wrong(int r) {
+        return r == -ERANGE ? "value out of range" : "invalid syntax";
+}
+
 void request_number(struct arena *a, struct str v, int64_t *ret, struct str *bad) {
         int r = str_to_i64(v, ret);
 
         if (r < 0 && str_empty(*bad))
                 *bad = arena_printf(a, "strconv.ParseInt: parsing \"%" STR_FMT "\": %s", STR_ARG(v),
-                                    r == -ERANGE ? "value out of range" : "invalid syntax");
+                                    request_number_wrong(r));
 }
 
 enum param { P_STR, P_BOOL, P_INT, P_GRACE, P_VALIDATION, P_DRY_RUN, P_INITIAL, P_FORCE, P_ORPHAN };
@@ -570,15 +574,26 @@ int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret
                             accepted[found]);
 }
 
+/* "application/json;charset" is no media type. */
+static bool has_whole_parameters(struct str text) {
+        struct str part;
+        bool whole = true;
+
+        str_split(&text, ';', &part);
+        while (str_split(&text, ';', &part))
+                whole = whole && (str_empty(str_trim(part)) || str_find(part, '=') > 0);
+        return whole;
+}
+
 int request_body_media(struct str content_type, enum media *ret, struct error *err) {
         struct media_range m;
 
         parse_media(content_type, &m);
-        if (str_empty(m.type)) {
+        if (str_empty(content_type)) {
                 *ret = MEDIA_JSON;
                 return 0;
         }
-        for (size_t i = 0; i <= MEDIA_PROTOBUF; i++)
+        for (size_t i = 0; i <= MEDIA_PROTOBUF && has_whole_parameters(content_type); i++)
                 if (str_eq_fold(m.type, str_of(media_types[i].text))) {
                         *ret = media_types[i].media;
                         return 0;

@@ -35,6 +35,8 @@ void request_parse_query(struct arena *a, struct str query, struct request_query
 /* The options of a create, update or patch: kind is "CreateOptions", "UpdateOptions" or "PatchOptions". */
 int request_check_write(struct arena *a, const struct request_query *q, const char *kind, bool patch, bool apply,
                         struct error *err);
+/* Why str_to_u64 or str_to_i64 refuse, as strconv says it. */
+const char *request_number_wrong(int r);
 /* Of a DELETE's or a pod's log's parameter; what is wrong with the first is added to *bad. */
 void request_number(struct arena *a, struct str v, int64_t *ret, struct str *bad);
 /* Of a parameter that is there: everything but "0" and "false" is true, as upstream's conversion has it. */

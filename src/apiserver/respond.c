@@ -278,9 +278,13 @@ static void write_table_head(struct buf *b, const struct format *f, uint64_t rev
                    META_VERSION(f), (unsigned long long) revision);
 }
 
-static void write_continue(struct buf *b, const struct api_list *l) {
-        if (str_empty(l->continue_token))
+/* untyped: Go prints what it does not know the type of, even when it is empty. */
+static void write_continue(struct buf *b, const struct api_list *l, bool untyped) {
+        if (str_empty(l->continue_token)) {
+                if (untyped)
+                        buf_addc(b, ",\"continue\":\"\"");
                 return;
+        }
         buf_printf(b, ",\"continue\":\"%" STR_FMT "\"", STR_ARG(l->continue_token));
         if (l->remaining >= 0)
                 buf_printf(b, ",\"remainingItemCount\":%lld", (long long) l->remaining);
@@ -298,7 +302,7 @@ static void write_table(struct buf *b, const struct format *f, const struct rest
 
         write_table_head(b, f, revision);
         if (l)
-                write_continue(b, l);
+                write_continue(b, l, false);
         buf_addc(b, "},\"columnDefinitions\":");
         if (columns)
                 write_columns(b, scratch, rest);
@@ -371,7 +375,7 @@ static struct str list_head(struct arena *a, const struct rest *rest, const stru
 
         buf_add_str(&b, rest->list_head);
         buf_printf(&b, "%llu\"", (unsigned long long) l->revision);
-        write_continue(&b, l);
+        write_continue(&b, l, rest->custom);
         buf_addc(&b, "},\"items\":[");
         return arena_str(a, buf_str(&b));
 }
@@ -436,7 +440,7 @@ static void write_list(struct buf *b, struct arena *a, const struct format *f, c
                            "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"%s\",\"metadata\":{"
                            "\"resourceVersion\":\"%llu\"",
                            META_VERSION(f), (unsigned long long) l->revision);
-                write_continue(b, l);
+                write_continue(b, l, false);
                 buf_addc(b, l->n > 0 ? "},\"items\":[" : "},\"items\":null}");
                 if (l->n == 0)
                         return;

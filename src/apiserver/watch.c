@@ -14,6 +14,7 @@
 #include <errno.h>
 
 #include "apiserver/extensions/custom.h"
+#include "apiserver/request.h"
 #include "apiserver/validation/validate.h"
 #include "apiserver/watch_internal.h"
 #include "base/metrics.h"
@@ -493,15 +494,16 @@ static void take_position(struct api_watch *w) {
 
 static int set_position(struct api_watch *w, const struct api_options *o, struct error *err) {
         struct str rv = o->resource_version;
+        int r;
 
         bool newest = str_empty(rv) || str_eqc(rv, "0");
 
         TRY(list_options_check(w->arena, o, true, err));
-        if (!newest && str_to_u64(rv, &w->position) < 0)
+        if (!newest && (r = str_to_u64(rv, &w->position)) < 0)
                 return error_status(err, REASON_UNKNOWN,
                                     "resourceVersion: Invalid value: \"%" STR_FMT
-                                    "\": strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax",
-                                    STR_ARG(rv), STR_ARG(rv));
+                                    "\": strconv.ParseUint: parsing \"%" STR_FMT "\": %s",
+                                    STR_ARG(rv), STR_ARG(rv), request_number_wrong(r));
         w->initial = (newest && !o->no_initial_events) || o->send_initial_events;
         w->initial_bookmark = o->send_initial_events && o->watch_bookmarks;
         w->from_now = newest && o->no_initial_events;
@@ -540,10 +542,10 @@ int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_
 
         if (!rest)
                 return error_status(err, REASON_NOT_FOUND, "the server could not find the requested resource");
-        if (!(rest->resource->verbs & VERB_WATCH))
-                return err_method(err, rest, "watch");
         struct attributes at = call_attributes(c, rest, "watch");
         TRY(authorize_or_error(s, &c->user, &at, err));
+        if (!(rest->resource->verbs & VERB_WATCH))
+                return err_method(err, rest, "watch");
         if (atomic_load(&s->watchers) >= MAX_WATCHERS)
                 return error_status(err, REASON_TOO_MANY_REQUESTS, "too many watches, please try again later");
 

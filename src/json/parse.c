@@ -350,7 +350,8 @@ static __attribute__((noinline)) bool is_owned_fields(struct parser *ps) {
 /* Opens the container at top; room for one more value above it is made. */
 static inline int open_container(struct parser *ps, uint8_t type, size_t *depth) {
         if (++*depth > ps->max_depth)
-                return error_set(ps->err, -EINVAL, "exceeded max depth");
+                return error_set(ps->err, -EINVAL, "invalid character '%c' exceeded max depth",
+                                 type == JSON_ARRAY ? '[' : '{');
         ps->top->value = (struct json) { .type = type, .len = (uint32_t) (ps->cur - ps->stack) };
         ps->cur = ps->top++;
         if (ps->top == ps->limit)

@@ -55,6 +55,10 @@ int wire_next(struct str *rest, struct wire_field *ret, const char **ret_what) {
                 break;
         case WIRE_BYTES:
                 r = varint(rest, &n, ret_what);
+                if (r >= 0 && n > INT64_MAX) {
+                        *ret_what = "proto: negative length found during unmarshaling";
+                        return -EINVAL;
+                }
                 if (r >= 0)
                         r = take(rest, n, &f.bytes, ret_what);
                 break;

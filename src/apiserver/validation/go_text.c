@@ -18,6 +18,7 @@
 #include "apiserver/validation/validate.h"
 #include "base/encode.h"
 #include "schema/quantity.h"
+#include "schema/types.h"
 #include "schema/strategic.h"
 
 #define POINTER "0xc000aa5b60" /* where values are in Go's memory tells nobody anything */
@@ -358,14 +359,23 @@ static void add_bytes(struct buf *b, const struct json *v) {
         buf_addc(b, v ? "}" : "");
 }
 
+/* What is custom has metadata all the same. */
+static const struct schema_type *root_type(const struct field_errors *fe, const struct path *p) {
+        while (p && p->up)
+                p = p->up;
+        return fe->type || !p || !p->name || strcmp(p->name, "metadata") != 0 ? fe->type : &type_PartialObjectMetadata;
+}
+
 struct str go_value(struct field_errors *fe, const struct path *p, const struct json *v) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct printer g = { fe->a, &b, false };
         bool pointer = true;
-        const struct schema_type *t = type_at(fe->type, p, &pointer);
+        const struct schema_type *root = root_type(fe, p), *t = type_at(root, p, &pointer);
 
         if (json_is(v, JSON_ARRAY) && t && t->kind != SCHEMA_LIST && p && !p->name) /* the whole list, at an item */
-                t = type_at(fe->type, p->up, &pointer);
+                t = type_at(root, p->up, &pointer);
+        if (json_is(v, JSON_OBJECT) && t && t->kind == SCHEMA_LIST) /* an item, at the whole list */
+                t = t->elem;
         if (json_type(v) == JSON_NULL)
                 v = NULL;
         if (!v && (!t || pointer))

@@ -199,14 +199,50 @@ static void an_empty_precondition_is_one(void **state) {
         check_code(ASK(f, API_DELETE, &res_configmaps, "default", "c"), 200);
 }
 
+static void an_empty_list_of_managers_resets(void **state) {
+        struct fixture *f = *state;
+        struct request patch = { API_PATCH, &res_configmaps,          "default",
+                                 "c",       .patch = API_PATCH_MERGE, .options = API_OPTIONS_INIT };
+
+        check(ASK(f, API_CREATE, &res_configmaps, "default", .body = Q("{'metadata':{'name':'c'},'data':{'a':'b'}}")),
+              201, ".metadata.managedFields[0].operation", "Update");
+        patch.body = Q("{'metadata':{'managedFields':[],'selfLink':'/x'}}");
+        check(ask(f, patch), 200, ".metadata.managedFields", "(absent)");
+        check(ask(f, patch), 200, ".metadata.selfLink", "(absent)");
+}
+
+static void numbers_that_are_none_are_told_as_go_does(void **state) {
+        struct fixture *f = *state;
+
+        check_error(ASK(f, API_LIST, &res_configmaps, "default",
+                        .options = { .grace_period_seconds = -1, .resource_version = STR("99999999999999999999") }),
+                    400,
+                    "invalid resource version: resourceVersion: Invalid value: \"99999999999999999999\": "
+                    "strconv.ParseUint: parsing \"99999999999999999999\": value out of range");
+        check_error(ASK(f, API_LIST, &res_configmaps, "default",
+                        .options = { .grace_period_seconds = -1, .resource_version = STR("999999"), .limit = 1 }),
+                    500, "etcdserver: mvcc: required revision is a future revision");
+        check_error(ASK(f, API_PATCH, &res_configmaps, "default", "kube-root-ca.crt", .patch = API_PATCH_JSON,
+                        .body = "[1]"),
+                    404, "configmaps \"kube-root-ca.crt\" not found");
+        check_code(ASK(f, API_CREATE, &res_configmaps, "default", .body = Q("{'metadata':{'name':'c'}}")), 201);
+        check_error(ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_JSON, .body = "[1]"), 400,
+                    "error decoding patch: json: cannot unmarshal number into Go value of type handlers.jsonPatchOp");
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                T(a_budget_says_why_not),         T(an_eviction_tells_the_budget_and_nobody_owns_that),
-                T(options_of_an_eviction_agree),  T(a_binding_by_its_own_path_knows_no_uid),
-                T(a_scale_is_applied_as_a_scale), T(a_namespace_goes_by_its_second_delete),
+                T(a_budget_says_why_not),
+                T(an_eviction_tells_the_budget_and_nobody_owns_that),
+                T(options_of_an_eviction_agree),
+                T(a_binding_by_its_own_path_knows_no_uid),
+                T(a_scale_is_applied_as_a_scale),
+                T(a_namespace_goes_by_its_second_delete),
                 T(an_empty_precondition_is_one),
+                T(an_empty_list_of_managers_resets),
+                T(numbers_that_are_none_are_told_as_go_does),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -144,7 +144,7 @@ static void depth_is_bounded(void **state) {
 
         assert_int_equal(json_parse(arena, STR("[[[1]]]"), &opts, &j, &e), 0);
         assert_int_equal(json_parse(arena, STR("[[],[[[]]]]"), &opts, &j, &e), -EINVAL);
-        assert_string_equal(error_text(&e), "exceeded max depth");
+        assert_string_equal(error_text(&e), "invalid character '[' exceeded max depth");
 }
 
 static void a_duplicate_takes_the_first_place_and_the_last_value(void **state) {
