@@ -471,6 +471,9 @@ static int check_options(const struct exchange *x, enum api_verb verb, struct er
                                        STR_ARG(name), STR_ARG(name));
         if ((verb == API_DELETE || collection) && str_empty(http_request_body(x->req))) /* which counts alone */
                 bad = q->bad_delete_option;
+        if (str_find(name, '%') >= 0 && verb != API_CREATE)
+                return err_bad_request(err, "Name parameter invalid: \"%" STR_FMT "\": may not contain '%%'",
+                                       STR_ARG(name));
         if (str_empty(bad) && (verb == API_LIST || verb == API_WATCH || collection))
                 bad = q->bad_list_option;
         return str_empty(bad) ? 0 : err_bad_request(err, "%" STR_FMT, STR_ARG(bad));

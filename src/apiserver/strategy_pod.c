@@ -115,6 +115,7 @@ int pod_prepare_create(struct op *op, struct json *obj, struct error *err) {
         struct json *status = json_get_or_add_object(a, obj, "status");
         struct json *spec = json_get_or_add_object(a, obj, "spec");
         const struct json *gates = json_getc(spec, "schedulingGates");
+        struct str class = json_str(json_at_path(op->c->body, "status", "qosClass"));
 
         json_set_cstr(a, status, "phase", "Pending");
         if (json_len(gates) > 0)
@@ -124,7 +125,9 @@ int pod_prepare_create(struct op *op, struct json *obj, struct error *err) {
                                      "  lastTransitionTime: %o, reason: 'SchedulingGated',"
                                      "  message: 'Scheduling is blocked due to non-empty scheduling gates' } ]",
                                      now_text(a)));
-        json_set_cstr(a, status, "qosClass", pod_qos_class(spec));
+        if (str_empty(class)) /* upstream believes what it is told */
+                class = str_of(pod_qos_class(spec));
+        json_set_str(a, status, "qosClass", class);
         if (json_getc(spec, "affinity"))
                 complete_affinity(a, spec, json_at_path(obj, "metadata", "labels"));
         sync_profiles(op, obj, spec);

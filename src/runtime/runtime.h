@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/image_ref.h"
 #include "base/loop.h"
 #include "json/json.h"
 
@@ -181,9 +182,6 @@ struct image_status {
 struct registry_auth {
         struct str username, password, identity_token, registry_token;
 };
-/* Reference normalisation as Docker's: "busybox" → "docker.io/library/busybox:latest". -EINVAL "couldn't parse image
- * reference …" */
-int image_normalize(struct arena *a, struct str ref, struct str *ret, struct error *err);
 int runtime_image_status(struct runtime *r, struct arena *a, struct str ref_or_id, struct image_status *ret,
                          struct error *err); /* -ENOENT */
 int runtime_image_list(struct runtime *r, struct arena *a, struct image_status **ret, size_t *ret_n, struct error *err);

@@ -197,7 +197,7 @@ static int decode_int(struct decoder *d, const struct schema_type *t, const stru
         if (json_is(in, JSON_DOUBLE) && (!d->patched || in->d != trunc(in->d)))
                 return type_error(d, t, in, true, at);
         if (json_is(in, JSON_DOUBLE)) /* as Go converts what is too large */
-                v = in->d >= -0x1p63 && in->d < 0x1p63 ? (int64_t) in->d : INT64_MIN;
+                v = in->d >= (double) INT64_MIN && in->d < -(double) INT64_MIN ? (int64_t) in->d : INT64_MIN;
         else
                 v = json_int(in);
         if (t->kind == SCHEMA_INT32 && v != (int32_t) v && !d->patched)

@@ -1,6 +1,7 @@
 /* The defaults that depend on something: `default by x` in api/ is default_x() here. Each gets a value of its type that
  * is the caller's own, before its members are defaulted. The facts are those of upstream's SetDefaults_* functions. */
 #include "base/encode.h"
+#include "base/image_ref.h"
 #include "json/build.h"
 #include "schema/hooks.h"
 #include "schema/internal.h"
@@ -37,9 +38,10 @@ static void fill_map(struct arena *a, struct json *o, const char *key, const str
 
 /* ---- pods ---- */
 
-/* latest, or no tag and no digest, is pulled always. */
+/* latest, or no tag and no digest, is pulled always; what is no reference never will be. */
 void default_image_pull_policy(struct arena *a, struct json *value) {
         struct str image = Container_image(value), name = image;
+        struct image_reference unused;
         ssize_t slash, colon;
         bool latest;
 
@@ -53,6 +55,7 @@ void default_image_pull_policy(struct arena *a, struct json *value) {
                 latest = str_eqc(str_sub(name, (size_t) colon + 1, name.n), "latest");
         else
                 latest = name.n == image.n && image.n > 0;
+        latest = latest && image_reference_parse(a, image, &unused, NULL) == 0;
         json_set_cstr(a, value, "imagePullPolicy", latest ? "Always" : "IfNotPresent");
 }
 

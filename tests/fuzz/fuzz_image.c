@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "runtime/images/manifest.h"
-#include "runtime/images/ref.h"
+#include "base/image_ref.h"
 #include "runtime/runtime.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -516,11 +516,11 @@ size_t check_port_name(struct str s, const char *ret[MAX_MESSAGES]) {
                 ret[n++] = "must be no more than 15 characters";
         if (!charset)
                 ret[n++] = "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)";
-        if (!letter && n < 2)
+        if (!letter)
                 ret[n++] = "must contain at least one letter (a-z)";
-        if (str_search(s, STR("--")) >= 0 && n < 2)
+        if (str_search(s, STR("--")) >= 0)
                 ret[n++] = "must not contain consecutive hyphens";
-        if (s.n > 0 && (s.p[0] == '-' || s.p[s.n - 1] == '-') && n < 2)
+        if (s.n > 0 && (s.p[0] == '-' || s.p[s.n - 1] == '-'))
                 ret[n++] = "must not begin or end with a hyphen";
         return n;
 }

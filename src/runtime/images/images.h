@@ -10,7 +10,7 @@
 #pragma once
 
 #include "runtime/images/manifest.h"
-#include "runtime/images/ref.h"
+#include "base/image_ref.h"
 #include "runtime/runtime.h"
 
 struct image_store;

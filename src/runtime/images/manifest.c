@@ -3,7 +3,7 @@
 #include "runtime/images/manifest.h"
 
 #include "base/time.h"
-#include "runtime/images/ref.h"
+#include "base/image_ref.h"
 
 static const struct {
         const char *arch, *variants; /* variants from the best to the least that runs here */

@@ -22,6 +22,7 @@
 #define LABEL "metadata.labels: Invalid value: `-`: " LABEL_VALUE
 #define BLANK "spec.containers[0].image: Invalid value: ` `: must not have leading or trailing whitespace"
 #define TERM "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0]"
+#define PORT_NAME "spec.containers[0].ports[0].name: Invalid value: `A--`: must "
 #define COST                                                                                                     \
         "metadata.annotations[controller.kubernetes.io/pod-deletion-cost]: Invalid value: `x`: must be a 32bit " \
         "integer"
@@ -186,7 +187,8 @@ static const struct row {
                ".matchFields[0].key: Invalid value: `a`: not a valid field selector key" },
         /* what an update looks at twice */
         { &res_pods, POD(",`automountServiceAccountToken`:false"), "",
-          "{`metadata`:{`labels`:{`a`:`-`}},`spec`:{`containers`:[{`name`:`c`,`image`:` `}]}}",
+          "{`metadata`:{`labels`:{`a`:`-`}},`spec`:{`containers`:[{`name`:`c`,`image`:` `,"
+          "`imagePullPolicy`:`Always`}]}}",
           LABEL "\n" LABEL "\n" LABEL "\n" LABEL "\n" BLANK "\n" BLANK },
         { &res_priorityclasses, OBJECT("`value`:1"), "", "{`metadata`:{`labels`:{`a`:`-`}},`value`:2}",
           LABEL "\n" LABEL "\n" LABEL "\nvalue: Forbidden: may not be changed in an update." },
@@ -407,6 +409,10 @@ static const struct row {
           COST "\n" COST },
         { &res_resourcequotas, SPEC("`hard`:{`pods`:`1`},`scopes`:[`NotTerminating`]"), "",
           "{`spec`:{`scopes`:[`NotTerminating`,`NotTerminating`]}}", "" },
+        { &res_pods, CONTAINER("`ports`:[{`name`:`A--`,`containerPort`:1}]"), NULL, NULL,
+          PORT_NAME "contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)\n" PORT_NAME
+                    "contain at least one letter (a-z)\n" PORT_NAME "not contain consecutive hyphens\n" PORT_NAME
+                    "not begin or end with a hyphen" },
         { &res_configmaps, OBJECT("`data`:{}"), "", "{`metadata`:{`generateName`:`/`}}",
           "metadata.generateName: Invalid value: `/`: may not contain '/'\n"
           "metadata.generateName: Invalid value: `/`: " SUBDOMAIN },

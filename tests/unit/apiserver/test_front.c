@@ -303,6 +303,8 @@ static void what_is_not_there_is_told_as_upstream_does(void **state) {
                 { "GET //api/v1/nodes", "404", "404 page not found\n" },
                 { "GET /api/v1/namespaces/default?watch=1&limit=x", "200", "\"kind\":\"Namespace\"" },
                 { "GET /api/v1/namespaces?limit=x", "400", "strconv.ParseInt: parsing \\\"x\\\": invalid syntax" },
+                { "DELETE /api/v1/namespaces/a%25b", "400",
+                  "Name parameter invalid: \\\"a%b\\\": may not contain '%'" },
                 { "GET /api/v1/namespaces/..", "400", "Name parameter invalid: \\\"..\\\": may not be '..'" },
                 { "GET /readyz/shutdown", "200", "ok" },
                 { "GET /readyz?verbose&exclude=ping&exclude=b&exclude=a", "500", /* it has not been started */

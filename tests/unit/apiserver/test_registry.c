@@ -237,6 +237,10 @@ static void a_pod_gets_what_admission_gives(void **state) {
         assert_string_equal(at(f, r, ".spec.priority"), "0");
         assert_string_equal(at(f, r, ".status.phase"), "Pending");
         assert_string_equal(at(f, r, ".status.qosClass"), "BestEffort");
+        check(ASK(f, API_CREATE, &res_pods, "default",
+                  .body = "{\"metadata\":{\"name\":\"q\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]},"
+                          "\"status\":{\"qosClass\":\"Guaranteed\",\"phase\":\"Failed\"}}"),
+              201, ".status", "{\"phase\":\"Pending\",\"qosClass\":\"Guaranteed\"}");
 }
 
 static void an_unscheduled_pod_is_deleted_at_once(void **state) {

@@ -533,16 +533,6 @@ int runtime_sandbox_usage(struct runtime *r, const char *id, struct runtime_usag
         return 0;
 }
 
-int image_normalize(struct arena *a, struct str ref, struct str *ret, struct error *err) {
-        for (size_t i = 0; i < ref.n; i++)
-                if (ref.p[i] >= 'A' && ref.p[i] <= 'Z')
-                        return error_set(err, -EINVAL,
-                                         "couldn't parse image reference \"%" STR_FMT "\": invalid reference format",
-                                         STR_ARG(ref));
-        *ret = arena_printf(a, "docker.io/library/%" STR_FMT ":latest", STR_ARG(ref));
-        return 0;
-}
-
 int runtime_image_status(struct runtime *r, struct arena *a, struct str ref, struct image_status *ret,
                          struct error *err) {
         LOCKED(r);

@@ -274,6 +274,8 @@ static void test_image_decides_the_pull_policy(void **state) {
                 { "localhost:5000/nginx", "Always" },
                 { "nginx@sha256:0123", "IfNotPresent" },
                 { "r:5000/a/b:v1", "IfNotPresent" },
+                { "NGINX:latest", "IfNotPresent" },
+                { "http://a/b", "IfNotPresent" },
         };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
 

@@ -14,6 +14,9 @@ struct image_reference {
 /* Views into ref or into the arena. -EINVAL: `couldn't parse image reference "X": invalid reference format`. */
 int image_reference_parse(struct arena *a, struct str ref, struct image_reference *ret, struct error *err);
 struct str image_reference_format(struct arena *a, const struct image_reference *r); /* the whole, normalised */
+/* Reference normalisation as Docker's: "busybox" → "docker.io/library/busybox:latest". -EINVAL "couldn't parse image
+ * reference …" */
+int image_normalize(struct arena *a, struct str ref, struct str *ret, struct error *err);
 /* The host to talk to: docker.io is served by registry-1.docker.io. */
 struct str image_reference_host(const struct image_reference *r);
 bool digest_valid(struct str d); /* "sha256:" and 64 lower-case hex digits */

@@ -4,11 +4,9 @@
  *   └── domain ──┘ └ path ┘ tag  digest         "localhost"; docker.io's official images live below library/
  *
  * Written as a hand-made matcher: one pass, no allocation, so that it can be fuzzed and used on every pod. */
-#include "runtime/images/ref.h"
+#include "base/image_ref.h"
 
 #include <ctype.h>
-
-#include "runtime/runtime.h"
 
 static bool is_lower_alnum(char c) {
         return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
