@@ -247,9 +247,15 @@ static int find_target(struct op *op, struct error *err) {
         if (str_empty(c->subresource))
                 return op->rest->resource->verbs & verb_mask(c) ? 0 : err_no_method(err);
         op->sub = api_subresource(op->rest->resource, c->subresource);
-        if (!op->sub)
-                return error_status(err, REASON_NOT_FOUND, "the server could not find the requested resource");
-        return op->sub->verbs & verb_mask(c) ? 0 : err_no_method(err);
+        if (op->sub && op->sub->verbs & verb_mask(c))
+                return 0;
+        if (op->sub)
+                err_no_method(err);
+        else
+                error_status(err, REASON_NOT_FOUND, "the server could not find the requested resource");
+        if (op->rest->custom)
+                error_details(err, op->sub ? STR("") : c->name, op->rest->group, op->rest->plural);
+        return op->sub ? -EOPNOTSUPP : -ENOENT;
 }
 
 /* What a call is about, for the authorizer. A list or watch of one object by its name is about that one. */

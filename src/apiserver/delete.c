@@ -150,6 +150,8 @@ static enum outcome decide(struct op *op) {
         if (op->rest->stored->strategy->prepare_delete)
                 op->rest->stored->strategy->prepare_delete(op, &op->tree);
         meta = meta_of(a, &op->tree);
+        if (!object_deleting(op->old) && json_is(json_getc(meta, "deletionTimestamp"), JSON_STRING))
+                return OUTCOME_MARK; /* its strategy did it */
         changed = set_gc_finalizers(op, meta);
         if (str_eqc(op->rest->stored->plural, "pods") && str_empty(op->rest->group))
                 return decide_pod(op, meta, changed);

@@ -59,6 +59,7 @@ static const char *const *reset_fields(const struct op *op) {
                 return str_eqc(op->c->subresource, "finalize") ? status : none;
         return flags & STRATEGY_STATUS_KEEPS_LABELS           ? labels
                : flags & STRATEGY_STATUS_KEEPS_OWNERS         ? owners
+               : flags & STRATEGY_STATUS_DISOWNS              ? metadata
                : (flags & STRATEGY_STATUS_ONLY) && !r->custom ? metadata
                                                               : spec;
 }

@@ -370,7 +370,11 @@ static struct str prefix_of_names(const struct json *obj) {
         return json_str(json_at_path(obj, "metadata", "generateName"));
 }
 
-static int validate(struct op *op, struct json *obj, const struct json *old, struct error *err) {
+static bool is_stored_as_protobuf(const struct rest *r) {
+        return !r->custom && !str_eqc(r->group, "apiextensions.k8s.io") && !str_eqc(r->group, "apiregistration.k8s.io");
+}
+
+int writes_validate(struct op *op, struct json *obj, const struct json *old, struct error *err) {
         const struct rest *r = op->rest->stored;
         const struct strategy *st = r->strategy;
         struct field_errors fe = { .a = op->c->arena, .old = old };
@@ -391,7 +395,7 @@ static int validate(struct op *op, struct json *obj, const struct json *old, str
                 custom_warn(op, obj, old);
         if (st->warn && fe.list.n == 0 && !op->sub)
                 st->warn(op, obj);
-        if (op->odd && !r->custom) {
+        if (op->odd && is_stored_as_protobuf(r)) {
                 *obj = json_copy_tree(op->c->arena, obj); /* it shares with what is stored */
                 schema_null_empty(r->resource->type, obj);
         }
@@ -537,7 +541,7 @@ static int complete_new(struct op *op, struct error *err) {
                         return e;
         }
         schema_reorder(op->c->arena, r->resource->type, &op->tree);
-        return validate(op, &op->tree, NULL, err);
+        return writes_validate(op, &op->tree, NULL, err);
 }
 
 static void new_admitted(struct op *op) {
@@ -746,7 +750,7 @@ static int complete_changed(struct op *op, struct error *err) {
                         return e;
         }
         schema_reorder(a, r->resource->type, &op->tree);
-        return validate(op, &op->tree, old, err);
+        return writes_validate(op, &op->tree, old, err);
 }
 
 static void change_admitted(struct op *op) {
@@ -774,6 +778,7 @@ int writes_check_current(struct op *op, const struct json *body, struct error *e
                 struct json zero = json_of_raw(STR("0x0")); /* Go's unsigned */
 
                 if (!op->old || !(op->rest->stored->strategy->flags & STRATEGY_CONDITIONAL) ||
+                    str_eqc(op->c->subresource, "scale") ||
                     (op->c->verb != API_UPDATE && (op->c->verb != API_PATCH || op->c->patch == API_PATCH_APPLY)))
                         return 0;
                 field_invalid(&fe, PATH(PATH(NULL, "metadata"), "resourceVersion"), &zero,

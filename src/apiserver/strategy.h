@@ -16,6 +16,7 @@ enum strategy_flags {
         STRATEGY_STATUS_ONLY = 1 << 7,         /* nor anything else of metadata */
         STRATEGY_SPEC_IS_FIXED = 1 << 8,       /* updates do not change the spec */
         STRATEGY_STATUS_KEEPS_OWNERS = 1 << 9, /* the status subresource changes neither owners nor the end */
+        STRATEGY_STATUS_DISOWNS = 1 << 10,     /* it changes metadata, but nobody owns that */
 };
 
 #define COMPANIONS_MAX 4

@@ -106,13 +106,9 @@ static int check_scale(struct op *op, const struct json *want, struct error *err
         struct field_errors fe = { .a = op->c->arena, .type = &type_Scale };
         struct rest scale = *op->rest;
 
-        if (op->rest->custom && json_int(replicas) < 0) {
-                field_invalid(&fe, PATH(NULL, arena_cstr(fe.a, scale_path(op))), replicas,
-                              "should be a non-negative integer");
-                return field_errors_finish(&fe, scale.kind, scale.group, op->name, err);
-        }
-        validate_metadata(&fe, want, NULL, op->rest->resource->namespaced, check_dns_subdomain);
-        if (json_int(replicas) < 0)
+        if (!op->rest->custom) /* which is looked at as a whole, once it has them */
+                validate_metadata(&fe, want, NULL, op->rest->resource->namespaced, check_dns_subdomain);
+        if (!op->rest->custom && json_int(replicas) < 0)
                 field_invalid(&fe, PATH(PATH(NULL, "spec"), "replicas"), replicas,
                               "must be greater than or equal to 0");
         TRY(field_errors_finish(&fe, STR("Scale"), STR("autoscaling"), op->name, err));
@@ -175,7 +171,8 @@ static void write_scale(struct op *op) {
         struct json *meta;
 
         op->tree = json_copy_tree(a, object_json(op->old));
-        if (own_scale(op, replicas, &op->c->error) < 0) {
+        if (own_scale(op, replicas, &op->c->error) < 0 ||
+            (op->rest->custom && writes_validate(op, &op->tree, object_json(op->old), &op->c->error) < 0)) {
                 op_fail(op);
                 return;
         }

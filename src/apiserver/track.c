@@ -735,14 +735,19 @@ void track_warnings(struct exchange *x, const struct str *warnings, size_t n) {
                 struct str one = i < first ? x->notes.warning : warnings[i - first];
                 size_t end = all > WARNINGS_RUNES ? cut(one, WARNING_RUNES, &runes) : one.n;
                 _cleanup_buf_ struct buf b = BUF_INIT;
+                bool clean = true;
 
+                for (size_t k = 0; k < end; k++)
+                        clean = clean && (unsigned char) one.p[k] >= 0x20;
+                if (!clean) /* no header says that: upstream drops it */
+                        continue;
                 buf_addc(&b, "299 - \"");
                 for (size_t k = 0; k < end; k++) {
                         char c = one.p[k];
 
                         if (c == '"' || c == '\\')
                                 buf_putc(&b, '\\');
-                        buf_putc(&b, (unsigned char) c < 0x20 ? ' ' : c);
+                        buf_putc(&b, c);
                 }
                 buf_putc(&b, '"');
                 written += all > WARNINGS_RUNES ? MIN(runes, WARNING_RUNES) : 0;

@@ -36,6 +36,7 @@ struct webhook_run {
         struct buf answer;
         bool plain;                 /* http */
         bool retried, told_to_wait; /* by a Retry-After header */
+        bool not_text;              /* what it answers */
         unsigned pauses;
         struct loop_work work;
 };
@@ -215,15 +216,19 @@ static void finish(struct webhook_run *r) {
 }
 
 static void on_response(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {
+        struct webhook_run *r = arg;
+
         for (size_t i = 0; i < n; i++)
                 if (str_eq_fold(h[i].name, STR("retry-after")))
-                        ((struct webhook_run *) arg)->told_to_wait = true;
+                        r->told_to_wait = true;
+                else if (str_eq_fold(h[i].name, STR("content-type")))
+                        r->not_text = !str_has_prefix(h[i].value, STR("text/"));
 }
 
 static void post(struct webhook_run *r);
 
-/* An answer that is no success, as upstream's client words it. */
-static int refused(int status, struct str body, struct error *err) {
+/* An answer that is no success, as upstream's client words it: what a Status says comes first. */
+static int refused(struct webhook_run *r, int status, struct error *err) {
         static const struct {
                 int status;
                 const char *text;
@@ -240,7 +245,14 @@ static int refused(int status, struct str body, struct error *err) {
                        "the request" },
         };
 
-        body = str_trim(str_sub(body, 0, 2048));
+        const struct json_parse_opts opts = { .max_depth = 100 };
+        struct str body = buf_str(&r->answer);
+        struct json *said = NULL;
+
+        if (json_parse(r->arena, body, &opts, &said, NULL) == 0 &&
+            str_eqc(json_str(json_getc(said, "status")), "Failure"))
+                return error_status(err, REASON_INTERNAL, "%" STR_FMT, STR_ARG(json_str(json_getc(said, "message"))));
+        body = r->not_text ? STR("unknown") : str_trim(str_sub(body, 0, 2048));
         for (size_t i = 0; i < ARRAY_SIZE(table); i++)
                 if (status == table[i].status)
                         return error_status(err, REASON_INTERNAL, "%s", table[i].text);
@@ -309,7 +321,7 @@ static void on_done(struct http_call *c, int err, const struct error *error, voi
         if (err)
                 error_set(&w->error, err, "%s", err == -ETIMEDOUT ? "context deadline exceeded" : error_text(error));
         else if (w->status < 200 || w->status > 299)
-                refused(w->status, buf_str(&r->answer), &w->error);
+                refused(r, w->status, &w->error);
         finish(r);
 }
 

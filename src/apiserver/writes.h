@@ -21,6 +21,8 @@ int writes_to_stored(struct op *op, struct error *err);
 int writes_check_current(struct op *op, const struct json *body, struct error *err);
 /* Subresources other than status: the part of sent that replaces obj's. obj is a shallow copy of old. */
 void writes_merge_part(struct op *op, struct json *obj, const struct json *sent, const struct json *old);
+/* What is wrong with obj, which is to be stored. */
+int writes_validate(struct op *op, struct json *obj, const struct json *old, struct error *err);
 /* op->tree is finished: write it, or answer when nothing has changed. */
 void writes_put_new(struct op *op);
 void writes_put_changed(struct op *op);

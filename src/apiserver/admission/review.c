@@ -190,20 +190,50 @@ struct str review_question(struct arena *a, const struct admission *ad, const st
 #define invalid(e, ...) \
         (error_set(e, -EINVAL, "received invalid webhook response: " __VA_ARGS__), (e)->code = 503, -EINVAL)
 
+/* A review of another version is not converted, another kind not known; what is not said is what was asked. */
+static int check_version(const struct json *review, const char *api_version, struct error *err) {
+        struct str kind = json_str(json_getc(review, "kind")), version = json_str(json_getc(review, "apiVersion"));
+        bool other = version.n && !str_eqc(version, api_version),
+             v1 = str_eqc(str_of(api_version), "admission.k8s.io/v1");
+
+        if ((kind.n && !str_eqc(kind, "AdmissionReview")) ||
+            (other && !str_eqc(version, v1 ? "admission.k8s.io/v1beta1" : "admission.k8s.io/v1")))
+                return error_set(err, -EINVAL,
+                                 "failed to call webhook: no kind \"%" STR_FMT
+                                 "\" is registered for version \"%" STR_FMT
+                                 "\" in scheme \"k8s.io/apiserver/pkg/util/webhook/client.go:71\"",
+                                 STR_ARG(kind.n ? kind : STR("AdmissionReview")),
+                                 STR_ARG(version.n ? version : str_of(api_version)));
+        return !other ? 0
+                      : error_set(err, -EINVAL,
+                                  "failed to call webhook: converting (%s.AdmissionReview) to (%s.AdmissionReview): "
+                                  "unknown conversion",
+                                  v1 ? "v1beta1" : "v1", v1 ? "v1" : "v1beta1");
+}
+
 /* The review in text, with the fields it may have in the types they must have. */
-static int decode(struct arena *a, struct str text, struct json *ret, struct error *err) {
+static int decode(struct arena *a, struct str text, const char *api_version, struct json *ret, struct error *err) {
         const struct schema_type *t = api_find_type(STR("admission.k8s.io"), STR("v1"), STR("AdmissionReview"));
         const struct json_parse_opts opts = { .max_depth = 1000, .copy_strings = true };
         _cleanup_error_ struct error e = ERROR_INIT;
         struct json *j;
 
-        if (json_parse(a, text, &opts, &j, &e) < 0)
+        if (json_parse(a, text, &opts, &j, &e) < 0 && (text.n == 0 || text.p[0] == '{' || text.p[0] == '['))
                 return error_set(err, -EINVAL,
                                  "failed to call webhook: couldn't get version/kind; json parse error: %s",
                                  error_text(&e));
-        if (json_type(j) != JSON_OBJECT)
-                return error_set(err, -EINVAL, "failed to call webhook: Object 'Kind' is missing in '%" STR_FMT "'",
-                                 STR_ARG(str_sub(text, 0, 256)));
+        if (!e.err && json_is(j, JSON_NULL))
+                return invalid(err, "webhook response was absent");
+        if (e.err || !json_is(j, JSON_OBJECT)) /* what is no JSON is YAML: a word */
+                return error_set(err, -EINVAL,
+                                 "failed to call webhook: couldn't get version/kind; json parse error: json: cannot "
+                                 "unmarshal %s into Go value of type struct { APIVersion string "
+                                 "\"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }",
+                                 e.err || json_is(j, JSON_STRING) ? "string"
+                                 : json_is(j, JSON_ARRAY)         ? "array"
+                                 : json_is(j, JSON_BOOL)          ? "bool"
+                                                                  : "number");
+        TRY(check_version(j, api_version, err));
         if (schema_decode(a, t, j, NULL, ret, &e) < 0)
                 return error_set(err, -EINVAL, "failed to call webhook: %s", error_text(&e));
         return 0;
@@ -281,7 +311,7 @@ int review_parse(struct arena *a, struct str text, const char *api_version, stru
         struct json review;
 
         *ret = (struct review_answer) { 0 };
-        TRY(decode(a, text, &review, err));
+        TRY(decode(a, text, api_version, &review, err));
         response = json_getc(&review, "response");
         if (!json_is(response, JSON_OBJECT))
                 return invalid(err, "webhook response was absent");

@@ -253,6 +253,13 @@ static int apply_patch(struct ask *q, struct error *err) {
                 return r;
         if (json_patch_apply(ad->a, &before, q->answer.patch, &doc, &e) < 0)
                 return internal(err, &e);
+        if (!str_eq(json_str(json_getc(&doc, "kind")), json_str(json_getc(&before, "kind"))))
+                return error_status(err, REASON_UNKNOWN,
+                                    "converting (%" STR_FMT ".%" STR_FMT ") to (%" STR_FMT ".%" STR_FMT
+                                    "): unknown conversion",
+                                    STR_ARG(q->as->version), STR_ARG(json_str(json_getc(&doc, "kind"))),
+                                    STR_ARG(str_empty(q->as->group) ? STR("core") : q->as->group),
+                                    STR_ARG(q->as->kind));
         if (decode(q, t, &doc, &after, err) < 0)
                 return err->err;
         q->changed = !json_equal(&before, &after);

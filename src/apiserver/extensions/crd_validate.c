@@ -555,6 +555,12 @@ static void note_storage(struct arena *a, struct json *obj) {
                 json_push(a, list, json_of_str(storage));
 }
 
+/* A status without any is taken to be of now. */
+void crd_prepare_status(struct op *op, struct json *obj, const struct json *old) {
+        if (json_len(json_at_path(obj, "status", "storedVersions")) == 0)
+                note_storage(op->c->arena, obj);
+}
+
 int crd_prepare_create(struct op *op, struct json *obj, struct error *err) {
         struct arena *a = op->c->arena;
         struct json status = json_new_object(), names = json_new_object();
@@ -576,12 +582,16 @@ int crd_prepare_update(struct op *op, struct json *obj, const struct json *old, 
 /* Its objects go first: extensions.c takes the finalizer away when none are left. */
 void crd_prepare_delete(struct op *op, struct json *obj) {
         struct arena *a = op->c->arena;
-        struct json *list = json_get_or_add_array(a, json_get_or_add_object(a, obj, "metadata"), "finalizers");
+        struct json *meta, *list;
 
         if (object_deleting(op->old))
                 return;
-        json_each_item(f, list)
-                if (str_eqc(json_str(f), CLEANUP))
-                        return;
-        json_push(a, list, json_of_cstr(CLEANUP));
+        *obj = json_copy_tree(a, obj);
+        meta = json_get_or_add_object(a, obj, "metadata");
+        list = json_get_or_add_array(a, meta, "finalizers");
+        if (!json_has_str(list, STR(CLEANUP)))
+                json_push(a, list, json_of_cstr(CLEANUP));
+        json_set_str(a, meta, "deletionTimestamp", now_text(a));
+        crd_set_condition(a, json_get_or_add_object(a, obj, "status"), "Terminating", true, "InstanceDeletionPending",
+                          STR("CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"));
 }

@@ -10,6 +10,7 @@
 #include "apiserver/extensions/custom.h"
 #include "apiserver/watch.h"
 #include "base/log.h"
+#include "schema/apply.h"
 #include "schema/defaults.h"
 #include "schema/types.h"
 
@@ -55,9 +56,16 @@ static void updated(struct store_txn *t) {
 
 /* Takes the arena over. */
 static void write_crd(struct extensions *x, struct arena *a, const struct object *crd, struct json *tree, bool delete) {
+        static const char *const reset[] = { "spec", "metadata", NULL };
         struct update *u = arena_new_of(a, struct update);
         const struct rest *r = rest_of(x->s, &res_customresourcedefinitions);
+        struct apply_opts owner = { .manager = STR("kube-apiserver"),
+                                    .subresource = STR("status"),
+                                    .api_version = r->api_version,
+                                    .now_wall_ns = now_wall_ns(),
+                                    .reset = reset };
 
+        apply_track_update(a, r->resource->type, object_json(crd), tree, &owner);
         schema_reorder(a, r->resource->type, tree);
 
         u->x = x;
@@ -73,8 +81,8 @@ static void write_crd(struct extensions *x, struct arena *a, const struct object
 
 /* ---- conditions ---- */
 
-static void set_condition(struct arena *a, struct json *status, const char *type, bool value, const char *reason,
-                          struct str message) {
+void crd_set_condition(struct arena *a, struct json *status, const char *type, bool value, const char *reason,
+                       struct str message) {
         struct json *old = condition_find(status, type), c = json_new_object(), now = json_of_str(now_text(a));
         bool same = old && str_eqc(json_str(json_getc(old, "status")), value ? "True" : "False");
 
@@ -178,16 +186,16 @@ static void set_schema_conditions(struct arena *a, const struct json *crd, struc
         if (crd_is_structural(a, crd, &why))
                 drop_condition(status, "NonStructuralSchema");
         else
-                set_condition(a, status, "NonStructuralSchema", true, "Violations", why);
+                crd_set_condition(a, status, "NonStructuralSchema", true, "Violations", why);
         approval = crd_approval(a, crd, &why);
         if (approval == CRD_APPROVAL_NOT_NEEDED)
                 return;
-        set_condition(a, status, "KubernetesAPIApprovalPolicyConformant", approval == CRD_APPROVED,
-                      approval == CRD_APPROVED            ? "ApprovedAnnotation"
-                      : approval == CRD_APPROVAL_BYPASSED ? "UnapprovedAnnotation"
-                      : approval == CRD_APPROVAL_MISSING  ? "MissingAnnotation"
-                                                          : "InvalidAnnotation",
-                      why);
+        crd_set_condition(a, status, "KubernetesAPIApprovalPolicyConformant", approval == CRD_APPROVED,
+                          approval == CRD_APPROVED            ? "ApprovedAnnotation"
+                          : approval == CRD_APPROVAL_BYPASSED ? "UnapprovedAnnotation"
+                          : approval == CRD_APPROVAL_MISSING  ? "MissingAnnotation"
+                                                              : "InvalidAnnotation",
+                          why);
 }
 
 /* The status the definition should have. True when that is another than it has. */
@@ -199,23 +207,23 @@ static bool wanted_status(struct arena *a, const struct used *u, const struct ob
 
         accepted = json_get_or_add_object(a, status, "acceptedNames");
         conflict = accept_names(a, u, wanted, accepted, &message);
-        set_condition(a, status, "NamesAccepted", !conflict, conflict ? conflict : "NoConflicts",
-                      conflict ? message : STR("no conflicts found"));
+        crd_set_condition(a, status, "NamesAccepted", !conflict, conflict ? conflict : "NoConflicts",
+                          conflict ? message : STR("no conflicts found"));
         if (!condition_is(json_getc(&tree, "status"), "Established", "True")) {
                 bool bad = !conflict && crd_bundle_is_bad(doc);
 
-                set_condition(a, status, "Established", !conflict && !bad,
-                              conflict ? "NotAccepted"
-                              : bad    ? "InvalidCABundle"
-                                       : "InitialNamesAccepted",
-                              conflict ? STR("not all names are accepted")
-                              : bad    ? STR("The conversion webhook CABundle is invalid")
-                                       : STR("the initial names have been accepted"));
+                crd_set_condition(a, status, "Established", !conflict && !bad,
+                                  conflict ? "NotAccepted"
+                                  : bad    ? "InvalidCABundle"
+                                           : "InitialNamesAccepted",
+                                  conflict ? STR("not all names are accepted")
+                                  : bad    ? STR("The conversion webhook CABundle is invalid")
+                                           : STR("the initial names have been accepted"));
         }
         set_schema_conditions(a, doc, status);
         if (object_deleting(crd))
-                set_condition(a, status, "Terminating", true, "InstanceDeletionInProgress",
-                              STR("CustomResource deletion is in progress"));
+                crd_set_condition(a, status, "Terminating", true, "InstanceDeletionInProgress",
+                                  STR("CustomResource deletion is in progress"));
         *ret_tree = tree;
         return !json_equal(&tree, doc);
 }
@@ -274,8 +282,8 @@ static void finish_deletion(struct extensions *x, struct object *crd) {
         for (size_t i = json_len(list); i-- > 0;)
                 if (str_eqc(json_str(&json_items(list)[i]), CLEANUP))
                         json_remove_item(list, i);
-        set_condition(a, json_get_or_add_object(a, &tree, "status"), "Terminating", false, "InstanceDeletionCompleted",
-                      STR("removed all instances"));
+        crd_set_condition(a, json_get_or_add_object(a, &tree, "status"), "Terminating", false,
+                          "InstanceDeletionCompleted", STR("removed all instances"));
         write_crd(x, a, crd, &tree, json_len(list) == 0);
 }
 

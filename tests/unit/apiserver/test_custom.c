@@ -657,6 +657,13 @@ static void scale_is_where_the_definition_says(void **state) {
         r = ASK(f, API_GET, &widgets, "default", "w");
         assert_string_equal(at(f, r, ".spec.n"), "5");
         assert_string_equal(at(f, r, ".metadata.generation"), "2");
+        /* It need not say of which version it is; the object is looked at as a whole then. */
+        check(ASK(f, API_UPDATE, &widgets, "default", "w", "scale",
+                  .body = Q("{'metadata':{'name':'w'},'spec':{'replicas':6}}")),
+              200, ".spec.replicas", "6");
+        is_invalid(ASK(f, API_PATCH, &widgets, "default", "w", "scale", .body = Q("{'spec':{'replicas':-1}}"),
+                       .patch = API_PATCH_MERGE),
+                   "Widget.example.com \"w\"", ".spec.n: Invalid value: -1: should be a non-negative integer");
         undefine(f);
 }
 
@@ -693,8 +700,20 @@ static void openapi_says_what_custom_resources_take(void **state) {
 static void deletion_removes_the_objects(void **state) {
         struct fixture *f = *state;
 
+        struct answer r;
+
         define(f, PLAIN, "");
         assert_int_equal(create(f, "'spec':{}").code, 201);
+        r = ASK(f, API_PATCH, &res_customresourcedefinitions, NULL, "widgets.example.com", "status",
+                .patch = API_PATCH_MERGE,
+                .body = Q("{'metadata':{'labels':{'a':'b'}},'status':{'storedVersions':[]}}"));
+        check(r, 200, ".status.storedVersions", "[\"v1\"]");
+        assert_string_equal(at(f, r, ".metadata.labels.a"), "b");
+        assert_non_null(strstr(at(f, r, ".metadata.managedFields"), "\"manager\":\"kube-apiserver\""));
+        r = ASK(f, API_DELETE, &res_customresourcedefinitions, NULL, "widgets.example.com");
+        check(r, 200, ".status.conditions[2].reason", "InstanceDeletionPending");
+        assert_string_equal(at(f, r, ".metadata.generation"), "1");
+        assert_string_equal(at(f, r, ".metadata.deletionGracePeriodSeconds"), "(absent)");
         undefine(f);
         define(f, PLAIN, "");
         assert_int_equal(ASK(f, API_GET, &widgets, "default", "w").code, 404);

@@ -3,6 +3,7 @@
 
 #include "../http/helper.h"
 #include "../test.h"
+#include "apiserver/admission/review.h"
 #include "apiserver/server.h"
 #include "apiserver/webhook_client.h"
 #include "base/encode.h"
@@ -111,6 +112,34 @@ static void by_url(void **state) {
         r = ask_url(w, "//a/..//./info/", &test_certs()->ca, 10000);
         assert_non_null(strstr(r.answer, "POST /info ?timeout=1s"));
         forget(r);
+}
+
+static void reviews_must_be_what_was_asked(void **state) {
+#define PARSE "failed to call webhook: couldn't get version/kind; json parse error: json: cannot unmarshal "
+#define GO_TYPE                                                                                          \
+        " into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind " \
+        "string \"json:\\\"kind,omitempty\\\"\" }"
+        static const char *const cases[][2] = {
+                { "garbage", PARSE "string" GO_TYPE },
+                { "[]", PARSE "array" GO_TYPE },
+                { "1", PARSE "number" GO_TYPE },
+                { "null", "received invalid webhook response: webhook response was absent" },
+                { "{\"kind\":\"Foo\",\"apiVersion\":\"admission.k8s.io/v1\"}",
+                  "failed to call webhook: no kind \"Foo\" is registered for version \"admission.k8s.io/v1\" in scheme "
+                  "\"k8s.io/apiserver/pkg/util/webhook/client.go:71\"" },
+                { "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1beta1\"}",
+                  "failed to call webhook: converting (v1beta1.AdmissionReview) to (v1.AdmissionReview): unknown "
+                  "conversion" },
+        };
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_error_ struct error e = ERROR_INIT;
+                struct review_answer r;
+
+                assert_true(review_parse(a, str_of(cases[i][0]), "admission.k8s.io/v1", STR("u"), false, &r, &e) < 0);
+                assert_string_equal(error_text(&e), cases[i][1]);
+        }
 }
 
 static void errors_say_where(void **state) {
@@ -235,6 +264,7 @@ static void nothing_after_stop(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(by_url, setup, teardown),
+                cmocka_unit_test(reviews_must_be_what_was_asked),
                 cmocka_unit_test_setup_teardown(errors_say_where, setup, teardown),
                 cmocka_unit_test_setup_teardown(by_service, setup, teardown),
                 cmocka_unit_test_setup_teardown(nothing_after_stop, setup, teardown),
