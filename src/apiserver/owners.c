@@ -86,12 +86,29 @@ void writes_track_sent(struct op *op, struct json *body) {
         apply_track_update(op->c->arena, as.type, NULL, body, &opts);
 }
 
+/* Has the definition all the versions in which managers of the object have written? Else upstream forgets them all. */
+static bool versions_are_known(const struct custom *c, const struct json *object) {
+        json_each_item(e, json_at_path(object, "metadata", "managedFields")) {
+                bool known = false;
+
+                for (size_t i = 0; i < c->n_versions && !known; i++)
+                        known = str_eq(c->versions[i].rest.api_version, TEXT(e, "apiVersion"));
+                if (!known)
+                        return false;
+        }
+        return true;
+}
+
 void writes_track_fields(struct op *op, const struct json *old, struct json *obj) {
         const struct rest *r = op->rest->stored;
         struct apply_opts opts;
 
         if (op->applied || op->c->untracked || (op->tracked && !old))
                 return;
+        if (r->custom && old && !versions_are_known(r->custom->of, old)) {
+                json_removec(meta_of(op->c->arena, obj), "managedFields");
+                return;
+        }
         opts = writes_apply_opts(op);
         opts.api_version = r->api_version;
         if (op->tracked) { /* in the version of the request; what others own in this one is left */

@@ -470,7 +470,7 @@ static void created(struct op *op) {
 void writes_put_new(struct op *op) {
         const struct rest *r = op->rest->stored;
 
-        if (!op->c->options.dry_run && !op_convert_out(op, writes_put_new))
+        if (!op_convert_out(op, writes_put_new))
                 return;
         op->result = object_from_tree(&op->tree);
         if (op->c->options.dry_run && rest_get(op->snap, r, op->namespace, op->name)) {
@@ -715,7 +715,7 @@ void writes_put_changed(struct op *op) {
                 answer(op, 200);
                 return;
         }
-        if (!op->c->options.dry_run && !op_convert_out(op, writes_put_changed))
+        if (!op_convert_out(op, writes_put_changed))
                 return;
         op->result = object_from_tree(&op->tree);
         if (op->c->options.dry_run) {

@@ -191,51 +191,53 @@ struct str review_question(struct arena *a, const struct admission *ad, const st
         (error_set(e, -EINVAL, "received invalid webhook response: " __VA_ARGS__), (e)->code = 503, -EINVAL)
 
 /* A review of another version is not converted, another kind not known; what is not said is what was asked. */
-static int check_version(const struct json *review, const char *api_version, struct error *err) {
-        struct str kind = json_str(json_getc(review, "kind")), version = json_str(json_getc(review, "apiVersion"));
-        bool other = version.n && !str_eqc(version, api_version),
-             v1 = str_eqc(str_of(api_version), "admission.k8s.io/v1");
+static int check_version(const struct json *review, const char *wanted, const char *api_version, struct error *err) {
+        struct str kind = json_str(json_getc(review, "kind")), version = json_str(json_getc(review, "apiVersion")),
+                   group;
+        const char *v = strchr(api_version, '/') + 1, *other = strcmp(v, "v1") == 0 ? "v1beta1" : "v1";
 
-        if ((kind.n && !str_eqc(kind, "AdmissionReview")) ||
-            (other && !str_eqc(version, v1 ? "admission.k8s.io/v1beta1" : "admission.k8s.io/v1")))
-                return error_set(err, -EINVAL,
-                                 "failed to call webhook: no kind \"%" STR_FMT
-                                 "\" is registered for version \"%" STR_FMT
-                                 "\" in scheme \"k8s.io/apiserver/pkg/util/webhook/client.go:71\"",
-                                 STR_ARG(kind.n ? kind : STR("AdmissionReview")),
-                                 STR_ARG(version.n ? version : str_of(api_version)));
-        return !other ? 0
-                      : error_set(err, -EINVAL,
-                                  "failed to call webhook: converting (%s.AdmissionReview) to (%s.AdmissionReview): "
-                                  "unknown conversion",
-                                  v1 ? "v1beta1" : "v1", v1 ? "v1" : "v1beta1");
+        group = str_n(api_version, (size_t) (v - api_version));
+        if ((!kind.n || str_eqc(kind, wanted)) && (!version.n || str_eqc(version, api_version)))
+                return 0;
+        if ((!kind.n || str_eqc(kind, wanted)) && str_has_prefix(version, group) &&
+            str_eqc(str_sub(version, group.n, version.n), other))
+                return error_set(err, -EINVAL, "converting (%s.%s) to (%s.%s): unknown conversion", other, wanted, v,
+                                 wanted);
+        return error_set(err, -EINVAL,
+                         "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT
+                         "\" in scheme \"k8s.io/apiserver/pkg/util/webhook/client.go:71\"",
+                         STR_ARG(kind.n ? kind : str_of(wanted)), STR_ARG(version.n ? version : str_of(api_version)));
 }
 
-/* The review in text, with the fields it may have in the types they must have. */
-static int decode(struct arena *a, struct str text, const char *api_version, struct json *ret, struct error *err) {
-        const struct schema_type *t = api_find_type(STR("admission.k8s.io"), STR("v1"), STR("AdmissionReview"));
+int review_read(struct arena *a, struct str text, const char *kind, const char *api_version, struct json **ret,
+                struct error *err) {
         const struct json_parse_opts opts = { .max_depth = 1000, .copy_strings = true };
         _cleanup_error_ struct error e = ERROR_INIT;
         struct json *j;
 
         if (json_parse(a, text, &opts, &j, &e) < 0 && (text.n == 0 || text.p[0] == '{' || text.p[0] == '['))
-                return error_set(err, -EINVAL,
-                                 "failed to call webhook: couldn't get version/kind; json parse error: %s",
-                                 error_text(&e));
-        if (!e.err && json_is(j, JSON_NULL))
-                return invalid(err, "webhook response was absent");
-        if (e.err || !json_is(j, JSON_OBJECT)) /* what is no JSON is YAML: a word */
-                return error_set(err, -EINVAL,
-                                 "failed to call webhook: couldn't get version/kind; json parse error: json: cannot "
-                                 "unmarshal %s into Go value of type struct { APIVersion string "
-                                 "\"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }",
-                                 e.err || json_is(j, JSON_STRING) ? "string"
-                                 : json_is(j, JSON_ARRAY)         ? "array"
-                                 : json_is(j, JSON_BOOL)          ? "bool"
-                                                                  : "number");
-        TRY(check_version(j, api_version, err));
-        if (schema_decode(a, t, j, NULL, ret, &e) < 0)
-                return error_set(err, -EINVAL, "failed to call webhook: %s", error_text(&e));
+                return error_set(err, -EINVAL, "couldn't get version/kind; json parse error: %s", error_text(&e));
+        *ret = e.err || json_is(j, JSON_NULL) ? json_new(a, json_new_object()) : j;
+        if (!e.err && (json_is(j, JSON_NULL) || json_is(j, JSON_OBJECT)))
+                return check_version(*ret, kind, api_version, err);
+        return error_set(err, -EINVAL, /* what is no JSON is YAML: a word */
+                         "couldn't get version/kind; json parse error: json: cannot unmarshal %s into Go value of type "
+                         "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string "
+                         "\"json:\\\"kind,omitempty\\\"\" }",
+                         e.err || json_is(j, JSON_STRING) ? "string"
+                         : json_is(j, JSON_ARRAY)         ? "array"
+                         : json_is(j, JSON_BOOL)          ? "bool"
+                                                          : "number");
+}
+
+/* The review in text, with the fields it may have in the types they must have. */
+static int decode(struct arena *a, struct str text, const char *api_version, struct json *ret, struct error *err) {
+        const struct schema_type *t = api_find_type(STR("admission.k8s.io"), STR("v1"), STR("AdmissionReview"));
+        struct json *j;
+
+        if (review_read(a, text, "AdmissionReview", api_version, &j, err) < 0 ||
+            schema_decode(a, t, j, NULL, ret, err) < 0)
+                return error_prefix(err, "failed to call webhook");
         return 0;
 }
 

@@ -29,5 +29,8 @@ struct review_answer {
  * webhook"; a patch that is no patch is -EIO: that is not forgiven by failurePolicy. Pure: fuzzed by fuzz_admission. */
 int review_parse(struct arena *a, struct str text, const char *api_version, struct str uid, bool mutating,
                  struct review_answer *ret, struct error *err);
+/* What a webhook has sent as a review of a kind: a JSON object, which may be empty. */
+int review_read(struct arena *a, struct str text, const char *kind, const char *api_version, struct json **ret,
+                struct error *err);
 /* The refusal that status makes: `admission webhook "x" denied the request: …`. Returns a negative errno. */
 int review_denied(struct error *err, struct str webhook, const struct json *status);

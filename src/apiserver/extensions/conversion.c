@@ -6,6 +6,7 @@
  *        └─────────────────────────────── again ◀──────────────────────────────────┘
  *
  * https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definition-versioning/ */
+#include "apiserver/admission/review.h"
 #include "apiserver/extensions/custom.h"
 #include "apiserver/webhook_client.h"
 #include "base/rand.h"
@@ -61,18 +62,28 @@ static int take_object(struct conversion *k, size_t i, const struct json *got, s
         const struct json *in = k->in[i], *labels = json_at_path(got, "metadata", "labels"),
                           *annotations = json_at_path(got, "metadata", "annotations");
         struct json object = json_copy_shallow(k->arena, got), meta;
+        struct field_errors fe = { .a = k->arena };
         struct str version = json_str(json_getc(got, "apiVersion")), kind = json_str(json_getc(got, "kind"));
 
         if (!str_eq(version, k->to->api_version))
                 return error_status(err, REASON_UNKNOWN,
-                                    "invalid groupVersion (expected %" STR_FMT ", received %" STR_FMT ")",
+                                    "returned invalid object at index 0: invalid groupVersion (expected %" STR_FMT
+                                    ", received %" STR_FMT ")",
                                     STR_ARG(k->to->api_version), STR_ARG(version));
         if (!str_eq(kind, k->to->kind))
-                return error_status(err, REASON_UNKNOWN, "invalid kind (expected %" STR_FMT ", received %" STR_FMT ")",
+                return error_status(err, REASON_UNKNOWN,
+                                    "returned invalid object at index 0: invalid kind (expected %" STR_FMT
+                                    ", received %" STR_FMT ")",
                                     STR_ARG(k->to->kind), STR_ARG(kind));
         if (compare_meta(in, got, "name", "name", err) < 0 ||
             compare_meta(in, got, "namespace", "namespace", err) < 0 || compare_meta(in, got, "uid", "UID", err) < 0)
-                return -EINVAL;
+                return error_prefix(err, "returned invalid object");
+        if (labels && !json_equal(labels, json_at_path(in, "metadata", "labels")))
+                validate_labels(&fe, PATH(PATH(NULL, "metadata"), "labels"), labels);
+        if (fe.list.n == 0 && annotations && !json_equal(annotations, json_at_path(in, "metadata", "annotations")))
+                validate_annotations(&fe, PATH(PATH(NULL, "metadata"), "annotation"), annotations);
+        if (field_errors_finish(&fe, str_n(NULL, 0), STR(""), STR(""), err) < 0)
+                return error_prefix(err, "returned invalid metadata");
         meta = json_copy_shallow(k->arena, json_getc(in, "metadata"));
         json_removec(&meta, "labels");
         json_removec(&meta, "annotations");
@@ -85,13 +96,25 @@ static int take_object(struct conversion *k, size_t i, const struct json *got, s
         return 0;
 }
 
+/* The first that the webhook wants and is known here. */
+static const char *review_version(const struct conversion *k) {
+        const struct json *webhook = k->to->custom->of->webhook;
+
+        json_each_item(v, json_getc(webhook, "conversionReviewVersions")) {
+                if (str_eqc(json_str(v), "v1"))
+                        break;
+                if (str_eqc(json_str(v), "v1beta1"))
+                        return "apiextensions.k8s.io/v1beta1";
+        }
+        return "apiextensions.k8s.io/v1";
+}
+
 static int take_answer(struct conversion *k, struct error *err) {
         const struct json *response, *result, *objects;
         struct str text = arena_str(k->arena, k->call.answer), message, status;
         struct json *doc;
 
-        if (json_parse(k->arena, text, NULL, &doc, err) < 0)
-                return -EINVAL;
+        TRY(review_read(k->arena, text, "ConversionReview", review_version(k), &doc, err));
         response = json_getc(doc, "response");
         if (!response)
                 return error_status(err, REASON_UNKNOWN, "no response provided");
@@ -110,10 +133,7 @@ static int take_answer(struct conversion *k, struct error *err) {
         if (json_len(objects) != k->n)
                 return error_status(err, REASON_UNKNOWN, "returned %zu objects, expected %zu", json_len(objects), k->n);
         for (size_t i = 0; i < k->n; i++)
-                if (take_object(k, i, json_item(objects, i), err) < 0) {
-                        error_prefix(err, "returned invalid converted object at index %zu", i);
-                        return -EINVAL;
-                }
+                TRY(take_object(k, i, json_item(objects, i), err));
         return 0;
 }
 
@@ -126,9 +146,9 @@ static void answered(struct webhook_call *w) {
         else
                 take_answer(k, &e);
         if (e.err)
-                error_status(&all, REASON_UNKNOWN, "conversion webhook for %" STR_FMT ", Kind=%" STR_FMT " failed: %s",
+                error_status(&all, REASON_UNKNOWN, "conversion webhook for %" STR_FMT ", Kind=%" STR_FMT " %s%s",
                              STR_ARG(json_str(json_getc(k->in[0], "apiVersion"))), STR_ARG(k->to->kind),
-                             error_text(&e));
+                             strncmp(error_text(&e), "returned ", 9) == 0 ? "" : "failed: ", error_text(&e));
         k->done(k, all.err ? &all : NULL);
         conversion_free(k);
 }
@@ -144,9 +164,9 @@ static void ask(struct apiserver *s, struct conversion *k, struct loop *loop) {
         for (size_t i = 0; i < k->n; i++)
                 json_push(k->arena, &objects, custom_as_kept(k->arena, k->to, k->in[i]));
         review = json_build(k->arena,
-                            "{ kind: 'ConversionReview', apiVersion: 'apiextensions.k8s.io/v1', request: { uid: %c,"
-                            " desiredAPIVersion: %s, objects: %j } }",
-                            k->uid, k->to->api_version, &objects);
+                            "{ kind: 'ConversionReview', apiVersion: %c, request: { uid: %c, desiredAPIVersion: %s,"
+                            " objects: %j } }",
+                            review_version(k), k->uid, k->to->api_version, &objects);
         json_write(&k->body, &review);
         k->call = (struct webhook_call) { .config = json_getc(webhook, "clientConfig"),
                                           .body = buf_str(&k->body),
@@ -209,7 +229,7 @@ bool op_load(struct op *op, void (*again)(struct op *op)) {
         return false;
 }
 
-static void converted_out(struct conversion *k, const struct error *err) {
+static void converted_back(struct conversion *k, const struct error *err) {
         struct op *op = k->arg[0];
         void (*again)(struct op * op) = k->arg[1];
 
@@ -218,8 +238,27 @@ static void converted_out(struct conversion *k, const struct error *err) {
                 op_fail(op);
                 return;
         }
-        op->outgoing = json_new(op->c->arena, json_copy(op->c->arena, &k->out[0]));
+        op->tree = json_copy(op->c->arena, &k->out[0]);
         again(op);
+}
+
+static void converted_out(struct conversion *k, const struct error *err) {
+        struct op *op = k->arg[0];
+        void (*again)(struct op * op) = k->arg[1];
+        struct conversion *back;
+
+        if (err) {
+                error_copy(&op->c->error, err);
+                op_fail(op);
+                return;
+        }
+        op->outgoing = json_new(op->c->arena, json_copy(op->c->arena, &k->out[0]));
+        back = conversion_new(op->rest, 1); /* the answer is what is read then */
+        back->in[0] = op->outgoing;
+        back->arg[0] = op;
+        back->arg[1] = again;
+        back->done = converted_back;
+        ask(op->s, back, op->c->loop);
 }
 
 bool op_convert_out(struct op *op, void (*again)(struct op *op)) {

@@ -35,9 +35,9 @@ static struct str answer_of(struct arena *a, struct str asked, const char *respo
                 return str_of(response);
         assert_int_equal(json_parse(a, asked, NULL, &j, NULL), 0);
         return arena_printf(a,
-                            "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"%" STR_FMT
+                            "{\"kind\":\"%" STR_FMT "\",\"apiVersion\":\"%" STR_FMT
                             "\",\"response\":{\"uid\":\"%" STR_FMT "\",%s}}",
-                            STR_ARG(json_str(json_getc(j, "apiVersion"))),
+                            STR_ARG(json_str(json_getc(j, "kind"))), STR_ARG(json_str(json_getc(j, "apiVersion"))),
                             STR_ARG(json_str(json_at_path(j, "request", "uid"))), response);
 }
 
