@@ -208,10 +208,14 @@ static const struct flow_schema *classify(struct flow_use *use, const struct api
         return use->cache[i].schema;
 }
 
+static struct str distinguished(const struct flow_schema *f, const struct api_user *u, const struct attributes *at) {
+        return f->by == FLOW_BY_USER ? u->name : f->by == FLOW_BY_NAMESPACE ? at->namespace : STR("");
+}
+
 static uint64_t flow_hash(const struct flow_schema *f, const struct api_user *u, const struct attributes *at) {
         uint64_t h = str_hash(f->name);
 
-        return f->by == FLOW_BY_USER ? mix(h, u->name) : f->by == FLOW_BY_NAMESPACE ? mix(h, at->namespace) : h;
+        return f->by == FLOW_BY_NOTHING ? h : mix(h, distinguished(f, u, at));
 }
 
 /* The seats it gets, and how long it keeps them afterwards: what its watchers cost may become narrower and longer. */
@@ -276,7 +280,9 @@ enum flow_answer flow_enter(struct apiserver *s, size_t worker, const struct api
                 return FLOW_RUN;
         }
         t->since_ns = now_mono_ns();
-        t->waiter = flow_level_wait(schema->level, flow_hash(schema, u, at), t->width, loop, go, arg);
+        t->waiter = flow_level_wait(schema->level, flow_hash(schema, u, at), t->width,
+                                    &(struct flow_about) { schema->name, distinguished(schema, u, at), t->after_ms },
+                                    loop, go, arg);
         if (t->waiter) {
                 count_place(t, QUEUED, 1);
                 return FLOW_WAIT;
@@ -524,69 +530,85 @@ static long long told(struct str metrics, const char *metric, const struct flow_
         return (long long) sum;
 }
 
-/* A row for each level, in columns as wide as their heads. */
+/* A row for each level. */
 static void dump_levels(const struct flow_config *c, struct buf *dst) {
-        static const char rejected[] = "apiserver_flowcontrol_rejected_requests_total{", *const heads[] = {
-                "ActiveQueues",       "IsIdle",           "IsQuiescing",      "WaitingRequests",  "ExecutingRequests",
-                "DispatchedRequests", "RejectedRequests", "TimedoutRequests", "CancelledRequests"
-        };
+        static const char rejected[] = "apiserver_flowcontrol_rejected_requests_total{";
         _cleanup_buf_ struct buf metrics = BUF_INIT;
-        int width = sizeof("PriorityLevelName") + 1;
         struct str m;
 
         metrics_collect(&metrics);
         m = buf_str(&metrics);
-        for (size_t i = 0; i < c->n_levels; i++)
-                width = MAX(width, (int) strlen(c->levels[i]->name) + 2);
-        buf_printf(dst, "%-*s", width, "PriorityLevelName,");
-        for (size_t k = 0; k < ARRAY_SIZE(heads); k++)
-                buf_printf(dst, "%s%s", heads[k], k + 1 < ARRAY_SIZE(heads) ? ", " : "\n");
         for (size_t i = 0; i < c->n_levels; i++) {
                 struct flow_level *l = c->levels[i];
-                const long long waiting = atomic_load(&l->n_waiting),
-                                running = told(m, "apiserver_flowcontrol_current_executing_requests{", l, ""),
-                                values[] = { flow_level_active(l),
-                                             waiting + running == 0,
-                                             false,
-                                             waiting,
-                                             running,
-                                             told(m, "apiserver_flowcontrol_dispatched_requests_total{", l, ""),
-                                             told(m, rejected, l, "queue-full") +
-                                                             told(m, rejected, l, "concurrency-limit"),
-                                             told(m, rejected, l, "time-out"),
-                                             told(m, rejected, l, "cancelled") };
+                long long waiting = atomic_load(&l->n_waiting),
+                          running = told(m, "apiserver_flowcontrol_current_executing_requests{", l, "");
 
-                buf_printf(dst, "%s,%*s", l->name, width - (int) strlen(l->name) - 1, "");
-                for (size_t k = 0; k < ARRAY_SIZE(heads); k++) {
-                        bool last = k + 1 == ARRAY_SIZE(heads);
-                        char text[24];
+                buf_printf(dst, "%s,\t%u,\t%s,\tfalse,\t%lld,\t%lld,\t%lld,\t%lld,\t%lld,\t%lld\n", l->name,
+                           flow_level_active(l), waiting + running == 0 ? "true" : "false", waiting, running,
+                           told(m, "apiserver_flowcontrol_dispatched_requests_total{", l, ""),
+                           told(m, rejected, l, "queue-full") + told(m, rejected, l, "concurrency-limit"),
+                           told(m, rejected, l, "time-out"), told(m, rejected, l, "cancelled"));
+        }
+}
 
-                        snprintf(text, sizeof(text), "%lld%s", values[k], last ? "" : ",");
-                        buf_printf(dst, "%-*s", last ? 0 : (int) strlen(heads[k]) + 2,
-                                   k != 1 && k != 2 ? text
-                                   : values[k]      ? "true,"
-                                                    : "false,");
+/* Rows of cells with tabs between, as columns: the last is as wide as it is. */
+static void write_aligned(struct buf *dst, struct str text) {
+        int widths[16] = { 0 };
+
+        for (int pass = 0; pass < 2; pass++) {
+                struct str rest = text, line;
+
+                while (str_split(&rest, '\n', &line)) {
+                        ssize_t tab;
+
+                        for (size_t i = 0; (tab = str_find(line, '\t')) >= 0 && i < ARRAY_SIZE(widths); i++) {
+                                if (pass == 0)
+                                        widths[i] = MAX(widths[i], MAX((int) tab + 1, 8));
+                                else
+                                        buf_printf(dst, "%-*.*s", widths[i], (int) tab, line.p);
+                                line = str_sub(line, (size_t) tab + 1, line.n);
+                        }
+                        if (pass == 1)
+                                buf_printf(dst, "%" STR_FMT "\n", STR_ARG(line));
                 }
-                buf_putc(dst, '\n');
         }
 }
 
 bool flow_dump(struct apiserver *s, struct str what, struct buf *dst) {
-        struct flow_config *c;
-        bool queues = str_eqc(what, "dump_queues"), requests = str_eqc(what, "dump_requests");
+        static const struct {
+                const char *name, *heads;
+                void (*level)(struct flow_level *l, struct buf *dst);
+        } dumps[] = {
+                { "dump_priority_levels",
+                  "PriorityLevelName,\tActiveQueues,\tIsIdle,\tIsQuiescing,\tWaitingRequests,\tExecutingRequests,\t"
+                  "DispatchedRequests,\tRejectedRequests,\tTimedoutRequests,\tCancelledRequests\n",
+                  NULL },
+                { "dump_queues",
+                  "PriorityLevelName,\tIndex,\tPendingRequests,\tExecutingRequests,\tSeatsInUse,\tNextDispatchR,\t"
+                  "InitialSeatsSum,\tMaxSeatsSum,\tTotalWorkSum\n",
+                  flow_level_dump_queues },
+                { "dump_requests",
+                  "PriorityLevelName,\tFlowSchemaName,\tQueueIndex,\tRequestIndexInQueue,\tFlowDistingsher,\t"
+                  "ArriveTime,\tInitialSeats,\tFinalSeats,\tAdditionalLatency,\tStartTime\n",
+                  flow_level_dump_requests },
+        };
+        size_t d = 0;
 
-        if (!queues && !requests && !str_eqc(what, "dump_priority_levels"))
-                return false;
-        c = newest(s->flow);
-        if (!queues && !requests)
-                dump_levels(c, dst);
-        else
-                buf_addc(dst, queues ? "PriorityLevelName, Index, PendingRequests, SeatsWaiting, VirtualFinish\n"
-                                     : "PriorityLevelName, QueueIndex, RequestIndexInQueue, FlowHash, Waited, Seats\n");
-        for (size_t i = 0; (queues || requests) && i < c->n_levels; i++)
-                flow_level_dump(c->levels[i], queues ? dst : NULL, requests ? dst : NULL);
-        flow_config_unref(c);
-        return true;
+        while (d < ARRAY_SIZE(dumps) && !str_eqc(what, dumps[d].name))
+                d++;
+        if (d < ARRAY_SIZE(dumps)) {
+                struct flow_config *c = newest(s->flow);
+                _cleanup_buf_ struct buf rows = BUF_INIT;
+
+                buf_addc(&rows, dumps[d].heads);
+                if (!dumps[d].level)
+                        dump_levels(c, &rows);
+                for (size_t i = 0; dumps[d].level && i < c->n_levels; i++)
+                        dumps[d].level(c->levels[i], &rows);
+                write_aligned(dst, buf_str(&rows));
+                flow_config_unref(c);
+        }
+        return d < ARRAY_SIZE(dumps);
 }
 
 /* ---- life ---- */

@@ -17,6 +17,12 @@
 struct flow_waiter;
 struct flow_queue;
 
+/* What people hear of one that waits; its texts stay as long. */
+struct flow_about {
+        struct str schema, by; /* its FlowSchema, and whose flow it is of */
+        unsigned after_ms;
+};
+
 struct flow_limits {
         bool exempt, queuing;
         unsigned nominal, min, max; /* seats; max as far as it may borrow */
@@ -57,8 +63,9 @@ bool flow_level_enter(struct flow_level *l, unsigned width);
 void flow_level_leave(struct flow_level *l, unsigned width);
 
 /* One that waits: go is called once on its loop, when it has its seats. */
-struct flow_waiter *flow_level_wait(struct flow_level *l, uint64_t flow_hash, unsigned width, struct loop *loop,
-                                    void (*go)(void *arg), void *arg); /* NULL: refused, the queue is full */
+struct flow_waiter *flow_level_wait(struct flow_level *l, uint64_t flow_hash, unsigned width,
+                                    const struct flow_about *about, struct loop *loop, void (*go)(void *arg),
+                                    void *arg); /* NULL: refused, the queue is full */
 /* Which queue it came from: in go. */
 unsigned flow_level_queue(const struct flow_waiter *w);
 /* One that came from that queue is done, and ran for so long. */
@@ -71,8 +78,10 @@ unsigned flow_level_dropped(struct flow_level *l, int64_t second);
 void flow_levels_adjust(struct flow_level *const *levels, size_t n, unsigned total);
 /* How many of its queues somebody waits in. */
 unsigned flow_level_active(struct flow_level *l);
-/* Rows of /debug/api_priority_and_fairness/dump_queues and dump_requests. */
-void flow_level_dump(struct flow_level *l, struct buf *queues, struct buf *requests);
+/* Rows of /debug/api_priority_and_fairness/dump_queues, and of the requests in the queues of dump_requests: cells with
+ * tabs between. */
+void flow_level_dump_queues(struct flow_level *l, struct buf *dst);
+void flow_level_dump_requests(struct flow_level *l, struct buf *dst);
 
 /* ---- config.c ---- */
 

@@ -15,8 +15,9 @@
 
 struct flow_queue {
         struct list waiters;
-        unsigned n, seats, running;
-        double finish; /* virtual time up to which it has been served */
+        unsigned n, seats;      /* that wait */
+        unsigned running, used; /* that came from here, and their seats */
+        double finish;          /* virtual time up to which it has been served */
 };
 
 struct flow_waiter {
@@ -26,7 +27,7 @@ struct flow_waiter {
         struct flow_queue *queue; /* NULL: taken, the message is on its way */
         struct loop *loop;
         unsigned width, index; /* of its queue, once it is taken */
-        uint64_t hash;
+        struct flow_about about;
         int64_t since_ns;
         void (*go)(void *arg); /* NULL: gave up */
         void *arg;
@@ -169,6 +170,7 @@ static void dispatch(struct flow_level *l) {
                 l->virtual_now = MAX(l->virtual_now, q->finish);
                 q->finish += w->width;
                 q->running++;
+                q->used += w->width;
                 w->index = (unsigned) (q - l->queues);
                 dequeue(w);
                 loop_post(w->loop, &w->work);
@@ -207,8 +209,8 @@ static struct flow_queue *choose_queue(struct flow_level *l, uint64_t hash) {
         return best;
 }
 
-struct flow_waiter *flow_level_wait(struct flow_level *l, uint64_t hash, unsigned width, struct loop *loop,
-                                    void (*go)(void *arg), void *arg) {
+struct flow_waiter *flow_level_wait(struct flow_level *l, uint64_t hash, unsigned width, const struct flow_about *about,
+                                    struct loop *loop, void (*go)(void *arg), void *arg) {
         struct flow_waiter *w = NULL;
         struct flow_queue *q;
 
@@ -220,7 +222,7 @@ struct flow_waiter *flow_level_wait(struct flow_level *l, uint64_t hash, unsigne
                                             .queue = q,
                                             .loop = loop,
                                             .width = width,
-                                            .hash = hash,
+                                            .about = *about,
                                             .since_ns = now_mono_ns(),
                                             .go = go,
                                             .arg = arg };
@@ -246,6 +248,7 @@ void flow_level_charge(struct flow_level *l, unsigned queue, unsigned width, int
         HOLD(&l->lock);
         if (l->queues && queue < l->limits.queues && l->queues[queue].running > 0) {
                 l->queues[queue].running--;
+                l->queues[queue].used -= MIN(l->queues[queue].used, width);
                 l->queues[queue].finish += width * ((double) ns / SERVICE_NS - 1);
         }
 }
@@ -344,23 +347,37 @@ unsigned flow_level_active(struct flow_level *l) {
         return n;
 }
 
-void flow_level_dump(struct flow_level *l, struct buf *queues, struct buf *requests) {
-        int64_t now = now_mono_ns();
+/* Times of work are in seconds of a seat. */
+void flow_level_dump_queues(struct flow_level *l, struct buf *dst) {
+        static const double unit = SERVICE_NS / 1e9;
+        HOLD(&l->lock);
+
+        for (unsigned i = 0; l->limits.queuing && i < l->limits.queues; i++) {
+                const struct flow_queue none = { 0 }, *q = l->queues ? &l->queues[i] : &none;
+
+                buf_printf(dst, "%s,\t%u,\t%u,\t%u,\t%u,\t%.8fss,\t%u,\t%u,\t%.8fss\n", l->name, i, q->n, q->running,
+                           q->used, q->finish * unit, q->seats, q->seats, q->seats * unit);
+        }
+}
+
+void flow_level_dump_requests(struct flow_level *l, struct buf *dst) {
+        int64_t now = now_mono_ns(), wall = now_wall_ns();
         HOLD(&l->lock);
 
         for (unsigned i = 0; l->queues && i < l->limits.queues; i++) {
-                struct flow_queue *q = &l->queues[i];
                 unsigned k = 0;
 
-                if (queues && q->n > 0)
-                        buf_printf(queues, "%s, %u, %u, %u, %.3f\n", l->name, i, q->n, q->seats, q->finish);
-                if (!requests)
-                        continue;
-                list_for_each(it, &q->waiters) {
+                list_for_each(it, &l->queues[i].waiters) {
                         struct flow_waiter *w = list_entry(it, struct flow_waiter, link);
+                        unsigned after = w->about.after_ms;
+                        char text[36];
 
-                        buf_printf(requests, "%s, %u, %u, %016llx, %.6fs, %u\n", l->name, i, k++,
-                                   (unsigned long long) w->hash, (double) (now - w->since_ns) / 1e9, w->width);
+                        time_format_micro(text, wall - (now - w->since_ns));
+                        buf_printf(dst,
+                                   "%s,\t%" STR_FMT ",\t%u,\t%u,\t%" STR_FMT ",\t%s,\t%u,\t%u,\t%u%s,\t"
+                                   "0001-01-01T00:00:00Z\n", /* it has not begun */
+                                   l->name, STR_ARG(w->about.schema), i, k++, STR_ARG(w->about.by), text, w->width,
+                                   after ? w->width : 0, after, after ? "ms" : "s");
                 }
         }
 }

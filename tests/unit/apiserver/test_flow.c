@@ -33,7 +33,7 @@ static struct flow_level *level_of(unsigned seats, unsigned queues, unsigned han
 }
 
 static struct flow_waiter *wait_in(struct flow_level *l, uint64_t flow, int i) {
-        return flow_level_wait(l, flow, 1, loop, go, &went[i]);
+        return flow_level_wait(l, flow, 1, &(struct flow_about) { 0 }, loop, go, &went[i]);
 }
 
 static void a_full_level_makes_wait_and_the_next_seat_is_given_on(void **state) {

@@ -464,7 +464,11 @@ static void a_queued_request_whose_client_left_is_forgotten(void **state) {
         send(fd, text, sizeof(text) - 1, MSG_NOSIGNAL);
         do
                 dump = get(f, "/debug/api_priority_and_fairness/dump_requests", "");
-        while (!has(dump, "jail, 0, 0, "));
+        while (!has(dump, "\njail,              jail,           0,          0,                   "));
+        assert_true(has(dump, "FlowDistingsher, ArriveTime,") && has(dump, "Z, 1,            0,          0s,"));
+        dump = get(f, "/debug/api_priority_and_fairness/dump_queues", "");
+        assert_true(has(dump, "\njail,              0,      1,               0,                 0,          0.") &&
+                    has(dump, "ss,  1,               1,           0.00300000ss\n"));
         close(fd);
         do
                 dump = get(f, "/debug/api_priority_and_fairness/dump_requests", "");
