@@ -9,8 +9,10 @@
 #define MAX_JSON_PATCH 10000 /* operations */
 
 /* Upstream's patches make maps of the objects that they have been in, and print those in the order of their keys:
- * wherever a merge patch says something, or everywhere (patch is NULL). */
+ * wherever a merge patch says something, or everywhere (patch is NULL), as in its lists. */
 static void sort_merged(struct arena *a, struct json *doc, const struct json *patch) {
+        if (json_is(patch, JSON_ARRAY))
+                patch = NULL;
         if (doc->type < JSON_ARRAY || (patch && !json_is(patch, JSON_OBJECT)))
                 return;
         *doc = json_copy_shallow(a, doc);

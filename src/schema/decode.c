@@ -83,7 +83,7 @@ static const char *go_value(const struct json *v) {
 }
 
 /* What upstream's converter says, which makes objects of strategic merges without the way over JSON. */
-static int convert_error(struct decoder *d, enum schema_kind to, const struct json *v) {
+static int convert_error(struct decoder *d, const struct schema_type *t, const struct json *v) {
         static const char *const from[] = {
                 [JSON_NULL] = "invalid",  [JSON_BOOL] = "bool",   [JSON_INT] = "int64",  [JSON_DOUBLE] = "float64",
                 [JSON_STRING] = "string", [JSON_ARRAY] = "slice", [JSON_OBJECT] = "map", [JSON_RAW] = "map",
@@ -92,6 +92,7 @@ static int convert_error(struct decoder *d, enum schema_kind to, const struct js
                 [SCHEMA_BOOL] = "bool",     [SCHEMA_INT32] = "int32",    [SCHEMA_INT64] = "int64",
                 [SCHEMA_STRING] = "string", [SCHEMA_DOUBLE] = "float64",
         };
+        enum schema_kind to = t->kind;
         bool number = to == SCHEMA_INT32 || to == SCHEMA_INT64 || to == SCHEMA_DOUBLE;
 
         if (to == SCHEMA_MAP || to == SCHEMA_LIST || to == SCHEMA_BYTES)
@@ -100,7 +101,7 @@ static int convert_error(struct decoder *d, enum schema_kind to, const struct js
         if (to >= ARRAY_SIZE(scalars) || !scalars[to])
                 return error_set(d->err, -EINVAL, "cannot restore struct from: %s", from[v->type]);
         if ((json_is(v, JSON_INT) && (number || to == SCHEMA_STRING)) || (json_is(v, JSON_DOUBLE) && number))
-                return error_set(d->err, -EINVAL, "cannot convert %s to %s", from[v->type], scalars[to]);
+                return error_set(d->err, -EINVAL, "cannot convert %s to %s", from[v->type], t->go_name);
         return error_set(d->err, -EINVAL, "unrecognized type: %s", scalars[to]);
 }
 
@@ -126,7 +127,7 @@ static int type_error(struct decoder *d, const struct schema_type *t, const stru
         const struct frame *f = d->self ? d->self : at;
 
         if (d->patched && at)
-                return convert_error(d, t->kind, v);
+                return convert_error(d, t, v);
         buf_addc(&value, go_value(v));
         if (detail) {
                 buf_putc(&value, ' ');

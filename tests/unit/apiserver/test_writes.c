@@ -135,6 +135,8 @@ static void patches_change_no_identity(void **state) {
              { "PUT", "/api/v1/namespaces/default/endpoints/none", JSON,
                "{\"metadata\":{\"name\":\"none\",\"resourceVersion\":\"x\"}}",
                "500 strconv.ParseUint: parsing \"x\": invalid syntax" },
+             { "PATCH", CM "/a", MERGE, "{\"metadata\":{\"ownerReferences\":[{\"uid\":\"u\",\"name\":5}]}}",
+               "422 \"ownerReferences\":[{\"name\":5,\"uid\":\"u\"}]" },
              { "PATCH", CM "/a", MERGE, "{\"apiVersion\":null}", "400 (a based on URL) was undeterminable" },
              { "PATCH", CM "/a", STRATEGIC, "{\"apiVersion\":null}", "200 \"apiVersion\":\"v1\"" },
              { "PATCH", CM "/a?fieldValidation=Strict", "application/json-patch+json",

@@ -186,6 +186,7 @@ static void test_results_of_strategic_merges_are_refused_in_other_words(void **s
                 { &type_Deployment, "{'spec':{'replicas':1.5}}", "cannot convert float64 to int32" },
                 { &type_Deployment, "{'spec':{'replicas':'3'}}", "unrecognized type: int32" },
                 { &type_Pod, "{'metadata':{'labels':{'a':1}}}", "cannot convert int64 to string" },
+                { &type_Service, "{'spec':{'sessionAffinity':5}}", "cannot convert int64 to v1.ServiceAffinity" },
         };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
 
