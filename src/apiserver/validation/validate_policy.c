@@ -72,9 +72,14 @@ static void check_hard(struct field_errors *fe, const struct path *p, const stru
         }
 }
 
+static bool is_scope(struct str s) {
+        return str_among(s, WORDS("Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "PriorityClass",
+                                  "VolumeAttributesClass", "CrossNamespacePodAffinity"));
+}
+
 /* Which names a scope can be about. */
 static bool scope_fits(struct str scope, struct str name) {
-        if (!is_quota_name(name))
+        if (!is_quota_name(name) || !is_scope(scope))
                 return true;
         if (str_eqc(scope, "VolumeAttributesClass"))
                 return str_among(name, WORDS("persistentvolumeclaims", "requests.storage"));
@@ -86,11 +91,6 @@ static bool scope_fits(struct str scope, struct str name) {
 CHECK(check_fit, struct str scope, const struct json *hard, const struct json *shown) {
         json_each_member(m, hard)
                 INVALID_IF(!scope_fits(scope, json_key(m)), p, shown, "unsupported scope applied to resource");
-}
-
-static bool is_scope(struct str s) {
-        return str_among(s, WORDS("Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "PriorityClass",
-                                  "VolumeAttributesClass", "CrossNamespacePodAffinity"));
 }
 
 static bool has_scope(const struct json *list, const char *scope, const char *member) {

@@ -53,6 +53,8 @@ static const struct row {
           "spec.dataSource: Invalid value: `y`: must be 'PersistentVolumeClaim' when referencing the default apiGroup\n"
           "spec.dataSourceRef: Invalid value: `y`: must be 'PersistentVolumeClaim' when referencing the default "
           "apiGroup" },
+        { &res_resourcequotas, SPEC("`hard`:{`services`:`1`},`scopes`:[`Foo`]"), NULL, NULL,
+          "spec.scopes: Invalid value: []core.ResourceQuotaScope{`Foo`}: unsupported scope" },
         { &res_resourcequotas,
           SPEC("`hard`:{`pods`:`1`},`scopeSelector`:{`matchExpressions`:[{`scopeName`:`VolumeAttributesClass`,"
                "`operator`:`x`}]}"),
