@@ -230,6 +230,9 @@ int reloads_start(struct apiserver *s, struct error *err) {
         }
         x->s = s;
         s->reloads = x;
+        for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+                if (files[i].read == read_authorization && path_of(s, i))
+                        count(x, i, false); /* the start counts */
         loop_start_thread(x->loop);
         loop_call(x->loop, start, x);
         return 0;

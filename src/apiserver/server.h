@@ -294,6 +294,7 @@ struct attributes {
         struct str group, version, resource, subresource, namespace, name;
         struct str path;                           /* of a request for no resource; else empty */
         struct str field_selector, label_selector; /* of a list, watch or deletecollection: as sent */
+        const struct json *reviewed;               /* the resourceAttributes of a review, or NULL */
 };
 enum authz { AUTHZ_NO_OPINION, AUTHZ_ALLOW, AUTHZ_DENY, AUTHZ_PENDING /* auth/remote.h */ };
 /* Why it is decided so: what authorizers say, and what went wrong with asking them. */

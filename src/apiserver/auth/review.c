@@ -203,6 +203,7 @@ static struct attributes read_attributes(struct arena *a, const struct json *spe
         at.name = json_str(json_getc(r, "name"));
         at.field_selector = selector_text(a, json_getc(r, "fieldSelector"));
         at.label_selector = selector_text(a, json_getc(r, "labelSelector"));
+        at.reviewed = r;
         return at;
 }
 

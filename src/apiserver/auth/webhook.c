@@ -93,6 +93,22 @@ static void add_requirement(struct arena *a, struct json *o, const char *name, s
         json_push(a, json_get_or_add_array(a, json_get_or_add_object(a, o, name), "requirements"), r);
 }
 
+/* The requirements of a review are handed on as they are, but for those that are unknown. False: it has none. */
+static bool add_reviewed(struct arena *a, struct json *o, const struct attributes *at, const char *name, bool fields) {
+        const struct json *list = json_at_path(at->reviewed, name, "requirements");
+
+        json_each_item(r, list) {
+                struct str op = json_str(json_getc(r, "operator"));
+                bool in = str_eqc(op, "In") || str_eqc(op, "NotIn");
+
+                if (fields ? in && json_len(json_getc(r, "values")) == 1
+                           : in || str_eqc(op, "Exists") || str_eqc(op, "DoesNotExist"))
+                        json_push(a, json_get_or_add_array(a, json_get_or_add_object(a, o, name), "requirements"),
+                                  json_copy(a, r));
+        }
+        return json_len(list) > 0;
+}
+
 /* What of a selector an authorizer can know: requirements narrow, so that any of them may be left out. */
 static void add_selectors(struct arena *a, struct json *o, const struct attributes *at) {
         static const char *const operators[] = {
@@ -106,10 +122,16 @@ static void add_selectors(struct arena *a, struct json *o, const struct attribut
                 [SELECTOR_GT] = NULL,
                 [SELECTOR_LT] = NULL,
         };
-        struct str fields = at->field_selector, one;
+        struct str fields = at->field_selector, part;
+        struct json terms = json_new_array();
         struct selector labels = { 0 };
 
-        while (str_split(&fields, ',', &one)) {
+        if (!add_reviewed(a, o, at, "fieldSelector", true))
+                while (str_split(&fields, ',', &part))
+                        json_push(a, &terms, json_of_str(part));
+        json_sort_texts(&terms);
+        json_each_item(term, &terms) {
+                struct str one = json_str(term);
                 ssize_t eq = str_find(one, '=');
                 size_t n = (size_t) eq, v = n + 1;
                 struct str value;
@@ -121,7 +143,8 @@ static void add_selectors(struct arena *a, struct json *o, const struct attribut
                 value = str_sub(one, v, one.n);
                 add_requirement(a, o, "fieldSelector", str_sub(one, 0, n - not ), not ? "NotIn" : "In", &value, 1);
         }
-        if (at->label_selector.n == 0 || selector_parse_labels(a, at->label_selector, &labels, NULL) < 0)
+        if (add_reviewed(a, o, at, "labelSelector", false) || at->label_selector.n == 0 ||
+            selector_parse_labels(a, at->label_selector, &labels, NULL) < 0)
                 return;
         for (size_t i = 0; i < labels.n; i++)
                 if (operators[labels.reqs[i].op])

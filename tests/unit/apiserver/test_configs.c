@@ -423,6 +423,7 @@ static void conditions_say_what_a_webhook_is_asked(void **state) {
                                    .field_selector = STR("metadata.name!=z") };
         struct attributes elsewhere = pods, path = { .verb = "get", .path = STR("/metrics") };
         struct fixture *f = *state;
+        struct json reviewed;
 
         elsewhere.namespace = STR("other");
         atomic_store(&other.asked, 0);
@@ -439,6 +440,17 @@ static void conditions_say_what_a_webhook_is_asked(void **state) {
                                "\"values\":[\"z\"]}]},\"labelSelector\":{\"requirements\":[{\"key\":\"a\",\"operator\":"
                                "\"In\",\"values\":[\"x\",\"y\"]},{\"key\":\"b\",\"operator\":\"DoesNotExist\"}]}"));
         assert_non_null(strstr(other.last, "\"apiVersion\":\"authorization.k8s.io/v1\""));
+        pods.field_selector = STR("spec.nodeName=n,metadata.name!=b"); /* sorted; those of a review are not */
+        assert_int_equal(may(f, "jane", "devs", pods), AUTHZ_ALLOW);
+        assert_non_null(strstr(other.last, "{\"requirements\":[{\"key\":\"metadata.name\",\"operator\":\"NotIn\","
+                                           "\"values\":[\"b\"]},{\"key\":\"spec.nodeName\""));
+        reviewed = json_build(f->a,
+                              "{ fieldSelector: { requirements: [ { key: 'z', operator: 'In', values: [ 'v' ] },"
+                              " { key: 'y', operator: 'Odd' }, { key: 'x', operator: 'In', values: [ 'v' ] } ] } }");
+        pods.reviewed = &reviewed;
+        assert_int_equal(may(f, "jane", "devs", pods), AUTHZ_ALLOW);
+        assert_non_null(strstr(other.last, "{\"requirements\":[{\"key\":\"z\",\"operator\":\"In\",\"values\":[\"v\"]},"
+                                           "{\"key\":\"x\""));
 }
 
 /* How a webhook that wants a password answers. */
@@ -557,7 +569,7 @@ static void a_changed_file_is_taken_up(void **state) {
         metrics_collect(&metrics);
         for (i = 0; i < 2; i++)
                 assert_true(str_search(buf_str(&metrics),
-                                       i ? STR("\",status=\"success\"} 1\n")
+                                       i ? STR("\",status=\"success\"} 2\n") /* one at the start */
                                          : STR("\napiserver_authorization_config_controller_automatic_"
                                                "reloads_total{apiserver_id_hash=\"sha256:")) > 0);
 }
