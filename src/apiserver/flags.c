@@ -3,6 +3,7 @@
 #include "apiserver/server.h"
 
 #define FEATURE_GATES "feature-gates"
+#define RUNTIME_CONFIG "runtime-config"
 
 const struct apiserver_flag apiserver_flags[] = {
         { "admission-control-config-file", "FILE",
@@ -128,6 +129,7 @@ static const struct {
           "storage-initialization-timeout storage-media-type v vmodule watch-cache-sizes ",
           "", "there is nothing to set" },
         { FEATURE_GATES " ", NULL, "" },
+        { RUNTIME_CONFIG " ", NULL, "" },
         { "etcd-cafile etcd-certfile etcd-keyfile etcd-prefix etcd-servers etcd-servers-overrides storage-backend ",
           NULL, "the store is in this server (docs/store.md)" },
         { "cert-dir tls-sni-cert-key ", NULL, "use --tls-cert-file" },
@@ -138,7 +140,7 @@ static const struct {
           NULL, "Cube has nothing like it" },
         { "allow-metric-labels allow-metric-labels-manifest disabled-metrics show-hidden-metrics-for-version ", NULL,
           "metrics cannot be chosen" },
-        { "emulated-version runtime-config ", NULL, "what is served cannot be chosen" },
+        { "emulated-version ", NULL, "what is served cannot be chosen" },
 };
 
 const struct apiserver_feature apiserver_features[] = {
@@ -195,6 +197,36 @@ static int check_features(struct str rest, struct error *err) {
         return 0;
 }
 
+/* api/all, api/ga, api/beta, api/alpha, or a group and version. What is asked for must be so already: the stable ones
+ * are served, others are not. */
+static int check_versions(struct str rest, struct error *err) {
+        struct str name, value, group, version;
+
+        while (str_split(&rest, ',', &value)) {
+                const struct api_group_version *gv = NULL;
+                bool on, served, all;
+
+                str_split(&value, '=', &name);
+                on = str_empty(value) || str_eqc(value, "true");
+                if (!on && !str_eqc(value, "false"))
+                        return error_set(err, -EINVAL, "--" RUNTIME_CONFIG ": invalid value %" STR_FMT "=%" STR_FMT,
+                                         STR_ARG(name), STR_ARG(value));
+                all = str_eqc(name, "api/all");
+                if (!str_has_prefix(name, STR("api/")) && api_parse_group_version(name, &group, &version, err) < 0)
+                        return -EINVAL;
+                if (!str_has_prefix(name, STR("api/")))
+                        gv = api_find_group_version(group, version);
+                served = str_eqc(name, "api/ga") || str_eqc(name, "api/v1") || (gv && gv->served);
+                if (all || on != served)
+                        return error_set(err, -EINVAL, "--" RUNTIME_CONFIG ": %" STR_FMT " is %s served here",
+                                         STR_ARG(name),
+                                         served || !on ? "always"
+                                         : all         ? "never wholly"
+                                                       : "never");
+        }
+        return 0;
+}
+
 static ssize_t find_other(struct str name) {
         _cleanup_buf_ struct buf word = BUF_INIT;
 
@@ -224,6 +256,8 @@ int apiserver_flag_other(struct str name, const char *value, struct error *err) 
 
         if (str_eqc(name, FEATURE_GATES))
                 return check_features(str_of(value), err);
+        if (str_eqc(name, RUNTIME_CONFIG))
+                return check_versions(str_of(value), err);
         if (i >= 0 && others[i].value && (!*others[i].value || strcmp(value, others[i].value) == 0))
                 return 0;
         return error_set(err, -EINVAL, "--%" STR_FMT ": %s", STR_ARG(name), i >= 0 ? others[i].why : "unknown");

@@ -148,8 +148,9 @@ struct relay {
 };
 
 static bool is_hop_header(struct str name) {
-        return str_among(name, WORDS("connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te",
-                                     "trailer", "proxy-connection", "host", "authorization", "date"));
+        return str_among(name,
+                         WORDS("connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te",
+                               "trailer", "proxy-connection", "proxy-authorization", "host", "authorization", "date"));
 }
 
 static void free_relay(struct relay *r) {
