@@ -326,7 +326,7 @@ int registry_check_config(struct op *op, const struct json *live, struct error *
         if (!str_eq(kind, as.kind) || !str_eq(version, as.api_version))
                 return err_bad_request(err, "invalid object type: %" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT,
                                        STR_ARG(group), STR_ARG(v), STR_ARG(kind));
-        if (json_len(json_at_path(body, "metadata", "managedFields")) > 0)
+        if (json_is(json_at_path(body, "metadata", "managedFields"), JSON_ARRAY))
                 return err_bad_request(err, "metadata.managedFields must be nil");
         fits = !live || !(t->flags & SCHEMA_TYPE_ODD_SETS) ||
                structure_check(op->c->arena, t, live, true, &unfit_live) == 0;
@@ -354,7 +354,7 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         TRY(registry_check_config(op, live, err));
         meta = meta_of(a, &config);
         *meta = json_copy_shallow(a, meta);
-        if (str_empty(json_str(json_getc(meta, "name"))))
+        if (live && str_empty(json_str(json_getc(meta, "name"))))
                 json_set_str(a, meta, "name", op->name);
         TRY(match_url(op, meta, err));
         if (op->rest->resource->namespaced)

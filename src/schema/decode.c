@@ -232,7 +232,8 @@ static int decode_bytes(struct decoder *d, const struct schema_type *t, const st
         if (!json_is(in, JSON_STRING))
                 return type_error(d, t, in, false, at);
         if (base64_decode(&raw, json_str(in)) < 0) {
-                error_set(&e, -EINVAL, "illegal base64 data at input byte %zu", base64_error(json_str(in), false));
+                error_set(&e, -EINVAL, "%sillegal base64 data at input byte %zu",
+                          d->patched ? "error decoding from json: " : "", base64_error(json_str(in), false));
                 return mild(d, &e);
         }
         base64_encode(&text, buf_str(&raw));

@@ -806,6 +806,12 @@ static void check_metadata(struct field_errors *fe, const struct path *up, const
         validate_owners(fe, PATH(p, "ownerReferences"), GET(meta, "ownerReferences"));
         if (looks & LOOK_FINALIZERS)
                 validate_finalizers(fe, PATH(p, "finalizers"), GET(meta, "finalizers"));
+        each_at(m, at, PATH(p, "managedFields"), GET(meta, "managedFields")) {
+                if (TEXT(m, "manager").n > 128)
+                        field_too_long(fe, PATH(at, "manager"), 128);
+                if (TEXT(m, "subresource").n > 256)
+                        field_too_long(fe, PATH(at, "subresource"), 256);
+        }
         if ((looks & LOOK_KIND) && !has_plain_metadata(fe))
                 check_standard_finalizers(fe, PATH(p, "finalizers"), GET(meta, "finalizers"), true);
 }

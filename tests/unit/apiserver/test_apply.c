@@ -413,7 +413,7 @@ static void custom_resources_are_owned_as_their_schema_says(void **state) {
                          422);
         /* A text of a format may be any scalar to who applies: what it must be validation says. */
         check_error(ASK(f, API_PATCH, &ks1, "default", "day", .patch = API_PATCH_APPLY,
-                        .body = Q("{'kind':'K','apiVersion':'x.io/v1','spec':{'day':1}}"),
+                        .body = Q("{'kind':'K','apiVersion':'x.io/v1','metadata':{'name':'day'},'spec':{'day':1}}"),
                         .options.field_manager = STR("n")),
                     422,
                     "K.x.io \"day\" is invalid: spec.day: Invalid value: \"int64\": spec.day in body must be of type "
@@ -462,6 +462,38 @@ static void applying_the_same_again_changes_nothing(void **state) {
                 if (k == 1) /* times have seconds */
                         nanosleep(&(struct timespec) { .tv_sec = 1, .tv_nsec = 100000000 }, NULL);
         }
+}
+
+static void configs_are_named_and_have_no_managers(void **state) {
+        static const char *const cases[][2] = {
+                { "{'kind':'ConfigMap','apiVersion':'v1'}",
+                  "the name of the object (c based on URL) was undeterminable: name must be provided" },
+                { "{'kind':'ConfigMap','apiVersion':'v1','metadata':{'name':'c','managedFields':[]}}",
+                  "metadata.managedFields must be nil" },
+                { "{'kind':'ConfigMap','apiVersion':'v1','metadata':{'name':'c'},'binaryData':{'a':'!!'}}",
+                  "failed to convert new object (/c; /v1, Kind=ConfigMap) to proper version: unable to convert "
+                  "unstructured object to /v1, Kind=ConfigMap: error decoding from json: illegal base64 data at input "
+                  "byte 0" },
+        };
+        struct fixture *f = *state;
+        struct answer r;
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+                check_error(ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_APPLY,
+                                .body = Q(cases[i][0]), .options.field_manager = STR("m")),
+                            i == 2 ? 500 : 400, cases[i][1]);
+        ASK(f, API_CREATE, &res_configmaps, "default", .body = Q("{'metadata':{'name':'c'},'data':{'a':'b'}}"));
+        r = ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_MERGE,
+                .body = arena_printf(f->a,
+                                     "{\"metadata\":{\"managedFields\":[{\"manager\":\"%0129d\",\"operation\":"
+                                     "\"Update\","
+                                     "\"apiVersion\":\"v1\",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{\"f:data\":{}}}]}"
+                                     "}",
+                                     0)
+                                        .p);
+        assert_int_equal(r.code, 422);
+        assert_non_null(strstr(r.message, "metadata.managedFields[0].manager: Too long: may not be more than 128 "
+                                          "bytes"));
 }
 
 /* Upstream stores protobuf: what is empty comes back as none, and differs from nothing. */
@@ -553,6 +585,7 @@ int main(void) {
                 TEST(custom_resources_are_owned_as_their_schema_says),
                 TEST(owners_of_versions_that_are_gone_are_dropped),
                 TEST(applying_the_same_again_changes_nothing),
+                TEST(configs_are_named_and_have_no_managers),
                 TEST(what_is_applied_empty_is_kept_as_none),
                 TEST(who_creates_a_daemonset_owns_its_count),
         };

@@ -646,7 +646,8 @@ static void scale_is_where_the_definition_says(void **state) {
                    "{}, expected int64, .spec.l.a: Invalid value: \"\": .spec.l.a accessor error: y is of the type "
                    "string, expected map[string]interface{}]");
         r = ASK(f, API_PATCH, &widgets, "default", "w", .patch = API_PATCH_APPLY, .options.field_manager = STR("me"),
-                .body = Q("{'apiVersion':'example.com/v1','kind':'Widget','spec':{'n':3,'m':[null,'']}}"));
+                .body = Q("{'apiVersion':'example.com/v1','kind':'Widget','metadata':{'name':'w'},"
+                          "'spec':{'n':3,'m':[null,'']}}"));
         check_code(r, 201);
         assert_string_equal(at(f, r, ".spec"), "{\"n\":3,\"m\":[null,\"\"]}");
         r = ASK(f, API_GET, &widgets, "default", "w", "scale");

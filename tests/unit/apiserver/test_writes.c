@@ -191,7 +191,7 @@ static void options_of_writes_are_checked_as_upstream_does(void **state) {
              { "POST", CM, JSON, "{\"metadata\":{\"name\":\"d\",\"resourceVersion\":\"5\"}}",
                "500 resourceVersion should not be set on objects to be created" },
              { "PATCH", CM "/d?fieldManager=m", APPLY,
-               "kind: ConfigMap\napiVersion: v1\nmetadata: {resourceVersion: '5'}", "201 " },
+               "kind: ConfigMap\napiVersion: v1\nmetadata: {name: d, resourceVersion: '5'}", "201 " },
              { "DELETE", CM "/a", JSON, "{\"kind\":\"Pod\",\"apiVersion\":\"v1\"}",
                "500 no kind \"Pod\" is registered for version \"v1\" in scheme "
                "\"pkg/apis/meta/internalversion/scheme/register.go:27\"" },
