@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/rand.h"
 #include "json/build.h"
+#include "schema/apply.h"
 #include "schema/decode.h"
 #include "schema/defaults.h"
 #include "schema/types.h"
@@ -47,6 +48,9 @@ static int finish_object(struct bootstrap *b, const struct rest *r, const struct
                           *json_at_path(object_json(old), "metadata", "creationTimestamp"));
                 json_setc(b->a, meta, "resourceVersion",
                           json_of_printf(b->a, "%llu", (unsigned long long) object_revision(old)));
+                if (json_at_path(object_json(old), "metadata", "managedFields"))
+                        json_setc(b->a, meta, "managedFields",
+                                  *json_at_path(object_json(old), "metadata", "managedFields"));
         } else {
                 rand_uuid(uid);
                 json_setc(b->a, meta, "uid", json_of_copy(b->a, str_n(uid, 36)));
@@ -54,6 +58,23 @@ static int finish_object(struct bootstrap *b, const struct rest *r, const struct
         }
         schema_reorder(b->a, r->resource->type, ret);
         return 0;
+}
+
+/* What is made here is the server's, as if it had asked itself: but for what comes by itself. */
+static void own(struct bootstrap *b, const struct rest *r, const struct object *old, struct json *tree) {
+        static const char *const status[] = { "status", NULL }, *const namespace[] = { "spec", "status", NULL },
+                                 *const role[] = { "rules", NULL };
+        bool flow = strncmp(r->resource->group, "flowcontrol.", 12) == 0, sum = json_getc(tree, "aggregationRule");
+        struct apply_opts opts = {
+                .manager = flow ? STR("api-priority-and-fairness-config-producer-v1") : STR("kube-apiserver"),
+                .api_version = r->api_version,
+                .now_wall_ns = now_wall_ns(),
+                .reset = r->resource == &res_namespaces ? namespace
+                         : sum                          ? role
+                                                        : status,
+        };
+
+        apply_track_update(b->a, r->resource->type, old ? object_json(old) : NULL, tree, &opts);
 }
 
 /* Creates it where it is missing; with update also when it differs. */
@@ -69,6 +90,7 @@ static void want(struct bootstrap *b, const struct api_resource *res, const stru
         b->result = finish_object(b, r, in, old, &tree);
         if (b->result < 0 || (old && json_equal(&tree, object_json(old))))
                 return;
+        own(b, r, old, &tree);
         vec_push(&b->ops, (struct store_op) {
                                           .kind = old ? STORE_UPDATE : STORE_CREATE,
                                           .key = rest_key(b->a, r, ns, name),

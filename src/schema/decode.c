@@ -264,7 +264,7 @@ static bool has_micros(struct str s) {
         for (size_t i = at; i < at + 6; i++)
                 if (i >= s.n || s.p[i] < '0' || s.p[i] > '9')
                         return false;
-        return s.p[at - 1] == '.';
+        return s.p[at - 1] == '.' && (at + 6 == s.n || !isdigit((unsigned char) s.p[at + 6]));
 }
 
 /* Digits stand for digits, the rest for itself. */

@@ -537,21 +537,25 @@ static void check_name_of_domain(struct field_errors *fe, const struct path *p, 
 }
 
 CHECK(check_endpoint_addresses, const struct json *list, struct str type) {
+        bool v6 = str_eqc(type, "IPv6");
         uint8_t b[16];
 
         each_at(item, at, p, list) {
                 struct str address = json_str(item);
-                int family = parse_ip(address, b);
+                size_t before = fe->list.n;
 
                 if (str_eqc(type, "FQDN"))
                         check_name_of_domain(fe, at, address);
                 if (!str_among(type, WORDS("IPv4", "IPv6")))
                         continue;
-                if (!family)
+                if (v6)
+                        check_canonical(fe, at, address, false);
+                else
                         check_ip(fe, at, address);
-                else if ((str_eqc(type, "IPv4") && family != 4) || (str_eqc(type, "IPv6") && family != 6))
-                        TELL_AT(at,
-                                field_invalid_str(fe, p, address, "must be an %" STR_FMT " address", STR_ARG(type)));
+                if (fe->list.n > before)
+                        continue;
+                TELL_AT(at, INVALID_STR_IF(parse_ip(address, b) != (v6 ? 6 : 4), p, address,
+                                           "must be an %" STR_FMT " address", STR_ARG(type)));
                 check_not_special_ip(fe, at, address);
         }
 }
@@ -602,6 +606,8 @@ void validate_endpoint_slice(struct field_errors *fe, const struct json *obj, co
                 check_endpoint_addresses(fe, PATH(p, "addresses"), GET(e, "addresses"), json_str(type));
                 check_hints(fe, PATH(PATH(p, "hints"), "forZones"), json_at_path(e, "hints", "forZones"));
         }
+        if (errors_at(fe, list) && fe->old && json_equal(GET(obj, "endpoints"), GET(fe->old, "endpoints")))
+                forget_errors_at(fe, list); /* they were fine to older servers */
         for (i = 0; json_len(port_list) <= 20000 && i < json_len(port_list); i++)
                 REFUSE_IF(duplicate, json_is_twin(&seen, port_list, i, "name"), PATH(PATH_INDEX(ports, i), "name"),
                           TEXT(json_item(port_list, i), "name"));

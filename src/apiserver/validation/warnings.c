@@ -633,7 +633,10 @@ void warn_endpoints(struct op *op, const struct json *obj) {
 
 void warn_endpoint_slice(struct op *op, const struct json *obj) {
         if (!op->old && str_eqc(TEXT(obj, "addressType"), "FQDN"))
-                return warn(op, PATH(PATH(NULL, "spec"), "addressType"), "FQDN endpoints are deprecated");
+                warn(op, PATH(PATH(NULL, "spec"), "addressType"), "FQDN endpoints are deprecated");
+        if (str_among(json_str(json_at_path(obj, "metadata", "labels", "endpointslice.kubernetes.io/managed-by")),
+                      WORDS("endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io")))
+                return; /* they know how to write */
         each_at(e, at, PATH(NULL, "endpoints"), GET(obj, "endpoints"))
                 warn_each(op, PATH(at, "addresses"), GET(e, "addresses"), NULL, warn_ip);
 }

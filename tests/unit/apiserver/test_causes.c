@@ -437,6 +437,16 @@ static const struct row {
           "status.active: Invalid value: -1: must be greater than or equal to 0" },
         { &res_certificatesigningrequests, SPEC("`request`:`eA==`,`signerName`:`a.b/c`,`usages`:[`any`]"), NULL, NULL,
           "spec.request: Invalid value: []byte{0x78}: PEM block type must be CERTIFICATE REQUEST" },
+        { &res_endpointslices,
+          OBJECT("`addressType`:`IPv6`,`endpoints`:[{`addresses`:[`FD00::1`,`1.2.3.4`,`01.2.3.4`]}],`ports`:[{`name`:"
+                 "`a`},{`name`:`a`}]"),
+          NULL, NULL,
+          "ports[1].name: Duplicate value: `a`\n"
+          "endpoints[0].addresses[0]: Invalid value: `FD00::1`: must be in canonical form (`fd00::1`)\n"
+          "endpoints[0].addresses: Invalid value: `1.2.3.4`: must be an IPv6 address\n"
+          "endpoints[0].addresses[2]: Invalid value: `01.2.3.4`: must not have leading 0s" },
+        { &res_endpointslices, OBJECT("`addressType`:`IPv4`,`endpoints`:[{`addresses`:[`1.2.3.4`]}]"), "",
+          "{`addressType`:`IPv6`}", "addressType: Invalid value: `IPv6`: field is immutable" },
         { &res_runtimeclasses, OBJECT("`handler`:`h`"), "",
           "{`handler`:`-`,`scheduling`:{`tolerations`:[{`value`:`a`,`operator`:`Exists`}]}}",
           "handler: Invalid value: `-`: a lowercase RFC 1123 label must consist of lower case alphanumeric characters "

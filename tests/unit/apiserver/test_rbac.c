@@ -198,6 +198,9 @@ static void policy_is_completed_at_start(void **state) {
         assert_string_equal(at(f, r, ".rules[3].resources"), "[\"servicecidrs\"]");
         r = ASK(f, API_GET, &res_clusterroles, NULL, "system:node");
         assert_string_equal(at(f, r, ".rules[6].apiGroups"), "[\"\"]");
+        assert_string_equal(at(f, r, ".metadata.managedFields[0].manager"), "kube-apiserver");
+        r = ASK(f, API_GET, &res_clusterroles, NULL, "admin");
+        assert_string_equal(at(f, r, ".metadata.managedFields[0].fieldsV1.f:rules"), "(absent)");
         assert_string_equal(at(f,
                                ASK(f, API_GET, &res_rolebindings, "kube-public", "system:controller:bootstrap-signer"),
                                ".subjects[0].name"),
