@@ -399,7 +399,8 @@ int writes_validate(struct op *op, struct json *obj, const struct json *old, str
                 *obj = json_copy_tree(op->c->arena, obj); /* it shares with what is stored */
                 schema_null_empty(r->resource->type, obj);
         }
-        return field_errors_finish(&fe, r->kind, r->group, op->name, err);
+        TRY(field_errors_finish(&fe, r->kind, r->group, op->name, err));
+        return st->permit && !op->sub ? st->permit(op, obj, old, err) : 0;
 }
 
 /* ---- answers ---- */

@@ -39,6 +39,8 @@ struct strategy {
         void (*prepare_status)(struct op *op, struct json *obj, const struct json *old);
         /* old is NULL for a create. */
         void (*validate)(struct field_errors *fe, const struct json *obj, const struct json *old);
+        /* Of a valid object: whether its writer may write it. */
+        int (*permit)(struct op *op, const struct json *obj, const struct json *old, struct error *err);
         /* Changes of other objects that go into the store with this one's (after is NULL for a delete): at most
          * COMPANIONS_MAX. When one of them fails the write starts over. */
         size_t (*companions)(struct op *op, const struct json *before, const struct json *after, struct store_op *ret);

@@ -4,6 +4,7 @@
  *
  * Rules are compared right by right: one verb on one resource of one group, by one name where there are names. */
 #include "apiserver/auth/rbac.h"
+#include "apiserver/validation/validate.h"
 #include "schema/types.h"
 
 struct right {
@@ -285,4 +286,89 @@ int rbac_check_escalation(struct op *op, const struct json *obj, const struct js
         if (user_is_in(&op->c->user, "system:masters") || (old && same_but_for_collector(op->c->arena, obj, old)))
                 return 0;
         return json_getc(obj, "roleRef") ? check_binding(op, obj, err) : check_role(op, obj, old, err);
+}
+
+/* ---- what policies read ---- */
+
+/* As Go prints a user. */
+static struct str user_text(struct arena *a, const struct api_user *u) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        const char *separator = "";
+
+        buf_printf(&b, "&{%" STR_FMT " %" STR_FMT " [", STR_ARG(u->name), STR_ARG(u->uid));
+        for (size_t i = 0; i < u->n_groups; i++)
+                buf_printf(&b, "%s%" STR_FMT, i > 0 ? " " : "", STR_ARG(u->groups[i]));
+        buf_addc(&b, "] map[");
+        json_each_member(m, u->extra) {
+                buf_printf(&b, "%s%" STR_FMT ":[", separator, STR_ARG(json_key(m)));
+                json_each_item(v, &m->value)
+                        buf_printf(&b, "%s%" STR_FMT, v == json_items(&m->value) ? "" : " ", STR_ARG(json_str(v)));
+                buf_putc(&b, ']');
+                separator = " ";
+        }
+        buf_addc(&b, "]}");
+        return arena_str(a, buf_str(&b));
+}
+
+/* The resource of a paramKind, as far as it is known: "*" else. */
+static void find_kind(struct op *op, const struct json *kind, struct attributes *at) {
+        struct str group, version;
+        _cleanup_(rest_releasep) const struct rest *r = NULL;
+
+        if (!kind || api_parse_group_version(json_str(json_getc(kind, "apiVersion")), &group, &version, NULL) < 0)
+                return;
+        at->group = group;
+        at->version = version;
+        r = rest_acquire_kind(op->s, group, version, json_str(json_getc(kind, "kind")));
+        if (r)
+                at->resource = arena_str(op->c->arena, str_of(r->resource->plural));
+}
+
+/* A policy reads any object of its paramKind, a binding those of its paramRef. */
+int rbac_check_params(struct op *op, const struct json *obj, const struct json *old, struct error *err) {
+        bool binding = op->rest->resource == &res_validatingadmissionpolicybindings;
+        const char *field = binding ? "paramRef" : "paramKind";
+        const struct json *spec = json_getc(obj, "spec"), *now = json_getc(spec, field);
+        struct str policy_name = json_str(json_getc(spec, "policyName")), user;
+        struct object *policy =
+                        binding ? server_get(op->s, op->snap, &res_validatingadmissionpolicies, STR(""), policy_name)
+                                : NULL;
+        struct attributes at = { "get", STR("*"), STR("*"), STR("*"), .namespace = STR("*"), .name = STR("*") };
+        struct field_errors fe = { .a = op->c->arena };
+
+        if (!now || user_is_in(&op->c->user, "system:masters") ||
+            (!binding && old && json_equal(now, json_at_path(old, "spec", field))))
+                return 0;
+        if (binding) {
+                at.name = json_str(json_getc(now, "name"));
+                at.namespace = json_str(json_getc(now, "namespace"));
+                at.verb = str_empty(at.name) ? "list" : "get";
+        }
+        find_kind(op, binding ? policy ? json_at_path(object_json(policy), "spec", "paramKind") : NULL : now, &at);
+        switch (authorize_why(op->s, &op->c->user, &at, NULL)) {
+        case AUTHZ_ALLOW:
+                return 0;
+        case AUTHZ_PENDING:
+                return error_set(err, -EINPROGRESS, "the authorization webhook is being asked");
+        default:
+                break;
+        }
+        user = user_text(op->c->arena, &op->c->user);
+        if (!binding)
+                field_forbidden(&fe, PATH(PATH(NULL, "spec"), field),
+                                "user %" STR_FMT " must have \"get\" permission on all objects of the referenced "
+                                "paramKind (kind=%" STR_FMT ", apiVersion=%" STR_FMT ")",
+                                STR_ARG(user), STR_ARG(json_str(json_getc(now, "kind"))),
+                                STR_ARG(json_str(json_getc(now, "apiVersion"))));
+        else if (policy)
+                field_forbidden(&fe, PATH(PATH(NULL, "spec"), field),
+                                "user %" STR_FMT
+                                " does not have \"%s\" permission on the object referenced by paramRef",
+                                STR_ARG(user), at.verb);
+        else
+                field_forbidden(&fe, PATH(PATH(NULL, "spec"), field),
+                                "unable to get policy %" STR_FMT " to determine minimum required permissions and user "
+                                "%" STR_FMT " does not have \"%s\" permission for all groups, versions and resources",
+                                STR_ARG(policy_name), STR_ARG(user), at.verb);
+        return field_errors_finish(&fe, op->rest->kind, op->rest->group, op->name, err);
 }

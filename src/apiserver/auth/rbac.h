@@ -42,3 +42,5 @@ struct json rbac_missing(struct arena *a, const struct json *held, const struct 
 /* A role or binding as it is to be written (old: NULL for a new one): -EACCES when it would give what its writer does
  * not have. */
 int rbac_check_escalation(struct op *op, const struct json *obj, const struct json *old, struct error *err);
+/* A ValidatingAdmissionPolicy or a binding: -EINVAL when its writer may not read what it lets the server read. */
+int rbac_check_params(struct op *op, const struct json *obj, const struct json *old, struct error *err);

@@ -138,7 +138,7 @@ static void check_service_path(struct field_errors *fe, const struct path *p, st
         rest = str_sub(whole, 1, whole.n);
         if (str_has_suffix(rest, STR("/")))
                 rest.n--;
-        open = str_has_suffix(rest, STR("/"));
+        open = str_empty(rest) || str_has_suffix(rest, STR("/"));
         for (; str_split(&rest, '/', &step); i++)
                 if (str_empty(step))
                         field_invalid_str(fe, p, whole, "segment[%u] may not be empty", i);

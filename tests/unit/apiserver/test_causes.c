@@ -262,6 +262,7 @@ static const struct row {
           "webhooks[0].clientConfig.service.port: Invalid value: 0: port is not valid: must be between 1 and 65535, "
           "inclusive\n"
           "webhooks[0].clientConfig.service.path: Invalid value: `a`: must start with a '/'\n"
+          "webhooks[0].clientConfig.service.path: Invalid value: `a`: segment[0] may not be empty\n"
           "webhooks[0].admissionReviewVersions[1]: Invalid value: `v1`: duplicate version\n"
           "webhooks[1].clientConfig: Required value: exactly one of url or service is required\n"
           "webhooks[1].admissionReviewVersions: Required value: must specify one of v1, v1beta1\n"

@@ -234,6 +234,11 @@ static const struct {
           "{`webhooks`:[{`name`:`a.b.c`,`clientConfig`:{`service`:{`name`:`s`,`namespace`:``}},`sideEffects`:"
           "`None`,`admissionReviewVersions`:[`v1`]}]}",
           "webhooks[0].clientConfig.service.name: Required value: service name is required" },
+        { WEBHOOK,
+          "{`webhooks`:[{`name`:`a.b.c`,`clientConfig`:{`service`:{`name`:`s`,`namespace`:`n`,`path`:`a`}},"
+          "`sideEffects`:`None`,`admissionReviewVersions`:[`v1`]}]}",
+          "[webhooks[0].clientConfig.service.path: Invalid value: `a`: must start with a '/', webhooks[0]."
+          "clientConfig.service.path: Invalid value: `a`: segment[0] may not be empty]" },
         { SLICE, "{`addressType`:`x`,`endpoints`:[{`addresses`:[`a`]}]}",
           "addressType: Unsupported value: `x`: supported values: `FQDN`, `IPv4`, `IPv6`" },
         { HPA,

@@ -257,7 +257,8 @@ static void the_authorizer_is_asked(void **state) {
 
 static void policies_are_checked(void **state) {
         struct fixture *f = *state;
-#define INVALID "ValidatingAdmissionPolicy.admissionregistration.k8s.io \"p\" is invalid: "
+#define INVALID_POLICY "ValidatingAdmissionPolicy.admissionregistration.k8s.io \"p\" is invalid: "
+#define INVALID INVALID_POLICY
         static const struct {
                 const char *spec, *text;
         } cases[] = {
@@ -389,6 +390,42 @@ static void webhooks_are_checked(void **state) {
                             422, arena_printf(f->a, INVALID "%s", cases[i].text).p);
 }
 
+/* Who writes a policy may read what it reads. */
+static void parameters_are_those_that_the_writer_may_read(void **state) {
+        static struct str groups[] = { STR_INIT("devs"), STR_INIT("system:authenticated") };
+        static const struct api_user jane = { STR_INIT("jane"), STR_INIT("7"), groups, 2, NULL };
+        static const char binding[] = "{'metadata':{'name':'b'},'spec':{'policyName':'p','validationActions':['Deny'],"
+                                      "'paramRef':{'name':'x','namespace':'default','parameterNotFoundAction':"
+                                      "'Deny'}}}";
+        static const char policy[] = "{'metadata':{'name':'p'},'spec':{'paramKind':{'apiVersion':'v1','kind':"
+                                     "'ConfigMap'}," ON("pods") ",'validations':[{'expression':'true'}]}}";
+        struct fixture *f = *state;
+
+        check_code(ASK(f, API_CREATE, &res_clusterroles,
+                       .body = Q("{'metadata':{'name':'r'},'rules':[{'apiGroups':['admissionregistration.k8s.io'],"
+                                 "'resources':['*'],'verbs':['create']}]}")),
+                   201);
+        check_code(ASK(f, API_CREATE, &res_clusterrolebindings,
+                       .body = Q("{'metadata':{'name':'r'},'roleRef':{'apiGroup':'rbac.authorization.k8s.io','kind':"
+                                 "'ClusterRole','name':'r'},'subjects':[{'apiGroup':'rbac.authorization.k8s.io',"
+                                 "'kind':'User','name':'jane'}]}")),
+                   201);
+        check_error(ASK(f, API_CREATE, &res_validatingadmissionpolicies, .body = Q(policy), .user = &jane), 422,
+                    INVALID_POLICY "spec.paramKind: Forbidden: user &{jane 7 [devs system:authenticated] map[]} must "
+                                   "have \"get\" permission on all objects of the referenced paramKind "
+                                   "(kind=ConfigMap, apiVersion=v1)");
+        check_error(ASK(f, API_CREATE, &res_validatingadmissionpolicybindings, .body = Q(binding), .user = &jane), 422,
+                    "ValidatingAdmissionPolicyBinding.admissionregistration.k8s.io \"b\" is invalid: "
+                    "spec.paramRef: Forbidden: unable to get policy p to determine minimum required "
+                    "permissions and user &{jane 7 [devs system:authenticated] map[]} does not have "
+                    "\"get\" permission for all groups, versions and resources");
+        check_code(ASK(f, API_CREATE, &res_validatingadmissionpolicies, .body = Q(policy)), 201);
+        check_error(ASK(f, API_CREATE, &res_validatingadmissionpolicybindings, .body = Q(binding), .user = &jane), 422,
+                    "ValidatingAdmissionPolicyBinding.admissionregistration.k8s.io \"b\" is invalid: "
+                    "spec.paramRef: Forbidden: user &{jane 7 [devs system:authenticated] map[]} does "
+                    "not have \"get\" permission on the object referenced by paramRef");
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
@@ -408,6 +445,7 @@ int main(void) {
                 T(a_policy_that_denies_everything_can_be_removed),
                 T(a_body_without_a_kind_has_that_of_its_path),
                 T(webhooks_are_checked),
+                T(parameters_are_those_that_the_writer_may_read),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
