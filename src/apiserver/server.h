@@ -191,7 +191,6 @@ struct op {
         struct object *converted;    /* a reference: raw in the version of the request */
         const struct json *outgoing; /* tree in the version that is stored, when that is another */
         const struct rest *held;     /* the reference to rest */
-        const struct json *live;     /* its tree, in the version of the request */
         struct str name, namespace;  /* as given or generated */
         struct str key;
         int attempts;

@@ -114,8 +114,9 @@ static void infer_families(struct op *op, struct field_errors *fe, struct json *
 /* ipFamilyPolicy and ipFamilies of a service on a cluster whose services have IPv4 addresses. A headless service
  * without a selector has endpoints of whichever family its owner writes. (upstream: initIPFamilyFields) */
 static int set_families(struct op *op, struct json *obj, const struct json *old, struct error *err) {
-        struct field_errors fe = { .a = op->c->arena, .phase = 1, .type = op->rest->stored->resource->type };
+        struct field_errors fe = { .a = op->c->arena, .type = op->rest->stored->resource->type, .old = old };
         struct json *spec = json_get_or_add_object(op->c->arena, obj, "spec");
+        const struct json *before = json_getc(old, "spec");
         bool free_choice = str_eqc(json_str(json_getc(spec, "clusterIP")), "None") &&
                            json_len(json_getc(spec, "selector")) == 0;
         const struct path *p = PATH(NULL, "spec");
@@ -123,14 +124,15 @@ static int set_families(struct op *op, struct json *obj, const struct json *old,
 
         if (!json_getc(spec, "ipFamilyPolicy"))
                 json_setc(a, spec, "ipFamilyPolicy",
-                          json_getc(old, "ipFamilyPolicy")
-                                          ? *json_getc(old, "ipFamilyPolicy")
+                          json_getc(before, "ipFamilyPolicy")
+                                          ? *json_getc(before, "ipFamilyPolicy")
                                           : json_of_cstr(free_choice ? "RequireDualStack" : "SingleStack"));
         validate_service_addresses(&fe, obj, NULL);
         if (fe.list.n > 0)
                 return invalid(op, &fe, err);
-        shrink_list(op, &fe, spec, old, "clusterIPs", "cluster IP");
-        shrink_list(op, &fe, spec, old, "ipFamilies", "IP family");
+        fe.phase = 1; /* what follows is told as it is found */
+        shrink_list(op, &fe, spec, before, "clusterIPs", "cluster IP");
+        shrink_list(op, &fe, spec, before, "ipFamilies", "IP family");
         infer_families(op, &fe, spec);
         if (fe.list.n == 0 && !free_choice) {
                 size_t i = 0;
@@ -448,7 +450,7 @@ int service_prepare_update(struct op *op, struct json *obj, const struct json *o
         if (!balanced(spec))
                 json_setc(op->c->arena, obj, "status", json_build(op->c->arena, "{ loadBalancer: {} }"));
         if (needs_ip(spec) && !prefers_as_before(spec, before))
-                r = set_families(op, obj, before, err);
+                r = set_families(op, obj, old, err);
         if (r == 0 && needs_ip(spec) && !needs_ip(before))
                 r = choose_ip(op, spec, err);
         return r < 0 ? r : take_ports(op, res, spec, old, err);

@@ -92,7 +92,7 @@ static int convert_error(struct decoder *d, const struct schema_type *t, const s
                 [SCHEMA_BOOL] = "bool",     [SCHEMA_INT32] = "int32",    [SCHEMA_INT64] = "int64",
                 [SCHEMA_STRING] = "string", [SCHEMA_DOUBLE] = "float64",
         };
-        enum schema_kind to = t->kind;
+        enum schema_kind to = (enum schema_kind) t->kind;
         bool number = to == SCHEMA_INT32 || to == SCHEMA_INT64 || to == SCHEMA_DOUBLE;
 
         if (to == SCHEMA_MAP || to == SCHEMA_LIST || to == SCHEMA_BYTES)

@@ -54,6 +54,8 @@ static struct str go_name(struct arena *a, const char *name) {
                 return STR("ObjectMeta");
         if (strcmp(name, "cidrs") == 0)
                 return STR("CIDRs");
+        if (strcmp(name, "storageos") == 0)
+                return STR("StorageOS");
         for (size_t i = 0; i < ARRAY_SIZE(initials); i++) {
                 size_t k = strlen(initials[i]);
 

@@ -30,8 +30,9 @@ static void check_families(struct field_errors *fe, const struct json *spec) {
         }
 }
 
-/* Each is an address; false when one is not, and nothing more can be said. */
-static bool check_addresses(struct field_errors *fe, const struct path *p, const struct json *ips) {
+/* Each is an address, or was there before; false when one is not, and nothing more can be said. */
+static bool check_addresses(struct field_errors *fe, const struct path *p, const struct json *ips,
+                            const struct json *had) {
         bool ok = true;
         uint8_t b[16];
 
@@ -40,7 +41,7 @@ static bool check_addresses(struct field_errors *fe, const struct path *p, const
 
                 if (none && json_len(ips) > 1)
                         field_invalid(fe, p, ips, "'None' must be the first and only value");
-                else if (!none)
+                else if (!none && !json_has_str(had, item(ips, i)))
                         check_ip(fe, PATH_INDEX(p, i), item(ips, i));
                 ok = ok && (none ? json_len(ips) == 1 : parse_ip(item(ips, i), b) != 0);
         }
@@ -54,7 +55,7 @@ CHECK(match_addresses, const struct json *spec) {
         uint8_t b[16];
         bool seen[7] = { false }, twice = false;
 
-        if (!check_addresses(fe, p, ips))
+        if (!check_addresses(fe, p, ips, json_at_path(fe->old, "spec", "clusterIPs")))
                 return;
         for (size_t i = 0; i < json_len(ips); i++) {
                 int family = parse_ip(item(ips, i), b);

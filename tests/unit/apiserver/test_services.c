@@ -193,6 +193,13 @@ static void what_an_update_takes_once_it_takes(void **state) {
                         .body = "{\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"name\":\"a\",\"port\":80,"
                                 "\"nodePort\":30081},{\"name\":\"b\",\"port\":81,\"nodePort\":30081}]}}"),
                     500, "duplicate nodePort: {TCP 30081}");
+        /* what was there is no news */
+        check_error(ASK(f, API_PATCH, &res_services, "default", "x", .patch = API_PATCH_MERGE,
+                        .body = "{\"spec\":{\"clusterIPs\":[\"None\",\"None\"]}}"),
+                    422,
+                    "Service \"x\" is invalid: spec.clusterIPs: Invalid value: []string{\"None\", \"None\"}: 'None' "
+                    "must "
+                    "be the first and only value");
 }
 
 /* ---- IPAddresses ---- */

@@ -187,6 +187,7 @@ static void test_results_of_strategic_merges_are_refused_in_other_words(void **s
                 { &type_Deployment, "{'spec':{'replicas':'3'}}", "unrecognized type: int32" },
                 { &type_Pod, "{'metadata':{'labels':{'a':1}}}", "cannot convert int64 to string" },
                 { &type_Service, "{'spec':{'sessionAffinity':5}}", "cannot convert int64 to v1.ServiceAffinity" },
+                { &type_Secret, "{'data':{'a':'.'}}", "error decoding from json: illegal base64 data at input byte 0" },
         };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
 
