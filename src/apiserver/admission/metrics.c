@@ -111,7 +111,7 @@ static void write_evaluation(struct buf *dst, const void *arg) {
                 metric_label(dst, "mode", str_of(e->mode));
                 metric_label(dst, "policy_level", str_of(levels[e->l->level]));
                 metric_label(dst, "policy_version", str_of(version));
-        } else if (!e->l) {
+        } else {
                 metric_label(dst, "fatal", STR("false"));
         }
         metric_label(dst, "request_operation", e->ad->operation == ADMIT_CREATE ? STR("create") : STR("update"));
@@ -119,17 +119,31 @@ static void write_evaluation(struct buf *dst, const void *arg) {
         metric_label(dst, "subresource", e->ad->op->c->subresource);
 }
 
-void pod_security_count(const struct admission *ad, const struct pod_security_level *l, const char *mode, bool denied) {
-        uint64_t key = ad->operation + 4 * (ad->op->rest->stored->resource == &res_pods) + 8U * denied;
+static void count_exemption(bool create, bool pod, struct str subresource, int64_t n) {
+        series_add(SERIES(&security_exemptions, { "request_operation", create ? STR("create") : STR("update") },
+                          { "resource", pod ? STR("pod") : STR("controller") }, { "subresource", subresource }),
+                   n);
+}
 
+void pod_security_expose(void) {
+        for (int i = 0; i < 4; i++)
+                count_exemption(i & 1, i & 2, STR(""), 0);
+}
+
+void pod_security_count(const struct admission *ad, const struct pod_security_level *l, const char *mode, bool denied) {
+        const bool pod = ad->op->rest->stored->resource == &res_pods;
+        uint64_t key = ad->operation + 4 * pod + 8U * denied;
+
+        if (l && !mode) {
+                count_exemption(ad->operation == ADMIT_CREATE, pod, ad->op->c->subresource, 1);
+                return;
+        }
         key += 16 * (mode ? (unsigned char) mode[0] : 0U) + 4096 * (l ? l->level : 0U);
         key += (uint64_t) (l && mode ? MIN(l->minor, POD_SECURITY_NEWEST + 1 + (l->minor == POD_SECURITY_LATEST)) : 0)
                << 16;
         key += (uint64_t) ad->op->c->subresource.n << 32;
-        series_add(metric_series(mode ? &security_evaluations
-                                 : l  ? &security_exemptions
-                                      : &security_errors,
-                                 key, write_evaluation, &(struct evaluation) { ad, l, mode, denied }),
+        series_add(metric_series(mode ? &security_evaluations : &security_errors, key, write_evaluation,
+                                 &(struct evaluation) { ad, l, mode, denied }),
                    1);
 }
 

@@ -432,6 +432,7 @@ int pod_security_configure(struct apiserver *s, struct error *err) {
                                        "'audit-version':'',warn:'','warn-version':''},"
                                        "exemptions:{usernames:[''],namespaces:[''],runtimeClasses:['']}}");
 
+        pod_security_expose();
         if (admission_config(s, "PodSecurity", &config, err) < 0)
                 return -EINVAL;
         if (!config)

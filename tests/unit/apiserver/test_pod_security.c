@@ -287,6 +287,7 @@ static int configure(struct fixture *f, const char *defaults, struct error *err)
 }
 
 static void a_file_has_defaults_and_exemptions(void **state) {
+        _cleanup_buf_ struct buf metrics = BUF_INIT;
         struct fixture *f = *state;
         struct error e = ERROR_INIT;
         struct answer r;
@@ -305,6 +306,13 @@ static void a_file_has_defaults_and_exemptions(void **state) {
                             "namespace \"free\" is exempt from Pod Security, and the policy "
                             "(enforce=restricted:v1.30) will be ignored");
         assert_int_equal(pod(f, "free", "p", "'hostPID':true,").code, 201);
+        metrics_collect(&metrics);
+        for (int i = 0; i < 2; i++)
+                assert_true(str_search(buf_str(&metrics),
+                                       i ? STR("_exemptions_total{request_operation=\"update\",resource=\"controller\","
+                                               "subresource=\"\"} 0\n")
+                                         : STR("_exemptions_total{request_operation=\"create\",resource=\"pod\","
+                                               "subresource=\"\"} 1\n")) > 0);
         r = ASK(f, API_PATCH, &res_namespaces, .name = "free", .patch = API_PATCH_MERGE,
                 .body = text(f, "{'metadata':{'labels':{'pod-security.kubernetes.io/warn':'baseline'}}}"));
         assert_int_equal(r.n_warnings, 0);
