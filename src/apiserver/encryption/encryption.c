@@ -308,7 +308,7 @@ static void check_kms(struct field_errors *fe, const struct path *p, const struc
         struct str timeout = json_str_or(json_getc(kms, "timeout"), STR("3s"));
         ssize_t colon = str_find(endpoint, ':');
         bool v2 = is_v2(kms);
-        int64_t ns;
+        int64_t ns = 0;
 
         if (str_empty(name))
                 field_required(fe, PATH(p, "name"), "name is a mandatory field for a provider");
@@ -320,7 +320,10 @@ static void check_kms(struct field_errors *fe, const struct path *p, const struc
                                   "duplicate KMS provider name %" STR_FMT ", names must be unique", STR_ARG(name));
         json_push(fe->a, names, json_of_str(name));
         if (duration_parse(timeout, &ns) < 0 || ns <= 0)
-                field_invalid_str(fe, PATH(p, "timeout"), timeout, "timeout should be a positive value");
+                field_invalid(fe, PATH(p, "timeout"),
+                              json_new(fe->a,
+                                       json_of_raw(arena_printf(fe->a, "v1.Duration{Duration:%lld}", (long long) ns))),
+                              "timeout should be a positive value");
         if (str_empty(endpoint))
                 field_invalid_str(fe, PATH(p, "endpoint"), endpoint, "endpoint is a mandatory field for a kms");
         else if (!str_has_prefix(endpoint, STR("unix:")))
@@ -337,8 +340,14 @@ static void check_kms(struct field_errors *fe, const struct path *p, const struc
 
 static void check_provider(struct field_errors *fe, const struct path *p, const struct json *provider,
                            struct json *names) {
+        static const char none[] =
+                        "apiserver.ProviderConfiguration{AESGCM:(*apiserver.AESConfiguration)(nil), "
+                        "AESCBC:(*apiserver.AESConfiguration)(nil), "
+                        "Secretbox:(*apiserver.SecretboxConfiguration)(nil), "
+                        "Identity:(*apiserver.IdentityConfiguration)(nil), KMS:(*apiserver.KMSConfiguration)(nil)}";
+
         if (json_len(provider) == 0)
-                field_invalid(fe, p, provider,
+                field_invalid(fe, p, json_new(fe->a, json_of_raw(STR(none))),
                               "provider does not contain any of the expected providers: KMS, AESGCM, AESCBC, "
                               "Secretbox, Identity");
         if (json_len(provider) > 1)

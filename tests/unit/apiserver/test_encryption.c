@@ -204,9 +204,11 @@ static void bad_configurations_are_refused(void **state) {
                   "the expected length, got 16, expected one of [32]" },
                 { RULE("secrets", AES("aescbc", "k", "'*'")), "secrets must be base64 encoded" },
                 { RULE("secrets", AES("aescbc", "''", KEY32)), "name is a mandatory field for a key" },
-                { RULE("secrets", "  - {}\n"), "resources[0].providers[0]: Invalid value: map[string]interface {}{}: "
-                                               "provider does not contain any of the expected "
-                                               "providers: KMS, AESGCM, AESCBC, Secretbox, Identity" },
+                { RULE("secrets", "  - {}\n"),
+                  "Identity:(*apiserver.IdentityConfiguration)(nil), KMS:(*apiserver.KMSConfiguration)(nil)}: provider "
+                  "does not contain any of the expected providers: KMS, AESGCM, AESCBC, Secretbox, Identity" },
+                { RULE("secrets", "  - kms: {apiVersion: v2, name: x, endpoint: 'unix:///x', timeout: -1s}\n"),
+                  "kms.timeout: Invalid value: v1.Duration{Duration:-1000000000}: timeout should be a positive value" },
                 { RULE("secrets", "  - {identity: {}, aesgcm: {keys: []}}\n"),
                   "more than one provider specified in a single element" },
                 { RULE("secrets", "  - rot13: {}\n"),
