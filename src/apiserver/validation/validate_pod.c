@@ -473,6 +473,7 @@ void validate_resize(struct field_errors *fe, const struct json *obj, const stru
             refuse_pod(fe, str_eqc(json_str(json_at_path(old, "spec", "os", "name")), "windows"),
                        "windows pods cannot be resized"))
                 return;
+        fe->phase = 1; /* told as it is found */
         if (!str_eq(json_str(json_at_path(old, "status", "qosClass")), str_of(pod_qos_class(GET(obj, "spec")))))
                 field_invalid(fe, SPEC, json_at_path(old, "status", "qosClass"),
                               "Pod QOS Class may not change as a result of resizing");

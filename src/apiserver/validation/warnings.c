@@ -548,7 +548,9 @@ void warn_pod_template(struct op *op, const struct json *obj) {
 
 void warn_template(struct op *op, const struct json *obj) {
         const struct path *p = PATH(PATH(NULL, "spec"), "template");
-        const struct json *template = json_at_path(obj, "spec", "template");
+        /* upstream takes one template for the other there */
+        bool before = op->old && str_eqc(op->rest->kind, "ReplicationController");
+        const struct json *template = json_at_path(before ? object_json(op->old) : obj, "spec", "template");
 
         if (!is_same(op, obj))
                 warn_spec(op, PATH(p, "metadata"), GET(template, "metadata"), PATH(p, "spec"), GET(template, "spec"));

@@ -416,6 +416,13 @@ static const struct row {
           PORT_NAME "contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)\n" PORT_NAME
                     "contain at least one letter (a-z)\n" PORT_NAME "not contain consecutive hyphens\n" PORT_NAME
                     "not begin or end with a hyphen" },
+        { &res_pods, CONTAINER("`resources`:{`requests`:{`cpu`:`1`}}"), "resize",
+          "{`spec`:{`containers`:[{`name`:`c`,`resources`:{`limits`:{`cpu`:`1`,`memory`:`1`},`requests`:{`cpu`:`1`,"
+          "`memory`:`1`}}}]}}",
+          "spec: Invalid value: `Burstable`: Pod QOS Class may not change as a result of resizing\n"
+          "spec.containers[0].resources.limits[memory]: Forbidden: memory limits cannot be added unless resizePolicy "
+          "is "
+          "RestartContainer" },
         { &res_configmaps, OBJECT("`data`:{}"), "", "{`metadata`:{`generateName`:`/`}}",
           "metadata.generateName: Invalid value: `/`: may not contain '/'\n"
           "metadata.generateName: Invalid value: `/`: " SUBDOMAIN },

@@ -297,9 +297,28 @@ static void pods_of_a_statefulset_are_not_looked_at(void **state) {
         assert_non_null(strstr(a.message, "invalid: spec.template.spec.restartPolicy: Unsupported value: \"Never\""));
 }
 
+static void an_update_of_a_controller_warns_of_what_it_was(void **state) {
+        struct fixture *f = *state;
+        struct answer r =
+                        ASK(f, API_CREATE, &res_replicationcontrollers, "default",
+                            .body = "{\"metadata\":{\"name\":\"x\"},\"spec\":{\"selector\":{\"a\":\"b\"},\"template\":{"
+                                    "\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"imagePullSecrets\":[{}],"
+                                    "\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}");
+
+        assert_int_equal(r.n_warnings, 1);
+        r = ASK(f, API_PATCH, &res_replicationcontrollers, "default", "x", .patch = API_PATCH_MERGE,
+                .body = "{\"spec\":{\"template\":{\"spec\":{\"imagePullSecrets\":null}}}}");
+        assert_true(str_eqc(r.warning, "spec.template.spec.imagePullSecrets[0].name: invalid empty name \"\""));
+        r = ASK(f, API_PATCH, &res_replicationcontrollers, "default", "x", .patch = API_PATCH_MERGE,
+                .body = "{\"spec\":{\"template\":{\"spec\":{\"imagePullSecrets\":[{}]}}}}");
+        assert_int_equal(r.n_warnings, 0);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(workloads_are_refused_as_upstream_does, fixture_setup,
+                                                fixture_teardown),
+                cmocka_unit_test_setup_teardown(an_update_of_a_controller_warns_of_what_it_was, fixture_setup,
                                                 fixture_teardown),
                 cmocka_unit_test_setup_teardown(pods_of_a_statefulset_are_not_looked_at, fixture_setup,
                                                 fixture_teardown),
