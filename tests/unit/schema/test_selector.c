@@ -120,7 +120,8 @@ static void test_field_selectors(void **state) {
         struct field_selector s;
 
         assert_int_equal(object_from_text(STR("{\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\",\"namespace\":\"d\"},"
-                                              "\"spec\":{\"nodeName\":\"n\"},\"status\":{\"phase\":\"Running\"}}"),
+                                              "\"spec\":{\"nodeName\":\"n\"},\"status\":{\"phase\":\"Running\","
+                                              "\"podIPs\":[{\"ip\":\"1.2.3.4\"}]}}"),
                                           1, &pod, NULL),
                          0);
         assert_true(fields_match(a, &res_pods, "metadata.name=p", pod));
@@ -128,6 +129,7 @@ static void test_field_selectors(void **state) {
         assert_false(fields_match(a, &res_pods, "spec.nodeName=m", pod));
         assert_true(fields_match(a, &res_pods, "spec.hostNetwork=false", pod));
         assert_true(fields_match(a, &res_pods, "spec.schedulerName=", pod));
+        assert_true(fields_match(a, &res_pods, "status.podIPs=,status.podIPs!=1.2.3.4", pod));
         assert_int_equal(selector_parse_fields(a, &res_pods, STR("spec.foo=x"), &s, &err), -EINVAL);
         assert_string_equal(error_text(&err), "field label not supported: spec.foo");
         assert_int_equal(selector_parse_fields(a, &res_jobs, STR("spec.foo=x"), &s, &err), -EINVAL);
