@@ -20,9 +20,12 @@ static void sort_merged(struct arena *a, struct json *doc, const struct json *pa
                 json_sort(doc);
         for (size_t i = 0; !patch && json_is(doc, JSON_ARRAY) && i < doc->len; i++)
                 sort_merged(a, &json_items(doc)[i], NULL);
-        json_each_member(m, doc)
-                if (!patch || json_get(patch, json_key(m)))
-                        sort_merged(a, &m->value, patch ? json_get(patch, json_key(m)) : NULL);
+        json_each_member(m, doc) {
+                const struct json *below = json_get(patch, json_key(m));
+
+                if (!patch || below)
+                        sort_merged(a, &m->value, json_is(below, JSON_ARRAY) ? NULL : below);
+        }
 }
 
 /* The same along the path of an operation of a JSON patch, "/spec/ports/0", but for its last part. */
@@ -43,6 +46,18 @@ static void sort_on_way(struct arena *a, struct json *doc, struct str path) {
                 sort_on_way(a, doc, str_n(rest.p - 1, rest.n + 1));
 }
 
+/* What a patch has made, as upstream's has it in its hands. */
+static void sort_patched(struct op *op, struct json *doc) {
+        struct arena *a = op->c->arena;
+
+        if (op->rest->custom || op->c->patch == API_PATCH_MERGE)
+                sort_merged(a, doc, op->rest->custom ? NULL : op->c->body);
+        else
+                json_each_item(o, op->c->body)
+                        for (size_t i = 0; i < 2; i++)
+                                sort_on_way(a, doc, json_str(json_getc(o, i ? "from" : "path")));
+}
+
 /* The patch cannot be decoded: shown is the result, or of a strategic merge the patch. */
 static int invalid_patch(struct op *op, const struct json *doc, const char *text, struct error *err) {
         struct field_errors fe = { .a = op->c->arena };
@@ -52,12 +67,7 @@ static int invalid_patch(struct op *op, const struct json *doc, const char *text
         if (op->c->patch == API_PATCH_STRATEGIC) {
                 strategic_print(&b, op->c->body);
         } else {
-                if (op->rest->custom || op->c->patch == API_PATCH_MERGE)
-                        sort_merged(op->c->arena, &shown, op->rest->custom ? NULL : op->c->body);
-                else
-                        json_each_item(o, op->c->body)
-                                for (size_t i = 0; i < 2; i++)
-                                        sort_on_way(op->c->arena, &shown, json_str(json_getc(o, i ? "from" : "path")));
+                sort_patched(op, &shown);
                 json_write(&b, &shown);
         }
         field_invalid_str(&fe, PATH(NULL, "patch"), arena_str(op->c->arena, buf_str(&b)), "%s", text);
@@ -254,8 +264,17 @@ static int decode_patched(struct op *op, struct json *doc, struct error *err) {
         if (!op->rest->custom)
                 TRY(check_type_meta(op, doc, err));
         if (registry_decode(op, doc, &op->tree, &e) < 0) {
-                ssize_t at = str_search(str_of(error_text(&e)), STR("handled as a "));
-                const char *text = error_text(&e);
+                struct json sorted = *doc;
+                const char *text;
+                ssize_t at;
+
+                if (op->c->patch != API_PATCH_STRATEGIC) { /* of several errors the first is told */
+                        error_clear(&e);
+                        sort_patched(op, &sorted);
+                        registry_decode(op, &sorted, &op->tree, &e);
+                }
+                text = error_text(&e);
+                at = str_search(str_of(text), STR("handled as a "));
 
                 if (e.reason == REASON_INVALID) { /* another kind, which upstream finds in what the patch makes */
                         error_move(err, &e);

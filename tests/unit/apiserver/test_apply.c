@@ -491,6 +491,15 @@ static void configs_are_named_and_have_no_managers(void **state) {
                                      "}",
                                      0)
                                         .p);
+        /* Objects that a patch has been in are shown, and looked at, in the order of their keys. */
+        check_error(ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_JSON,
+                        .body = Q("[{'op':'add','path':'/metadata','value':1},{'op':'add','path':'/data','value':2},"
+                                  "{'op':'add','path':'/binaryData','value':[{'b':1,'a':2}]}]")),
+                    422,
+                    " \"\" is invalid: patch: Invalid value: "
+                    "\"{\\\"apiVersion\\\":\\\"v1\\\",\\\"binaryData\\\":[{\\\"b\\\":1,\\\"a\\\":2}],\\\"data\\\":2,"
+                    "\\\"kind\\\":\\\"ConfigMap\\\",\\\"metadata\\\":1}\": json: cannot unmarshal array into Go struct "
+                    "field ConfigMap.binaryData of type map[string][]uint8");
         assert_int_equal(r.code, 422);
         assert_non_null(strstr(r.message, "metadata.managedFields[0].manager: Too long: may not be more than 128 "
                                           "bytes"));
