@@ -15,11 +15,23 @@
 #define FINALIZER_ORPHAN "orphan"
 #define FINALIZER_FOREGROUND "foregroundDeletion"
 
+/* What goes in its own way: it is marked first, whatever finalizers it has, and nothing tells of that but the time. */
+static bool goes_its_own_way(const struct op *op) {
+        const struct api_resource *r = op->rest->stored->resource;
+
+        return r == &res_namespaces || r == &res_customresourcedefinitions;
+}
+
 /* Upstream's conflict names the kind here, not the resource. */
 static int refuse_precondition(struct op *op, struct error *err, const char *what, struct str wanted, struct str is,
                                const char *happened) {
         const struct rest *r = op->rest;
 
+        if (goes_its_own_way(op))
+                return err_conflict(err, r, op->name,
+                                    "Precondition failed: %s in precondition: %" STR_FMT
+                                    ", %s in object meta: %" STR_FMT,
+                                    what, STR_ARG(wanted), what, STR_ARG(is));
         error_status(err, REASON_CONFLICT,
                      "Operation cannot be fulfilled on %" STR_FMT "%s%" STR_FMT " \"%" STR_FMT
                      "\": the %s in the precondition (%" STR_FMT ") does not match the %s in record (%" STR_FMT
@@ -66,6 +78,9 @@ static bool set_gc_finalizers(struct op *op, struct json *meta) {
         bool had_orphan, had_foreground, orphan, foreground;
         size_t at;
 
+        if (op->rest->stored->resource == &res_events || /* have no dependents */
+            (op->rest->stored->resource == &res_customresourcedefinitions && !object_deleting(op->old)))
+                return false;
         had_orphan = has_finalizer(&list, FINALIZER_ORPHAN, NULL);
         had_foreground = has_finalizer(&list, FINALIZER_FOREGROUND, NULL);
         if (str_empty(policy)) { /* what was asked for before stays; else the kind's default */
@@ -73,7 +88,8 @@ static bool set_gc_finalizers(struct op *op, struct json *meta) {
                 foreground = had_foreground;
         } else {
                 orphan = str_eqc(policy, "Orphan");
-                foreground = str_eqc(policy, "Foreground");
+                foreground = str_eqc(policy, "Foreground") || (op->rest->stored->resource == &res_namespaces &&
+                                                               str_eqc(op->c->options.orphan_dependents, "false"));
         }
         if (orphan == had_orphan && foreground == had_foreground)
                 return false;
@@ -144,34 +160,32 @@ static enum outcome decide_pod(struct op *op, struct json *meta, bool finalizers
 
 static enum outcome decide(struct op *op) {
         struct arena *a = op->c->arena;
-        struct json *meta = meta_of(a, &op->tree);
-        bool changed, is_namespace = str_eqc(op->rest->stored->plural, "namespaces") && str_empty(op->rest->group);
+        const struct api_resource *r = op->rest->stored->resource;
+        bool changed, deleting = object_deleting(op->old);
+        struct json *meta;
+        char text[36];
 
+        if (r == &res_namespaces && deleting && json_len(json_at_path(&op->tree, "spec", "finalizers")) > 0)
+                return OUTCOME_NOTHING;
         if (op->rest->stored->strategy->prepare_delete)
                 op->rest->stored->strategy->prepare_delete(op, &op->tree);
         meta = meta_of(a, &op->tree);
         if (!object_deleting(op->old) && json_is(json_getc(meta, "deletionTimestamp"), JSON_STRING))
                 return OUTCOME_MARK; /* its strategy did it */
         changed = set_gc_finalizers(op, meta);
-        if (str_eqc(op->rest->stored->plural, "pods") && str_empty(op->rest->group))
+        if (r == &res_pods)
                 return decide_pod(op, meta, changed);
-        if (is_namespace) {
-                struct json *status = json_get_or_add_object(a, &op->tree, "status");
-
-                if (object_deleting(op->old) && json_len(json_getc(meta, "finalizers")) == 0 &&
-                    json_len(json_at_path(&op->tree, "spec", "finalizers")) == 0)
-                        return OUTCOME_DELETE;
-                if (object_deleting(op->old))
-                        return changed ? OUTCOME_MARK : OUTCOME_NOTHING;
-                json_set_cstr(a, status, "phase", "Terminating");
-        } else if (json_len(json_getc(meta, "finalizers")) == 0) {
-                return OUTCOME_DELETE;
+        if (goes_its_own_way(op) && !deleting) {
+                if (r == &res_namespaces)
+                        json_set_cstr(a, json_get_or_add_object(a, &op->tree, "status"), "phase", "Terminating");
+                json_setc(a, meta, "deletionTimestamp", json_of_copy(a, time_format(text, now_wall_ns())));
+                return OUTCOME_MARK;
         }
-        if (object_deleting(op->old))
+        if (json_len(json_getc(meta, "finalizers")) == 0)
+                return OUTCOME_DELETE;
+        if (deleting)
                 return changed ? OUTCOME_MARK : OUTCOME_NOTHING;
         mark_deleted(op, meta, 0);
-        if (is_namespace)
-                json_removec(meta, "deletionGracePeriodSeconds");
         return OUTCOME_MARK;
 }
 

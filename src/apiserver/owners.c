@@ -56,7 +56,9 @@ static const char *const *reset_fields(const struct op *op) {
                        : api_subresource(r->resource, STR("status")) ? status
                                                                      : none;
         if (!str_eqc(op->c->subresource, "status"))
-                return str_eqc(op->c->subresource, "finalize") ? status : none;
+                return str_eqc(op->c->subresource, "finalize")   ? status
+                       : str_eqc(op->c->subresource, "approval") ? spec
+                                                                 : none;
         return flags & STRATEGY_STATUS_KEEPS_LABELS           ? labels
                : flags & STRATEGY_STATUS_KEEPS_OWNERS         ? owners
                : flags & STRATEGY_STATUS_DISOWNS              ? metadata

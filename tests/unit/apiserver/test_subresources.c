@@ -188,6 +188,42 @@ static void a_namespace_goes_by_its_second_delete(void **state) {
         assert_int_equal(ASK(f, API_GET, &res_namespaces, .name = "n").code, 404);
 }
 
+static void what_goes_its_own_way_is_only_marked(void **state) {
+        struct fixture *f = *state;
+        struct request del = { API_DELETE, &res_customresourcedefinitions, .name = "ws.x.io",
+                               .options = { .grace_period_seconds = -1,
+                                            .propagation_policy = STR("Foreground"),
+                                            .precondition_uid = STR("x") } };
+        struct answer r;
+
+        check_code(ASK(f, API_CREATE, &res_customresourcedefinitions,
+                       .body = Q("{'metadata':{'name':'ws.x.io','finalizers':['a.b/c']},'spec':{'group':'x.io',"
+                                 "'scope':'Cluster','names':{'plural':'ws','kind':'W'},'versions':[{'name':'v1',"
+                                 "'served':true,'storage':true,'schema':{'openAPIV3Schema':{'type':'object'}}}]}}")),
+                   201);
+        r = ask(f, del);
+        assert_int_equal(r.code, 409);
+        assert_non_null(strstr(r.message,
+                               "\"ws.x.io\": Precondition failed: UID in precondition: x, UID in object meta"));
+        del.options.precondition_uid = str_n(NULL, 0);
+        r = ask(f, del);
+        check(r, 200, ".metadata.finalizers", "[\"a.b/c\",\"customresourcecleanup.apiextensions.k8s.io\"]");
+        check(r, 200, ".metadata.generation", "1");
+        check(r, 200, ".metadata.deletionGracePeriodSeconds", "(absent)");
+}
+
+static void events_have_no_dependents(void **state) {
+        struct fixture *f = *state;
+
+        check_code(ASK(f, API_CREATE, &res_events, "default",
+                       .body = Q("{'metadata':{'name':'e'},'involvedObject':{'namespace':'default'}}")),
+                   201);
+        check_code(ASK(f, API_DELETE, &res_events, "default", "e",
+                       .options = { .grace_period_seconds = -1, .propagation_policy = STR("Foreground") }),
+                   200);
+        assert_int_equal(ASK(f, API_GET, &res_events, "default", "e").code, 404);
+}
+
 static void an_empty_precondition_is_one(void **state) {
         struct fixture *f = *state;
 
@@ -240,6 +276,8 @@ int main(void) {
                 T(a_binding_by_its_own_path_knows_no_uid),
                 T(a_scale_is_applied_as_a_scale),
                 T(a_namespace_goes_by_its_second_delete),
+                T(what_goes_its_own_way_is_only_marked),
+                T(events_have_no_dependents),
                 T(an_empty_precondition_is_one),
                 T(an_empty_list_of_managers_resets),
                 T(numbers_that_are_none_are_told_as_go_does),
