@@ -244,18 +244,15 @@ static int find_target(struct op *op, struct error *err) {
         op->rest = op->held = rest_acquire_of(op->s, c->resource);
         if (!op->rest)
                 return error_status(err, REASON_NOT_FOUND, "the server could not find the requested resource");
-        if (str_empty(c->subresource))
-                return op->rest->resource->verbs & verb_mask(c) ? 0 : err_no_method(err);
-        op->sub = api_subresource(op->rest->resource, c->subresource);
-        if (op->sub && op->sub->verbs & verb_mask(c))
+        if (!str_empty(c->subresource))
+                op->sub = api_subresource(op->rest->resource, c->subresource);
+        if (!str_empty(c->subresource) && !op->sub)
+                return op->rest->custom ? err_not_found(err, op->rest, c->name)
+                                        : error_status(err, REASON_NOT_FOUND,
+                                                       "the server could not find the requested resource");
+        if ((op->sub ? op->sub->verbs : op->rest->resource->verbs) & verb_mask(c))
                 return 0;
-        if (op->sub)
-                err_no_method(err);
-        else
-                error_status(err, REASON_NOT_FOUND, "the server could not find the requested resource");
-        if (op->rest->custom)
-                error_details(err, op->sub ? STR("") : c->name, op->rest->group, op->rest->plural);
-        return op->sub ? -EOPNOTSUPP : -ENOENT;
+        return op->rest->custom ? err_method(err, op->rest, call_verb_name(c)) : err_no_method(err);
 }
 
 /* What a call is about, for the authorizer. A list or watch of one object by its name is about that one. */
@@ -340,12 +337,16 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
         c->annotations = NULL;
         c->webhooks_ns = 0;
 
-        if (find_target(op, &c->error) < 0)
-                goto fail;
+        _cleanup_error_ struct error lacking = ERROR_INIT; /* what is not there is told to those who might ask for it */
+
+        if (find_target(op, &lacking) < 0 && !op->rest)
+                goto lacks;
         struct attributes at = call_attributes(c, op->rest, call_verb_name(c));
 
         if (!c->authorized && authorize_or_error(s, &c->user, &at, &c->error) < 0)
                 goto fail;
+        if (lacking.err)
+                goto lacks;
         if (c->refusal && (!c->late_refusal || op->sub)) {
                 error_move(&c->error, c->refusal);
                 goto fail;
@@ -379,6 +380,8 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
         }
         verbs[c->verb].run(op);
         return;
+lacks:
+        error_move(&c->error, &lacking);
 fail:
         op_fail(op);
 }

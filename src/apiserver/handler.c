@@ -372,7 +372,7 @@ static bool verb_of(enum http_method m, const struct exchange *x, enum api_verb 
                         *ret = API_WATCH;
                 else
                         *ret = named ? API_GET : API_LIST;
-                return m == HTTP_M_GET;
+                return m == HTTP_M_GET || (x->rest && x->rest->custom);
         case HTTP_M_POST:
                 *ret = API_CREATE;
                 return !named || !str_empty(x->info.subresource);
@@ -490,7 +490,9 @@ static void refuse(struct exchange *x, enum refusal why, struct error *e) {
                 respond_nowhere(x);
                 return;
         }
-        if (!no.err && why == NO_METHOD)
+        if (!no.err && why == NO_METHOD && x->rest->custom)
+                err_method(&no, x->rest, exchange_verb(x));
+        else if (!no.err && why == NO_METHOD)
                 err_no_method(&no);
         respond_error(x->req, &x->format, no.err ? &no : e);
 }
@@ -576,7 +578,11 @@ static void handle_resource(struct exchange *x) {
                 return;
         }
         if (!verb_of(http_request_method(x->req), x, &c.verb)) {
-                refuse(x, NO_METHOD, NULL);
+                bool nameless = x->rest->custom && (c.verb == API_UPDATE || c.verb == API_PATCH);
+
+                if (nameless)
+                        err_bad_request(&e, "name must be provided");
+                refuse(x, nameless ? BAD : NO_METHOD, &e);
                 return;
         }
         if (in_no_namespace(x, c.verb)) {

@@ -318,8 +318,14 @@ int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
         struct reservation *res;
         int r;
 
-        if (rest_get(op->snap, op->rest->stored, op->namespace, op->name)) /* rather than "its address is taken" */
-                return err_exists(err, op->rest, op->name);
+        struct object *there = rest_get(op->snap, op->rest->stored, op->namespace, op->name);
+
+        if (there) { /* rather than "its address is taken" */
+                err_exists(err, op->rest, op->name);
+                if (object_deleting(there))
+                        error_prefix(err, "object is being deleted");
+                return -EEXIST;
+        }
         res = reserve(op, json_len(json_getc(spec, "ports")));
         drop_policy(spec);
         if (json_len(json_getc(spec, "clusterIPs")) == 0 && json_str(json_getc(spec, "clusterIP")).n > 0)

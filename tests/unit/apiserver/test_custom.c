@@ -650,6 +650,9 @@ static void scale_is_where_the_definition_says(void **state) {
                           "'spec':{'n':3,'m':[null,'']}}"));
         check_code(r, 201);
         assert_string_equal(at(f, r, ".spec"), "{\"n\":3,\"m\":[null,\"\"]}");
+        check_error(ASK(f, API_DELETE, &widgets, "default", "w", "scale"), 405,
+                    "delete is not supported on resources of kind \"widgets.example.com\"");
+        check_error(ASK(f, API_GET, &widgets, "default", "w", "finalize"), 404, "widgets.example.com \"w\" not found");
         r = ASK(f, API_GET, &widgets, "default", "w", "scale");
         assert_string_equal(at(f, r, ".spec.replicas"), "3");
         r = ASK(f, API_PATCH, &widgets, "default", "w", "scale", .body = Q("{'spec':{'replicas':5}}"),
