@@ -9,6 +9,7 @@
 #include "base/lock.h"
 #include "base/metrics.h"
 #include "json/build.h"
+#include "schema/apply.h"
 #include "schema/types.h"
 
 #define MAX_WORKERS 256
@@ -415,6 +416,13 @@ struct json flow_dangling(struct arena *a, struct str level, bool dangling) {
 }
 
 static void check_status(struct apiserver *s, struct store_snapshot *snap, struct str key, const struct object *o) {
+        static const char *const others[] = { "spec", "metadata", NULL };
+        const struct rest *r = rest_of(s, &res_flowschemas);
+        struct apply_opts owner = { .manager = STR("api-priority-and-fairness-config-consumer-v1"),
+                                    .subresource = STR("status"),
+                                    .api_version = r->api_version,
+                                    .now_wall_ns = now_wall_ns(),
+                                    .reset = others };
         const struct json *tree = object_json(o), *conditions = json_at_path(tree, "status", "conditions");
         struct str level = json_str(json_at_path(tree, "spec", "priorityLevelConfiguration", "name"));
         bool dangling = !rest_get(snap, rest_of(s, &res_prioritylevelconfigurations), STR(""), level);
@@ -432,6 +440,8 @@ static void check_status(struct apiserver *s, struct store_snapshot *snap, struc
         copy = json_copy_shallow(a, tree);
         status = flow_dangling(a, level, dangling);
         json_setc(a, &copy, "status", status);
+        json_setc(a, &copy, "metadata", json_copy_shallow(a, json_getc(tree, "metadata")));
+        apply_track_update(a, r->resource->type, tree, &copy, &owner);
         u->arena = a;
         u->op = (struct store_op) { .kind = STORE_UPDATE,
                                     .key = arena_str(a, key),

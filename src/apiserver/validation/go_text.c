@@ -96,7 +96,7 @@ static struct member next_member(struct arena *a, const struct schema_type *t, s
         }
         ++*i;
         return (struct member) { go_name(a, f->name), f->type, value_of(old, f), value_of(now, f),
-                                 f->flags & SCHEMA_POINTER };
+                                 f->flags & SCHEMA_POINTER && strcmp(f->name, "partition") != 0 /* internal ones */ };
 }
 
 /* What internal pods have elsewhere: after another field, or not in the spec. */

@@ -119,13 +119,17 @@ static void warn_label(struct op *op, const struct path *p, struct str key) {
                 warn(op, p, "%" STR_FMT " is %s", STR_ARG(key), why);
 }
 
-static void warn_labels(struct op *op, const struct path *p, const struct json *selector, bool keyed) {
-        json_each_member(m, selector) {
-                const char *why = label_deprecated(json_key(m));
+/* Of a label that the path names, or shows well enough. */
+static void warn_label_at(struct op *op, const struct path *p, struct str key) {
+        const char *why = label_deprecated(key);
 
-                if (why)
-                        warn(op, keyed ? PATH_KEY(p, json_key(m)) : p, "%s", why);
-        }
+        if (why)
+                warn(op, p, "%s", why);
+}
+
+static void warn_labels(struct op *op, const struct path *p, const struct json *selector, bool keyed) {
+        json_each_member(m, selector)
+                warn_label_at(op, keyed ? PATH_KEY(p, json_key(m)) : p, json_key(m));
 }
 
 static void warn_value(struct op *op, const struct path *p, struct str s) {
@@ -713,7 +717,7 @@ void warn_volume(struct op *op, const struct json *obj) {
 
 void warn_storage_class(struct op *op, const struct json *obj) {
         each_at(t, at, PATH(NULL, "allowedTopologies"), GET(obj, "allowedTopologies"))
-                warn_each(op, PATH(at, "matchLabelExpressions"), GET(t, "matchLabelExpressions"), "key", warn_label);
+                warn_each(op, PATH(at, "matchLabelExpressions"), GET(t, "matchLabelExpressions"), "key", warn_label_at);
 }
 
 void warn_runtime_class(struct op *op, const struct json *obj) {
@@ -726,12 +730,8 @@ void warn_capacity(struct op *op, const struct json *obj) {
         const struct json *topology = GET(obj, "nodeTopology");
 
         warn_each(op, PATH(p, "matchExpressions"), GET(topology, "matchExpressions"), "key", warn_label);
-        json_each_member(m, GET(topology, "matchLabels")) {
-                const char *why = label_deprecated(json_key(m));
-
-                if (why)
-                        warn(op, PATH_DOT(PATH(p, "matchLabels"), json_key(m)), "%s", why);
-        }
+        json_each_member(m, GET(topology, "matchLabels"))
+                warn_label_at(op, PATH_DOT(PATH(p, "matchLabels"), json_key(m)), json_key(m));
 }
 
 /* ---- accounts and secrets ---- */

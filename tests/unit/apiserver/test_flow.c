@@ -257,6 +257,8 @@ static void dangling_schemas_say_so_and_mandatory_objects_come_back(void **state
         assert_string_equal(at(f, r, ".status.conditions[0].message"),
                             "This FlowSchema references the PriorityLevelConfiguration object named \"none\" but there "
                             "is no such object");
+        assert_non_null(strstr(at(f, r, ".metadata.managedFields[*].manager"),
+                               "api-priority-and-fairness-config-consumer-v1"));
         r = ASK(f, API_GET, &res_flowschemas, .name = "catch-all");
         assert_string_equal(at(f, r, ".status.conditions[0].reason"), "Found");
         assert_string_equal(at(f, r, ".metadata.annotations['apf.kubernetes.io/autoupdate-spec']"), "true");

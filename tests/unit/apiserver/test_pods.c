@@ -272,6 +272,11 @@ static const struct {
           "os\":"
           "\"a\"}}}",
           "scheduling.nodeSelector: deprecated since v1.14; use \"kubernetes.io/os\" instead", true },
+        { &res_storageclasses,
+          "{\"metadata\":{\"name\":\"y\"},\"provisioner\":\"p\",\"allowedTopologies\":[{\"matchLabelExpressions\":[{"
+          "\"key\":\"beta.kubernetes.io/os\",\"values\":[\"a\"]}]}]}",
+          "allowedTopologies[0].matchLabelExpressions[0].key: deprecated since v1.14; use \"kubernetes.io/os\" instead",
+          true },
         { &res_serviceaccounts,
           "{\"metadata\":{\"name\":\"y\",\"annotations\":{\"kubernetes.io/enforce-mountable-secrets\":\"\"}}}",
           "metadata.annotations[kubernetes.io/enforce-mountable-secrets]: deprecated in v1.32+; prefer separate "

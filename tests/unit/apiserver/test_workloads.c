@@ -64,6 +64,10 @@ static const struct {
           "[spec.podManagementPolicy: Invalid value: \"Q\": must be 'OrderedReady' or 'Parallel', spec.updateStrategy: "
           "Invalid value: apps.StatefulSetUpdateStrategy{Type:\"R\", "
           "RollingUpdate:(*apps.RollingUpdateStatefulSetStrategy)(nil)}: must be 'RollingUpdate' or 'OnDelete']" },
+        { &res_statefulsets,
+          WORKLOAD(",\"updateStrategy\":{\"type\":\"OnDelete\",\"rollingUpdate\":{\"partition\":1}}"),
+          "spec.updateStrategy.rollingUpdate: Invalid value: apps.RollingUpdateStatefulSetStrategy{Partition:1, "
+          "MaxUnavailable:(*intstr.IntOrString)(nil)}: only allowed for updateStrategy 'RollingUpdate'" },
         { &res_statefulsets, WORKLOAD(",\"ordinals\":{\"start\":-1}"),
           "spec.ordinals.start: Invalid value: -1: must be greater than or equal to 0" },
         { &res_replicationcontrollers, SPEC("\"replicas\":-1"),
