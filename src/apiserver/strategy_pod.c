@@ -88,7 +88,7 @@ static void sync_profile(struct op *op, struct json *obj, const struct json *of_
 }
 
 static void sync_profiles(struct op *op, struct json *obj, struct json *spec) {
-        static const char *const lists[] = { "initContainers", "containers" };
+        static const char *const lists[] = { "initContainers", "containers", "ephemeralContainers" };
         const struct json *of_pod = json_at_path(spec, "securityContext", "appArmorProfile");
 
         if (str_eqc(json_str(json_at_path(spec, "os", "name")), "windows"))

@@ -1,6 +1,7 @@
 /* What pods get, and must not ask for, on their way in: service account and token, priority, tolerations, labels,
  * runtime class. Each function is a plugin's half in the table of admission.c. */
 #include "apiserver/admission/admission.h"
+#include "apiserver/validation/validate.h"
 #include "base/rand.h"
 #include "json/build.h"
 #include "schema/decode.h"
@@ -240,7 +241,15 @@ static bool is_mirror(const struct json *pod) {
 
 static int find_account(struct admission *ad, const struct json *spec, struct object **ret, struct error *err) {
         struct str name = json_str(json_getc(spec, "serviceAccountName"));
+        const char *wrong[MAX_MESSAGES];
+        size_t n = check_path_segment(name, wrong);
 
+        if (n > 0) /* nobody can ask for it */
+                return admission_forbid(ad, err,
+                                        "error looking up service account %" STR_FMT "/%" STR_FMT
+                                        ": invalid resource name \"%" STR_FMT "\": [%s%s%s]",
+                                        STR_ARG(ad->op->namespace), STR_ARG(name), STR_ARG(name), wrong[0],
+                                        n > 1 ? " " : "", n > 1 ? wrong[1] : "");
         *ret = server_get(ad->s, ad->op->snap, &res_serviceaccounts, ad->op->namespace, name);
         if (*ret)
                 return 0;

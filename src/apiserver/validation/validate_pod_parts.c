@@ -536,8 +536,8 @@ void check_host_processes(struct field_errors *fe, const struct path *p, const s
         }
         INVALID_STR_IF(hosted > 0 && hosted != all, p, STR(""),
                        "If pod contains any hostProcess containers then all containers must be HostProcess containers");
-        INVALID_IF(hosted > 0 && !json_bool(network), PATH(p, "hostNetwork"), network ? network : &no,
-                   "hostNetwork must be true if pod contains any hostProcess containers");
+        TELL_AT(p, INVALID_IF(hosted > 0 && !json_bool(network), PATH(p, "hostNetwork"), network ? network : &no,
+                              "hostNetwork must be true if pod contains any hostProcess containers"));
 }
 
 /* "net/ipv4/ip_forward" is net.ipv4.ip_forward; after a dot, slashes are dots and dots slashes. */

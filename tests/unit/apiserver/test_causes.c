@@ -22,6 +22,10 @@
 #define LABEL "metadata.labels: Invalid value: `-`: " LABEL_VALUE
 #define BLANK "spec.containers[0].image: Invalid value: ` `: must not have leading or trailing whitespace"
 #define TERM "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0]"
+#define NAME_PART                                                                                             \
+        "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an " \
+        "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "  \
+        "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 #define PORT_NAME "spec.containers[0].ports[0].name: Invalid value: `A--`: must "
 #define COST                                                                                                     \
         "metadata.annotations[controller.kubernetes.io/pod-deletion-cost]: Invalid value: `x`: must be a 32bit " \
@@ -423,6 +427,24 @@ static const struct row {
           "spec.containers[0].resources.limits[memory]: Forbidden: memory limits cannot be added unless resizePolicy "
           "is "
           "RestartContainer" },
+        { &res_pods,
+          CONTAINER("`securityContext`:{`windowsOptions`:{`hostProcess`:true}}}],`initContainers`:[{`name`:`d`,"
+                    "`image`:`i`"),
+          NULL, NULL,
+          "spec: Invalid value: ``: If pod contains any hostProcess containers then all containers must be HostProcess "
+          "containers\nspec.hostNetwork: Invalid value: false: hostNetwork must be true if pod contains any "
+          "hostProcess "
+          "containers" },
+        { &res_pods,
+          POD(",`securityContext`:{`appArmorProfile`:{`type`:`RuntimeDefault`}},`ephemeralContainers`:[{`name`:`e-`,"
+              "`image`:`i`}]"),
+          NULL, NULL,
+          "metadata.annotations: Invalid value: `container.apparmor.security.beta.kubernetes.io/e-`: " NAME_PART "\n"
+          "spec.ephemeralContainers[0].name: Invalid value: `e-`: a lowercase RFC 1123 label must consist of lower "
+          "case "
+          "alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or "
+          "'123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')\n"
+          "spec.ephemeralContainers: Forbidden: cannot be set on create" },
         { &res_configmaps, OBJECT("`data`:{}"), "", "{`metadata`:{`generateName`:`/`}}",
           "metadata.generateName: Invalid value: `/`: may not contain '/'\n"
           "metadata.generateName: Invalid value: `/`: " SUBDOMAIN },
@@ -430,9 +452,7 @@ static const struct row {
           "{`metadata`:{`finalizers`:[`x`],`labels`:{`a`:`-`}}}", LABEL "\n" LABEL },
         { &res_resourcequotas, SPEC("`hard`:{``:`1`}"), NULL, NULL,
           "spec.hard[]: Invalid value: : name part must be non-empty\n"
-          "spec.hard[]: Invalid value: : name part must consist of alphanumeric characters, '-', '_' or '.', and must "
-          "start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
-          "validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')\n"
+          "spec.hard[]: Invalid value: : " NAME_PART "\n"
           "spec.hard[]: Invalid value: : must be a standard resource for quota" },
         { &res_jobs,
           SPEC("`completionMode`:`Indexed`,`completions`:2,`template`:{`spec`:{`restartPolicy`:`Never`,`containers`:[{"

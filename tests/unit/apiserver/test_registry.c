@@ -56,6 +56,13 @@ static void errors_read_as_upstream(void **state) {
         check_error(ASK(f, API_CREATE, &res_pods, "default", .body = POD), 403,
                     "pods \"p\" is forbidden: error looking up service account default/default: serviceaccount "
                     "\"default\" not found");
+        check_error(ASK(f, API_CREATE, &res_pods, "default",
+                        .body = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"serviceAccountName\":\"a/"
+                                "%\",\"containers\":["
+                                "{\"name\":\"c\",\"image\":\"i\"}]}}"),
+                    403,
+                    "pods \"p\" is forbidden: error looking up service account default/a/%: invalid resource name "
+                    "\"a/%\": [may not contain '/' may not contain '%']");
 }
 
 static void unknown_fields_warn_or_fail_as_asked(void **state) {
