@@ -523,8 +523,10 @@ static unsigned routes(const struct exchange *x) {
         const struct api_subresource *sub = api_subresource(r, i->subresource);
 
         if (str_empty(i->subresource))
-                return r->verbs & (str_empty(i->name) ? VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_DELETECOLLECTION
-                                                      : VERB_GET | VERB_UPDATE | VERB_PATCH | VERB_DELETE);
+                return r->verbs & (!str_empty(i->name) ? VERB_GET | VERB_UPDATE | VERB_PATCH | VERB_DELETE
+                                   : r->namespaced && str_empty(i->namespace)
+                                                   ? VERB_LIST | VERB_WATCH
+                                                   : VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_DELETECOLLECTION);
         return sub && (str_empty(i->tail) || str_eqc(i->tail, "/") || str_eqc(i->subresource, "proxy")) ? sub->verbs
                                                                                                         : 0;
 }
@@ -578,11 +580,12 @@ static void handle_resource(struct exchange *x) {
                 return;
         }
         if (!verb_of(http_request_method(x->req), x, &c.verb)) {
-                bool nameless = x->rest->custom && (c.verb == API_UPDATE || c.verb == API_PATCH);
+                bool nameless = x->rest->custom && (c.verb == API_UPDATE || c.verb == API_PATCH),
+                     nowhere = x->rest->custom && x->rest->resource->namespaced && str_empty(i->namespace);
 
                 if (nameless)
                         err_bad_request(&e, "name must be provided");
-                refuse(x, nameless ? BAD : NO_METHOD, &e);
+                refuse(x, nowhere ? NOWHERE : nameless ? BAD : NO_METHOD, &e);
                 return;
         }
         if (in_no_namespace(x, c.verb)) {

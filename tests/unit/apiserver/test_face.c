@@ -129,6 +129,8 @@ static void media_types_are_those_of_upstream(void **state) {
 
 static void what_is_not_there_is_told_as_upstream_tells_it(void **state) {
         static const struct exchange_case cases[] = {
+                { "POST /api/v1/bindings HTTP/1.1", HOST, "HTTP/1.1 404 ", "{}" },
+                { "POST /api/v1/configmaps HTTP/1.1", HOST, "HTTP/1.1 405 ", "{}" },
                 { "GET " CONFIGMAPS "?watch=1&resourceVersion=x HTTP/1.1", HOST,
                   "HTTP/1.1 500 " AND "\"message\":\"resourceVersion: Invalid value: \\\"x\\\": strconv.ParseUint: " AND
                   "!\"reason\"" },
