@@ -619,6 +619,7 @@ void validate_cronjob(struct field_errors *fe, const struct json *obj, const str
         if (zone && (!old || !json_equal(zone, json_at_path(old, "spec", "timeZone"))))
                 check_zone(fe, PATH(p, "timeZone"), zone);
         validate_job_spec(fe, job_path, job, NULL);
+        forget_errors_at(fe, PATH(job_path, "selector")); /* there shall be none */
         if (GET(job, "selector"))
                 invalid_at(fe, job_path, job, "selector", "`selector` will be auto-generated");
         if (json_bool(GET(job, "manualSelector")))

@@ -221,6 +221,7 @@ static void check_reason(struct field_errors *fe, const struct path *p, struct s
 
 /* A list of metav1.Condition. */
 RULE(conditions) {
+        _cleanup_(map_freep) struct map *seen = NULL;
         size_t i = 0;
 
         json_each_item(c, v) {
@@ -228,9 +229,7 @@ RULE(conditions) {
                 struct str type = TEXT(c, "type");
                 const struct json *generation = GET(c, "observedGeneration");
 
-                for (size_t k = 0; k < i; k++)
-                        if (json_equal(GET(json_item(v, k), "type"), GET(c, "type")))
-                                field_duplicate(fe, PATH(at, "type"), type);
+                REFUSE_IF(duplicate, json_is_twin(&seen, v, i, "type"), PATH(at, "type"), type);
                 check_field(fe, PATH(at, "type"), type, check_qualified_name);
                 check_enum(fe, PATH(at, "status"), TEXT(c, "status"), WORDS("False", "True", "Unknown"));
                 INVALID_IF(json_int(generation) < 0, PATH(at, "observedGeneration"), generation,

@@ -415,8 +415,17 @@ static void an_old_way_to_name_nodes_is_dropped(void **state) {
         check(r, 201, ".endpoints[0].deprecatedTopology", "(absent)");
 }
 
-static void counts_of_templates_are_numbers(void **state) {
+static void what_the_server_counts_and_selects_is_its_own(void **state) {
         struct fixture *f = *state;
+
+        check_error(ASK(f, API_CREATE, &res_cronjobs, "default",
+                        .body = quoted(f, "{`metadata`:{`name`:`x`},`spec`:{`schedule`:`* * * * *`,`jobTemplate`:{"
+                                          "`spec`:{`selector`:{`matchLabels`:{`-`:`b`}},`template`:{`spec`:{"
+                                          "`restartPolicy`:`Never`,`containers`:[{`name`:`c`,`image`:`i`}]}}}}}}")),
+                    422,
+                    "CronJob.batch \"x\" is invalid: spec.jobTemplate.spec.selector: Invalid value: "
+                    "v1.LabelSelector{MatchLabels:map[string]string{\"-\":\"b\"}, MatchExpressions:[]v1."
+                    "LabelSelectorRequirement(nil)}: `selector` will be auto-generated");
 
         check_error(ASK(f, API_CREATE, &res_daemonsets, "default",
                         .body = quoted(f, "{`metadata`:{`name`:`x`,`annotations`:{`deprecated.daemonset.template."
@@ -474,7 +483,8 @@ int main(void) {
                                                 fixture_teardown),
                 cmocka_unit_test_setup_teardown(a_job_without_labels_has_those_of_its_pods, fixture_setup,
                                                 fixture_teardown),
-                cmocka_unit_test_setup_teardown(counts_of_templates_are_numbers, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(what_the_server_counts_and_selects_is_its_own, fixture_setup,
+                                                fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_is_open_elsewhere_stays_so, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(an_old_way_to_name_nodes_is_dropped, fixture_setup, fixture_teardown),
         };

@@ -215,6 +215,10 @@ static const struct {
           "status.conditions[0].status: Unsupported value: \"Q\": supported values: \"False\", \"True\", \"Unknown\", "
           "status.conditions[0].reason: Invalid value: \"1a\": a condition reason must start with alphabetic "
           "character" },
+        { &res_poddisruptionbudgets, NULL, "status",
+          STATUS(CONDITIONS("{\"type\":\"A\"},{\"type\":\"A\"},{\"type\":\"A\"}")),
+          "status.conditions[1].reason: Required value: must be set, "
+          "status.conditions[2].type: Duplicate value: \"A\", status.conditions[2].status: " },
         { &res_csistoragecapacities, "{\"metadata\":{\"name\":\"x\"},\"storageClassName\":\"c\"}", "",
           "{\"storageClassName\":\"d\"}", "storageClassName: Invalid value: \"d\": field is immutable" },
         { &res_jobs, JOB, "", "{\"spec\":{\"template\":{\"spec\":{\"hostNetwork\":true}}}}",
