@@ -291,7 +291,7 @@ void snapshots_expire(struct apiserver *s, uint64_t floor);
 struct attributes {
         const char *verb;
         struct str group, version, resource, subresource, namespace, name;
-        struct str path;                           /* of a request for no resource; else empty */
+        struct str path;                           /* of a request for no resource; else path.p is NULL */
         struct str field_selector, label_selector; /* of a list, watch or deletecollection: as sent */
         const struct json *reviewed;               /* the resourceAttributes of a review, or NULL */
 };

@@ -31,7 +31,7 @@ static int check(const struct cel_authorizer *cel, struct arena *a, const struct
                                  .subresource = c->subresource,
                                  .namespace = c->namespace,
                                  .name = c->name,
-                                 .path = c->path,
+                                 .path = c->path.n > 0 ? c->path : str_n(NULL, 0),
                                  .field_selector = c->field_selector,
                                  .label_selector = c->label_selector };
         _cleanup_opinion_ struct opinion why = { 0 };

@@ -108,9 +108,9 @@ bool abac_allows(const struct json *policies, const struct api_user *user, const
         json_each_item(p, policies) {
                 if (!is_meant(p, user) || (json_bool(json_getc(p, "readonly")) && !only_reads(at->verb)))
                         continue;
-                if (at->path.n > 0 ? is_path(p, at->path)
-                                   : is(p, "namespace", at->namespace) && is(p, "resource", at->resource) &&
-                                                     is(p, "apiGroup", at->group))
+                if (at->path.p ? is_path(p, at->path)
+                               : is(p, "namespace", at->namespace) && is(p, "resource", at->resource) &&
+                                                    is(p, "apiGroup", at->group))
                         return true;
         }
         return false;

@@ -287,7 +287,7 @@ enum authz authorize_why(struct apiserver *s, const struct api_user *user, const
 /* ---- the refusal ---- */
 
 int authorize_refuse(const struct api_user *user, const struct attributes *at, struct str reason, struct error *err) {
-        bool resource = str_empty(at->path);
+        bool resource = !at->path.p;
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         if (resource)

@@ -317,7 +317,7 @@ bool node_authorize(struct apiserver *s, const struct api_user *user, const stru
                         buf_printf(reason, "unknown node for user \"%" STR_FMT "\"", STR_ARG(user->name));
                 return false;
         }
-        if (!str_empty(at->path))
+        if (at->path.p)
                 return role_allows(s, at);
         for (size_t i = 0; i < ARRAY_SIZE(narrowed); i++)
                 if (str_eqc(at->group, narrowed[i].group) && str_eqc(at->resource, narrowed[i].resource) &&

@@ -197,7 +197,7 @@ bool rbac_rule_allows(const struct json *rule, const struct attributes *at) {
 
         if (!rbac_lists(json_getc(rule, "verbs"), str_of(at->verb)))
                 return false;
-        if (!str_empty(at->path))
+        if (at->path.p)
                 return path_matches(json_getc(rule, "nonResourceURLs"), at->path);
         return rbac_lists(json_getc(rule, "apiGroups"), at->group) &&
                resource_matches(json_getc(rule, "resources"), at->resource, at->subresource) &&

@@ -192,7 +192,7 @@ static struct attributes read_attributes(struct arena *a, const struct json *spe
         struct attributes at = { .verb = arena_cstr(a, json_str(json_getc(r ? r : n, "verb"))) };
 
         if (n) {
-                at.path = json_str(json_getc(n, "path"));
+                at.path = str_empty(json_str(json_getc(n, "path"))) ? STR("") : json_str(json_getc(n, "path"));
                 return at;
         }
         at.group = json_str(json_getc(r, "group"));

@@ -154,7 +154,7 @@ static void add_selectors(struct arena *a, struct json *o, const struct attribut
 
 static struct json access_spec(struct arena *a, const struct api_user *user, const struct attributes *at) {
         struct json spec = json_new_object(), groups = json_new_array(), part = json_new_object();
-        bool path = !str_empty(at->path);
+        bool path = at->path.p != NULL;
 
         if (path)
                 set(a, &part, "path", at->path);

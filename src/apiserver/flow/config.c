@@ -223,7 +223,7 @@ static bool rule_matches(const struct json *rule, const struct api_user *u, cons
                 subject = subject || subject_matches(s, u);
         if (!subject)
                 return false;
-        if (str_empty(at->path)) {
+        if (!at->path.p) {
                 json_each_item(r, json_getc(rule, "resourceRules"))
                         if (resource_rule_matches(r, at))
                                 return true;

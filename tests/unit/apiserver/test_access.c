@@ -208,6 +208,19 @@ static void access_reviews_say_who_may(void **state) {
                           "\"resource\":\"pods\"}}}"),
               201, ".status.allowed", "true");
         assert_int_equal(ASK(f, API_CREATE, &res_subjectaccessreviews, .user = &jane, .body = "{}").code, 403);
+        /* a path is a path, be it empty, and no resource */
+        ASK(f, API_CREATE, &res_clusterroles,
+            .body = "{\"metadata\":{\"name\":\"all\"},\"rules\":[{\"verbs\":[\"*\"],\"apiGroups\":[\"*\"],"
+                    "\"resources\":[\"*\"]}]}");
+        ASK(f, API_CREATE, &res_clusterrolebindings,
+            .body = "{\"metadata\":{\"name\":\"bob\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\","
+                    "\"kind\":\"ClusterRole\",\"name\":\"all\"},\"subjects\":[{\"kind\":\"User\",\"name\":\"bob\"}]}");
+        check(ASK(f, API_CREATE, &res_subjectaccessreviews,
+                  .body = "{\"spec\":{\"user\":\"bob\",\"resourceAttributes\":{\"verb\":\"get\"}}}"),
+              201, ".status.allowed", "true");
+        check(ASK(f, API_CREATE, &res_subjectaccessreviews,
+                  .body = "{\"spec\":{\"user\":\"bob\",\"nonResourceAttributes\":{\"verb\":\"get\"}}}"),
+              201, ".status.allowed", "false");
         check(ASK(f, API_CREATE, &res_subjectaccessreviews,
                   .body = "{\"spec\":{\"user\":\"jane\",\"resourceAttributes\":{\"verb\":\"list\",\"resource\":"
                           "\"pods\","

@@ -351,7 +351,7 @@ static void a_node_may_what_its_pods_need(void **state) {
                                                  str_of(table[i].sub),
                                                  str_of(table[i].ns),
                                                  str_of(table[i].name),
-                                                 STR(""),
+                                                 str_n(NULL, 0),
                                                  str_of(table[i].fields),
                                                  STR("") };
 
