@@ -561,12 +561,18 @@ static int decode_union(struct decoder *d, const struct schema_type *t, const st
                         struct json *ret) {
         const struct schema_field *f = union_field(t, in);
         bool outer = !d->own && !d->patched;
+        struct json *strict = d->strict;
+        size_t n_found = d->n_found;
 
         if (f) {
                 if (outer)
                         d->self = at;
                 d->own = d->own || outer;
+                d->strict = NULL; /* it decodes itself, and takes what it does not know */
+                d->n_found = 0;
                 TRY(decode(d, f->type, in, at, ret));
+                d->strict = strict;
+                d->n_found = n_found;
                 if (outer)
                         d->self = NULL;
                 d->own = d->own && !outer;

@@ -554,6 +554,8 @@ static void check_strict_event(struct field_errors *fe, const struct json *obj, 
                                                { "reportingComponent", "reportingController" },
                                                { "reportingInstance", "reportingInstance" } };
 
+        if (!old)
+                validate_metadata(fe, obj, NULL, true, check_dns_subdomain);
         if (!old || !json_equal(GET(obj, "series"), GET(old, "series")))
                 check_series(fe, GET(obj, "series"));
         for (size_t i = 0; old && i < ARRAY_SIZE(kept); i++)
@@ -561,8 +563,6 @@ static void check_strict_event(struct field_errors *fe, const struct json *obj, 
                         check_immutable(fe, PATH(NULL, kept[i][1]), GET(obj, kept[i][0]), GET(old, kept[i][0]));
         if (old)
                 return;
-        check_field(fe, PATH(PATH(NULL, "metadata"), "name"), json_str(json_at_path(obj, "metadata", "name")),
-                    check_dns_subdomain);
         REQUIRED_IF(!is_set(GET(obj, "eventTime")), PATH(NULL, "eventTime"), "");
         INVALID_STR_IF(!str_eqc(TEXT(obj, "type"), "Normal") && !str_eqc(TEXT(obj, "type"), "Warning"),
                        PATH(NULL, "type"), STR(""), "has invalid value: %" STR_FMT, STR_ARG(TEXT(obj, "type")));

@@ -313,6 +313,14 @@ static const struct {
         { &res_events_events_k8s_io, EVENT(",\"type\":\"Odd\",\"deprecatedCount\":3"),
           "[eventTime: Required value, type: Invalid value: \"\": has invalid value: Odd, count: Invalid value: \"\": "
           "needs to be unset]" },
+        { &res_events_events_k8s_io,
+          "{\"metadata\":{\"name\":\"x\",\"annotations\":{\"-\":\"\"}},\"type\":\"Normal\",\"series\":{\"count\":1}}",
+          "[metadata.annotations: Invalid value: \"-\": name part must consist of alphanumeric characters, '-', '_' or "
+          "'.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', "
+          "regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]'), series.count: Invalid value: "
+          "\"\": should be at least 2, series.lastObservedTime: Required value, "
+          "eventTime: "
+          "Required value]" },
         { &res_priorityclasses, "{\"metadata\":{\"name\":\"system-x\"},\"value\":1}",
           "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. "
           "error: "

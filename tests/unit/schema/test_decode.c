@@ -85,6 +85,10 @@ static void test_unknown_fields_are_named_and_pruned(void **state) {
         check_json(a, &strict,
                    "['unknown field \\'Kind\\'','unknown field \\'spec.containers[1].imagee\\'',"
                    "'unknown field \\'spec.Volumes\\'']");
+        /* what decodes itself takes what it does not know */
+        strict = json_new_array();
+        decode(a, &type_JSONSchemaProps, "{'a':1,'items':{'b':1},'additionalProperties':{'c':1}}", &strict);
+        check_json(a, &strict, "['unknown field \\'a\\'']");
         assert_null(json_getc(json_getc(&d, "spec"), "Volumes"));
 }
 
