@@ -381,6 +381,7 @@ int writes_validate(struct op *op, struct json *obj, const struct json *old, str
         bool bare = !old && st->looks && !*st->looks; /* its metadata is looked at when nothing else is wrong */
 
         if (!r->custom) {
+                fe.sent = op->c->verb != API_PATCH && !op->sub ? op->c->body : NULL;
                 fe.object = obj;
                 fe.type = r->resource->type;
         }

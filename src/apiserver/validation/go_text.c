@@ -47,15 +47,15 @@ static struct str go_name(struct arena *a, const char *name) {
         static const char *const initials[] = { "api",  "aws",  "cidr", "csi", "dns", "fc",    "fs",  "gce",
                                                 "grpc", "http", "id",   "ip",  "iqn", "iscsi", "nfs", "os",
                                                 "rbd",  "se",   "tcp",  "tty", "uid", "url" };
+        static const char *const odd[][2] = {
+                { "metadata", "ObjectMeta" }, { "cidrs", "CIDRs" }, { "cephfs", "CephFS" }, { "storageos", "StorageOS" }
+        };
         char *copy = arena_cstr(a, str_of(name));
         size_t n = 1;
 
-        if (strcmp(name, "metadata") == 0)
-                return STR("ObjectMeta");
-        if (strcmp(name, "cidrs") == 0)
-                return STR("CIDRs");
-        if (strcmp(name, "storageos") == 0)
-                return STR("StorageOS");
+        for (size_t i = 0; i < ARRAY_SIZE(odd); i++)
+                if (strcmp(name, odd[i][0]) == 0)
+                        return str_of(odd[i][1]);
         for (size_t i = 0; i < ARRAY_SIZE(initials); i++) {
                 size_t k = strlen(initials[i]);
 
@@ -368,12 +368,45 @@ static const struct schema_type *root_type(const struct field_errors *fe, const 
         return fe->type || !p || !p->name || strcmp(p->name, "metadata") != 0 ? fe->type : &type_PartialObjectMetadata;
 }
 
+static const struct json *at_path(const struct json *j, const struct path *p) {
+        const struct json *up = p ? at_path(j, p->up) : j;
+
+        return !p              ? j
+               : p->name       ? json_getc(up, p->name)
+               : p->key.p      ? json_get(up, p->key)
+               : p->index >= 0 ? json_item(up, (size_t) p->index)
+                               : NULL;
+}
+
+/* v with the lists and maps that were sent empty: Go tells them from those that were not sent. */
+static const struct json *with_empty(struct arena *a, const struct json *v, const struct json *sent) {
+        bool compound = json_is(sent, JSON_ARRAY) || json_is(sent, JSON_OBJECT);
+        struct json out;
+
+        if (json_type(v) == JSON_NULL && compound && sent->len == 0)
+                return sent;
+        if (!compound || json_type(v) != sent->type)
+                return v;
+        out = json_copy_shallow(a, v);
+        for (size_t i = 0; sent->type == JSON_ARRAY && i < MIN(out.len, sent->len); i++)
+                json_items(&out)[i] = *with_empty(a, &json_items(&out)[i], &json_items(sent)[i]);
+        json_each_member(m, sent) {
+                const struct json *filled = with_empty(a, json_get(&out, json_key(m)), &m->value);
+
+                if (filled)
+                        json_set(a, &out, json_key(m), *filled);
+        }
+        return json_new(a, out);
+}
+
 struct str go_value(struct field_errors *fe, const struct path *p, const struct json *v) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct printer g = { fe->a, &b, false };
+        const struct schema_type *known = fe->object && v ? type_of(fe->type, fe->object, v) : NULL;
         bool pointer = true;
         const struct schema_type *root = root_type(fe, p), *t = type_at(root, p, &pointer);
 
+        v = with_empty(fe->a, v, fe->sent ? at_path(fe->sent, p) : NULL);
         if (json_is(v, JSON_ARRAY) && t && t->kind != SCHEMA_LIST && p && !p->name) /* the whole list, at an item */
                 t = type_at(root, p->up, &pointer);
         if (json_is(v, JSON_OBJECT) && t && t->kind == SCHEMA_LIST) /* an item, at the whole list */
@@ -389,9 +422,7 @@ struct str go_value(struct field_errors *fe, const struct path *p, const struct 
         else if ((!v || json_is(v, JSON_STRING)) && t && (t->kind == SCHEMA_TIME || t->kind == SCHEMA_MICRO_TIME))
                 add_time(&b, json_str(v), true);
         else if (json_is(v, JSON_ARRAY) || json_is(v, JSON_OBJECT) || (!v && is_compound(t)))
-                add_value(&g,
-                          fe->object && v && type_of(fe->type, fe->object, v) ? type_of(fe->type, fe->object, v) : t, v,
-                          false, true);
+                add_value(&g, known ? known : t, v, false, true);
         else if (json_is(v, JSON_DOUBLE))
                 strategic_print(&b, v);
         else

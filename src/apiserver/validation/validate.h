@@ -41,7 +41,8 @@ struct field_errors {
         /* The object that is looked at and its type; NULL for others than those of the built-in groups. */
         const struct json *object;
         const struct schema_type *type;
-        const struct json *old; /* what an update changes, whichever look at it this is; or NULL */
+        const struct json *sent; /* the whole of it in the request; or NULL */
+        const struct json *old;  /* what an update changes, whichever look at it this is; or NULL */
         int phase; /* below 0: told before what is found in the object itself, which is told by field; above 0: after */
         const struct path *at; /* what is found now stands here among the others, whatever its path; or NULL */
         struct map *volumes;   /* of the pod: those by name that mounts may name; NULL: not looked at */

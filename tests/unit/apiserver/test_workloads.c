@@ -130,6 +130,17 @@ static const struct {
         { &res_nodes, SPEC("\"podCIDR\":\"10.1.0.0/24\",\"podCIDRs\":[\"10.1.0.0/24\",\"10.1.0.0/24\"]"),
           "spec.podCIDRs: Invalid value: []string{\"10.1.0.0/24\", \"10.1.0.0/24\"}: may specify no more than one "
           "CIDR for each IP family" },
+        /* what is sent empty is not what is not sent */
+        { &res_replicationcontrollers,
+          SPEC("\"replicas\":1,\"selector\":{\"a\":\"b\"},\"template\":{\"metadata\":{\"labels\":{}},\"spec\":{"
+               "\"containers\":["
+               "{\"name\":\"c\",\"image\":\"x\"}]}}"),
+          "spec.template.metadata.labels: Invalid value: map[string]string{}: `selector` does not match" },
+        { &res_deployments,
+          SPEC("\"selector\":{\"matchLabels\":{}},\"template\":{\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":"
+               "\"x\"}]}}"),
+          "spec.selector: Invalid value: v1.LabelSelector{MatchLabels:map[string]string{}, "
+          "MatchExpressions:[]v1.LabelSelectorRequirement(nil)}: empty selector is invalid for deployment" },
         /* metadata is looked at when nothing else is wrong */
         { &res_poddisruptionbudgets,
           "{\"metadata\":{\"name\":\"x\",\"labels\":{\"a\":\"-\"}},\"spec\":{\"maxUnavailable\":-1,"
