@@ -7,7 +7,7 @@
 
 struct openapi {
         struct arena *arena;
-        bool v3, custom; /* custom: a document of custom resources alone */
+        bool v3, custom;  /* custom: a document of custom resources alone */
         struct map *seen; /* definition name → it is in types or pending */
         VEC(const struct schema_type *) types;
 };
