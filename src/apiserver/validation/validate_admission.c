@@ -430,7 +430,8 @@ void validate_policy(struct field_errors *fe, const struct json *obj, const stru
         else
                 check_match_resources(fe, PATH(p, "matchConstraints"), match);
         if (match && json_len(GET(match, "resourceRules")) == 0)
-                field_required(fe, PATH(PATH(p, "matchConstraints"), "resourceRules"), "");
+                TELL_AT(PATH(PATH(p, "matchConstraints"), "excludeResourceRules"),
+                        field_required(fe, PATH(PATH(p, "matchConstraints"), "resourceRules"), ""));
         if (!old || !json_equal(conditions, GET(was, "matchConditions")) ||
             !json_equal(GET(spec, "paramKind"), GET(was, "paramKind")))
                 check_conditions(fe, PATH(p, "matchConditions"), conditions, x->conditions);

@@ -176,7 +176,9 @@ void validate_csi_node(struct field_errors *fe, const struct json *obj, const st
                 const struct json *before;
                 struct str name = TEXT(driver, "name"), id = TEXT(driver, "nodeID");
 
-                REFUSE_IF(duplicate, json_is_twin(&seen, drivers, (size_t) p->index, "name"), PATH(p, "name"), name);
+                TELL_AT(PATH(p, "topologyKeys"),
+                        REFUSE_IF(duplicate, json_is_twin(&seen, drivers, (size_t) p->index, "name"), PATH(p, "name"),
+                                  name));
                 REQUIRED_IF(str_empty(id), PATH(p, "nodeID"), "");
                 INVALID_STR_IF(id.n > MAX_NODE_ID, PATH(p, "nodeID"), id, "must be %d characters or less", MAX_NODE_ID);
                 check_nonnegative(fe, PATH(PATH(p, "allocatable"), "count"),

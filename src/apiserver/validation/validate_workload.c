@@ -17,14 +17,14 @@ static void check_selector(struct field_errors *fe, const struct json *selector,
 }
 
 /* The template's labels satisfy the selector (none is satisfied by nothing, an empty one by all), and its pods run as
- * those of a controller do. */
+ * those of a controller do. before: the field that is looked at before the template. */
 static void check_template(struct field_errors *fe, const struct json *template, const struct selector *s,
-                           const char *kind) {
+                           const char *kind, const char *before) {
         const struct path *p = PATH(SPEC, "template"), *spec = PATH(p, "spec");
         const struct json *labels = json_at_path(template, "metadata", "labels");
         struct str restart = json_str(json_at_path(template, "spec", "restartPolicy"));
 
-        TELL_AT(PATH(SPEC, "selector"),
+        TELL_AT(PATH(SPEC, before),
                 INVALID_IF(!s || !selector_matches_labels(s, labels), PATH(PATH(p, "metadata"), "labels"), labels,
                            "`selector` does not match template `labels`"));
         fe->at = p; /* after what is wrong with it as with all templates */
@@ -41,9 +41,9 @@ static void check_pods(struct field_errors *fe, const struct json *spec, const c
         struct selector s;
 
         if (!json_is(selector, JSON_OBJECT))
-                check_template(fe, GET(spec, "template"), NULL, kind);
+                check_template(fe, GET(spec, "template"), NULL, kind, "selector");
         else if (selector_from_object(fe->a, selector, &s, NULL) == 0)
-                check_template(fe, GET(spec, "template"), &s, kind);
+                check_template(fe, GET(spec, "template"), &s, kind, "selector");
         else if (unreadable) {
                 field_invalid(fe, PATH(SPEC, "selector"), selector, "%s", unreadable);
                 forget_errors_at(fe, PATH(SPEC, "template")); /* upstream goes no further */
@@ -212,7 +212,7 @@ void validate_replication_controller(struct field_errors *fe, const struct json 
         check_counts(fe, spec, WORDS("replicas"));
         selector_from_map(fe->a, selector, &s);
         if (GET(spec, "template"))
-                check_template(fe, GET(spec, "template"), &s, "ReplicationController");
+                check_template(fe, GET(spec, "template"), &s, "ReplicationController", "replicas");
         else
                 field_required(fe, PATH(SPEC, "template"), "");
 }

@@ -130,12 +130,24 @@ static const struct {
         { &res_nodes, SPEC("\"podCIDR\":\"10.1.0.0/24\",\"podCIDRs\":[\"10.1.0.0/24\",\"10.1.0.0/24\"]"),
           "spec.podCIDRs: Invalid value: []string{\"10.1.0.0/24\", \"10.1.0.0/24\"}: may specify no more than one "
           "CIDR for each IP family" },
+        { &res_priorityclasses, "{\"metadata\":{\"name\":\"x\"},\"value\":1000000001,\"preemptionPolicy\":\"Q\"}",
+          "[value: Forbidden: maximum allowed value of a user defined priority is 1000000000, preemptionPolicy: "
+          "Unsupported" },
+        { &res_csinodes, SPEC("\"drivers\":[{\"name\":\"a\",\"nodeID\":\"n\"},{\"name\":\"a\",\"nodeID\":\"\"}]"),
+          "[spec.drivers[1].nodeID: Required value, spec.drivers[1].name: Duplicate value: \"a\"]" },
         /* what is sent empty is not what is not sent */
         { &res_replicationcontrollers,
-          SPEC("\"replicas\":1,\"selector\":{\"a\":\"b\"},\"template\":{\"metadata\":{\"labels\":{}},\"spec\":{"
+          SPEC("\"replicas\":-1,\"selector\":{\"a\":\"b\"},\"template\":{\"metadata\":{\"labels\":{}},\"spec\":{"
                "\"containers\":["
                "{\"name\":\"c\",\"image\":\"x\"}]}}"),
-          "spec.template.metadata.labels: Invalid value: map[string]string{}: `selector` does not match" },
+          "[spec.replicas: Invalid value: -1: must be greater than or equal to 0, spec.template.metadata.labels: "
+          "Invalid value: map[string]string{}: `selector` does not match" },
+        { &res_validatingadmissionpolicies,
+          SPEC("\"validations\":[{\"expression\":\"true\"}],\"matchConstraints\":{\"excludeResourceRules\":[{"
+               "\"apiGroups\":["
+               "\"\"],\"apiVersions\":[\"v1\"],\"resources\":[\"pods\"]}]}"),
+          "[spec.matchConstraints.excludeResourceRules[0].operations: Required value, "
+          "spec.matchConstraints.resourceRules: Required value]" },
         { &res_deployments,
           SPEC("\"selector\":{\"matchLabels\":{}},\"template\":{\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":"
                "\"x\"}]}}"),
