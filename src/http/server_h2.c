@@ -358,7 +358,9 @@ static void h2_data(struct conn *c, struct str data) {
         n = nghttp2_session_mem_recv(c->h2->session, (const uint8_t *) data.p, data.n);
         if (c->t.closed)
                 return;
-        if (n < 0) { /* not HTTP/2 at all; a GOAWAY says why where there is one */
+        if (n < 0 || !nghttp2_session_want_read(c->h2->session))
+                c->t.discard = true; /* what it still sends is dropped, and not for long */
+        if (n < 0) {                 /* not HTTP/2 at all; a GOAWAY says why where there is one */
                 transport_finish(&c->t);
                 return;
         }

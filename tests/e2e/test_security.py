@@ -142,7 +142,7 @@ def test_no_way_around(door, path):
     (b"GET /version HTTP/1.1\r\nHost: x\r\nA: b\rX-Remote-User: admin\r\n\r\n", 400),
     (b"GET /version HTTP/1.1\r\nHost: x\r\nA: \0\r\n\r\n", 400),
     (b"GET /version HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
-    (b"GET /version HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 70000 + b"\r\n\r\n", 431),
+    (b"GET /version HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 1100000 + b"\r\n\r\n", 431),
     (b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: 3145729\r\n\r\n", 413),
 ])
 def test_one_answer_to_what_could_be_two_requests(door, text, status):
@@ -156,9 +156,9 @@ def test_headers_that_claim_an_identity_are_no_proof(door):
 
 
 def test_texts_of_clients_do_not_become_headers(door, admin):
-    body = json.dumps({"metadata": {"name": "c"}, "x\r\nX-Evil: 1\r\n": 1, "y\nSet-Cookie: a": 2})
+    body = json.dumps({"metadata": {"name": "c"}, "x\r\nX-Evil: 1\r\n": 1, "y\nSet-Cookie: a": 2, 'z"': 3})
     status, _, r = door.request("POST", "/api/v1/namespaces/default/configmaps?fieldValidation=Warn&dryRun=All", body, admin, Content_Type="application/json")
-    assert status == 201 and "unknown field" in r.headers["Warning"]
+    assert status == 201 and r.headers["Warning"] == '299 - "unknown field \\"z\\"\\""'
     assert "X-Evil" not in r.headers and "Set-Cookie" not in r.headers
 
 
@@ -196,6 +196,7 @@ def flood(door, frames, most):
     sent = 0
     with door.connect("h2") as s:
         s.settimeout(5)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)  # what it does not read does not get far
         try:
             s.sendall(PREFACE)
             for f in frames:
