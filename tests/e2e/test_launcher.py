@@ -40,6 +40,11 @@ def small(machine, tmp_path):
     c.cube("delete", check=False)
 
 
+def test_what_few_need_is_not_loaded_by_all():
+    needed = subprocess.run(["readelf", "-d", CUBE], capture_output=True, text=True, check=True).stdout
+    assert "libcrypto" in needed and not re.search(r"lib(archive|curl|nftables)", needed)
+
+
 def test_this_host_as_the_node_from_start_to_delete(host, image_archive):
     before = traces("host")
     out = host.start().stdout

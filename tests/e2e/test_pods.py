@@ -166,6 +166,9 @@ def test_probes(cluster, ns):
     cluster.kubectl("exec", "probed", "-n", ns, "--", "rm", "/tmp/ready")
     wait(lambda: not is_ready())
     assert "Readiness probe failed" in wait(lambda: (o := cluster.kubectl("get", "events", "-n", ns)) and "Readiness probe failed" in o and o)
+    cluster.apply(pod("led", "mkdir -p /www/d; echo ok > /www/d/index.html; httpd -f -p 80 -h /www", container={  # /d leads to /d/
+        "readinessProbe": {"httpGet": {"path": "/d", "port": 80}, "periodSeconds": 1}}), namespace=ns)
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/led", "-n", ns, "--timeout=20s")
     cluster.apply(pod("sick", "httpd -p 80 -h /www; sleep 1; kill -9 $(pidof httpd); sleep 3600", container={
         "livenessProbe": {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 1, "failureThreshold": 2, "initialDelaySeconds": 1}}), namespace=ns)
     wait(lambda: cluster.json("get", "pod", "sick", "-n", ns)["status"]["containerStatuses"][0]["restartCount"] >= 1)

@@ -1,4 +1,4 @@
-/* libarchive and libcurl are opened when the first image is handled: base/lazy.h. */
+/* libarchive and libcurl are opened when the first image is handled, or a probe is redirected: base/lazy.h. */
 #include "base/lazy.h"
 
 #define ARCHIVE "libarchive.so.13", "libarchive13"
@@ -58,6 +58,11 @@ LAZY(curl_easy_init, CURL)
 LAZY(curl_easy_perform, CURL)
 LAZY_VARIADIC(curl_easy_setopt, CURL)
 LAZY(curl_easy_strerror, CURL)
+LAZY(curl_free, CURL)
 LAZY(curl_global_init, CURL)
 LAZY(curl_slist_append, CURL)
 LAZY(curl_slist_free_all, CURL)
+LAZY(curl_url, CURL)
+LAZY(curl_url_cleanup, CURL)
+LAZY(curl_url_get, CURL)
+LAZY(curl_url_set, CURL)
