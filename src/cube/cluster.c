@@ -11,6 +11,7 @@
 #include "base/encode.h"
 #include "base/file.h"
 #include "cube/cube.h"
+#include "net/netlink.h"
 
 #define RUN_ROOT "/run/cube"
 
@@ -377,7 +378,7 @@ bool cluster_paused(const struct cluster *c) {
 
 /* ---- neighbours ---- */
 
-static int collide(const struct cluster *c, const struct cluster *o, struct error *err) {
+static int collide(const struct cluster *c, const struct cluster *o, bool running, struct error *err) {
         struct cidr mine[2], theirs[2];
         const char *flag[] = { "service-cidr", "cluster-cidr" };
         const char *text[] = { c->service_cidr, c->cluster_cidr };
@@ -389,11 +390,11 @@ static int collide(const struct cluster *c, const struct cluster *o, struct erro
                 for (int k = 0; k < 2; k++)
                         if (cidr_overlaps(mine[i], theirs[k]))
                                 return error_set(err, -EADDRINUSE,
-                                                 "--%s %s collides with %s of the running cluster \"%s\": choose "
-                                                 "another range, or start "
-                                                 "with --isolated",
-                                                 flag[i], text[i], k ? o->cluster_cidr : o->service_cidr, o->name);
-        if (c->api_port == o->api_port || c->kubelet_port == o->kubelet_port)
+                                                 "--%s %s collides with %s of the %s cluster \"%s\": choose "
+                                                 "another range, start with --isolated, or cube delete --name %s first",
+                                                 flag[i], text[i], k ? o->cluster_cidr : o->service_cidr,
+                                                 running ? "running" : "stopped", o->name, o->name);
+        if (running && (c->api_port == o->api_port || c->kubelet_port == o->kubelet_port))
                 return error_set(err, -EADDRINUSE,
                                  "--%s %d is used by the running cluster \"%s\": choose another, or start with "
                                  "--isolated",
@@ -417,12 +418,14 @@ static int each_other(const struct cluster *c,
         return r;
 }
 
-static int collide_if_running(const struct cluster *c, const struct cluster *o, void *arg, struct error *err) {
-        return !o->isolated && cluster_pid(o) > 0 ? collide(c, o, err) : 0;
+/* A cluster that is stopped leaves its bridge, routes and Services to the pods that go on. */
+static int collide_if_there(const struct cluster *c, const struct cluster *o, void *arg, struct error *err) {
+        bool running = cluster_pid(o) > 0;
+        return !o->isolated && (running || nl_link_index(o->bridge) > 0) ? collide(c, o, running, err) : 0;
 }
 
 int cluster_check_collisions(const struct cluster *c, struct error *err) {
-        return c->isolated ? 0 : each_other(c, collide_if_running, NULL, err);
+        return c->isolated ? 0 : each_other(c, collide_if_there, NULL, err);
 }
 
 static int holds_range(const struct cluster *c, const struct cluster *o, void *arg, struct error *err) {

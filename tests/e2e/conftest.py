@@ -1,8 +1,9 @@
 """End-to-end tests: the real program, the real kubectl, real containers.
 
-The cluster of a session is isolated: its node has its own network, mounts and processes, so the host stays as it is. Tests of the
-launcher make clusters of their own. Everything is under a directory of its own and is deleted at the end."""
+A session has a network of its own, so the host stays as it is, and what runs there does not matter. Its cluster is isolated, too: the
+node has its own mounts and processes. Tests of the launcher make clusters of their own. Everything is under a directory of its own and is deleted at the end."""
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -20,6 +21,23 @@ CUBE = os.environ.get("CUBE", os.path.join(TOP, "build", "cube"))
 KUBECTL = shutil.which("kubectl")
 NAME = os.environ.get("E2E_NAME", "e2e")  # of the session's cluster: sessions of different names run side by side
 SANITIZED = "ASAN_OPTIONS" in os.environ  # the program is larger then, and so is what it holds
+
+
+def own_host():
+    """Gives this session a network and a /run/cube of its own, so that clusters whose node is "this host" neither meet nor harm those
+    that are here already, such as the one of `make start`."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(0x40000000 | 0x00020000) != 0:  # CLONE_NEWNET, CLONE_NEWNS
+        raise OSError(ctypes.get_errno(), "unshare")
+    os.makedirs("/run/cube", exist_ok=True)
+    for command in ("mount --make-rprivate /", "mount -t tmpfs cube /run/cube", "ip link set lo up",
+                    "ip link add eth0 type veth peer uplink", "ip link set uplink up", "ip link set eth0 up",
+                    "ip addr add 192.0.2.2/24 dev eth0", "ip route add default via 192.0.2.1"):
+        subprocess.run(command.split(), check=True)
+
+
+def pytest_sessionstart(session):
+    own_host()
 
 
 def kubectl_minor():

@@ -216,7 +216,9 @@ def test_a_second_cluster_on_the_same_ranges_is_refused(host, tmp_path):
     other = Cluster("other", tmp_path / "other", isolated=False)
     os.makedirs(other.base)
     err = fails(other, "start", "--data-dir", other.data)
-    assert 'collides with' in err and '"host"' in err and "--isolated" in err
+    assert 'collides with' in err and 'running cluster "host"' in err and "--isolated" in err
+    host.cube("stop")  # its pods, if it had any, would go on with their addresses
+    assert 'stopped cluster "host"' in fails(other, "start", "--data-dir", other.data)
 
 
 @pytest.mark.parametrize("damage", ["store", "config"])
