@@ -151,7 +151,7 @@ class Api:
                     continue
                 meta = '' if gv.path == 'meta/v1' else 'meta.'
                 lst = Type('STRUCT', r.kind + 'List', gv, go_name='%s.%sList' % (gv.version, r.kind),
-                           doc='A list of %s.' % r.plural)
+                           doc='List of %s.' % r.plural)
                 lst.flags.add('OBJECT')
                 lst.raw = [Field('metadata', meta + 'ListMeta', 1, ['OMITEMPTY'], where=gv.path, doc='Of which version the list is, and how it goes on.'),
                            Field('items', '[]' + r.kind, 2, where=gv.path, doc='The objects.')]

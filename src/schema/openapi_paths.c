@@ -47,7 +47,7 @@ static const struct {
         { "ignoreStoreReadErrorWithClusterBreakingPotential", "boolean", "Delete the object even if it cannot be read.",
           DELETE | COLLECTION },
         { "labelSelector", "string", "Only objects whose labels match.", LIST | COLLECTION },
-        { "limit", "integer", "At most so many items in one page.", LIST | COLLECTION },
+        { "limit", "integer", "How many items the list of returned objects may have: one page.", LIST | COLLECTION },
         { "orphanDependents", "boolean", "The old way to say propagationPolicy=Orphan.", DELETE | COLLECTION },
         { "propagationPolicy", "string", "What happens to dependents: Orphan, Background or Foreground.",
           DELETE | COLLECTION },
@@ -56,7 +56,7 @@ static const struct {
         { "resourceVersionMatch", "string", "How resourceVersion is meant: Exact or NotOlderThan.", LIST | COLLECTION },
         { "sendInitialEvents", "boolean", "A watch starts with what there is.", LIST | COLLECTION },
         { "timeoutSeconds", "integer", "How long the call may take.", LIST | COLLECTION },
-        { "watch", "boolean", "Answer with changes as they happen.", LIST },
+        { "watch", "boolean", "Watch for changes to the described resources: each is told as it happens.", LIST },
 };
 
 static const struct {

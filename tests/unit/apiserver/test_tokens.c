@@ -426,10 +426,14 @@ static void the_modes_of_authorization_are_a_choice(void **state) {
         struct fixture *f = *state;
         struct api_user nobody = { .name = STR("nobody") };
         struct apiserver_options o = { .store = f->store };
+        struct authn_config *c;
         struct apiserver *s;
         struct error e = ERROR_INIT;
 
         check_code(ASK(f, API_LIST, &res_secrets, .user = &nobody), 200);
+        assert_int_equal(authn_configure(f->s, &c, &e), 0);
+        assert_false(c->anonymous); /* who may do everything must at least say who he is */
+        authn_config_free(c);
         o.args = (const char *const[]) { "authorization-mode=RBAC,Nonsense", NULL };
         assert_true(apiserver_new(&o, &s, &e) < 0);
         assert_string_equal(error_text(&e), "authorization-mode \"Nonsense\" is not a valid mode");
