@@ -126,13 +126,23 @@ int err_other_kind(struct error *err, const struct sent *want, struct str kind, 
 
         if (e < 0)
                 return e;
-        if (!api_find_type(group, version, kind))
+        if (!api_find_type(group, version, kind)) {
+                const char *scheme = str_eqc(want->group, "apiextensions.k8s.io")
+                                                     ? "k8s.io/apiextensions-apiserver/pkg/apiserver/apiserver.go:55"
+                                     : str_eqc(want->group, "apiregistration.k8s.io")
+                                                     ? "k8s.io/kube-aggregator/pkg/apiserver/scheme/scheme.go:28"
+                                                     : "pkg/api/legacyscheme/scheme.go:30";
+                _cleanup_buf_ struct buf quoted = BUF_INIT;
+
+                add_quoted(&quoted, kind);
+                buf_addc(&quoted, " is registered for version ");
+                add_quoted(&quoted, api_version);
                 return err_bad_request(err,
                                        "%" STR_FMT " in version \"%" STR_FMT "\" cannot be handled as a %" STR_FMT
-                                       ": no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT
-                                       "\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
-                                       STR_ARG(kind), STR_ARG(version), STR_ARG(want->kind), STR_ARG(kind),
-                                       STR_ARG(api_version));
+                                       ": no kind %" STR_FMT " in scheme \"%s\"",
+                                       STR_ARG(kind), STR_ARG(version), STR_ARG(want->kind), STR_ARG(buf_str(&quoted)),
+                                       scheme);
+        }
         if (str_eq(kind, want->kind))
                 return 0;
         internal = dot < 0 ? internal : str_sub(internal, 0, (size_t) dot); /* the name of upstream's package */

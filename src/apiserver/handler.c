@@ -68,11 +68,7 @@ static int check_head(struct exchange *x, struct arena *a, struct str text, stru
         struct str group, version;
 
         if (lacks_kind(x, a, *body)) {
-                _cleanup_buf_ struct buf b = BUF_INIT;
-
-                if (text.n && text.p[0] != '{')
-                        json_write(&b, *body);
-                error_set(&e, -EINVAL, "Object 'Kind' is missing in '%" STR_FMT "'", STR_ARG(b.n ? buf_str(&b) : text));
+                error_set(&e, -EINVAL, "Object 'Kind' is missing in '%" STR_FMT "'", STR_ARG(text));
                 return unrecognized(x, a, text, err, "", &e);
         }
         if (json_is(*body, JSON_NULL))

@@ -1,12 +1,17 @@
 /* Protobuf to documents. Fields may come in any order and lists in pieces, so a message's values are collected in
  * slots, one for each field of the type, and written out in declaration order, as decode.c does. A message that is
- * inlined in JSON fills the slots of its own fields within its parent's. */
+ * inlined in JSON fills the slots of its own fields within its parent's. One that comes twice is one whose pieces have
+ * been sent apart: it is read again, as one.
+ *
+ * What is wrong is told in the words of Go's generated code, which reads a field's tag, looks whether the type is that
+ * of the field and then reads the value. */
 #include "schema/protobuf.h"
 
 #include "base/encode.h"
 #include "base/time.h"
 #include "schema/internal.h"
 #include "schema/quantity.h"
+#include "schema/types.h"
 #include "schema/wire.h"
 
 #define MAX_DEPTH 100
@@ -14,100 +19,187 @@
 struct slot {
         struct json value;
         bool set;
+        struct str bytes; /* of a message: all that has come of it */
 };
 
 struct reader {
         struct arena *arena;
         struct error *err;
+        struct error *late; /* what is found only when all has been read */
         size_t depth;
 };
 
 static int read_message(struct reader *r, const struct schema_type *t, struct str bytes, struct json *ret);
 static int read_value(struct reader *r, const struct schema_type *t, const struct wire_field *w, struct json *ret);
 
-static int next(struct reader *r, struct str *rest, struct wire_field *ret) {
-        const char *what = "";
-        int n = wire_next(rest, ret, &what);
+/* ---- fields ---- */
 
-        return n < 0 ? error_set(r->err, n, "%s", what) : n;
+static int failed(struct reader *r, const char *what) {
+        return error_set(r->err, -EINVAL, "%s", what);
 }
 
-static int expect(struct reader *r, const struct wire_field *w, enum wire_type type, const char *what) {
-        if (w->type == type)
+/* The tag of the message's next field: 1, or 0 at its end. */
+static int next_tag(struct reader *r, const char *message, struct str *rest, uint64_t *ret) {
+        const char *what;
+
+        if (rest->n == 0)
                 return 0;
-        return error_set(r->err, -EINVAL, "proto: wrong wireType = %d for field %s", (int) w->type, what);
+        if (wire_varint(rest, ret, &what) < 0)
+                return failed(r, what);
+        if ((*ret & 7) == WIRE_GROUP_END)
+                return error_set(r->err, -EINVAL, "proto: %s: wiretype end group for non-group", message);
+        if ((int32_t) (*ret >> 3) <= 0)
+                return error_set(r->err, -EINVAL, "proto: %s: illegal tag %d (wire type %llu)", message,
+                                 (int32_t) (*ret >> 3), (unsigned long long) *ret);
+        return 1;
 }
 
-/* Fields 1 to 3 of the small messages behind a scalar: Time, Quantity, IntOrString, RawExtension … */
-static int read_small(struct reader *r, struct str bytes, struct wire_field fields[static 4]) {
-        struct wire_field w;
+static int skip(struct reader *r, struct str *rest, uint64_t tag) {
+        const char *what;
+
+        return wire_skip(rest, tag, &what) < 0 ? failed(r, what) : 0;
+}
+
+static int wrong_type(struct reader *r, uint64_t tag, struct str field) {
+        return error_set(r->err, -EINVAL, "proto: wrong wireType = %d for field %" STR_FMT, (int) (tag & 7),
+                         STR_ARG(field));
+}
+
+static int take(struct reader *r, struct str *rest, enum wire_type type, struct wire_field *ret) {
+        const char *what;
+
+        return wire_value(rest, type, ret, &what) < 0 ? failed(r, what) : 0;
+}
+
+static enum wire_type wire_type_of(const struct schema_type *t) {
+        switch ((enum schema_kind) t->kind) {
+        case SCHEMA_BOOL:
+        case SCHEMA_INT32:
+        case SCHEMA_INT64:
+                return WIRE_VARINT;
+        case SCHEMA_DOUBLE:
+                return WIRE_FIXED64;
+        default:
+                return WIRE_BYTES;
+        }
+}
+
+/* "v1.ServiceReference" → "ServiceReference" */
+static const char *message_name(const struct schema_type *t) {
+        const char *dot = strrchr(t->go_name, '.');
+
+        return dot ? dot + 1 : t->go_name;
+}
+
+/* The small messages behind a scalar. */
+static const struct small {
+        const char *name;
+        struct {
+                const char *name;
+                enum wire_type type;
+        } fields[5]; /* by number */
+} timestamp = { "Timestamp", { { 0 }, { "Seconds", WIRE_VARINT }, { "Nanos", WIRE_VARINT } } },
+  quantity = { "Quantity", { { 0 }, { "String_", WIRE_BYTES } } },
+  int_or_string = { "IntOrString",
+                    { { 0 }, { "Type", WIRE_VARINT }, { "IntVal", WIRE_VARINT }, { "StrVal", WIRE_BYTES } } },
+  duration = { "Duration", { { 0 }, { "Duration", WIRE_VARINT } } }, raw = { NULL, { { 0 }, { "Raw", WIRE_BYTES } } },
+  type_meta = { "TypeMeta", { { 0 }, { "APIVersion", WIRE_BYTES }, { "Kind", WIRE_BYTES } } },
+  unknown = { "Unknown",
+              { { 0 },
+                { "TypeMeta", WIRE_BYTES },
+                { "Raw", WIRE_BYTES },
+                { "ContentEncoding", WIRE_BYTES },
+                { "ContentType", WIRE_BYTES } } };
+
+/* Of a field that comes more than once the last counts. nested: what field 1 is, whose own come behind these. */
+static int read_small(struct reader *r, const struct small *m, const char *name, struct str bytes,
+                      const struct small *nested, struct wire_field *fields) {
+        uint64_t tag;
         int n;
 
-        while ((n = next(r, &bytes, &w)) > 0)
-                if (w.number < 4)
-                        fields[w.number] = w;
+        while ((n = next_tag(r, name, &bytes, &tag)) > 0) {
+                size_t i = tag >> 3 < ARRAY_SIZE(m->fields) ? (size_t) (tag >> 3) : 0;
+
+                if (!m->fields[i].name) {
+                        TRY(skip(r, &bytes, tag));
+                        continue;
+                }
+                if ((tag & 7) != m->fields[i].type)
+                        return wrong_type(r, tag, str_of(m->fields[i].name));
+                TRY(take(r, &bytes, m->fields[i].type, &fields[i]));
+                if (nested && i == 1)
+                        TRY(read_small(r, nested, nested->name, fields[1].bytes, NULL, fields + 5));
+        }
         return n;
 }
 
 /* ---- scalars that are messages ---- */
 
+/* Go keeps the seconds of a Time and the microseconds of a MicroTime. */
 static int read_time(struct reader *r, const struct schema_type *t, struct str bytes, struct json *ret) {
-        struct wire_field f[4] = { 0 };
+        struct wire_field f[5] = { 0 };
         struct moment m;
+        int64_t ns, carry;
         char text[36];
 
         *ret = json_null();
         if (bytes.n == 0)
                 return 0;
-        TRY(read_small(r, bytes, f));
-        m = (struct moment) { (int64_t) f[1].value, (int32_t) f[2].value };
-        if (m.seconds < MOMENT_MIN || m.seconds > MOMENT_MAX || m.ns < 0 || m.ns >= (int32_t) NSEC_PER_SEC)
-                return error_set(r->err, -EINVAL, "time out of range");
+        TRY(read_small(r, &timestamp, timestamp.name, bytes, NULL, f));
+        ns = t->kind == SCHEMA_TIME ? 0 : (int32_t) f[2].value / 1000 * 1000;
+        carry = ns / NSEC_PER_SEC - (ns % NSEC_PER_SEC < 0);
+        m.seconds = (int64_t) f[1].value;
+        if (m.seconds < MOMENT_MIN || m.seconds > MOMENT_MAX) {
+                error_set(r->late->err ? NULL : r->late, -EINVAL, "time out of range");
+                return 0;
+        }
+        m.seconds += carry;
+        m.ns = (int32_t) (ns - carry * NSEC_PER_SEC);
         *ret = json_of_copy(r->arena, moment_format(text, m, t->kind == SCHEMA_TIME ? 0 : 6));
         return 0;
 }
 
 static int read_quantity(struct reader *r, struct str bytes, struct json *ret) {
-        struct wire_field f[4] = { 0 };
+        struct wire_field f[5] = { 0 };
         struct str text;
 
-        TRY(read_small(r, bytes, f));
-        TRY(quantity_canonical(r->arena, f[1].bytes.n ? f[1].bytes : STR("0"), &text, r->err));
+        TRY(read_small(r, &quantity, quantity.name, bytes, NULL, f));
+        TRY(quantity_canonical(r->arena, f[1].bytes.p ? f[1].bytes : STR("0"), &text, r->err));
         *ret = json_of_str(text);
         return 0;
 }
 
 static int read_int_or_string(struct reader *r, struct str bytes, struct json *ret) {
-        struct wire_field f[4] = { 0 };
+        struct wire_field f[5] = { 0 };
 
-        TRY(read_small(r, bytes, f));
+        TRY(read_small(r, &int_or_string, int_or_string.name, bytes, NULL, f));
         *ret = f[1].value ? json_of_str(f[3].bytes.p ? f[3].bytes : STR("")) : json_of_int((int32_t) f[2].value);
         return 0;
 }
 
 static int read_duration(struct reader *r, struct str bytes, struct json *ret) {
-        struct wire_field f[4] = { 0 };
+        struct wire_field f[5] = { 0 };
         char text[36];
 
-        TRY(read_small(r, bytes, f));
+        TRY(read_small(r, &duration, duration.name, bytes, NULL, f));
         *ret = json_of_copy(r->arena, duration_format(text, (int64_t) f[1].value));
         return 0;
 }
 
 /* The raw bytes are JSON, or an object in an envelope of its own. */
-static int read_any(struct reader *r, struct str bytes, struct json *ret) {
-        struct wire_field f[4] = { 0 };
+static int read_any(struct reader *r, const struct schema_type *t, struct str bytes, struct json *ret) {
+        struct wire_field f[5] = { 0 };
         struct json *v = NULL;
+        bool owned = t == &type_FieldsV1;
         int n;
 
         *ret = json_null();
-        n = read_small(r, bytes, f);
+        n = read_small(r, &raw, message_name(t), bytes, NULL, f);
         if (n < 0 || f[1].bytes.n == 0)
                 return n;
         if (str_has_prefix(f[1].bytes, PROTOBUF_MAGIC)) {
                 struct protobuf_unknown u;
                 struct str group, version;
-                const struct schema_type *t;
 
                 TRY(protobuf_open(f[1].bytes, &u, r->err));
                 TRY(api_parse_group_version(u.api_version, &group, &version, r->err));
@@ -118,8 +210,10 @@ static int read_any(struct reader *r, struct str bytes, struct json *ret) {
                                          STR_ARG(u.kind), STR_ARG(u.api_version));
                 return protobuf_decode_object(r->arena, t, &u, ret, r->err);
         }
-        TRY(json_parse(r->arena, f[1].bytes, NULL, &v, r->err));
-        *ret = *v;
+        if (json_parse(r->arena, f[1].bytes, NULL, &v, owned || r->late->err ? NULL : r->late) >= 0)
+                *ret = *v;
+        else if (owned) /* what nobody can read owns nothing */
+                *ret = json_of_str(STR(""));
         return 0;
 }
 
@@ -133,66 +227,100 @@ static int read_bytes(struct reader *r, struct str bytes, struct json *ret) {
 
 /* ---- containers ---- */
 
-static int read_list_item(struct reader *r, const struct schema_type *t, const struct wire_field *w,
-                          struct json *list) {
+/* f: the field of type of, or NULL for the items of a list that is a message. */
+static int read_list_item(struct reader *r, const struct schema_type *of, const struct schema_field *f,
+                          const struct schema_type *t, uint64_t tag, struct str *rest, struct json *list) {
+        enum wire_type type = wire_type_of(t->elem);
+        struct wire_field w = { 0 };
         struct json item;
 
-        if (w->type == WIRE_BYTES && (t->elem->kind == SCHEMA_INT32 || t->elem->kind == SCHEMA_INT64)) {
-                struct str rest = w->bytes; /* packed: read a varint as a field without a tag */
+        if ((tag & 7) == WIRE_BYTES && type == WIRE_VARINT) { /* packed; the last may reach beyond */
+                struct str end;
 
-                while (rest.n > 0) {
-                        uint64_t v = 0;
-                        unsigned shift = 0;
-
-                        for (; rest.n > 0 && shift < 64; shift += 7) {
-                                uint8_t c = (uint8_t) *rest.p++;
-
-                                rest.n--;
-                                v |= (uint64_t) (c & 0x7f) << shift;
-                                if (c < 0x80)
-                                        break;
-                        }
-                        json_push(r->arena, list,
-                                  json_of_int(t->elem->kind == SCHEMA_INT32 ? (int32_t) v : (int64_t) v));
+                TRY(take(r, rest, WIRE_BYTES, &w));
+                end = *rest;
+                *rest = str_n(w.bytes.p, w.bytes.n + rest->n);
+                while (rest->p < end.p) {
+                        TRY(take(r, rest, WIRE_VARINT, &w));
+                        TRY(read_value(r, t->elem, &w, &item));
+                        json_push(r->arena, list, item);
                 }
                 return 0;
         }
-        TRY(read_value(r, t->elem, w, &item));
+        if ((tag & 7) != type)
+                return wrong_type(r, tag, f ? schema_go_name(r->arena, of, f) : STR("Items"));
+        TRY(take(r, rest, type, &w));
+        TRY(read_value(r, t->elem, &w, &item));
         json_push(r->arena, list, item);
         return 0;
 }
 
-static int read_map_entry(struct reader *r, const struct schema_type *t, struct str bytes, struct json *map) {
-        struct wire_field f[4] = { 0 };
+/* Nobody looks at the types in an entry, nor, while a value is read, at where the entry ends. */
+static int read_map_entry(struct reader *r, const struct schema_type *t, struct str *rest, struct json *map) {
         struct json v = t->elem->kind == SCHEMA_BYTES ? json_null() : schema_zero(r->arena, t->elem);
+        struct wire_field entry = { 0 }, key = { .bytes = STR("") }, value = { 0 };
+        struct str in, end;
+        const char *what;
+        uint64_t tag;
 
-        TRY(read_small(r, bytes, f));
-        if (f[2].number == 2)
-                TRY(read_value(r, t->elem, &f[2], &v));
-        if (f[1].bytes.n > UINT16_MAX)
-                return error_set(r->err, -EINVAL, "map key of %zu bytes is too long", f[1].bytes.n);
-        json_add(r->arena, map, f[1].bytes.p ? f[1].bytes : STR(""), v);
+        TRY(take(r, rest, WIRE_BYTES, &entry));
+        end = *rest;
+        in = str_n(entry.bytes.p, entry.bytes.n + end.n);
+        while (in.p < end.p) {
+                if (wire_varint(&in, &tag, &what) < 0)
+                        return failed(r, what);
+                if ((int32_t) (tag >> 3) == 1)
+                        TRY(take(r, &in, WIRE_BYTES, &key));
+                else if ((int32_t) (tag >> 3) == 2) {
+                        TRY(take(r, &in, wire_type_of(t->elem), &value));
+                        TRY(read_value(r, t->elem, &value, &v));
+                } else {
+                        TRY(skip(r, &in, tag));
+                        if (in.p > end.p)
+                                return failed(r, "unexpected EOF");
+                }
+        }
+        if (key.bytes.n > UINT16_MAX)
+                return error_set(r->err, -EINVAL, "map key of %zu bytes is too long", key.bytes.n);
+        json_add(r->arena, map, key.bytes, v);
         return 0;
 }
 
-static int read_field(struct reader *r, const struct schema_field *f, const struct wire_field *w, struct slot *slot) {
+static struct str joined(struct arena *a, struct str x, struct str y) {
+        char *p = arena_alloc(a, x.n + y.n);
+
+        memcpy(mempcpy(p, x.p, x.n), y.p, y.n);
+        return str_n(p, x.n + y.n);
+}
+
+static bool comes_in_pieces(const struct schema_type *t) {
+        return t->kind != SCHEMA_BYTES && t->kind != SCHEMA_STRING && t->kind != SCHEMA_TIME &&
+               t->kind != SCHEMA_MICRO_TIME;
+}
+
+static int read_field(struct reader *r, const struct schema_type *of, const struct schema_field *f, uint64_t tag,
+                      struct str *rest, struct slot *slot) {
         const struct schema_type *t = f->type;
-        int n;
+        struct wire_field w = { 0 };
 
         if (t->kind == SCHEMA_LIST && !(t->flags & SCHEMA_TYPE_ITEMS_MESSAGE)) {
                 if (!slot->set)
-                        *slot = (struct slot) { json_new_array(), true };
-                return read_list_item(r, t, w, &slot->value);
+                        *slot = (struct slot) { json_new_array(), true, { 0 } };
+                return read_list_item(r, of, f, t, tag, rest, &slot->value);
         }
+        if ((tag & 7) != wire_type_of(t))
+                return wrong_type(r, tag, schema_go_name(r->arena, of, f));
         if (t->kind == SCHEMA_MAP) {
-                TRY(expect(r, w, WIRE_BYTES, f->name));
                 if (!slot->set)
-                        *slot = (struct slot) { json_new_object(), true };
-                return read_map_entry(r, t, w->bytes, &slot->value);
+                        *slot = (struct slot) { json_new_object(), true, { 0 } };
+                return read_map_entry(r, t, rest, &slot->value);
         }
-        n = read_value(r, t, w, &slot->value);
-        slot->set = n >= 0;
-        return n;
+        TRY(take(r, rest, wire_type_of(t), &w));
+        if (slot->bytes.p && comes_in_pieces(t))
+                w.bytes = joined(r->arena, slot->bytes, w.bytes);
+        slot->bytes = w.bytes;
+        slot->set = true;
+        return read_value(r, t, &w, &slot->value);
 }
 
 static const struct schema_field *field_by_number(const struct schema_type *t, uint32_t number,
@@ -208,29 +336,35 @@ static const struct schema_field *field_by_number(const struct schema_type *t, u
         return NULL;
 }
 
+/* An embedded struct's first field among those of t. */
+static size_t first_of(const struct schema_type *t, const struct schema_type *embedded) {
+        return embedded->n_fields ? (size_t) (schema_field(t, field_name(&embedded->fields[0])) - t->fields) : 0;
+}
+
 static int read_slots(struct reader *r, const struct schema_type *t, struct str bytes, struct slot *slots) {
-        struct wire_field w;
+        uint64_t tag;
         int n;
 
-        while ((n = next(r, &bytes, &w)) > 0) {
+        while ((n = next_tag(r, message_name(t), &bytes, &tag)) > 0) {
                 const struct schema_inline *in = NULL;
-                const struct schema_field *f = field_by_number(t, w.number, &in);
+                const struct schema_field *f = field_by_number(t, (uint32_t) (tag >> 3), &in);
+                struct wire_field w = { 0 };
 
                 if (f)
-                        n = read_field(r, f, &w, &slots[f - t->fields]);
-                else if (in) {
-                        n = expect(r, &w, WIRE_BYTES, in->type->name);
-                        if (n >= 0 && in->type->n_fields > 0)
-                                n = read_slots(r, in->type, w.bytes,
-                                               slots + (schema_field(t, field_name(&in->type->fields[0])) - t->fields));
+                        TRY(read_field(r, t, f, tag, &bytes, &slots[f - t->fields]));
+                else if (!in)
+                        TRY(skip(r, &bytes, tag));
+                else if ((tag & 7) != WIRE_BYTES)
+                        return wrong_type(r, tag, str_of(message_name(in->type)));
+                else {
+                        TRY(take(r, &bytes, WIRE_BYTES, &w));
+                        TRY(read_slots(r, in->type, w.bytes, slots + first_of(t, in->type)));
                 }
-                if (n < 0)
-                        return n;
         }
         return n;
 }
 
-/* Sorted by key, which encoders do already; a key that is there twice is malformed and stays once. */
+/* Sorted by key, which encoders do already; of a key that is there twice the last counts. */
 static void sort_map(struct json *map) {
         bool sorted = true;
         size_t n = 0;
@@ -241,7 +375,9 @@ static void sort_map(struct json *map) {
                 return;
         json_sort(map);
         for (size_t i = 0; i < map->len; i++)
-                if (n == 0 || !str_eq(json_key(&json_members(map)[n - 1]), json_key(&json_members(map)[i])))
+                if (n > 0 && str_eq(json_key(&json_members(map)[n - 1]), json_key(&json_members(map)[i])))
+                        json_members(map)[n - 1] = json_members(map)[i];
+                else
                         json_members(map)[n++] = json_members(map)[i];
         map->len = (uint32_t) n;
 }
@@ -285,15 +421,14 @@ static int read_union(struct reader *r, const struct schema_type *t, struct str 
 
 static int read_items(struct reader *r, const struct schema_type *t, struct str bytes, struct json *ret) {
         struct json list = json_new_array();
-        struct wire_field w;
+        uint64_t tag;
         int n;
 
-        while ((n = next(r, &bytes, &w)) > 0) {
-                if (w.number == 1)
-                        n = read_list_item(r, t, &w, &list);
-                if (n < 0)
-                        return n;
-        }
+        while ((n = next_tag(r, message_name(t), &bytes, &tag)) > 0)
+                if (tag >> 3 == 1)
+                        TRY(read_list_item(r, t, NULL, t, tag, &bytes, &list));
+                else
+                        TRY(skip(r, &bytes, tag));
         *ret = list;
         return n;
 }
@@ -328,7 +463,7 @@ static int read_message(struct reader *r, const struct schema_type *t, struct st
                 n = read_int_or_string(r, bytes, ret);
                 break;
         default:
-                n = read_any(r, bytes, ret);
+                n = read_any(r, t, bytes, ret);
         }
         r->depth--;
         return n;
@@ -338,11 +473,6 @@ static int read_value(struct reader *r, const struct schema_type *t, const struc
         enum schema_kind k = (enum schema_kind) t->kind;
         double d;
 
-        TRY(expect(r, w,
-                   k == SCHEMA_BOOL || k == SCHEMA_INT32 || k == SCHEMA_INT64 ? WIRE_VARINT
-                   : k == SCHEMA_DOUBLE                                       ? WIRE_FIXED64
-                                                                              : WIRE_BYTES,
-                   t->go_name));
         switch (k) {
         case SCHEMA_BOOL:
                 *ret = json_of_bool(w->value != 0);
@@ -373,45 +503,35 @@ static int read_value(struct reader *r, const struct schema_type *t, const struc
 
 int protobuf_open(struct str message, struct protobuf_unknown *ret, struct error *err) {
         struct reader r = { .err = err };
-        struct wire_field f[4] = { 0 }, w;
-        struct protobuf_unknown u = { 0 };
-        struct str rest;
+        struct wire_field f[10] = { 0 };
         int n;
 
         if (!str_has_prefix(message, PROTOBUF_MAGIC))
                 return error_set(err, -EINVAL,
                                  "provided data does not appear to be a protobuf message, expected prefix [107 56 115 "
                                  "0]");
-        rest = str_sub(message, PROTOBUF_MAGIC.n, message.n);
-        if (str_empty(rest))
+        if (message.n == PROTOBUF_MAGIC.n)
                 return error_set(err, -EINVAL, "empty body");
-        while ((n = next(&r, &rest, &w)) > 0) {
-                if (w.type != WIRE_BYTES)
-                        continue;
-                if (w.number == 1) {
-                        n = read_small(&r, w.bytes, f);
-                        if (n < 0)
-                                return n;
-                        u.api_version = f[1].bytes;
-                        u.kind = f[2].bytes;
-                } else if (w.number == 2)
-                        u.raw = w.bytes;
-                else if (w.number == 3)
-                        u.content_encoding = w.bytes;
-                else if (w.number == 4)
-                        u.content_type = w.bytes;
-        }
-        if (n < 0)
-                return n;
-        *ret = u;
-        return 0;
+        n = read_small(&r, &unknown, unknown.name, str_sub(message, PROTOBUF_MAGIC.n, message.n), &type_meta, f);
+        if (n >= 0)
+                *ret = (struct protobuf_unknown) { .raw = f[2].bytes,
+                                                   .content_encoding = f[3].bytes,
+                                                   .content_type = f[4].bytes,
+                                                   .api_version = f[6].bytes,
+                                                   .kind = f[7].bytes };
+        return n;
 }
 
 int protobuf_decode(struct arena *a, const struct schema_type *t, struct str bytes, struct json *ret,
                     struct error *err) {
-        struct reader r = { .arena = a, .err = err };
+        _cleanup_error_ struct error late = ERROR_INIT;
+        struct reader r = { .arena = a, .err = err, .late = &late };
 
-        return read_message(&r, t, bytes, ret);
+        TRY(read_message(&r, t, bytes, ret));
+        if (late.err == 0)
+                return 0;
+        error_move(err, &late);
+        return -EINVAL;
 }
 
 int protobuf_decode_object(struct arena *a, const struct schema_type *t, const struct protobuf_unknown *u,

@@ -1,6 +1,8 @@
 /* Lookups in the tables. Everything is sorted at build time, so a lookup is a binary search or a short walk. */
 #include "schema/schema.h"
 
+#include <ctype.h>
+
 const char *const verb_names[N_VERBS] = {
         "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch",
 };
@@ -100,4 +102,67 @@ int api_parse_group_version(struct str api_version, struct str *ret_group, struc
         *ret_group = slash < 0 ? STR("") : str_sub(api_version, 0, (size_t) slash);
         *ret_version = slash < 0 ? api_version : str_sub(api_version, (size_t) slash + 1, api_version.n);
         return 0;
+}
+
+/* ---- names in Go ---- */
+
+/* dnsPolicy → DNSPolicy, podIP → PodIP, x-kubernetes-list-type → XListType, and some that are not alike at all. */
+struct str schema_go_name(struct arena *a, const struct schema_type *t, const struct schema_field *f) {
+        static const char *const initials[] = { "api",   "aws",  "ca",   "cel",  "cidr", "csi", "dns", "fc",  "fs",
+                                                "gce",   "gid",  "gmsa", "grpc", "http", "id",  "ip",  "ips", "iqn",
+                                                "iscsi", "json", "nfs",  "os",   "pd",   "qos", "rbd", "se",  "ssl",
+                                                "tcp",   "tls",  "ttl",  "tty",  "uid",  "url" };
+        static const struct {
+                const char *name, *go, *type; /* how the type's name begins; NULL: of any */
+        } odd[] = {
+                { "cephfs", "CephFS", NULL },
+                { "chapAuthDiscovery", "DiscoveryCHAPAuth", NULL },
+                { "chapAuthSession", "SessionCHAPAuth", NULL },
+                { "cidrs", "CIDRs", NULL },
+                { "diskURI", "DataDiskURI", NULL },
+                { "externalID", "DoNotUseExternalID", NULL },
+                { "lastState", "LastTerminationState", "ContainerStatus" },
+                { "monitors", "CephMonitors", "RBD" },
+                { "image", "RBDImage", "RBD" },
+                { "pool", "RBDPool", "RBD" },
+                { "user", "RadosUser", "RBD" },
+                { "endpoints", "EndpointsName", "Glusterfs" },
+                { "bool", "BoolValue", "DeviceAttribute" },
+                { "int", "IntValue", "DeviceAttribute" },
+                { "string", "StringValue", "DeviceAttribute" },
+                { "version", "VersionValue", "DeviceAttribute" },
+                { "reason", "Type", "StatusCause" },
+                { "reportingComponent", "ReportingController", "Event" },
+                { "schemas", "JSONSchemas", "JSONSchemaPropsOrArray" },
+                { "serviceAccount", "DeprecatedServiceAccount", "PodSpec" },
+                { "storageos", "StorageOS", NULL },
+                { "wwids", "WWIDs", NULL },
+        };
+        const char *name = f->name + (f->name[0] == '$');
+        char *copy = arena_cstr(a, str_of(name)), *out = copy;
+        size_t n = 1;
+
+        if (f->type->name && strcmp(name, "metadata") == 0)
+                return str_of(f->type->name);
+        for (size_t i = 0; i < ARRAY_SIZE(odd); i++)
+                if (strcmp(name, odd[i].name) == 0 &&
+                    (!odd[i].type || (t->name && str_has_prefix(str_of(t->name), str_of(odd[i].type)))))
+                        return str_of(odd[i].go);
+        for (size_t i = 0; i < ARRAY_SIZE(initials); i++) {
+                size_t k = strlen(initials[i]);
+
+                if (strncmp(name, initials[i], k) == 0 && (!name[k] || (name[k] >= 'A' && name[k] <= 'Z')))
+                        n = k;
+        }
+        if (strncmp(name, "x-kubernetes", strlen("x-kubernetes")) == 0) {
+                *out++ = 'X';
+                name += strlen("x-kubernetes");
+                n = 0;
+        }
+        for (size_t i = 0; name[i]; i++)
+                if (n == 0 && name[i] == '-')
+                        *out++ = (char) toupper((unsigned char) name[++i]);
+                else
+                        *out++ = (char) (i < n ? toupper((unsigned char) name[i]) : name[i]);
+        return str_n(copy, (size_t) (out - copy));
 }

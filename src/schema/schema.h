@@ -142,6 +142,9 @@ static inline const struct schema_field *schema_field_of(const struct schema_typ
         return f ? f : schema_field(t, json_key(m));
 }
 
+/* The field as Go's struct has it, which messages name: dnsPolicy → DNSPolicy. */
+struct str schema_go_name(struct arena *a, const struct schema_type *t, const struct schema_field *f);
+
 /* ---- resources ---- */
 
 enum verb_bit {

@@ -2,7 +2,9 @@
  * known, is moved to make room for the length: most lengths fit one byte, and most messages are small. */
 #include "schema/wire.h"
 
-static int varint(struct str *rest, uint64_t *ret, const char **ret_what) {
+#define MAX_LENGTH (INT64_MAX - 10) /* no int of Go's says where what is longer ends */
+
+int wire_varint(struct str *rest, uint64_t *ret, const char **ret_what) {
         uint64_t v = 0;
 
         for (unsigned shift = 0; shift < 64; shift += 7) {
@@ -26,7 +28,7 @@ static int varint(struct str *rest, uint64_t *ret, const char **ret_what) {
 
 static int take(struct str *rest, uint64_t n, struct str *ret, const char **ret_what) {
         if (n > rest->n) {
-                *ret_what = "unexpected EOF";
+                *ret_what = n > MAX_LENGTH ? "proto: negative length found during unmarshaling" : "unexpected EOF";
                 return -EINVAL;
         }
         *ret = str_n(rest->p, (size_t) n);
@@ -35,46 +37,61 @@ static int take(struct str *rest, uint64_t n, struct str *ret, const char **ret_
         return 0;
 }
 
+int wire_value(struct str *rest, enum wire_type type, struct wire_field *ret, const char **ret_what) {
+        uint64_t n = type == WIRE_FIXED64 ? 8 : 4;
+
+        if (type == WIRE_VARINT)
+                return wire_varint(rest, &ret->value, ret_what);
+        if (type == WIRE_BYTES)
+                TRY(wire_varint(rest, &n, ret_what));
+        TRY(take(rest, n, &ret->bytes, ret_what));
+        if (type != WIRE_BYTES)
+                memcpy(&ret->value, ret->bytes.p, n);
+        return 0;
+}
+
+int wire_skip(struct str *rest, uint64_t tag, const char **ret_what) {
+        struct wire_field unused = { 0 };
+        size_t depth = 0;
+
+        for (;;) {
+                enum wire_type type = (enum wire_type)(tag & 7);
+
+                if (type > WIRE_FIXED32) {
+                        *ret_what = type == 6 ? "proto: illegal wireType 6" : "proto: illegal wireType 7";
+                        return -EINVAL;
+                }
+                if (type == WIRE_GROUP_END && depth == 0) {
+                        *ret_what = "proto: unexpected end of group";
+                        return -EINVAL;
+                }
+                if (type == WIRE_GROUP)
+                        depth++;
+                else if (type == WIRE_GROUP_END)
+                        depth--;
+                else
+                        TRY(wire_value(rest, type, &unused, ret_what));
+                if (depth == 0)
+                        return 0;
+                TRY(wire_varint(rest, &tag, ret_what));
+        }
+}
+
 int wire_next(struct str *rest, struct wire_field *ret, const char **ret_what) {
         struct wire_field f = { 0 };
-        uint64_t tag, n;
-        int r;
+        uint64_t tag;
 
         if (rest->n == 0)
                 return 0;
-        TRY(varint(rest, &tag, ret_what));
+        TRY(wire_varint(rest, &tag, ret_what));
         f.number = (uint32_t) (tag >> 3);
         f.type = (enum wire_type)(tag & 7);
-        if (f.number == 0 || tag >> 3 > 0x1fffffff) {
+        if (f.number == 0 || tag >> 3 > 0x1fffffff || f.type == WIRE_GROUP || f.type == WIRE_GROUP_END ||
+            f.type > WIRE_FIXED32) {
                 *ret_what = "proto: illegal tag";
                 return -EINVAL;
         }
-        switch (f.type) {
-        case WIRE_VARINT:
-                r = varint(rest, &f.value, ret_what);
-                break;
-        case WIRE_BYTES:
-                r = varint(rest, &n, ret_what);
-                if (r >= 0 && n > INT64_MAX) {
-                        *ret_what = "proto: negative length found during unmarshaling";
-                        return -EINVAL;
-                }
-                if (r >= 0)
-                        r = take(rest, n, &f.bytes, ret_what);
-                break;
-        case WIRE_FIXED64:
-        case WIRE_FIXED32:
-                n = f.type == WIRE_FIXED64 ? 8 : 4;
-                r = take(rest, n, &f.bytes, ret_what);
-                if (r >= 0)
-                        memcpy(&f.value, f.bytes.p, n);
-                break;
-        default:
-                *ret_what = "proto: illegal wireType";
-                r = -EINVAL;
-        }
-        if (r < 0)
-                return r;
+        TRY(wire_value(rest, f.type, &f, ret_what));
         *ret = f;
         return 1;
 }

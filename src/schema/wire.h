@@ -21,7 +21,14 @@ struct wire_field {
         struct str bytes; /* WIRE_BYTES */
 };
 
-/* The next field of a message: 1, 0 at its end, -EINVAL with *ret_what set. */
+/* What a message is read with: -EINVAL with *ret_what set, in the words of Go's generated code. */
+int wire_varint(struct str *rest, uint64_t *ret, const char **ret_what);
+/* The value behind a tag of that type, which is not one of a group. */
+int wire_value(struct str *rest, enum wire_type type, struct wire_field *ret, const char **ret_what);
+/* Past the value behind the tag, groups and all. */
+int wire_skip(struct str *rest, uint64_t tag, const char **ret_what);
+
+/* The next field of a message that knows no groups: 1, 0 at its end, -EINVAL with *ret_what set. */
 int wire_next(struct str *rest, struct wire_field *ret, const char **ret_what);
 
 void wire_put_tag(struct buf *b, uint32_t number, enum wire_type w);

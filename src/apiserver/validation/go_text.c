@@ -42,31 +42,6 @@ static void add_type(struct buf *b, const struct schema_type *t) {
                 buf_addc(b, t->go_name);
 }
 
-/* dnsPolicy → DNSPolicy, podIP → PodIP, metadata → ObjectMeta */
-static struct str go_name(struct arena *a, const char *name) {
-        static const char *const initials[] = { "api",  "aws",  "cidr", "csi", "dns", "fc",    "fs",  "gce",
-                                                "grpc", "http", "id",   "ip",  "iqn", "iscsi", "nfs", "os",
-                                                "rbd",  "se",   "tcp",  "tty", "uid", "url" };
-        static const char *const odd[][2] = {
-                { "metadata", "ObjectMeta" }, { "cidrs", "CIDRs" }, { "cephfs", "CephFS" }, { "storageos", "StorageOS" }
-        };
-        char *copy = arena_cstr(a, str_of(name));
-        size_t n = 1;
-
-        for (size_t i = 0; i < ARRAY_SIZE(odd); i++)
-                if (strcmp(name, odd[i][0]) == 0)
-                        return str_of(odd[i][1]);
-        for (size_t i = 0; i < ARRAY_SIZE(initials); i++) {
-                size_t k = strlen(initials[i]);
-
-                if (strncmp(name, initials[i], k) == 0 && (!name[k] || (name[k] >= 'A' && name[k] <= 'Z')))
-                        n = k;
-        }
-        for (size_t i = 0; i < n; i++)
-                copy[i] = (char) toupper((unsigned char) copy[i]);
-        return str_of(copy);
-}
-
 /* A member of a struct as Go has it: a field, or all those of an embedded struct. */
 struct member {
         struct str name;
@@ -95,7 +70,7 @@ static struct member next_member(struct arena *a, const struct schema_type *t, s
                 }
         }
         ++*i;
-        return (struct member) { go_name(a, f->name), f->type, value_of(old, f), value_of(now, f),
+        return (struct member) { schema_go_name(a, t, f), f->type, value_of(old, f), value_of(now, f),
                                  f->flags & SCHEMA_POINTER && strcmp(f->name, "partition") != 0 /* internal ones */ };
 }
 
