@@ -282,13 +282,13 @@ struct str now_text(struct arena *a) {
 
 /* ---- of the store ---- */
 
-/* A generated name that is taken says so; what goes already, too. */
+/* That a name is taken is told otherwise where one could have been generated; what goes already, too. */
 static void exists_error(struct op *op) {
         struct error *err = &op->c->error;
         struct object *there;
 
         err_exists(err, op->rest, op->name);
-        if (op->generated) {
+        if (!str_empty(json_str(json_at_path(&op->tree, "metadata", "generateName")))) {
                 char *text = xprintf("%s, the server was not able to generate a unique name for the object",
                                      err->message);
 

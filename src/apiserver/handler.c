@@ -54,18 +54,37 @@ static bool lacks_kind(const struct exchange *x, struct arena *a, const struct j
 
         return http_request_method(x->req) != HTTP_M_DELETE && sent_in(x, a).custom &&
                (json_is(body, JSON_NULL) ||
-                (json_is(body, JSON_OBJECT) && (!kind || (json_is(kind, JSON_STRING) && str_empty(json_str(kind))))));
+                (json_is(body, JSON_OBJECT) &&
+                 (!kind || json_is(kind, JSON_NULL) || (json_is(kind, JSON_STRING) && str_empty(json_str(kind))))));
 }
 
-/* What upstream reads first of an object: its kind and version. */
-static int check_head(struct exchange *x, struct arena *a, struct str text, struct json **body, struct error *err) {
+int api_check_head(const struct json *doc, struct error *err) {
         static const char *const types[] = {
                 [JSON_NULL] = "null",     [JSON_BOOL] = "bool",  [JSON_INT] = "number",  [JSON_DOUBLE] = "number",
                 [JSON_STRING] = "string", [JSON_RAW] = "object", [JSON_ARRAY] = "array", [JSON_OBJECT] = "object"
         };
         static const char *const keys[] = { "apiVersion", "kind" };
-        _cleanup_error_ struct error e = ERROR_INIT;
         struct str group, version;
+
+        if (!json_is(doc, JSON_OBJECT))
+                return error_set(err, -EINVAL,
+                                 NO_HEAD "json: cannot unmarshal %s into Go value of type struct { APIVersion string "
+                                         "\"json:\\\"apiVersion,omitempty\\\"\"; Kind string "
+                                         "\"json:\\\"kind,omitempty\\\"\" }",
+                                 types[json_type(doc)]);
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+                const struct json *v = json_getc(doc, keys[i]);
+
+                if (v && !json_is(v, JSON_STRING) && !json_is(v, JSON_NULL))
+                        return error_set(err, -EINVAL,
+                                         NO_HEAD "json: cannot unmarshal %s into Go struct field .%s of type string",
+                                         types[json_type(v)], keys[i]);
+        }
+        return api_parse_group_version(json_str(json_getc(doc, "apiVersion")), &group, &version, err);
+}
+
+static int check_head(struct exchange *x, struct arena *a, struct str text, struct json **body, struct error *err) {
+        _cleanup_error_ struct error e = ERROR_INIT;
 
         if (lacks_kind(x, a, *body)) {
                 error_set(&e, -EINVAL, "Object 'Kind' is missing in '%" STR_FMT "'", STR_ARG(text));
@@ -73,21 +92,7 @@ static int check_head(struct exchange *x, struct arena *a, struct str text, stru
         }
         if (json_is(*body, JSON_NULL))
                 *body = json_new(a, json_new_object());
-        if (!json_is(*body, JSON_OBJECT))
-                error_set(&e, -EINVAL,
-                          "json: cannot unmarshal %s into Go value of type struct { APIVersion string "
-                          "\"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }",
-                          types[json_type(*body)]);
-        for (size_t i = 0; i < ARRAY_SIZE(keys) && e.err == 0; i++) {
-                const struct json *v = json_getc(*body, keys[i]);
-
-                if (v && !json_is(v, JSON_STRING) && !json_is(v, JSON_NULL))
-                        error_set(&e, -EINVAL, "json: cannot unmarshal %s into Go struct field .%s of type string",
-                                  types[json_type(v)], keys[i]);
-        }
-        if (e.err)
-                return unrecognized(x, a, text, err, NO_HEAD, &e);
-        if (api_parse_group_version(json_str(json_getc(*body, "apiVersion")), &group, &version, &e) < 0)
+        if (api_check_head(*body, &e) < 0)
                 return unrecognized(x, a, text, err, "", &e);
         return 0;
 }

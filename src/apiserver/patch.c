@@ -214,33 +214,36 @@ static int match_url(struct op *op, const struct json *meta, struct error *err) 
 static int check_type_meta(struct op *op, struct json *doc, struct error *err) {
         static const char *const go_types[] = { [JSON_BOOL] = "bool", [JSON_INT] = "int64", [JSON_DOUBLE] = "float64" };
         static const char *const keys[] = { "apiVersion", "kind" };
-        bool strategic = op->c->patch == API_PATCH_STRATEGIC;
+        struct arena *a = op->c->arena;
+        _cleanup_error_ struct error e = ERROR_INIT;
+        _cleanup_buf_ struct buf b = BUF_INIT;
 
+        if (op->c->patch != API_PATCH_STRATEGIC) {
+                if (api_check_head(doc, &e) < 0)
+                        return invalid_patch(op, doc, error_text(&e), err);
+                if (!op->rest->custom || !str_empty(json_str(json_getc(doc, "kind"))))
+                        return 0;
+                sort_patched(op, doc);
+                json_write(&b, doc);
+                return invalid_patch(
+                                op, doc,
+                                arena_printf(a, "Object 'Kind' is missing in '%" STR_FMT "'", STR_ARG(buf_str(&b))).p,
+                                err);
+        }
         for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
                 enum json_type t = json_type(json_getc(doc, keys[i]));
 
-                if (t == JSON_NULL || t == JSON_STRING)
-                        continue;
-                if (!strategic)
-                        return invalid_patch(op, doc,
-                                             arena_printf(op->c->arena,
-                                                          "couldn't get version/kind; json parse error: json: cannot "
-                                                          "unmarshal %s into Go struct field .%s of type string",
-                                                          type_names[t], keys[i])
-                                                             .p,
-                                             err);
-                return invalid_patch(op, doc,
-                                     t >= JSON_STRING ? "unrecognized type: string"
-                                                      : arena_printf(op->c->arena, "cannot convert %s to string",
-                                                                     go_types[t])
-                                                                        .p,
-                                     err);
+                if (t != JSON_NULL && t != JSON_STRING)
+                        return invalid_patch(
+                                        op, doc,
+                                        t >= JSON_STRING
+                                                        ? "unrecognized type: string"
+                                                        : arena_printf(a, "cannot convert %s to string", go_types[t]).p,
+                                        err);
         }
-        if (strategic) {
-                *doc = json_copy_shallow(op->c->arena, doc);
-                json_removec(doc, "kind");
-                json_removec(doc, "apiVersion");
-        }
+        *doc = json_copy_shallow(a, doc);
+        json_removec(doc, "kind");
+        json_removec(doc, "apiVersion");
         return 0;
 }
 
@@ -261,8 +264,7 @@ static int forget_all(struct op *op, const struct json *doc, struct error *err) 
 static int decode_patched(struct op *op, struct json *doc, struct error *err) {
         _cleanup_error_ struct error e = ERROR_INIT;
 
-        if (!op->rest->custom)
-                TRY(check_type_meta(op, doc, err));
+        TRY(check_type_meta(op, doc, err));
         if (registry_decode(op, doc, &op->tree, &e) < 0) {
                 struct json sorted = *doc;
                 const char *text;
@@ -276,10 +278,6 @@ static int decode_patched(struct op *op, struct json *doc, struct error *err) {
                 text = error_text(&e);
                 at = str_search(str_of(text), STR("handled as a "));
 
-                if (e.reason == REASON_INVALID) { /* another kind, which upstream finds in what the patch makes */
-                        error_move(err, &e);
-                        return -EINVAL;
-                }
                 if (at >= 0 && strchr(text + at, ':'))
                         text = strchr(text + at, ':') + 2;
                 return invalid_patch(op, doc, text, err);
@@ -373,7 +371,7 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         TRY(registry_check_config(op, live, err));
         meta = meta_of(a, &config);
         *meta = json_copy_shallow(a, meta);
-        if (live && str_empty(json_str(json_getc(meta, "name"))))
+        if (live && !json_getc(meta, "name"))
                 json_set_str(a, meta, "name", op->name);
         TRY(match_url(op, meta, err));
         if (op->rest->resource->namespaced)

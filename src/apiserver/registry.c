@@ -23,14 +23,6 @@
 
 /* ---- decoding ---- */
 
-/* To upstream a custom object of another kind is one that is invalid. */
-static int wrong_kind(struct op *op, const struct json *body, struct str kind, struct error *err) {
-        struct field_errors fe = { .a = op->c->arena };
-
-        field_invalid_str(&fe, PATH(NULL, "kind"), kind, "must be %" STR_FMT, STR_ARG(op->rest->kind));
-        return field_errors_finish(&fe, kind, op->rest->group, json_str(json_at_path(body, "metadata", "name")), err);
-}
-
 struct sent sent_of(struct arena *a, const struct rest *r, const struct api_subresource *sub) {
         struct sent s = { r->group, r->version, r->kind, r->api_version, r->resource->type, r->custom };
 
@@ -47,33 +39,27 @@ struct sent sent_of(struct arena *a, const struct rest *r, const struct api_subr
         return s;
 }
 
+/* What a custom object says it is, is a matter of validation; but no body has another version. */
 static int check_kind(struct op *op, const struct sent *want, const struct json *body, struct error *err) {
-        struct str kind = json_str_or(json_getc(body, "kind"), want->kind);
-        struct str version = json_str_or(json_getc(body, "apiVersion"), want->api_version);
+        struct str kind = json_str(json_getc(body, "kind")), version = json_str(json_getc(body, "apiVersion"));
 
-        if (version.n > 1 && version.p[0] == '/') /* of the group without a name */
-                version = str_sub(version, 1, version.n);
-        if (json_type(body) != JSON_OBJECT)
-                return err_bad_request(
-                                err,
-                                "the object provided is unrecognized (must be of type %" STR_FMT
-                                "): couldn't get version/kind; json parse error: json: cannot unmarshal into Go value",
-                                STR_ARG(want->kind));
-        if (want->custom && str_empty(json_str(json_getc(body, "kind"))))
-                return err_bad_request(err, "Object 'Kind' is missing in 'unstructured object has no kind'");
-        if (str_eqc(want->kind, "Eviction") && str_eq(kind, want->kind) && str_eqc(version, "policy/v1beta1"))
-                return 0; /* older clients' */
-        if (!want->custom && err_other_kind(err, want, str_empty(kind) ? want->kind : kind,
-                                            str_empty(version) ? want->api_version : version) < 0)
-                return -EINVAL;
-        if (want->custom) /* their decoder makes nothing up */
-                version = json_str(json_getc(body, "apiVersion"));
-        if (!str_eq(version, want->api_version) && (want->custom || !str_empty(version)))
+        if (want->custom && op->c->verb == API_PATCH)
+                return 0;
+        if (!want->custom) {
+                if (version.n > 1 && version.p[0] == '/') /* of the group without a name */
+                        version = str_sub(version, 1, version.n);
+                kind = str_empty(kind) ? want->kind : kind;
+                version = str_empty(version) ? want->api_version : version;
+                if (str_eqc(want->kind, "Eviction") && str_eq(kind, want->kind) && str_eqc(version, "policy/v1beta1"))
+                        return 0; /* older clients' */
+                TRY(err_other_kind(err, want, kind, version));
+        }
+        if (!str_eq(version, want->api_version))
                 return err_bad_request(err,
                                        "the API version in the data (%" STR_FMT
                                        ") does not match the expected API version (%" STR_FMT ")",
                                        STR_ARG(version), STR_ARG(want->api_version));
-        return str_eq(kind, want->kind) || !want->custom ? 0 : wrong_kind(op, body, kind, err);
+        return 0;
 }
 
 int registry_strict_result(struct op *op, const struct json *strict, struct error *err) {
@@ -129,8 +115,10 @@ static int decode_body(struct op *op, const struct sent *as, const struct json *
         bool patch = op->c->verb == API_PATCH, want_strict = op->c->options.field_validation != API_VALIDATE_IGNORE;
         struct json strict = op->c->strict && !patch ? json_copy_shallow(a, op->c->strict) : json_new_array();
 
-        json_set_str(a, &in, "kind", as->kind);
-        json_set_str(a, &in, "apiVersion", as->api_version);
+        if (!as->custom) {
+                json_set_str(a, &in, "kind", as->kind);
+                json_set_str(a, &in, "apiVersion", as->api_version);
+        }
         if (!keep_status && json_len(json_getc(body, "status")) == 0 && json_is(json_getc(body, "status"), JSON_OBJECT))
                 json_removec(&in, "status");
         TRY(decode_as(op, as, &in, want_strict ? &strict : NULL, ret, err));
@@ -153,19 +141,24 @@ int registry_decode(struct op *op, const struct json *body, struct json *ret, st
         _cleanup_error_ struct error e = ERROR_INIT;
         struct sent as = sent_of(op->c->arena, op->rest, op->sub);
         const struct json *managers = json_at_path(body, "metadata", "managedFields");
-        int r = check_kind(op, &as, body, err);
+        int r = as.custom ? 0 : check_kind(op, &as, body, err);
 
         if (r < 0)
                 return r;
         r = decode_body(op, &as, body, keep, ret, &e);
-        if (r == 0 && json_is(managers, JSON_ARRAY) && managers->len == 0)
+        if (r == 0 && !as.custom && json_is(managers, JSON_ARRAY) && managers->len == 0)
                 json_setc(op->c->arena, meta_of(op->c->arena, ret), "managedFields",
                           json_build(op->c->arena, "[ {} ]")); /* resets them, too */
-        if (r < 0)
+        if (r < 0) {
+                struct str kind = as.custom ? json_str(json_getc(body, "kind")) : as.kind, group,
+                           version = as.custom ? json_str(json_getc(body, "apiVersion")) : as.version;
+
+                api_parse_group_version(version, &group, &version, NULL);
                 return err_bad_request(
                                 err, "%" STR_FMT " in version \"%" STR_FMT "\" cannot be handled as a %" STR_FMT ": %s",
-                                STR_ARG(as.kind), STR_ARG(as.version), STR_ARG(as.kind), error_text(&e));
-        return 0;
+                                STR_ARG(kind), STR_ARG(version), STR_ARG(as.kind), error_text(&e));
+        }
+        return as.custom ? check_kind(op, &as, body, err) : 0;
 }
 
 void registry_default(struct op *op, struct json *tree) {
@@ -379,7 +372,12 @@ int writes_validate(struct op *op, struct json *obj, const struct json *old, str
         const struct strategy *st = r->strategy;
         struct field_errors fe = { .a = op->c->arena, .old = old };
         bool bare = !old && st->looks && !*st->looks; /* its metadata is looked at when nothing else is wrong */
+        struct str kind = r->kind, group = r->group, version;
 
+        if (r->custom) { /* what it says it is may be wrong, too */
+                kind = json_str(json_getc(obj, "kind"));
+                api_parse_group_version(json_str(json_getc(obj, "apiVersion")), &group, &version, NULL);
+        }
         if (!r->custom) {
                 fe.sent = op->c->verb != API_PATCH && !op->sub ? op->c->body : NULL;
                 fe.object = obj;
@@ -400,7 +398,7 @@ int writes_validate(struct op *op, struct json *obj, const struct json *old, str
                 *obj = json_copy_tree(op->c->arena, obj); /* it shares with what is stored */
                 schema_null_empty(r->resource->type, obj);
         }
-        TRY(field_errors_finish(&fe, r->kind, r->group, op->name, err));
+        TRY(field_errors_finish(&fe, kind, group, op->name, err));
         return st->permit && !op->sub ? st->permit(op, obj, old, err) : 0;
 }
 
@@ -743,6 +741,10 @@ static int complete_changed(struct op *op, struct error *err) {
         int e;
 
         drop_off(op);
+        if (str_empty(json_str(json_getc(&op->tree, "apiVersion"))))
+                return error_status(err, REASON_INTERNAL,
+                                    "Internal error occurred: Object 'apiVersion' is missing in 'object has no "
+                                    "apiVersion field'");
         merge_owners(op, &op->tree, AFTER_ADMISSION);
         if (op->sub) {
                 merge_subresource(op, &op->tree, old);

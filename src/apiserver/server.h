@@ -251,6 +251,8 @@ bool registry_load(struct op *op, void (*again)(struct op *op));
 void registry_get(struct op *op);
 void registry_list(struct op *op);
 struct sent sent_of(struct arena *a, const struct rest *r, const struct api_subresource *sub); /* sub may be NULL */
+/* kind and apiVersion, which upstream reads first of an object: -EINVAL when these cannot be. */
+int api_check_head(const struct json *doc, struct error *err);
 /* Decodes a body of that kind: strict errors become warnings or an error as options say. */
 int registry_decode(struct op *op, const struct json *body, struct json *ret, struct error *err);
 /* An array of messages of strict decoding: warnings, or an error. */

@@ -71,8 +71,9 @@ const struct cel_type *cel_type_authorizer(void);
 const struct cel_type *cel_type_resource_check(void);
 
 /* The type of a structural OpenAPI schema (a JSONSchemaProps); NULL when expressions cannot see such data. root: the
- * schema of a whole object, which has apiVersion, kind, metadata.name and metadata.generateName in any case. */
-const struct cel_type *cel_type_of_openapi(struct arena *a, const struct json *schema, bool root);
+ * schema of a whole object, which has apiVersion, kind, metadata.name and metadata.generateName in any case. name: of
+ * objects of the type, in messages. */
+const struct cel_type *cel_type_of_openapi(struct arena *a, const struct json *schema, bool root, struct str name);
 /* The type of built-in objects. */
 const struct cel_type *cel_type_of_schema(struct arena *a, const struct schema_type *t);
 const struct cel_type *cel_type_object(struct arena *a, const char *name, const struct cel_field *fields, size_t n);

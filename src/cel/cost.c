@@ -255,7 +255,8 @@ static struct range string_size(struct range old, struct range with, struct rang
 static struct range join_size(const struct node *n, const struct estimate *e) {
         struct range list = size_of(&e[0]), s = { 0, 0 };
 
-        s = product(list, declared_size(entry_decl(e[0].decl, false)));
+        if (n->args[0]->type->kind == CEL_LIST)
+                s = product(list, declared_size(entry_decl(e[0].decl, false)));
         if (n->n_args > 1)
                 s = sum(s, product(size_of(&e[1]),
                                    (struct range) { list.min ? list.min - 1 : 0, list.max ? list.max - 1 : 0 }));

@@ -300,8 +300,6 @@ static struct cel_value eval_map(struct ctx *c, const struct node *n) {
                 key = eval(c, n->args[i]);
                 if (key.kind == CEL_ERROR)
                         return key;
-                if (key.kind > CEL_STRING)
-                        return value_error(c, "unsupported key type");
                 r = eval_entry(c, n->args[i + 1], &value);
                 if (r < 0)
                         return value;

@@ -177,6 +177,11 @@ static struct cel_value f_not_strictly_false(ARGS) {
 /* ---- comparison ---- */
 
 static struct cel_value f_equal(ARGS) {
+        bool list = v[0].kind == CEL_LIST, map = v[0].kind == CEL_MAP || v[0].kind == CEL_OBJECT;
+
+        if ((list || map) && v[0].form == CEL_JSON && v[1].kind != CEL_NULL &&
+            (list ? v[1].kind != CEL_LIST : v[1].kind != CEL_MAP && v[1].kind != CEL_OBJECT))
+                return value_no_overload(c); /* upstream's values of data compare with nothing else */
         return cel_of_bool(value_equal(c, &v[0], &v[1]));
 }
 

@@ -254,7 +254,8 @@ static bool format_map(struct ctx *c, struct buf *b, const struct cel_value *v) 
                 struct cel_value key, value;
 
                 cel_map_entry(c, v, i, &key, &value);
-                ok = format_string(c, &e, &key, true);
+                ok = (key.kind == CEL_STRING || key.kind == CEL_BOOL || key.kind == CEL_INT || key.kind == CEL_UINT) &&
+                     format_string(c, &e, &key, true);
                 buf_putc(&e, ':');
                 ok = ok && format_string(c, &e, &value, true);
                 entries[i] = arena_str(c->a, buf_str(&e));
@@ -297,9 +298,14 @@ static bool format_string(struct ctx *c, struct buf *b, const struct cel_value *
                 buf_addc(b, v->kind == CEL_BYTES ? "b" : "");
                 add_quoted(b, cel_str(v));
                 return true;
+        case CEL_TYPE:
+                buf_add_str(b, type_name(c->a, v->t));
+                return true;
         case CEL_DOUBLE:
-                if (!inside)
-                        break;
+                if (!inside) {
+                        buf_add_str(b, format_double(c->a, v->d, 6));
+                        return true;
+                }
                 buf_addc(b, isfinite(v->d) ? "" : "\"");
                 add_double(b, 'f', 6, v->d);
                 buf_addc(b, isfinite(v->d) ? "" : "\"");

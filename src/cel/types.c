@@ -351,10 +351,10 @@ static const struct cel_type *build(struct builder *b, const struct json *s, boo
         return t;
 }
 
-const struct cel_type *cel_type_of_openapi(struct arena *a, const struct json *schema, bool root) {
+const struct cel_type *cel_type_of_openapi(struct arena *a, const struct json *schema, bool root, struct str name) {
         struct builder b = { .a = a };
 
-        return build(&b, schema, root, STR("selfType"));
+        return build(&b, schema, root, name);
 }
 
 /* ---- from the tables of built-in types ---- */

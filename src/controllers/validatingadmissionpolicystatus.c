@@ -49,7 +49,7 @@ static const struct cel_type *find_type(const struct controller *c, struct arena
                 return cel_type_of_schema(a, r->type);
         }
         schema = custom_schema(c, group, version, name, ret_kind);
-        return schema ? cel_type_of_openapi(a, schema, true) : NULL;
+        return schema ? cel_type_of_openapi(a, schema, true, *ret_kind) : NULL;
 }
 
 static void add_type(const struct controller *c, struct arena *a, checked_vec *types, struct checked t,

@@ -200,9 +200,10 @@ static int op_replace(struct patch *p, const struct operation *op) {
         if (!op->has_path)
                 FAIL("replace operation failed to decode path: operation missing path field: missing value");
         if (str_empty(op->path)) {
-                if (json_type(op->value) < JSON_ARRAY)
+                if (!op->value)
                         FAIL("replace operation value must be object or array");
-                *p->doc = own_value(p, op);
+                if (json_type(op->value) >= JSON_ARRAY) /* what is neither changes nothing */
+                        *p->doc = own_value(p, op);
                 return 0;
         }
         at = find(p, op->path);

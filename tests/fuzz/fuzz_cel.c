@@ -25,7 +25,7 @@ static const struct cel_type *declared(void) {
                 a = arena_new(0);
                 if (json_parse(a, STR(schema), NULL, &tree, NULL) < 0)
                         __builtin_trap();
-                type = cel_type_of_openapi(a, tree, true);
+                type = cel_type_of_openapi(a, tree, true, STR("selfType"));
         }
         return type;
 }

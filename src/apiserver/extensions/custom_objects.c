@@ -53,7 +53,22 @@ struct object *custom_view(const struct rest *r, struct object *o) {
 /* ---- in ---- */
 
 int custom_decode(struct op *op, const struct json *body, struct json *strict, struct json *ret, struct error *err) {
+        if (json_is(json_getc(body, "apiVersion"), JSON_NULL))
+                return error_set(err, -EINVAL,
+                                 ".apiVersion accessor error: <nil> is of the type <nil>, expected string");
         return crd_prune(op->c->arena, op->rest->custom->schema, body, strict, ret, err);
+}
+
+/* Is it one of these? */
+static bool check_type_meta(struct field_errors *fe, const struct rest *r, const struct json *obj) {
+        struct str kind = json_str(json_getc(obj, "kind")), version = json_str(json_getc(obj, "apiVersion"));
+        size_t before = fe->list.n;
+
+        if (!str_eq(kind, r->kind))
+                field_invalid_str(fe, PATH(NULL, "kind"), kind, "must be %" STR_FMT, STR_ARG(r->kind));
+        if (!str_eq(version, r->api_version))
+                field_invalid_str(fe, PATH(NULL, "apiVersion"), version, "must be %" STR_FMT, STR_ARG(r->api_version));
+        return fe->list.n == before;
 }
 
 /* As Go prints a value with %v. */
@@ -119,6 +134,8 @@ void custom_validate(struct op *op, struct field_errors *fe, const struct json *
         _cleanup_(arena_freep) struct arena *scratch = arena_new(0);
         struct field_errors before = { .a = scratch }, passed = { .a = op->c->arena };
 
+        if (!check_type_meta(fe, op->rest, obj))
+                return;
         if (status) {
                 const struct crd_schema *below = crd_property(s, STR("status"));
 

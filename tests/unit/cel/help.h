@@ -22,7 +22,7 @@ static inline struct json *cel_parse_json(struct arena *a, const char *text) {
 
 static inline struct cel_world cel_world(const char *schema, const char *self, const char *old) {
         struct cel_world w = { .a = arena_new(0) };
-        const struct cel_type *t = cel_type_of_openapi(w.a, cel_parse_json(w.a, schema), true);
+        const struct cel_type *t = cel_type_of_openapi(w.a, cel_parse_json(w.a, schema), true, STR("selfType"));
 
         w.vars[0] = (struct cel_variable) { "self", t };
         w.vars[1] = (struct cel_variable) { "oldSelf", t };

@@ -172,7 +172,7 @@ static void estimates_the_worst(void **state) {
                 _cleanup_(cel_program_freep) struct cel_program *p = NULL;
                 uint64_t cost = UINT64_MAX;
 
-                vars[0].type = cel_type_of_openapi(a, cel_parse_json(a, estimates[i].schema), false);
+                vars[0].type = cel_type_of_openapi(a, cel_parse_json(a, estimates[i].schema), false, STR("selfType"));
                 if (cel_compile(str_of(estimates[i].text), vars, 1, &p, NULL) == 0)
                         cel_program_estimate(p, NULL, &cost);
                 if (cost == estimates[i].cost)
