@@ -50,12 +50,6 @@ const struct json *json_get(const struct json *object, struct str key) {
         return m != end && has_key(m, key) ? &m->value : NULL;
 }
 
-const struct json *json_path(const struct json *j, const char *const keys[]) {
-        for (; *keys && j; keys++)
-                j = json_getc(j, *keys);
-        return j;
-}
-
 /* Integral and within int64: 2^63 itself is not. */
 static bool is_int64(double d) {
         return d == floor(d) && fabs(d) <= 9223372036854775808.0 && d != 9223372036854775808.0;

@@ -82,8 +82,21 @@ const struct json *json_get(const struct json *object, struct str key); /* NULL 
 static inline const struct json *json_getc(const struct json *object, const char *key) {
         return json_get(object, str_of(key)); /* here, so that the length of a literal costs nothing */
 }
-const struct json *json_path(const struct json *j, const char *const keys[]); /* NULL-terminated list of keys */
-#define json_at_path(j, ...) json_path((j), (const char *const[]) { __VA_ARGS__, NULL })
+/* Down as many keys as are named. */
+static inline const struct json *json_at_2(const struct json *j, const char *a, const char *b) {
+        return j ? json_getc(json_getc(j, a), b) : NULL;
+}
+static inline const struct json *json_at_3(const struct json *j, const char *a, const char *b, const char *c) {
+        return json_getc(json_at_2(j, a, b), c);
+}
+static inline const struct json *json_at_4(const struct json *j, const char *a, const char *b, const char *c,
+                                           const char *d) {
+        return json_getc(json_at_3(j, a, b, c), d);
+}
+#define json_at_5(j, a, b, c, d, e) json_getc(json_at_4((j), (a), (b), (c), (d)), (e))
+#define JSON_AT(_1, _2, _3, _4, _5, name, ...) name
+#define json_at_path(j, ...) \
+        JSON_AT(__VA_ARGS__, json_at_5, json_at_4, json_at_3, json_at_2, json_getc)((j), __VA_ARGS__)
 static inline const struct json *json_item(const struct json *array, size_t i) {
         return json_is(array, JSON_ARRAY) && i < array->len ? &json_items(array)[i] : NULL;
 }

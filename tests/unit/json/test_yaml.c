@@ -204,6 +204,69 @@ static void upstreams_objects_are_read_and_printed_alike(void **state) {
         assert_true(n > 50);
 }
 
+/* Behind a space it is YAML to us, too: whatever is sent has to mean the same. */
+static void assert_read_alike(const char *text) {
+        _cleanup_buf_ struct buf spaced = BUF_INIT, a = BUF_INIT, b = BUF_INIT;
+        struct json_duplicates here = { .arena = arena }, there = { .arena = arena };
+        struct json *j = NULL, *k = NULL;
+        int r, s;
+
+        buf_printf(&spaced, " %s", text);
+        r = yaml_parse(arena, str_of(text), &here, &j, NULL);
+        s = yaml_parse(arena, buf_str(&spaced), &there, &k, NULL);
+        if (r == 0 && s == 0) {
+                json_write(&a, j);
+                json_write(&b, k);
+        }
+        if (r != s || !str_eq(buf_str(&a), buf_str(&b)) || here.n != there.n)
+                print_error("%s: %d and %d: %.*s and %.*s\n", text, r, s, STR_ARG(buf_str(&a)), STR_ARG(buf_str(&b)));
+        assert_int_equal(r, s);
+        assert_true(str_eq(buf_str(&a), buf_str(&b)));
+        assert_int_equal(here.n, there.n);
+}
+
+static void json_means_what_yaml_makes_of_it(void **state) {
+        static const char *const documents[] = {
+                "{\"a\":{\"b\":[1,-2,true,null,\"\\u003c\\n\\\"x\"]},\"c d\": \"e\", \"f\":[],\"g\":{}}\n",
+                "{\"a\":-0,\"b\":1.50,\"c\":1e3,\"d\":123456789012345678}",
+                "{\"a\":1,\"b\":{\"c\":2,\"c\":3}}",
+                "{\"a\" :1,\n\"b\"\n:2,\t\"<<\":{\"k\":3}}",
+                "{\"a\":\"\\ud83d\\ude00\",\"b\":\"\\/\",\"yes\":\"~\"}",
+                "{\"a\":12345678901234567890,\"b\":[[{}],[[]]],\"\":\"#:-\"}",
+        };
+        static const char odd[] = "{}[]:,\"\\0123456789-+.eEtrufalsn \n\t#&*!|>'%@`?~<x\x7f\xc3\x85";
+        _cleanup_buf_ struct buf key = BUF_INIT, deep = BUF_INIT;
+        unsigned random = 1;
+
+        for (size_t i = 0; i < ARRAY_SIZE(documents); i++)
+                assert_read_alike(documents[i]);
+        for (size_t round = 0; round < 6000; round++) {
+                char text[128];
+                size_t n;
+
+                strcpy(text, documents[round % ARRAY_SIZE(documents)]);
+                n = strlen(text);
+                for (size_t change = 0; change <= round % 3; change++) {
+                        random = random * 1664525 + 1013904223;
+                        text[1 + (random >> 8) % (n - 1)] = odd[(random >> 16) % (sizeof(odd) - 1)];
+                }
+                assert_read_alike(text);
+        }
+        for (size_t n = 990; n < 1040; n++) {
+                key.n = 0;
+                buf_printf(&key, "{\"%0*d\":1,\"v\":\"%0*d\"}", (int) n, 0, (int) n, 0);
+                assert_read_alike(key.p);
+        }
+        for (size_t n = 40; n < 120; n++) {
+                deep.n = 0;
+                buf_addc(&deep, "{\"a\":");
+                for (size_t i = 0; i < 2 * n; i++)
+                        buf_putc(&deep, i < n ? '[' : ']');
+                buf_add(&deep, "}", sizeof("}"));
+                assert_read_alike(deep.p);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(plain_scalars_have_the_types_of_yaml_1_1),
@@ -213,6 +276,7 @@ int main(void) {
                 cmocka_unit_test(a_bomb_is_refused_and_stays_small),
                 cmocka_unit_test(mistakes_are_told_with_their_line),
                 cmocka_unit_test(duplicates_are_reported_with_their_line),
+                cmocka_unit_test(json_means_what_yaml_makes_of_it),
                 cmocka_unit_test(a_stream_gives_its_documents_without_the_empty_ones),
                 cmocka_unit_test(printing_quotes_what_would_be_read_as_something_else),
                 cmocka_unit_test(upstreams_objects_are_read_and_printed_alike),
