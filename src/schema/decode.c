@@ -455,7 +455,7 @@ static int decode_map(struct decoder *d, const struct schema_type *t, const stru
         return 0;
 }
 
-/* Sorts members into slots; returns how many there will be at most, those that are kept though unknown included. */
+/* Sorts members into slots; returns how many are kept though unknown. */
 static size_t fill_slots(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
                          const struct json **slots) {
         size_t hint = 0, extra = 0;
@@ -472,7 +472,7 @@ static size_t fill_slots(struct decoder *d, const struct schema_type *t, const s
                 else
                         unknown_field(d, json_key(m), at);
         }
-        return t->n_fields + extra;
+        return extra;
 }
 
 /* Upstream stores protobuf, which has no empty lists and maps: they come back as none, which is printed here. */
@@ -521,22 +521,23 @@ static int decode_struct(struct decoder *d, const struct schema_type *t, const s
                          struct json *ret) {
         struct json out = json_new_object();
         const struct json **slots;
-        size_t room, n = 0;
+        uint16_t *there; /* Most fields of most objects are absent and print nothing. */
+        size_t extra, want = 0, n = 0;
 
         if (!json_is(in, JSON_OBJECT))
                 return type_error(d, t, in, false, at);
         if (d->explaining)
                 return explain_struct(d, t, in, at);
         slots = arena_array(d->arena, const struct json *, MAX(t->n_fields, 1));
-        room = fill_slots(d, t, in, at, slots);
-        /* Most fields of most objects are absent and print nothing. */
-        size_t want = room - t->n_fields;
-        for (size_t i = 0; i < t->n_fields; i++)
+        there = arena_alloc(d->arena, (t->n_fields + 1U) * sizeof(*there));
+        extra = fill_slots(d, t, in, at, slots);
+        for (size_t i = 0; i < t->n_fields; i++) {
+                there[want] = (uint16_t) i;
                 want += slots[i] || schema_prints_zero(&t->fields[i]);
-        out.at = (uintptr_t) arena_array(d->arena, struct json_member, want + 1);
-        for (size_t i = 0; i < t->n_fields; i++)
-                if (slots[i] || schema_prints_zero(&t->fields[i]))
-                        TRY(decode_field(d, t, &t->fields[i], slots[i], at, &out, &n));
+        }
+        out.at = (uintptr_t) arena_array(d->arena, struct json_member, want + extra + 1);
+        for (size_t i = 0; i < want; i++)
+                TRY(decode_field(d, t, &t->fields[there[i]], slots[there[i]], at, &out, &n));
         if (t->flags & SCHEMA_TYPE_PRESERVE_UNKNOWN)
                 json_each_member(m, in)
                         if (!schema_field(t, json_key(m)))

@@ -18,14 +18,6 @@ struct parts {
         struct str num, denom, suffix;
 };
 
-static size_t span(struct str s, size_t at, struct str set) {
-        size_t n = 0;
-
-        while (at + n < s.n && memchr(set.p, s.p[at + n], set.n))
-                n++;
-        return n;
-}
-
 static size_t span_digits(struct str s, size_t at) {
         size_t n = 0;
 
@@ -51,12 +43,12 @@ static int split(struct str s, struct parts *ret) {
                 p.denom = str_n(s.p + at, n);
                 at += n;
         }
-        p.suffix = str_sub(s, at, s.n);
-        n = span(s, at, STR("eEinumkKMGTP"));
-        if (at + n < s.n && (s.p[at + n] == '-' || s.p[at + n] == '+'))
-                n++;
-        n += span_digits(s, at + n);
-        if (at + n != s.n)
+        p.suffix = str_n(s.p + at, s.n - at);
+        while (at < s.n && s.p[at] && strchr("eEinumkKMGTP", s.p[at]))
+                at++;
+        if (at < s.n && (s.p[at] == '-' || s.p[at] == '+'))
+                at++;
+        if (at + span_digits(s, at) != s.n)
                 return -EINVAL;
         *ret = p;
         return 0;
@@ -182,7 +174,8 @@ static int parse(struct str text, struct quantity *ret, bool *ret_keep, struct e
                 return format_wrong(err);
         if (interpret(p.suffix, &exponent, &q.format) < 0)
                 return error_set(err, -EINVAL, "unable to parse quantity's suffix");
-        *ret_keep = keeps_text(&p, exponent, q.format);
+        if (ret_keep)
+                *ret_keep = keeps_text(&p, exponent, q.format);
         p.denom = trim_denom(p);
         q.nano = digits_value(p.num, p.denom);
         if (q.format == QUANTITY_BINARY_SI) {
@@ -202,9 +195,7 @@ static int parse(struct str text, struct quantity *ret, bool *ret_keep, struct e
 }
 
 int quantity_parse(struct str text, struct quantity *ret, struct error *err) {
-        bool keep;
-
-        return parse(text, ret, &keep, err);
+        return parse(text, ret, NULL, err);
 }
 
 int quantity_canonical(struct arena *a, struct str text, struct str *ret, struct error *err) {

@@ -161,13 +161,17 @@ RULE(absolute_path) {
 
 /* One of the words of the text, which stand as upstream lists them: not always by the alphabet, as enumerations do. */
 RULE(one_of) {
-        struct str rest = str_of(r->text), word;
+        struct str rest = str_of(r->text), word, s = json_str(v);
         const char *words[8] = { NULL };
 
+        if (str_empty(s) && !r->empty)
+                return;
         for (size_t n = 0; n + 1 < ARRAY_SIZE(words) && str_split(&rest, ' ', &word); n++)
-                words[n] = arena_cstr(fe->a, word);
-        if (!str_empty(json_str(v)) || r->empty)
-                check_enum(fe, p, json_str(v), words);
+                if (str_eq(word, s))
+                        return;
+                else
+                        words[n] = arena_cstr(fe->a, word);
+        field_not_supported(fe, p, s, words);
 }
 
 RULE(at_most_one) {
@@ -271,15 +275,13 @@ static void apply(struct field_errors *fe, const struct path *p, const struct sc
                         rules[r->id](fe, at, it, r);
 }
 
-/* The rules of fields up to number `to`; v is the value of field `at`, the others between them are absent. */
+/* The rules of fields up to number `at`, whose value is v; the others between them are absent. */
 static size_t run(struct field_errors *fe, const struct path *p, const struct schema_type *t, size_t next, size_t at,
                   const struct json *v, const struct json *whole, unsigned depth) {
         for (; next < t->n_rules && t->rules[next].field <= at; next++) {
                 const struct schema_rule *r = &t->rules[next];
                 const struct schema_field *f = r->field < t->n_fields ? &t->fields[r->field] : NULL;
-                const struct json *value = r->field == at ? v
-                                           : f            ? json_get(whole, str_n(f->name, f->name_len))
-                                                          : whole;
+                const struct json *value = r->field == at ? v : NULL;
 
                 if (!f)
                         apply(fe, p, r, whole);
@@ -342,8 +344,16 @@ CHECK(walk, const struct schema_type *t, const struct json *v, unsigned depth) {
 void validate_status_rules(struct field_errors *fe, const struct schema_type *t, const struct json *obj) {
         const struct schema_field *f = schema_field(t, STR("status"));
 
-        if (f && f->type->n_rules > 0)
-                run(fe, PATH(NULL, "status"), f->type, 0, f->type->n_fields, NULL, GET(obj, "status"), MAX_DEPTH);
+        for (size_t i = 0; f && i < f->type->n_rules;) {
+                const struct schema_field *below = &f->type->fields[f->type->rules[i].field];
+                const struct json *v =
+                                below < f->type->fields + f->type->n_fields
+                                                ? json_get(GET(obj, "status"), str_n(below->name, below->name_len))
+                                                : NULL;
+
+                i = run(fe, PATH(NULL, "status"), f->type, i, f->type->rules[i].field, v, GET(obj, "status"),
+                        MAX_DEPTH);
+        }
 }
 
 void validate_typed(struct field_errors *fe, const struct schema_type *t, const struct json *obj) {
