@@ -12,6 +12,8 @@
 #include "base/lock.h"
 #include "base/rand.h"
 #include "json/build.h"
+#include "schema/apply.h"
+#include "schema/defaults.h"
 #include "schema/types.h"
 
 #define MANAGED_BY "ipaddress.kubernetes.io/managed-by"
@@ -187,6 +189,9 @@ int allocator_any_ip(const struct apiserver *s, struct store_snapshot *snap, str
 struct store_op allocator_new_address(const struct apiserver *s, struct arena *a, struct str ip, struct str ns,
                                       struct str service) {
         const struct rest *r = rest_of(s, &res_ipaddresses);
+        const struct apply_opts owner = { .manager = STR("kube-apiserver"),
+                                          .api_version = r->api_version,
+                                          .now_wall_ns = now_wall_ns() };
         struct json tree;
         char uid[37];
 
@@ -197,6 +202,8 @@ struct store_op allocator_new_address(const struct apiserver *s, struct arena *a
                           "': '" MANAGER "' } }, spec: { parentRef: { resource: 'services', namespace: %s, name: %s "
                           "} } }",
                           ip, str_n(uid, 36), now_text(a), ns, service);
+        apply_track_update(a, r->resource->type, NULL, &tree, &owner);
+        schema_reorder(a, r->resource->type, &tree);
         return (struct store_op) { .kind = STORE_CREATE,
                                    .key = rest_key(a, r, STR(""), ip),
                                    .object = object_from_tree(&tree) };

@@ -77,8 +77,26 @@ static void own(struct bootstrap *b, const struct rest *r, const struct object *
         apply_track_update(b->a, r->resource->type, old ? object_json(old) : NULL, tree, &opts);
 }
 
-/* Creates it where it is missing; with update also when it differs. */
-static void want(struct bootstrap *b, const struct api_resource *res, const struct json *in, bool update) {
+static int add_later(struct bootstrap *b, const struct rest *r, struct json *tree, const struct json *later,
+                     struct str applier) {
+        struct apply_opts opts = {
+                .manager = applier,
+                .subresource = STR("status"),
+                .api_version = r->api_version,
+                .now_wall_ns = now_wall_ns(),
+        };
+
+        if (!str_empty(applier))
+                return apply_merge(b->a, r->resource->type, tree, later, &opts, tree, b->err);
+        *tree = json_merge_patch(b->a, tree, later);
+        schema_reorder(b->a, r->resource->type, tree);
+        return 0;
+}
+
+/* Creates it where it is missing; with update also when it differs. later: what it gets then from applier, or by itself
+ * (""). */
+static void want_with(struct bootstrap *b, const struct api_resource *res, const struct json *in, bool update,
+                      const struct json *later, struct str applier) {
         const struct rest *r = rest_of(b->s, res);
         const struct json *meta = json_getc(in, "metadata");
         struct str ns = json_str(json_getc(meta, "namespace")), name = json_str(json_getc(meta, "name"));
@@ -91,12 +109,20 @@ static void want(struct bootstrap *b, const struct api_resource *res, const stru
         if (b->result < 0 || (old && json_equal(&tree, object_json(old))))
                 return;
         own(b, r, old, &tree);
+        if (later && !old)
+                b->result = add_later(b, r, &tree, later, applier);
+        if (b->result < 0)
+                return;
         vec_push(&b->ops, (struct store_op) {
                                           .kind = old ? STORE_UPDATE : STORE_CREATE,
                                           .key = rest_key(b->a, r, ns, name),
                                           .object = object_from_tree(&tree),
                                           .expect = old ? object_revision(old) : 0,
                           });
+}
+
+static void want(struct bootstrap *b, const struct api_resource *res, const struct json *in, bool update) {
+        want_with(b, res, in, update, NULL, STR(""));
 }
 
 static void namespaces(struct bootstrap *b) {
@@ -169,25 +195,27 @@ static void kubernetes_service(struct bootstrap *b) {
         struct str ip = allocator_first_ip(b->s->allocator, b->a), now = now_text(b->a);
         const char *address = o->advertise_address;
         int port = o->port ? (int) o->port : 6443;
-        struct json tree;
+        struct json tree, later;
 
         tree = json_build(b->a,
                           "{ metadata: { name: 'kubernetes', namespace: 'default', labels: { component: 'apiserver', "
                           "provider: 'kubernetes' } }, spec: { ports: [ { name: 'https', protocol: 'TCP', port: 443, "
-                          "targetPort: %d } ], clusterIP: %s, clusterIPs: [ %s ], type: 'ClusterIP', "
-                          "sessionAffinity: 'None', ipFamilies: [ 'IPv4' ], ipFamilyPolicy: 'SingleStack', "
-                          "internalTrafficPolicy: 'Cluster' }, status: { loadBalancer: {} } }",
-                          port, ip, ip);
-        want(b, &res_services, &tree, false);
+                          "targetPort: %d } ], clusterIP: %s, type: 'ClusterIP', sessionAffinity: 'None', "
+                          "ipFamilyPolicy: 'SingleStack', internalTrafficPolicy: 'Cluster' }, "
+                          "status: { loadBalancer: {} } }",
+                          port, ip);
+        later = json_build(b->a, "{ spec: { clusterIPs: [ %s ], ipFamilies: [ 'IPv4' ] } }", ip);
+        want_with(b, &res_services, &tree, false, &later, STR(""));
         if (!rest_get(b->snap, rest_of(b->s, &res_services), STR("default"), STR("kubernetes")) &&
             !rest_get(b->snap, rest_of(b->s, &res_ipaddresses), STR(""), ip))
                 vec_push(&b->ops, allocator_new_address(b->s, b->a, ip, STR("default"), STR("kubernetes")));
-        tree = json_build(b->a,
-                          "{ metadata: { name: 'kubernetes' }, spec: { cidrs: [ %c ] }, status: { conditions: [ { "
-                          "type: 'Ready', status: 'True', lastTransitionTime: %s, reason: '', "
-                          "message: 'Kubernetes default Service CIDR is ready' } ] } }",
-                          allocator_cidr(b->s->allocator), now);
-        want(b, &res_servicecidrs, &tree, false);
+        tree = json_build(b->a, "{ metadata: { name: 'kubernetes' }, spec: { cidrs: [ %c ] } }",
+                          allocator_cidr(b->s->allocator));
+        later = json_build(b->a,
+                           "{ status: { conditions: [ { type: 'Ready', status: 'True', lastTransitionTime: %s, "
+                           "message: 'Kubernetes default Service CIDR is ready' } ] } }",
+                           now);
+        want_with(b, &res_servicecidrs, &tree, false, &later, STR("kubernetes-service-cidr-controller"));
         if (!address)
                 return;
         tree = json_build(b->a,
@@ -440,15 +468,15 @@ static void want_flow(struct json object, bool mandatory, void *arg) {
         const struct rest *r = rest_of(b->s, res);
         struct str name = json_str(json_at_path(&object, "metadata", "name"));
         struct object *old = rest_get(b->snap, r, STR(""), name);
-        struct json tree, changed, *meta;
+        struct json tree, changed, later, *meta;
 
-        if (schema)
-                json_setc(b->a, &object, "status",
-                          flow_dangling(b->a,
-                                        json_str(json_at_path(&object, "spec", "priorityLevelConfiguration", "name")),
-                                        false));
         if (!old) {
-                want(b, res, &object, false);
+                if (schema)
+                        later = flow_dangling(
+                                        b->a,
+                                        json_str(json_at_path(&object, "spec", "priorityLevelConfiguration", "name")),
+                                        false);
+                want_with(b, res, &object, false, schema ? &later : NULL, STR(FLOW_CONSUMER));
                 return;
         }
         if (b->result < 0 || !may_update(old, mandatory))

@@ -347,12 +347,12 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
                 goto fail;
         if (lacking.err)
                 goto lacks;
+        if (op->rest->deprecated.n)
+                op_warn(op, op->rest->deprecated);
         if (c->refusal && (!c->late_refusal || op->sub)) {
                 error_move(&c->error, c->refusal);
                 goto fail;
         }
-        if (op->rest->deprecated.n)
-                op_warn(op, op->rest->deprecated);
         if (op->sub)
                 special = subresource_handler(op->rest, c->subresource, c->verb);
         else if (op->rest->resource->transient)

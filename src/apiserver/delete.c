@@ -25,7 +25,7 @@ static bool goes_its_own_way(const struct op *op) {
 /* Upstream's conflict names the kind here, not the resource. */
 static int refuse_precondition(struct op *op, struct error *err, const char *what, struct str wanted, struct str is,
                                const char *happened) {
-        const struct rest *r = op->rest;
+        const struct rest *r = op->rest->custom ? op->rest : op->rest->stored;
 
         if (goes_its_own_way(op))
                 return err_conflict(err, r, op->name,

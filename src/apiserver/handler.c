@@ -259,7 +259,7 @@ static int read_body(struct http_write *w) {
         if (w->call.verb == API_GET || w->call.verb == API_LIST)
                 return 0;
         if (w->call.verb == API_PATCH) {
-                r = request_patch_type(type, !w->x.rest->resource->list_type, &w->call.patch, err);
+                r = request_patch_type(type, !w->x.rest->resource->list_type, str_empty(text), &w->call.patch, err);
                 if (r == 0 && w->call.patch == API_PATCH_APPLY)
                         media = MEDIA_YAML;
         } else if (!str_empty(text) || w->call.verb < API_DELETE) {
@@ -433,11 +433,20 @@ static int wrong_shape(const struct rest *r, bool list, struct error *err) {
                             list ? "" : "List", list ? "" : "not ", STR_ARG(group), STR_ARG(kind), list ? "List" : "");
 }
 
+/* Of an object through a subresource upstream cannot always make a table. */
+static bool has_columns(const struct exchange *x) {
+        struct str sub = x->info.subresource, group = x->rest->group;
+
+        if (str_eqc(sub, "status"))
+                return !str_eqc(group, "apiextensions.k8s.io") && !str_eqc(group, "apiregistration.k8s.io");
+        return !str_eqc(sub, "approval") && !str_eqc(sub, "ephemeralcontainers") && !str_eqc(sub, "resize");
+}
+
 static int read_format(struct exchange *x, enum api_verb verb, struct error *err) {
         const struct api_options *o = &x->query.options;
         bool watch = verb == API_WATCH, list_watch = watch && o->send_initial_events && o->watch_bookmarks;
         bool asks = verb == API_CREATE && !str_empty(x->info.subresource); /* a token, an eviction, a binding */
-        bool table = !list_watch && !asks && !x->rest->resource->transient;
+        bool table = !list_watch && !asks && !x->rest->resource->transient && has_columns(x);
         unsigned shapes = (table ? 1U << SHAPE_TABLE : 0) | 1U << SHAPE_PARTIAL | (watch ? NEGOTIATE_STREAM : 0) |
                           (str_empty(x->info.name) && (watch || verb == API_LIST) ? NEGOTIATE_LIST : 0) |
                           (x->rest->resource->list_type ? 0 : NEGOTIATE_CUSTOM) |

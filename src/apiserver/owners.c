@@ -4,6 +4,7 @@
 #include "apiserver/request.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
+#include "schema/types.h"
 
 #define MAX_MANAGER 128
 
@@ -47,23 +48,28 @@ static const char *const *reset_fields(const struct op *op) {
                                  *const labels[] = { "spec", "metadata.labels", NULL },
                                  *const metadata[] = { "spec", "metadata", NULL },
                                  *const owners[] = { "spec", "metadata.deletionTimestamp", "metadata.ownerReferences",
-                                                     NULL };
+                                                     NULL },
+                                 *const verdict[] = { "spec", "status.conditions", NULL },
+                                 *const signature[] = { "spec", "status.certificate", NULL };
         const struct rest *r = op->rest->stored;
         unsigned flags = r->strategy->flags;
 
+        if (flags & STRATEGY_STATUS_IS_OPEN)
+                return none;
         if (str_empty(op->c->subresource))
                 return flags & STRATEGY_SPEC_IS_FIXED                ? both
                        : api_subresource(r->resource, STR("status")) ? status
                                                                      : none;
         if (!str_eqc(op->c->subresource, "status"))
                 return str_eqc(op->c->subresource, "finalize")   ? status
-                       : str_eqc(op->c->subresource, "approval") ? spec
+                       : str_eqc(op->c->subresource, "approval") ? signature
                                                                  : none;
-        return flags & STRATEGY_STATUS_KEEPS_LABELS           ? labels
-               : flags & STRATEGY_STATUS_KEEPS_OWNERS         ? owners
-               : flags & STRATEGY_STATUS_DISOWNS              ? metadata
-               : (flags & STRATEGY_STATUS_ONLY) && !r->custom ? metadata
-                                                              : spec;
+        return flags & STRATEGY_STATUS_KEEPS_LABELS                                      ? labels
+               : flags & STRATEGY_STATUS_KEEPS_OWNERS                                    ? owners
+               : flags & STRATEGY_STATUS_DISOWNS                                         ? metadata
+               : flags & STRATEGY_SPEC_IS_FIXED                                          ? verdict
+               : (flags & (STRATEGY_STATUS_ONLY | STRATEGY_STATUS_RESETS)) && !r->custom ? metadata
+                                                                                         : spec;
 }
 
 struct apply_opts writes_apply_opts(const struct op *op) {
@@ -151,18 +157,30 @@ int writes_to_stored(struct op *op, struct error *err) {
         const struct rest *r = op->rest;
         struct arena *a = op->c->arena;
         struct apply_opts opts;
-        struct json old;
+        const struct json *managers;
+        struct json old, seen;
+        bool track, lossy;
 
         op->tracked = false;
         if (r->stored == r)
                 return 0;
         if (op->old)
                 TRY(schema_convert(a, r->stored->resource, r->resource, object_json(op->old), &old, err));
-        if (!r->custom && !op->applied) {
-                opts = writes_apply_opts(op);
-                opts.one_version = true;
+        track = !r->custom && !op->applied;
+        lossy = r->resource == &res_horizontalpodautoscalers_v1; /* what it becomes in storage has an owner, too */
+        opts = writes_apply_opts(op);
+        opts.one_version = true;
+        if (track && !lossy)
                 apply_track_update(a, r->resource->type, op->old ? &old : NULL, &op->tree, &opts);
-                op->tracked = true;
-        }
-        return schema_convert(a, r->resource, r->stored->resource, &op->tree, &op->tree, err);
+        op->tracked = track;
+        TRY(schema_convert(a, r->resource, r->stored->resource, &op->tree, &op->tree, err));
+        if (!track || !lossy)
+                return 0;
+        TRY(schema_convert(a, r->stored->resource, r->resource, &op->tree, &seen, err));
+        apply_track_update(a, r->resource->type, op->old ? &old : NULL, &seen, &opts);
+        managers = json_at_path(&seen, "metadata", "managedFields");
+        json_removec(meta_of(a, &op->tree), "managedFields");
+        if (managers)
+                json_setc(a, meta_of(a, &op->tree), "managedFields", *managers);
+        return 0;
 }

@@ -191,8 +191,7 @@ static int apply_patch(struct op *op, const struct json *live, struct json *ret,
         }
 }
 
-/* A patch changes neither name nor namespace. */
-static int match_url(struct op *op, const struct json *meta, struct error *err) {
+int writes_match_patched(struct op *op, const struct json *meta, struct error *err) {
         struct str name = json_str(json_getc(meta, "name")), ns = json_str(json_getc(meta, "namespace"));
 
         if (op->rest->resource->namespaced && !str_empty(ns) && !str_eq(ns, op->namespace))
@@ -256,7 +255,7 @@ static int forget_all(struct op *op, const struct json *doc, struct error *err) 
                         json_push(op->c->arena, &unknown,
                                   json_of_printf(op->c->arena, "unknown field \"%" STR_FMT "\"", STR_ARG(json_key(m))));
         json_sort_texts(&unknown);
-        json_set_str(op->c->arena, meta_of(op->c->arena, &op->tree), "name", STR(""));
+        json_setc(op->c->arena, &op->tree, "metadata", json_new_object());
         return registry_strict_result(op, &unknown, err);
 }
 
@@ -284,13 +283,14 @@ static int decode_patched(struct op *op, struct json *doc, struct error *err) {
         }
         if (!op->rest->custom && op->c->patch != API_PATCH_STRATEGIC && !json_str(json_getc(doc, "apiVersion")).n)
                 TRY(forget_all(op, doc, err));
-        return match_url(op, json_getc(&op->tree, "metadata"), err);
+        return writes_match_patched(op, json_getc(&op->tree, "metadata"), err);
 }
 
 int registry_patched(struct op *op, const struct json *live, struct error *err) {
         struct json doc;
 
         TRY(apply_patch(op, live, &doc, err));
+        op->sent = json_new(op->c->arena, doc);
         return decode_patched(op, &doc, err);
 }
 
@@ -371,11 +371,6 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         TRY(registry_check_config(op, live, err));
         meta = meta_of(a, &config);
         *meta = json_copy_shallow(a, meta);
-        if (live && !json_getc(meta, "name"))
-                json_set_str(a, meta, "name", op->name);
-        TRY(match_url(op, meta, err));
-        if (op->rest->resource->namespaced)
-                json_set_str(a, meta, "namespace", op->namespace);
         opts.odd = &op->odd;
         r = apply_merge(a, op->rest->resource->type, live, &config, &opts, &op->tree, &e);
         if (r == 0 && op->rest->custom)
@@ -394,7 +389,12 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         if (r < 0)
                 return error_move(err, &e), r;
         TRY(registry_strict_result(op, op->c->strict, err));
+        meta = meta_of(a, &op->tree);
+        TRY(writes_match_patched(op, meta, err));
+        if (op->rest->resource->namespaced && str_empty(json_str(json_getc(meta, "namespace"))))
+                json_set_str(a, meta, "namespace", op->namespace);
         op->applied = true;
+        op->sent = op->c->body;
         registry_default(op, &op->tree);
         return 0;
 }
@@ -404,7 +404,8 @@ static void apply_new(struct op *op) {
         struct str uid = json_str(json_at_path(op->c->body, "metadata", "uid"));
 
         op->upsert = true;
-        if (op->sub)
+        if (op->sub &&
+            !(op->rest->stored->strategy->flags & STRATEGY_STATUS_CREATES && str_eqc(op->c->subresource, "status")))
                 err_not_found(err, op->rest, op->name);
         else if (!str_empty(uid))
                 err_conflict(err, op->rest, op->name,
@@ -457,7 +458,7 @@ void registry_patch(struct op *op) {
                         goto fail;
                 registry_default(op, &op->tree);
         }
-        if (writes_check_current(op, apply ? op->c->body : &op->tree, err) < 0 || writes_to_stored(op, err) < 0)
+        if (writes_check_current(op, &op->tree, err) < 0 || writes_to_stored(op, err) < 0)
                 goto fail;
         registry_write_changed(op);
         return;

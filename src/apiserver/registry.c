@@ -199,6 +199,9 @@ int writes_match_request(struct op *op, struct json *obj, struct error *err) {
         struct json *meta = meta_of(a, obj);
         struct str name = json_str(json_getc(meta, "name")), ns = json_str(json_getc(meta, "namespace"));
 
+        if (op->rest->resource->namespaced && op->c->verb == API_UPDATE && !str_empty(ns) &&
+            !str_eq(ns, op->c->namespace))
+                return err_bad_request(err, OTHER_NAMESPACE);
         if (op->c->verb != API_CREATE || !str_empty(op->c->name)) {
                 if (str_empty(name) && op->c->verb == API_UPDATE)
                         return err_bad_request(err,
@@ -232,8 +235,10 @@ static void generate_name(struct op *op, struct json *meta) {
         char suffix[5];
 
         rand_suffix(suffix, sizeof(suffix));
-        base = str_sub(base, 0, MAX_GENERATED_PREFIX);
-        op->name = arena_printf(op->c->arena, "%" STR_FMT "%" STR_FMT, STR_ARG(base), (int) sizeof(suffix), suffix);
+        op->name = base;
+        if (!(op->rest->stored->strategy->flags & STRATEGY_IS_ADDRESS))
+                op->name = arena_printf(op->c->arena, "%" STR_FMT "%" STR_FMT,
+                                        STR_ARG(str_sub(base, 0, MAX_GENERATED_PREFIX)), (int) sizeof(suffix), suffix);
         json_set_str(op->c->arena, meta, "name", op->name);
 }
 
@@ -340,7 +345,7 @@ static void validate_rest(struct op *op, struct field_errors *fe, const struct j
 static void validate_again(struct op *op, struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct rest *r = op->rest->stored;
         bool status = op->sub && str_eqc(op->c->subresource, "status"), namespaced = r->resource->namespaced;
-        const char *looks = r->strategy->looks && !status ? r->strategy->looks : "u";
+        const char *said = status ? r->strategy->status_looks : r->strategy->looks, *looks = said ? said : "u";
 
         fe->list.n = 0;
         for (const char *look = "ac"; *look; look++)
@@ -379,7 +384,7 @@ int writes_validate(struct op *op, struct json *obj, const struct json *old, str
                 api_parse_group_version(json_str(json_getc(obj, "apiVersion")), &group, &version, NULL);
         }
         if (!r->custom) {
-                fe.sent = op->c->verb != API_PATCH && !op->sub ? op->c->body : NULL;
+                fe.sent = op->c->verb == API_PATCH ? op->sent : !op->sub ? op->c->body : NULL;
                 fe.object = obj;
                 fe.type = r->resource->type;
         }
@@ -508,7 +513,7 @@ static void begin_new(struct op *op) {
                      str_to_u64(json_str(json_getc(meta, "resourceVersion")), &revision) == 0 && revision != 0;
         for (size_t i = 0; i < ARRAY_SIZE(server_owned); i++)
                 json_removec(meta, server_owned[i]);
-        if (op->c->verb != API_PATCH)
+        if (op->c->verb == API_CREATE)
                 merge_owners(op, &op->tree, "");
         writes_track_fields(op, NULL, &op->tree);
         op->name = json_str(json_getc(meta, "name"));
@@ -586,8 +591,9 @@ static void copy_member(struct arena *a, struct json *to, const struct json *fro
 }
 
 /* What no client changes. When an object goes they cannot say while it does not, which validation finds. */
-static void carry_metadata(struct arena *a, struct json *meta, const struct json *old) {
+static void carry_metadata(struct op *op, struct json *meta, const struct json *old) {
         static const char *const kept[] = { "name", "namespace", "generation", "resourceVersion", "creationTimestamp" };
+        struct arena *a = op->c->arena;
 
         for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
                 copy_member(a, meta, old, kept[i]);
@@ -595,45 +601,48 @@ static void carry_metadata(struct arena *a, struct json *meta, const struct json
                 copy_member(a, meta, old, "deletionTimestamp");
         if (str_empty(json_str(json_getc(meta, "uid"))))
                 copy_member(a, meta, old, "uid");
-        json_removec(meta, "selfLink");
+        if (!op->c->options.dry_run) /* what is stored has none */
+                json_removec(meta, "selfLink");
         if (!json_getc(meta, "deletionGracePeriodSeconds"))
                 copy_member(a, meta, old, "deletionGracePeriodSeconds");
 }
 
 /* A subresource changes its part of the object only: the rest is the stored object's. */
 static void merge_subresource(struct op *op, struct json *obj, const struct json *old) {
+        static const char *const fixed[] = { "deletionTimestamp", "labels", "annotations", "finalizers",
+                                             "ownerReferences" };
         struct arena *a = op->c->arena;
         const struct strategy *st = op->rest->stored->strategy;
-        struct json sent = *obj, sent_meta, *meta;
+        const struct json *old_meta = json_getc(old, "metadata"), *sent_meta = json_getc(obj, "metadata");
+        struct str sub = op->c->subresource;
+        bool status = str_eqc(sub, "status"), metadata = str_eqc(sub, "finalize") || str_eqc(sub, "approval");
+        struct json sent = *obj, meta = sent_meta ? json_copy_shallow(a, sent_meta) : json_new_object();
 
-        *obj = json_copy_shallow(a, old);
-        if (str_eqc(op->c->subresource, "status")) {
-                sent_meta = json_getc(&sent, "metadata") ? json_copy_shallow(a, json_getc(&sent, "metadata"))
-                                                         : json_new_object();
-                if (st->flags & STRATEGY_STATUS_ONLY) {
-                        meta = json_setc(a, obj, "metadata", json_copy_shallow(a, json_getc(old, "metadata")));
-                        copy_member(a, meta, &sent_meta, "managedFields");
-                        copy_member(a, obj, &sent, "status");
-                        return;
-                }
-                if (st->flags & STRATEGY_STATUS_KEEPS_OWNERS) { /* old kubelets get these wrong */
-                        json_removec(&sent_meta, "deletionTimestamp");
-                        copy_member(a, &sent_meta, json_getc(old, "metadata"), "ownerReferences");
-                }
-                carry_metadata(a, &sent_meta, json_getc(old, "metadata"));
-                meta = json_setc(a, obj, "metadata", sent_meta);
-                if (st->flags & STRATEGY_STATUS_KEEPS_LABELS)
-                        copy_member(a, meta, json_getc(old, "metadata"), "labels");
-                copy_member(a, obj, &sent, "status");
-                if (st->prepare_status)
-                        st->prepare_status(op, obj, old);
-                return;
+        if (status && st->flags & STRATEGY_STATUS_ONLY) {
+                meta = json_copy_shallow(a, old_meta);
+                copy_member(a, &meta, sent_meta, "managedFields");
+        } else if (status ? st->flags & STRATEGY_STATUS_RESETS : !metadata) {
+                for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+                        copy_member(a, &meta, old_meta, fixed[i]);
+                json_removec(&meta, "selfLink");
         }
-        writes_merge_part(op, obj, &sent, old);
-        meta = json_setc(a, obj, "metadata", json_copy_shallow(a, json_getc(obj, "metadata")));
-        copy_member(a, meta, json_getc(&sent, "metadata"), "managedFields");
-        if ((st->flags & STRATEGY_GENERATION) && spec_differs(obj, old)) /* ephemeralcontainers, resize */
-                json_set_int(a, meta, "generation", json_int(json_getc(meta, "generation")) + 1);
+        if (status && st->flags & STRATEGY_STATUS_KEEPS_OWNERS) { /* old kubelets get these wrong */
+                json_removec(&meta, "deletionTimestamp");
+                copy_member(a, &meta, old_meta, "ownerReferences");
+        }
+        if (status && st->flags & STRATEGY_STATUS_KEEPS_LABELS)
+                copy_member(a, &meta, old_meta, "labels");
+        carry_metadata(op, &meta, old_meta);
+        *obj = json_copy_shallow(a, old);
+        json_setc(a, obj, "metadata", meta);
+        if (status)
+                copy_member(a, obj, &sent, "status");
+        else
+                writes_merge_part(op, obj, &sent, old);
+        if (status && st->prepare_status)
+                st->prepare_status(op, obj, old);
+        if (!status && (st->flags & STRATEGY_GENERATION) && spec_differs(obj, old)) /* ephemeralcontainers, resize */
+                json_set_int(a, meta_of(a, obj), "generation", json_int(json_getc(old_meta, "generation")) + 1);
 }
 
 static bool metadata_differs(const char *member, const struct json *a, const struct json *b) {
@@ -648,8 +657,8 @@ static int merge_main(struct op *op, struct json *obj, const struct json *old, s
         const struct json *old_meta = json_getc(old, "metadata");
         struct json *meta = meta_of(a, obj), kept;
 
-        carry_metadata(a, meta, old_meta);
-        if (api_subresource(r->resource, STR("status")))
+        carry_metadata(op, meta, old_meta);
+        if (api_subresource(r->resource, STR("status")) && !(r->strategy->flags & STRATEGY_STATUS_IS_OPEN))
                 copy_member(a, obj, old, "status");
         if (r->strategy->prepare_update) {
                 int e = r->strategy->prepare_update(op, obj, old, err);
@@ -765,8 +774,6 @@ static void change_admitted(struct op *op) {
 }
 
 void registry_write_changed(struct op *op) {
-        if (op->c->verb == API_UPDATE)
-                merge_owners(op, &op->tree, "");
         writes_track_fields(op, object_json(op->old), &op->tree);
         admission_admit(op, ADMIT_UPDATE, &op->tree, object_json(op->old), change_admitted);
 }
@@ -782,8 +789,7 @@ int writes_check_current(struct op *op, const struct json *body, struct error *e
                 struct json zero = json_of_raw(STR("0x0")); /* Go's unsigned */
 
                 if (!op->old || !(op->rest->stored->strategy->flags & STRATEGY_CONDITIONAL) ||
-                    str_eqc(op->c->subresource, "scale") ||
-                    (op->c->verb != API_UPDATE && (op->c->verb != API_PATCH || op->c->patch == API_PATCH_APPLY)))
+                    str_eqc(op->c->subresource, "scale") || (op->c->verb != API_UPDATE && op->c->verb != API_PATCH))
                         return 0;
                 field_invalid(&fe, PATH(PATH(NULL, "metadata"), "resourceVersion"), &zero,
                               "must be specified for an update");
@@ -803,6 +809,7 @@ static int decode_changed(struct op *op, struct error *err) {
         TRY(registry_decode(op, op->c->body, &op->tree, err));
         TRY(writes_match_request(op, &op->tree, err));
         op->name = json_str(json_at_path(&op->tree, "metadata", "name"));
+        merge_owners(op, &op->tree, "");
         registry_default(op, &op->tree);
         return 0;
 }

@@ -603,7 +603,7 @@ int request_body_media(struct str content_type, enum media *ret, struct error *e
                             "application/json, application/yaml, application/vnd.kubernetes.protobuf");
 }
 
-int request_patch_type(struct str content_type, bool custom, enum api_patch *ret, struct error *err) {
+int request_patch_type(struct str content_type, bool custom, bool empty, enum api_patch *ret, struct error *err) {
         static const struct {
                 const char *text;
                 enum api_patch type;
@@ -621,8 +621,11 @@ int request_patch_type(struct str content_type, bool custom, enum api_patch *ret
                         *ret = table[i].type;
                         return 0;
                 }
-        if (!custom) { /* upstream's router has looked at it already */
-                error_status(err, REASON_UNSUPPORTED_MEDIA, "415: Unsupported Media Type");
+        if (!custom) {     /* upstream's router has looked at it already */
+                if (empty) /* what is not sent it takes for an answer that nobody can make */
+                        error_status(err, REASON_NOT_ACCEPTABLE, "406: Not Acceptable\n\nAvailable representations: ");
+                else
+                        error_status(err, REASON_UNSUPPORTED_MEDIA, "415: Unsupported Media Type");
                 error_details(err, STR(""), STR(""), STR(""));
                 return -EINVAL;
         }

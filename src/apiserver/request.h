@@ -75,8 +75,8 @@ struct negotiated {
 int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret, struct error *err);
 /* The format of a body by its Content-Type (empty: JSON). -EINVAL, UnsupportedMediaType. */
 int request_body_media(struct str content_type, enum media *ret, struct error *err);
-/* custom: strategic merge patches are not for custom resources. */
-int request_patch_type(struct str content_type, bool custom, enum api_patch *ret, struct error *err);
+/* custom: strategic merge patches are not for custom resources. empty: nothing was sent, which is another error. */
+int request_patch_type(struct str content_type, bool custom, bool empty, enum api_patch *ret, struct error *err);
 
 /* The server's continue token: where a paged list goes on, and of which revision. */
 struct str continue_encode(struct arena *a, uint64_t revision, struct str start);

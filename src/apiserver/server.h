@@ -204,8 +204,9 @@ struct op {
         bool has_turn; /* turns.c */
         struct list turn;
         struct loop_work turn_work;
-        struct json tree;      /* the object being written */
-        struct object *result; /* a reference, or NULL */
+        struct json tree;        /* the object being written */
+        const struct json *sent; /* it, before it was decoded: by the client, or made by its patch */
+        struct object *result;   /* a reference, or NULL */
         VEC(struct str) warnings;
         void (*undo)(struct op *op); /* releases reservations when the write fails; may be NULL */
         void *undo_arg;

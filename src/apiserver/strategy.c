@@ -48,12 +48,15 @@ static bool is_source_of_old(const struct json *source) {
 }
 
 /* What a claim starts with stands in two fields, which say the same (KEP-1495). What the older one could not name is
- * lost when only that is given; references to other namespaces are off in v1.33. */
+ * lost when only that is given; references to other namespaces are off in v1.33, and so are classes of attributes, but
+ * not in the templates of StatefulSets. */
 static int claim_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
-        static const char older[] = "dataSource", newer[] = "dataSourceRef";
+        static const char older[] = "dataSource", newer[] = "dataSourceRef", class[] = "volumeAttributesClassName";
         struct json *spec = json_get_or_add_object(op->c->arena, obj, "spec");
         const struct json *before = json_getc(old, "spec");
 
+        if (!json_getc(before, class))
+                json_removec(spec, class);
         if (!json_getc(before, newer) && !str_empty(json_str(json_at_path(spec, newer, "namespace"))))
                 json_removec(spec, newer);
         if (!json_getc(before, older) && !json_getc(before, newer) && !json_getc(spec, newer) &&
@@ -240,12 +243,13 @@ static int csi_driver_prepare_update(struct op *op, struct json *obj, const stru
 #define RETURN STRATEGY_RETURN_DELETED
 #define RBAC .name = check_path_segment, .prepare_create = rbac_prepare_create, .prepare_update = rbac_prepare_update
 #define STATUS STRATEGY_STATUS_ONLY
+#define RESETS STRATEGY_STATUS_RESETS
 
 static const struct strategy strategies[] = {
         { "", "pods", GEN | RETURN | STRATEGY_STATUS_KEEPS_OWNERS, .looks = "uo", .prepare_create = pod_prepare_create,
           .prepare_status = pod_prepare_status, .warn = warn_pod, .validate = validate_pod,
           .validate_status = validate_pod_status },
-        { "", "services", UPSERT | RETURN, .looks = "uo", .name = check_dns1035_label,
+        { "", "services", UPSERT | RETURN | STRATEGY_STATUS_CREATES, .looks = "uo", .name = check_dns1035_label,
           .prepare_create = service_prepare_create, .prepare_update = service_prepare_update,
           .prepare_status = service_prepare_status, .companions = service_companions, .warn = warn_service,
           .validate = validate_service, .validate_status = validate_service_status },
@@ -285,17 +289,18 @@ static const struct strategy strategies[] = {
         { "apps", "controllerrevisions", 0, .looks = "uo", .validate = validate_revision },
         { "batch", "jobs", GEN | STRATEGY_ORPHAN, .looks = "2u", .prepare_create = job_prepare_create, .warn = warn_job,
           .validate = validate_job, .validate_status = validate_job_status },
-        { "batch", "cronjobs", GEN, .warn = warn_cronjob, .validate = validate_cronjob },
+        { "batch", "cronjobs", GEN, .status_looks = "", .warn = warn_cronjob, .validate = validate_cronjob },
         { "networking.k8s.io", "ingresses", GEN, .looks = "uo", .warn = warn_ingress, .validate = validate_ingress,
           .validate_status = validate_ingress_status },
         { "networking.k8s.io", "ingressclasses", GEN, .looks = "uo", .validate = validate_ingress_class },
-        { "networking.k8s.io", "ipaddresses", 0, .looks = "oU", .name = check_any_name,
+        { "networking.k8s.io", "ipaddresses", STRATEGY_IS_ADDRESS, .looks = "oU", .name = check_any_name,
           .validate = validate_ip_address },
-        { "networking.k8s.io", "servicecidrs", STATUS, .validate = validate_service_cidr },
+        { "networking.k8s.io", "servicecidrs", RESETS | KEEP | STRATEGY_STATUS_IS_OPEN,
+          .validate = validate_service_cidr },
         { "networking.k8s.io", "networkpolicies", GEN, .looks = "2u", .warn = warn_network_policy,
           .validate = validate_network_policy },
         { "policy", "poddisruptionbudgets", GEN | CONDITIONAL, .name = check_path_segment, .looks = "",
-          .validate = validate_pdb },
+          .status_looks = "", .validate = validate_pdb },
         { "autoscaling", "horizontalpodautoscalers", 0, .validate = validate_hpa },
         { "rbac.authorization.k8s.io", "roles", UPSERT, .looks = "2oU", RBAC, .validate = validate_role },
         { "rbac.authorization.k8s.io", "clusterroles", UPSERT, .looks = "2oU", RBAC, .validate = validate_role },
@@ -315,19 +320,20 @@ static const struct strategy strategies[] = {
         { "storage.k8s.io", "csinodes", RETURN | CONDITIONAL, .looks = "2o", .validate = validate_csi_node },
         { "storage.k8s.io", "csidrivers", RETURN | CONDITIONAL, .prepare_update = csi_driver_prepare_update,
           .validate = validate_csi_driver },
-        { "storage.k8s.io", "volumeattachments", RETURN | CONDITIONAL | STATUS, .looks = "2o",
+        { "storage.k8s.io", "volumeattachments", RETURN | CONDITIONAL | RESETS, .looks = "2o", .status_looks = "2o",
           .validate = validate_volume_attachment, .validate_status = validate_attachment_status },
         { "node.k8s.io", "runtimeclasses", UPSERT | CONDITIONAL, .looks = "oU", .warn = warn_runtime_class,
           .validate = validate_runtime_class },
         { "certificates.k8s.io", "certificatesigningrequests", STRATEGY_SPEC_IS_FIXED, .looks = "oU",
-          .name = check_any_name, .prepare_create = csr_prepare_create, .prepare_update = csr_prepare_update,
-          .prepare_status = csr_prepare_status, .validate = validate_csr_update,
+          .status_looks = "oU", .name = check_any_name, .prepare_create = csr_prepare_create,
+          .prepare_update = csr_prepare_update, .prepare_status = csr_prepare_status, .validate = validate_csr_update,
           .validate_status = validate_csr_status },
         { "admissionregistration.k8s.io", "mutatingwebhookconfigurations", GEN | CONDITIONAL, .looks = "o",
           .validate = validate_webhooks },
         { "admissionregistration.k8s.io", "validatingwebhookconfigurations", GEN | CONDITIONAL, .looks = "o",
           .validate = validate_webhooks },
-        { "admissionregistration.k8s.io", "validatingadmissionpolicies", GEN | CONDITIONAL | STATUS, .looks = "o",
+        { "admissionregistration.k8s.io", "validatingadmissionpolicies",
+          GEN | CONDITIONAL | RESETS | STRATEGY_STATUS_CREATES, .looks = "o", .status_looks = "",
           .permit = rbac_check_params, .validate = validate_policy, .validate_status = validate_policy_status },
         { "admissionregistration.k8s.io", "validatingadmissionpolicybindings", GEN | CONDITIONAL, .looks = "o",
           .permit = rbac_check_params, .validate = validate_policy_binding },
@@ -335,7 +341,7 @@ static const struct strategy strategies[] = {
           .prepare_create = crd_prepare_create, .prepare_update = crd_prepare_update,
           .prepare_delete = crd_prepare_delete, .prepare_status = crd_prepare_status, .validate = validate_crd,
           .validate_status = validate_crd_status },
-        { "apiregistration.k8s.io", "apiservices", CONDITIONAL | STATUS, .looks = "uo", .name = check_path_segment,
+        { "apiregistration.k8s.io", "apiservices", CONDITIONAL | RESETS, .looks = "uo", .name = check_path_segment,
           .prepare_create = api_service_prepare_create, .validate = validate_api_service },
         { "flowcontrol.apiserver.k8s.io", "flowschemas", GEN | STATUS, .looks = "o", .validate = validate_flow_schema },
         { "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", GEN | STATUS, .looks = "o",
@@ -493,15 +499,11 @@ static void merge_resize(struct op *op, struct json *obj, const struct json *sen
 }
 
 void writes_merge_part(struct op *op, struct json *obj, const struct json *sent, const struct json *old) {
-        static const char *const metadata[] = { "annotations", "labels", "finalizers", "ownerReferences" };
         struct str sub = op->c->subresource;
-        bool approval = str_eqc(sub, "approval"), finalize = str_eqc(sub, "finalize");
 
-        for (size_t i = 0; (approval || finalize) && i < ARRAY_SIZE(metadata); i++)
-                take(op, obj, sent, "metadata", metadata[i]);
-        if (finalize) {
+        if (str_eqc(sub, "finalize")) {
                 take(op, obj, sent, "spec", "finalizers");
-        } else if (approval) {
+        } else if (str_eqc(sub, "approval")) {
                 take(op, obj, sent, "status", "conditions");
                 date_conditions(op, obj, old);
         } else if (str_eqc(sub, "ephemeralcontainers")) {

@@ -17,6 +17,10 @@ enum strategy_flags {
         STRATEGY_SPEC_IS_FIXED = 1 << 8,       /* updates do not change the spec */
         STRATEGY_STATUS_KEEPS_OWNERS = 1 << 9, /* the status subresource changes neither owners nor the end */
         STRATEGY_STATUS_DISOWNS = 1 << 10,     /* it changes metadata, but nobody owns that */
+        STRATEGY_STATUS_RESETS = 1 << 12,      /* it changes nothing of metadata, but identity must not be wrong */
+        STRATEGY_STATUS_CREATES = 1 << 14,     /* an apply of the status of what is not there creates it */
+        STRATEGY_IS_ADDRESS = 1 << 13,         /* generateName is the name */
+        STRATEGY_STATUS_IS_OPEN = 1 << 11,     /* a PUT of the object changes it, and each way owns what it sends */
 };
 
 #define COMPANIONS_MAX 4
@@ -29,7 +33,8 @@ struct strategy {
         /* How often upstream's update looks at metadata: 'o' as at a new object, 'u' at what changed, before the
          * rest, 'U' after it; '2': first at all as at a new object. NULL: "u". */
         const char *looks;
-        const char *counted; /* a member of metadata whose changes count in metadata.generation too */
+        const char *status_looks; /* the same of an update of the status */
+        const char *counted;      /* a member of metadata whose changes count in metadata.generation too */
         /* After decoding, defaults and admission, before validation. May reserve (op->undo). */
         int (*prepare_create)(struct op *op, struct json *obj, struct error *err);
         int (*prepare_update)(struct op *op, struct json *obj, const struct json *old, struct error *err);

@@ -87,8 +87,8 @@ static int wanted_scale(struct op *op, const struct json *now, struct error *err
 
         if (op->c->patch == API_PATCH_APPLY) {
                 TRY(registry_check_config(op, NULL, err));
-                doc = json_at_path(op->c->body, "spec", "replicas") ? json_merge_patch(op->c->arena, now, op->c->body)
-                                                                    : *now;
+                doc = json_merge_patch(op->c->arena, now, op->c->body);
+                TRY(writes_match_patched(op, json_getc(&doc, "metadata"), err));
                 return registry_decode(op, &doc, &op->tree, err);
         }
         return op->c->verb == API_PATCH ? registry_patched(op, now, err) : 0;

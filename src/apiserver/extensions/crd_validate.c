@@ -507,10 +507,10 @@ void validate_crd(struct field_errors *fe, const struct json *obj, const struct 
         bool established = condition_is(json_getc(old, "status"), "Established", "True");
         size_t first;
 
-        if (!old && !str_eq(name, wanted))
-                field_invalid_str(fe, PATH(PATH(NULL, "metadata"), "name"), name, NAME_OF_PARTS);
         if (!old && !str_empty(prefix)) /* none can be completed to that name */
                 field_invalid_str(fe, PATH(PATH(NULL, "metadata"), "generateName"), prefix, NAME_OF_PARTS);
+        if (!old && !str_eq(name, wanted))
+                field_invalid_str(fe, PATH(PATH(NULL, "metadata"), "name"), name, NAME_OF_PARTS);
         first = fe->list.n;
         check_spec(fe, p, spec);
         if (old)

@@ -410,25 +410,24 @@ struct json flow_dangling(struct arena *a, struct str level, bool dangling) {
                         STR_ARG(level), dangling ? "but there is no such object" : "and it exists");
 
         return json_build(a,
-                          "{ conditions: [ { type: 'Dangling', status: %c, lastTransitionTime: %s, reason: %c, "
-                          "message: %s } ] }",
+                          "{ status: { conditions: [ { type: 'Dangling', status: %c, lastTransitionTime: %s, "
+                          "reason: %c, message: %s } ] } }",
                           dangling ? "True" : "False", now_text(a), dangling ? "NotFound" : "Found", message);
 }
 
 static void check_status(struct apiserver *s, struct store_snapshot *snap, struct str key, const struct object *o) {
-        static const char *const others[] = { "spec", "metadata", NULL };
         const struct rest *r = rest_of(s, &res_flowschemas);
-        struct apply_opts owner = { .manager = STR("api-priority-and-fairness-config-consumer-v1"),
+        struct apply_opts owner = { .manager = STR(FLOW_CONSUMER),
                                     .subresource = STR("status"),
                                     .api_version = r->api_version,
                                     .now_wall_ns = now_wall_ns(),
-                                    .reset = others };
+                                    .force = true };
         const struct json *tree = object_json(o), *conditions = json_at_path(tree, "status", "conditions");
         struct str level = json_str(json_at_path(tree, "spec", "priorityLevelConfiguration", "name"));
         bool dangling = !rest_get(snap, rest_of(s, &res_prioritylevelconfigurations), STR(""), level);
         struct status_update *u;
         struct arena *a;
-        struct json copy, status;
+        struct json status, applied;
 
         json_each_item(c, conditions)
                 if (str_eqc(json_str(json_getc(c, "type")), "Dangling") &&
@@ -437,15 +436,15 @@ static void check_status(struct apiserver *s, struct store_snapshot *snap, struc
                         return;
         a = arena_new(4096);
         u = arena_new_of(a, struct status_update);
-        copy = json_copy_shallow(a, tree);
         status = flow_dangling(a, level, dangling);
-        json_setc(a, &copy, "status", status);
-        json_setc(a, &copy, "metadata", json_copy_shallow(a, json_getc(tree, "metadata")));
-        apply_track_update(a, r->resource->type, tree, &copy, &owner);
+        if (apply_merge(a, r->resource->type, tree, &status, &owner, &applied, NULL) < 0) {
+                arena_free(a);
+                return;
+        }
         u->arena = a;
         u->op = (struct store_op) { .kind = STORE_UPDATE,
                                     .key = arena_str(a, key),
-                                    .object = object_from_tree(&copy),
+                                    .object = object_from_tree(&applied),
                                     .expect = object_revision(o) };
         u->txn = (struct store_txn) { .ops = &u->op, .n_ops = 1, .done = updated };
         store_submit(s->store, &u->txn);

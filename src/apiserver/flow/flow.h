@@ -131,7 +131,8 @@ void flow_stop(struct apiserver *s);               /* before they end */
 void flow_changed(struct flow *f, struct str key); /* on the store's writer thread */
 /* Makes what is missing or was changed of the bootstrap objects, and the schemas' status true. */
 void flow_reconcile(struct apiserver *s);
-/* The status of a FlowSchema. */
+#define FLOW_CONSUMER "api-priority-and-fairness-config-consumer-v1"
+/* What FLOW_CONSUMER applies to a FlowSchema: its status. */
 struct json flow_dangling(struct arena *a, struct str level, bool dangling);
 
 /* What a request will need. */

@@ -325,14 +325,18 @@ static const struct schema_type *type_at(const struct schema_type *root, const s
         return f ? f->type : !p ? root : up && !p->name ? up->elem : NULL;
 }
 
+static void add_hex(struct buf *b, struct str bytes) {
+        for (size_t i = 0; i < bytes.n; i++)
+                buf_printf(b, "%s0x%x", i > 0 ? ", " : "", (unsigned char) bytes.p[i]);
+}
+
 static void add_bytes(struct buf *b, const struct json *v) {
         _cleanup_buf_ struct buf bytes = BUF_INIT;
 
         if (v)
                 base64_decode(&bytes, json_str(v));
         buf_addc(b, v ? "[]byte{" : "[]byte(nil)");
-        for (size_t i = 0; i < bytes.n; i++)
-                buf_printf(b, "%s0x%x", i > 0 ? ", " : "", (unsigned char) bytes.p[i]);
+        add_hex(b, buf_str(&bytes));
         buf_addc(b, v ? "}" : "");
 }
 
@@ -374,6 +378,16 @@ static const struct json *with_empty(struct arena *a, const struct json *v, cons
         return json_new(a, out);
 }
 
+static void add_raw(struct buf *b, const struct json *v) {
+        _cleanup_buf_ struct buf text = BUF_INIT;
+
+        if (v)
+                json_write(&text, v);
+        buf_addc(b, v ? "runtime.RawExtension{Raw:[]uint8{" : "runtime.RawExtension{Raw:[]uint8(nil)");
+        add_hex(b, buf_str(&text));
+        buf_addc(b, v ? "}, Object:runtime.Object(nil)}" : ", Object:runtime.Object(nil)}");
+}
+
 struct str go_value(struct field_errors *fe, const struct path *p, const struct json *v) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct printer g = { fe->a, &b, false };
@@ -390,8 +404,8 @@ struct str go_value(struct field_errors *fe, const struct path *p, const struct 
                 v = NULL;
         if (!v && (!t || pointer))
                 buf_addc(&b, "\"null\"");
-        else if (!v && t->kind == SCHEMA_ANY)
-                buf_addc(&b, "runtime.RawExtension{Raw:[]uint8(nil), Object:runtime.Object(nil)}");
+        else if (t && t->kind == SCHEMA_ANY && (!v || strcmp(t->name, "RawExtension") == 0))
+                add_raw(&b, v);
         else if (t && t->kind == SCHEMA_BYTES)
                 add_bytes(&b, v);
         else if ((!v || json_is(v, JSON_STRING)) && t && (t->kind == SCHEMA_TIME || t->kind == SCHEMA_MICRO_TIME))

@@ -737,7 +737,7 @@ static bool has_plain_metadata(const struct field_errors *fe) {
                   ".node.")
                 if (!fe->type || strstr(fe->type->package, group))
                         return true;
-        return strcmp(fe->type->name, "Event") == 0;
+        return fe->object && strcmp(fe->type->name, "Event") == 0; /* events.k8s.io: prepare_event() */
 }
 
 /* An object that is being deleted gets no new finalizers. */

@@ -196,8 +196,10 @@ void validate_ip_address(struct field_errors *fe, const struct json *obj, const 
 
         if (old)
                 check_immutable(fe, p, ref, json_at_path(old, "spec", "parentRef"));
-        check_canonical(fe, PATH(PATH(NULL, "metadata"), "name"), json_str(json_at_path(obj, "metadata", "name")),
-                        false);
+        each_word(key, "generateName", "name")
+                if (!old && !str_empty(json_str(json_at_path(obj, "metadata", key))))
+                        check_canonical(fe, PATH(PATH(NULL, "metadata"), key),
+                                        json_str(json_at_path(obj, "metadata", key)), false);
         if (!ref)
                 return field_required(fe, p, "");
         check_given(fe, p, ref, "group", check_dns_subdomain);

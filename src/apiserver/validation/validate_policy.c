@@ -575,8 +575,13 @@ static int prepare_event(struct op *op, const struct json *obj, const struct jso
 
         if (op->rest == op->rest->stored)
                 return 0; /* core/v1, for old clients */
+        for (const char *look = "ac"; old && *look; look++)
+                validate_metadata_again(&fe, obj, old, true, NULL, *look);
+        field_errors_settle(&fe);
         validate_event(&fe, obj, old);
         fe.phase = 3;
+        if (old)
+                validate_metadata_again(&fe, obj, old, true, NULL, 'u');
         check_strict_event(&fe, obj, old);
         return field_errors_finish(&fe, op->rest->kind, op->rest->stored->group, op->name, err);
 }

@@ -576,6 +576,85 @@ static void what_is_off_has_a_manager_and_goes(void **state) {
         check(r, 201, ".spec.containers[0].lifecycle", "(absent)");
 }
 
+static void what_is_bootstrapped_has_upstreams_owners(void **state) {
+        static const struct {
+                const struct api_resource *resource;
+                const char *name, *first, *second;
+        } rows[] = {
+                { &res_flowschemas, "exempt", "api-priority-and-fairness-config-consumer-v1 Apply status",
+                  "api-priority-and-fairness-config-producer-v1 Update" },
+                { &res_servicecidrs, "kubernetes", "kubernetes-service-cidr-controller Apply status",
+                  "kube-apiserver Update {\"f:spec\":{\"f:cidrs\":{}}}" },
+                { &res_ipaddresses, "10.96.0.1", "kube-apiserver Update {\"f:metadata\":{\"f:labels\"", "" },
+        };
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                const char *text = owners(f, ASK(f, API_GET, rows[i].resource, "", rows[i].name));
+
+                if (!strstr(text, rows[i].first) || !strstr(text, rows[i].second))
+                        fail_msg("%s: %s", rows[i].name, text);
+        }
+}
+
+static void what_the_stored_version_adds_is_owned(void **state) {
+        struct fixture *f = *state;
+        struct answer r = ASK(f, API_CREATE, &res_horizontalpodautoscalers_v1, "default",
+                              .options.field_manager = STR("m"),
+                              .body = "{\"metadata\":{\"name\":\"h\"},\"spec\":{\"maxReplicas\":3,"
+                                      "\"scaleTargetRef\":{\"kind\":\"D\",\"name\":\"d\"}}}");
+
+        assert_non_null(strstr(owners(f, r), "\"f:targetCPUUtilizationPercentage\":{}"));
+}
+
+static void the_status_of_a_range_is_open(void **state) {
+        static const char range[] = "{\"metadata\":{\"name\":\"r\"},\"spec\":{\"cidrs\":[\"10.9.0.0/24\"]},"
+                                    "\"status\":{\"conditions\":[{\"type\":\"%s\",\"status\":\"True\",\"reason\":\"r\","
+                                    "\"message\":\"\",\"lastTransitionTime\":\"2024-01-01T00:00:00Z\"}]}}";
+        struct fixture *f = *state;
+        struct answer r =
+                        ASK(f, API_CREATE, &res_servicecidrs, .body = arena_cstr(f->a, arena_printf(f->a, range, "A")));
+
+        check(r, 201, ".status.conditions[0].type", "A");
+        r = ASK(f, API_UPDATE, &res_servicecidrs, .name = "r",
+                .body = arena_cstr(f->a, arena_printf(f->a, range, "B")));
+        check(r, 200, ".status.conditions[0].type", "B");
+        assert_non_null(strstr(owners(f, r), "k:{\\\"type\\\":\\\"B\\\"}"));
+}
+
+static void a_status_keeps_metadata_but_not_a_wrong_identity(void **state) {
+        struct fixture *f = *state;
+
+        ASK(f, API_CREATE, &res_volumeattachments,
+            .body = "{\"metadata\":{\"name\":\"v\"},\"spec\":{\"attacher\":\"a\",\"nodeName\":\"n\",\"source\":{"
+                    "\"persistentVolumeName\":\"p\"}}}");
+        check(ASK(f, API_PATCH, &res_volumeattachments, .name = "v", .sub = "status", .patch = API_PATCH_MERGE,
+                  .body = "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}"),
+              200, ".metadata.labels", "(absent)");
+        assert_non_null(strstr(ASK(f, API_PATCH, &res_volumeattachments, .name = "v", .sub = "status",
+                                   .patch = API_PATCH_MERGE, .body = "{\"metadata\":{\"uid\":\"b\"}}")
+                                               .message,
+                               "metadata.uid: Invalid value: \"b\": field is immutable"));
+}
+
+static void a_name_that_is_applied_as_null_is_none(void **state) {
+        static const char no_name[] = "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":null}}";
+        struct fixture *f = *state;
+
+        ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"b\"}}",
+            .options.field_manager = STR("o"));
+        check_error(ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_APPLY, .body = no_name,
+                        .options.field_manager = STR("m")),
+                    400, "the name of the object (c based on URL) was undeterminable: name must be provided");
+        /* conflicts come before the place */
+        assert_int_equal(ASK(f, API_PATCH, &res_configmaps, "default", "c", .patch = API_PATCH_APPLY,
+                             .options.field_manager = STR("m"),
+                             .body = "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"c\","
+                                     "\"namespace\":\"other\"},\"data\":{\"a\":\"c\"}}")
+                                         .code,
+                         409);
+}
+
 int main(void) {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
@@ -597,6 +676,11 @@ int main(void) {
                 TEST(configs_are_named_and_have_no_managers),
                 TEST(what_is_applied_empty_is_kept_as_none),
                 TEST(who_creates_a_daemonset_owns_its_count),
+                TEST(what_is_bootstrapped_has_upstreams_owners),
+                TEST(what_the_stored_version_adds_is_owned),
+                TEST(the_status_of_a_range_is_open),
+                TEST(a_status_keeps_metadata_but_not_a_wrong_identity),
+                TEST(a_name_that_is_applied_as_null_is_none),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -186,14 +186,20 @@ static void a_stream_is_refused_by_what_it_lacks(void **state) {
 }
 
 static void content_type_tells_the_kind_of_patch(void **state) {
+        _cleanup_error_ struct error e = ERROR_INIT;
         enum api_patch p;
         enum media m;
 
-        assert_int_equal(request_patch_type(STR("application/strategic-merge-patch+json"), false, &p, NULL), 0);
+        assert_int_equal(request_patch_type(STR("application/strategic-merge-patch+json"), false, false, &p, NULL), 0);
         assert_int_equal(p, API_PATCH_STRATEGIC);
-        assert_int_equal(request_patch_type(STR("application/json-patch+json; charset=utf-8"), false, &p, NULL), 0);
+        assert_int_equal(request_patch_type(STR("application/json-patch+json; charset=utf-8"), false, false, &p, NULL),
+                         0);
         assert_int_equal(p, API_PATCH_JSON);
-        assert_true(request_patch_type(STR("application/json"), false, &p, NULL) < 0);
+        assert_true(request_patch_type(STR("application/json"), false, false, &p, &e) < 0);
+        assert_int_equal(e.reason, REASON_UNSUPPORTED_MEDIA);
+        error_clear(&e);
+        assert_true(request_patch_type(STR("application/json"), false, true, &p, &e) < 0);
+        assert_int_equal(e.reason, REASON_NOT_ACCEPTABLE);
         assert_true(request_body_media(STR("text/plain"), &m, NULL) < 0);
         assert_int_equal(request_body_media(STR("application/yaml"), &m, NULL), 0);
         assert_int_equal(m, MEDIA_YAML);

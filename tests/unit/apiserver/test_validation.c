@@ -426,7 +426,7 @@ static const struct {
         { &res_servicecidrs, SPEC("\"cidrs\":[\"10.9.0.0/24\"]"), "{\"spec\":{\"cidrs\":[\"10.8.0.0/24\"]}}",
           "spec.cidrs[0]: Invalid value: \"10.8.0.0/24\": field is immutable" },
         { &res_controllerrevisions, META "\"data\":{\"a\":1},\"revision\":1}", "{\"data\":{\"a\":2}}",
-          "data: Invalid value: map[string]interface {}{\"a\":2}: field is immutable" },
+          "data: Invalid value: runtime.RawExtension{Raw:[]uint8{0x7b, 0x22, 0x61, 0x22, 0x3a, 0x32, 0x7d}, " },
         { &res_storageclasses, META "\"provisioner\":\"p\"}", "{\"provisioner\":\"q\"}",
           "provisioner: Forbidden: updates to provisioner are forbidden." },
         { &res_ingressclasses, SPEC("\"controller\":\"a.b/c\""), "{\"spec\":{\"controller\":\"a.b/d\"}}",
