@@ -9,9 +9,12 @@
 static struct json literal(struct arena *a, const char *text) {
         size_t n = strlen(text);
         struct json *v = NULL;
+        int64_t number;
 
         if (text[0] == '"')
                 return json_of_str(str_n(text + 1, n - 2)); /* none has an escape */
+        if (str_to_i64(str_n(text, n), &number) == 0)
+                return json_of_int(number);
         if (json_parse(a, str_n(text, n), NULL, &v, NULL) < 0)
                 return json_null();
         return *v;
@@ -29,13 +32,14 @@ static bool is_unset(const struct schema_field *f, const struct json *v) {
 static void default_struct(struct arena *a, const struct schema_type *t, struct json *value) {
         for (size_t i = 0; i < t->n_fields; i++) {
                 const struct schema_field *f = &t->fields[i];
+                const struct json *given = f->dflt ? json_get(value, field_name(f)) : NULL;
                 struct json v;
 
-                if (!f->dflt || !is_unset(f, json_get(value, field_name(f))))
+                if (!f->dflt || !is_unset(f, given))
                         continue;
                 v = literal(a, f->dflt);
                 if (!(f->flags & SCHEMA_OMITEMPTY) || !is_unset(f, &v)) /* Go prints no zero */
-                        json_set(a, value, field_name(f), v)->hint = (uint16_t) (i + 1);
+                        (given ? json_set : json_add)(a, value, field_name(f), v)->hint = (uint16_t) (i + 1);
         }
         if (t->defaults)
                 t->defaults(a, value);

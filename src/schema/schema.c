@@ -13,8 +13,8 @@ static int compare_name(struct str a, const char *b, size_t n) {
         return c ? c : (a.n > n) - (a.n < n);
 }
 
-const struct schema_field *schema_field(const struct schema_type *t, struct str name) {
-        size_t lo = 0, hi = t ? t->n_fields : 0;
+static __attribute__((noinline)) size_t search_field(const struct schema_type *t, struct str name) {
+        size_t lo = 0, hi = t->n_fields;
 
         while (lo < hi) {
                 size_t mid = (lo + hi) / 2;
@@ -22,13 +22,32 @@ const struct schema_field *schema_field(const struct schema_type *t, struct str 
                 int c = compare_name(name, f->name, f->name_len);
 
                 if (c == 0)
-                        return f;
+                        return t->by_name[mid];
                 if (c < 0)
                         hi = mid;
                 else
                         lo = mid + 1;
         }
-        return NULL;
+        return t->n_fields;
+}
+
+/* The same few are asked for again and again. A type may be gone by then, and another where it was: the name tells. */
+const struct schema_field *schema_field(const struct schema_type *t, struct str name) {
+        static _Thread_local struct {
+                const struct schema_type *t;
+                size_t i;
+        } recent[512], *r;
+
+        if (!t || name.n == 0)
+                return NULL;
+        r = &recent[((uintptr_t) t / 16 + name.n * 37 + (unsigned char) name.p[0] * 11U +
+                     (unsigned char) name.p[name.n - 1] * 5U) %
+                    ARRAY_SIZE(recent)];
+        if (r->t != t || r->i >= t->n_fields || !str_eq(name, str_n(t->fields[r->i].name, t->fields[r->i].name_len))) {
+                r->t = t;
+                r->i = search_field(t, name);
+        }
+        return r->i < t->n_fields ? &t->fields[r->i] : NULL;
 }
 
 const struct api_subresource *api_subresource(const struct api_resource *r, struct str name) {
