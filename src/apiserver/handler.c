@@ -630,8 +630,15 @@ static void handle_failed(struct exchange *x, struct error *e) {
 }
 
 static void proceed(struct exchange *x) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+
         if (aggregator_handle(x))
                 return;
+        if (http_request_is_receiving(x->req) && !is_connect(&x->info)) { /* of a group that has just gone */
+                error_status(&e, REASON_UNAVAILABLE, "service unavailable");
+                handle_failed(x, &e);
+                return;
+        }
         if (!x->info.is_resource) {
                 handle_nonresource(x);
                 return;

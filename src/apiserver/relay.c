@@ -8,6 +8,7 @@
  * Each worker has clients of its own, kept by address. */
 #include "apiserver/relay.h"
 
+#include "apiserver/extensions/aggregator.h"
 #include "apiserver/rewrite.h"
 #include "apiserver/track.h"
 #include "base/encode.h"
@@ -138,6 +139,9 @@ struct relay {
         struct peer *peer;
         struct http_call *call;
         struct duplex *ws; /* a log's, instead of req; once it is open r lives until it is closed */
+        int status;        /* of an answer whose type its first bytes have to tell */
+        struct http_header *headers;
+        size_t n_headers;
         bool started, is_log, is_api, base64, is_page;
         struct rewriter links;
         int refused; /* a kubelet's answer that is an error: what it says becomes a Status */
@@ -148,9 +152,8 @@ struct relay {
 };
 
 static bool is_hop_header(struct str name) {
-        return str_among(name,
-                         WORDS("connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te",
-                               "trailer", "proxy-connection", "proxy-authorization", "host", "authorization", "date"));
+        return str_among(name, WORDS("connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te",
+                                     "trailer", "proxy-connection", "proxy-authorization", "host", "authorization"));
 }
 
 static void free_relay(struct relay *r) {
@@ -238,13 +241,32 @@ static void relay_response(struct http_call *c, int status, const struct http_he
                 start_messages(r);
                 return;
         }
-        out = arena_array(r->arena, struct http_header, n + 1);
+        out = arena_array(r->arena, struct http_header, n + 2);
         out[k++] = (struct http_header) { STR("cache-control"), STR("no-cache, private") };
         for (size_t i = 0; i < n; i++)
-                if (!is_hop_header(h[i].name))
+                if (!is_hop_header(h[i].name) || str_eqc(h[i].name, "content-length"))
                         out[k++] = r->links.prefix.n > 0 ? proxied_header(r, h[i]) : h[i];
+        for (size_t i = 0; i < k && r->is_page; i++) /* it gets longer */
+                if (str_eqc(out[i].name, "content-length"))
+                        out[i--] = out[--k];
         r->started = true;
-        http_stream_start(r->req, status, out, k);
+        if (!http_header_get(h, n, "content-type").p && !http_header_get(h, n, "content-encoding").n &&
+            http_request_method(r->req) != HTTP_M_HEAD) {
+                r->status = status;
+                r->headers = out;
+                r->n_headers = k;
+        } else
+                http_stream_start(r->req, status, out, k);
+}
+
+/* An answer without a type gets one from its first bytes, if it has any. */
+static void start_now(struct relay *r, struct str first) {
+        if (r->status == 0)
+                return;
+        if (first.n > 0)
+                r->headers[r->n_headers++] = (struct http_header) { STR("content-type"), str_of(http_sniff(first)) };
+        http_stream_start(r->req, r->status, r->headers, r->n_headers);
+        r->status = 0;
 }
 
 static void send_page(struct relay *r, struct str data, bool last) {
@@ -278,10 +300,26 @@ static void relay_data(struct http_call *c, struct str data, void *arg) {
                 send_page(r, data, false);
                 return;
         }
+        start_now(r, data);
         s.data.p = s.arg = str_dup(data);
         http_stream_send(r->req, &s, 1);
         if (http_stream_pending(r->req) > MAX_PENDING)
                 http_call_pause(c, true);
+}
+
+static void relay_body(struct http_request *req, struct str data, bool last, void *arg) {
+        struct relay *r = arg;
+
+        http_call_send(r->call, data, last);
+        if (http_call_unsent(r->call) > MAX_PENDING)
+                http_request_pause_body(req, true);
+}
+
+static void relay_sent(struct http_call *c, void *arg) {
+        struct relay *r = arg;
+
+        if (r->req)
+                http_request_pause_body(r->req, false);
 }
 
 static void relay_drained(struct http_request *req, void *arg) {
@@ -322,7 +360,13 @@ static void relay_done(struct http_call *c, int err, const struct error *error, 
         r->peer->n_running--;
         if (r->req) {
                 http_request_on_close(r->req, NULL, NULL);
-                if (r->started) {
+                http_request_on_body(r->req, NULL, NULL);
+                if (r->started)
+                        start_now(r, STR(""));
+                if (r->started && err < 0) {
+                        http_stream_on_drain(r->req, NULL, NULL);
+                        http_stream_abort(r->req);
+                } else if (r->started) {
                         if (r->is_page)
                                 send_page(r, STR(""), true);
                         http_stream_on_drain(r->req, NULL, NULL);
@@ -351,6 +395,7 @@ static void relay_done(struct http_call *c, int err, const struct error *error, 
 static void relay_gone(struct http_request *req, void *arg) {
         struct relay *r = arg;
 
+        http_request_on_body(req, NULL, NULL);
         r->req = NULL;
         if (r->call)
                 http_call_cancel(r->call);
@@ -370,15 +415,17 @@ static size_t forwarded_headers(struct exchange *x, const struct relay_target *t
         ssize_t colon = str_rfind(peer, ':');
 
         peer = str_sub(peer, 0, colon < 0 ? peer.n : (size_t) colon);
-        out[0] = (struct http_header) { STR("audit-id"), arena_str(a, track_id(x)) };
-        out[1] = (struct http_header) { STR("x-forwarded-for"),
+        out[0] = (struct http_header) { STR("x-forwarded-for"),
                                         arena_printf(a, "%" STR_FMT "%s%" STR_FMT, STR_ARG(before),
                                                      before.n > 0 ? ", " : "", STR_ARG(peer)) };
+        out[1] = (struct http_header) { STR("x-forwarded-uri"),
+                                        arena_printf(a, "%" STR_FMT "%" STR_FMT, STR_ARG(t->prefix), STR_ARG(path)) };
+        if (!t->is_api)
+                return 2;
         out[2] = (struct http_header) { STR("x-forwarded-host"),
                                         arena_printf(a, "%" STR_FMT ":%u", STR_ARG(t->host), t->port) };
         out[3] = (struct http_header) { STR("x-forwarded-proto"), t->tls ? STR("https") : STR("http") };
-        out[4] = (struct http_header) { STR("x-forwarded-uri"),
-                                        arena_printf(a, "%" STR_FMT "%" STR_FMT, STR_ARG(t->prefix), STR_ARG(path)) };
+        out[4] = (struct http_header) { STR("audit-id"), arena_str(a, track_id(x)) };
         return 5;
 }
 
@@ -387,11 +434,12 @@ static size_t forward_headers(struct exchange *x, const struct relay_target *t, 
                               struct http_header **ret) {
         const struct http_header *h;
         size_t n = http_request_headers(x->req, &h), k = 0;
-        struct http_header *out = arena_array(a, struct http_header, n + t->n_headers + 5);
+        struct http_header *out = arena_array(a, struct http_header, n + t->n_headers + 6);
 
         for (size_t i = 0; i < n; i++) {
                 bool keep = (!is_hop_header(h[i].name) && !(t->prefix.n && str_eqc(h[i].name, "accept-encoding"))) ||
-                            (upgrade && (str_eqc(h[i].name, "connection") || str_eqc(h[i].name, "upgrade")));
+                            (upgrade && (str_eqc(h[i].name, "connection") || str_eqc(h[i].name, "upgrade"))) ||
+                            (t->prefix.n && str_eqc(h[i].name, "host")); /* who is asked is asked as we were */
 
                 if (keep && !(h[i].name.n > 0 && h[i].name.p[0] == ':') &&
                     !str_has_prefix(h[i].name, STR("impersonate-")) && !str_has_prefix(h[i].name, STR("x-remote-")) &&
@@ -399,6 +447,8 @@ static size_t forward_headers(struct exchange *x, const struct relay_target *t, 
                                                               "x-forwarded-proto", "x-forwarded-uri"))))
                         out[k++] = (struct http_header) { arena_str(a, h[i].name), arena_str(a, h[i].value) };
         }
+        if (str_search(http_header_get(h, n, "te"), STR("trailers")) >= 0)
+                out[k++] = (struct http_header) { STR("te"), STR("trailers") };
         for (size_t i = 0; i < t->n_headers; i++)
                 out[k++] = t->headers[i];
         *ret = out;
@@ -413,7 +463,9 @@ static void relay_call(struct exchange *x, const struct relay_target *t) {
         struct http_call_options o = {
                 .method = arena_cstr(a, http_request_method_text(x->req)),
                 .path = arena_str(a, t->path),
-                .body = http_request_body(x->req),
+                .streams = http_request_is_receiving(x->req),
+                .body_length = -1,
+                .on_sent = relay_sent,
                 .on_response = relay_response,
                 .on_data = relay_data,
                 .on_done = relay_done,
@@ -436,10 +488,16 @@ static void relay_call(struct exchange *x, const struct relay_target *t) {
         r->name = arena_str(a, x->info.name);
         o.n_headers = forward_headers(x, t, a, false, &headers);
         o.headers = headers;
+        if (!o.streams)
+                o.body = http_request_body(x->req);
+        else
+                str_to_i64(http_request_header(x->req, "content-length"), &o.body_length);
         http_request_on_close(x->req, relay_gone, r);
         http_stream_on_drain(x->req, relay_drained, r);
         r->peer->n_running++;
         r->call = http_client_call(r->peer->client, &o);
+        if (o.streams)
+                http_request_on_body(x->req, relay_body, r);
 }
 
 /* ---- relaying an upgrade ---- */
@@ -462,10 +520,21 @@ static void pipe_done(void *arg) {
 
 static void tunnel_refused(struct tunnel *t, const struct http_upgrade_result *r) {
         _cleanup_error_ struct error e = ERROR_INIT;
-        const struct str type = http_header_get(r->headers, r->n_headers, "content-type");
+        struct http_slice body = { .data = arena_str(t->arena, r->body) };
+        struct http_header *h = arena_array(t->arena, struct http_header, r->n_headers);
+        size_t n = 0;
 
+        if (r->err == 0 && r->status < 400) {
+                error_status(&e, REASON_UNKNOWN, "invalid upgrade response: status code %d", r->status);
+                respond_error(t->req, &t->format, &e);
+                return;
+        }
+        for (size_t i = 0; i < r->n_headers; i++)
+                if (!is_hop_header(r->headers[i].name))
+                        h[n++] = r->headers[i];
         if (r->err == 0) {
-                respond_text(t->req, r->status, type.p ? arena_cstr(t->arena, type) : "text/plain", r->body);
+                http_request_last(t->req);
+                http_respond(t->req, r->status, h, n, &body, 1);
                 return;
         }
         error_status(&e, REASON_INTERNAL, "error dialing backend: %s", strerror(-r->err));
@@ -518,10 +587,26 @@ static void tunnel(struct exchange *x, const struct relay_target *where) {
 }
 
 void relay_request(struct exchange *x, const struct relay_target *t) {
+        _cleanup_error_ struct error e = ERROR_INIT;
         struct str protocol;
 
-        if (http_request_wants_upgrade(x->req, &protocol) && !t->is_log)
+        if (str_empty(http_request_peer(x->req))) { /* it is gone: nobody hears this, and there will be no body */
+                error_status(&e, REASON_UNAVAILABLE, "the client is gone");
+                respond_error(x->req, &x->format, &e);
+        } else if (http_request_wants_upgrade(x->req, &protocol) && !t->is_log)
                 tunnel(x, t);
         else
                 relay_call(x, t);
+}
+
+bool relay_streams(struct http_request *req, void *apiserver) {
+        struct apiserver *s = apiserver;
+        struct str path = http_request_path(req);
+        bool proxy = str_search(path, STR("/proxy")) >= 0;
+        struct request_info i;
+
+        if ((!proxy && !aggregator_is_active(s->aggregator)) ||
+            request_parse_path(http_request_arena(req), path, &i) < 0)
+                return false;
+        return (proxy && is_connect(&i)) || aggregator_has(s->aggregator, &i);
 }

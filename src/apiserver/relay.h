@@ -19,6 +19,9 @@ struct relay_target {
 /* Streams the request there and its answer back; an upgrade becomes a tunnel. */
 void relay_request(struct exchange *x, const struct relay_target *t);
 
+/* Its body goes on as it comes: how much there is is for who gets it to say. */
+bool relay_streams(struct http_request *req, void *apiserver);
+
 struct tls_context *relay_kubelet_tls(struct apiserver *s); /* with our client certificate */
 struct tls_context *relay_any_tls(struct apiserver *s);     /* believes everybody: to pods, as upstream does */
 

@@ -212,6 +212,7 @@ int apiserver_listen(struct apiserver *s, struct error *err) {
                 .listen_fd = -1,
                 .workers = o->workers,
                 .handler = handle_request,
+                .streams = relay_streams,
                 .refused = track_refused,
                 .busy = &s->busy,
                 .arg = s,

@@ -143,7 +143,7 @@ static void call_abort(struct http_call *c, int err, const char *why) {
 }
 
 static bool can_retry(const struct http_call *c) {
-        return !c->retried && !c->got_bytes && !c->upgraded && !c->client->freed;
+        return !c->retried && !c->got_bytes && !c->o.streams && !c->upgraded && !c->client->freed;
 }
 
 void call_retry(struct http_call *c, int err, const char *why) {
@@ -199,6 +199,29 @@ void http_call_cancel(struct http_call *c) {
                 call_abort(c, -ECANCELED, "context canceled");
 }
 
+void http_call_send(struct http_call *c, struct str data, bool last) {
+        char size[24];
+        bool chunked = c->o.body_length < 0;
+
+        if (c->done || !c->sending)
+                return;
+        if (chunked && data.n > 0)
+                slices_add_copy(&c->out, str_n(size, (size_t) snprintf(size, sizeof(size), "%zx\r\n", data.n)));
+        slices_add_copy(&c->out, data);
+        if (chunked && data.n > 0)
+                slices_add_copy(&c->out, STR("\r\n"));
+        if (chunked && last)
+                slices_add_copy(&c->out, STR("0\r\n\r\n"));
+        c->sending = !last;
+        c->above |= c->out.bytes >= DRAIN_MARK;
+        if (c->conn)
+                transport_dirty(&c->conn->t);
+}
+
+size_t http_call_unsent(const struct http_call *c) {
+        return c->out.bytes;
+}
+
 void http_call_pause(struct http_call *c, bool paused) {
         if (c->done || c->paused == paused)
                 return;
@@ -228,6 +251,7 @@ static struct http_call *call_new(struct http_client *k, const struct http_call_
                 h[i] = (struct http_header) { arena_str(c->arena, o->headers[i].name),
                                               arena_str(c->arena, o->headers[i].value) };
         slices_add(&c->out, &(struct http_slice) { .data = c->o.body }, 1, NULL);
+        c->sending = o->streams;
         list_init(&c->link);
         if (o->timeout_ms)
                 timer_start(k->o.loop, &c->timer, o->timeout_ms, call_timeout);

@@ -30,6 +30,8 @@ struct http_call_options {
         const struct http_header *headers; /* host is added. Copied. */
         size_t n_headers;
         struct str body;     /* copied */
+        bool streams;        /* the body comes by http_call_send instead, over HTTP/1.1 only */
+        int64_t body_length; /* how long that will be; -1: not known */
         unsigned timeout_ms; /* for the whole call; 0: none (watches) */
         /* Where the answer goes, without on_response and on_data; each may be NULL. One that is larger ends the call
          * with -EFBIG. */
@@ -39,12 +41,15 @@ struct http_call_options {
         /* All on the loop's thread; each may be NULL. on_done is the last and comes exactly once. */
         void (*on_response)(struct http_call *c, int status, const struct http_header *h, size_t n_h, void *arg);
         void (*on_data)(struct http_call *c, struct str data, void *arg);
+        void (*on_sent)(struct http_call *c, void *arg); /* less than 64 KiB of what streams waits again */
         void (*on_done)(struct http_call *c, int err, const struct error *error, void *arg); /* 0, or negative errno */
         void *arg;
 };
 /* trailers (gRPC) are visible in on_done through http_call_trailer. The call is freed after on_done. */
 struct http_call *http_client_call(struct http_client *c, const struct http_call_options *o);
 void http_call_cancel(struct http_call *c); /* on_done comes with -ECANCELED, before this returns */
+void http_call_send(struct http_call *c, struct str data, bool last); /* copied */
+size_t http_call_unsent(const struct http_call *c);
 void http_call_pause(struct http_call *c, bool paused);
 struct str http_call_trailer(const struct http_call *c, const char *lower_name);
 

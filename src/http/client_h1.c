@@ -45,7 +45,12 @@ static void h1_start(struct client_conn *c, struct http_call *call) {
                 add_header(&b, STR("Host"), str_of(c->client->authority));
         for (size_t i = 0; i < o->n_headers; i++)
                 add_header(&b, o->headers[i].name, o->headers[i].value);
-        if (!has_length && (o->body.n > 0 || strcmp(o->method, "GET") != 0) && !call->upgraded)
+        if (o->streams && o->body_length >= 0)
+                buf_printf(&b, "Content-Length: %lld\r\n", (long long) o->body_length);
+        else if (o->streams)
+                buf_addc(&b, "Transfer-Encoding: chunked\r\n");
+        else if (!has_length && !call->upgraded &&
+                 (o->body.n > 0 || str_among(str_of(o->method), WORDS("POST", "PUT", "PATCH"))))
                 buf_printf(&b, "Content-Length: %zu\r\n", o->body.n);
         buf_addc(&b, "\r\n");
         h->head = arena_str(call->arena, buf_str(&b));
@@ -69,6 +74,11 @@ static void h1_fill(struct client_conn *c) {
                 transport_put(&c->t, s.p, s.n);
                 slices_consume(&call->out, s.n);
         }
+        if (call->above && call->out.bytes < DRAIN_MARK) {
+                call->above = false;
+                if (call->o.on_sent)
+                        call->o.on_sent(call, call->o.arg);
+        }
 }
 
 /* ---- receiving ---- */
@@ -83,7 +93,7 @@ static void finish(struct client_conn *c, bool more_came) {
 
         /* An answer before the whole request was sent, or more than an answer: not to be used again. */
         if (!kept_alive(&h->response) || h->body.kind == HTTP1_UNTIL_EOF || h->head.n + call->out.bytes > 0 ||
-            more_came)
+            call->sending || more_came)
                 c->draining = true;
         http1_body_clear(&h->body);
         h->call = NULL;

@@ -68,11 +68,15 @@ struct http_call {
         struct loop_work work;
         struct buf held; /* HTTP/2: came while paused */
         int32_t stream_id;
+        bool sending; /* the body is not at its end */
+        bool above;   /* more of it waits than DRAIN_MARK */
         bool waiting, paused, done, got_bytes, retried;
         /* upgrades */
         void (*upgraded)(const struct http_upgrade_result *r, void *arg);
         struct buf answer;
 };
+
+#define DRAIN_MARK (64 * 1024)
 
 /* client.c */
 void call_response(struct http_call *c, int status);

@@ -1,5 +1,7 @@
 #include "http/http.h"
 
+#include <strings.h>
+
 struct str http_header_get(const struct http_header *h, size_t n, const char *lower_name) {
         size_t len = strlen(lower_name);
 
@@ -59,4 +61,83 @@ const char *http_status_text(int status) {
                 if (statuses[i].status == status)
                         return statuses[i].text;
         return "Unknown";
+}
+
+/* ---- guessing types: https://mimesniff.spec.whatwg.org/#identifying-a-resource-with-an-unknown-mime-type ---- */
+
+static const struct magic {
+        struct str begins;
+        const char *type;
+        const char *form; /* what stands at byte 8; NULL: anything */
+} magics[] = {
+        { STR_INIT("%PDF-"), "application/pdf", NULL },
+        { STR_INIT("%!PS-Adobe-"), "application/postscript", NULL },
+        { STR_INIT("\xfe\xff"), "text/plain; charset=utf-16be", NULL },
+        { STR_INIT("\xff\xfe"), "text/plain; charset=utf-16le", NULL },
+        { STR_INIT("\xef\xbb\xbf"), "text/plain; charset=utf-8", NULL },
+        { STR_INIT("\0\0\1\0"), "image/x-icon", NULL },
+        { STR_INIT("\0\0\2\0"), "image/x-icon", NULL },
+        { STR_INIT("BM"), "image/bmp", NULL },
+        { STR_INIT("GIF87a"), "image/gif", NULL },
+        { STR_INIT("GIF89a"), "image/gif", NULL },
+        { STR_INIT("RIFF"), "image/webp", "WEBPVP" },
+        { STR_INIT("\x89PNG\r\n\x1a\n"), "image/png", NULL },
+        { STR_INIT("\xff\xd8\xff"), "image/jpeg", NULL },
+        { STR_INIT("FORM"), "audio/aiff", "AIFF" },
+        { STR_INIT("ID3"), "audio/mpeg", NULL },
+        { STR_INIT("OggS\0"), "application/ogg", NULL },
+        { STR_INIT("MThd\0\0\0\6"), "audio/midi", NULL },
+        { STR_INIT("RIFF"), "video/avi", "AVI " },
+        { STR_INIT("RIFF"), "audio/wave", "WAVE" },
+        { STR_INIT("\x1a\x45\xdf\xa3"), "video/webm", NULL },
+        { STR_INIT("\0\1\0\0"), "font/ttf", NULL },
+        { STR_INIT("OTTO"), "font/otf", NULL },
+        { STR_INIT("ttcf"), "font/collection", NULL },
+        { STR_INIT("wOFF"), "font/woff", NULL },
+        { STR_INIT("wOF2"), "font/woff2", NULL },
+        { STR_INIT("\x1f\x8b\x08"), "application/x-gzip", NULL },
+        { STR_INIT("PK\3\4"), "application/zip", NULL },
+        { STR_INIT("Rar!\x1a\7\0"), "application/x-rar-compressed", NULL },
+        { STR_INIT("Rar!\x1a\7\1\0"), "application/x-rar-compressed", NULL },
+        { STR_INIT("\0asm"), "application/wasm", NULL },
+};
+
+static bool is_page(struct str s) {
+        static const char *const tags[] = {
+                "<!DOCTYPE HTML", "<HTML",  "<HEAD", "<SCRIPT", "<IFRAME", "<H1", "<DIV", "<FONT", "<TABLE", "<A",
+                "<STYLE",         "<TITLE", "<B",    "<BODY",   "<BR",     "<P",  "<!--"
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(tags); i++) {
+                size_t n = strlen(tags[i]);
+
+                if (s.n > n && strncasecmp(s.p, tags[i], n) == 0 && (s.p[n] == ' ' || s.p[n] == '>'))
+                        return true;
+        }
+        return false;
+}
+
+const char *http_sniff(struct str first) {
+        struct str s = first = str_sub(first, 0, MIN(first.n, 512));
+
+        while (s.n > 0 && strchr("\t\n\f\r ", *s.p) && *s.p)
+                s = str_sub(s, 1, s.n);
+        if (is_page(s))
+                return "text/html; charset=utf-8";
+        if (str_has_prefix(s, STR("<?xml")))
+                return "text/xml; charset=utf-8";
+        for (size_t i = 0; i < ARRAY_SIZE(magics); i++) {
+                struct str form = str_of(magics[i].form ? magics[i].form : "");
+
+                if (str_has_prefix(first, magics[i].begins) &&
+                    (form.n == 0 || str_has_prefix(str_sub(first, MIN(first.n, 8), first.n), form)))
+                        return magics[i].type;
+        }
+        for (size_t i = 0; i < s.n; i++) {
+                unsigned char c = (unsigned char) s.p[i];
+
+                if (c <= 0x08 || c == 0x0b || (c >= 0x0e && c <= 0x1a) || (c >= 0x1c && c <= 0x1f))
+                        return "application/octet-stream";
+        }
+        return "text/plain; charset=utf-8";
 }

@@ -34,6 +34,9 @@ struct http_slice {
 /* The first of this name; p == NULL when absent. */
 struct str http_header_get(const struct http_header *h, size_t n, const char *lower_name);
 
+/* The content type of what begins so, as browsers and Go's servers guess it: never NULL. */
+const char *http_sniff(struct str first);
+
 /* A byte stream with back-pressure, both ways: an upgraded connection, a WebSocket's messages, a raw TLS tunnel.
  * All calls on its loop's thread. */
 struct duplex;

@@ -124,6 +124,38 @@ void request_dispatch(struct http_request *r) {
         }
 }
 
+bool request_streams(struct http_request *r) {
+        const struct http_server_options *o = &r->w->server->o;
+
+        r->streams = r->receiving = o->streams && !r->header_too_large && o->streams(r, o->arg);
+        return r->streams;
+}
+
+/* Gives the taker what it has not got. */
+static void give_body(struct http_request *r) {
+        struct buf had = r->body;
+        bool last = !r->receiving;
+
+        if (r->body_paused || !(r->on_body || r->ended))
+                return;
+        r->body = BUF_INIT;
+        if (r->conn)
+                r->conn->class->took(r, had.n);
+        if (r->on_body) {
+                http_body_fn fn = r->on_body;
+
+                r->on_body = last ? NULL : fn;
+                fn(r, buf_str(&had), last, r->on_body_arg);
+        }
+        buf_free(&had);
+}
+
+void request_body(struct http_request *r, struct str data, bool last) {
+        buf_add_str(&r->body, data);
+        r->receiving = !last;
+        give_body(r);
+}
+
 /* The text of 413 is what kube-apiserver answers to a body past its limit. */
 void request_respond_simple(struct http_request *r, int status) {
         struct str body;
@@ -208,6 +240,22 @@ size_t http_request_headers(const struct http_request *r, const struct http_head
 }
 struct str http_request_body(const struct http_request *r) {
         return buf_str(&r->body);
+}
+bool http_request_is_receiving(const struct http_request *r) {
+        return r->streams && (r->receiving || r->body.n > 0);
+}
+void http_request_on_body(struct http_request *r, http_body_fn fn, void *arg) {
+        r->on_body = fn;
+        r->on_body_arg = arg;
+        if (fn)
+                give_body(r);
+}
+void http_request_pause_body(struct http_request *r, bool paused) {
+        if (r->body_paused == paused)
+                return;
+        r->body_paused = paused;
+        if (!paused)
+                give_body(r);
 }
 struct arena *http_request_arena(struct http_request *r) {
         return r->arena;
@@ -431,4 +479,12 @@ void http_stream_end(struct http_request *r) {
                 return;
         r->ended = true;
         r->conn->class->more(r);
+}
+
+void http_stream_abort(struct http_request *r) {
+        r->ended = true;
+        if (!r->conn)
+                request_free(r);
+        else
+                r->conn->class->abort(r);
 }

@@ -23,7 +23,10 @@ struct http_server_options {
         unsigned max_connections;   /* 0: 20,000 */
         http_handler handler;
         const atomic_int *busy; /* counts what handlers wait for: loops do not end before it is 0; NULL: nothing */
-        http_handler refused;   /* a body past the limit: may observe what is answered instead; NULL: nobody does */
+        /* NULL: none. Called with a request's header: true when its body, whatever its size, shall come to the handler
+         * piece by piece (http_request_on_body). The handler is called before it is there. */
+        bool (*streams)(struct http_request *r, void *arg);
+        http_handler refused; /* a body past the limit: may observe what is answered instead; NULL: nobody does */
         void *arg;
 };
 
@@ -46,6 +49,13 @@ struct str http_request_query(const struct http_request *r); /* after '?', raw *
 struct str http_request_header(const struct http_request *r, const char *lower_name); /* p == NULL when absent */
 size_t http_request_headers(const struct http_request *r, const struct http_header **ret);
 struct str http_request_body(const struct http_request *r);
+/* A body that comes piece by piece, and is not at its end. */
+bool http_request_is_receiving(const struct http_request *r);
+/* fn gets it from here on: first, at once, what has come already, last with the end. fn NULL: the rest is dropped.
+ * While nobody takes it or it is paused, at most 64 KiB come over HTTP/1.1, over HTTP/2 a window of 1 MiB. */
+typedef void (*http_body_fn)(struct http_request *r, struct str data, bool last, void *arg);
+void http_request_on_body(struct http_request *r, http_body_fn fn, void *arg);
+void http_request_pause_body(struct http_request *r, bool paused);
 struct arena *http_request_arena(struct http_request *r); /* lives as long as the request */
 struct loop *http_request_loop(const struct http_request *r);
 size_t http_request_worker(const struct http_request *r);
@@ -102,6 +112,8 @@ size_t http_stream_pending(const struct http_request *r); /* bytes queued and no
 /* Called when less than 64 KiB is queued again. */
 void http_stream_on_drain(struct http_request *r, void (*fn)(struct http_request *r, void *arg), void *arg);
 void http_stream_end(struct http_request *r);
+/* What was sent is not all there should be: the connection (HTTP/2: the stream) breaks off. */
+void http_stream_abort(struct http_request *r);
 
 /* Upgrades (HTTP/1.1 only). NULL and an answer already sent (400, 403 or 426) when the request does not fit. */
 bool http_request_wants_websocket(const struct http_request *r);

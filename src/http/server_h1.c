@@ -34,6 +34,7 @@ static void refuse(struct conn *c, int status) {
 
         if (!h->r)
                 h->r = request_new(c);
+        h->request.minor = 1;
         h->keep_alive = false;
         h->state = BUSY;
         conn_set_deadline(c, DEADLINE_BODY);
@@ -48,6 +49,18 @@ static void dispatch(struct conn *c) {
         h->keep_alive = !q->close && (q->minor > 0 || q->keep_alive) && !h->stopping && h->r->method != HTTP_M_CONNECT;
         http1_body_clear(&h->body);
         h->state = BUSY;
+        conn_set_deadline(c, DEADLINE_NONE);
+        request_dispatch(h->r);
+}
+
+/* The handler has the request now, and its body as that comes. */
+static void dispatch_early(struct conn *c) {
+        struct h1 *h = c->h1;
+        const struct http1_head *q = &h->request;
+
+        h->keep_alive = !q->close && (q->minor > 0 || q->keep_alive) && !h->stopping;
+        h->state = BODY;
+        h->r->expects_continue = q->expect_continue && q->minor > 0;
         conn_set_deadline(c, DEADLINE_NONE);
         request_dispatch(h->r);
 }
@@ -87,17 +100,22 @@ static size_t take_head(struct conn *c, const char *p, size_t n) {
         h->head = (struct str) { 0 };
         h->head_sent = h->chunked = false;
         r = http1_parse_request(arena_dup(h->r->arena, p, (size_t) end), (size_t) end, &h->request, &h->r->headers);
-        if (r == 0 && h->request.content_length > (int64_t) c->w->server->o.max_body)
-                r = -413;
+        if (r == 0) {
+                request_set_method(h->r, h->request.method);
+                request_set_target(h->r, h->request.target);
+                http1_body_init(&h->body, &h->request, true);
+                if (!h->body.done && !request_streams(h->r) &&
+                    h->request.content_length > (int64_t) c->w->server->o.max_body)
+                        r = -413;
+        }
         if (r < 0) {
                 refuse(c, -r);
                 return skipped + n;
         }
-        request_set_method(h->r, h->request.method);
-        request_set_target(h->r, h->request.target);
-        http1_body_init(&h->body, &h->request, true);
         if (h->body.done)
                 dispatch(c);
+        else if (h->r->streams)
+                dispatch_early(c);
         else {
                 h->state = BODY;
                 conn_set_deadline(c, DEADLINE_BODY);
@@ -111,10 +129,45 @@ static size_t take_head(struct conn *c, const char *p, size_t n) {
         return skipped + (size_t) end;
 }
 
+/* Part of a body that is not kept here. */
+static size_t take_streamed(struct conn *c, ssize_t used, struct str part, size_t n) {
+        struct h1 *h = c->h1;
+
+        h->r->expects_continue = false; /* it did not wait */
+        if (used < 0) {
+                conn_close(c);
+                return n;
+        }
+        if (h->body.done) {
+                http1_body_clear(&h->body);
+                h->state = BUSY;
+        }
+        if (part.n > 0 || h->body.done)
+                request_body(h->r, part, h->body.done);
+        if (!c->t.closed && h->state == BODY && h->r->body.n >= AHEAD_MAX)
+                transport_pause(&c->t, true);
+        return (size_t) used;
+}
+
+static void h1_took(struct http_request *r, size_t n) {
+        struct conn *c = r->conn;
+
+        transport_pause(&c->t, c->h1->in.n >= AHEAD_MAX);
+        if (r->expects_continue)
+                transport_dirty(&c->t);
+}
+
+static void h1_abort(struct http_request *r) {
+        conn_close(r->conn);
+}
+
 static size_t take_body(struct conn *c, const char *p, size_t n) {
         struct h1 *h = c->h1;
         struct str part;
         ssize_t used = http1_body_take(&h->body, p, n, &part);
+
+        if (h->r->streams)
+                return take_streamed(c, used, part, n);
 
         h->r->expects_continue = false; /* it did not wait */
         if (used < 0 || h->r->body.n + part.n > c->w->server->o.max_body) {
@@ -208,7 +261,7 @@ static void h1_start(struct http_request *r, int status, const struct http_heade
         struct buf b = BUF_INIT;
 
         buf_reserve(&b, 512);
-        buf_printf(&b, "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
+        buf_printf(&b, "HTTP/1.%d %d %s\r\n", h->request.minor > 0, status, http_status_text(status));
         for (size_t i = 0; i < n_hv + r->n_added; i++) {
                 const struct http_header *v = i < n_hv ? &hv[i] : &r->added[i - n_hv];
 
@@ -224,6 +277,8 @@ static void h1_start(struct http_request *r, int status, const struct http_heade
         if (!date_given)
                 buf_printf(&b, "Date: %" STR_FMT "\r\n", STR_ARG(date));
         h->chunked = false;
+        if (h->state == BODY) /* answered early: what still comes is no request */
+                h->keep_alive = false;
         if (r->out_left >= 0 && !length_given && status != 204 && status != 304)
                 buf_printf(&b, "Content-Length: %lld\r\n", (long long) r->out_left);
         else if (r->out_left < 0 && !length_given && !r->bodyless) {
@@ -235,7 +290,8 @@ static void h1_start(struct http_request *r, int status, const struct http_heade
         }
         if (!h->keep_alive || h->stopping) {
                 h->keep_alive = false;
-                buf_addc(&b, "Connection: close\r\n");
+                if (h->request.minor > 0)
+                        buf_addc(&b, "Connection: close\r\n");
         } else if (h->request.minor == 0)
                 buf_addc(&b, "Connection: keep-alive\r\n");
         buf_addc(&b, "\r\n");
@@ -303,7 +359,7 @@ static void h1_fill(struct conn *c) {
 
                 if (!r || h->state == CLOSING)
                         return;
-                if (r->expects_continue && h->state == BODY) {
+                if (r->expects_continue && h->state == BODY && (!r->streams || r->on_body)) {
                         static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
                         r->expects_continue = false;
@@ -396,6 +452,8 @@ const struct conn_class conn_h1 = {
         .fill = h1_fill,
         .start = h1_start,
         .more = h1_more,
+        .took = h1_took,
+        .abort = h1_abort,
         .stop = h1_stop,
         .free = h1_free,
 };

@@ -79,6 +79,11 @@ static int on_data_chunk(nghttp2_session *s, uint8_t flags, int32_t stream_id, c
         struct conn *c = arg;
         struct http_request *r = request_of(s, stream_id);
 
+        if (r && r->streams && !r->ended) {
+                request_body(r, str_n((const char *) data, n), false);
+                return 0;
+        }
+        nghttp2_session_consume(s, stream_id, n);
         if (!r || r->started)
                 return 0;
         if (r->body.n + n > c->w->server->o.max_body) {
@@ -88,6 +93,25 @@ static int on_data_chunk(nghttp2_session *s, uint8_t flags, int32_t stream_id, c
         }
         buf_add(&r->body, data, n);
         return 0;
+}
+
+static void go_on(struct http_request *r) {
+        static const nghttp2_nv nv = { (uint8_t *) ":status", (uint8_t *) "100", 7, 3, 0 };
+
+        if (r->expects_continue && !r->started)
+                nghttp2_submit_headers(r->conn->h2->session, NGHTTP2_FLAG_NONE, r->stream_id, NULL, &nv, 1, NULL);
+        r->expects_continue = false;
+}
+
+static void h2_took(struct http_request *r, size_t n) {
+        nghttp2_session_consume(r->conn->h2->session, r->stream_id, n);
+        go_on(r);
+        transport_dirty(&r->conn->t);
+}
+
+static void h2_abort(struct http_request *r) {
+        nghttp2_submit_rst_stream(r->conn->h2->session, NGHTTP2_FLAG_NONE, r->stream_id, NGHTTP2_INTERNAL_ERROR);
+        transport_dirty(&r->conn->t);
 }
 
 static void reserve_body(struct http_request *r, size_t max) {
@@ -112,6 +136,10 @@ static int on_frame_recv(nghttp2_session *s, const nghttp2_frame *f, void *arg) 
                 c->h2->receiving = NULL;
         if (r && f->hd.flags & NGHTTP2_FLAG_END_STREAM)
                 r->received = true;
+        if (r && r->streams && r->received && r->receiving) {
+                request_body(r, STR(""), true);
+                return 0;
+        }
         if (!r || r->started || r->dispatched)
                 return 0;
         if (r->received) {
@@ -122,14 +150,16 @@ static int on_frame_recv(nghttp2_session *s, const nghttp2_frame *f, void *arg) 
         }
         if (f->hd.type == NGHTTP2_DATA)
                 return 0;
+        if (request_streams(r)) {
+                conn_set_deadline(c, DEADLINE_NONE);
+                request_dispatch(r);
+                return 0;
+        }
         reserve_body(r, c->w->server->o.max_body);
         if (r->too_large || r->header_too_large)
                 request_dispatch(r);
-        else if (r->expects_continue) {
-                static const nghttp2_nv go_on = { (uint8_t *) ":status", (uint8_t *) "100", 7, 3, 0 };
-
-                nghttp2_submit_headers(s, NGHTTP2_FLAG_NONE, r->stream_id, NULL, &go_on, 1, NULL);
-        }
+        else
+                go_on(r);
         return 0;
 }
 
@@ -142,6 +172,8 @@ static int on_stream_close(nghttp2_session *s, int32_t stream_id, uint32_t code,
         if (c->h2->receiving == r)
                 c->h2->receiving = NULL;
         nghttp2_session_set_stream_user_data(s, stream_id, NULL);
+        if (r->streams && r->body.n > 0)
+                nghttp2_session_consume_connection(s, r->body.n);
         if (--c->h2->n_streams == 0)
                 conn_set_deadline(c, DEADLINE_IDLE);
         if (r->ended && r->out.bytes == 0)
@@ -309,6 +341,7 @@ static void make_callbacks(void) {
         nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks, frame_length);
         nghttp2_option_new(&option);
         nghttp2_option_set_no_closed_streams(option, 1);
+        nghttp2_option_set_no_auto_window_update(option, 1);
         /* Go's servers take values with spaces around them, and its clients send such, as user-agent even. */
         nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(option, 1);
 }
@@ -390,6 +423,8 @@ const struct conn_class conn_h2 = {
         .fill = h2_fill,
         .start = h2_start,
         .more = h2_more,
+        .took = h2_took,
+        .abort = h2_abort,
         .stop = h2_stop,
         .free = h2_free,
 };

@@ -62,8 +62,10 @@ struct conn_class {
         void (*fill)(struct conn *c);
         /* The head of a response. With body: r->out has all of it. */
         void (*start)(struct http_request *r, int status, const struct http_header *h, size_t n_h);
-        void (*more)(struct http_request *r); /* r->out grew, or r->ended was set */
-        void (*stop)(struct conn *c);         /* no new requests; close when the running ones ended */
+        void (*more)(struct http_request *r);           /* r->out grew, or r->ended was set */
+        void (*took)(struct http_request *r, size_t n); /* n bytes of a body that streams left for the handler */
+        void (*abort)(struct http_request *r);
+        void (*stop)(struct conn *c); /* no new requests; close when the running ones ended */
         void (*free)(struct conn *c);
 };
 extern const struct conn_class conn_h1, conn_h2;
@@ -99,7 +101,9 @@ struct http_request {
         struct str method_text, path, query;
         http1_headers headers;
         size_t header_bytes;
-        struct buf body;
+        struct buf body; /* of one that streams: what its taker has not got yet */
+        http_body_fn on_body;
+        void *on_body_arg;
         struct slices out;
         int64_t out_left; /* respond: bytes of the body still to come; stream: -1 */
         void *userdata;
@@ -127,6 +131,7 @@ struct http_request {
         bool bodyless; /* HEAD, 204, 304 */
         bool too_large, header_too_large;
         bool expects_continue;
+        bool streams, receiving, body_paused;
 };
 
 #define DRAIN_MARK (64 * 1024)
@@ -148,9 +153,11 @@ void request_set_method(struct http_request *r, struct str text);
 void request_set_target(struct http_request *r, struct str target);
 void request_add_header(struct http_request *r, struct str name, struct str value); /* both outlive the request */
 void request_dispatch(struct http_request *r);
-void request_respond_simple(struct http_request *r, int status); /* the server's own answers: 400, 413, 431 */
-void request_sent(struct http_request *r, size_t n);             /* n bytes of out were taken: bounds, on_drain */
-void request_complete(struct http_request *r);                   /* the whole response is sent: frees */
+bool request_streams(struct http_request *r);                          /* asks who knows; then it is dispatched now */
+void request_body(struct http_request *r, struct str data, bool last); /* of one that streams */
+void request_respond_simple(struct http_request *r, int status);       /* the server's own answers: 400, 413, 431 */
+void request_sent(struct http_request *r, size_t n);                   /* n bytes of out were taken: bounds, on_drain */
+void request_complete(struct http_request *r);                         /* the whole response is sent: frees */
 void request_gone(struct http_request *r);    /* the client is gone: tells the handler, frees or orphans */
 void request_destroy(struct http_request *r); /* its memory, not to be used again */
 void conn_run_drains(struct conn *c);

@@ -625,6 +625,16 @@ void aggregator_relay(struct exchange *x, const struct remote *r) {
         relay_request(x, &t);
 }
 
+bool aggregator_is_active(const struct aggregator *g) {
+        return atomic_load_explicit(&g->active, memory_order_relaxed);
+}
+
+bool aggregator_has(struct aggregator *g, const struct request_info *i) {
+        _cleanup_(remotes_unrefp) struct remotes *remotes = aggregator_remotes(g);
+
+        return remote_find(remotes, i->group, i->version) != NULL;
+}
+
 bool aggregator_handle(struct exchange *x) {
         _cleanup_(remotes_unrefp) struct remotes *remotes = aggregator_remotes(x->s->aggregator);
         const struct remote *r = remote_find(remotes, x->info.group, x->info.version);

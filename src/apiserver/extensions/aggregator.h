@@ -39,6 +39,9 @@ void aggregator_free(struct aggregator *g);
 void aggregator_changed(struct aggregator *g, struct str key, const struct object *o); /* on the store's writer */
 /* A reference to the current table, or NULL when there is none: no such APIService. */
 struct remotes *aggregator_remotes(struct aggregator *g);
+bool aggregator_is_active(const struct aggregator *g); /* there is, or was, such an APIService */
+bool aggregator_has(struct aggregator *g,
+                    const struct request_info *i); /* the group and version are another server's */
 /* True when the request is another server's: it is passed on, or answered with an error. */
 bool aggregator_handle(struct exchange *x);
 /* Passes the request on to a remote whatever its path: OpenAPI documents. */

@@ -237,6 +237,57 @@ static void h_echo(struct http_request *r) {
         http_respond(r, 200, &h, 1, &s, 1);
 }
 
+/* A body of any size, some of which is enough for a while. */
+struct sink {
+        struct timer timer;
+        struct http_request *r;
+        size_t n;
+};
+
+static void sink_on(struct timer *t) {
+        http_request_pause_body(container_of(t, struct sink, timer)->r, false);
+}
+
+static void free_sink(struct timer *t) {
+        free(container_of(t, struct sink, timer));
+}
+
+static void sink_took(struct http_request *r, struct str data, bool last, void *arg) {
+        struct sink *s = arg;
+        char text[64];
+
+        s->n += data.n;
+        if (last) {
+                snprintf(text, sizeof(text), "%zu bytes", s->n);
+                http_respond_copy(r, 200, "text/plain", str_of(text));
+                timer_close(&s->timer, free_sink);
+        } else {
+                http_request_pause_body(r, true);
+                timer_start(http_request_loop(r), &s->timer, 1, sink_on);
+        }
+}
+
+static void h_sink(struct http_request *r) {
+        struct sink *s = xcalloc(1, sizeof(*s));
+
+        s->r = r;
+        http_request_on_body(r, sink_took, s);
+}
+
+static bool is_streamed(struct http_request *r, void *arg) {
+        return str_among(http_request_path(r), WORDS("/sink", "/never", "/refused"));
+}
+
+static void h_refused(struct http_request *r) {
+        http_respond_copy(r, 403, "text/plain", STR("not you"));
+}
+
+static void h_cut(struct http_request *r) {
+        h_watch(r);
+        http_request_on_close(r, NULL, NULL);
+        http_stream_abort(r);
+}
+
 static void h_info(struct http_request *r) {
         struct buf b = BUF_INIT;
         const struct http_header *h;
@@ -313,17 +364,13 @@ static const struct {
         const char *path;
         void (*fn)(struct http_request *);
 } routes[] = {
-        { "/echo", h_echo },
-        { "/later", h_later },
-        { "/ticks", h_ticks },
-        { "/big", h_big },
-        { "/flood", h_flood },
-        { "/never", h_never },
-        { "/watch", h_watch },
-        { "/cert", h_cert },
-        { "/ws", h_ws },
-        { "/raw", h_raw },
-        { "/grpc", h_trailers_like_grpc },
+        { "/echo", h_echo },   { "/later", h_later },
+        { "/ticks", h_ticks }, { "/big", h_big },
+        { "/flood", h_flood }, { "/never", h_never },
+        { "/sink", h_sink },   { "/refused", h_refused },
+        { "/cut", h_cut },     { "/watch", h_watch },
+        { "/cert", h_cert },   { "/ws", h_ws },
+        { "/raw", h_raw },     { "/grpc", h_trailers_like_grpc },
 };
 
 void fixture_handler(struct http_request *r, void *arg) {
@@ -347,6 +394,7 @@ struct fixture *fixture_new(const struct http_server_options *o, bool tls) {
         so.listen_fd = -1;
         so.workers = so.workers ? so.workers : 2;
         so.handler = fixture_handler;
+        so.streams = is_streamed;
         if (tls)
                 assert_int_equal(tls_context_new(&(struct tls_options) { .server = true,
                                                                          .cert_pem = buf_str(&c->cert),

@@ -127,6 +127,89 @@ static void refuses_a_body_past_the_limit(void **state) {
         free(big);
 }
 
+static void sends_a_body_of_any_size_where_it_is_passed_on(void **state) {
+        struct both *b = *state;
+        char *big = xcalloc(1, 20 * 1024 * 1024);
+
+        expect_ok(call(b->f, b->c,
+                       &(struct http_call_options) {
+                                       .method = "POST", .path = STR("/sink"), .body = str_n(big, 20 * 1024 * 1024) }),
+                  "20971520 bytes");
+        for (int i = 0; i < 10; i++) { /* what nobody took is no part of the connection's window */
+                struct reply r = call(b->f, b->c,
+                                      &(struct http_call_options) { .method = "POST",
+                                                                    .path = STR("/refused"),
+                                                                    .body = str_n(big, 2 * 1024 * 1024) });
+
+                if (r.err == 0)
+                        assert_int_equal(r.status, 403);
+                reply_free(&r);
+        }
+        expect_ok(get(b->f, b->c, "/again"), "/again");
+        free(big);
+}
+
+struct pieces {
+        struct both *b;
+        struct http_call *call;
+        struct http_call_options o;
+        struct buf answer;
+        int err, n_sent;
+        sem_t done;
+};
+
+static void piece_sent(struct http_call *c, void *arg) {
+        struct pieces *p = arg;
+        static char block[100000];
+
+        while (p->n_sent < 50 && http_call_unsent(c) < 200000) {
+                p->n_sent++;
+                http_call_send(c, str_n(block, sizeof(block)), p->n_sent == 50);
+        }
+}
+
+static void pieces_done(struct http_call *c, int err, const struct error *e, void *arg) {
+        struct pieces *p = arg;
+
+        p->err = err;
+        sem_post(&p->done);
+}
+
+static void pieces_start(void *arg) {
+        struct pieces *p = arg;
+
+        p->call = http_client_call(p->b->c, &p->o);
+        piece_sent(p->call, p);
+}
+
+static void sends_a_body_in_pieces(void **state) {
+        struct pieces p = { .b = *state };
+        int status;
+
+        sem_init(&p.done, 0, 0);
+        for (int known = 0; known < 2; known++) {
+                p.n_sent = 0;
+                p.o = (struct http_call_options) { .method = "POST",
+                                                   .path = STR("/sink"),
+                                                   .streams = true,
+                                                   .body_length = known ? 5000000 : -1,
+                                                   .status = &status,
+                                                   .answer = &p.answer,
+                                                   .max_answer = 1000,
+                                                   .on_sent = piece_sent,
+                                                   .on_done = pieces_done,
+                                                   .arg = &p };
+                loop_call(p.b->f->loop, pieces_start, &p);
+                while (sem_wait(&p.done) < 0)
+                        ;
+                assert_int_equal(p.err, 0);
+                assert_int_equal(status, 200);
+                assert_true(str_eqc(buf_str(&p.answer), "5000000 bytes"));
+                buf_free(&p.answer);
+        }
+        sem_destroy(&p.done);
+}
+
 static void takes_big_answers(void **state) {
         struct both *b = *state;
         struct reply r;
@@ -564,6 +647,9 @@ int main(void) {
                 IN_ALL_MODES(a_value_may_end_with_a_space),
                 IN_ALL_MODES(refuses_a_body_past_the_limit),
                 IN_ALL_MODES(takes_big_answers),
+                IN_ALL_MODES(sends_a_body_of_any_size_where_it_is_passed_on),
+                cmocka_unit_test_setup_teardown(sends_a_body_in_pieces, setup_plain_h1, teardown),
+                cmocka_unit_test_setup_teardown(sends_a_body_in_pieces, setup_tls_h1, teardown),
                 IN_ALL_MODES(times_out),
                 IN_ALL_MODES(takes_many_calls_at_once),
                 IN_ALL_MODES(pauses_a_response),

@@ -67,7 +67,7 @@ static void takes_bytes_one_by_one(void **state) {
 }
 
 static void speaks_http10(void **state) {
-        answers(state, "GET /x HTTP/1.0\r\n\r\n", "Connection: close");
+        answers(state, "GET /x HTTP/1.0\r\n\r\n", "HTTP/1.0 200 OK");
         answers(state, "GET /ticks HTTP/1.0\r\n\r\n", "tick\ntick\ntick\n");
 }
 
@@ -169,6 +169,57 @@ static void bounds_header_and_body(void **state) {
         answers(&s, huge, "\"message\":\"Request entity too large: limit is 1000\"");
         answers(&s, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n", "");
         fixture_free(f);
+}
+
+static void hands_on_a_body_as_it_comes(void **state) {
+        struct fixture *f = *state;
+        int fd = raw_connect(f->port);
+        char *a;
+
+        raw_send(fd, "POST /sink HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n");
+        a = raw_read(fd, "100 Continue\r\n\r\n", 2000);
+        assert_has(a, "HTTP/1.1 100 Continue");
+        free(a);
+        raw_send(fd, "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: x\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+        a = raw_read(fd, "GET /next", 2000);
+        assert_has(a, "\r\n\r\n5 bytes");
+        assert_has(a, "GET /next");
+        free(a);
+        close(fd);
+        answers(state, "POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody",
+                "4 bytes");
+        answers(state, "POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "0 bytes");
+        answers(state, "POST /refused HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\nbody",
+                "Connection: close\r\n\r\nnot you"); /* without the rest of it */
+}
+
+static void keeps_little_of_a_body_that_nobody_takes(void **state) {
+        struct fixture *f = *state;
+        static char block[65536];
+        int fd = raw_connect(f->port);
+        size_t total = 0;
+
+        atomic_store(&closes, 0);
+        raw_send(fd, "POST /never HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n");
+        for (int quiet = 0; quiet < 20 && total < 100000000; quiet++) {
+                ssize_t n = send(fd, block, sizeof(block), MSG_NOSIGNAL | MSG_DONTWAIT);
+
+                if (n > 0) {
+                        total += (size_t) n;
+                        quiet = 0;
+                } else
+                        usleep(10000);
+        }
+        assert_true(total < 50000000); /* what the kernel holds, and 64 KiB */
+        close(fd);
+}
+
+static void breaks_off_what_is_not_whole(void **state) {
+        struct fixture *f = *state;
+        char *a = raw_request(f->port, "GET /cut HTTP/1.1\r\nHost: a\r\n\r\n");
+
+        assert_null(strstr(a, "0\r\n\r\n")); /* no end that looks like one */
+        free(a);
 }
 
 static void drops_slow_headers_and_bodies(void **state) {
@@ -389,6 +440,9 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(answers_head_without_body, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(refuses_smuggling, setup_plain, teardown),
                 cmocka_unit_test(bounds_header_and_body),
+                cmocka_unit_test_setup_teardown(hands_on_a_body_as_it_comes, setup_plain, teardown),
+                cmocka_unit_test_setup_teardown(keeps_little_of_a_body_that_nobody_takes, setup_plain, teardown),
+                cmocka_unit_test_setup_teardown(breaks_off_what_is_not_whole, setup_plain, teardown),
                 cmocka_unit_test(drops_slow_headers_and_bodies),
                 cmocka_unit_test_setup_teardown(tells_the_handler_that_the_client_left, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(survives_an_answer_after_the_client_left, setup_plain, teardown),
