@@ -93,7 +93,7 @@ static void they_change_the_server(void **state) {
         fixture_let_all(f);
         fixture_listen(f);
         assert_true(str_has_prefix(talk_until(f, "GET /debug/pprof/heap HTTP/1.0\r\n\r\n", NULL),
-                                   STR("HTTP/1.1 404 ")));
+                                   STR("HTTP/1.0 404 ")));
         assert_true(str_search(talk_until(f, "GET /metrics HTTP/1.0\r\n\r\n", NULL),
                                STR(",go_version=\"none (C17)\",major=\"1\",minor=\"33\",platform=\"linux/")) > 0);
         assert_true(str_search(talk_until(f, "GET /metrics HTTP/1.0\r\n\r\n", NULL),

@@ -105,7 +105,7 @@ static void a_read_waits_for_its_revision(void **state) {
         usleep(100000);
         ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"next\"}}");
         pthread_join(t.thread, NULL);
-        if (!has(t.answer, "HTTP/1.1 200") || now_mono_ms() - before < 100)
+        if (!has(t.answer, "HTTP/1.0 200") || now_mono_ms() - before < 100)
                 fail_msg("%s", arena_cstr(f->a, t.answer));
         before = now_mono_ms();
         r = get(f, "/api/v1/namespaces?resourceVersion=99999", "");
@@ -317,7 +317,7 @@ static void what_is_not_there_is_told_as_upstream_does(void **state) {
         for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
                 struct str r = talk(f, arena_printf(f->a, "%s HTTP/1.0\r\n\r\n", table[i].line).p);
 
-                if (!str_has_prefix(r, arena_printf(f->a, "HTTP/1.1 %s ", table[i].status)) || !has(r, table[i].text))
+                if (!str_has_prefix(r, arena_printf(f->a, "HTTP/1.0 %s ", table[i].status)) || !has(r, table[i].text))
                         fail_msg("%s: %s", table[i].line, arena_cstr(f->a, r));
         }
         assert_true(has(get(f, "/none", ""), "\r\nx-content-type-options: nosniff\r\n"));
