@@ -47,6 +47,7 @@ static void request_free(struct http_request *r) {
 
         if (r->observer)
                 r->observer->ended(r, r->observer_arg);
+        header_charge(w->server, &r->header_charged, 0);
         list_del(&r->link);
         list_del(&r->drain_link);
         if (w->n_pool >= POOL_MAX || arena_size(arena) > POOL_KEEP_BYTES || headers.cap > 64) {
@@ -104,7 +105,8 @@ void request_set_target(struct http_request *r, struct str target) {
 
 void request_add_header(struct http_request *r, struct str name, struct str value) {
         r->header_bytes += name.n + value.n + 32; /* as RFC 9113 6.5.2 counts */
-        if (r->header_bytes > r->w->server->o.max_header) {
+        if (r->header_bytes > r->w->server->o.max_header ||
+            !header_charge(r->w->server, &r->header_charged, r->header_bytes)) {
                 r->header_too_large = true;
                 return;
         }

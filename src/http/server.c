@@ -14,7 +14,8 @@
 #include "http/duplex.h"
 #include "http/server_internal.h"
 
-#define CROWD 1024 /* connections of a worker */
+#define CROWD 1024        /* connections of a worker */
+#define HEADER_FREE 16384 /* bytes of a header that are nothing special */
 
 /* ---- deadlines ---- */
 
@@ -240,6 +241,23 @@ static void adopt(struct loop_work *work) {
         free(a);
 }
 
+/* ---- headers ---- */
+
+/* One client may send a header of 1 MiB, as to Go's servers; 20,000 at once may not. */
+bool header_charge(struct http_server *s, size_t *charged, size_t bytes) {
+        size_t large = bytes > HEADER_FREE ? bytes - HEADER_FREE : 0, before;
+
+        if (large == *charged)
+                return true;
+        before = atomic_fetch_add_explicit(&s->large_headers, large - *charged, memory_order_relaxed);
+        if (large > *charged && before + (large - *charged) > s->o.max_headers) {
+                atomic_fetch_sub_explicit(&s->large_headers, large - *charged, memory_order_relaxed);
+                return false;
+        }
+        *charged = large;
+        return true;
+}
+
 /* ---- accepting ---- */
 
 static size_t total_conns(struct http_server *s) {
@@ -388,6 +406,7 @@ void http_server_defaults(struct http_server *s) {
 
         o->max_body = o->max_body ? o->max_body : 3 * 1024 * 1024;
         o->max_header = o->max_header ? o->max_header : 1 << 20;
+        o->max_headers = o->max_headers ? o->max_headers : 64 << 20;
         o->header_timeout_ms = o->header_timeout_ms ? o->header_timeout_ms : 30 * 1000;
         o->max_streams = o->max_streams ? o->max_streams : 250;
         o->max_connections = o->max_connections ? o->max_connections : 20000;

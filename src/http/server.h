@@ -11,13 +11,14 @@ struct tls_context; /* tls.h: certificate, key, client CA, ALPN */
 typedef void (*http_handler)(struct http_request *req, void *arg);
 
 struct http_server_options {
-        const char *address;        /* "0.0.0.0", "::", "127.0.0.1" */
-        uint16_t port;              /* 0: any */
-        int listen_fd;              /* used instead of address and port when >= 0 (-1: none) */
-        struct tls_context *tls;    /* NULL: plain HTTP (h2c by prior knowledge too) */
-        unsigned workers;           /* 0: one for each processor */
-        size_t max_body;            /* 0: 3 MiB; past it 413 is answered */
-        size_t max_header;          /* 0: 1 MiB; past it 431 */
+        const char *address;     /* "0.0.0.0", "::", "127.0.0.1" */
+        uint16_t port;           /* 0: any */
+        int listen_fd;           /* used instead of address and port when >= 0 (-1: none) */
+        struct tls_context *tls; /* NULL: plain HTTP (h2c by prior knowledge too) */
+        unsigned workers;        /* 0: one for each processor */
+        size_t max_body;         /* 0: 3 MiB; past it 413 is answered */
+        size_t max_header;       /* 0: 1 MiB; past it 431 */
+        size_t max_headers;      /* 0: 64 MiB, of all requests together: of each what is beyond 16 KiB; past it 431 */
         unsigned header_timeout_ms; /* 0: 30 s from accept or last response to a whole header */
         unsigned max_streams;       /* of one HTTP/2 connection; 0: 250 */
         unsigned max_connections;   /* 0: 20,000 */

@@ -18,6 +18,7 @@ struct h1 {
         enum state state;
         struct buf in;          /* not consumed yet */
         size_t scanned;         /* of in: holds no end of the header */
+        size_t charged;         /* for it: header_charge */
         struct http_request *r; /* the one being received or answered */
         struct http1_head request;
         struct http1_body body;
@@ -91,12 +92,14 @@ static size_t take_head(struct conn *c, const char *p, size_t n) {
                 return skipped + n;
         }
         if (end == 0) {
-                if (n >= max)
+                if (n >= max || !header_charge(c->w->server, &h->charged, n))
                         refuse(c, 431);
                 return skipped;
         }
         h->scanned = 0;
         h->r = request_new(c);
+        h->r->header_charged = h->charged; /* it is copied there */
+        h->charged = 0;
         h->head = (struct str) { 0 };
         h->head_sent = h->chunked = false;
         r = http1_parse_request(arena_dup(h->r->arena, p, (size_t) end), (size_t) end, &h->request, &h->r->headers);
@@ -442,6 +445,7 @@ static void h1_stop(struct conn *c) {
 static void h1_free(struct conn *c) {
         if (!c->h1)
                 return;
+        header_charge(c->w->server, &c->h1->charged, 0);
         buf_free(&c->h1->in);
         http1_body_clear(&c->h1->body);
         free(c->h1);

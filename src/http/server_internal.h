@@ -47,7 +47,8 @@ struct http_server {
         struct http_server_options o;
         struct worker *workers;
         size_t n_workers;
-        size_t next; /* round robin */
+        size_t next;                 /* round robin */
+        atomic_size_t large_headers; /* bytes, of max_headers */
         bool draining;
         int listen_fd;
         uint16_t port;
@@ -100,7 +101,7 @@ struct http_request {
         enum http_method method;
         struct str method_text, path, query;
         http1_headers headers;
-        size_t header_bytes;
+        size_t header_bytes, header_charged;
         struct buf body; /* of one that streams: what its taker has not got yet */
         http_body_fn on_body;
         void *on_body_arg;
@@ -141,6 +142,9 @@ void http_server_defaults(struct http_server *s); /* fills s->o and the deadline
 void worker_init(struct worker *w, struct http_server *s, size_t index);
 /* A connection, on the worker's thread. */
 void worker_adopt(struct worker *w, int fd, const struct sockaddr_storage *address);
+/* A header has this many bytes now, of which *charged count already among the large ones: false when those of all
+ * connections are too many. With 0 it is gone. */
+bool header_charge(struct http_server *s, size_t *charged, size_t bytes);
 void worker_close(void *worker); /* all connections, at once */
 void worker_empty_pools(struct worker *w);
 void conn_set_deadline(struct conn *c, enum deadline d);

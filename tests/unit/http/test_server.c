@@ -171,6 +171,38 @@ static void bounds_header_and_body(void **state) {
         fixture_free(f);
 }
 
+static void bounds_the_headers_of_all_together(void **state) {
+        static char header[64 * 1024];
+        struct fixture *f = fixture_new(&(struct http_server_options) { .max_headers = 60 * 1024 }, false);
+        void *s = f;
+        int held[2];
+        size_t n = (size_t) snprintf(header, sizeof(header),
+                                     "GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: ");
+
+        memset(header + n, 'x', sizeof(header) - n - 1);
+        held[0] = raw_connect(f->port);
+        raw_send(held[0], header); /* its end does not come */
+        held[1] = raw_connect(f->port);
+        raw_send(held[1], header);
+        usleep(100000);
+        memcpy(header + sizeof(header) - 6, "\r\n\r\n", 5);
+        header[50000] = '\n';
+        header[49999] = '\r';
+        memcpy(header + 50001, "Y: ", 3);
+        for (int i = 0; i < 2; i++) {
+                char *a = raw_read(held[i], NULL, 100);
+
+                assert_true(i == 0 ? !*a : strstr(a, "HTTP/1.1 431 ") != NULL); /* the one that was too much */
+                free(a);
+        }
+        close(held[0]);
+        close(held[1]);
+        usleep(100000);
+        for (int i = 0; i < 5; i++) /* alone each has room */
+                answers(&s, header, "GET /large");
+        fixture_free(f);
+}
+
 static void hands_on_a_body_as_it_comes(void **state) {
         struct fixture *f = *state;
         int fd = raw_connect(f->port);
@@ -443,6 +475,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(hands_on_a_body_as_it_comes, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(keeps_little_of_a_body_that_nobody_takes, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(breaks_off_what_is_not_whole, setup_plain, teardown),
+                cmocka_unit_test(bounds_the_headers_of_all_together),
                 cmocka_unit_test(drops_slow_headers_and_bodies),
                 cmocka_unit_test_setup_teardown(tells_the_handler_that_the_client_left, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(survives_an_answer_after_the_client_left, setup_plain, teardown),
