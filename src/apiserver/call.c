@@ -116,10 +116,11 @@ void op_refresh(struct op *op) {
 static const double seconds[] = { 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1,  1.25, 1.5, 2,
                                   3,     4,     5,    6,   8,   10,  15,  20,  30, 45,   60 };
 HISTOGRAM(store_duration, seconds, "etcd_request_duration_seconds",
-          "Etcd request latency in seconds for each operation and object type.");
-METRIC(store_requests, COUNTER, "etcd_requests_total", "Etcd request counts for each operation and object type.");
+          "[ALPHA] Etcd request latency in seconds for each operation and object type.");
+METRIC(store_requests, COUNTER, "etcd_requests_total",
+       "[ALPHA] Etcd request counts for each operation and object type.");
 METRIC(store_errors, COUNTER, "etcd_request_errors_total",
-       "Etcd failed request counts for each operation and object type.");
+       "[ALPHA] Etcd failed request counts for each operation and object type.");
 #define STORE_LIST (STORE_DELETE + 1)
 static const char *const store_operations[] = {
         [STORE_CREATE] = "create", [STORE_UPDATE] = "update", [STORE_DELETE] = "delete", [STORE_LIST] = "list"

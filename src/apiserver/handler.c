@@ -658,11 +658,13 @@ void handle_request(struct http_request *req, void *arg) {
                 http_respond(req, http_request_method(req) == HTTP_M_OPTIONS ? 200 : 404, NULL, 0, NULL, 0);
                 return;
         }
-        if (request_parse_path(a, http_request_path(req), &x->info) < 0) {
-                err_bad_request(&e, "invalid URL escape in path");
-                handle_failed(x, &e);
+        if (request_parse_path(a, http_request_path(req), &x->info) < 0) { /* Go's server says no more than this */
+                http_request_last(req);
+                http_respond_copy(req, 400, "text/plain; charset=utf-8", STR("400 Bad Request"));
                 return;
         }
+        if (!x->info.is_resource)
+                http_request_decode_path(req);
         if (x->info.lacks_resource) {
                 struct str path = http_request_path(req), query = http_request_query(req);
 

@@ -14,7 +14,8 @@ static void write_objects(struct apiserver *s, struct buf *b) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
 
         metric_header(b, "apiserver_storage_objects", "gauge",
-                      "Number of stored objects at the time of last check split by kind.");
+                      "[STABLE] Number of stored objects at the time of last check split by kind. In case of a "
+                      "fetching error, the value will be -1.");
         for (size_t i = 0; i < s->n_rests; i++) {
                 const struct rest *r = &s->rest_table[i];
 
@@ -33,7 +34,7 @@ static void write_api_services(struct apiserver *s, struct buf *b) {
         struct store_iter it;
 
         metric_header(b, "aggregator_unavailable_apiservice", "gauge",
-                      "Gauge of APIServices which are marked as unavailable broken down by APIService name.");
+                      "[ALPHA] Gauge of APIServices which are marked as unavailable broken down by APIService name.");
         store_iter_init(&it, snap, prefix, prefix);
         while (store_iter_next(&it)) {
                 bool away = json_scan(object_text(it.object), service).n > 0;
@@ -88,7 +89,7 @@ static void write_process(struct apiserver *s, struct buf *b) {
         if (getrlimit(RLIMIT_NOFILE, &files) == 0)
                 gauge(b, "process_max_fds", "gauge", "Maximum number of open file descriptors.",
                       (double) files.rlim_cur);
-        gauge(b, "go_goroutines", "gauge", "Number of goroutines that currently exist: here of threads.",
+        gauge(b, "go_goroutines", "gauge", "Number of goroutines that currently exist.",
               (double) entries_of("/proc/self/task"));
         gauge(b, "go_threads", "gauge", "Number of OS threads created.", (double) entries_of("/proc/self/task"));
         gauge(b, "process_open_fds", "gauge", "Number of open file descriptors.",
@@ -98,31 +99,142 @@ static void write_process(struct apiserver *s, struct buf *b) {
               (double) s->started_ns / NSEC_PER_SEC);
 }
 
-void metrics_write(struct apiserver *s, struct buf *b) {
+/* ---- families ---- */
+
+/* What upstream counts from its start on, whether or not it happens, and what can happen never here. */
+static const struct {
+        const char *name, *help;
+} zeros[] = {
+        { "apiserver_audit_event_total", "[ALPHA] Counter of audit events generated and sent to the audit backend." },
+        { "apiserver_audit_requests_rejected_total",
+          "[ALPHA] Counter of apiserver requests rejected due to an error in audit logging backend." },
+        { "apiserver_kube_aggregator_x509_insecure_sha1_total",
+          "[ALPHA] Counts the number of requests to servers with insecure SHA1 signatures in their serving certificate "
+          "OR the number of connection failures due to the insecure SHA1 signatures (either/or, based on the runtime "
+          "environment)" },
+        { "apiserver_kube_aggregator_x509_missing_san_total",
+          "[ALPHA] Counts the number of requests to servers missing SAN extension in their serving certificate OR the "
+          "number of connection failures due to the lack of x509 certificate SAN extension missing (either/or, based "
+          "on the runtime environment)" },
+        { "apiserver_nodeport_repair_reconcile_errors_total",
+          "[ALPHA] Number of reconciliation failures on the nodeport repair reconcile loop" },
+        { "apiserver_storage_data_key_generation_failures_total",
+          "[ALPHA] Total number of failed data encryption key(DEK) generation operations." },
+        { "apiserver_storage_envelope_transformation_cache_misses_total",
+          "[ALPHA] Total number of cache misses while accessing key decryption key(KEK)." },
+        { "apiserver_validation_declarative_validation_mismatch_total",
+          "[BETA] Number of times declarative validation results differed from handwritten validation results for "
+          "core types." },
+        { "apiserver_validation_declarative_validation_panic_total",
+          "[BETA] Number of times declarative validation has panicked during validation." },
+        { "apiserver_webhooks_x509_insecure_sha1_total",
+          "[ALPHA] Counts the number of requests to servers with insecure SHA1 signatures in their serving certificate "
+          "OR the number of connection failures due to the insecure SHA1 signatures (either/or, based on the runtime "
+          "environment)" },
+        { "apiserver_webhooks_x509_missing_san_total",
+          "[ALPHA] Counts the number of requests to servers missing SAN extension in their serving certificate OR the "
+          "number of connection failures due to the lack of x509 certificate SAN extension missing (either/or, based "
+          "on the runtime environment)" },
+        { "hidden_metrics_total", "[BETA] The count of hidden metrics." },
+        { "serviceaccount_invalid_legacy_auto_token_uses_total",
+          "[ALPHA] Cumulative invalid auto-generated legacy tokens used" },
+        { "serviceaccount_legacy_auto_token_uses_total", "[ALPHA] Cumulative auto-generated legacy tokens used" },
+        { "serviceaccount_legacy_manual_token_uses_total", "[ALPHA] Cumulative manually created legacy tokens used" },
+        { "serviceaccount_legacy_tokens_total", "[ALPHA] Cumulative legacy service account tokens used" },
+        { "serviceaccount_stale_tokens_total", "[ALPHA] Cumulative stale projected service account tokens used" },
+        { "serviceaccount_valid_tokens_total", "[ALPHA] Cumulative valid projected service account tokens used" },
+};
+
+struct family {
+        struct str name, text;
+};
+
+static int by_name(const void *a, const void *b) {
+        return str_compare(&((const struct family *) a)->name, &((const struct family *) b)->name);
+}
+
+static bool is_disabled(struct str name, struct str list) {
+        struct str one;
+
+        while (str_split(&list, ',', &one))
+                if (str_eq(one, name))
+                        return true;
+        return str_eqc(name, "kubernetes_healthchecks_total"); /* told at /metrics/slis */
+}
+
+/* In order of their names, each once, and no zero where something was counted. */
+static void write_families(struct buf *dst, struct str all, struct str disabled) {
+        static const struct str help = STR_INIT("# HELP ");
+        VEC(struct family) v = { 0 };
+
+        while (all.n > 0) {
+                struct family f = { .text = all };
+                struct str rest = str_sub(all, help.n, all.n);
+                ssize_t end = str_search(rest, STR("\n# HELP "));
+
+                str_split(&rest, ' ', &f.name);
+                if (end >= 0)
+                        f.text.n = help.n + (size_t) end + 1;
+                all = str_sub(all, f.text.n, all.n);
+                vec_push(&v, f);
+        }
+        qsort(v.v, v.n, sizeof(*v.v), by_name);
+        for (size_t i = 0, z = 0; i <= v.n; i++) {
+                for (; z < ARRAY_SIZE(zeros); z++) {
+                        struct str zero = str_of(zeros[z].name);
+                        int order = i < v.n ? str_compare(&zero, &v.v[i].name) : -1;
+
+                        if (order > 0)
+                                break;
+                        if (order < 0 && !is_disabled(zero, disabled))
+                                gauge(dst, zeros[z].name, "counter", zeros[z].help, 0);
+                }
+                if (i < v.n && !is_disabled(v.v[i].name, disabled))
+                        buf_add_str(dst, v.v[i].text);
+        }
+        vec_free(&v);
+}
+
+static void write_all(struct apiserver *s, struct buf *b) {
+        struct str disabled = str_of(server_flag(s, "disabled-metrics", "")), one;
+        double n_disabled = 0;
+
+        while (str_split(&disabled, ',', &one))
+                n_disabled += one.n > 0;
+        gauge(b, "disabled_metrics_total", "counter", "[BETA] The count of disabled metrics.", n_disabled);
         metrics_collect(b);
         flow_metrics(s, b);
         write_objects(s, b);
         write_api_services(s, b);
         metric_header(b, "apiserver_storage_size_bytes", "gauge",
-                      "Size of the storage database file physically allocated in bytes.");
+                      "[STABLE] Size of the storage database file physically allocated in bytes.");
         buf_printf(b, "apiserver_storage_size_bytes{storage_cluster_id=\"store-0\"} %llu\n",
                    (unsigned long long) store_file_bytes(s->store));
         gauge(b, "apiserver_storage_revision", "gauge", "Revision of the store.", (double) store_revision(s->store));
         gauge(b, "apiserver_registered_watchers", "gauge",
               "Running watches, of clients and of the roles in this process.", (double) atomic_load(&s->watchers));
         metric_header(b, "kubernetes_build_info", "gauge",
-                      "A metric with a constant '1' value labeled by the version this was built from.");
+                      "[ALPHA] A metric with a constant '1' value labeled by major, minor, git version, git commit, "
+                      "git tree state, build date, Go version, and compiler from which Kubernetes was built, and "
+                      "platform on which it is running.");
         buf_printf(b,
                    "kubernetes_build_info{build_date=\"1970-01-01T00:00:00Z\",compiler=\"gcc\",git_commit=\"\","
                    "git_tree_state=\"clean\",git_version=\"" GIT_VERSION "\",go_version=\"none (C17)\",major=\"1\","
                    "minor=\"33\",platform=\"linux/%s\"} 1\n",
                    server_architecture());
         metric_header(b, "kubernetes_feature_enabled", "gauge",
-                      "This metric records the data about the stage and enablement of a k8s feature.");
+                      "[BETA] This metric records the data about the stage and enablement of a k8s feature.");
         for (const struct apiserver_feature *f = apiserver_features; f->name; f++)
                 buf_printf(b, "kubernetes_feature_enabled{name=\"%s\",stage=\"%s\"} %d\n", f->name, f->stage,
                            f->enabled);
         write_process(s, b);
+}
+
+void metrics_write(struct apiserver *s, struct buf *dst) {
+        _cleanup_buf_ struct buf all = BUF_INIT;
+
+        write_all(s, &all);
+        write_families(dst, buf_str(&all), str_of(server_flag(s, "disabled-metrics", "")));
 }
 
 /* ---- /debug/pprof: where memory and time are, in our own terms ---- */

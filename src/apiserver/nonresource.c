@@ -153,7 +153,17 @@ static void warn_of_excluded(struct exchange *x, unsigned kind, struct buf *b) {
                 buf_putc(b, '\n');
 }
 
-METRIC(health_checks, COUNTER, "kubernetes_healthchecks_total", "This metric records the results of all healthcheck.");
+METRIC(health_checks, COUNTER, "kubernetes_healthchecks_total",
+       "[STABLE] This metric records the results of all healthcheck.");
+
+/* Text without "nosniff": of what upstream leaves to Go to say what it is. */
+static void respond_plain(struct exchange *x, struct str text) {
+        static const struct http_header h[] = { { STR_INIT("cache-control"), STR_INIT("no-cache, private") },
+                                                { STR_INIT("content-type"), STR_INIT("text/plain; charset=utf-8") } };
+        struct http_slice body = { .data = arena_str(http_request_arena(x->req), text) };
+
+        http_respond(x->req, 200, h, ARRAY_SIZE(h), &body, 1);
+}
 
 static void handle_health(struct exchange *x, const char *name, unsigned kind) {
         struct arena *a = http_request_arena(x->req);
@@ -190,7 +200,9 @@ static void handle_health(struct exchange *x, const char *name, unsigned kind) {
                 buf_printf(&b, "internal server error: %s\n",
                            str_eqc(one, "shutdown") ? "process is shutting down" : "not ready");
         }
-        if (ok && !(verbose && str_empty(one)))
+        if (ok && !str_empty(one))
+                respond_plain(x, STR("ok"));
+        else if (ok && !verbose)
                 respond_text(x->req, 200, "text/plain; charset=utf-8", STR("ok"));
         else
                 respond_text(x->req, ok ? 200 : 500, "text/plain; charset=utf-8", buf_str(&b));
@@ -222,7 +234,8 @@ static void handle_slis(struct exchange *x) {
         _cleanup_buf_ struct buf b = BUF_INIT, all = BUF_INIT;
         ssize_t at;
 
-        metric_header(&b, "kubernetes_healthcheck", "gauge", "This metric records the result of a single healthcheck.");
+        metric_header(&b, "kubernetes_healthcheck", "gauge",
+                      "[STABLE] This metric records the result of a single healthcheck.");
         for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
                 for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
                         if (kinds_of(x->s, i) & 1U << k)
@@ -247,8 +260,10 @@ static void handle_debug(struct exchange *x) {
                                                                      debug_write(str_sub(path, pprof.n, path.n), &b)
                                                    : false;
 
-        respond_text(x->req, found ? 200 : 404, "text/plain; charset=utf-8",
-                     found ? buf_str(&b) : STR("404 page not found\n"));
+        if (found)
+                respond_plain(x, buf_str(&b));
+        else
+                respond_text(x->req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
 }
 
 /* What verifies our tokens may be kept by anybody for an hour. */

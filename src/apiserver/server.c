@@ -211,6 +211,7 @@ int apiserver_listen(struct apiserver *s, struct error *err) {
                 .port = o->port,
                 .listen_fd = -1,
                 .workers = o->workers,
+                .max_streams = server_flag_number(s, "http2-max-streams-per-connection", 0),
                 .handler = handle_request,
                 .streams = relay_streams,
                 .refused = track_refused,

@@ -9,7 +9,7 @@
 #define MAX_PENDING (1024 * 1024) /* bytes on their way to a slow client before it lags */
 
 static const double sizes[] = { 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072 };
-HISTOGRAM(event_sizes, sizes, "apiserver_watch_events_sizes", "Watch event size distribution in bytes");
+HISTOGRAM(event_sizes, sizes, "apiserver_watch_events_sizes", "[ALPHA] Watch event size distribution in bytes");
 
 struct stream {
         struct http_request *req;

@@ -61,36 +61,38 @@ struct track {
 static const double seconds[] = { 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1,  1.25, 1.5, 2,
                                   3,     4,     5,    6,   8,   10,  15,  20,  30, 45,   60 };
 METRIC(request_total, COUNTER, "apiserver_request_total",
-       "Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, "
-       "component, and HTTP response code.");
+       "[STABLE] Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, "
+       "scope, component, and HTTP response code.");
 HISTOGRAM(request_duration, seconds, "apiserver_request_duration_seconds",
-          "Response latency distribution in seconds for each verb, dry run value, group, version, resource, "
+          "[STABLE] Response latency distribution in seconds for each verb, dry run value, group, version, resource, "
           "subresource, scope and component.");
 static const struct metric request_sli_duration = {
         "apiserver_request_sli_duration_seconds",
-        "Response latency distribution (not counting webhook duration and priority & fairness queue wait times) in "
-        "seconds for each verb, group, version, resource, subresource, scope and component.",
+        "[ALPHA] Response latency distribution (not counting webhook duration and priority & fairness queue wait "
+        "times) in seconds for each verb, group, version, resource, subresource, scope and component.",
         METRIC_HISTOGRAM, seconds + 2, ARRAY_SIZE(seconds) - 2
 };
 static const double sizes[] = { 1000, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9 };
 HISTOGRAM(response_sizes, sizes, "apiserver_response_sizes",
-          "Response size distribution in bytes for each group, version, verb, resource, subresource, scope and "
-          "component.");
+          "[STABLE] Response size distribution in bytes for each group, version, verb, resource, subresource, scope "
+          "and component.");
 METRIC(deprecated_apis, FLAG, "apiserver_requested_deprecated_apis",
-       "Gauge of deprecated APIs that have been requested, broken out by API group, version, resource, subresource, "
-       "and removed_release.");
+       "[STABLE] Gauge of deprecated APIs that have been requested, broken out by API group, version, resource, "
+       "subresource, and removed_release.");
 METRIC(inflight, GAUGE, "apiserver_current_inflight_requests",
-       "Number of requests that have arrived and are not answered, by kind.");
+       "[STABLE] Maximal number of currently used inflight request limit of this apiserver per request kind in last "
+       "second.");
 METRIC(long_running, GAUGE, "apiserver_longrunning_requests",
-       "Gauge of all active long-running apiserver requests broken out by verb, group, version, resource, scope and "
-       "component.");
+       "[STABLE] Gauge of all active long-running apiserver requests broken out by verb, group, version, resource, "
+       "scope and component. Not all requests are tracked this way.");
 METRIC(terminations, COUNTER, "apiserver_request_terminations_total",
-       "Number of requests which apiserver terminated in self-defense.");
+       "[ALPHA] Number of requests which apiserver terminated in self-defense.");
 
 METRIC(aborts, COUNTER, "apiserver_request_aborts_total",
-       "Number of requests which apiserver aborted possibly due to a timeout, for each group, version, verb, resource, "
-       "subresource and scope");
-METRIC(inqueue, GAUGE, "apiserver_current_inqueue_requests", "Number of requests that wait in queues, by kind.");
+       "[ALPHA] Number of requests which apiserver aborted possibly due to a timeout, for each group, version, verb, "
+       "resource, subresource and scope");
+METRIC(inqueue, GAUGE, "apiserver_current_inqueue_requests",
+       "[ALPHA] Maximal number of queued requests in this apiserver per request kind in last second.");
 
 static const char *scope_of(const struct track *t) {
         const struct request_info *i = &t->x->info;

@@ -26,12 +26,13 @@
 #define BOOKMARK_MS 60000
 #define MAX_WATCHERS 100000
 
-static const struct metric watch_events = { "apiserver_watch_events_total", "Number of events sent in watch clients",
-                                            METRIC_COUNTER, NULL, 0 };
+static const struct metric watch_events = { "apiserver_watch_events_total",
+                                            "[ALPHA] Number of events sent in watch clients", METRIC_COUNTER, NULL, 0 };
 
-static const struct metric dispatched = { "apiserver_watch_cache_events_dispatched_total",
-                                          "Counter of events dispatched in watch cache broken by resource type.",
-                                          METRIC_COUNTER, NULL, 0 };
+static const struct metric dispatched = {
+        "apiserver_watch_cache_events_dispatched_total",
+        "[ALPHA] Counter of events dispatched in watch cache broken by resource type.", METRIC_COUNTER, NULL, 0
+};
 struct series *watch_resource_series(const struct metric *m, const struct rest *r) {
         return SERIES(m, { "resource", r->qualified });
 }

@@ -5,7 +5,7 @@
 #include "schema/types.h"
 
 METRIC(terminated, COUNTER, "apiserver_terminated_watchers_total",
-       "Counter of watchers closed due to unresponsiveness broken by resource type.");
+       "[ALPHA] Counter of watchers closed due to unresponsiveness broken by resource type.");
 
 #define CONVERT_MAX 256 /* objects of an initial list, in one call */
 

@@ -103,11 +103,11 @@ static void call_finish(struct remote_call *x) {
 }
 
 METRIC(requests, COUNTER, "rest_client_requests_total",
-       "Number of HTTP requests, partitioned by status code, method, and host.");
+       "[ALPHA] Number of HTTP requests, partitioned by status code, method, and host.");
 
 static const double seconds[] = { 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60 };
 HISTOGRAM(duration, seconds, "rest_client_request_duration_seconds",
-          "Request latency in seconds. Broken down by verb, and host.");
+          "[ALPHA] Request latency in seconds. Broken down by verb, and host.");
 
 static void count_request(const struct remote *r, const char *method, int status, int64_t since_ns) {
         struct str verb = str_of(method), host = str_of(r->host);

@@ -43,14 +43,14 @@ struct workqueue {
 /* ---- metrics ---- */
 
 static const double seconds[] = { 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1, 10 };
-METRIC(adds, COUNTER, "workqueue_adds_total", "Total number of adds handled by workqueue");
-METRIC(depth, GAUGE, "workqueue_depth", "Current depth of workqueue");
-METRIC(retries, COUNTER, "workqueue_retries_total", "Total number of retries handled by workqueue");
+METRIC(adds, COUNTER, "workqueue_adds_total", "[ALPHA] Total number of adds handled by workqueue");
+METRIC(depth, GAUGE, "workqueue_depth", "[ALPHA] Current depth of workqueue");
+METRIC(retries, COUNTER, "workqueue_retries_total", "[ALPHA] Total number of retries handled by workqueue");
 HISTOGRAM(duration, seconds, "workqueue_work_duration_seconds",
-          "How long in seconds processing an item from workqueue takes.");
+          "[ALPHA] How long in seconds processing an item from workqueue takes.");
 
 HISTOGRAM(waited, seconds, "workqueue_queue_duration_seconds",
-          "How long in seconds an item stays in workqueue before being requested.");
+          "[ALPHA] How long in seconds an item stays in workqueue before being requested.");
 
 static struct series *series_of(const struct workqueue *q, const struct metric *m) {
         return SERIES(m, { "name", str_of(q->name) });

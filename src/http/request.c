@@ -7,6 +7,7 @@
  * Requests and their arenas are used again through a small pool of each worker. How a response becomes bytes is up to
  * the connection's class: server_h1.c, server_h2.c.
  */
+#include "base/encode.h"
 #include "http/server_internal.h"
 
 #define REQUEST_ARENA 2048
@@ -229,6 +230,16 @@ struct str http_request_method_text(const struct http_request *r) {
 }
 struct str http_request_path(const struct http_request *r) {
         return r->path;
+}
+void http_request_decode_path(struct http_request *r) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (str_find(r->path, '%') < 0 || url_decode(&b, r->path, false) < 0)
+                return;
+        for (size_t i = 0; i < b.n; i++)
+                if ((unsigned char) b.p[i] <= ' ' || strchr("?#%\x7f", b.p[i]))
+                        return;
+        r->path = arena_str(r->arena, buf_str(&b));
 }
 struct str http_request_query(const struct http_request *r) {
         return r->query;

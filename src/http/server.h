@@ -45,8 +45,10 @@ void http_server_stop(struct http_server *s, unsigned grace_ms);
 
 enum http_method http_request_method(const struct http_request *r);
 struct str http_request_method_text(const struct http_request *r);
-struct str http_request_path(const struct http_request *r);  /* as sent, percent-encoding not resolved, without query */
-struct str http_request_query(const struct http_request *r); /* after '?', raw */
+struct str http_request_path(const struct http_request *r); /* as sent, percent-encoding not resolved, without query */
+/* From now on it is as it is meant, unless that could not be told from what separates it from the rest. */
+void http_request_decode_path(struct http_request *r);
+struct str http_request_query(const struct http_request *r);                          /* after '?', raw */
 struct str http_request_header(const struct http_request *r, const char *lower_name); /* p == NULL when absent */
 size_t http_request_headers(const struct http_request *r, const struct http_header **ret);
 struct str http_request_body(const struct http_request *r);

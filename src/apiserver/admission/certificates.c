@@ -66,9 +66,11 @@ static BIO *open_pem(struct str text) {
 /* Of a certificate that is new: whether it lives as long as was asked for, give or take. */
 static void count_duration(struct admission *ad) {
         METRIC(requested, COUNTER, "apiserver_certificates_registry_csr_requested_duration_total",
-               "Certificates that were issued where the request names a duration, by signer.");
+               "[ALPHA] Total number of issued CSRs with a requested duration, sliced by signer (only kubernetes.io "
+               "signer names are specifically identified)");
         METRIC(honored, COUNTER, "apiserver_certificates_registry_csr_honored_duration_total",
-               "Those of them whose duration is the one that was asked for, by signer.");
+               "[ALPHA] Total number of issued CSRs with a requested duration that was honored, sliced by signer (only "
+               "kubernetes.io signer names are specifically identified)");
         const struct json *want = json_at_path(ad->old, "spec", "expirationSeconds");
         struct str text = json_str(json_at_path(ad->obj, "status", "certificate")), signer = signer_of(ad->old);
         _cleanup_(BIO_free_allp) BIO *bio = text.n > 0 && want ? open_pem(text) : NULL;

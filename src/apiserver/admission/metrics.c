@@ -9,48 +9,60 @@ static const double condition_seconds[] = { 0.001, 0.005, 0.01, 0.025, 0.1, 0.2,
 static const double policy_seconds[] = { 0.0000005, 0.001, 0.01, 0.1, 1 };
 
 static const struct metric step = { "apiserver_admission_step_admission_duration_seconds",
-                                    "Admission sub-step latency histogram in seconds, broken out for each operation "
-                                    "and API resource and step type (validate or admit).",
+                                    "[STABLE] Admission sub-step latency histogram in seconds, broken out for each "
+                                    "operation and API resource and step type (validate or admit).",
                                     METRIC_HISTOGRAM, seconds, ARRAY_SIZE(seconds) - 2 };
 static const struct metric step_summary = { "apiserver_admission_step_admission_duration_seconds_summary",
-                                            "Admission sub-step latency summary in seconds, broken out for each "
-                                            "operation and API resource and step type (validate or admit).",
+                                            "[ALPHA] Admission sub-step latency summary in seconds, broken out for "
+                                            "each operation and API resource and step type (validate or admit).",
                                             METRIC_SUMMARY, NULL, 64 };
-static const struct metric controller = { "apiserver_admission_controller_admission_duration_seconds",
-                                          "Admission controller latency histogram in seconds, identified by name and "
-                                          "broken out for each operation and API resource and type (validate or "
-                                          "admit).",
-                                          METRIC_HISTOGRAM, seconds, ARRAY_SIZE(seconds) - 2 };
+static const struct metric controller = {
+        "apiserver_admission_controller_admission_duration_seconds",
+        "[STABLE] Admission controller latency histogram in seconds, identified by name and broken out for each "
+        "operation and API resource and type (validate or admit).",
+        METRIC_HISTOGRAM, seconds, ARRAY_SIZE(seconds) - 2
+};
 HISTOGRAM(webhook, seconds, "apiserver_admission_webhook_admission_duration_seconds",
-          "Admission webhook latency histogram in seconds, identified by name and broken out for each operation and "
-          "API resource and type (validate or admit).");
+          "[STABLE] Admission webhook latency histogram in seconds, identified by name and broken out for each "
+          "operation and API resource and type (validate or admit).");
 METRIC(webhook_requests, COUNTER, "apiserver_admission_webhook_request_total",
-       "Requests to admission webhooks by name, type, operation, HTTP code (at most 600) and whether the write was "
-       "rejected.");
+       "[ALPHA] Admission webhook request total, identified by name and broken out for each admission type (validating "
+       "or admit) and operation. Additional labels specify whether the request was rejected or not and an HTTP status "
+       "code. Codes greater than 600 are truncated to 600, to keep the metrics cardinality bounded.");
 METRIC(webhook_rejections, COUNTER, "apiserver_admission_webhook_rejection_count",
-       "Writes that admission webhooks or their failures rejected, by name, type, operation, kind of error and code.");
+       "[ALPHA] Admission webhook rejection count, identified by name and broken out for each admission type "
+       "(validating or admit) and operation. Additional labels specify an error type (calling_webhook_error or "
+       "apiserver_internal_error if an error occurred; no_error otherwise) and optionally a non-zero rejection code if "
+       "the webhook rejects the request with an HTTP status code (honored by the apiserver when the code is greater or "
+       "equal to 400). Codes greater than 600 are truncated to 600, to keep the metrics cardinality bounded.");
 METRIC(webhook_open, COUNTER, "apiserver_admission_webhook_fail_open_count",
-       "Failed calls of admission webhooks that were passed over, by name and type.");
+       "[ALPHA] Admission webhook fail open count, identified by name and broken out for each admission type "
+       "(validating or admit).");
 HISTOGRAM(condition_time, condition_seconds, "apiserver_admission_match_condition_evaluation_seconds",
-          "Time that matchConditions took, by name, kind (webhook or policy), operation and type.");
+          "[ALPHA] Admission match condition evaluation time in seconds, identified by name and broken out for each "
+          "kind containing matchConditions (webhook or policy), operation and type (validate or admit).");
 METRIC(condition_errors, COUNTER, "apiserver_admission_match_condition_evaluation_errors_total",
-       "matchConditions that could not be told, by name, kind (webhook or policy), operation and type.");
+       "[ALPHA] Admission match condition evaluation errors count, identified by name of resource containing the match "
+       "condition and broken out for each kind containing matchConditions (webhook or policy), operation and admission "
+       "type (validate or admit).");
 METRIC(condition_exclusions, COUNTER, "apiserver_admission_match_condition_exclusions_total",
-       "Webhooks and policies that matchConditions left out, by name, kind (webhook or policy), operation and type.");
+       "[ALPHA] Admission match condition evaluation exclusions count, identified by name of resource containing the "
+       "match condition and broken out for each kind containing matchConditions (webhook or policy), operation and "
+       "admission type (validate or admit).");
 METRIC(policy_checks, COUNTER, "apiserver_validating_admission_policy_check_total",
-       "Validation admission policy check total, labeled by policy and further identified by binding and enforcement "
-       "action taken.");
+       "[BETA] Validation admission policy check total, labeled by policy and further identified by binding and "
+       "enforcement action taken.");
 HISTOGRAM(policy_time, policy_seconds, "apiserver_validating_admission_policy_check_duration_seconds",
-          "Validation admission latency for individual validation expressions in seconds, labeled by policy and "
+          "[BETA] Validation admission latency for individual validation expressions in seconds, labeled by policy and "
           "further including binding and enforcement action taken.");
 
 METRIC(security_evaluations, COUNTER, "pod_security_evaluations_total",
-       "Number of policy evaluations that occurred, not counting ignored or exempt requests.");
+       "[ALPHA] Number of policy evaluations that occurred, not counting ignored or exempt requests.");
 METRIC(security_exemptions, COUNTER, "pod_security_exemptions_total",
-       "Number of exempt requests, not counting ignored or out of scope requests.");
+       "[ALPHA] Number of exempt requests, not counting ignored or out of scope requests.");
 METRIC(security_errors, COUNTER, "pod_security_errors_total",
-       "Number of errors preventing normal evaluation. Non-fatal errors may result in the latest restricted profile "
-       "being used for evaluation.");
+       "[ALPHA] Number of errors preventing normal evaluation. Non-fatal errors may result in the latest restricted "
+       "profile being used for evaluation.");
 
 static struct str operation(const struct admission *ad) {
         return str_of(admission_operation_name(ad->operation));

@@ -9,13 +9,13 @@
 #include "schema/defaults.h"
 
 METRIC(events_total, COUNTER, "apiserver_audit_event_total",
-       "Counter of audit events generated and sent to the audit backend.");
+       "[ALPHA] Counter of audit events generated and sent to the audit backend.");
 
 METRIC(rejected_total, COUNTER, "apiserver_audit_requests_rejected_total",
-       "Counter of apiserver requests rejected due to an error in audit logging backend.");
+       "[ALPHA] Counter of apiserver requests rejected due to an error in audit logging backend.");
 
 METRIC(level_total, COUNTER, "apiserver_audit_level_total",
-       "Counter of policy levels for audit events (1 per request).");
+       "[ALPHA] Counter of policy levels for audit events (1 per request).");
 
 struct audit {
         struct apiserver *s;

@@ -14,7 +14,9 @@
 
 #define MAX_WAITING (16 * 1024 * 1024)
 
-METRIC(lost, COUNTER, "apiserver_audit_error_total", "Counter of audit events that failed to be audited properly.");
+METRIC(lost, COUNTER, "apiserver_audit_error_total",
+       "[ALPHA] Counter of audit events that failed to be audited properly. Plugin identifies the plugin affected by "
+       "the error.");
 
 void audit_lost(const char *plugin, unsigned n) {
         series_add(SERIES(&lost, { "plugin", str_of(plugin) }), n);

@@ -445,7 +445,7 @@ int authn_check_token(struct token_check *t, struct error *err) {
 static const double ages[] = { 0,      1800,   3600,   7200,    21600,   43200,    86400,
                                172800, 345600, 604800, 2592000, 7776000, 15552000, 31104000 };
 HISTOGRAM(expiration, ages, "apiserver_client_certificate_expiration_seconds",
-          "Distribution of the remaining lifetime on the certificate used to authenticate a request.");
+          "[ALPHA] Distribution of the remaining lifetime on the certificate used to authenticate a request.");
 
 static bool certificate_user(struct arena *a, struct http_request *req, struct api_user *ret) {
         static const char prefix[] = "X509SHA256=";
@@ -566,11 +566,20 @@ void count_labelled(const struct metric *m, uint64_t key, const char *const labe
         series_add(metric_series(m, key, write_label, label), 1);
 }
 
+const double authz_seconds[15] = { 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128,
+                                   0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384 };
+
+void observe_labelled(const struct metric *m, uint64_t key, const char *const label[2], int64_t since_ns) {
+        series_observe(metric_series(m, key, write_label, label), (double) (now_mono_ns() - since_ns) / NSEC_PER_SEC);
+}
+
 /* Users are counted by kind, as upstream does, since they are many. */
-static void count_attempt(int r, const struct api_user *user) {
-        METRIC(attempts, COUNTER, "authentication_attempts", "Counter of authenticated attempts.");
+static void count_attempt(int r, const struct api_user *user, int64_t since_ns) {
+        HISTOGRAM(duration, authz_seconds, "authentication_duration_seconds",
+                  "[ALPHA] Authentication duration in seconds broken out by result.");
+        METRIC(attempts, COUNTER, "authentication_attempts", "[ALPHA] Counter of authenticated attempts.");
         METRIC(requests, COUNTER, "authenticated_user_requests",
-               "Counter of authenticated requests broken out by username.");
+               "[ALPHA] Counter of authenticated requests broken out by username.");
         static const char *const results[][2] = { { "result", "success" }, { "result", "error" } };
         static const char *const users[][2] = { { "username", "other" },
                                                 { "username", "email_id" },
@@ -584,6 +593,7 @@ static void count_attempt(int r, const struct api_user *user) {
         if (r == -EINPROGRESS)
                 return;
         count_labelled(&attempts, r < 0, results[r < 0]);
+        observe_labelled(&duration, r < 0, results[r < 0], since_ns);
         if (r < 0)
                 return;
         while (kind > 1 && !str_eqc(user->name, users[kind][1]))
@@ -595,9 +605,10 @@ static void count_attempt(int r, const struct api_user *user) {
 
 int authenticate(struct apiserver *s, struct http_request *req, struct api_user *ret, struct api_user *ret_real,
                  struct authn_notes *notes, struct error *err) {
+        int64_t since = now_mono_ns();
         int r = find_user(s, req, ret, notes, err);
 
-        count_attempt(r, ret);
+        count_attempt(r, ret, since);
         /* HTTP/2 is dear: nobody that we do not know keeps a connection */
         if (http_request_is_h2(req) && (r == 0 ? str_eqc(ret->name, "system:anonymous") : r != -EINPROGRESS))
                 http_request_last(req);

@@ -145,6 +145,8 @@ void authorizers_free(struct authorizers *c);
 /* One more with this label, { name, value }; key tells values apart. */
 struct metric;
 void count_labelled(const struct metric *m, uint64_t key, const char *const label[2]);
+extern const double authz_seconds[15]; /* upstream's buckets of how long both take */
+void observe_labelled(const struct metric *m, uint64_t key, const char *const label[2], int64_t since_ns);
 
 /* ---- users ---- */
 

@@ -315,9 +315,11 @@ int authorize_refuse(const struct api_user *user, const struct attributes *at, s
         return -EACCES;
 }
 
-static void count(enum authz decision, bool failed) {
+static void count(enum authz decision, bool failed, int64_t since_ns) {
+        HISTOGRAM(duration, authz_seconds, "authorization_duration_seconds",
+                  "[ALPHA] Authorization duration in seconds broken out by result.");
         METRIC(attempts, COUNTER, "authorization_attempts_total",
-               "Counter of authorization attempts broken down by result. It can be either 'allowed', 'denied', "
+               "[ALPHA] Counter of authorization attempts broken down by result. It can be either 'allowed', 'denied', "
                "'no-opinion' or 'error'.");
         static const char *const results[][2] = { [AUTHZ_NO_OPINION] = { "result", "no-opinion" },
                                                   [AUTHZ_ALLOW] = { "result", "allowed" },
@@ -326,22 +328,24 @@ static void count(enum authz decision, bool failed) {
 
         decision = failed ? AUTHZ_PENDING : decision;
         count_labelled(&attempts, decision, results[decision]);
+        observe_labelled(&duration, decision, results[decision], since_ns);
 }
 
 int authorize_or_error(struct apiserver *s, const struct api_user *user, const struct attributes *at,
                        struct error *err) {
         _cleanup_opinion_ struct opinion why = { 0 };
+        int64_t since = now_mono_ns();
         enum authz decision = authorize_why(s, user, at, NULL);
 
         if (decision == AUTHZ_ALLOW) {
-                count(decision, false);
+                count(decision, false, since);
                 return 0;
         }
         if (decision != AUTHZ_PENDING)
                 decision = authorize_why(s, user, at, &why); /* only who is refused wants to know why */
         if (decision == AUTHZ_PENDING)
                 return error_set(err, -EINPROGRESS, "the authorization webhook is being asked");
-        count(decision, why.error.n > 0);
+        count(decision, why.error.n > 0, since);
         if (why.error.n > 0)
                 return err_internal_text(err, buf_str(&why.error));
         return authorize_refuse(user, at, buf_str(&why.reason), err);

@@ -244,9 +244,9 @@ static void note(const struct token_check *c, const char *key, struct str value)
 
 static int check_projected(const struct token_check *c, const struct token *t, struct error *err) {
         METRIC(stale, COUNTER, "serviceaccount_stale_tokens_total",
-               "Cumulative stale projected service account tokens used");
+               "[ALPHA] Cumulative stale projected service account tokens used");
         METRIC(valid, COUNTER, "serviceaccount_valid_tokens_total",
-               "Cumulative valid projected service account tokens used");
+               "[ALPHA] Cumulative valid projected service account tokens used");
         int64_t now = now_wall_ns() / NSEC_PER_SEC, leeway = LEEWAY_NS / NSEC_PER_SEC, warn_after;
 
         TRY(check_audience(c, json_getc(t->claims, "aud"), err));
@@ -310,9 +310,9 @@ static void note_use(struct apiserver *s, const struct object *secret, struct st
 /* The Secrets that an account lists were once made for it; others somebody wanted. */
 static void note_secret(const struct token_check *c, struct str name, const struct object *account) {
         METRIC(automatic, COUNTER, "serviceaccount_legacy_auto_token_uses_total",
-               "Cumulative auto-generated legacy tokens used");
+               "[ALPHA] Cumulative auto-generated legacy tokens used");
         METRIC(manual, COUNTER, "serviceaccount_legacy_manual_token_uses_total",
-               "Cumulative manually created legacy tokens used");
+               "[ALPHA] Cumulative manually created legacy tokens used");
         bool listed = false;
 
         json_each_item(i, json_getc(object_json(account), "secrets"))
@@ -329,9 +329,9 @@ static void note_secret(const struct token_check *c, struct str name, const stru
 
 static int check_legacy(const struct token_check *c, const struct token *t, struct error *err) {
         METRIC(used_total, COUNTER, "serviceaccount_legacy_tokens_total",
-               "Cumulative legacy service account tokens used");
+               "[ALPHA] Cumulative legacy service account tokens used");
         METRIC(invalid_total, COUNTER, "serviceaccount_invalid_legacy_auto_token_uses_total",
-               "Cumulative invalid auto-generated legacy tokens used");
+               "[ALPHA] Cumulative invalid auto-generated legacy tokens used");
         struct apiserver *s = c->n->s;
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
         struct str ns = claim(t, LEGACY "namespace"), name = claim(t, LEGACY "secret.name"),

@@ -240,7 +240,7 @@ static void write_status(struct service *v, bool ok, const char *reason, struct 
 }
 
 METRIC(unavailable, COUNTER, "aggregator_unavailable_apiservice_total",
-       "Counter of APIServices which are marked as unavailable broken down by APIService name and reason.");
+       "[ALPHA] Counter of APIServices which are marked as unavailable broken down by APIService name and reason.");
 
 static void conclude(struct service *v, bool ok, const char *reason, struct str message) {
         if (v->available && !ok)

@@ -14,10 +14,11 @@
 
 static const double seconds[] = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 };
 static const struct metric compile_time = { "apiserver_cel_compilation_duration_seconds",
-                                            "CEL compilation time in seconds.", METRIC_HISTOGRAM, seconds,
+                                            "[BETA] CEL compilation time in seconds.", METRIC_HISTOGRAM, seconds,
                                             ARRAY_SIZE(seconds) };
-static const struct metric run_time = { "apiserver_cel_evaluation_duration_seconds", "CEL evaluation time in seconds.",
-                                        METRIC_HISTOGRAM, seconds, ARRAY_SIZE(seconds) };
+static const struct metric run_time = { "apiserver_cel_evaluation_duration_seconds",
+                                        "[BETA] CEL evaluation time in seconds.", METRIC_HISTOGRAM, seconds,
+                                        ARRAY_SIZE(seconds) };
 
 static void observe_since(const struct metric *m, int64_t since_ns) {
         series_observe(metric_series(m, 0, NULL, NULL), (double) (now_mono_ns() - since_ns) / NSEC_PER_SEC);

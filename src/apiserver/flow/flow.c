@@ -44,22 +44,29 @@ static const double seat_buckets[] = { 1, 2, 4, 10 };
 static const double watch_buckets[] = { 0, 1, 10, 100, 1000, 10000 };
 #define FLOW(name) "apiserver_flowcontrol_" #name
 METRIC(dispatched_requests_total, COUNTER, FLOW(dispatched_requests_total),
-       "Number of requests executed by API Priority and Fairness subsystem");
+       "[BETA] Number of requests executed by API Priority and Fairness subsystem");
 METRIC(current_executing_requests, GAUGE, FLOW(current_executing_requests),
-       "Number of requests that are being executed");
-METRIC(current_executing_seats, GAUGE, FLOW(current_executing_seats), "Number of seats that they occupy");
+       "[BETA] Number of requests in initial (for a WATCH) or any (for a non-WATCH) execution stage in the API "
+       "Priority and Fairness subsystem");
+METRIC(current_executing_seats, GAUGE, FLOW(current_executing_seats),
+       "[BETA] Concurrency (number of seats) occupied by the currently executing (initial stage for a WATCH, any stage "
+       "otherwise) requests in the API Priority and Fairness subsystem");
 METRIC(current_inqueue_requests, GAUGE, FLOW(current_inqueue_requests),
-       "Number of requests currently pending in queues");
-METRIC(current_inqueue_seats, GAUGE, FLOW(current_inqueue_seats), "Number of seats that they wait for");
+       "[BETA] Number of requests currently pending in queues of the API Priority and Fairness subsystem");
+METRIC(current_inqueue_seats, GAUGE, FLOW(current_inqueue_seats),
+       "[ALPHA] Number of seats currently pending in queues of the API Priority and Fairness subsystem");
 METRIC(rejected_requests_total, COUNTER, FLOW(rejected_requests_total),
-       "Number of requests rejected by API Priority and Fairness subsystem");
+       "[BETA] Number of requests rejected by API Priority and Fairness subsystem");
 HISTOGRAM(request_wait_duration_seconds, wait_buckets, FLOW(request_wait_duration_seconds),
-          "Length of time a request spent waiting in its queue");
+          "[BETA] Length of time a request spent waiting in its queue");
 HISTOGRAM(request_execution_seconds, wait_buckets, FLOW(request_execution_seconds),
-          "Duration of a request's execution, of a watch's its beginning");
-HISTOGRAM(watch_count_samples, watch_buckets, FLOW(watch_count_samples), "Number of watchers that hear of a write");
+          "[ALPHA] Duration of initial stage (for a WATCH) or any (for a non-WATCH) stage of request execution in the "
+          "API Priority and Fairness subsystem");
+HISTOGRAM(watch_count_samples, watch_buckets, FLOW(watch_count_samples),
+          "[ALPHA] count of watchers for mutating requests in API Priority and Fairness");
 HISTOGRAM(work_estimated_seats, seat_buckets, FLOW(work_estimated_seats),
-          "Number of seats that requests are estimated to need");
+          "[ALPHA] Number of estimated seats (maximum of initial and final seats) associated with requests in API "
+          "Priority and Fairness");
 #undef FLOW
 
 /* What is counted for each schema; a worker keeps the series at hand. */
@@ -492,13 +499,15 @@ static void adjust(struct timer *timer) {
 /* ---- what is going on ---- */
 
 static const char *const gauges[][2] = {
-        { "nominal_limit_seats", "Nominal number of execution seats configured for each priority level" },
-        { "current_limit_seats", "current derived number of execution seats available to each priority level" },
-        { "lower_limit_seats", "Configured lower bound on number of execution seats available to each priority level" },
-        { "upper_limit_seats", "Configured upper bound on number of execution seats available to each priority level" },
-        { "demand_seats_high_watermark", "High watermark, over last adjustment period, of demand_seats" },
-        { "demand_seats_smoothed", "Smoothed seat demands" },
-        { "target_seats", "Seat allocation targets" },
+        { "nominal_limit_seats", "[BETA] Nominal number of execution seats configured for each priority level" },
+        { "current_limit_seats", "[ALPHA] current derived number of execution seats available to each priority level" },
+        { "lower_limit_seats",
+          "[ALPHA] Configured lower bound on number of execution seats available to each priority level" },
+        { "upper_limit_seats",
+          "[ALPHA] Configured upper bound on number of execution seats available to each priority level" },
+        { "demand_seats_high_watermark", "[ALPHA] High watermark, over last adjustment period, of demand_seats" },
+        { "demand_seats_smoothed", "[ALPHA] Smoothed seat demands" },
+        { "target_seats", "[ALPHA] Seat allocation targets" },
 };
 
 void flow_metrics(struct apiserver *s, struct buf *dst) {
