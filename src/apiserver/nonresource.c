@@ -403,7 +403,7 @@ static bool is_routed(const struct exchange *x, struct str path) {
                 if (paths[i].reach == SLASHED && reaches(i, path))
                         return true;
         return str_eqc(path, "/api") || str_eqc(path, "/api/") ||
-               api_find_group_version(x->info.group, x->info.version);
+               (!str_has_prefix(path, STR("//")) && api_find_group_version(x->info.group, x->info.version));
 }
 
 void handle_nonresource(struct exchange *x) {

@@ -21,6 +21,12 @@ static void others_are_taken_or_refused(void **state) {
                 { "runtime-config", "apps/v1=x", "--runtime-config: invalid value apps/v1=x" },
                 { "feature-gates", "X=true", "--feature-gates: unrecognized feature gate: X" },
                 { "feature-gates", "WatchList=true,KMSv1=false", "" },
+                { "feature-gates", "AllAlpha=false,CPUManagerPolicyOptions=true,WindowsHostNetwork=false", "" },
+                { "show-hidden-metrics-for-version", "1.32", "" },
+                { "show-hidden-metrics-for-version", "1.31",
+                  "--show-hidden-metrics-for-version must be omitted or have the value '1.32'. Only the previous minor "
+                  "version is allowed" },
+                { "allow-metric-labels", "x,y=z", "--allow-metric-labels: labels of metrics cannot be chosen" },
                 { "feature-gates", "WatchList=true,KMSv1=true", "--feature-gates: KMSv1 is always false here" },
         };
 
@@ -75,9 +81,38 @@ static int refused(const char *arg) {
 }
 
 static int setup(void **state) {
-        static const char *const args[] = { "service-node-port-range=20000-20000", "profiling=false", NULL };
+        static const char *const args[] = {
+                "service-node-port-range=20000-20000", "profiling=false",
+                "disabled-metrics=apiserver_storage_objects,serviceaccount_valid_tokens_total", NULL
+        };
 
         return fixture_setup_with(state, args);
+}
+
+/* Each family once, in order, with what it is; what was counted is no zero, what is disabled is not there. */
+static void metrics_are_whole(struct str all) {
+        struct str line, before = { 0 }, name, rest;
+        unsigned n = 0;
+
+        while (str_split(&all, '\n', &line)) {
+                if (!str_has_prefix(line, STR("# HELP ")))
+                        continue;
+                rest = str_sub(line, 7, line.n);
+                str_split(&rest, ' ', &name);
+                if (before.n && str_compare(&before, &name) >= 0)
+                        fail_msg("%.*s after %.*s", (int) name.n, name.p, (int) before.n, before.p);
+                if (str_has_prefix(name, STR("apiserver_request_")) && !str_has_prefix(rest, STR("[STABLE] ")) &&
+                    !str_has_prefix(rest, STR("[ALPHA] ")))
+                        fail_msg("%.*s", (int) line.n, line.p);
+                n += str_eqc(name, "disabled_metrics_total") || str_eqc(name, "serviceaccount_stale_tokens_total") ||
+                     str_eqc(name, "authentication_duration_seconds") ||
+                     str_eqc(name, "authorization_duration_seconds");
+                assert_false(str_eqc(name, "apiserver_storage_objects") ||
+                             str_eqc(name, "serviceaccount_valid_tokens_total") ||
+                             str_eqc(name, "kubernetes_healthchecks_total"));
+                before = name;
+        }
+        assert_int_equal(n, 4);
 }
 
 static void they_change_the_server(void **state) {
@@ -98,6 +133,7 @@ static void they_change_the_server(void **state) {
                                STR(",go_version=\"none (C17)\",major=\"1\",minor=\"33\",platform=\"linux/")) > 0);
         assert_true(str_search(talk_until(f, "GET /metrics HTTP/1.0\r\n\r\n", NULL),
                                STR("\nkubernetes_feature_enabled{name=\"WatchList\",stage=\"BETA\"} 1\n")) > 0);
+        metrics_are_whole(talk_until(f, "GET /metrics HTTP/1.0\r\n\r\n", NULL));
         assert_int_equal(refused("service-node-port-range=2-1"), -EINVAL);
         assert_int_equal(refused("service-node-port-range=1-65536"), -EINVAL);
         assert_int_equal(refused("service-node-port-range=many"), -EINVAL);
