@@ -345,7 +345,10 @@ static void validate_rest(struct op *op, struct field_errors *fe, const struct j
 static void validate_again(struct op *op, struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct rest *r = op->rest->stored;
         bool status = op->sub && str_eqc(op->c->subresource, "status"), namespaced = r->resource->namespaced;
-        const char *said = status ? r->strategy->status_looks : r->strategy->looks, *looks = said ? said : "u";
+        const char *said = status                                    ? r->strategy->status_looks
+                           : str_eqc(op->c->subresource, "finalize") ? "u"
+                                                                     : r->strategy->looks,
+                   *looks = said ? said : "u";
 
         fe->list.n = 0;
         for (const char *look = "ac"; *look; look++)
@@ -822,7 +825,9 @@ static int check_uid(struct op *op, struct error *err) {
 
 void registry_update(struct op *op) {
         struct error *err = &op->c->error;
-        bool creates = !op->sub && (op->rest->stored->strategy->flags & STRATEGY_CREATE_ON_UPDATE);
+        unsigned flags = op->rest->stored->strategy->flags;
+        bool status = flags & STRATEGY_STATUS_CREATES && str_eqc(op->c->subresource, "status"),
+             creates = flags & STRATEGY_CREATE_ON_UPDATE && (!op->sub || status);
 
         op->again = registry_update;
         op_refresh(op);

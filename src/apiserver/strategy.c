@@ -220,6 +220,11 @@ static int daemonset_prepare_update(struct op *op, struct json *obj, const struc
                               err);
 }
 
+/* Which is of the spec, and so nothing that a status changes. */
+static void daemonset_prepare_status(struct op *op, struct json *obj, const struct json *old) {
+        count_template(op, obj, old, 0, NULL);
+}
+
 /* The first generation is the only one. */
 static int priority_class_prepare_create(struct op *op, struct json *obj, struct error *err) {
         json_set_int(op->c->arena, meta_of(op->c->arena, obj), "generation", 1);
@@ -284,8 +289,8 @@ static const struct strategy strategies[] = {
         { "apps", "statefulsets", GEN, .name = check_dns_label, .warn = warn_statefulset,
           .validate = validate_statefulset, .validate_status = validate_collisions },
         { "apps", "daemonsets", GEN, .looks = "2u", .prepare_create = daemonset_prepare_create,
-          .prepare_update = daemonset_prepare_update, .warn = warn_template, .validate = validate_daemonset,
-          .validate_status = validate_collisions },
+          .prepare_update = daemonset_prepare_update, .prepare_status = daemonset_prepare_status, .warn = warn_template,
+          .validate = validate_daemonset, .validate_status = validate_collisions },
         { "apps", "controllerrevisions", 0, .looks = "uo", .validate = validate_revision },
         { "batch", "jobs", GEN | STRATEGY_ORPHAN, .looks = "2u", .prepare_create = job_prepare_create, .warn = warn_job,
           .validate = validate_job, .validate_status = validate_job_status },

@@ -18,9 +18,10 @@ enum strategy_flags {
         STRATEGY_STATUS_KEEPS_OWNERS = 1 << 9, /* the status subresource changes neither owners nor the end */
         STRATEGY_STATUS_DISOWNS = 1 << 10,     /* it changes metadata, but nobody owns that */
         STRATEGY_STATUS_RESETS = 1 << 12,      /* it changes nothing of metadata, but identity must not be wrong */
-        STRATEGY_STATUS_CREATES = 1 << 14,     /* an apply of the status of what is not there creates it */
-        STRATEGY_IS_ADDRESS = 1 << 13,         /* generateName is the name */
-        STRATEGY_STATUS_IS_OPEN = 1 << 11,     /* a PUT of the object changes it, and each way owns what it sends */
+        STRATEGY_STATUS_CREATES =
+                        1 << 14,       /* the status of what is not there creates it: applied, or as PUT of it does */
+        STRATEGY_IS_ADDRESS = 1 << 13, /* generateName is the name */
+        STRATEGY_STATUS_IS_OPEN = 1 << 11, /* a PUT of the object changes it, and each way owns what it sends */
 };
 
 #define COMPANIONS_MAX 4

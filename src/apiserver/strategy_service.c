@@ -318,6 +318,11 @@ int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
         struct reservation *res;
         int r;
 
+        if (op->sub) { /* by way of its status, which gives it nothing */
+                drop_policy(spec);
+                json_setc(op->c->arena, obj, "status", json_build(op->c->arena, "{ loadBalancer: {} }"));
+                return 0;
+        }
         struct object *there = rest_get(op->snap, op->rest->stored, op->namespace, op->name);
 
         if (there) { /* rather than "its address is taken" */
@@ -453,8 +458,13 @@ int service_prepare_update(struct op *op, struct json *obj, const struct json *o
         carry_allocated(op, spec, before);
         drop_unused(spec, before);
         drop_policy(spec);
-        if (!balanced(spec))
-                json_setc(op->c->arena, obj, "status", json_build(op->c->arena, "{ loadBalancer: {} }"));
+        if (!balanced(spec)) {
+                const struct json *now = json_getc(obj, "status");
+                struct json status = now ? json_copy_shallow(op->c->arena, now) : json_new_object();
+
+                json_setc(op->c->arena, &status, "loadBalancer", json_new_object());
+                json_setc(op->c->arena, obj, "status", status);
+        }
         if (needs_ip(spec) && !prefers_as_before(spec, before))
                 r = set_families(op, obj, old, err);
         if (r == 0 && needs_ip(spec) && !needs_ip(before))

@@ -207,10 +207,13 @@ static void put_scale(struct op *op) {
         if (!registry_load(op, put_scale))
                 return;
         now = scale_of(op, object_json(op->old), object_revision(op->old));
-        if (wanted_scale(op, &now, &op->c->error) < 0)
+        if (wanted_scale(op, &now, &op->c->error) < 0) {
                 op_fail(op);
-        else
-                admission_admit(op, ADMIT_UPDATE, &op->tree, json_new(a, now), scale_admitted);
+                return;
+        }
+        if (op->rest->resource->namespaced && str_empty(json_str(json_at_path(&op->tree, "metadata", "namespace"))))
+                json_set_str(a, meta_of(a, &op->tree), "namespace", op->namespace);
+        admission_admit(op, ADMIT_UPDATE, &op->tree, json_new(a, now), scale_admitted);
 }
 
 /* ---- binding ---- */

@@ -450,6 +450,9 @@ static int merge_member(struct merge *m, const struct schema_type *t, struct str
                 json_remove(out, name);
                 return 0;
         }
+        if (alike && v->type == JSON_ARRAY && t && t->kind == SCHEMA_MAP) /* upstream finds no tags in a map */
+                return error_set(m->err, -EINVAL,
+                                 "merging an object in json but data type is not struct, instead is: map");
         if (alike && v->type == JSON_OBJECT && !(f && f->flags & SCHEMA_PATCH_REPLACE))
                 TRY(merge_map(m, below, live, v, &merged));
         else if (alike && v->type == JSON_ARRAY && merges && f && json_len(v) + json_len(live) > 0)

@@ -509,7 +509,7 @@ void validate_crd(struct field_errors *fe, const struct json *obj, const struct 
 
         if (!old && !str_empty(prefix)) /* none can be completed to that name */
                 field_invalid_str(fe, PATH(PATH(NULL, "metadata"), "generateName"), prefix, NAME_OF_PARTS);
-        if (!old && !str_eq(name, wanted))
+        if (!old && !str_empty(name) && !str_eq(name, wanted))
                 field_invalid_str(fe, PATH(PATH(NULL, "metadata"), "name"), name, NAME_OF_PARTS);
         first = fe->list.n;
         check_spec(fe, p, spec);

@@ -742,18 +742,16 @@ static bool has_plain_metadata(const struct field_errors *fe) {
 
 /* An object that is being deleted gets no new finalizers. */
 CHECK(forbid_new_finalizers, const struct json *now, const struct json *old) {
+        struct json list = json_new_array();
         _cleanup_buf_ struct buf added = BUF_INIT;
-        size_t n = 0;
 
-        json_each_item(f, now) {
-                bool found = false;
-
-                json_each_item(o, old)
-                        found = found || json_equal(f, o);
-                if (!found)
-                        buf_printf(&added, "%s\"%" STR_FMT "\"", n++ ? ", " : "", STR_ARG(json_str(f)));
-        }
-        FORBIDDEN_IF(n > 0, p,
+        json_each_item(f, now)
+                if (!json_has_str(old, json_str(f)) && !json_has_str(&list, json_str(f)))
+                        json_push(fe->a, &list, *f);
+        json_sort_texts(&list);
+        json_each_item(f, &list)
+                buf_printf(&added, "%s\"%" STR_FMT "\"", added.n ? ", " : "", STR_ARG(json_str(f)));
+        FORBIDDEN_IF(list.len > 0, p,
                      "no new finalizers can be added if the object is being deleted, found new finalizers "
                      "[]string{%" STR_FMT "}",
                      STR_ARG(buf_str(&added)));

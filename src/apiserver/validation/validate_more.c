@@ -197,7 +197,7 @@ void validate_ip_address(struct field_errors *fe, const struct json *obj, const 
         if (old)
                 check_immutable(fe, p, ref, json_at_path(old, "spec", "parentRef"));
         each_word(key, "generateName", "name")
-                if (!old && !str_empty(json_str(json_at_path(obj, "metadata", key))))
+                if (!str_empty(json_str(json_at_path(obj, "metadata", key))))
                         check_canonical(fe, PATH(PATH(NULL, "metadata"), key),
                                         json_str(json_at_path(obj, "metadata", key)), false);
         if (!ref)

@@ -157,7 +157,8 @@ void validate_pvc_status(struct field_errors *fe, const struct json *obj, const 
         check_amounts(fe, PATH(p, "capacity"), GET(status, "capacity"), false);
         json_each_member(m, GET(status, "allocatedResourceStatuses")) {
                 check_claim_resource(fe, resize, json_key(m));
-                REFUSE_IF(not_supported, !str_among(json_str(&m->value), states), resize, json_key(m), states);
+                REFUSE_IF(not_supported_value, !str_among(json_str(&m->value), states), resize,
+                          json_new(fe->a, json_of_raw(json_key(m))), states);
         }
         check_amounts(fe, PATH(p, "allocatedResources"), GET(status, "allocatedResources"), true);
 }

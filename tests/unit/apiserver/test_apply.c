@@ -576,6 +576,10 @@ static void what_is_off_has_a_manager_and_goes(void **state) {
         check(r, 201, ".spec.containers[0].lifecycle", "(absent)");
 }
 
+#define CLAIM                                                                                      \
+        "{\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{\"requests\":{\"storage\":\"1Gi\"}}," \
+        "\"volumeAttributesClassName\":\"gold\"}"
+
 static void what_is_bootstrapped_has_upstreams_owners(void **state) {
         static const struct {
                 const struct api_resource *resource;
@@ -655,6 +659,38 @@ static void a_name_that_is_applied_as_null_is_none(void **state) {
                          409);
 }
 
+static void a_status_of_nothing_may_be_a_creation(void **state) {
+        struct fixture *f = *state;
+
+        check_error(ASK(f, API_PATCH, &res_services, "default", "s", "status", .patch = API_PATCH_APPLY,
+                        .options.field_manager = STR("m"),
+                        .body = "{\"kind\":\"Service\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"s\"}}"),
+                    422, "Service \"s\" is invalid: spec.ports: Required value");
+        check_error(ASK(f, API_UPDATE, &res_services, "default", "s", "status",
+                        .body = "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"ports\":[{\"port\":80}],"
+                                "\"clusterIP\":\"10.96.0.9\"}}"),
+                    422, "Service \"s\" is invalid: spec.clusterIPs: Required value");
+        check_error(ASK(f, API_PATCH, &res_deployments, "default", "d", "status", .patch = API_PATCH_APPLY,
+                        .options.field_manager = STR("m"),
+                        .body = "{\"kind\":\"Deployment\",\"apiVersion\":\"apps/v1\",\"metadata\":{\"name\":\"d\"}}"),
+                    404, "deployments.apps \"d\" not found");
+}
+
+static void claim_templates_keep_what_claims_lose(void **state) {
+        struct fixture *f = *state;
+        struct answer r = ASK(
+                        f, API_CREATE, &res_statefulsets, "default",
+                        .body = "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"serviceName\":\"s\",\"selector\":{"
+                                "\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},"
+                                "\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}},"
+                                "\"volumeClaimTemplates\":[{\"metadata\":{\"name\":\"v\"},\"spec\":" CLAIM "}]}}");
+
+        check(r, 201, ".spec.volumeClaimTemplates[0].spec.volumeAttributesClassName", "gold");
+        r = ASK(f, API_CREATE, &res_persistentvolumeclaims, "default",
+                .body = "{\"metadata\":{\"name\":\"v\"},\"spec\":" CLAIM "}");
+        check(r, 201, ".spec.volumeAttributesClassName", "(absent)");
+}
+
 int main(void) {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
@@ -681,6 +717,8 @@ int main(void) {
                 TEST(the_status_of_a_range_is_open),
                 TEST(a_status_keeps_metadata_but_not_a_wrong_identity),
                 TEST(a_name_that_is_applied_as_null_is_none),
+                TEST(a_status_of_nothing_may_be_a_creation),
+                TEST(claim_templates_keep_what_claims_lose),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
