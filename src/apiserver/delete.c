@@ -429,7 +429,7 @@ void registry_delete_collection(struct op *op) {
         warn_of_orphans(op);
         if (list_collect(op->s, op->c, op->rest, op->snap, &op->c->list, &op->c->error) < 0)
                 op_fail(op);
-        else if (str_empty(op->c->options.field_selector))
+        else if (str_empty(op->c->options.field_selector) && str_empty(op->c->options.label_selector))
                 collection_listed(op); /* goes whether or not a webhook is there to convert it */
         else
                 convert_list(op, collection_listed);

@@ -112,9 +112,9 @@ static int make_filter(struct arena *a, const struct rest *r, const struct api_o
         return ret->by_field ? selector_parse_fields(a, r->resource, o->field_selector, &ret->fields, err) : 0;
 }
 
-/* Fields are those of the request's version: where a webhook makes that they are looked at when it has. */
+/* Fields and labels are those of the request's version: where a webhook makes that they are looked at when it has. */
 static bool selects_converted(const struct rest *r, const struct api_options *o) {
-        return r->custom && r->custom->of->webhook && !str_empty(o->field_selector);
+        return r->custom && r->custom->of->webhook && (!str_empty(o->field_selector) || !str_empty(o->label_selector));
 }
 
 static bool filter_matches(const struct filter *f, const struct object *o) {
@@ -392,7 +392,8 @@ int list_collect(struct apiserver *s, struct api_call *c, const struct rest *res
         struct filter f;
 
         TRY(make_filter(c->arena, rest, &c->options, &f, err));
-        f.by_field = f.by_field && !selects_converted(rest, &c->options);
+        if (selects_converted(rest, &c->options))
+                f.by_field = f.by_label = false;
         TRY(list_position(s, c, rest, &snap, &past, &revision, &start, err));
         if (rest->resource->namespaced && !str_empty(c->namespace))
                 prefix = arena_printf(c->arena, "%" STR_FMT "%" STR_FMT "/", STR_ARG(prefix), STR_ARG(c->namespace));

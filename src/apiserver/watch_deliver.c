@@ -68,9 +68,9 @@ static void conversion_done(struct object **converted, size_t n, const struct er
         hub_bury(hub);
 }
 
-/* Are fields selected that only a webhook can tell? */
+/* Are fields or labels selected that only a webhook can tell? */
 static bool selects_converted(const struct api_watch *w) {
-        return w->by_field && w->rest->custom && w->rest->custom->of->webhook;
+        return (w->by_field || w->by_label) && w->rest->custom && w->rest->custom->of->webhook;
 }
 
 /* Asks a webhook for the object in the watch's version, for another if there is one, and for those of an initial list

@@ -36,7 +36,7 @@ struct webhook_run {
         struct buf answer;
         bool plain;                 /* http */
         bool retried, told_to_wait; /* by a Retry-After header */
-        bool not_text;              /* what it answers */
+        struct str type;            /* of what it answers */
         unsigned pauses;
         struct loop_work work;
 };
@@ -222,7 +222,7 @@ static void on_response(struct http_call *c, int status, const struct http_heade
                 if (str_eq_fold(h[i].name, STR("retry-after")))
                         r->told_to_wait = true;
                 else if (str_eq_fold(h[i].name, STR("content-type")))
-                        r->not_text = !str_has_prefix(h[i].value, STR("text/"));
+                        r->type = arena_str(r->arena, h[i].value);
 }
 
 static void post(struct webhook_run *r);
@@ -252,7 +252,7 @@ static int refused(struct webhook_run *r, int status, struct error *err) {
         if (json_parse(r->arena, body, &opts, &said, NULL) == 0 &&
             str_eqc(json_str(json_getc(said, "status")), "Failure"))
                 return error_status(err, REASON_INTERNAL, "%" STR_FMT, STR_ARG(json_str(json_getc(said, "message"))));
-        body = r->not_text ? STR("unknown") : str_trim(str_sub(body, 0, 2048));
+        body = r->type.n && !str_has_prefix(r->type, STR("text/")) ? STR("unknown") : str_trim(str_sub(body, 0, 2048));
         for (size_t i = 0; i < ARRAY_SIZE(table); i++)
                 if (status == table[i].status)
                         return error_status(err, REASON_INTERNAL, "%s", table[i].text);
@@ -322,6 +322,9 @@ static void on_done(struct http_call *c, int err, const struct error *error, voi
                 error_set(&w->error, err, "%s", err == -ETIMEDOUT ? "context deadline exceeded" : error_text(error));
         else if (w->status < 200 || w->status > 299)
                 refused(r, w->status, &w->error);
+        else if (r->answer.n == 0 && !w->any_answer)
+                error_set(&w->error, -EBADMSG, "0-length response with status code: %d and content type: %" STR_FMT,
+                          w->status, STR_ARG(r->type));
         finish(r);
 }
 

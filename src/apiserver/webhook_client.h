@@ -29,6 +29,7 @@ struct webhook_call {
         struct webhook_user user;
         unsigned timeout_ms; /* of one try */
         unsigned more_tries; /* when it fails in a way that may pass: after a while, then a longer one */
+        bool any_answer;     /* will do, even an empty one */
         struct loop *loop;   /* where done is called; NULL: on the webhooks' thread */
         void (*done)(struct webhook_call *w); /* once; never before webhook_call returns when there is a loop */
 

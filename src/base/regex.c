@@ -76,6 +76,18 @@ static int refuse_from(struct reader *r, const char *what, size_t from) {
         return refuse(r, what, str_sub(r->in, from, r->at));
 }
 
+/* A category or script of Unicode? */
+static bool is_property(struct str name) {
+        PCRE2_UCHAR pattern[64];
+        int n = snprintf((char *) pattern, sizeof(pattern), "\\p{%.*s}", (int) MIN(name.n, sizeof(pattern)), name.p), k;
+        pcre2_code *code = (size_t) n >= sizeof(pattern)
+                                           ? NULL
+                                           : pcre2_compile(pattern, (size_t) n, 0, &k, &(size_t) { 0 }, NULL);
+
+        pcre2_code_free(code);
+        return code;
+}
+
 static bool more(const struct reader *r) {
         return r->at < r->in.n;
 }
@@ -185,7 +197,7 @@ static int read_class_escape(struct reader *r, bool in_class) {
                 for (size_t i = 0; i < name.n; i++)
                         if (!isalpha((unsigned char) name.p[i]) && name.p[i] != '_')
                                 name.n = 0;
-                if (name.n == 0)
+                if (name.n == 0 || !is_property(name))
                         return refuse_from(r, "invalid character class range", start);
                 buf_printf(&r->out, "\\%c{%" STR_FMT "}", c, STR_ARG(name));
                 return 1;

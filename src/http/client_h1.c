@@ -105,6 +105,26 @@ static void malformed(struct client_conn *c) {
         conn_fail(c, -EPROTO, "malformed HTTP response");
 }
 
+/* What begins like an answer, but has no status. */
+static void bad_head(struct client_conn *c, struct str head) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct str line, status;
+
+        str_split(&head, '\r', &line);
+        str_split(&line, ' ', &status);
+        if (str_has_prefix(status, STR("HTTP/1.")) && str_split(&line, ' ', &status) && status.n != 3)
+                buf_printf(&b,
+                           "net/http: HTTP/1.x transport connection broken: malformed HTTP status code \"%" STR_FMT
+                           "\"",
+                           STR_ARG(status));
+        if (b.n == 0) {
+                malformed(c);
+                return;
+        }
+        buf_putc(&b, '\0');
+        conn_fail(c, -EPROTO, b.p);
+}
+
 /* A whole header. False when this call or the connection is over, and rest was taken care of. */
 static bool take_head(struct client_conn *c, struct str head, struct str rest) {
         struct h1 *h = c->state;
@@ -112,7 +132,7 @@ static bool take_head(struct client_conn *c, struct str head, struct str rest) {
 
         call->headers.n = 0;
         if (http1_parse_response(arena_dup(call->arena, head.p, head.n), head.n, &h->response, &call->headers) < 0) {
-                malformed(c);
+                bad_head(c, head);
                 return false;
         }
         if (h->response.status == 101 && call->upgraded) {

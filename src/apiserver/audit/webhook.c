@@ -109,9 +109,11 @@ static void answered(struct webhook_call *w) {
 }
 
 static void send_batch(struct batch *b) {
-        b->call = (struct webhook_call) {
-                .body = buf_str(&b->text), .timeout_ms = TIMEOUT_MS, .loop = b->h->loop, .done = answered
-        };
+        b->call = (struct webhook_call) { .body = buf_str(&b->text),
+                                          .timeout_ms = TIMEOUT_MS,
+                                          .any_answer = true,
+                                          .loop = b->h->loop,
+                                          .done = answered };
         remote_address(b->h->remote, &b->call);
         b->h->n_calls++;
         webhook_call(b->h->s, &b->call);

@@ -13,6 +13,11 @@
 #include "json/build.h"
 
 #define WEBHOOK_TIMEOUT_MS 30000
+#define WEBHOOK_QUERY "timeout=30s"
+
+/* What is told without the webhook's name. */
+#define NO_TEXT "unexpected end of JSON input"
+#define NO_OBJECT "json: cannot unmarshal"
 
 struct conversion {
         struct arena *arena;
@@ -59,12 +64,19 @@ static int compare_meta(const struct json *in, const struct json *out, const cha
 
 /* A webhook changes labels and annotations, nothing else of metadata. */
 static int take_object(struct conversion *k, size_t i, const struct json *got, struct error *err) {
+        static const char *const types[] = { [JSON_BOOL] = "bool",     [JSON_INT] = "number",  [JSON_DOUBLE] = "number",
+                                             [JSON_STRING] = "string", [JSON_ARRAY] = "array", [JSON_RAW] = "object" };
         const struct json *in = k->in[i], *labels = json_at_path(got, "metadata", "labels"),
                           *annotations = json_at_path(got, "metadata", "annotations");
         struct json object = json_copy_shallow(k->arena, got), meta;
         struct field_errors fe = { .a = k->arena };
         struct str version = json_str(json_getc(got, "apiVersion")), kind = json_str(json_getc(got, "kind"));
 
+        if (json_is(got, JSON_NULL))
+                return error_status(err, REASON_UNKNOWN, NO_TEXT);
+        if (!json_is(got, JSON_OBJECT))
+                return error_status(err, REASON_UNKNOWN, NO_OBJECT " %s into Go value of type map[string]interface {}",
+                                    types[json_type(got)]);
         if (!str_eq(version, k->to->api_version))
                 return error_status(err, REASON_UNKNOWN,
                                     "returned invalid object at index 0: invalid groupVersion (expected %" STR_FMT
@@ -109,12 +121,26 @@ static const char *review_version(const struct conversion *k) {
         return "apiextensions.k8s.io/v1";
 }
 
+/* Of v1 it has to say what it is. */
+static int check_review(const struct conversion *k, const struct json *doc, struct error *err) {
+        struct str version = json_str(json_getc(doc, "apiVersion")), kind = json_str(json_getc(doc, "kind"));
+
+        if (!str_has_suffix(str_of(review_version(k)), STR("/v1")) ||
+            (str_eqc(version, review_version(k)) && str_eqc(kind, "ConversionReview")))
+                return 0;
+        return error_status(err, REASON_UNKNOWN,
+                            "expected webhook response of %s, Kind=ConversionReview, got %s%" STR_FMT
+                            ", Kind=%" STR_FMT,
+                            review_version(k), str_find(version, '/') < 0 ? "/" : "", STR_ARG(version), STR_ARG(kind));
+}
+
 static int take_answer(struct conversion *k, struct error *err) {
         const struct json *response, *result, *objects;
         struct str text = arena_str(k->arena, k->call.answer), message, status;
         struct json *doc;
 
         TRY(review_read(k->arena, text, "ConversionReview", review_version(k), &doc, err));
+        TRY(check_review(k, doc, err));
         response = json_getc(doc, "response");
         if (!response)
                 return error_status(err, REASON_UNKNOWN, "no response provided");
@@ -145,7 +171,9 @@ static void answered(struct webhook_call *w) {
                 error_move(&e, &w->error);
         else
                 take_answer(k, &e);
-        if (e.err)
+        if (e.err && (strcmp(error_text(&e), NO_TEXT) == 0 || str_has_prefix(str_of(error_text(&e)), STR(NO_OBJECT))))
+                error_move(&all, &e);
+        else if (e.err)
                 error_status(&all, REASON_UNKNOWN, "conversion webhook for %" STR_FMT ", Kind=%" STR_FMT " %s%s",
                              STR_ARG(json_str(json_getc(k->in[0], "apiVersion"))), STR_ARG(k->to->kind),
                              strncmp(error_text(&e), "returned ", 9) == 0 ? "" : "failed: ", error_text(&e));
@@ -169,6 +197,7 @@ static void ask(struct apiserver *s, struct conversion *k, struct loop *loop) {
                             review_version(k), k->uid, k->to->api_version, &objects);
         json_write(&k->body, &review);
         k->call = (struct webhook_call) { .config = json_getc(webhook, "clientConfig"),
+                                          .query = STR(WEBHOOK_QUERY),
                                           .body = buf_str(&k->body),
                                           .timeout_ms = WEBHOOK_TIMEOUT_MS,
                                           .loop = loop,

@@ -196,8 +196,12 @@ static void validate_parts(struct field_errors *fe, const struct path *p, const 
                 field_invalid_str(
                                 fe, PATH(p, "selectableFields"), STR(""),
                                 "selectableFields may only be set when version.schema.openAPIV3Schema is not included");
-        else
+        else {
+                if (crd_unsupported(schema))
+                        field_invalid_str(fe, PATH(p, "schema.openAPIV3Schema"), STR(""), "%s",
+                                          crd_unsupported(schema));
                 validate_selectable(fe, PATH(p, "selectableFields"), fields, schema);
+        }
 }
 
 /* As upstream has them when it shows them: without what it keeps above them. */

@@ -1,6 +1,7 @@
 /* The schema of a CustomResourceDefinition, in upstream's words: what may stand in it and where, whether its defaults
  * are objects that it lets pass, and, when nothing else is wrong, its rules
  * (k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation, .../schema/defaulting). */
+#include "apiserver/config_file.h"
 #include "apiserver/extensions/crd_rules.h"
 #include "apiserver/extensions/custom.h"
 
@@ -179,7 +180,8 @@ static void check_map_keys(struct field_errors *fe, const struct path *p, const 
                 struct str key_type = TEXT(field, "type");
 
                 if (!field)
-                        field_invalid(fe, keys_path, keys, "entries must all be names of item properties");
+                        field_invalid(fe, keys_path, list_in_go(fe->a, keys, "string", NULL, NULL),
+                                      "entries must all be names of item properties");
                 else if (str_eqc(key_type, "array") || str_eqc(key_type, "object"))
                         field_invalid_str(fe,
                                           PATH(PATH_KEY(PATH(items_path, "properties"), json_str(json_item(keys, i))),
@@ -188,7 +190,8 @@ static void check_map_keys(struct field_errors *fe, const struct path *p, const 
                                           "must be a scalar type if parent array's x-kubernetes-list-type is map");
                 for (size_t k = 0; k < i; k++)
                         if (json_equal(json_item(keys, i), json_item(keys, k))) {
-                                field_invalid(fe, keys_path, keys, "must not contain duplicate entries");
+                                field_invalid(fe, keys_path, list_in_go(fe->a, keys, "string", NULL, NULL),
+                                              "must not contain duplicate entries");
                                 break;
                         }
         }
@@ -243,10 +246,52 @@ static bool has_newline(struct str s) {
         return str_find(s, '\n') >= 0 || str_find(s, '\r') >= 0;
 }
 
+const char *crd_unsupported(const struct json *j) {
+        static const char *const keys[][2] = {
+                { "id", "OpenAPIV3Schema 'id' is not supported" },
+                { "$schema", "OpenAPIV3Schema 'schema' is not supported" },
+                { "$ref", "OpenAPIV3Schema '$ref' is not supported" },
+                { "patternProperties", "OpenAPIV3Schema 'patternProperties' is not supported" },
+                { "dependencies", "OpenAPIV3Schema 'dependencies' is not supported" },
+                { "additionalItems", "OpenAPIV3Schema 'additionalItems' is not supported" },
+                { "definitions", "OpenAPIV3Schema 'definitions' is not supported" }
+        };
+        static const char *const below[] = { "allOf", "anyOf", "oneOf",      "not",
+                                             NULL,    "items", "properties", "additionalProperties" };
+        const struct json *preserve = json_getc(j, "x-kubernetes-preserve-unknown-fields");
+        const char *why = NULL;
+
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+                const struct json *v = json_getc(j, keys[i][0]);
+
+                if (v && (v->type < JSON_STRING ? v->type == JSON_BOOL : v->len > 0 || i == 5))
+                        return keys[i][1];
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(below) && !why; i++) {
+                const struct json *v = below[i] ? json_getc(j, below[i]) : NULL;
+
+                if (!below[i] && json_is(preserve, JSON_BOOL) && !preserve->b)
+                        return "internal error: 'x-kubernetes-preserve-unknown-fields' must be true or undefined";
+                if (json_is(v, JSON_ARRAY) && str_eqc(STR("items"), below[i]))
+                        return "OpenAPIV3Schema 'items' must be a schema, but is an array";
+                json_each_item(it, v)
+                        why = why ? why : crd_unsupported(it);
+                if (below[i] && strcmp(below[i], "properties") == 0)
+                        json_each_member(m, v)
+                                why = why ? why : crd_unsupported(&m->value);
+                else if (json_is(v, JSON_OBJECT))
+                        why = crd_unsupported(v);
+        }
+        return why;
+}
+
 static bool path_is_valid(const struct json *schema, struct str path) {
-        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_(arena_freep) struct arena *a = NULL;
         _cleanup_buf_ struct buf b = BUF_INIT;
 
+        if (crd_unsupported(schema))
+                return true; /* nobody knows what lies there */
+        a = arena_new(0);
         return !crd_follow(a, &schema, path, true, &b);
 }
 
@@ -327,6 +372,8 @@ static void walk_schema(struct walk w, const struct path *p, const struct json *
                         walk_schema(w, PATH_INDEX(PATH(p, lists[i]), k), json_item(json_getc(j, lists[i]), k), false);
         if (json_is(json_getc(j, "items"), JSON_OBJECT))
                 walk_schema(w, PATH(p, "items"), json_getc(j, "items"), false);
+        for (size_t k = 0; json_is(json_getc(j, "items"), JSON_ARRAY) && k < json_len(json_getc(j, "items")); k++)
+                walk_schema(w, PATH_INDEX(PATH(p, "items"), k), json_item(json_getc(j, "items"), k), false);
         if (json_is(preserve, JSON_BOOL) && !preserve->b)
                 field_invalid(w.fe, PATH(p, "x-kubernetes-preserve-unknown-fields"), preserve,
                               "must be true or undefined");
@@ -345,78 +392,74 @@ static void walk_schema(struct walk w, const struct path *p, const struct json *
         "XPreserveUnknownFields XValidations]"
 
 static void check_root(struct field_errors *fe, const struct path *p, const struct json *schema) {
-        static const char *const forbidden[] = { "id",
-                                                 "$schema",
-                                                 "$ref",
-                                                 "default",
-                                                 "maxProperties",
-                                                 "enum",
-                                                 "allOf",
-                                                 "oneOf",
-                                                 "anyOf",
-                                                 "minProperties",
-                                                 "not",
-                                                 "nullable",
-                                                 "additionalProperties",
-                                                 "x-kubernetes-embedded-resource",
-                                                 "x-kubernetes-int-or-string",
-                                                 "x-kubernetes-list-map-keys",
-                                                 "x-kubernetes-list-type",
-                                                 "x-kubernetes-map-type",
-                                                 NULL };
+        /* in the order of upstream's struct; what comes first is told */
+        static const char *const fields[] = { "id",
+                                              "$schema",
+                                              "$ref",
+                                              "type",
+                                              "nullable",
+                                              "default",
+                                              "enum",
+                                              "maxProperties",
+                                              "minProperties",
+                                              "allOf",
+                                              "oneOf",
+                                              "anyOf",
+                                              "not",
+                                              "additionalProperties",
+                                              "patternProperties",
+                                              "dependencies",
+                                              "additionalItems",
+                                              "definitions",
+                                              "x-kubernetes-embedded-resource",
+                                              "x-kubernetes-int-or-string",
+                                              "x-kubernetes-list-map-keys",
+                                              "x-kubernetes-list-type",
+                                              "x-kubernetes-map-type" };
+        struct str type = TEXT(schema, "type");
 
-        if (!str_empty(TEXT(schema, "type")) && !str_eqc(TEXT(schema, "type"), "object"))
-                field_invalid_str(fe, PATH(p, "openAPIV3Schema.type"), TEXT(schema, "type"),
-                                  "only \"object\" is allowed as the type at the root of the schema if the status "
-                                  "subresource is enabled");
-        json_each_member(m, schema)
-                if (str_among(json_key(m), forbidden) && !(m->value.type == JSON_BOOL && !m->value.b)) {
+        for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+                const struct json *v = json_getc(schema, fields[i]);
+                bool zero = !v || (json_is(v, JSON_STRING) && v->len == 0 && i < 2) ||
+                            (json_is(v, JSON_BOOL) && !v->b &&
+                             (str_eqc(STR("nullable"), fields[i]) ||
+                              str_has_prefix(str_of(fields[i]), STR("x-kubernetes"))));
+
+                if (i == 3 && !str_empty(type) && !str_eqc(type, "object"))
+                        field_invalid_str(fe, PATH(p, "openAPIV3Schema.type"), type,
+                                          "only \"object\" is allowed as the type at the root of the schema if the "
+                                          "status subresource is enabled");
+                else if (i != 3 && !zero)
                         field_invalid(fe, SCHEMA_PATH(p), schema,
                                       "only " ROOT_FIELDS " fields are allowed at the root of the schema if the status "
                                       "subresource is enabled");
-                        return;
-                }
-}
-
-/* What no structural schema says: then whether it is one is no question. */
-static bool is_unsupported(const struct json *j) {
-        static const char *const keys[] = { "id",           "$schema",         "$ref",       "patternProperties",
-                                            "dependencies", "additionalItems", "definitions" };
-        const struct json *preserve = json_getc(j, "x-kubernetes-preserve-unknown-fields"), *v;
-        bool found = json_is(json_getc(j, "items"), JSON_ARRAY) || (json_is(preserve, JSON_BOOL) && !preserve->b);
-
-        for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-                v = json_getc(j, keys[i]);
-                found = found || (v && (json_is(v, JSON_BOOL) || (v->type >= JSON_STRING && v->len > 0)));
+                else
+                        continue;
+                return;
         }
-        return found;
 }
 
+/* Has a schema defaults, or one within it? */
 static bool has_default(const struct json *j) {
-        return json_getc(j, "default");
-}
-
-/* Is a schema like that, or one within it? */
-static bool anywhere(const struct json *j, bool (*is_so)(const struct json *schema)) {
         static const char *const one[] = { "items", "additionalProperties", "not" }, *const many[] = { "properties",
                                                                                                        "allOf", "anyOf",
                                                                                                        "oneOf" };
-        bool found = is_so(j);
+        bool found = json_getc(j, "default");
 
         for (size_t i = 0; i < ARRAY_SIZE(one); i++)
-                found = found || (json_is(json_getc(j, one[i]), JSON_OBJECT) && anywhere(json_getc(j, one[i]), is_so));
+                found = found || (json_is(json_getc(j, one[i]), JSON_OBJECT) && has_default(json_getc(j, one[i])));
         for (size_t i = 0; i < ARRAY_SIZE(many) && !found; i++) {
                 json_each_member(m, i == 0 ? json_getc(j, many[i]) : NULL)
-                        found = found || anywhere(&m->value, is_so);
+                        found = found || has_default(&m->value);
                 json_each_item(it, i > 0 ? json_getc(j, many[i]) : NULL)
-                        found = found || anywhere(it, is_so);
+                        found = found || has_default(it);
         }
         return found;
 }
 
 bool crd_has_defaults(const struct json *versions) {
         json_each_item(v, versions)
-                if (anywhere(json_at_path(v, "schema", "openAPIV3Schema"), has_default))
+                if (has_default(json_at_path(v, "schema", "openAPIV3Schema")))
                         return true;
         return false;
 }
@@ -426,7 +469,8 @@ void crd_validate_schema(struct field_errors *fe, const struct path *p, const st
         const struct path *here = SCHEMA_PATH(p);
         struct crd_schema *compiled;
         size_t first = fe->list.n, before, structural;
-        bool unsupported = anywhere(schema, is_unsupported), rules = false;
+        const char *unsupported = crd_unsupported(schema);
+        bool rules = false;
 
         if (status)
                 check_root(fe, p, schema);
@@ -437,6 +481,7 @@ void crd_validate_schema(struct field_errors *fe, const struct path *p, const st
                 a = arena_new(0);
                 compiled = crd_schema_compile(a, schema, "", "");
                 if (compiled->has_defaults) {
+                        compiled->has_embedded = true;
                         crd_rules_compile(a, compiled);
                         validate_defaults(fe, here, compiled, NULL);
                 }
@@ -446,7 +491,7 @@ void crd_validate_schema(struct field_errors *fe, const struct path *p, const st
         before = fe->list.n;
         walk_schema((struct walk) { .fe = fe }, here, schema, true);
         if (unsupported && fe->list.n == first) /* all else of that has been told */
-                field_invalid_str(fe, here, STR(""), "OpenAPIV3Schema 'schema' is not supported");
+                field_invalid_str(fe, here, STR(""), "%s", unsupported);
         if (rules)
                 crd_rules_validate(fe, here, schema, before);
 }

@@ -131,6 +131,8 @@ bool crd_bundle_is_bad(const struct json *crd);
 /* crd_structural.c */
 void crd_validate_schema(struct field_errors *fe, const struct path *p, const struct json *schema, bool status);
 /* Whether a schema of the versions has a default. */
+/* Why upstream could not tell whether a schema is structural; NULL: it can. */
+const char *crd_unsupported(const struct json *schema);
 bool crd_has_defaults(const struct json *versions);
 bool crd_validate_structural(struct field_errors *fe, const struct path *p, const struct json *schema);
 /* Is every version's schema structural? *ret_why in a when not. */

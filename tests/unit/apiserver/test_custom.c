@@ -466,6 +466,24 @@ static void unknown_fields_go_and_defaults_come(void **state) {
         undefine(f);
 }
 
+static void what_a_patch_makes_of_an_object_is_validated(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        define(f, PLAIN, ",'subresources':{'status':{}}");
+        assert_int_equal(create(f, "'spec':{'n':3}").code, 201);
+        r = ASK(f, API_PATCH, &widgets, "default", "w", .patch = API_PATCH_MERGE, .body = Q("{'kind':'X'}"));
+        is_invalid(r, "X.example.com \"w\"", "kind: Invalid value: \"X\": must be Widget");
+        r = ASK(f, API_PATCH, &widgets, "default", "w", .patch = API_PATCH_MERGE, .body = Q("{'apiVersion':'a/v2'}"));
+        is_invalid(r, "Widget.a \"w\"", "apiVersion: Invalid value: \"a/v2\": must be example.com/v1");
+        r = ASK(f, API_PATCH, &widgets, "default", "w", .patch = API_PATCH_MERGE, .body = Q("{'apiVersion':''}"));
+        assert_int_equal(r.code, 500);
+        r = ASK(f, API_PATCH, &widgets, "default", "w", "status", .patch = API_PATCH_MERGE, .body = Q("{'kind':'X'}"));
+        assert_int_equal(r.code, 200);
+        assert_string_equal(at(f, r, ".kind"), "Widget");
+        undefine(f);
+}
+
 /* What was wrong before and has not changed does not stand in the way: KEP-4008. */
 static void old_mistakes_may_stay(void **state) {
         struct fixture *f = *state;
@@ -732,6 +750,7 @@ int main(void) {
                 cmocka_unit_test(embedded_objects_have_metadata),
                 cmocka_unit_test(openapi_says_what_is_selectable_and_embedded),
                 cmocka_unit_test(unknown_fields_go_and_defaults_come),
+                cmocka_unit_test(what_a_patch_makes_of_an_object_is_validated),
                 cmocka_unit_test(old_mistakes_may_stay),
                 cmocka_unit_test(old_faults_warn),
                 cmocka_unit_test(a_status_may_have_a_default),

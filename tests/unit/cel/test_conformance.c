@@ -190,6 +190,7 @@ static void texts(void **state) {
                                           "10\xe2\x81\xb0\xc2\xb3'" },
              { "'%x %X'.format(['Ab', b'\\xff'])", "'4162 FF'" }, { "'%o%%'.format([11u])", "'13%'" },
              { "'%s'.format([dyn({1: true})])", "'{1:true}'" },
+             { "'%s %s'.format([-2.25e10, type(duration('1s'))])", "'-2.25e+10 google.protobuf.Duration'" },
              { "'%s %s'.format(['a'])", "error: index 1 out of range" },
              { "'%s'.format(['a', 'b'])", "error: too many arguments supplied to string.format (expected 1, got 2)" },
              { "'%f'.format(['NaN'])", "'NaN'" }, { "'%s'.format([{1: double('NaN')}])", "'{1:\"NaN\"}'" },

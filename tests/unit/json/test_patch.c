@@ -50,6 +50,7 @@ static void operations_do_what_rfc_6902_shows(void **state) {
                   "b\",\"value\":null}]",
                   "{\"a\":null}" },
                 { "{\"a\":1}", "[{\"op\":\"replace\",\"path\":\"\",\"value\":{\"b\":2}}]", "{\"b\":2}" },
+                { "{\"a\":1}", "[{\"op\":\"replace\",\"path\":\"\",\"value\":\"b\"}]", "{\"a\":1}" },
                 { "{\"a\":1}", "[]", "{\"a\":1}" },
                 { "{\"a\":1}", "[{\"op\":\"add\",\"path\":\"/\",\"value\":2}]", "{\"a\":1,\"\":2}" },
         };
