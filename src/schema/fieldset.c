@@ -33,10 +33,10 @@ int fieldset_compare(struct str a, struct str b) {
         size_t i = 0;
         int64_t x, y;
 
+        if (a.n > 0 && b.n > 0 && a.p[0] == 'f' && b.p[0] == 'f') /* as nearly all are */
+                return str_cmp(a, b);
         if (rank(a) != rank(b))
                 return rank(a) - rank(b);
-        if (rank(a) == 0)
-                return str_cmp(a, b);
         while (i < a.n && i < b.n && a.p[i] == b.p[i])
                 i++;
         if (i < MAX(a.n, b.n) && number_at(a, i, &x) && number_at(b, i, &y) && x != y)

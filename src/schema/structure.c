@@ -91,11 +91,11 @@ static struct str item_element(struct arena *a, struct place list, const struct 
                                                                            : element_text(a, 'v', item);
         rest = str_of(list.field && json_is(item, JSON_OBJECT) ? list.field->list_keys : NULL);
         while (str_split(&rest, ',', &key)) {
-                const struct schema_field *f = schema_field(list.type->elem, key);
                 const struct json *v = json_get(item, key);
+                const struct schema_field *f = v ? NULL : schema_field(list.type->elem, key);
                 struct json *dflt = NULL;
 
-                if (!v && f && f->dflt && json_parse(a, str_of(f->dflt), NULL, &dflt, NULL) == 0)
+                if (f && f->dflt && json_parse(a, str_of(f->dflt), NULL, &dflt, NULL) == 0)
                         v = dflt;
                 if (!v && f &&
                     (!(f->flags & (SCHEMA_OMITEMPTY | SCHEMA_POINTER)) || (f->flags & SCHEMA_SHOWN && !f->dflt)))
@@ -147,8 +147,11 @@ static void add_fields(struct arena *a, struct place p, const struct json *v, st
                 to->member = true;
                 return;
         }
-        if (!to->below)
+        if (!to->below) {
                 to->below = fieldset_new(a);
+                to->below->cap = json_len(v);
+                to->below->v = arena_array(a, struct fieldset_entry, json_len(v));
+        }
         json_each_member(m, v) {
                 struct place below = place_of_member(p, json_key(m));
                 struct fieldset_entry e = { 0 };
@@ -774,18 +777,21 @@ struct json structure_remove(struct arena *a, const struct schema_type *t, const
 static struct fieldset *with_parents(struct arena *a, struct place p, const struct fieldset *s) {
         struct fieldset *out = fieldset_new(a);
 
-        for (size_t i = 0; s && i < s->n; i++) {
-                struct str element = s->v[i].element;
-                struct fieldset_entry *e = fieldset_get_or_add(a, out, element);
+        if (!s)
+                return out;
+        out->v = arena_dup(a, s->v, s->n * sizeof(*s->v));
+        out->n = out->cap = s->n;
+        for (size_t i = 0; i < s->n; i++) {
+                struct fieldset_entry *e = &out->v[i];
                 struct place below = { NULL, NULL };
 
-                e->member = s->v[i].member;
-                if (p.type && element.p[0] == 'f') {
-                        below = place_of_member(p, str_sub(element, 2, element.n));
+                if (p.type && e->element.p[0] == 'f') {
+                        below = place_of_member(p, str_sub(e->element, 2, e->element.n));
                         e->member = e->member || (p.type->kind == SCHEMA_STRUCT && below.type);
                 } else if (p.type && p.type->kind == SCHEMA_LIST)
                         below.type = p.type->elem;
-                e->below = s->v[i].below ? with_parents(a, below, s->v[i].below) : NULL;
+                if (e->below)
+                        e->below = with_parents(a, below, e->below);
         }
         return out;
 }
