@@ -1,6 +1,7 @@
 /* OpenAPI documents in protobuf, as github.com/google/gnostic lays them out: kubectl
  * up to 1.23 wants version 2, client-go may want version 3. A document is made as JSON and translated by tables: which
  * member goes to which field, and how. Only what our documents contain is in the tables. */
+#include "json/yaml.h"
 #include "schema/openapi_private.h"
 #include "schema/wire.h"
 
@@ -244,7 +245,7 @@ static void put_yaml(struct buf *b, uint32_t number, const struct json *v) {
         _cleanup_buf_ struct buf text = BUF_INIT;
         size_t at = wire_open(b, number);
 
-        json_write(&text, v);
+        yaml_write(&text, v);
         wire_put_bytes(b, 2, buf_str(&text));
         wire_close(b, at);
 }
