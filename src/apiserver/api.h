@@ -96,6 +96,7 @@ struct api_call {
 struct api_list {
         struct object **items; /* references */
         size_t n;
+        size_t n_seen; /* that were looked at for it */
         uint64_t revision;
         struct str continue_token; /* empty at the end */
         int64_t remaining;         /* remainingItemCount, -1: not known */

@@ -121,6 +121,13 @@ METRIC(store_requests, COUNTER, "etcd_requests_total",
        "[ALPHA] Etcd request counts for each operation and object type.");
 METRIC(store_errors, COUNTER, "etcd_request_errors_total",
        "[ALPHA] Etcd failed request counts for each operation and object type.");
+METRIC(lists, COUNTER, "apiserver_storage_list_total", "[ALPHA] Number of LIST requests served from storage");
+METRIC(fetched, COUNTER, "apiserver_storage_list_fetched_objects_total",
+       "[ALPHA] Number of objects read from storage in the course of serving a LIST request");
+METRIC(evaluated, COUNTER, "apiserver_storage_list_evaluated_objects_total",
+       "[ALPHA] Number of objects tested in the course of serving a LIST request from storage");
+METRIC(returned, COUNTER, "apiserver_storage_list_returned_objects_total",
+       "[ALPHA] Number of objects returned for a LIST request from storage");
 #define STORE_LIST (STORE_DELETE + 1)
 static const char *const store_operations[] = {
         [STORE_CREATE] = "create", [STORE_UPDATE] = "update", [STORE_DELETE] = "delete", [STORE_LIST] = "list"
@@ -149,8 +156,25 @@ static void count_stored(const struct rest *r, unsigned operation, int64_t since
                 series_add(metric_series(&store_errors, key, write_labels, &l), 1);
 }
 
+static void write_resource(struct buf *dst, const void *arg) {
+        metric_label(dst, "resource", ((const struct rest *) arg)->qualified);
+}
+
 void op_count_list(const struct op *op, int64_t since_ns) {
+        const struct rest *r = op->rest->stored;
+        const struct api_list *l = op->c->list;
+        const struct {
+                const struct metric *metric;
+                size_t n;
+        } counts[] = { { &lists, 1 },
+                       { &fetched, l ? l->n_seen : 0 },
+                       { &evaluated, l ? l->n_seen : 0 },
+                       { &returned, l ? l->n : 0 } };
+        uint64_t key = str_hash(r->qualified);
+
         count_stored(op->rest, STORE_LIST, since_ns, op->c->error.err != 0);
+        for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+                series_add(metric_series(counts[i].metric, key, write_resource, r), (int64_t) counts[i].n);
 }
 
 static void submitted(struct store_txn *t) {

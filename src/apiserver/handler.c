@@ -655,7 +655,10 @@ void handle_request(struct http_request *req, void *arg) {
         if (track_too_late(x) || track_preflight(x))
                 return;
         if (!str_has_prefix(http_request_path(req), STR("/"))) { /* OPTIONS *: what Go says to it */
-                http_respond(req, http_request_method(req) == HTTP_M_OPTIONS ? 200 : 404, NULL, 0, NULL, 0);
+                if (http_request_method(req) == HTTP_M_OPTIONS)
+                        http_respond(req, 200, NULL, 0, NULL, 0);
+                else
+                        respond_text(req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
                 return;
         }
         if (request_parse_path(a, http_request_path(req), &x->info) < 0) { /* Go's server says no more than this */

@@ -347,6 +347,7 @@ static void list_fill(struct api_call *c, const struct rest *rest, struct store_
 
         list_iter_init(&it, snap, past, prefix, start);
         while (list_iter_next(&it, prefix)) {
+                l->n_seen++;
                 if ((f->by_label || f->by_field) && !filter_matches(f, it.object))
                         continue;
                 list_push_object(l, &cap, object_in_version(rest->stored, rest, it.object));
@@ -367,6 +368,7 @@ static bool list_one(struct api_call *c, const struct rest *rest, struct store_s
         if (!name.p || (rest->resource->namespaced && str_empty(c->namespace)))
                 return false; /* in any namespace */
         o = rest_get(snap, rest->stored, c->namespace, name);
+        l->n_seen = o != NULL;
         if (o && filter_matches(f, o))
                 list_push_object(l, &cap, object_in_version(rest->stored, rest, o));
         return true;

@@ -380,6 +380,9 @@ static void metrics_have_upstreams_names(void **state) {
                 "etcd_request_duration_seconds_count{operation=\"create\",type=\"leases.coordination.k8s.io\"} 1",
                 "etcd_requests_total{operation=\"create\",type=\"leases.coordination.k8s.io\"} 1",
                 "etcd_requests_total{operation=\"list\",type=\"endpoints\"} 2",
+                "apiserver_storage_list_total{resource=\"endpoints\"} 2",
+                "apiserver_storage_list_evaluated_objects_total{resource=\"configmaps\"} 3",
+                "apiserver_storage_list_returned_objects_total{resource=\"configmaps\"} 1",
                 "# TYPE go_goroutines gauge",
                 "apiserver_flowcontrol_current_executing_requests{flow_schema=\"global-default\",priority_level=\""
                 "global-default\"} 1",
@@ -402,6 +405,10 @@ static void metrics_have_upstreams_names(void **state) {
                     "\"versionPriority\":1,\"insecureSkipTLSVerify\":true}}");
         get(f, "/api/v1/namespaces/default/endpoints", "");
         get(f, "/api/v1/namespaces/default/endpoints", "");
+        for (int i = 0; i < 3; i++)
+                ASK(f, API_CREATE, &res_configmaps, "default",
+                    .body = arena_printf(f->a, "{\"metadata\":{\"name\":\"c%d\",\"labels\":{\"n\":\"%d\"}}}", i, i).p);
+        get(f, "/api/v1/namespaces/default/configmaps?labelSelector=n=1", "");
         get(f, "/livez/ping", "");
         r = get(f, "/metrics", "");
         for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
