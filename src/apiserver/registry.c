@@ -421,10 +421,14 @@ static void answer(struct op *op, int code) {
 
 /* A dry run answers with the object as it would have been written. */
 static void finish_dry(struct op *op, int code) {
+        uint64_t sent;
+
         if (op->undo)
                 op->undo(op);
         if (op->old)
                 object_set_revision(op->result, object_revision(op->old));
+        else if (str_to_u64(json_str(json_at_path(op->c->body, "metadata", "resourceVersion")), &sent) == 0 && sent)
+                object_set_revision(op->result, sent);
         answer(op, code);
 }
 
@@ -567,10 +571,18 @@ void registry_write_new(struct op *op) {
         admission_admit(op, ADMIT_CREATE, &op->tree, NULL, new_admitted);
 }
 
+/* What says that an object goes is nothing that a client may say of a new one. */
+static void wipe_end(struct json *meta) {
+        json_removec(meta, "deletionGracePeriodSeconds");
+        json_removec(meta, "deletionTimestamp");
+}
+
 static int decode_new(struct op *op, const struct json *body, struct error *err) {
         TRY(registry_decode(op, body, &op->tree, err));
         TRY(writes_match_request(op, &op->tree, err));
         registry_default(op, &op->tree);
+        if (op->rest != op->rest->stored) /* or it had owners in that version */
+                wipe_end(meta_of(op->c->arena, &op->tree));
         return writes_to_stored(op, err);
 }
 

@@ -81,19 +81,6 @@ static void get_scale(struct op *op) {
         answer_scale(op);
 }
 
-/* op->tree: the Scale that the request makes of the current one. */
-static int wanted_scale(struct op *op, const struct json *now, struct error *err) {
-        struct json doc;
-
-        if (op->c->patch == API_PATCH_APPLY) {
-                TRY(registry_check_config(op, NULL, err));
-                doc = json_merge_patch(op->c->arena, now, op->c->body);
-                TRY(writes_match_patched(op, json_getc(&doc, "metadata"), err));
-                return registry_decode(op, &doc, &op->tree, err);
-        }
-        return op->c->verb == API_PATCH ? registry_patched(op, now, err) : 0;
-}
-
 /* Where specReplicasPath says, or .spec.replicas. */
 static struct str scale_path(const struct op *op) {
         return op->rest->custom ? json_str(json_getc(op->rest->custom->scale, "specReplicasPath"))
@@ -162,6 +149,21 @@ static int own_scale(struct op *op, int64_t replicas, struct error *err) {
         if (json_at_path(op->c->body, "spec", "replicas"))
                 set_replicas(op, &config, replicas, true);
         return apply_merge(a, r->resource->type, object_json(op->old), &config, &opts, &op->tree, err);
+}
+
+/* op->tree: the Scale that the request makes of the current one. */
+static int wanted_scale(struct op *op, const struct json *now, struct error *err) {
+        struct json doc;
+
+        if (op->c->patch == API_PATCH_APPLY) {
+                TRY(registry_check_config(op, NULL, err));
+                op->tree = *object_json(op->old); /* conflicts are told before what is wrong with the Scale */
+                TRY(own_scale(op, json_int(json_at_path(op->c->body, "spec", "replicas")), err));
+                doc = json_merge_patch(op->c->arena, now, op->c->body);
+                TRY(writes_match_patched(op, json_getc(&doc, "metadata"), err));
+                return registry_decode(op, &doc, &op->tree, err);
+        }
+        return op->c->verb == API_PATCH ? registry_patched(op, now, err) : 0;
 }
 
 static void write_scale(struct op *op) {

@@ -413,6 +413,15 @@ static struct fieldset *replicas_of(struct arena *a, const struct apply_opts *o)
         return s;
 }
 
+/* A Scale leaves out 0. */
+static bool has_replicas(const struct json *object, struct str path) {
+        struct str key;
+
+        while (str_split(&path, '.', &key))
+                object = json_get(object, key);
+        return json_int(object) != 0;
+}
+
 static bool somebody_owns(const struct managers *m, const struct fieldset *s) {
         bool owned = false;
 
@@ -597,7 +606,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
                 track(a, t, &zero, &old, &m, &before, opts);
         }
         reconcile_managers(t, &m);
-        if (opts->scale && !somebody_owns(&m, replicas_of(a, opts))) {
+        if (opts->scale && has_replicas(&old, str_of(opts->scale)) && !somebody_owns(&m, replicas_of(a, opts))) {
                 struct manager before = self;
 
                 before.name = STR("before-first-apply");

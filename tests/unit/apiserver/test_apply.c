@@ -691,6 +691,35 @@ static void claim_templates_keep_what_claims_lose(void **state) {
         check(r, 201, ".spec.volumeAttributesClassName", "(absent)");
 }
 
+#define SCALE(spec) \
+        "{\"kind\":\"Scale\",\"apiVersion\":\"autoscaling/v1\",\"metadata\":{\"name\":\"w\"},\"spec\":" spec "}"
+
+static void nobody_has_no_replicas_before_a_scale(void **state) {
+        struct fixture *f = *state;
+
+        ASK(f, API_CREATE, &res_deployments, "default", .body = DEPLOYMENT, .options.field_manager = STR("maker"));
+        /* a conflict is told before what is wrong */
+        assert_int_equal(ASK(f, API_PATCH, &res_deployments, "default", "w", "scale", .patch = API_PATCH_APPLY,
+                             .options.field_manager = STR("a"), .body = SCALE("{\"replicas\":-1}"))
+                                         .code,
+                         409);
+        assert_int_equal(
+                        ASK(f, API_UPDATE, &res_deployments, "default", "w", "scale", .body = SCALE("{\"replicas\":0}"))
+                                        .code,
+                        200);
+        check(ASK(f, API_PATCH, &res_deployments, "default", "w", "scale", .patch = API_PATCH_APPLY,
+                  .options.field_manager = STR("a"), .body = SCALE("{\"replicas\":3}")),
+              200, ".spec.replicas", "3");
+}
+
+static void a_dry_run_keeps_the_revision_that_was_sent(void **state) {
+        struct fixture *f = *state;
+
+        check(ASK(f, API_CREATE, &res_configmaps, "default", .options.dry_run = true,
+                  .body = "{\"metadata\":{\"name\":\"c\",\"resourceVersion\":\"7\"}}"),
+              201, ".metadata.resourceVersion", "7");
+}
+
 int main(void) {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
@@ -718,6 +747,8 @@ int main(void) {
                 TEST(a_status_keeps_metadata_but_not_a_wrong_identity),
                 TEST(a_name_that_is_applied_as_null_is_none),
                 TEST(a_status_of_nothing_may_be_a_creation),
+                TEST(nobody_has_no_replicas_before_a_scale),
+                TEST(a_dry_run_keeps_the_revision_that_was_sent),
                 TEST(claim_templates_keep_what_claims_lose),
         };
 
