@@ -119,8 +119,18 @@ int err_bad_request(struct error *err, const char *fmt, ...) {
         return error_status(err, REASON_BAD_REQUEST, "%s", text);
 }
 
+int err_unhandled(struct error *err, struct str kind, struct str version, struct str as, struct str text) {
+        _cleanup_buf_ struct buf quoted = BUF_INIT;
+
+        add_quoted(&quoted, version);
+        return err_bad_request(err,
+                               "%" STR_FMT " in version %" STR_FMT " cannot be handled as a %" STR_FMT ": %" STR_FMT,
+                               STR_ARG(kind), STR_ARG(buf_str(&quoted)), STR_ARG(as), STR_ARG(text));
+}
+
 int err_other_kind(struct error *err, const struct sent *want, struct str kind, struct str api_version) {
         struct str group, version, internal = str_empty(want->group) ? STR("core") : want->group;
+        _cleanup_buf_ struct buf text = BUF_INIT;
         ssize_t dot = str_find(internal, '.');
         int e = api_parse_group_version(api_version, &group, &version, err);
 
@@ -132,26 +142,19 @@ int err_other_kind(struct error *err, const struct sent *want, struct str kind, 
                                      : str_eqc(want->group, "apiregistration.k8s.io")
                                                      ? "k8s.io/kube-aggregator/pkg/apiserver/scheme/scheme.go:28"
                                                      : "pkg/api/legacyscheme/scheme.go:30";
-                _cleanup_buf_ struct buf quoted = BUF_INIT;
-
-                add_quoted(&quoted, kind);
-                buf_addc(&quoted, " is registered for version ");
-                add_quoted(&quoted, api_version);
-                return err_bad_request(err,
-                                       "%" STR_FMT " in version \"%" STR_FMT "\" cannot be handled as a %" STR_FMT
-                                       ": no kind %" STR_FMT " in scheme \"%s\"",
-                                       STR_ARG(kind), STR_ARG(version), STR_ARG(want->kind), STR_ARG(buf_str(&quoted)),
-                                       scheme);
+                buf_addc(&text, "no kind ");
+                add_quoted(&text, kind);
+                buf_addc(&text, " is registered for version ");
+                add_quoted(&text, api_version);
+                buf_printf(&text, " in scheme \"%s\"", scheme);
+                return err_unhandled(err, kind, version, want->kind, buf_str(&text));
         }
         if (str_eq(kind, want->kind))
                 return 0;
         internal = dot < 0 ? internal : str_sub(internal, 0, (size_t) dot); /* the name of upstream's package */
-        return err_bad_request(err,
-                               "%" STR_FMT " in version \"%" STR_FMT "\" cannot be handled as a %" STR_FMT
-                               ": converting (%" STR_FMT ".%" STR_FMT ") to (%" STR_FMT ".%" STR_FMT
-                               "): unknown conversion",
-                               STR_ARG(kind), STR_ARG(version), STR_ARG(want->kind), STR_ARG(version), STR_ARG(kind),
-                               STR_ARG(internal), STR_ARG(want->kind));
+        buf_printf(&text, "converting (%" STR_FMT ".%" STR_FMT ") to (%" STR_FMT ".%" STR_FMT "): unknown conversion",
+                   STR_ARG(version), STR_ARG(kind), STR_ARG(internal), STR_ARG(want->kind));
+        return err_unhandled(err, kind, version, want->kind, buf_str(&text));
 }
 
 int err_no_method(struct error *err) {

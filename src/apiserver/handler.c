@@ -83,9 +83,21 @@ int api_check_head(const struct json *doc, struct error *err) {
         return api_parse_group_version(json_str(json_getc(doc, "apiVersion")), &group, &version, err);
 }
 
-static int check_head(struct exchange *x, struct arena *a, struct str text, struct json **body, struct error *err) {
+/* yaml: upstream sees the JSON that is made of the text. */
+static int check_head(struct exchange *x, struct arena *a, bool yaml, bool ignore, struct str text, struct json **body,
+                      struct error *err) {
         _cleanup_error_ struct error e = ERROR_INIT;
 
+        if (lacks_kind(x, a, *body) && ignore) {
+                _cleanup_buf_ struct buf b = BUF_INIT;
+                struct sent as = sent_in(x, a);
+
+                if (yaml)
+                        json_write(&b, *body);
+                return err_unhandled(err, as.kind, as.version, as.kind,
+                                     arena_printf(a, "Object 'Kind' is missing in '%" STR_FMT "'",
+                                                  STR_ARG(yaml ? buf_str(&b) : str_trim(text))));
+        }
         if (lacks_kind(x, a, *body)) {
                 error_set(&e, -EINVAL, "Object 'Kind' is missing in '%" STR_FMT "'", STR_ARG(text));
                 return unrecognized(x, a, text, err, "", &e);
@@ -121,9 +133,7 @@ static int parse_protobuf(struct exchange *x, struct arena *a, struct str text, 
                 return err_other_kind(err, &want, u.kind, u.api_version);
         if (protobuf_decode_object(a, t, &u, &doc, &e) < 0 &&
             api_parse_group_version(u.api_version, &group, &version, NULL) == 0)
-                return err_bad_request(
-                                err, "%" STR_FMT " in version \"%" STR_FMT "\" cannot be handled as a %" STR_FMT ": %s",
-                                STR_ARG(u.kind), STR_ARG(version), STR_ARG(want.kind), error_text(&e));
+                return err_unhandled(err, u.kind, version, want.kind, str_of(error_text(&e)));
         if (e.err)
                 return err_bad_request(err, "%s", error_text(&e));
         *ret = json_new(a, doc);
@@ -140,7 +150,7 @@ static int parse_body(struct exchange *x, struct arena *a, enum media media, con
         if (media == MEDIA_PROTOBUF)
                 return parse_protobuf(x, a, text, ret, err);
         if ((yaml ? yaml_parse(a, text, dup, ret, &e) : json_parse(a, text, &opts, ret, &e)) == 0)
-                return c->verb != API_PATCH ? check_head(x, a, text, ret, err) : 0;
+                return c->verb != API_PATCH ? check_head(x, a, yaml, ignore, text, ret, err) : 0;
         if (c->verb == API_PATCH && c->patch == API_PATCH_MERGE && ignore)
                 return err_bad_request(err, "Invalid JSON Patch");
         if (c->verb == API_PATCH)

@@ -154,9 +154,7 @@ int registry_decode(struct op *op, const struct json *body, struct json *ret, st
                            version = as.custom ? json_str(json_getc(body, "apiVersion")) : as.version;
 
                 api_parse_group_version(version, &group, &version, NULL);
-                return err_bad_request(
-                                err, "%" STR_FMT " in version \"%" STR_FMT "\" cannot be handled as a %" STR_FMT ": %s",
-                                STR_ARG(kind), STR_ARG(version), STR_ARG(as.kind), error_text(&e));
+                return err_unhandled(err, kind, version, as.kind, str_of(error_text(&e)));
         }
         return as.custom ? check_kind(op, &as, body, err) : 0;
 }

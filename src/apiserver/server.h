@@ -165,6 +165,8 @@ int err_forbidden(struct error *err, const struct rest *r, struct str name, cons
 int err_too_large_revision(struct error *err, uint64_t want, uint64_t now);
 int err_bad_request(struct error *err, const char *fmt, ...) _printf_(2, 3);
 /* 0, or that objects of this kind are none of the resource's. */
+/* `Pod in version "v1" cannot be handled as a Node: …` */
+int err_unhandled(struct error *err, struct str kind, struct str version, struct str as, struct str text);
 int err_other_kind(struct error *err, const struct sent *want, struct str kind, struct str api_version);
 int err_no_method(struct error *err); /* the path has no such method */
 int err_method(struct error *err, const struct rest *r, const char *verb);

@@ -30,8 +30,11 @@ struct loader {
         bool has_event;
         struct map *anchors;
         size_t nodes;
+        bool key; /* the next node is one */
         struct json_duplicates *duplicates;
         struct error *err;
+        struct error late;
+        enum stage { DECODING, CONVERTING, PRINTING } stage;
 };
 
 static int next_event(struct loader *l) {
@@ -51,9 +54,58 @@ static int next_event(struct loader *l) {
                          p->problem ? p->problem : "unknown problem parsing YAML content");
 }
 
-static int fail_at(struct loader *l, const char *what, struct str detail) {
-        return error_set(l->err, -EINVAL, FAILED "yaml: line %zu: %s%" STR_FMT, l->event.start_mark.line + 1, what,
-                         STR_ARG(detail));
+/* Upstream parses the whole document, then makes Go's values of it, then those that JSON can have, then JSON: what is
+ * wrong is told of the first of these, so reading goes on. */
+static void later(struct loader *l, enum stage stage, const char *fmt, ...) _printf_(3, 4);
+static void later(struct loader *l, enum stage stage, const char *fmt, ...) {
+        _cleanup_free_ char *text = NULL;
+        va_list ap;
+
+        if (l->late.err && l->stage <= stage)
+                return;
+        va_start(ap, fmt);
+        text = xvprintf(fmt, ap);
+        va_end(ap);
+        error_clear(&l->late);
+        error_set(&l->late, -EINVAL, FAILED "%s", text);
+        l->stage = stage;
+}
+
+/* As Go's %#v prints what it has read. */
+static void print_in_go(struct buf *b, const struct json *v, bool inside) {
+        const char *comma = "";
+        char digits[32];
+
+        switch (json_type(v)) {
+        case JSON_NULL:
+                buf_addc(b, inside ? "interface {}(nil)" : "<nil>");
+                break;
+        case JSON_DOUBLE:
+                buf_add_str(b, json_format_double_g(digits, v->d));
+                break;
+        case JSON_ARRAY:
+                buf_addc(b, "[]interface {}{");
+                json_each_item(it, v) {
+                        buf_addc(b, comma);
+                        print_in_go(b, it, true);
+                        comma = ", ";
+                }
+                buf_putc(b, '}');
+                break;
+        case JSON_OBJECT:
+                buf_addc(b, "map[interface {}]interface {}{");
+                json_each_member(m, v) {
+                        buf_addc(b, comma);
+                        json_write_string(b, json_key(m));
+                        buf_putc(b, ':');
+                        print_in_go(b, &m->value, true);
+                        comma = ", ";
+                }
+                buf_putc(b, '}');
+                break;
+        default:
+                json_write(b, v);
+        }
 }
 
 static int load_node(struct loader *l, size_t depth, struct json *ret);
@@ -86,24 +138,25 @@ static int load_alias(struct loader *l, struct json *ret) {
         if (!anchor)
                 return error_set(l->err, -EINVAL, FAILED "yaml: unknown anchor '%" STR_FMT "' referenced",
                                  STR_ARG(name));
-        if (!anchor->complete)
-                return error_set(l->err, -EINVAL, FAILED "yaml: anchor '%" STR_FMT "' value contains itself",
-                                 STR_ARG(name));
+        if (!anchor->complete) {
+                later(l, DECODING, "yaml: anchor '%" STR_FMT "' value contains itself", STR_ARG(name));
+                return 0;
+        }
         l->nodes += anchor->nodes;
         if (l->nodes > MAX_NODES)
-                return fail_at(l, "document contains excessive aliasing", STR(""));
+                return error_set(l->err, -EINVAL, FAILED "yaml: document contains excessive aliasing");
         *ret = anchor->value;
         return 0;
 }
 
 /* ---- scalars ---- */
 
-static int load_binary(struct loader *l, struct str text, struct json *ret) {
+static void load_binary(struct loader *l, struct str text, struct json *ret) {
         _cleanup_buf_ struct buf data = BUF_INIT;
         size_t invalid = 0;
 
         if (base64_decode(&data, text) < 0)
-                return fail_at(l, "!!binary value contains invalid base64 data", STR(""));
+                later(l, DECODING, "yaml: !!binary value contains invalid base64 data");
         for (const char *p = data.p, *end = p + data.n; p < end;) {
                 size_t n = utf8_sequence(p, end);
 
@@ -111,32 +164,27 @@ static int load_binary(struct loader *l, struct str text, struct json *ret) {
                 p += MAX(n, (size_t) 1);
         }
         *ret = json_of_str(yaml_valid_utf8(l->arena, buf_str(&data), invalid));
-        return 0;
 }
 
-static int load_scalar(struct loader *l, struct json *ret) {
+static void load_scalar(struct loader *l, bool key, struct json *ret) {
         const char *tag = (const char *) l->event.data.scalar.tag;
         struct str text = str_n((const char *) l->event.data.scalar.value, l->event.data.scalar.length);
-        struct yaml_scalar s;
-        int r;
+        struct yaml_scalar s = { .type = YAML_STRING };
+        bool binary = tag && strcmp(tag, YAML_TAG_PREFIX "binary") == 0,
+             plain = tag || l->event.data.scalar.plain_implicit;
+        int r = plain && !binary ? yaml_resolve(text, tag, &s) : 0;
 
-        if (!tag && !l->event.data.scalar.plain_implicit) {
-                *ret = json_of_copy(l->arena, text);
-                return 0;
-        }
-        if (tag && strcmp(tag, YAML_TAG_PREFIX "binary") == 0)
+        if (binary)
                 return load_binary(l, text, ret);
-        r = yaml_resolve(text, tag, &s);
         if (r == -EINVAL)
-                return error_set(l->err, -EINVAL, FAILED "yaml: cannot decode !!%s `%" STR_FMT "` as a !!%s",
-                                 yaml_scalar_tag(s.type), STR_ARG(text), tag + sizeof(YAML_TAG_PREFIX) - 1);
-        if (r == -ERANGE)
-                return error_set(l->err, -EINVAL, FAILED "json: unsupported value: %s",
-                                 isnan(s.value.d) ? "NaN"
-                                 : s.value.d > 0  ? "+Inf"
-                                                  : "-Inf");
+                later(l, DECODING, "yaml: cannot decode !!%s `%" STR_FMT "` as a !!%s", yaml_scalar_tag(s.type),
+                      STR_ARG(text), tag + sizeof(YAML_TAG_PREFIX) - 1);
+        if (r == -ERANGE && !key)
+                later(l, PRINTING, "json: unsupported value: %s",
+                      isnan(s.value.d) ? "NaN"
+                      : s.value.d > 0  ? "+Inf"
+                                       : "-Inf");
         *ret = s.type == YAML_STRING ? json_of_copy(l->arena, text) : s.value;
-        return 0;
 }
 
 /* ---- collections ---- */
@@ -159,45 +207,49 @@ static int load_sequence(struct loader *l, size_t depth, struct json *ret) {
 
 struct mapping {
         struct loader *l;
-        struct json lines; /* of its keys, with those that are there already */
+        struct json keys;  /* as they were read */
+        struct json lines; /* of their values */
 };
 
-static void on_duplicate(void *arg, struct str key) {
+static void on_duplicate(void *arg, struct str name) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
         struct mapping *m = arg;
         int64_t line = 0;
 
-        json_each_member(k, &m->lines)
-                if (json_key(k).p == key.p)
-                        line = json_int(&k->value);
-        json_duplicates_add(m->l->duplicates, line, "line %lld: key \"%" STR_FMT "\" already set in map",
-                            (long long) line, STR_ARG(key));
+        for (size_t i = 0; i < m->keys.len; i++) {
+                const struct json_member *k = &json_members(&m->keys)[i];
+
+                if (json_key(k).p != name.p)
+                        continue;
+                line = json_int(json_item(&m->lines, i));
+                print_in_go(&b, &k->value, false);
+        }
+        json_duplicates_add(m->l->duplicates, line, "line %lld: key %" STR_FMT " already set in map", (long long) line,
+                            STR_ARG(buf_str(&b)));
 }
 
 /* Keys of JSON are strings: what go-yaml read as something else is printed. */
-static int key_text(struct loader *l, const struct json *key, struct str *ret) {
+static struct str key_text(struct loader *l, const struct json *key, const struct json *value) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
         char text[32];
 
         switch (key->type) {
-        case JSON_STRING:
-                *ret = json_str(key);
-                break;
         case JSON_INT:
-                *ret = arena_printf(l->arena, "%lld", (long long) key->i);
-                break;
+                return arena_printf(l->arena, "%lld", (long long) key->i);
         case JSON_DOUBLE:
-                *ret = arena_str(l->arena, json_format_float(text, (float) key->d));
-                break;
+                if (!isfinite(key->d))
+                        return isnan(key->d) ? STR(".nan") : key->d > 0 ? STR(".inf") : STR("-.inf");
+                return arena_str(l->arena, json_format_float(text, (float) key->d));
         case JSON_BOOL:
-                *ret = key->b ? STR("true") : STR("false");
-                break;
+                return key->b ? STR("true") : STR("false");
         case JSON_NULL:
-                return fail_at(l, "unsupported map key: null", STR(""));
+                print_in_go(&b, value, false);
+                later(l, CONVERTING, "unsupported map key of type: %%!s(<nil>), key: <nil>, value: %" STR_FMT,
+                      STR_ARG(buf_str(&b)));
+                return STR("");
         default:
-                return fail_at(l, "invalid map key", STR(""));
+                return json_str(key);
         }
-        if (ret->n > JSON_MAX_KEY)
-                return fail_at(l, "map key is longer than 65535 bytes", STR(""));
-        return 0;
 }
 
 static bool is_merge(const yaml_event_t *e) {
@@ -207,64 +259,65 @@ static bool is_merge(const yaml_event_t *e) {
                                   : e->data.scalar.plain_implicit;
 }
 
-/* Puts the members that "<<" brings in front of those that are written out, which win. */
-static int merge(struct loader *l, const struct json *sources, struct json *object) {
-        struct json all = json_new_object();
+/* The members of what "<<" brings, which is a mapping or a list of some, of which the first wins. */
+static void merge(struct loader *l, bool alias, const struct json *source, struct json *object) {
+        bool list = json_is(source, JSON_ARRAY) && !alias, fits = list || json_is(source, JSON_OBJECT);
 
-        for (uint32_t i = sources->len; i-- > 0;) { /* the first source wins over later ones */
-                const struct json *s = &json_items(sources)[i];
+        for (uint32_t i = list ? source->len : 1; fits && i-- > 0;) {
+                const struct json *s = list ? &json_items(source)[i] : source;
 
-                if (s->type == JSON_ARRAY)
-                        for (uint32_t k = s->len; k-- > 0;)
-                                if (json_items(s)[k].type != JSON_OBJECT)
-                                        return fail_at(l, "map merge requires map or sequence of maps as the value",
-                                                       STR(""));
-                                else
-                                        json_each_member(m, &json_items(s)[k])
-                                                json_add(l->arena, &all, json_key(m), m->value);
-                else if (s->type == JSON_OBJECT)
-                        json_each_member(m, s)
-                                json_add(l->arena, &all, json_key(m), m->value);
-                else
-                        return fail_at(l, "map merge requires map or sequence of maps as the value", STR(""));
+                fits = json_is(s, JSON_OBJECT);
+                for (uint32_t k = 0; fits && k < s->len; k++)
+                        json_add(l->arena, object, json_key(&json_members(s)[k]), json_members(s)[k].value);
         }
-        json_each_member(m, object)
-                json_add(l->arena, &all, json_key(m), m->value);
-        all.len = (uint32_t) json_unique_members(json_members(&all), all.len, NULL, NULL);
-        *object = all;
-        return 0;
+        if (!fits)
+                later(l, DECODING, "yaml: map merge requires map or sequence of maps as the value");
 }
 
+/* Members are sorted, as upstream has them once they are JSON. */
 static int load_mapping(struct loader *l, size_t depth, struct json *ret) {
-        struct json object = json_new_object(), sources = json_new_array();
-        struct mapping here = { .l = l, .lines = json_new_object() };
+        struct json object = json_new_object();
+        struct mapping here = { .l = l, .keys = json_new_object(), .lines = json_new_array() };
 
         for (;;) {
                 struct json key = json_null(), v = json_null();
-                struct str name = STR("");
+                bool merging, alias;
+                struct str name;
                 int64_t line;
-                bool merging;
 
                 TRY(next_event(l));
                 if (l->event.type == YAML_MAPPING_END_EVENT)
                         break;
                 merging = is_merge(&l->event);
-                line = (int64_t) l->event.start_mark.line + 1;
+                l->key = true;
                 TRY(load_node(l, depth, &key));
-                TRY(key_text(l, &key, &name));
+                if (key.type >= JSON_ARRAY) {
+                        _cleanup_buf_ struct buf b = BUF_INIT;
+
+                        print_in_go(&b, &key, false);
+                        later(l, DECODING, "yaml: invalid map key: %" STR_FMT, STR_ARG(buf_str(&b)));
+                        key = json_null();
+                }
                 TRY(next_event(l));
+                line = (int64_t) l->event.start_mark.line + 1;
+                alias = l->event.type == YAML_ALIAS_EVENT;
                 TRY(load_node(l, depth, &v));
-                if (merging)
-                        json_push(l->arena, &sources, v);
-                else
-                        json_add(l->arena, &object, name, v);
-                if (l->duplicates)
-                        json_add(l->arena, &here.lines, name, json_of_int(line));
+                if (merging) {
+                        merge(l, alias, &v, &object);
+                        continue;
+                }
+                name = key_text(l, &key, &v);
+                if (name.n > JSON_MAX_KEY)
+                        return error_set(l->err, -EINVAL, FAILED "map key is longer than 65535 bytes");
+                json_add(l->arena, &object, name, v);
+                if (l->duplicates) {
+                        json_add(l->arena, &here.keys, name, key);
+                        json_push(l->arena, &here.lines, json_of_int(line));
+                }
         }
         object.len = (uint32_t) json_unique_members(json_members(&object), object.len,
                                                     l->duplicates ? on_duplicate : NULL, &here);
-        if (sources.len)
-                TRY(merge(l, &sources, &object));
+        json_sort(&object);
         *ret = json_copy_shallow(l->arena, &object);
         return 0;
 }
@@ -272,19 +325,22 @@ static int load_mapping(struct loader *l, size_t depth, struct json *ret) {
 /* The node that the current event begins. */
 static int load_node(struct loader *l, size_t depth, struct json *ret) {
         struct anchor *anchor = NULL;
-        int r;
+        bool key = l->key;
+        int r = 0;
 
+        l->key = false;
         if (++l->nodes > MAX_NODES)
-                return fail_at(l, "document has too many nodes", STR(""));
+                return error_set(l->err, -EINVAL, FAILED "yaml: document has too many nodes");
         if (depth >= MAX_DEPTH)
-                return fail_at(l, "exceeded max depth of 100", STR(""));
+                return error_set(l->err, -EINVAL, FAILED "yaml: line %zu: exceeded max depth of 100",
+                                 l->event.start_mark.line + 1);
         switch (l->event.type) {
         case YAML_ALIAS_EVENT:
                 l->nodes--; /* the anchor's nodes count instead */
                 return load_alias(l, ret);
         case YAML_SCALAR_EVENT:
                 anchor = begin_anchor(l, l->event.data.scalar.anchor);
-                r = load_scalar(l, ret);
+                load_scalar(l, key, ret);
                 break;
         case YAML_SEQUENCE_START_EVENT:
                 anchor = begin_anchor(l, l->event.data.sequence_start.anchor);
@@ -372,6 +428,7 @@ static void loader_done(struct loader *l) {
                 yaml_event_delete(&l->event);
         yaml_parser_delete(&l->parser);
         map_free(l->anchors);
+        error_clear(&l->late);
 }
 
 /* The next document; 0 at the end of the stream, 1 when there was one. */
@@ -384,7 +441,11 @@ static int next_document(struct loader *l, struct json *ret) {
         map_clear(l->anchors);
         TRY(next_event(l));
         TRY(load_node(l, 0, ret));
-        return 1;
+        TRY(next_event(l)); /* its end */
+        if (l->late.err == 0)
+                return 1;
+        error_move(l->err, &l->late);
+        return -EINVAL;
 }
 
 int yaml_parse(struct arena *a, struct str text, struct json_duplicates *duplicates, struct json **ret,

@@ -587,6 +587,8 @@ static void print_literal(struct arena *a, struct buf *b, const struct json *v) 
         if (v->type < JSON_ARRAY) {
                 if (v->type == JSON_NULL)
                         buf_addc(b, "interface {}(nil)");
+                else if (v->type == JSON_DOUBLE)
+                        strategic_print(b, v);
                 else
                         json_write(b, v);
                 return;

@@ -46,8 +46,8 @@ static void plain_scalars_have_the_types_of_yaml_1_1(void **state) {
 
 static void keys_become_strings(void **state) {
         assert_json("1: a\ntrue: b\n1.5: c\n0x10: d\nyes: e\n",
-                    "{\"1\":\"a\",\"true\":\"e\",\"1.5\":\"c\",\"16\":\"d\"}");
-        assert_refused("? [a]\n: b\n", "error converting YAML to JSON: yaml: line 1: invalid map key");
+                    "{\"1\":\"a\",\"1.5\":\"c\",\"16\":\"d\",\"true\":\"e\"}");
+        assert_refused("? [a]\n: b\n", "error converting YAML to JSON: yaml: invalid map key: []interface {}{\"a\"}");
 }
 
 static void blocks_and_folds_keep_their_line_breaks(void **state) {
@@ -59,11 +59,11 @@ static void anchors_and_merge_keys_are_followed(void **state) {
         assert_json("a: &x {p: 1, q: 2}\nb: *x\nc:\n  <<: *x\n  q: 3\n",
                     "{\"a\":{\"p\":1,\"q\":2},\"b\":{\"p\":1,\"q\":2},\"c\":{\"p\":1,\"q\":3}}");
         assert_json("a: &a {p: 1}\nb: &b {p: 2, r: 3}\nc:\n  q: 0\n  <<: [*a, *b]\n",
-                    "{\"a\":{\"p\":1},\"b\":{\"p\":2,\"r\":3},\"c\":{\"p\":1,\"r\":3,\"q\":0}}");
+                    "{\"a\":{\"p\":1},\"b\":{\"p\":2,\"r\":3},\"c\":{\"p\":1,\"q\":0,\"r\":3}}");
         assert_json("a: &x 1\nb: &x 2\nc: *x\n", "{\"a\":1,\"b\":2,\"c\":2}");
         assert_refused("a: *x", "error converting YAML to JSON: yaml: unknown anchor 'x' referenced");
         assert_refused("a: &x [*x]", "error converting YAML to JSON: yaml: anchor 'x' value contains itself");
-        assert_refused("<<: 1", "error converting YAML to JSON: yaml: line 2: map merge requires map or sequence of "
+        assert_refused("<<: 1", "error converting YAML to JSON: yaml: map merge requires map or sequence of "
                                 "maps as the value");
 }
 
@@ -105,6 +105,14 @@ static void mistakes_are_told_with_their_line(void **state) {
         assert_refused("a: 'x", "error converting YAML to JSON: yaml: found unexpected end of stream");
         assert_refused("!!int x", "error converting YAML to JSON: yaml: cannot decode !!str `x` as a !!int");
         assert_refused("a: .nan", "error converting YAML to JSON: json: unsupported value: NaN");
+        /* what is no YAML is told before what cannot be read, and that before what JSON has not */
+        assert_refused("a: .inf\n? [x]\n: !!int z\nb: c: d",
+                       "error converting YAML to JSON: yaml: line 4: mapping values are not allowed in this context");
+        assert_refused("a: .inf\n~: x\nb: !!int z",
+                       "error converting YAML to JSON: yaml: cannot decode !!str `z` as a !!int");
+        assert_refused("a: .inf\n~: {x: [1, 2.5, ~]}",
+                       "error converting YAML to JSON: unsupported map key of type: %!s(<nil>), key: <nil>, value: "
+                       "map[interface {}]interface {}{\"x\":[]interface {}{1, 2.5, interface {}(nil)}}");
         assert_refused("a: -.inf", "error converting YAML to JSON: json: unsupported value: -Inf");
 }
 
