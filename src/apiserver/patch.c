@@ -59,13 +59,17 @@ static void sort_patched(struct op *op, struct json *doc) {
 }
 
 /* The patch cannot be decoded: shown is the result, or of a strategic merge the patch. */
-static int invalid_patch(struct op *op, const struct json *doc, const char *text, struct error *err) {
+static int invalid_patch(struct op *op, const struct json *live, const struct json *doc, const char *text,
+                         struct error *err) {
         struct field_errors fe = { .a = op->c->arena };
         struct json shown = *doc;
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         if (op->c->patch == API_PATCH_STRATEGIC) {
-                strategic_print(&b, op->c->body);
+                const struct schema_type *type = sent_of(op->c->arena, op->rest, op->sub).type;
+                struct json left = strategic_left(op->c->arena, type, live, op->c->body);
+
+                strategic_print(&b, &left);
         } else {
                 sort_patched(op, &shown);
                 json_write(&b, &shown);
@@ -117,6 +121,7 @@ static const struct json *check_operations(struct op *op) {
 }
 
 static int json_patch(struct op *op, const struct json *live, struct json *ret, struct error *err) {
+        static const char *const texts[] = { "op", "path", "from", NULL };
         const struct json *patch = op->c->body;
         bool ignore = op->c->options.field_validation == API_VALIDATE_IGNORE;
         _cleanup_error_ struct error e = ERROR_INIT;
@@ -132,6 +137,16 @@ static int json_patch(struct op *op, const struct json *live, struct json *ret, 
                 if (!json_is(o, JSON_OBJECT) && !json_is(o, JSON_NULL))
                         return wrong_type(o, ignore ? "" : "error decoding patch: ",
                                           ignore ? "jsonpatch.Operation" : "handlers.jsonPatchOp", err);
+        json_each_item(o, patch)
+                for (size_t i = 0; i < json_len(o) && !ignore; i++) {
+                        const struct json_member *m = &json_members(o)[i];
+
+                        if (str_among(json_key(m), texts) && m->value.type != JSON_STRING && m->value.type != JSON_NULL)
+                                return err_bad_request(err,
+                                                       "error decoding patch: json: cannot unmarshal %s into Go struct "
+                                                       "field jsonPatchOp.%" STR_FMT " of type string",
+                                                       type_names[m->value.type], STR_ARG(json_key(m)));
+                }
         if (json_len(patch) > MAX_JSON_PATCH)
                 return error_status(
                                 err, REASON_TOO_LARGE,
@@ -210,7 +225,7 @@ int writes_match_patched(struct op *op, const struct json *meta, struct error *e
 }
 
 /* kind and apiVersion: of a strategic merge they do not matter, upstream knows what it patches. */
-static int check_type_meta(struct op *op, struct json *doc, struct error *err) {
+static int check_type_meta(struct op *op, const struct json *live, struct json *doc, struct error *err) {
         static const char *const go_types[] = { [JSON_BOOL] = "bool", [JSON_INT] = "int64", [JSON_DOUBLE] = "float64" };
         static const char *const keys[] = { "apiVersion", "kind" };
         struct arena *a = op->c->arena;
@@ -219,13 +234,13 @@ static int check_type_meta(struct op *op, struct json *doc, struct error *err) {
 
         if (op->c->patch != API_PATCH_STRATEGIC) {
                 if (api_check_head(doc, &e) < 0)
-                        return invalid_patch(op, doc, error_text(&e), err);
+                        return invalid_patch(op, live, doc, error_text(&e), err);
                 if (!op->rest->custom || !str_empty(json_str(json_getc(doc, "kind"))))
                         return 0;
                 sort_patched(op, doc);
                 json_write(&b, doc);
                 return invalid_patch(
-                                op, doc,
+                                op, live, doc,
                                 arena_printf(a, "Object 'Kind' is missing in '%" STR_FMT "'", STR_ARG(buf_str(&b))).p,
                                 err);
         }
@@ -234,7 +249,7 @@ static int check_type_meta(struct op *op, struct json *doc, struct error *err) {
 
                 if (t != JSON_NULL && t != JSON_STRING)
                         return invalid_patch(
-                                        op, doc,
+                                        op, live, doc,
                                         t >= JSON_STRING
                                                         ? "unrecognized type: string"
                                                         : arena_printf(a, "cannot convert %s to string", go_types[t]).p,
@@ -260,10 +275,10 @@ static int forget_all(struct op *op, const struct json *doc, struct error *err) 
 }
 
 /* The patched document as a decoded object of the request's version. */
-static int decode_patched(struct op *op, struct json *doc, struct error *err) {
+static int decode_patched(struct op *op, const struct json *live, struct json *doc, struct error *err) {
         _cleanup_error_ struct error e = ERROR_INIT;
 
-        TRY(check_type_meta(op, doc, err));
+        TRY(check_type_meta(op, live, doc, err));
         if (registry_decode(op, doc, &op->tree, &e) < 0) {
                 struct json sorted = *doc;
                 const char *text;
@@ -279,7 +294,7 @@ static int decode_patched(struct op *op, struct json *doc, struct error *err) {
 
                 if (at >= 0 && strchr(text + at, ':'))
                         text = strchr(text + at, ':') + 2;
-                return invalid_patch(op, doc, text, err);
+                return invalid_patch(op, live, doc, text, err);
         }
         if (!op->rest->custom && op->c->patch != API_PATCH_STRATEGIC && !json_str(json_getc(doc, "apiVersion")).n)
                 TRY(forget_all(op, doc, err));
@@ -291,7 +306,7 @@ int registry_patched(struct op *op, const struct json *live, struct error *err) 
 
         TRY(apply_patch(op, live, &doc, err));
         op->sent = json_new(op->c->arena, doc);
-        return decode_patched(op, &doc, err);
+        return decode_patched(op, live, &doc, err);
 }
 
 /* The live object's tree in the version of the request. */

@@ -400,11 +400,24 @@ static bool reads_as_json(struct str text) {
         return true;
 }
 
+static void sort_members(struct json *v) {
+        for (size_t i = 0; json_is(v, JSON_ARRAY) && i < v->len; i++)
+                sort_members(&json_items(v)[i]);
+        if (!json_is(v, JSON_OBJECT))
+                return;
+        json_sort(v);
+        json_each_member(m, v)
+                sort_members(&m->value);
+}
+
 static bool parse_as_json(struct arena *a, struct str text, struct json **ret) {
         struct json_duplicates found = { .arena = a };
         const struct json_parse_opts opts = { .max_depth = MAX_DEPTH / 2, .copy_strings = true, .duplicates = &found };
 
-        return reads_as_json(text) && json_parse(a, text, &opts, ret, NULL) == 0 && found.n == 0;
+        if (!reads_as_json(text) || json_parse(a, text, &opts, ret, NULL) < 0 || found.n > 0)
+                return false;
+        sort_members(*ret);
+        return true;
 }
 
 /* ---- documents ---- */

@@ -1,4 +1,5 @@
 /* The operations on two sets are one merge of two sorted lists, with a different idea of what stays. */
+#include "json/number.h"
 #include "schema/fieldset.h"
 
 #define MAX_DEPTH 100
@@ -269,6 +270,31 @@ int fieldset_from_json(struct arena *a, const struct json *j, struct fieldset **
 /* ---- paths for people ---- */
 
 /* k:{"name":"x","port":1} → [name="x",port=1] */
+/* As upstream's values print themselves: lists in brackets, objects in nothing at all. */
+static void print_value(struct buf *b, const struct json *v) {
+        const char *comma = "";
+        char digits[32];
+
+        if (json_is(v, JSON_ARRAY)) {
+                buf_putc(b, '[');
+                json_each_item(it, v) {
+                        buf_addc(b, comma);
+                        print_value(b, it);
+                        comma = ",";
+                }
+                buf_putc(b, ']');
+        } else if (json_is(v, JSON_OBJECT)) {
+                json_each_member(m, v) {
+                        buf_add_str(b, json_key(m));
+                        buf_putc(b, '=');
+                        print_value(b, &m->value);
+                }
+        } else if (json_is(v, JSON_DOUBLE))
+                buf_add_str(b, json_format_double_g(digits, v->d));
+        else
+                json_write(b, v);
+}
+
 void fieldset_print_element(struct buf *b, struct str element) {
         _cleanup_(arena_freep) struct arena *a = NULL;
         struct str text = str_sub(element, 2, element.n);
@@ -289,7 +315,7 @@ void fieldset_print_element(struct buf *b, struct str element) {
                         buf_addc(b, comma);
                         buf_add_str(b, json_key(m));
                         buf_putc(b, '=');
-                        json_write(b, &m->value);
+                        print_value(b, &m->value);
                         comma = ",";
                 }
                 buf_putc(b, ']');

@@ -453,6 +453,8 @@ static int merge_member(struct merge *m, const struct schema_type *t, struct str
         if (alike && v->type == JSON_ARRAY && t && t->kind == SCHEMA_MAP) /* upstream finds no tags in a map */
                 return error_set(m->err, -EINVAL,
                                  "merging an object in json but data type is not struct, instead is: map");
+        if (alike && v->type == JSON_ARRAY && f && f->type->kind != SCHEMA_LIST && f->type->kind != SCHEMA_BYTES)
+                return error_set(m->err, -EINVAL, "expected slice or array type, but got: struct");
         if (alike && v->type == JSON_OBJECT && !(f && f->flags & SCHEMA_PATCH_REPLACE))
                 TRY(merge_map(m, below, live, v, &merged));
         else if (alike && v->type == JSON_ARRAY && merges && f && json_len(v) + json_len(live) > 0)
@@ -530,4 +532,78 @@ int strategic_merge_patch(struct arena *a, const struct schema_type *t, const st
         if (!json_is(patch, JSON_OBJECT))
                 return error_set(err, -EINVAL, "invalid JSON document");
         return merge_map(&m, t, doc, patch, ret);
+}
+
+/* ---- what is left of a patch ---- */
+
+static struct json without_nulls(struct arena *a, const struct json *v) {
+        struct json out = json_copy_shallow(a, v);
+
+        if (json_is(v, JSON_ARRAY)) {
+                json_each_item(it, &out)
+                        *it = without_nulls(a, it);
+        } else if (json_is(v, JSON_OBJECT)) {
+                out.len = 0;
+                json_each_member(m, v)
+                        if (m->value.type != JSON_NULL)
+                                json_add(a, &out, json_key(m), without_nulls(a, &m->value));
+        }
+        return out;
+}
+
+/* What was not there has been taken over, of which upstream takes the nulls and the directives within. */
+static struct json left_of_new(struct arena *a, const struct json *v) {
+        struct json out = without_nulls(a, v), clean;
+
+        if (json_is(&out, JSON_ARRAY)) {
+                json_each_item(it, &out)
+                        if (without_directives(a, it, true, &clean))
+                                *it = clean;
+        } else if (without_directives(a, &out, true, &clean))
+                out = clean;
+        return out;
+}
+
+static struct json left_of_list(struct arena *a, const struct schema_field *f, const struct json *live,
+                                const struct json *patch) {
+        struct json out = json_copy_shallow(a, patch);
+
+        json_each_item(it, &out) {
+                ssize_t at = json_get(it, DIRECTIVE) ? -1 : find_item(live, json_getc(it, f->patch_key), f->patch_key);
+
+                if (at >= 0)
+                        *it = strategic_left(a, f->type->elem, json_item(live, (size_t) at), it);
+        }
+        return out;
+}
+
+struct json strategic_left(struct arena *a, const struct schema_type *t, const struct json *live,
+                           const struct json *patch) {
+        struct str directive = json_str(json_get(patch, DIRECTIVE));
+        struct json out = json_new_object();
+
+        if (str_eqc(directive, "delete"))
+                return *patch;
+        json_each_member(m, patch) {
+                struct str key = json_key(m);
+                const struct json *mine = json_get(live, key);
+                const struct schema_field *f = t && t->kind == SCHEMA_STRUCT ? schema_field(t, key) : NULL;
+                struct json v = m->value;
+                bool ordered = json_get(patch, arena_printf(a, "$setElementOrder/%" STR_FMT, STR_ARG(key)));
+
+                if (str_eq(key, DIRECTIVE))
+                        continue;
+                if (directive.n == 0 && (str_eq(key, RETAIN_KEYS) || str_has_prefix(key, ELEMENT_ORDER) || ordered))
+                        continue;
+                if (directive.n > 0 || v.type == JSON_NULL || str_has_prefix(key, DELETE_FROM))
+                        ;
+                else if (!mine || mine->type != v.type)
+                        v = left_of_new(a, &v);
+                else if (v.type == JSON_OBJECT && !(f && f->flags & SCHEMA_PATCH_REPLACE))
+                        v = strategic_left(a, f ? f->type : NULL, mine, &v);
+                else if (v.type == JSON_ARRAY && f && f->patch_key && f->flags & SCHEMA_PATCH_MERGE)
+                        v = left_of_list(a, f, mine, &v);
+                json_add(a, &out, key, v);
+        }
+        return out;
 }

@@ -158,9 +158,12 @@ static void add_quantity(struct printer *g, const struct json *v, bool typed) {
                 value /= 10;
         for (int i = scale; i < -9; i++)
                 value *= 10;
-        buf_printf(g->b, "%s{i:%s%s{value:%s%lld, scale:%s%d}, %ss:%s\"%" STR_FMT "\", Format:%s\"%s\"}",
-                   typed ? "resource.Quantity" : "", sep, typed ? "resource.int64Amount" : "", sep, (long long) value,
-                   sep, scale, g->diff ? "" : "d:resource.infDecAmount{Dec:(*inf.Dec)(nil)}, ", sep, STR_ARG(s), sep,
+        buf_printf(g->b, "%s{i:%s%s{value:%s%lld", typed ? "resource.Quantity" : "", sep,
+                   typed ? "resource.int64Amount" : "", sep, (long long) value);
+        if (scale != 0 || !g->diff) /* differences leave out what is zero */
+                buf_printf(g->b, ", scale:%s%d", sep, scale);
+        buf_printf(g->b, "}, %ss:%s\"%" STR_FMT "\", Format:%s\"%s\"}",
+                   g->diff ? "" : "d:resource.infDecAmount{Dec:(*inf.Dec)(nil)}, ", sep, STR_ARG(s), sep,
                    formats[q.format]);
 }
 

@@ -81,6 +81,32 @@ static void test_what_is_new_has_no_directives(void **state) {
                 "{'containers':[{'name':'a','$patch':'delete'},{'$patch':'replace'}]}", "{'containers':[]}");
 }
 
+/* What a message shows of a patch that has been merged: what upstream's merge has left of it. */
+static void test_what_is_left_of_a_patch(void **state) {
+        static const struct {
+                const char *patch, *left;
+        } cases[] = {
+                { "{'hostname':null,'volumes':[{'name':'v','secret':null}],'$retainKeys':['hostname']}",
+                  "{'hostname':null,'volumes':[{'name':'v'}]}" },
+                { "{'$patch':'replace','hostname':null}", "{'hostname':null}" },
+                { "{'nodeSelector':{'a':{'b':null},'c':{'$patch':'delete','d':null}}}",
+                  "{'nodeSelector':{'a':{},'c':{'$patch':'delete'}}}" },
+                { "{'securityContext':{'runAsUser':{'$patch':'delete'},'runAsGroup':null}}", "{'securityContext':{}}" },
+                { "{'$setElementOrder/containers':[],'containers':[],'hostname':{'a':null}}", "{'hostname':{}}" },
+                { "{'containers':[{'name':'a','image':{'x':null},'env':null},{'name':'z','image':null}]}",
+                  "{'containers':[{'name':'a','image':{},'env':null},{'name':'z','image':null}]}" },
+        };
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct json live = doc(a, "{'containers':[{'name':'a','image':'i'}],'hostname':'h','nodeSelector':{'x':"
+                                          "'y'}}"),
+                            patch = doc(a, cases[i].patch), left = strategic_left(a, &type_PodSpec, &live, &patch);
+
+                check_json(a, &left, cases[i].left);
+        }
+}
+
 static void test_patch_errors(void **state) {
         static const char *const cases[][2] = {
                 { "{'containers':[{'image':'x'}]}", "map: map[image:x] does not contain declared merge key: name" },
@@ -104,6 +130,8 @@ static void test_patch_errors(void **state) {
                 { "{'$deleteFromPrimitiveList':[]}", "invalid patch format of primitive list" },
                 { "{'$deleteFromPrimitiveList/containers':['a']}",
                   "list element types are not identical: [[map[name:a]] [a]]" },
+                { "{'hostname':[],'$deleteFromPrimitiveList/hostname':[{}]}",
+                  "expected slice or array type, but got: struct" },
                 { "{'$patch':1}", "unknown patch type: %!s(int64=1) in map: map[$patch:1]" },
         };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
@@ -429,6 +457,7 @@ int main(void) {
                 cmocka_unit_test(test_directives),
                 cmocka_unit_test(test_what_is_new_has_no_directives),
                 cmocka_unit_test(test_patch_errors),
+                cmocka_unit_test(test_what_is_left_of_a_patch),
                 cmocka_unit_test(test_appliers_own_what_they_apply),
                 cmocka_unit_test(test_conflicts_are_told_and_forced),
                 cmocka_unit_test(test_objects_nobody_tracked_get_an_owner_at_the_first_apply),
