@@ -226,7 +226,6 @@ int writes_match_patched(struct op *op, const struct json *meta, struct error *e
 
 /* kind and apiVersion: of a strategic merge they do not matter, upstream knows what it patches. */
 static int check_type_meta(struct op *op, const struct json *live, struct json *doc, struct error *err) {
-        static const char *const go_types[] = { [JSON_BOOL] = "bool", [JSON_INT] = "int64", [JSON_DOUBLE] = "float64" };
         static const char *const keys[] = { "apiVersion", "kind" };
         struct arena *a = op->c->arena;
         _cleanup_error_ struct error e = ERROR_INIT;
@@ -248,12 +247,10 @@ static int check_type_meta(struct op *op, const struct json *live, struct json *
                 enum json_type t = json_type(json_getc(doc, keys[i]));
 
                 if (t != JSON_NULL && t != JSON_STRING)
-                        return invalid_patch(
-                                        op, live, doc,
-                                        t >= JSON_STRING
-                                                        ? "unrecognized type: string"
-                                                        : arena_printf(a, "cannot convert %s to string", go_types[t]).p,
-                                        err);
+                        return invalid_patch(op, live, doc,
+                                             t == JSON_INT ? "cannot convert int64 to string"
+                                                           : "unrecognized type: string",
+                                             err);
         }
         *doc = json_copy_shallow(a, doc);
         json_removec(doc, "kind");
@@ -277,6 +274,8 @@ static int forget_all(struct op *op, const struct json *doc, struct error *err) 
 /* The patched document as a decoded object of the request's version. */
 static int decode_patched(struct op *op, const struct json *live, struct json *doc, struct error *err) {
         _cleanup_error_ struct error e = ERROR_INIT;
+        bool nameless = !op->rest->custom && op->c->patch != API_PATCH_STRATEGIC &&
+                        !json_str(json_getc(doc, "apiVersion")).n;
 
         TRY(check_type_meta(op, live, doc, err));
         if (registry_decode(op, doc, &op->tree, &e) < 0) {
@@ -294,9 +293,13 @@ static int decode_patched(struct op *op, const struct json *live, struct json *d
 
                 if (at >= 0 && strchr(text + at, ':'))
                         text = strchr(text + at, ':') + 2;
-                return invalid_patch(op, live, doc, text, err);
+                if (!nameless ||
+                    (json_is(json_getc(doc, "kind"), JSON_STRING) &&
+                     !str_eq(json_str(json_getc(doc, "kind")), sent_of(op->c->arena, op->rest, op->sub).kind)))
+                        return invalid_patch(op, live, doc, text, err);
+                op->tree = json_new_object();
         }
-        if (!op->rest->custom && op->c->patch != API_PATCH_STRATEGIC && !json_str(json_getc(doc, "apiVersion")).n)
+        if (nameless)
                 TRY(forget_all(op, doc, err));
         return writes_match_patched(op, json_getc(&op->tree, "metadata"), err);
 }

@@ -574,15 +574,72 @@ int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret
                             accepted[found]);
 }
 
-/* "application/json;charset" is no media type. */
-static bool has_whole_parameters(struct str text) {
-        struct str part;
-        bool whole = true;
+/* ---- mime.ParseMediaType of Go ---- */
 
-        str_split(&text, ';', &part);
-        while (str_split(&text, ';', &part))
-                whole = whole && (str_empty(str_trim(part)) || str_find(part, '=') > 0);
-        return whole;
+/* How much of s is a token of RFC 1521. */
+static size_t token(struct str s) {
+        size_t n = 0;
+
+        while (n < s.n && s.p[n] > ' ' && s.p[n] < 0x7f && !strchr("()<>@,;:\\\"/[]?=", s.p[n]))
+                n++;
+        return n;
+}
+
+/* A token, or "a quoted \"text\"": its length, 0 when it is neither. */
+static size_t parameter_value(struct str s) {
+        if (s.n == 0 || s.p[0] != '"')
+                return token(s);
+        for (size_t i = 1; i < s.n && s.p[i] != '\n' && s.p[i] != '\r'; i++)
+                if (s.p[i] == '"')
+                        return i + 1;
+                else if (s.p[i] == '\\')
+                        i++;
+        return 0;
+}
+
+static struct str behind(struct str s, size_t n) {
+        while (n < s.n && isspace((unsigned char) s.p[n]))
+                n++;
+        return str_sub(s, n, s.n);
+}
+
+#define MAX_PARAMETERS 16
+
+/* A name may come twice when it says the same. */
+static bool is_media_type(struct str text) {
+        struct str names[MAX_PARAMETERS], values[MAX_PARAMETERS], rest = text, base = STR("");
+        size_t n;
+
+        str_split(&rest, ';', &base);
+        rest = str_sub(text, base.n, text.n);
+        base = str_trim(base);
+        n = token(base);
+        if (n == 0 ||
+            (n < base.n && (base.p[n] != '/' || n + 1 == base.n || n + 1 + token(behind(base, n + 1)) != base.n)))
+                return false;
+        for (n = 0; rest.n > 0; n++) {
+                struct str name = behind(rest, 1), value;
+                size_t length = token(name);
+
+                if (length == 0 || n == MAX_PARAMETERS) /* nothing but a last semicolon */
+                        return str_trim(rest).n == 1;
+                value = behind(name, length);
+                names[n] = str_sub(name, 0, length);
+                if (value.n == 0 || value.p[0] != '=')
+                        return false;
+                value = behind(value, 1);
+                length = parameter_value(value);
+                if (length == 0)
+                        return false;
+                values[n] = str_sub(value, 0, length);
+                for (size_t i = 0; i < n; i++)
+                        if (str_eq_fold(names[i], names[n]) && !str_eq(values[i], values[n]))
+                                return false;
+                rest = behind(value, length);
+                if (rest.n > 0 && rest.p[0] != ';')
+                        return false;
+        }
+        return true;
 }
 
 int request_body_media(struct str content_type, enum media *ret, struct error *err) {
@@ -593,7 +650,7 @@ int request_body_media(struct str content_type, enum media *ret, struct error *e
                 *ret = MEDIA_JSON;
                 return 0;
         }
-        for (size_t i = 0; i <= MEDIA_PROTOBUF && has_whole_parameters(content_type); i++)
+        for (size_t i = 0; i <= MEDIA_PROTOBUF && is_media_type(content_type); i++)
                 if (str_eq_fold(m.type, str_of(media_types[i].text))) {
                         *ret = media_types[i].media;
                         return 0;

@@ -202,6 +202,13 @@ static void content_type_tells_the_kind_of_patch(void **state) {
         assert_int_equal(e.reason, REASON_NOT_ACCEPTABLE);
         assert_true(request_body_media(STR("text/plain"), &m, NULL) < 0);
         assert_int_equal(request_body_media(STR("application/yaml"), &m, NULL), 0);
+        assert_int_equal(request_body_media(STR("Application/YAML ; a=\"b;\\\"c\" ;x=1;x=1; "), &m, NULL), 0);
+        assert_true(request_body_media(STR("application/yaml;x"), &m, NULL) < 0);
+        assert_true(request_body_media(STR("application/yaml;x="), &m, NULL) < 0);
+        assert_true(request_body_media(STR("application/yaml;x=\"a"), &m, NULL) < 0);
+        assert_true(request_body_media(STR("application/yaml;x=a;X=b"), &m, NULL) < 0);
+        assert_true(request_body_media(STR("application/yaml;;"), &m, NULL) < 0);
+        assert_true(request_body_media(STR("application/yaml;x=1 y"), &m, NULL) < 0);
         assert_int_equal(m, MEDIA_YAML);
 }
 
