@@ -222,7 +222,7 @@ void respond_error(struct http_request *req, const struct format *f, const struc
                 snprintf(retry, sizeof(retry), "%d", e->retry_after_seconds);
                 h[n++] = (struct http_header) { STR("retry-after"), str_of(retry) };
         }
-        if (e->reason == REASON_FORBIDDEN) /* the message may have texts of the client */
+        if (e->of_access)
                 h[n++] = (struct http_header) HEADER("x-content-type-options", "nosniff");
         p = buf_take(&b, &s.data.n);
         s = (struct http_slice) { .data = str_n(p, s.data.n), .release = free, .arg = p };

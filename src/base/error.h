@@ -52,7 +52,8 @@ struct error {
         char *name, *group, *kind, *uid;
         char *continue_token; /* metav1.ListMeta: where an expired list may go on, or NULL */
         int retry_after_seconds;
-        bool text; /* answered as plain text, not as a Status */
+        bool text;      /* answered as plain text, not as a Status */
+        bool of_access; /* by an authorizer: the answer is not for browsers to guess at */
         struct error_cause *causes;
         size_t n_causes;
 };

@@ -253,13 +253,22 @@ static int apply_patch(struct ask *q, struct error *err) {
                 return r;
         if (json_patch_apply(ad->a, &before, q->answer.patch, &doc, &e) < 0)
                 return internal(err, &e);
-        if (!str_eq(json_str(json_getc(&doc, "kind")), json_str(json_getc(&before, "kind"))))
-                return error_status(err, REASON_UNKNOWN,
-                                    "converting (%" STR_FMT ".%" STR_FMT ") to (%" STR_FMT ".%" STR_FMT
-                                    "): unknown conversion",
-                                    STR_ARG(q->as->version), STR_ARG(json_str(json_getc(&doc, "kind"))),
-                                    STR_ARG(str_empty(q->as->group) ? STR("core") : q->as->group),
-                                    STR_ARG(q->as->kind));
+        if (!(q->as->custom && t == q->as->resource->type) &&
+            !str_eq(json_str(json_getc(&doc, "kind")), json_str(json_getc(&before, "kind"))))
+                return !api_find_type(q->as->group, q->as->version, json_str(json_getc(&doc, "kind")))
+                                       ? error_status(err, REASON_INTERNAL,
+                                                      "Internal error occurred: no kind \"%" STR_FMT
+                                                      "\" is registered for version \"%" STR_FMT
+                                                      "\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+                                                      STR_ARG(json_str(json_getc(&doc, "kind"))),
+                                                      STR_ARG(q->as->api_version))
+                                       : error_status(err, REASON_UNKNOWN,
+                                                      "converting (%" STR_FMT ".%" STR_FMT ") to (%" STR_FMT
+                                                      ".%" STR_FMT "): unknown conversion",
+                                                      STR_ARG(q->as->version),
+                                                      STR_ARG(json_str(json_getc(&doc, "kind"))),
+                                                      STR_ARG(str_empty(q->as->group) ? STR("core") : q->as->group),
+                                                      STR_ARG(q->as->kind));
         if (decode(q, t, &doc, &after, err) < 0)
                 return err->err;
         q->changed = !json_equal(&before, &after);

@@ -310,6 +310,8 @@ int authorize_refuse(const struct api_user *user, const struct attributes *at, s
         if (reason.n > 0)
                 buf_printf(&b, ": %" STR_FMT, STR_ARG(reason));
         error_status(err, REASON_FORBIDDEN, "%" STR_FMT, STR_ARG(buf_str(&b)));
+        if (err)
+                err->of_access = true;
         if (resource)
                 error_details(err, at->name, at->group, at->resource);
         return -EACCES;

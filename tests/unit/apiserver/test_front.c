@@ -212,6 +212,8 @@ static void texts_of_clients_stay_texts(void **state) {
         r = get(f, "/api/v1/secrets", "Impersonate-User: <i>\"x\r\n");
         assert_true(has(r, "HTTP/1.1 403") && has(r, "\r\nx-content-type-options: nosniff\r\n") &&
                     has(r, "User \\\"\\u0026lt;i\\u0026gt;\\\\\\\"x\\\" cannot list"));
+        r = talk(f, "DELETE /api/v1/namespaces/default HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        assert_true(has(r, "HTTP/1.1 403") && has(r, "may not be deleted") && !has(r, "nosniff")); /* by admission */
         r = get(f, "/metrics", "Authorization: Bearer x y\r\n"); /* y is ignored, x is nobody */
         assert_true(has(r, "HTTP/1.1 401"));
         r = get(f, "/metrics", "");
