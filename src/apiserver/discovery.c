@@ -44,6 +44,13 @@ static size_t n_remotes(const struct discovery *d) {
         return d->catalog->remotes ? d->catalog->remotes->n : 0;
 }
 
+static bool is_served(const struct discovery *d, const struct remote *r) {
+        for (size_t i = 0; i < d->n_served; i++)
+                if (str_eqc(r->group, d->served[i]->group) && str_eqc(r->version, d->served[i]->version))
+                        return true;
+        return false;
+}
+
 static struct json group_json(struct arena *a, const struct discovery *d, const char *group, bool with_kind) {
         struct json versions = json_new_array(), preferred = json_new_object();
 
@@ -57,7 +64,7 @@ static struct json group_json(struct arena *a, const struct discovery *d, const 
         for (size_t i = 0; i < n_remotes(d); i++) {
                 const struct remote *r = &d->catalog->remotes->v[i];
 
-                if (!str_eqc(r->group, group))
+                if (!str_eqc(r->group, group) || (r->local && is_served(d, r)))
                         continue;
                 if (json_len(&versions) == 0)
                         preferred = version_json(a, group, arena_cstr(a, r->version));
@@ -306,11 +313,12 @@ static void make_aggregated(const struct discovery *d, struct arena *a, bool leg
                         if (strcmp(d->served[k]->group, group) == 0)
                                 json_push(a, &versions, version_discovery(a, d->served[k]));
                 for (size_t k = 0; k < n_remotes(d); k++)
-                        if (str_eqc(d->catalog->remotes->v[k].group, group))
+                        if (str_eqc(d->catalog->remotes->v[k].group, group) && !d->catalog->remotes->v[k].local)
                                 json_push(a, &versions, remote_discovery(a, &d->catalog->remotes->v[k]));
-                json_push(a, &items,
-                          json_build(a, "{ metadata: { name: %c, creationTimestamp: null }, versions: %j }",
-                                     *group ? group : NULL, &versions));
+                if (json_len(&versions) > 0)
+                        json_push(a, &items,
+                                  json_build(a, "{ metadata: { name: %c, creationTimestamp: null }, versions: %j }",
+                                             *group ? group : NULL, &versions));
         }
         *ret = json_build(a,
                           "{ kind: 'APIGroupDiscoveryList', apiVersion: 'apidiscovery.k8s.io/v2', metadata: {},"

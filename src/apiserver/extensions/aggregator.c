@@ -63,6 +63,11 @@ static bool is_remote(const struct object *o) {
         return json_is(json_at_path(object_json(o), "spec", "service"), JSON_OBJECT);
 }
 
+/* What somebody has made is a group, even when nobody answers for it; of our own we know without. */
+static bool is_listed(const struct object *o) {
+        return is_remote(o) || str_empty(object_label(o, STR("kube-aggregator.kubernetes.io/automanaged")));
+}
+
 /* ---- the table ---- */
 
 struct remotes *remotes_ref(struct remotes *r) {
@@ -82,7 +87,7 @@ void remotes_unref(struct remotes *r) {
 
 const struct remote *remote_find(const struct remotes *r, struct str group, struct str version) {
         for (size_t i = 0; r && i < r->n; i++)
-                if (str_eq(r->v[i].group, group) && str_eq(r->v[i].version, version))
+                if (!r->v[i].local && str_eq(r->v[i].group, group) && str_eq(r->v[i].version, version))
                         return &r->v[i];
         return NULL;
 }
@@ -133,6 +138,7 @@ static void fill(struct arena *a, const struct service *v, struct remote *r) {
                                .group_priority = json_int(json_getc(spec, "groupPriorityMinimum")),
                                .version_priority = json_int(json_getc(spec, "versionPriority")),
                                .available = v->available,
+                               .local = !is_remote(v->object),
                                .resources = parse(a, v->docs[DOC_RESOURCES]),
                                .discovery = discovery_of(a, v),
                                .openapi_v3 = openapi_v3_url(a, v),
@@ -479,14 +485,14 @@ static void reload(struct aggregator *g, struct store_snapshot *snap) {
                 struct service *v = g->services.v[i];
                 struct object *o = server_get(g->s, snap, &res_apiservices, STR(""), v->name);
 
-                if (!o || !is_remote(o))
+                if (!o || !is_listed(o))
                         service_drop(g, i);
                 else if (!json_equal(json_getc(object_json(o), "spec"), json_getc(object_json(v->object), "spec")))
                         service_replace(&g->services.v[i], o);
         }
         store_iter_init(&it, snap, r->prefix, r->prefix);
         while (store_iter_next(&it))
-                if (is_remote(it.object) && !service_find(g, object_name(it.object))) {
+                if (is_listed(it.object) && !service_find(g, object_name(it.object))) {
                         vec_push(&g->services, service_new(g, it.object));
                         g->changed = true;
                 }
@@ -498,15 +504,22 @@ static void fire(struct timer *t);
 static void pass(struct aggregator *g, bool woken) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(g->s->store);
         int64_t now = now_mono_ms();
+        bool watched = false;
 
         if (woken)
                 reload(g, snap);
-        for (size_t i = 0; i < g->services.n; i++)
-                if (!g->services.v[i]->busy && (woken || g->services.v[i]->due_ms <= now))
-                        check(g->services.v[i], snap);
+        for (size_t i = 0; i < g->services.n; i++) {
+                struct service *v = g->services.v[i];
+
+                if (!is_remote(v->object))
+                        continue;
+                watched = true;
+                if (!v->busy && (woken || v->due_ms <= now))
+                        check(v, snap);
+        }
         if (g->changed)
                 publish(g);
-        if (g->services.n > 0)
+        if (watched)
                 timer_start(g->loop.loop, &g->tick, TICK_MS, fire);
 }
 
@@ -562,7 +575,7 @@ void aggregator_changed(struct aggregator *g, struct str key, const struct objec
         bool active = atomic_load(&g->active);
 
         if (str_has_prefix(key, STR("apiregistration.k8s.io/apiservices/"))) {
-                if (!active && !is_remote(o))
+                if (!active && !is_listed(o))
                         return;
                 atomic_store(&g->active, true);
                 wake(g);

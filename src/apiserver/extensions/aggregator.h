@@ -13,6 +13,7 @@ struct remote {
         struct tls_context *tls;
         int64_t group_priority, version_priority;
         bool available;
+        bool local;                    /* of this server, which need not have it: listed as a group's, and no more */
         const struct json *resources;  /* of its APIResourceList, or NULL */
         const struct json *discovery;  /* of its APIGroupDiscoveryList, or NULL: it makes none */
         struct str openapi_v3;         /* the URL of its document, relative to its server; or empty */
@@ -29,6 +30,7 @@ struct remotes {
 struct remotes *remotes_ref(struct remotes *r);
 void remotes_unref(struct remotes *r); /* NULL is fine */
 DEFINE_CLEANUP(struct remotes *, remotes_unref)
+/* One that another server answers for. */
 const struct remote *remote_find(const struct remotes *r, struct str group, struct str version);
 
 struct aggregator;

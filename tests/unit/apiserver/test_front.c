@@ -330,6 +330,24 @@ static void what_is_not_there_is_told_as_upstream_does(void **state) {
         assert_true(has(get(f, "/none", ""), "\r\nx-content-type-options: nosniff\r\n"));
 }
 
+static void a_group_that_nobody_serves_is_listed(void **state) {
+        struct fixture *f = *state;
+        struct str r = { 0 };
+
+        ASK(f, API_CREATE, &res_apiservices,
+            .body = "{\"metadata\":{\"name\":\"v1.nobody.example.com\"},\"spec\":{\"group\":\"nobody.example.com\","
+                    "\"version\":\"v1\",\"groupPriorityMinimum\":1,\"versionPriority\":1}}");
+        for (int i = 0; i < 200 && !has(r, "\"kind\":\"APIGroup\""); i++) { /* another thread looks */
+                usleep(10000);
+                r = get(f, "/apis/nobody.example.com", "");
+        }
+        assert_true(has(r, "\"preferredVersion\":{\"groupVersion\":\"nobody.example.com/v1\",\"version\":\"v1\"}"));
+        assert_true(has(get(f, "/apis", ""), "\"name\":\"nobody.example.com\""));
+        assert_true(has(get(f, "/apis/nobody.example.com/v1", ""), "HTTP/1.1 404 "));
+        r = get(f, "/apis", "Accept: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList\r\n");
+        assert_true(has(r, "\"name\":\"apps\"") && !has(r, "nobody.example.com"));
+}
+
 #define LEVEL "/apis/flowcontrol.apiserver.k8s.io/v1"
 
 /* A level with few seats, or none, for everybody who is anonymous. */
@@ -784,6 +802,7 @@ int main(void) {
                 T(watches_are_checked_and_the_end_of_initial_events_has_a_blueprint),
                 T(a_watch_over_a_websocket_has_an_event_in_each_message),
                 T(metrics_have_upstreams_names),
+                T(a_group_that_nobody_serves_is_listed),
                 T(a_write_takes_seats_for_those_who_watch),
                 T(what_is_not_there_is_told_as_upstream_does),
                 T(a_full_level_refuses),
