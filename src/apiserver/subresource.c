@@ -178,6 +178,9 @@ static void write_scale(struct op *op) {
                 op_fail(op);
                 return;
         }
+        replicas = json_int(scale_value(op, &op->tree, "specReplicasPath", "spec"));
+        if (!scale_value(op, &op->tree, "specReplicasPath", "spec")) /* its applier has left it out */
+                set_replicas(op, &op->tree, 0, true);
         if (!old || json_int(old) != replicas) {
                 meta = meta_of(a, &op->tree);
                 json_set_int(a, meta, "generation", json_int(json_getc(meta, "generation")) + 1);

@@ -710,6 +710,10 @@ static void nobody_has_no_replicas_before_a_scale(void **state) {
         check(ASK(f, API_PATCH, &res_deployments, "default", "w", "scale", .patch = API_PATCH_APPLY,
                   .options.field_manager = STR("a"), .body = SCALE("{\"replicas\":3}")),
               200, ".spec.replicas", "3");
+        /* who leaves out what it has applied leaves none */
+        ASK(f, API_PATCH, &res_deployments, "default", "w", "scale", .patch = API_PATCH_APPLY,
+            .options.field_manager = STR("a"), .body = SCALE("{}"));
+        check(ASK(f, API_GET, &res_deployments, "default", "w"), 200, ".spec.replicas", "0");
 }
 
 static void a_dry_run_keeps_the_revision_that_was_sent(void **state) {
