@@ -6,7 +6,9 @@
 #include "apiserver/admission/admission.h"
 #include "apiserver/extensions/custom.h"
 #include "apiserver/strategy.h"
+#include "apiserver/writes.h"
 #include "schema/protobuf.h"
+#include "schema/types.h"
 
 const struct api_user api_user_system = {
         .name = STR_INIT("system:apiserver"),
@@ -281,8 +283,17 @@ static int find_target(struct op *op, struct error *err) {
 }
 
 /* What a call is about, for the authorizer. A list or watch of one object by its name is about that one. */
-struct attributes call_attributes(const struct api_call *c, const struct rest *r, const char *verb) {
+struct str name_selected(struct str fields) {
         static const struct str by_name = STR_INIT("metadata.name=");
+        struct str one;
+
+        while (str_split(&fields, ',', &one))
+                if (str_has_prefix(one, by_name))
+                        return str_sub(one, by_name.n + (one.n > by_name.n && one.p[by_name.n] == '='), one.n);
+        return STR("");
+}
+
+struct attributes call_attributes(const struct api_call *c, const struct rest *r, const char *verb) {
         struct attributes at = { .verb = verb,
                                  .group = r->group,
                                  .version = r->version,
@@ -292,11 +303,9 @@ struct attributes call_attributes(const struct api_call *c, const struct rest *r
                                  .name = c->name,
                                  .field_selector = c->options.field_selector,
                                  .label_selector = c->options.label_selector };
-        struct str fields = c->options.field_selector, one;
 
-        while (str_empty(at.name) && (c->verb == API_LIST || c->verb == API_WATCH) && str_split(&fields, ',', &one))
-                if (str_has_prefix(one, by_name))
-                        at.name = str_sub(one, by_name.n + (one.n > by_name.n && one.p[by_name.n] == '='), one.n);
+        if (str_empty(at.name) && (c->verb == API_LIST || c->verb == API_WATCH))
+                at.name = name_selected(c->options.field_selector);
         if (str_empty(at.group) && str_eqc(at.resource, "namespaces"))
                 at.namespace = c->name; /* a role in a namespace may speak of it */
         return at;
@@ -390,6 +399,10 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
                 if (registry_decode(op, c->body, body, &c->error) < 0)
                         goto fail;
                 c->body = body;
+                if (json_getc(body, "metadata") && !(op->sub && op->sub->type == &type_Binding)) {
+                        writes_wipe(meta_of(c->arena, body)); /* of a pod's binding, the UID is a condition */
+                        json_setc(c->arena, meta_of(c->arena, body), "creationTimestamp", json_null());
+                }
                 if (check_place(op, &c->error) < 0)
                         goto fail;
                 admit_body(op, ADMIT_CREATE, special);

@@ -421,13 +421,17 @@ struct attributes exchange_attributes(const struct exchange *x) {
 
         if (!i->is_resource)
                 return (struct attributes) { .verb = exchange_verb(x), .path = http_request_path(x->req) };
-        return (struct attributes) { .verb = exchange_verb(x),
-                                     .group = i->group,
-                                     .version = i->version,
-                                     .resource = i->plural,
-                                     .subresource = i->subresource,
-                                     .namespace = i->namespace,
-                                     .name = i->name };
+        struct attributes at = { .verb = exchange_verb(x),
+                                 .group = i->group,
+                                 .version = i->version,
+                                 .resource = i->plural,
+                                 .subresource = i->subresource,
+                                 .namespace = i->namespace,
+                                 .name = i->name };
+
+        if (str_empty(at.name) && (strcmp(at.verb, "list") == 0 || strcmp(at.verb, "watch") == 0))
+                at.name = name_selected(x->query.options.field_selector);
+        return at;
 }
 
 /* The internal type that upstream names in this message: "*core.PodList". */
@@ -688,16 +692,16 @@ void handle_request(struct http_request *req, void *arg) {
                 handle_failed(x, &e);
                 return;
         }
+        request_parse_query(a, http_request_query(req), &x->query);
         r = authenticate(x->s, req, &x->user, &x->real_user, &x->notes, &e);
         if (x->notes.warning.n)
                 track_warnings(x, NULL, 0);
         if (r < 0) {
-                if (e.reason == REASON_UNAUTHORIZED)
-                        track_unauthenticated(x);
+                if (r != -EINPROGRESS)
+                        track_turned_away(x, &e);
                 handle_failed(x, &e);
                 return;
         }
-        request_parse_query(a, http_request_query(req), &x->query);
         x->impersonated = !str_empty(http_request_header(req, "impersonate-user"));
         track_enter(x, proceed);
 }

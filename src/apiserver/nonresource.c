@@ -44,23 +44,45 @@ static void handle_version(struct exchange *x) {
 
 /* ---- health ---- */
 
-static bool check_ping(const struct apiserver *s) {
+static bool reloads_encryption(const struct apiserver *s) {
+        return s->options.encryption &&
+               strcmp(server_flag(s, "encryption-provider-config-automatic-reload", "false"), "true") == 0;
+}
+
+static bool check_ping(const struct apiserver *s, size_t k, struct buf *why) {
         return true;
 }
-static bool check_store(const struct apiserver *s) {
+static bool check_store(const struct apiserver *s, size_t k, struct buf *why) {
         return store_revision(s->store) > 0 || !s->stopping;
 }
-static bool check_ready(const struct apiserver *s) {
+static bool check_ready(const struct apiserver *s, size_t k, struct buf *why) {
         return s->ready;
 }
-static bool check_not_stopping(const struct apiserver *s) {
+static bool check_not_stopping(const struct apiserver *s, size_t k, struct buf *why) {
+        if (s->stopping)
+                buf_addc(why, "process is shutting down");
         return !s->stopping;
 }
 
-static bool check_kms(const struct apiserver *s) {
-        bool healthy;
+/* Of a KMS plugin, or of all of them where the configuration may change. */
+static bool check_kms(const struct apiserver *s, size_t k, struct buf *why) {
+        size_t n = encryption_n_kms(s->options.encryption), bad = 0, begin = why->n;
 
-        return !encryption_has_kms(s->options.encryption, &healthy) || healthy;
+        if (!reloads_encryption(s))
+                return encryption_kms_healthy(s->options.encryption, k, why);
+        for (size_t i = 0; i < n; i++) {
+                _cleanup_buf_ struct buf one = BUF_INIT;
+
+                if (!encryption_kms_healthy(s->options.encryption, i, &one))
+                        buf_printf(why, "%skms-provider-%zu: %" STR_FMT, bad++ ? ", " : "", i, STR_ARG(buf_str(&one)));
+        }
+        if (bad > 1) {
+                _cleanup_free_ char *all = xprintf("[%" STR_FMT "]", STR_ARG(str_sub(buf_str(why), begin, why->n)));
+
+                why->n = begin;
+                buf_addc(why, all);
+        }
+        return bad == 0;
 }
 
 static const char *const kinds[] = { "healthz", "livez", "readyz" };
@@ -69,16 +91,18 @@ enum { HEALTHZ = 1, LIVEZ = 2, READYZ = 4 };
 static const struct {
         const char *name;
         unsigned of;
-        bool (*ok)(const struct apiserver *s);
+        bool (*ok)(const struct apiserver *s, size_t k, struct buf *why);
 } checks[] = {
         { "ping", HEALTHZ | LIVEZ | READYZ, check_ping },
         { "log", HEALTHZ | LIVEZ | READYZ, check_ping },
         { "etcd", HEALTHZ | LIVEZ | READYZ, check_store },
         { "etcd-readiness", READYZ, check_store },
+        { "kms-provider", HEALTHZ | READYZ, check_kms },
         { "informer-sync", READYZ, check_ready },
 /* What upstream starts one by one; here it is all there before anybody is served. */
 #define HOOK(name) \
         { "poststarthook/" name, HEALTHZ | LIVEZ | READYZ, check_ready }
+        HOOK("start-encryption-provider-config-automatic-reload"),
         HOOK("start-apiserver-admission-initializer"),
         HOOK("generic-apiserver-start-informers"),
         HOOK("priority-and-fairness-config-consumer"),
@@ -109,15 +133,21 @@ static const struct {
         HOOK("apiservice-openapi-controller"),
         HOOK("apiservice-openapiv3-controller"),
 #undef HOOK
-        { "kms-providers", HEALTHZ | LIVEZ | READYZ, check_kms },
         { "shutdown", READYZ, check_not_stopping },
 };
 
-/* Of what it is a check in this server. */
-static unsigned kinds_of(const struct apiserver *s, size_t i) {
-        bool healthy;
+/* Some checks are there several times, or not at all. */
+static size_t count_of(const struct apiserver *s, size_t i) {
+        if (checks[i].ok == check_kms)
+                return reloads_encryption(s) ? 1 : encryption_n_kms(s->options.encryption);
+        return strcmp(checks[i].name, "poststarthook/start-encryption-provider-config-automatic-reload") != 0 ||
+               reloads_encryption(s);
+}
 
-        return checks[i].ok != check_kms || encryption_has_kms(s->options.encryption, &healthy) ? checks[i].of : 0;
+static const char *name_of(const struct apiserver *s, size_t i, size_t k, struct arena *a) {
+        return checks[i].ok != check_kms ? checks[i].name
+               : reloads_encryption(s)   ? "kms-providers"
+                                         : arena_printf(a, "kms-provider-%zu", k).p;
 }
 
 static bool excluded(struct arena *a, struct str query, const char *name) {
@@ -142,7 +172,8 @@ static void warn_of_excluded(struct exchange *x, unsigned kind, struct buf *b) {
                 bool known = !value.p;
 
                 for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
-                        known = known || ((kinds_of(x->s, i) & kind) && str_eqc(value, checks[i].name));
+                        for (size_t k = 0; (checks[i].of & kind) && k < count_of(x->s, i); k++)
+                                known = known || str_eqc(value, name_of(x->s, i, k, http_request_arena(x->req)));
                 if (known)
                         continue;
                 buf_printf(b, "%s\"%" STR_FMT "\"",
@@ -169,26 +200,28 @@ static void handle_health(struct exchange *x, const char *name, unsigned kind) {
         struct arena *a = http_request_arena(x->req);
         struct str query = http_request_query(x->req), path = http_request_path(x->req);
         struct str one = str_sub(path, strlen(name) + 2, path.n); /* /livez/ping */
-        _cleanup_buf_ struct buf b = BUF_INIT;
+        _cleanup_buf_ struct buf b = BUF_INIT, why = BUF_INIT;
         bool verbose = request_query_get(a, query, "verbose").p, ok = true, found = str_empty(one);
 
-        for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
-                bool good;
+        for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
+                for (size_t k = 0; (checks[i].of & kind) && k < count_of(x->s, i); k++) {
+                        const char *check = name_of(x->s, i, k, a);
+                        bool good;
 
-                if (!(kinds_of(x->s, i) & kind) || (!str_empty(one) && !str_eqc(one, checks[i].name)))
-                        continue;
-                found = true;
-                if (excluded(a, query, checks[i].name)) {
-                        buf_printf(&b, "[+]%s excluded: ok\n", checks[i].name);
-                        continue;
+                        if (!str_empty(one) && !str_eqc(one, check))
+                                continue;
+                        found = true;
+                        if (excluded(a, query, check)) {
+                                buf_printf(&b, "[+]%s excluded: ok\n", check);
+                                continue;
+                        }
+                        good = checks[i].ok(x->s, k, &why);
+                        series_add(SERIES(&health_checks, { "name", str_of(check) },
+                                          { "status", good ? STR("success") : STR("error") }, { "type", str_of(name) }),
+                                   1);
+                        ok = ok && good;
+                        buf_printf(&b, good ? "[+]%s ok\n" : "[-]%s failed: reason withheld\n", check);
                 }
-                good = checks[i].ok(x->s);
-                series_add(SERIES(&health_checks, { "name", str_of(checks[i].name) },
-                                  { "status", good ? STR("success") : STR("error") }, { "type", str_of(name) }),
-                           1);
-                ok = ok && good;
-                buf_printf(&b, good ? "[+]%s ok\n" : "[-]%s failed: reason withheld\n", checks[i].name);
-        }
         if (!found) {
                 respond_text(x->req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
                 return;
@@ -197,8 +230,8 @@ static void handle_health(struct exchange *x, const char *name, unsigned kind) {
         buf_printf(&b, "%s check %s\n", name, ok ? "passed" : "failed");
         if (!ok && !str_empty(one)) {
                 b.n = 0;
-                buf_printf(&b, "internal server error: %s\n",
-                           str_eqc(one, "shutdown") ? "process is shutting down" : "not ready");
+                buf_printf(&b, "internal server error: %" STR_FMT "\n",
+                           STR_ARG(why.n ? buf_str(&why) : STR("not ready")));
         }
         if (ok && !str_empty(one))
                 respond_plain(x, STR("ok"));
@@ -231,16 +264,18 @@ static void handle_metrics(struct exchange *x) {
 
 /* The health checks as numbers (KEP-3466). */
 static void handle_slis(struct exchange *x) {
-        _cleanup_buf_ struct buf b = BUF_INIT, all = BUF_INIT;
+        _cleanup_buf_ struct buf b = BUF_INIT, all = BUF_INIT, why = BUF_INIT;
+        struct arena *a = http_request_arena(x->req);
         ssize_t at;
 
         metric_header(&b, "kubernetes_healthcheck", "gauge",
                       "[STABLE] This metric records the result of a single healthcheck.");
         for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
-                for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
-                        if (kinds_of(x->s, i) & 1U << k)
-                                buf_printf(&b, "kubernetes_healthcheck{name=\"%s\",type=\"%s\"} %d\n", checks[i].name,
-                                           kinds[k], checks[i].ok(x->s));
+                for (size_t k = 0; k < count_of(x->s, i); k++)
+                        for (size_t of = 0; of < ARRAY_SIZE(kinds); of++)
+                                if (checks[i].of & 1U << of)
+                                        buf_printf(&b, "kubernetes_healthcheck{name=\"%s\",type=\"%s\"} %d\n",
+                                                   name_of(x->s, i, k, a), kinds[of], checks[i].ok(x->s, k, &why));
         metrics_collect(&all);
         at = str_search(buf_str(&all), STR("# HELP kubernetes_healthchecks_total"));
         if (at >= 0) {
@@ -348,9 +383,11 @@ static void handle_paths(struct exchange *x) {
         }
         catalog_unref(c);
         for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
-                for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
-                        if (kinds_of(x->s, i) & 1U << k)
-                                vec_push_in(a, &all, arena_printf(a, "/%s/%s", kinds[k], checks[i].name));
+                for (size_t k = 0; k < count_of(x->s, i); k++)
+                        for (size_t of = 0; of < ARRAY_SIZE(kinds); of++)
+                                if (checks[i].of & 1U << of)
+                                        vec_push_in(a, &all,
+                                                    arena_printf(a, "/%s/%s", kinds[of], name_of(x->s, i, k, a)));
         for (size_t i = 0; i + 3 < ARRAY_SIZE(paths); i++)
                 vec_push_in(a, &all, str_of(paths[i].path));
         qsort(all.v, all.n, sizeof(*all.v), str_compare);

@@ -137,7 +137,8 @@ static int decode_body(struct op *op, const struct sent *as, const struct json *
 }
 
 int registry_decode(struct op *op, const struct json *body, struct json *ret, struct error *err) {
-        bool keep = op->c->verb != API_CREATE || (op->rest->strategy->flags & STRATEGY_KEEP_STATUS);
+        bool keep = op->c->verb != API_CREATE || (op->rest->strategy->flags & STRATEGY_KEEP_STATUS) ||
+                    op->rest->resource->transient;
         _cleanup_error_ struct error e = ERROR_INIT;
         struct sent as = sent_of(op->c->arena, op->rest, op->sub);
         const struct json *managers = json_at_path(body, "metadata", "managedFields");
@@ -503,21 +504,23 @@ void writes_put_new(struct op *op) {
         op_submit(op, 1, created);
 }
 
+void writes_wipe(struct json *meta) {
+        static const char *const server_owned[] = { "uid", "creationTimestamp", "selfLink",
+                                                    "deletionGracePeriodSeconds", "deletionTimestamp" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(server_owned); i++)
+                json_removec(meta, server_owned[i]);
+}
+
 /* What only the server sets goes before admission, and comes after it. */
 static void begin_new(struct op *op) {
-        static const char *const server_owned[] = { "uid",
-                                                    "creationTimestamp",
-                                                    "selfLink",
-                                                    "deletionGracePeriodSeconds",
-                                                    "resourceVersion",
-                                                    "deletionTimestamp" };
         struct json *meta = meta_of(op->c->arena, &op->tree);
         uint64_t revision;
 
         op->pinned = op->c->verb == API_CREATE && !op->sub &&
                      str_to_u64(json_str(json_getc(meta, "resourceVersion")), &revision) == 0 && revision != 0;
-        for (size_t i = 0; i < ARRAY_SIZE(server_owned); i++)
-                json_removec(meta, server_owned[i]);
+        writes_wipe(meta);
+        json_removec(meta, "resourceVersion");
         if (op->c->verb == API_CREATE)
                 merge_owners(op, &op->tree, "");
         writes_track_fields(op, NULL, &op->tree);

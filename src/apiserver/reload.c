@@ -62,7 +62,8 @@ static int issuers_answer(struct reloads *x, struct error *err) {
         r = oidc_ready(&x->pending->issuers, err);
         if (r == -EINPROGRESS) {
                 atomic_store(&x->asking, true);
-                remote_wait(NULL, answered, &x->asking);
+                if (!remote_wait(NULL, answered, &x->asking)) /* somebody else asks already */
+                        atomic_store(&x->asking, false);
         }
         return r < 0 && now_mono_ms() < x->pending_until_ms ? -EINPROGRESS : r;
 }

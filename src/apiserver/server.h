@@ -164,6 +164,8 @@ int err_conflict(struct error *err, const struct rest *r, struct str name, const
 int err_forbidden(struct error *err, const struct rest *r, struct str name, const char *fmt, ...) _printf_(4, 5);
 int err_too_large_revision(struct error *err, uint64_t want, uint64_t now);
 int err_bad_request(struct error *err, const char *fmt, ...) _printf_(2, 3);
+/* Upstream knows it, served or not. */
+bool api_kind_is_known(struct str group, struct str version, struct str kind);
 /* 0, or that objects of this kind are none of the resource's. */
 /* `Pod in version "v1" cannot be handled as a Node: …` */
 int err_unhandled(struct error *err, struct str kind, struct str version, struct str as, struct str text);
@@ -318,6 +320,8 @@ bool user_is_in(const struct api_user *user, const char *group);
 int authorize_or_error(struct apiserver *s, const struct api_user *user, const struct attributes *a, struct error *err);
 int authorize_refuse(const struct api_user *user, const struct attributes *a, struct str reason, struct error *err);
 const char *call_verb_name(const struct api_call *c);
+/* The one name that a field selector asks for; or empty. */
+struct str name_selected(struct str fields);
 struct attributes call_attributes(const struct api_call *c, const struct rest *r, const char *verb);
 
 /* ---- subresources ---- */

@@ -658,8 +658,10 @@ void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
         t->proceed = proceed;
         count_running(t, 1);
         if (read_timeout(t, &e) < 0) {
+                x->user = (struct api_user) { 0 }; /* upstream has not asked who it is by then */
+                x->impersonated = false;
                 if (x->s->audit)
-                        audit_failed(x->s->audit, x, &at, t->headers[0].value, &e);
+                        audit_failed(x->s->audit, x, &at, t->headers[0].value, &e, AUDIT_STARTED);
                 respond_error(x->req, &x->format, &e);
                 return;
         }
@@ -679,15 +681,14 @@ void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
         wait_for_answer(t);
 }
 
-void track_unauthenticated(struct exchange *x) {
-        _cleanup_error_ struct error e = ERROR_INIT;
+void track_turned_away(struct exchange *x, const struct error *why) {
         struct attributes at = { 0 };
 
         if (!x->s->audit)
                 return;
         describe(x->track, &at);
-        error_status(&e, REASON_UNAUTHORIZED, "Unauthorized");
-        audit_failed(x->s->audit, x, &at, x->track->headers[0].value, &e);
+        audit_failed(x->s->audit, x, &at, x->track->headers[0].value, why,
+                     why->reason == REASON_UNAUTHORIZED ? AUDIT_STARTED : AUDIT_COMPLETE);
         rest_release(TAKE_PTR(x->rest));
 }
 
@@ -772,10 +773,16 @@ void track_size(struct http_request *req, int64_t bytes) {
                 series_observe(series_of(t, identity(t), &response_sizes, false, false), (double) bytes);
 }
 
+/* A Status is told at all levels. */
+static bool is_status(struct str text) {
+        return str_has_prefix(text, STR("{\"kind\":\"Status\"")) ||
+               str_has_prefix(text, STR("{\n  \"kind\": \"Status\""));
+}
+
 void track_response(struct http_request *req, int code, const struct http_slice *body, size_t n) {
         struct track *t = http_request_userdata(req);
 
-        if (t && audit_wants_response(t->audit, code))
+        if (t && t->audit && (audit_wants_response(t->audit, code) || (n > 0 && is_status(body[0].data))))
                 audit_response(t->audit, body, n);
 }
 

@@ -26,8 +26,8 @@ void track_again(struct http_request *req);
 /* A read of a revision that the store has not reached is handled again when it has, or three seconds later. False: it
  * has waited already. */
 bool track_wait_revision(struct exchange *x, uint64_t revision);
-/* An answer 401, for the audit log. */
-void track_unauthenticated(struct exchange *x);
+/* Authentication, or the right to be somebody else, failed: for the audit log. */
+void track_turned_away(struct exchange *x, const struct error *why);
 struct str track_id(const struct exchange *x);       /* its Audit-Id */
 int64_t track_deadline_ms(const struct exchange *x); /* when its client hears that it took too long */
 /* For the audit log: the object that was sent; the JSON text of the answer, whatever the client gets it as. */

@@ -332,7 +332,9 @@ static void post(struct webhook_run *r) {
         const struct http_header headers[] = {
                 { STR("content-type"), STR("application/json") },
                 { STR("accept"), STR("application/json, */*") },
-                { STR("user-agent"), STR("kube-apiserver-admission") },
+                { STR("user-agent"), !r->w->go  ? STR("kube-apiserver-admission")
+                                     : r->plain ? STR("Go-http-client/1.1")
+                                                : STR("Go-http-client/2.0") },
                 { STR("authorization"), r->w->user.authorization },
         };
         struct http_call_options o = { .method = r->w->method ? r->w->method : "POST",

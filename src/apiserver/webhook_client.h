@@ -27,6 +27,7 @@ struct webhook_call {
         const char *method; /* NULL: POST */
         struct str body;    /* JSON */
         struct webhook_user user;
+        bool go; /* it is not admission that asks, and upstream says no more of itself than that it is written in Go */
         unsigned timeout_ms; /* of one try */
         unsigned more_tries; /* when it fails in a way that may pass: after a while, then a longer one */
         bool any_answer;     /* will do, even an empty one */

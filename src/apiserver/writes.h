@@ -9,6 +9,8 @@ struct json *meta_of(struct arena *a, struct json *obj);
 int writes_match_request(struct op *op, struct json *obj, struct error *err);
 /* A patch changes neither name nor namespace. */
 int writes_match_patched(struct op *op, const struct json *meta, struct error *err);
+/* Of what is sent to be made: what only the server sets in its metadata. */
+void writes_wipe(struct json *meta);
 /* managedFields of what is answered and not stored. */
 void writes_track_sent(struct op *op, struct json *body);
 struct apply_opts writes_apply_opts(const struct op *op);

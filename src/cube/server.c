@@ -24,7 +24,7 @@ int load_pki(const struct cluster *c, struct pki *ret, bool *ret_changed, struct
 /* ---- roles ---- */
 
 /* The lines of name=value as a list, in a; before them who speaks for users to aggregated API servers, and is believed
- * when it does so to us. */
+ * when it does so to us, unless they name an authority of their own for that. */
 static const char *const *apiserver_args(struct arena *a, const struct cluster *c) {
         struct str rest = str_of(c->apiserver_flags), line;
         _cleanup_free_ char *dir = cluster_path(c, "pki");
@@ -37,7 +37,7 @@ static const char *const *apiserver_args(struct arena *a, const struct cluster *
         while (str_split(&rest, '\n', &line))
                 if (line.n > 0)
                         args[n++] = arena_cstr(a, line);
-        return args;
+        return flag_value(args + 4, "requestheader-client-ca-file", NULL) ? args + 2 : args;
 }
 
 int control_plane_start(const struct cluster *c, const struct pki *p, struct control_plane *ret, struct error *err) {

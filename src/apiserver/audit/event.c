@@ -219,15 +219,20 @@ static void set_status(struct audit_event *e, const struct json *status) {
 }
 
 void audit_failed(struct audit *audit, struct exchange *x, const struct attributes *at, struct str id,
-                  const struct error *why) {
+                  const struct error *why, enum audit_stage stage) {
         struct audit_event *e = event_new(audit, x, at, id);
         struct json status;
 
         if (!e)
                 return;
+        if (stage == AUDIT_COMPLETE)
+                audit_emit(e, AUDIT_RECEIVED, 0);
         status = status_of_error(e->a, why);
-        set_status(e, &status);
-        audit_emit(e, AUDIT_STARTED, (int) json_int(json_getc(&status, "code")));
+        if (!why->text)
+                set_status(e, &status);
+        if (!why->text && e->decision.level == AUDIT_REQUEST_RESPONSE)
+                e->response = status;
+        audit_emit(e, stage, (int) json_int(json_getc(&status, "code")));
         audit_forget(e);
 }
 

@@ -109,7 +109,8 @@ static void answered(struct webhook_call *w) {
 }
 
 static void send_batch(struct batch *b) {
-        b->call = (struct webhook_call) { .body = buf_str(&b->text),
+        b->call = (struct webhook_call) { .query = STR("timeout=30s"),
+                                          .body = buf_str(&b->text),
                                           .timeout_ms = TIMEOUT_MS,
                                           .any_answer = true,
                                           .loop = b->h->loop,
@@ -186,6 +187,16 @@ static struct batch *batch_new(struct audit_webhook *h) {
         return b;
 }
 
+/* In a list they do not say of what kind they are. */
+static void add_item(struct buf *b, struct str event) {
+        static const struct str kind = STR_INIT("{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",");
+
+        bool has = str_has_prefix(event, kind);
+
+        buf_addc(b, has ? "{" : "");
+        buf_add_str(b, str_sub(event, has ? kind.n : 0, event.n));
+}
+
 void audit_webhook_write(struct audit_webhook *h, struct str event) {
         struct batch *b;
         bool fits = false, wake = false;
@@ -195,12 +206,12 @@ void audit_webhook_write(struct audit_webhook *h, struct str event) {
                 fits = !h->closed && h->waiting < h->plugin.buffer_size && h->bytes + event.n <= MAX_WAITING;
                 if (fits) {
                         b = last_batch(h);
-                        if (!b || b->n >= h->plugin.max_size || (int64_t) (b->text.n + event.n) > h->plugin.max_batch)
+                        if (!b || b->n >= h->plugin.max_size)
                                 b = batch_new(h);
                         before = b->n ? b->text.n : 0;
                         if (b->n > 0)
                                 buf_putc(&b->text, ',');
-                        buf_add_str(&b->text, event);
+                        add_item(&b->text, event);
                         h->waiting++;
                         h->bytes += b->text.n - before;
                         b->n++;
@@ -249,7 +260,7 @@ struct audit_wait *audit_webhook_send(struct audit_webhook *h, struct str event,
         b->work.run = send_now;
         list_init(&b->link);
         buf_addc(&b->text, HEAD);
-        buf_add_str(&b->text, event);
+        add_item(&b->text, event);
         buf_addc(&b->text, "]}");
         loop_post(h->loop, &b->work);
         return w;

@@ -196,14 +196,15 @@ static int read_keys(struct authn *n, const char *path, struct error *err) {
         return r < 0 || n->keys.n > 0 ? r : error_set(err, -EINVAL, "%s has no key, RSA or ECDSA", path);
 }
 
-/* The one that signs, the server's own, others that are accepted. */
+/* The one that signs, the server's own unless another one is given, others that are accepted. */
 static int configure_keys(struct authn *n, struct error *err) {
         const char *signs = server_flag(n->s, "service-account-signing-key-file", NULL), *path;
         size_t i = 0;
         int r = signs ? read_keys(n, signs, err) : 0;
 
-        add_keys(n, n->s->options.service_account_key_pem);
-        if (r == 0 && n->keys.n == 0 && !str_empty(n->s->options.service_account_key_pem))
+        if (!signs)
+                add_keys(n, n->s->options.service_account_key_pem);
+        if (r == 0 && !signs && n->keys.n == 0 && !str_empty(n->s->options.service_account_key_pem))
                 return error_set(err, -EINVAL, "the service account key is no PEM of a private key, RSA or ECDSA");
         while (r == 0 && (path = server_flag_next(n->s, "service-account-key-file", &i)))
                 r = read_keys(n, path, err);

@@ -40,6 +40,13 @@ static int may_be_named(struct apiserver *s, const struct api_user *user, struct
 
 static const char group_header[] = "impersonate-group", extra_prefix[] = "impersonate-extra-";
 
+static struct str extra_key(struct arena *a, struct str header, size_t prefix) {
+        struct str rest = str_sub(header, prefix, header.n);
+        _cleanup_buf_ struct buf key = BUF_INIT;
+
+        return url_decode(&key, rest, false) == 0 ? arena_str(a, buf_str(&key)) : rest;
+}
+
 /* Its groups, what else is said of it, its UID: in the order in which upstream asks. */
 static int take_headers(struct apiserver *s, struct http_request *req, const struct api_user *user, struct api_user *as,
                         struct error *err) {
@@ -58,13 +65,10 @@ static int take_headers(struct apiserver *s, struct http_request *req, const str
         at.group = STR("authentication.k8s.io");
         at.resource = STR("userextras");
         for (size_t i = 0; r == 0 && i < n; i++) {
-                _cleanup_buf_ struct buf key = BUF_INIT;
-                struct str rest = str_sub(h[i].name, sizeof(extra_prefix) - 1, h[i].name.n);
-
                 if (!str_has_prefix(h[i].name, str_of(extra_prefix)))
                         continue;
                 at.name = h[i].value;
-                at.subresource = url_decode(&key, rest, false) == 0 ? arena_str(a, buf_str(&key)) : rest;
+                at.subresource = extra_key(a, h[i].name, sizeof(extra_prefix) - 1);
                 user_add_extra(a, as, at.subresource, at.name);
                 r = may_be(s, user, at, err);
         }
@@ -74,24 +78,31 @@ static int take_headers(struct apiserver *s, struct http_request *req, const str
         return r < 0 || str_empty(as->uid) ? r : may_be(s, user, at, err);
 }
 
+static void print_part(struct buf *b, const char *kind, struct str name, const char *version, struct str path) {
+        buf_printf(b, "%s{%s  %" STR_FMT "  %s  %" STR_FMT "}", b->n ? " " : "requested [", kind, STR_ARG(name),
+                   version, STR_ARG(path));
+}
+
 /* Parts of a user without its name: they are listed as upstream's references to objects print. */
 static int refuse_without_user(struct http_request *req, const struct http_header *h, size_t n, struct error *err) {
-        static const struct {
-                const char *header, *kind, *version;
-        } parts[] = { { group_header, "Group", "" },
-                      { extra_prefix, "UserExtra", "authentication.k8s.io/v1" },
-                      { "impersonate-uid", "UID", "authentication.k8s.io/v1" } };
+        static const char v1[] = "authentication.k8s.io/v1";
+        struct str uid = http_request_header(req, "impersonate-uid");
         _cleanup_buf_ struct buf b = BUF_INIT;
         bool named = false;
 
         for (size_t i = 0; i < n && !named; i++)
                 named = str_has_prefix(h[i].name, STR("impersonate-"));
-        for (size_t p = 0; p < ARRAY_SIZE(parts) && named; p++)
-                for (size_t i = 0; i < n; i++)
-                        if (str_has_prefix(h[i].name, str_of(parts[p].header)))
-                                buf_printf(&b, "%s{%s  %" STR_FMT "  %s  %" STR_FMT "}", b.n ? " " : "requested [",
-                                           parts[p].kind, STR_ARG(h[i].value), parts[p].version,
-                                           STR_ARG(str_sub(h[i].name, strlen(parts[p].header), h[i].name.n)));
+        if (!named)
+                return 0;
+        for (size_t i = 0; i < n; i++)
+                if (str_eqc(h[i].name, group_header))
+                        print_part(&b, "Group", h[i].value, "", STR(""));
+        for (size_t i = 0; i < n; i++)
+                if (str_has_prefix(h[i].name, str_of(extra_prefix)))
+                        print_part(&b, "UserExtra", h[i].value, v1,
+                                   extra_key(http_request_arena(req), h[i].name, sizeof(extra_prefix) - 1));
+        if (!str_empty(uid))
+                print_part(&b, "UID", uid, v1, STR(""));
         if (b.n == 0)
                 return 0;
         buf_addc(&b, "] without impersonating a user");

@@ -27,7 +27,7 @@ bool node_user(const struct api_user *user, struct str *ret_name) {
 
 /* ---- what pods refer to ---- */
 
-enum referred { SECRET, CONFIG_MAP, CLAIM, ACCOUNT, VOLUME, ATTACHMENT, POD };
+enum referred { SECRET, CONFIG_MAP, CLAIM, ACCOUNT, VOLUME, ATTACHMENT, POD, DEVICES };
 
 static const struct reference {
         enum referred kind;
@@ -169,6 +169,8 @@ static bool belongs(struct apiserver *s, struct str node, enum referred kind, st
         case POD:
                 o = server_get(s, snap, &res_pods, ns, name);
                 return o && is_bound(object_text(o), node);
+        case DEVICES: /* dynamic resource allocation is off: there are none */
+                return false;
         default:
                 return some_pod_refers(s, snap, node, kind, ns, name) ||
                        (kind == SECRET && some_volume_names(s, snap, node, ns, name));
@@ -194,17 +196,20 @@ static bool verb_in(const struct attributes *at, const char *list) {
 }
 
 static bool selects(const struct attributes *at, const char *field, struct str value) {
-        struct str rest = at->field_selector, part, key;
+        struct str rest = at->field_selector, part;
+        bool found = false;
 
         while (str_split(&rest, ',', &part)) {
-                if (!str_split(&part, '=', &key) || !str_eqc(key, field))
-                        continue;
-                if (part.n > 0 && part.p[0] == '=')
-                        part = str_sub(part, 1, part.n);
-                if (str_eq(part, value))
-                        return true;
+                ssize_t eq = str_find(part, '=');
+                size_t v = (size_t) eq + 1;
+
+                if (eq < 0 && part.n > 0)
+                        return false; /* a selector that cannot be read selects nothing */
+                v += eq >= 0 && v < part.n && part.p[v] == '=';
+                found = found || (eq >= 0 && str_eqc(str_sub(part, 0, (size_t) eq), field) &&
+                                  str_eq(str_sub(part, v, part.n), value));
         }
-        return false;
+        return found;
 }
 
 /* Resources of which a node sees its own only. In the order of the questions upstream asks. */
@@ -220,6 +225,7 @@ static const struct narrowed {
         { "", "persistentvolumes", "", "get", "can only get individual resources of this type", VOLUME },
         { "storage.k8s.io", "volumeattachments", "", "get", "can only get individual resources of this type",
           ATTACHMENT },
+        { "resource.k8s.io", "resourceclaims", "", "get", "can only get individual resources of this type", DEVICES },
         { "", "serviceaccounts", "token", "create", "can only create tokens for individual service accounts", ACCOUNT },
 };
 
@@ -266,6 +272,23 @@ static bool allow_own_name(struct str node, const struct attributes *at, bool le
                               lease ? STR("can only access node lease with the same name as the requesting node")
                                     : STR("can only access CSINode with the same name as the requesting node"));
         return true;
+}
+
+/* What a node publishes of its devices; whose a new one is, admission sees. */
+static bool allow_slice(struct apiserver *s, struct str node, const struct attributes *at, struct buf *reason) {
+        static const struct narrowed one = { "", "", "", "get update patch delete", NULL, DEVICES };
+
+        if (!str_empty(at->subresource))
+                return refuse(reason, STR("cannot authorize ResourceSlice subresources"));
+        if (verb_in(at, "create"))
+                return true;
+        if (verb_in(at, one.verbs))
+                return allow_narrowed(s, &one, node, at, reason);
+        if (!verb_in(at, "watch list deletecollection"))
+                return refuse(reason, STR("only the following verbs are allowed for a ResourceSlice: get, watch, list, "
+                                          "create, update, patch, delete, deletecollection"));
+        return selects(at, "spec.nodeName", node) ||
+               refuse(reason, STR("can only list/watch/deletecollection resourceslices with nodeName field selector"));
 }
 
 static bool allow_node(struct str node, const struct attributes *at, struct buf *reason) {
@@ -328,6 +351,8 @@ bool node_authorize(struct apiserver *s, const struct api_user *user, const stru
                 return allow_own_name(node, at, true, reason);
         if (str_eqc(at->group, "storage.k8s.io") && str_eqc(at->resource, "csinodes"))
                 return allow_own_name(node, at, false, reason);
+        if (str_eqc(at->group, "resource.k8s.io") && str_eqc(at->resource, "resourceslices"))
+                return allow_slice(s, node, at, reason);
         if (core && str_eqc(at->resource, "nodes"))
                 return allow_node(node, at, reason);
         if (core && str_eqc(at->resource, "pods"))

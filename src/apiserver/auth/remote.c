@@ -35,7 +35,9 @@ struct question {
         struct str key;
         struct json config;
         struct webhook_call call;
-        bool text; /* the answer is no JSON */
+        bool text;           /* the answer is no JSON */
+        struct apiserver *s; /* it is a call to this server instead; or NULL */
+        struct api_call own;
         void (*resume)(void *arg);
         void *arg;
 };
@@ -164,6 +166,7 @@ void remote_free(struct remote *r) {
 void remote_address(const struct remote *r, struct webhook_call *w) {
         w->config = &r->config;
         w->user = r->user;
+        w->go = true;
 }
 
 /* ---- answers ---- */
@@ -178,6 +181,41 @@ static void drop_old(struct remote *r, int64_t now) {
                 map_clear(r->answers);
 }
 
+/* What is no object of a known kind is told as upstream's client does. */
+static void read_answer(struct arena *a, struct str text, struct json **ret, struct error *err) {
+        static const char no_object[] =
+                        "couldn't get version/kind; json parse error: json: cannot unmarshal %s into Go "
+                        "value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; "
+                        "Kind string \"json:\\\"kind,omitempty\\\"\" }";
+        static const char *const types[] = { [JSON_BOOL] = "bool",     [JSON_INT] = "number",  [JSON_DOUBLE] = "number",
+                                             [JSON_STRING] = "string", [JSON_ARRAY] = "array", [JSON_OBJECT] = NULL };
+        struct str start = str_trim(text), group, version, kind, api_version;
+        int r = json_parse(a, text, NULL, ret, err);
+
+        if (r < 0 && start.n > 0 && start.p[0] != '{' && start.p[0] != '[') { /* in YAML that is a text */
+                error_clear(err);
+                error_set(err, -EINVAL, no_object, "string");
+                return;
+        }
+        if (r < 0) {
+                error_prefix(err, "couldn't get version/kind; json parse error");
+                return;
+        }
+        if (!json_is(*ret, JSON_OBJECT)) {
+                if (types[json_type(*ret)])
+                        error_set(err, -EINVAL, no_object, types[json_type(*ret)]);
+                return;
+        }
+        kind = json_str(json_getc(*ret, "kind"));
+        api_version = json_str(json_getc(*ret, "apiVersion"));
+        if (!str_empty(kind) && api_parse_group_version(api_version, &group, &version, err) == 0 &&
+            !api_kind_is_known(group, version, kind))
+                error_set(err, -EINVAL,
+                          "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT
+                          "\" in scheme \"k8s.io/client-go/kubernetes/scheme/register.go:84\"",
+                          STR_ARG(kind), STR_ARG(api_version));
+}
+
 static void keep(struct question *q) {
         struct remote *r = q->r;
         struct arena *a = arena_new(0);
@@ -187,8 +225,10 @@ static void keep(struct question *q) {
         w->arena = a;
         if (!q->call.error.err && q->text)
                 w->value = json_new(a, json_of_copy(a, q->call.answer));
-        else if (!q->call.error.err)
+        else if (!q->call.error.err && q->call.method)
                 json_parse(a, arena_str(a, q->call.answer), NULL, &w->value, &q->call.error);
+        else if (!q->call.error.err)
+                read_answer(a, arena_str(a, q->call.answer), &w->value, &q->call.error);
         w->failed = q->call.error.err != 0;
         if (w->failed) {
                 log_warn("%s: %s", r->o.name, error_text(&q->call.error));
@@ -231,6 +271,12 @@ static void question_free(struct question *q) {
         arena_free(q->arena);
 }
 
+static void set_open(struct question *q) {
+        if (open_question)
+                question_free(open_question);
+        open_question = q;
+}
+
 static struct question *question_new(struct remote *r, struct str key) {
         struct arena *own = arena_new(0);
         struct question *q = arena_new_of(own, struct question);
@@ -239,9 +285,7 @@ static struct question *question_new(struct remote *r, struct str key) {
         q->call.timeout_ms = r->o.timeout_ms ? r->o.timeout_ms : TIMEOUT_MS;
         remote_address(r, &q->call);
         q->call.config = &q->config;
-        if (open_question)
-                question_free(open_question);
-        open_question = q;
+        set_open(q);
         return q;
 }
 
@@ -281,27 +325,66 @@ int remote_fetch(struct remote *r, struct arena *a, struct str url, const char *
         return e;
 }
 
-static void answered(struct webhook_call *w) {
-        struct question *q = container_of(w, struct question, call);
-        void (*resume)(void *arg) = q->resume;
+void remote_open_call(struct apiserver *s, struct arena *own, const struct api_call *c) {
+        struct question *q = arena_new_of(own, struct question);
+
+        *q = (struct question) { .arena = own, .s = s, .own = *c };
+        set_open(q);
+}
+
+static void resume(struct question *q) {
+        void (*fn)(void *arg) = q->resume;
         void *arg = q->arg;
 
-        keep(q);
         question_free(q);
-        resume(arg);
+        fn(arg);
+}
+
+static void answered(struct webhook_call *w) {
+        struct question *q = container_of(w, struct question, call);
+
+        keep(q);
+        resume(q);
+}
+
+static void called(struct api_call *c) {
+        struct question *q = container_of(c, struct question, own);
+
+        if (c->object)
+                object_unref(c->object);
+        if (c->error.err)
+                log_warn("%" STR_FMT "/%" STR_FMT ": %s", STR_ARG(c->namespace), STR_ARG(c->name),
+                         error_text(&c->error));
+        error_clear(&c->error);
+        resume(q);
+}
+
+static void start_call(void *arg) {
+        struct question *q = arg;
+
+        apiserver_call(q->s, &q->own);
 }
 
 bool remote_is_open(void) {
         return open_question != NULL;
 }
 
-bool remote_wait(struct loop *loop, void (*resume)(void *arg), void *arg) {
+bool remote_wait(struct loop *loop, void (*fn)(void *arg), void *arg) {
         struct question *q = TAKE_PTR(open_question);
 
         if (!q)
                 return false;
-        q->resume = resume;
+        q->resume = fn;
         q->arg = arg;
+        if (q->s) {
+                q->own.loop = loop;
+                q->own.done = called;
+                if (loop) /* whoever waits is still on its way there */
+                        loop_call(loop, start_call, q);
+                else
+                        start_call(q);
+                return true;
+        }
         q->call.loop = loop;
         q->call.done = answered;
         webhook_call(q->r->o.s, &q->call);

@@ -48,5 +48,7 @@ bool remote_forget(struct remote *r, struct str url, int64_t older_than_ms);
  * when the answer is there. False: there is none. */
 bool remote_wait(struct loop *loop, void (*resume)(void *arg), void *arg);
 bool remote_is_open(void); /* is there one? */
+/* Leaves a call to this server open as if it were a question; own is what it lives in. */
+void remote_open_call(struct apiserver *s, struct arena *own, const struct api_call *c);
 /* The same for an HTTP request: it is handled again from its beginning. */
 bool remote_park(struct http_request *req);

@@ -46,7 +46,7 @@ static void answer_anew(struct op *op, struct json created, struct json status) 
 
 static void token_review(struct op *op) {
         struct arena *a = op->c->arena;
-        const struct json *spec = json_getc(op->c->body, "spec");
+        const struct json *spec = json_getc(op->c->body, "spec"), *sent = json_at_path(op->c->body, "status", "user");
         struct json status = json_new_object(), audiences;
         _cleanup_error_ struct error e = ERROR_INIT;
         struct authn_notes notes = { 0 };
@@ -76,7 +76,7 @@ static void token_review(struct op *op) {
         json_each_member(m, notes.annotations)
                 op_annotate(op, json_key(m), json_str(&m->value));
         if (r < 0) {
-                json_setc(a, &status, "user", json_new_object());
+                json_setc(a, &status, "user", sent ? *sent : json_new_object());
                 json_setc(a, &status, "error",
                           strcmp(error_text(&e), "Unauthorized") == 0
                                           ? json_of_cstr("invalid bearer token")
@@ -197,6 +197,8 @@ static struct attributes read_attributes(struct arena *a, const struct json *spe
         }
         at.group = json_str(json_getc(r, "group"));
         at.version = json_str(json_getc(r, "version"));
+        if (str_empty(at.version))
+                at.version = STR("*");
         at.resource = json_str(json_getc(r, "resource"));
         at.subresource = json_str(json_getc(r, "subresource"));
         at.namespace = json_str(json_getc(r, "namespace"));
@@ -207,30 +209,38 @@ static struct attributes read_attributes(struct arena *a, const struct json *spe
         return at;
 }
 
-/* A term without an operator, or with an unknown one: the selector cannot be read. */
-static bool is_broken(struct str fields, const struct json *selector) {
-        struct str term;
+/* What of a selector cannot be read is left out; NULL: nothing. */
+static const char *ignored_of(struct arena *a, const struct json *selector, bool fields) {
+        const struct json *list = json_getc(selector, "requirements");
+        struct str raw = json_str(json_getc(selector, "rawSelector")), term;
+        struct selector labels;
+        size_t bad = 0;
 
-        json_each_item(r, json_getc(selector, "requirements"))
-                if (!find_operation(json_str(json_getc(r, "operator"))))
-                        return true;
-        while (str_split(&fields, ',', &term))
+        json_each_item(r, list) {
+                const struct operation *o = find_operation(json_str(json_getc(r, "operator")));
+
+                bad += !o || (fields && (!*o->after || json_len(json_getc(r, "values")) != 1));
+        }
+        if (json_len(list) > 0)
+                return bad == 0 ? NULL : bad < json_len(list) ? "partially ignored" : "ignored";
+        if (!fields)
+                return selector_parse_labels(a, raw, &labels, NULL) < 0 ? "ignored" : NULL;
+        while (str_split(&raw, ',', &term))
                 if (term.n > 0 && str_find(term, '=') < 0)
-                        return true;
-        return false;
+                        return "ignored";
+        return NULL;
 }
 
-static void check_selectors(struct arena *a, const struct attributes *at, const struct json *sent, struct buf *errors) {
-        static const char text[] = "%sspec.resourceAttributes.%sSelector ignored due to parse error";
-        struct selector labels;
-        bool broken[] = { is_broken(at->field_selector, json_getc(sent, "fieldSelector")),
-                          is_broken(STR(""), json_getc(sent, "labelSelector")) ||
-                                          (at->label_selector.n > 0 &&
-                                           selector_parse_labels(a, at->label_selector, &labels, NULL) < 0) };
+static void check_selectors(struct arena *a, const struct json *sent, struct buf *errors) {
+        static const char *const names[] = { "fieldSelector", "labelSelector" };
 
-        for (size_t i = 0; i < ARRAY_SIZE(broken); i++)
-                if (broken[i])
-                        buf_printf(errors, text, errors->n ? "; " : "", i ? "label" : "field");
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+                const char *how = ignored_of(a, json_getc(sent, names[i]), i == 0);
+
+                if (how)
+                        buf_printf(errors, "%sspec.resourceAttributes.%s %s due to parse error", errors->n ? "; " : "",
+                                   names[i], how);
+        }
 }
 
 static void access_review(struct op *op, const struct api_user *user, enum review kind) {
@@ -256,7 +266,7 @@ static void access_review(struct op *op, const struct api_user *user, enum revie
                 json_set_bool(a, &status, "denied", true);
         if (why.reason.n > 0)
                 json_setc(a, &status, "reason", json_of_copy(a, buf_str(&why.reason)));
-        check_selectors(a, &at, json_at_path(op->c->body, "spec", "resourceAttributes"), &why.error);
+        check_selectors(a, json_at_path(op->c->body, "spec", "resourceAttributes"), &why.error);
         if (why.error.n > 0)
                 json_setc(a, &status, "evaluationError", json_of_copy(a, buf_str(&why.error)));
         answer(op, status);

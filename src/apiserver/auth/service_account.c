@@ -5,6 +5,7 @@
  * signature was right are remembered with the user they stand for (expiry and bound objects are looked at each time).
  */
 #include "apiserver/auth/authn.h"
+#include "apiserver/auth/remote.h"
 #include "base/encode.h"
 #include "base/lock.h"
 #include "base/metrics.h"
@@ -14,6 +15,7 @@
 #define MAX_TOKENS 1024
 #define TOKEN_IDLE_MS 60000           /* far longer than a request looks at its user before it copies it */
 #define LEEWAY_NS (60 * NSEC_PER_SEC) /* clocks may differ so much, and a bound object that is going serves so long */
+#define NOTE_AGAIN_MS 10000
 #define LEGACY_ISSUER "kubernetes/serviceaccount"
 #define LEGACY "kubernetes.io/serviceaccount/"
 #define LAST_USED "kubernetes.io/legacy-token-last-used"
@@ -24,8 +26,8 @@ struct token {
         struct arena *arena;
         struct json *claims;
         struct api_user user;
-        atomic_llong used_ms;
-        bool legacy;
+        atomic_llong used_ms, noted_ms;
+        bool legacy, kept;
 };
 
 void token_free(void *p) {
@@ -123,7 +125,7 @@ static bool keep_token(struct authn *n, struct str text, struct token *t) {
         return kept;
 }
 
-static const struct token *known_token(struct authn *n, struct str text) {
+static struct token *known_token(struct authn *n, struct str text) {
         HOLD(&n->lock);
         struct token *t = map_get(n->tokens, text);
 
@@ -133,7 +135,7 @@ static const struct token *known_token(struct authn *n, struct str text) {
 }
 
 /* The token, from the known ones or opened (then in a, unless it is kept). */
-static int find_token(struct authn *n, struct arena *a, struct str text, const struct token **ret) {
+static int find_token(struct authn *n, struct arena *a, struct str text, struct token **ret) {
         _cleanup_(arena_freep) struct arena *own = NULL;
         struct token *t;
 
@@ -146,6 +148,7 @@ static int find_token(struct authn *n, struct arena *a, struct str text, const s
         atomic_store(&t->used_ms, now_mono_ms());
         TRY(open_token(n, own, text, t));
         *ret = t;
+        t->kept = true;
         if (keep_token(n, text, t)) {
                 TAKE_PTR(own);
                 return 0;
@@ -269,42 +272,31 @@ static int check_projected(const struct token_check *c, const struct token *t, s
 
 /* ---- tokens in Secrets ---- */
 
-struct label {
-        struct api_call call;
-        struct arena *arena;
-        struct json body;
-};
+/* The day of use is noted on the Secret before the request goes on. When that fails it goes on all the same, and one
+ * that comes later tries again. */
+static int note_use(struct apiserver *s, struct token *t, const struct object *secret, struct str day) {
+        int64_t now = now_mono_ms(), before = atomic_load(&t->noted_ms);
+        struct arena *a;
+        struct json *body, *meta;
 
-static void label_done(struct api_call *c) {
-        struct label *l = container_of(c, struct label, call);
-
-        if (c->object)
-                object_unref(c->object);
-        error_clear(&c->error);
-        arena_free(l->arena);
-}
-
-/* Notes the day of use on the Secret; nobody waits for it. */
-static void note_use(struct apiserver *s, const struct object *secret, struct str day) {
-        struct arena *a = arena_new(0);
-        struct label *l = arena_new_of(a, struct label);
-        struct json *meta;
-
-        l->arena = a;
-        l->body = json_new_object();
-        meta = json_get_or_add_object(a, &l->body, "metadata");
+        if (!t->kept || (before && now - before < NOTE_AGAIN_MS) ||
+            !atomic_compare_exchange_strong(&t->noted_ms, &before, now))
+                return 0;
+        a = arena_new(0);
+        body = json_new(a, json_new_object());
+        meta = json_get_or_add_object(a, body, "metadata");
         json_setc(a, json_get_or_add_object(a, meta, "labels"), LAST_USED, json_of_copy(a, day));
-        l->call = (struct api_call) { .verb = API_PATCH,
-                                      .patch = API_PATCH_MERGE,
-                                      .resource = &res_secrets,
-                                      .namespace = arena_str(a, object_namespace(secret)),
-                                      .name = arena_str(a, object_name(secret)),
-                                      .options = API_OPTIONS_INIT,
-                                      .body = &l->body,
-                                      .user = api_user_system,
-                                      .arena = a,
-                                      .done = label_done };
-        apiserver_call(s, &l->call);
+        remote_open_call(s, a,
+                         &(struct api_call) { .verb = API_PATCH,
+                                              .patch = API_PATCH_MERGE,
+                                              .resource = &res_secrets,
+                                              .namespace = arena_str(a, object_namespace(secret)),
+                                              .name = arena_str(a, object_name(secret)),
+                                              .options = API_OPTIONS_INIT,
+                                              .body = body,
+                                              .user = api_user_system,
+                                              .arena = a });
+        return -EINPROGRESS;
 }
 
 /* The Secrets that an account lists were once made for it; others somebody wanted. */
@@ -327,9 +319,7 @@ static void note_secret(const struct token_check *c, struct str name, const stru
         metric_add(listed ? &automatic : &manual, 1);
 }
 
-static int check_legacy(const struct token_check *c, const struct token *t, struct error *err) {
-        METRIC(used_total, COUNTER, "serviceaccount_legacy_tokens_total",
-               "[ALPHA] Cumulative legacy service account tokens used");
+static int check_legacy(const struct token_check *c, struct token *t, struct error *err) {
         METRIC(invalid_total, COUNTER, "serviceaccount_invalid_legacy_auto_token_uses_total",
                "[ALPHA] Cumulative invalid auto-generated legacy tokens used");
         struct apiserver *s = c->n->s;
@@ -344,7 +334,6 @@ static int check_legacy(const struct token_check *c, const struct token *t, stru
         char today[36], tomorrow[36];
 
         note(c, "authentication.k8s.io/legacy-token", claim(t, "sub"));
-        metric_add(&used_total, 1);
         TRY(check_audience(c, &c->n->audiences, err));
         if (!secret || object_deleting(secret))
                 return REFUSE(err, "Token has been invalidated");
@@ -355,7 +344,7 @@ static int check_legacy(const struct token_check *c, const struct token *t, stru
         time_format(today, now_wall_ns());
         time_format(tomorrow, now_wall_ns() + 24 * 3600 * NSEC_PER_SEC);
         if (!str_eq(used, str_n(today, 10)) && !str_eq(used, str_n(tomorrow, 10)))
-                note_use(s, secret, str_n(today, 10));
+                TRY(note_use(s, t, secret, str_n(today, 10)));
         if (!str_empty(json_str(json_getc(labels, INVALID_SINCE)))) {
                 note(c, "authentication.k8s.io/legacy-token-invalidated",
                      arena_printf(c->a, "%" STR_FMT "/%" STR_FMT, STR_ARG(name), STR_ARG(ns)));
@@ -372,7 +361,9 @@ static int check_legacy(const struct token_check *c, const struct token *t, stru
 }
 
 int service_account_check(const struct token_check *c, struct error *err) {
-        const struct token *t;
+        METRIC(legacy, COUNTER, "serviceaccount_legacy_tokens_total",
+               "[ALPHA] Cumulative legacy service account tokens used");
+        struct token *t;
         int r = find_token(c->n, c->a, c->text, &t);
 
         if (r == -EACCES)
@@ -381,6 +372,8 @@ int service_account_check(const struct token_check *c, struct error *err) {
                 return REFUSE(err, "invalid signature, no keys found");
         if (r == 0)
                 r = t->legacy ? check_legacy(c, t, err) : check_projected(c, t, err);
+        if (r != -EINPROGRESS && r != -ENOENT && t->legacy)
+                metric_add(&legacy, 1);
         if (r == 0)
                 *c->ret = t->user;
         return r;

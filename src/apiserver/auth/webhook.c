@@ -28,13 +28,15 @@ int token_webhook_new(struct authn *n, struct error *err) {
         return o.kubeconfig ? remote_new(&o, &n->token_webhook, err) : 0;
 }
 
-static struct json review(struct arena *a, const char *group, const char *kind, const char *version, struct json spec) {
+static struct json review(struct arena *a, const char *group, const char *kind, const char *version, struct json spec,
+                          const char *status) {
         struct json o = json_new_object();
 
         json_set_cstr(a, &o, "kind", kind);
         json_setc(a, &o, "apiVersion", json_of_printf(a, "%s/%s", group, version));
         json_setc(a, json_get_or_add_object(a, &o, "metadata"), "creationTimestamp", json_null());
         json_setc(a, &o, "spec", spec);
+        json_setc(a, &o, "status", json_build(a, status));
         return o;
 }
 
@@ -51,7 +53,7 @@ int token_webhook_check(const struct token_check *c, struct error *err) {
         json_set_str(c->a, &spec, "token", c->text);
         json_setc(c->a, &spec, "audiences", *c->audiences);
         body = review(c->a, "authentication.k8s.io", "TokenReview",
-                      server_flag(n->s, "authentication-token-webhook-version", "v1beta1"), spec);
+                      server_flag(n->s, "authentication-token-webhook-version", "v1beta1"), spec, "{ user: {} }");
         r = remote_ask(n->token_webhook, c->a, &body, &answer);
         if (r < 0)
                 return r == -EIO ? error_status(err, REASON_UNAUTHORIZED, "%" STR_FMT, STR_ARG(json_str(answer))) : r;
@@ -271,7 +273,7 @@ enum authz access_webhook_ask(const struct access_webhook *w, const struct api_u
 
         if (r <= 0)
                 return r < 0 ? failed(w, why, error_text(&e)) : AUTHZ_NO_OPINION;
-        body = review(a, "authorization.k8s.io", "SubjectAccessReview", w->version, spec);
+        body = review(a, "authorization.k8s.io", "SubjectAccessReview", w->version, spec, "{ allowed: false }");
         r = remote_ask(w->remote, a, &body, &answer);
         if (r == -EINPROGRESS)
                 return AUTHZ_PENDING;

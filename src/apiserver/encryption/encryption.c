@@ -591,17 +591,17 @@ int encryption_reload(struct encryption *e, struct error *err) {
         return 0;
 }
 
-bool encryption_has_kms(struct encryption *e, bool *ret_healthy) {
-        bool any;
-
+size_t encryption_n_kms(struct encryption *e) {
         if (!e)
-                return false;
+                return 0;
         HOLD(&e->lock);
-        any = e->config->plugins.n > 0;
-        *ret_healthy = true;
-        for (size_t i = 0; i < e->config->plugins.n; i++)
-                *ret_healthy = *ret_healthy && kms_healthy(e->config->plugins.v[i]);
-        return any;
+        return e->config->plugins.n;
+}
+
+bool encryption_kms_healthy(struct encryption *e, size_t i, struct buf *why) {
+        HOLD(&e->lock);
+
+        return i >= e->config->plugins.n || kms_healthy(e->config->plugins.v[i], why);
 }
 
 void encryption_free(struct encryption *e) {

@@ -16,8 +16,10 @@ struct encryption;
 int encryption_new(const char *path, struct encryption **ret, struct error *err);
 /* Reads it again; on an error what was before stays. Waits for KMS plugins. Any thread. */
 int encryption_reload(struct encryption *e, struct error *err);
-/* Are there KMS plugins, and did they all answer well lately? e may be NULL. */
-bool encryption_has_kms(struct encryption *e, bool *ret_healthy);
+/* How many KMS plugins there are, and whether one of them answered well lately: if not, why is added to. e may be NULL.
+ */
+size_t encryption_n_kms(struct encryption *e);
+bool encryption_kms_healthy(struct encryption *e, size_t i, struct buf *why);
 void encryption_free(struct encryption *e); /* after the store is closed */
 DEFINE_CLEANUP(struct encryption *, encryption_free)
 const struct store_cipher *encryption_cipher(const struct encryption *e); /* for store_options */

@@ -20,7 +20,7 @@
 #define INFO 32 /* random, with each write: its key is derived from the seed and this */
 #define NONCE 12
 #define TAG 16
-#define POLL_MS 60000
+#define POLL_MS 20000
 #define RETRY_MS 3000 /* while it is not healthy */
 #define MAX_MESSAGE (1U << 20)
 #define SOURCE_IS_SEED 1 /* EncryptedDEKSourceType_HKDF_SHA256_XNONCE_AES_GCM_SEED */
@@ -41,6 +41,7 @@ struct kms {
         /* The seed of what is written; under lock. */
         struct seed seed;
         struct buf sealed_seed, key_id, annotations;
+        struct buf sick;   /* why it is not healthy */
         struct map *seeds; /* by their sealed form → struct seed; under lock */
 };
 
@@ -175,15 +176,31 @@ static struct str answer_of(const struct rpc *r) {
         return str_sub(buf_str(&r->response), 5, r->response.n);
 }
 
+/* As Go's gRPC prints them. */
+static const char *const codes[] = {
+        "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+        "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+        "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
+        "DataLoss", "Unauthenticated"
+};
+
 static void on_done(struct http_call *c, int err, const struct error *error, void *arg) {
         struct rpc *r = arg;
+        uint64_t code = ARRAY_SIZE(codes);
         struct str status = err < 0 ? STR("") : http_call_trailer(c, "grpc-status");
 
-        if (err < 0)
-                error_set(&r->error, err, "%s: %s", r->method, error_text(error));
-        else if (!str_eqc(status, "0") || r->response.n < 5)
-                error_set(&r->error, -EIO, "%s: gRPC status %" STR_FMT ": %" STR_FMT, r->method, STR_ARG(status),
+        if (err == -ETIMEDOUT)
+                error_set(&r->error, err, "rpc error: code = DeadlineExceeded desc = context deadline exceeded");
+        else if (err < 0)
+                error_set(&r->error, err,
+                          "rpc error: code = Unavailable desc = connection error: desc = \"transport: %s\"",
+                          error_text(error));
+        else if (str_to_u64(status, &code) < 0 || code > 0)
+                error_set(&r->error, -EIO, "rpc error: code = %s desc = %" STR_FMT,
+                          code < ARRAY_SIZE(codes) ? codes[code] : "Unknown",
                           STR_ARG(http_call_trailer(c, "grpc-message")));
+        else if (r->response.n < 5)
+                error_set(&r->error, -EIO, "rpc error: code = Internal desc = %s has no answer", r->method);
         r->done(r);
 }
 
@@ -268,14 +285,24 @@ static void install(struct kms *k, const struct seed *s, struct str answer) {
         remember(k, buf_str(&k->sealed_seed), s);
 }
 
-static int check_status(struct str answer, struct error *err) {
+/* Everything that is wrong with it. */
+static int check_status(const struct kms *k, struct str answer, struct error *err) {
         struct str version = kms_field(answer, 1), health = kms_field(answer, 2);
+        bool known = str_eqc(version, "v2") || str_eqc(version, "v2beta1");
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        size_t n = 0;
 
-        if (!str_eqc(version, "v2") && !str_eqc(version, "v2beta1"))
-                return error_set(err, -EIO, "expected version v2, got %" STR_FMT, STR_ARG(version));
         if (!str_eqc(health, "ok"))
-                return error_set(err, -EIO, "not healthy: %" STR_FMT, STR_ARG(health));
-        return str_empty(kms_field(answer, 3)) ? error_set(err, -EIO, "its status has no key_id") : 0;
+                buf_printf(&b, "%sgot unexpected healthz status: %" STR_FMT, n++ ? ", " : "", STR_ARG(health));
+        if (!known)
+                buf_printf(&b, "%sexpected KMSv2 API version v2, got %" STR_FMT, n++ ? ", " : "", STR_ARG(version));
+        if (str_empty(kms_field(answer, 3)))
+                buf_printf(&b, "%sgot invalid KMSv2 KeyID hash \"\": keyID is empty", n++ ? ", " : "");
+        return n == 0 ? 0
+                      : error_set(err, -EIO,
+                                  n > 1 ? "kmsv2 Provider %" STR_FMT " is not healthy, error: [%" STR_FMT "]"
+                                        : "kmsv2 Provider %" STR_FMT " is not healthy, error: %" STR_FMT,
+                                  STR_ARG(k->name), STR_ARG(buf_str(&b)));
 }
 
 static int first_seed(struct kms *k, struct error *err) {
@@ -284,7 +311,7 @@ static int first_seed(struct kms *k, struct error *err) {
         int r;
 
         TRY(rpc_wait(status, err));
-        TRY(check_status(answer_of(status), err));
+        TRY(check_status(k, answer_of(status), err));
         if (RAND_bytes(s.bytes, SEED) != 1)
                 return error_set(err, -EIO, "no random bytes");
         encrypt = encrypt_seed(k, &s);
@@ -313,16 +340,27 @@ static void rotated(struct rpc *r) {
 
 static void polled(struct rpc *r) {
         struct kms *k = r->k;
-        bool changed = false, unhealthy = r->error.err || check_status(answer_of(r), &r->error) < 0;
+        bool changed, before;
 
-        if (atomic_exchange(&k->unhealthy, unhealthy) != unhealthy && !unhealthy)
-                log_info("kms %" STR_FMT " is healthy again", STR_ARG(k->name));
-        if (unhealthy) {
-                log_warn("kms %" STR_FMT ": %s", STR_ARG(k->name), error_text(&r->error));
-        } else {
-                HOLD(&k->lock);
-                changed = !str_eq(buf_str(&k->key_id), kms_field(answer_of(r), 3));
+        if (r->error.err)
+                error_prefix(&r->error,
+                             "failed to perform status section of the healthz check for KMS Provider %" STR_FMT
+                             ", error",
+                             STR_ARG(k->name));
+        else
+                check_status(k, answer_of(r), &r->error);
+        with_lock(&k->lock) {
+                before = k->sick.n > 0;
+                k->sick.n = 0;
+                if (r->error.err)
+                        buf_addc(&k->sick, error_text(&r->error));
+                changed = !r->error.err && !str_eq(buf_str(&k->key_id), kms_field(answer_of(r), 3));
         }
+        if (r->error.err)
+                log_warn("kms %" STR_FMT ": %s", STR_ARG(k->name), error_text(&r->error));
+        else if (before)
+                log_info("kms %" STR_FMT " is healthy again", STR_ARG(k->name));
+        atomic_store(&k->unhealthy, r->error.err != 0);
         rpc_free(r);
         if (changed) {
                 struct seed *s = xmalloc(sizeof(*s));
@@ -356,8 +394,11 @@ static void start_poll(void *arg) {
 
 /* ---- sealing and opening ---- */
 
-bool kms_healthy(const struct kms *k) {
-        return !atomic_load(&k->unhealthy);
+bool kms_healthy(struct kms *k, struct buf *why) {
+        HOLD(&k->lock);
+
+        buf_add_str(why, buf_str(&k->sick));
+        return k->sick.n == 0;
 }
 
 int kms_seal(struct kms *k, struct str aad, struct str text, struct buf *dst) {
@@ -516,6 +557,7 @@ void kms_free(struct kms *k) {
         buf_free(&k->sealed_seed);
         buf_free(&k->key_id);
         buf_free(&k->annotations);
+        buf_free(&k->sick);
         pthread_mutex_destroy(&k->lock);
         arena_free(k->arena);
         free(k);

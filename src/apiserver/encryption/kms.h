@@ -1,6 +1,6 @@
 /* A KMS plugin (KEP-3299, v2): a gRPC service on a Unix socket that encrypts one seed, from which every write's own key
- * is derived here. The plugin is asked at the start, when an unknown seed is met on disk, and once a minute whether its
- * key has changed. https://kubernetes.io/docs/tasks/administer-cluster/kms-provider/ */
+ * is derived here. The plugin is asked at the start, when an unknown seed is met on disk, and every 20 s how it is and
+ * whether its key has changed. https://kubernetes.io/docs/tasks/administer-cluster/kms-provider/ */
 #pragma once
 
 #include "json/json.h"
@@ -10,7 +10,7 @@ struct kms;
 /* config: name, endpoint "unix:///…", timeout: checked. Fails unless the plugin answers and is healthy. */
 int kms_new(const struct json *config, struct kms **ret, struct error *err);
 void kms_free(struct kms *k);
-bool kms_healthy(const struct kms *k); /* when it was last asked */
+bool kms_healthy(struct kms *k, struct buf *why); /* when it was last asked; if not, why is added to */
 /* Append to dst. -EBADMSG: not sealed by this plugin, or changed. Any thread; open may ask the plugin and wait. */
 int kms_seal(struct kms *k, struct str aad, struct str text, struct buf *dst);
 int kms_open(struct kms *k, struct str aad, struct str sealed, struct buf *dst);

@@ -857,6 +857,8 @@ void validate_requirements(struct field_errors *fe, const struct path *list, con
 
                 for (size_t k = 0; ops[k]; k++)
                         known = known || str_eqc(op, ops[k]);
+                if (of == REQUIREMENT_OF_FIELDS && str_empty(key))
+                        field_required(fe, PATH(at, "key"), "must be specified");
                 if ((str_eqc(op, "In") || str_eqc(op, "NotIn")) && n == 0)
                         field_required(fe, PATH(at, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
                 else if ((str_eqc(op, "Exists") || str_eqc(op, "DoesNotExist")) && n > 0)
@@ -866,8 +868,6 @@ void validate_requirements(struct field_errors *fe, const struct path *list, con
                         field_invalid_str(fe, PATH(at, "operator"), op, "not a valid selector operator");
                 if (of != REQUIREMENT_OF_FIELDS)
                         check_field(fe, PATH(at, "key"), key, check_qualified_name);
-                else if (str_empty(key))
-                        field_required(fe, PATH(at, "key"), "must be specified");
                 for (size_t k = 0; of != REQUIREMENT_OF_FIELDS && k < n; k++)
                         TELL_AT(at, check_field(fe, PATH_INDEX(PATH(at, "values"), k),
                                                 json_str(json_item(GET(e, "values"), k)), check_label_value));

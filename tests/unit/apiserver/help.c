@@ -115,6 +115,7 @@ struct answer ask(struct fixture *f, struct request q) {
                 .patch = q.patch,
                 .user = q.user ? *q.user : api_user_system,
                 .arena = a,
+                .waits = true,
                 .done = done,
                 .userdata = &sem,
                 .deadline_ms = q.timeout_ms ? now_mono_ms() + q.timeout_ms : 0,

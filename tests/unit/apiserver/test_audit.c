@@ -199,7 +199,9 @@ static void a_webhook_gets_events_in_batches(void **state) {
         hook_answers(server, "/audit", "{}");
         h = webhook(state, json_str(json_getc(config, "url")), json_str(json_getc(config, "caBundle")));
         for (int i = 1; i <= 3; i++)
-                audit_webhook_write(h, arena_printf(a, "{\"n\":%d}", i));
+                audit_webhook_write(
+                                h,
+                                arena_printf(a, "{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",\"n\":%d}", i));
         while (hook_calls(server, "/audit") < 2) /* two at once, the third when it has waited */
                 usleep(2000);
         assert_string_equal(arena_cstr(a, hook_asked(server, a, "/audit")),
@@ -283,6 +285,25 @@ static void an_answer_comes_after_its_event(void **state) {
 
         assert_true(str_search(get(f, "/version"), STR(" 200 ")) > 0);
         assert_true(str_search(logged(f), STR("\"stage\":\"ResponseComplete\",\"requestURI\":\"/version\"")) > 0);
+        fixture_teardown(state);
+}
+
+static void who_may_not_be_somebody_else_is_told(void **state) {
+        struct fixture *f = serve(state, NULL, NULL, NULL);
+        struct str text;
+
+        get(f, "/version HTTP/1.0\r\nImpersonate-Group: g\r\nX-Rest:");
+        text = logged(f);
+        assert_true(str_search(text, STR("\"stage\":\"RequestReceived\",\"requestURI\":\"/version\"")) > 0);
+        assert_true(str_search(text, STR("\"responseStatus\":{\"metadata\":{},\"code\":500}")) > 0);
+        fixture_teardown(state);
+}
+
+static void a_list_of_one_name_has_it(void **state) {
+        struct fixture *f = serve(state, NULL, NULL, NULL);
+
+        get(f, "/api/v1/secrets?fieldSelector=metadata.name%3Dx,type%3Da");
+        assert_true(str_search(logged(f), STR("\"objectRef\":{\"resource\":\"secrets\",\"name\":\"x\"")) > 0);
         fixture_teardown(state);
 }
 
@@ -408,6 +429,8 @@ int main(void) {
                 cmocka_unit_test(a_webhook_gets_events_in_batches),
                 cmocka_unit_test(what_a_webhook_does_not_take_is_counted),
                 cmocka_unit_test(an_answer_comes_after_its_event),
+                cmocka_unit_test(who_may_not_be_somebody_else_is_told),
+                cmocka_unit_test(a_list_of_one_name_has_it),
                 cmocka_unit_test(the_legacy_format_is_a_line_of_text),
                 cmocka_unit_test(what_is_too_large_loses_its_objects),
                 cmocka_unit_test(a_request_waits_for_a_webhook_that_blocks),
