@@ -175,6 +175,8 @@ static int check_review(struct op *op, enum review kind, struct error *err) {
         json_removec(&rest, "managedFields");
         json_removec(&rest, "creationTimestamp");
         json_removec(&rest, "namespace"); /* that of the request, or dropped */
+        if (json_len(&rest) > 0 && kind == REVIEW_LOCAL)
+                json_set_str(fe.a, &rest, "namespace", op->namespace);
         if (json_len(&rest) > 0)
                 field_invalid(&fe, PATH(NULL, "metadata"), &rest, "must be empty%s",
                               kind == REVIEW_LOCAL ? " except for namespace" : "");

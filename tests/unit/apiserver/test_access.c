@@ -232,6 +232,22 @@ static void access_reviews_say_who_may(void **state) {
                   .body = "{\"spec\":{\"user\":\"jane\",\"resourceAttributes\":{\"verb\":\"list\",\"resource\":"
                           "\"pods\",\"fieldSelector\":{\"requirements\":[{\"key\":\"a\",\"operator\":\"New\"}]}}}}"),
               201, ".status.evaluationError", "spec.resourceAttributes.fieldSelector ignored due to parse error");
+        check(ASK(f, API_CREATE, &res_subjectaccessreviews,
+                  .body = "{\"spec\":{\"user\":\"jane\",\"resourceAttributes\":{\"verb\":\"list\",\"resource\":"
+                          "\"pods\",\"fieldSelector\":{\"requirements\":[{\"key\":\"a\",\"operator\":\"New\"},"
+                          "{\"key\":\"a\",\"operator\":\"In\",\"values\":[\"b\"]}]}}}}"),
+              201, ".status.evaluationError",
+              "spec.resourceAttributes.fieldSelector partially ignored due to parse error");
+        check(ASK(f, API_CREATE, &res_subjectaccessreviews, /* what only the server sets is no part of a question */
+                  .body = "{\"metadata\":{\"uid\":\"u\",\"creationTimestamp\":\"2020-01-01T00:00:00Z\"},\"spec\":{"
+                          "\"user\":\"jane\",\"resourceAttributes\":{\"verb\":\"get\"}}}"),
+              201, ".metadata.creationTimestamp", "null");
+        check(ASK(f, API_CREATE, &res_subjectaccessreviews,
+                  .body = "{\"spec\":{\"user\":\"system:node:n\",\"groups\":[\"system:nodes\"],"
+                          "\"resourceAttributes\":{\"verb\":\"list\",\"group\":\"resource.k8s.io\",\"resource\":"
+                          "\"resourceslices\"}}}"),
+              201, ".status.reason",
+              "can only list/watch/deletecollection resourceslices with nodeName field selector");
         check_error(ASK(f, API_CREATE, &res_localsubjectaccessreviews, "default",
                         .body = "{\"metadata\":{\"namespace\":\"x\"},\"spec\":{\"user\":\"jane\"}}"),
                     400, "the namespace of the provided object does not match the namespace sent on the request");

@@ -44,6 +44,10 @@ static void errors_read_as_upstream(void **state) {
                     "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: no kind \"ConfigMap\" is registered "
                     "for version \"apps/v1\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"");
         check_error(ASK(f, API_CREATE, &res_deployments, "default",
+                        .body = "{\"apiVersion\":\"apps/v1beta2\",\"metadata\":{\"name\":\"x\"}}"),
+                    400,
+                    "the API version in the data (apps/v1beta2) does not match the expected API version (apps/v1)");
+        check_error(ASK(f, API_CREATE, &res_deployments, "default",
                         .body = "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"replicas\":\"x\"}}"),
                     400,
                     "Deployment in version \"v1\" cannot be handled as a Deployment: json: cannot unmarshal string "
