@@ -273,7 +273,9 @@ void rbac_absent_add(struct rbac_absent *x, const struct rbac_grant *g) {
         bool cluster = str_eqc(json_str(json_getc(ref, "kind")), "ClusterRole");
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        buf_printf(&b, "%srole.rbac.authorization.k8s.io \"%" STR_FMT "\" not found", cluster ? "cluster" : "",
+        struct str resource = x->read_as.n ? x->read_as : cluster ? STR("clusterrole") : STR("role");
+
+        buf_printf(&b, "%" STR_FMT ".rbac.authorization.k8s.io \"%" STR_FMT "\" not found", STR_ARG(resource),
                    STR_ARG(json_str(json_getc(ref, "name"))));
         if (str_search(buf_str(&x->text), buf_str(&b)) < 0)
                 buf_printf(&x->text, "%s%" STR_FMT, x->n++ ? ", " : "", STR_ARG(buf_str(&b)));

@@ -28,6 +28,7 @@ void rbac_each_rule(struct apiserver *s, const struct api_user *user, const stru
 
 /* Roles that bindings name and that are not there, as upstream lists them. */
 struct rbac_absent {
+        struct str read_as; /* the resource that messages name; empty: the role's own */
         struct buf text;
         size_t n;
 };

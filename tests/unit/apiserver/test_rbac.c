@@ -106,6 +106,14 @@ static void a_binding_gives_what_its_writer_has(void **state) {
         check_error(ASK(f, API_CREATE, &res_rolebindings, "default", .body = arena_printf(f->a, binding, "none").p,
                         .user = &jane),
                     404, "rolebindings.rbac.authorization.k8s.io \"none\" not found");
+        check_error(ASK(f, API_CREATE, &res_rolebindings, "default", .body = arena_printf(f->a, binding, "").p,
+                        .user = &jane),
+                    400, "Name parameter required.");
+        check_error(ASK(f, API_CREATE, &res_rolebindings, "default", .user = &jane,
+                        .body = "{\"metadata\":{\"name\":\"b\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s."
+                                "io\","
+                                "\"kind\":\"Foo\",\"name\":\"x\"}}"),
+                    500, "unsupported role reference kind: \"Foo\"");
         make(f, &res_clusterroles, NULL,
              "{\"metadata\":{\"name\":\"binder\"},\"rules\":[{\"apiGroups\":[\"rbac.authorization.k8s.io\"],"
              "\"resources\":[\"clusterroles\"],\"resourceNames\":[\"cluster-admin\"],\"verbs\":[\"bind\"]}]}");
