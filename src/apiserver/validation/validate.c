@@ -322,6 +322,11 @@ static bool is_alnum(char c) {
         return is_lower_alnum(c) || (c >= 'A' && c <= 'Z');
 }
 
+/* A NUL, which texts may have, is none of the marks. */
+static bool is_among(char c, const char *marks) {
+        return c && strchr(marks, c);
+}
+
 /* [a-z0-9]([-a-z0-9]*[a-z0-9])? */
 static bool label_syntax(struct str s) {
         if (s.n == 0 || !is_lower_alnum(s.p[0]) || !is_lower_alnum(s.p[s.n - 1]))
@@ -350,7 +355,7 @@ static bool qualified_syntax(struct str s) {
         if (s.n == 0 || !is_alnum(s.p[0]) || !is_alnum(s.p[s.n - 1]))
                 return false;
         for (size_t i = 1; i + 1 < s.n; i++)
-                if (!is_alnum(s.p[i]) && !strchr("-_.", s.p[i]))
+                if (!is_alnum(s.p[i]) && !is_among(s.p[i], "-_."))
                         return false;
         return true;
 }
@@ -480,7 +485,7 @@ size_t check_config_key(struct str s, const char *ret[MAX_MESSAGES]) {
         if (s.n > 253)
                 ret[n++] = "must be no more than 253 characters";
         for (size_t i = 0; i < s.n; i++)
-                ok = ok && (is_alnum(s.p[i]) || strchr("-._", s.p[i]));
+                ok = ok && (is_alnum(s.p[i]) || is_among(s.p[i], "-._"));
         if (!ok)
                 ret[n++] = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. "
                            "'key.name',  or 'KEY_NAME',  or "
@@ -588,7 +593,7 @@ void check_domain_path(struct field_errors *fe, const struct path *p, struct str
                 return field_invalid_str(fe, p, s, "must be a domain-prefixed path (such as \"acme.io/foo\")");
         check_field(fe, p, str_sub(s, 0, (size_t) slash), check_dns_subdomain);
         for (size_t i = (size_t) slash + 1; i < s.n; i++)
-                if (!is_alnum(s.p[i]) && !strchr(marks, s.p[i]))
+                if (!is_alnum(s.p[i]) && !is_among(s.p[i], marks))
                         return field_invalid_str(fe, p, str_sub(s, (size_t) slash + 1, s.n),
                                                  "Invalid path (regex used for "
                                                  "validation is '[A-Za-z0-9/\\-._~%%!$&'()*+,;=:]+')");

@@ -505,6 +505,10 @@ static const struct row {
           "data: Invalid value: runtime.RawExtension{Raw:[]uint8(nil), Object:runtime.Object(nil)}: field is "
           "immutable" },
         { &res_poddisruptionbudgets, SPEC(""), "status",
+          "{`status`:{`conditions`:[{`type`:`a\\u0000b`,`status`:`True`,`reason`:`R`,`message`:``,"
+          "`lastTransitionTime`:`2020-01-01T00:00:00Z`}]}}",
+          "status.conditions[0].type: Invalid value: `a\\x00b`: " NAME_PART },
+        { &res_poddisruptionbudgets, SPEC(""), "status",
           "{`status`:{`conditions`:[{`status`:`True`,`reason`:`R`,`message`:``,`lastTransitionTime`:`2020-01-01T00:00:"
           "00Z`}]}}",
           "status.conditions[0].type: Invalid value: ``: name part must be non-empty\n"
