@@ -590,21 +590,23 @@ static bool serve_root(struct exchange *x, const char *path) {
         return serve(x, key, &i, type, make_root);
 }
 
-/* The first type of the header that there is: JSON, or the protobuf of that name, of which old clients write "@v1.0",
- * which is no media type. False: none of them. */
-static bool accepts_openapi(struct exchange *x, const char *protobuf, bool *ret_protobuf) {
-        struct str accept = http_request_header(x->req, "accept"), type;
+#define OPENAPI_PROTOBUF "application/com.github.proto-openapi.spec.%s%cv1.0+protobuf"
+
+/* The best type of the header that there is: JSON, or protobuf by its name or the one that old clients write, which is
+ * no media type. False: none of them. */
+static bool accepts_openapi(struct exchange *x, const char *version, bool *ret_protobuf) {
+        _cleanup_free_ char *protobuf = xprintf(OPENAPI_PROTOBUF, version, '.'),
+                            *old = xprintf(OPENAPI_PROTOBUF, version, '@');
+        const char *const json[] = { "*/*", "*", "application/*", "application/json", "*/json", NULL };
+        const char *const named[] = { protobuf, old, NULL };
+        struct str accept = http_request_header(x->req, "accept"), types[REQUEST_RANGES];
+        size_t n = request_accepted(accept, types);
         bool any = str_empty(accept);
 
         *ret_protobuf = false;
-        while (!any && str_split(&accept, ',', &type)) {
-                struct str name = STR("");
-
-                str_split(&type, ';', &name);
-                name = str_trim(name);
-                *ret_protobuf = str_search(name, str_of(protobuf)) >= 0;
-                any = *ret_protobuf || str_eqc(name, "*/*") || str_eqc(name, "application/*") ||
-                      str_eqc(name, "application/json");
+        for (size_t i = 0; i < n && !any; i++) {
+                *ret_protobuf = str_among(types[i], named);
+                any = *ret_protobuf || str_among(types[i], json);
         }
         if (!any)
                 http_respond(x->req, 406, (struct http_header[]) { { STR("cache-control"), STR("no-cache, private") } },
@@ -621,7 +623,7 @@ static bool serve_openapi(struct exchange *x, struct str path) {
 
         x->format.pretty = false;
         if (str_eqc(path, "/openapi/v2")) {
-                if (!accepts_openapi(x, "proto-openapi.spec.v2", &pb))
+                if (!accepts_openapi(x, "v2", &pb))
                         return true;
                 x->format.as = (struct negotiated) { .media = pb ? MEDIA_PROTOBUF : MEDIA_JSON };
                 return serve(x, arena_printf(a, "v2;%d", pb), NULL,
@@ -630,7 +632,7 @@ static bool serve_openapi(struct exchange *x, struct str path) {
         }
         x->format.as = (struct negotiated) { 0 };
         if (str_eqc(path, "/openapi/v3"))
-                return serve(x, STR("v3"), NULL, "application/json", make_openapi_index);
+                return serve(x, STR("v3"), NULL, "text/plain; charset=utf-8", make_openapi_index); /* sic */
         if (!str_has_prefix(path, STR("/openapi/v3/")) || request_parse_path(a, str_sub(path, 11, path.n), &i) < 0)
                 return false;
         remotes = aggregator_remotes(x->s->aggregator);
@@ -639,7 +641,7 @@ static bool serve_openapi(struct exchange *x, struct str path) {
                 aggregator_relay(x, r);
                 return true;
         }
-        if (!accepts_openapi(x, "proto-openapi.spec.v3", &pb))
+        if (!accepts_openapi(x, "v3", &pb))
                 return true;
         x->format.as.media = pb ? MEDIA_PROTOBUF : MEDIA_JSON;
         if (str_eqc(path, "/openapi/v3/") ||

@@ -494,14 +494,12 @@ static bool stream_of(const struct media_range *m, enum media media) {
         return str_empty(m->stream) || (str_eqc(m->stream, "watch") && media != MEDIA_YAML);
 }
 
-#define MAX_RANGES 16
-
 /* The best first; what is said more exactly before wildcards; else in the order of the header. */
-static size_t sorted_ranges(struct str accept, struct media_range ranges[static MAX_RANGES]) {
+static size_t sorted_ranges(struct str accept, struct media_range ranges[static REQUEST_RANGES]) {
         struct str part;
         size_t n = 0, i;
 
-        while (n < MAX_RANGES && str_split(&accept, ',', &part)) {
+        while (n < REQUEST_RANGES && str_split(&accept, ',', &part)) {
                 struct media_range m;
 
                 parse_media(part, &m);
@@ -544,13 +542,22 @@ static int check_route(struct str accept, unsigned shapes, struct error *err) {
         return -EINVAL;
 }
 
+size_t request_accepted(struct str accept, struct str types[static REQUEST_RANGES]) {
+        struct media_range ranges[REQUEST_RANGES];
+        size_t n = sorted_ranges(accept, ranges);
+
+        for (size_t i = 0; i < n; i++)
+                types[i] = ranges[i].type;
+        return n;
+}
+
 int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret, struct error *err) {
         static const char *const accepted[] = {
                 "application/json, application/yaml, application/vnd.kubernetes.protobuf",
                 /* it has a format, which is no stream */
                 "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",
         };
-        struct media_range ranges[MAX_RANGES];
+        struct media_range ranges[REQUEST_RANGES];
         bool found = false;
         size_t n;
 

@@ -73,6 +73,9 @@ struct negotiated {
 /* The best of an Accept header (empty: JSON). shapes: a bit for each shape that the endpoint can make besides the
  * object. -EINVAL, NotAcceptable. */
 int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret, struct error *err);
+/* The types alone that an Accept header names, the best first; what is behind so many is not read. */
+#define REQUEST_RANGES 16
+size_t request_accepted(struct str accept, struct str types[static REQUEST_RANGES]);
 /* The format of a body by its Content-Type (empty: JSON). -EINVAL, UnsupportedMediaType. */
 int request_body_media(struct str content_type, enum media *ret, struct error *err);
 /* custom: strategic merge patches are not for custom resources. empty: nothing was sent, which is another error. */

@@ -93,6 +93,7 @@ static void http_itself_is_as_strict_as_gos(void **state) {
 }
 
 static void media_types_are_those_of_upstream(void **state) {
+#define OPENAPI "application/com.github.proto-openapi.spec."
 #define AS(type, shape) HOST "Accept: application/" type ";as=" shape ";g=meta.k8s.io;v=v1\r\n"
         static const struct exchange_case cases[] = {
                 { "POST " CONFIGMAPS " HTTP/1.1", HOST "Content-Type: APPLICATION/Json\r\n",
@@ -120,6 +121,10 @@ static void media_types_are_those_of_upstream(void **state) {
                 { "GET /openapi/v3/apis/networking.k8s.io/v1 HTTP/1.1", HOST,
                   "\"required\":[\"resource\",\"name\"]" AND "\"required\":[\"parentRef\"]" },
                 { "GET /openapi/v3/version HTTP/1.1", HOST, "\"gitVersion\":{\"type\":\"string\",\"default\":\"\"}" },
+                { "GET /openapi/v3 HTTP/1.1", HOST, "\r\ncontent-type: text/plain; charset=utf-8\r\n" },
+                { "GET /openapi/v2 HTTP/1.1", HOST "Accept: application/json;q=0.5, " OPENAPI "v2@v1.0+protobuf\r\n",
+                  "\r\ncontent-type: " OPENAPI "v2.v1.0+protobuf\r\n" },
+                { "GET /openapi/v2 HTTP/1.1", HOST "Accept: " OPENAPI "v2.v1+protobuf\r\n", "HTTP/1.1 406 " },
                 { "GET /apis/rbac.authorization.k8s.io/v1/namespaces/default/roles HTTP/1.1", AS("json", "Table"),
                   ",\"rows\":null}" },
         };
