@@ -2,7 +2,7 @@
  *
  *   bench_plain DIRECTORY PORT      serves on 127.0.0.1 until it is told to end
  *
- * Who has no token is a stranger, whose HTTP/2 connections end with each answer: DIRECTORY/tokens is a token file. */
+ * Who has no token is answered 401: DIRECTORY/tokens is a token file. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

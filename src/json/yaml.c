@@ -374,8 +374,8 @@ static const char *skip_json_string(const char *p, const char *end) {
         return p + 1;
 }
 
-/* Programs send YAML that is JSON, which is read many times quicker as such. Whether what the parser of JSON takes means
- * the same in YAML: ASCII, numbers that are whole and short, keys on one line with their colons. */
+/* Programs send YAML that is JSON, which is read many times quicker as such. Whether what the parser of JSON takes
+ * means the same in YAML: ASCII, numbers that are whole and short, keys on one line with their colons. */
 static bool reads_as_json(struct str text) {
         const char *p = text.p, *end = p + text.n, *digits;
 

@@ -275,7 +275,7 @@ static int check_projected(const struct token_check *c, const struct token *t, s
 /* The day of use is noted on the Secret before the request goes on. When that fails it goes on all the same, and one
  * that comes later tries again. */
 static int note_use(struct apiserver *s, struct token *t, const struct object *secret, struct str day) {
-        int64_t now = now_mono_ms(), before = atomic_load(&t->noted_ms);
+        long long now = now_mono_ms(), before = atomic_load(&t->noted_ms);
         struct arena *a;
         struct json *body, *meta;
 

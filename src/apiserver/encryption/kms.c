@@ -340,7 +340,7 @@ static void rotated(struct rpc *r) {
 
 static void polled(struct rpc *r) {
         struct kms *k = r->k;
-        bool changed, before;
+        bool changed = false, before = false;
 
         if (r->error.err)
                 error_prefix(&r->error,
