@@ -520,7 +520,7 @@ static void pipe_done(void *arg) {
 
 static void tunnel_refused(struct tunnel *t, const struct http_upgrade_result *r) {
         _cleanup_error_ struct error e = ERROR_INIT;
-        struct http_slice body = { .data = arena_str(t->arena, r->body) };
+        struct http_slice body = { .data = arena_str(http_request_arena(t->req), r->body) };
         struct http_header *h = arena_array(t->arena, struct http_header, r->n_headers);
         size_t n = 0;
 

@@ -108,7 +108,7 @@ static void malformed(struct client_conn *c) {
 /* What begins like an answer, but has no status. */
 static void bad_head(struct client_conn *c, struct str head) {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct str line, status;
+        struct str line = STR(""), status = STR("");
 
         str_split(&head, '\r', &line);
         str_split(&line, ' ', &status);
