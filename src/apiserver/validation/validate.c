@@ -657,11 +657,35 @@ bool check_enum(struct field_errors *fe, const struct path *p, struct str v, con
         return false;
 }
 
+static bool is_no_list(const struct json *j) {
+        return !j || j->type == JSON_NULL || (j->type == JSON_ARRAY && j->len == 0);
+}
+
+/* Whether upstream sees a change: an empty list is as none. */
+static bool is_same(const struct json *a, const struct json *b) {
+        if (is_no_list(a) || is_no_list(b))
+                return is_no_list(a) && is_no_list(b);
+        if (a->type != b->type || (a->type != JSON_OBJECT && a->type != JSON_ARRAY))
+                return json_equal(a, b);
+        if (a->type == JSON_ARRAY) {
+                bool same = a->len == b->len;
+
+                for (uint32_t i = 0; same && i < a->len; i++)
+                        same = is_same(&json_items(a)[i], &json_items(b)[i]);
+                return same;
+        }
+        json_each_member(m, a)
+                if (!is_same(&m->value, json_get(b, json_key(m))))
+                        return false;
+        json_each_member(m, b)
+                if (!json_get(a, json_key(m)) && !is_no_list(&m->value))
+                        return false;
+        return true;
+}
+
 void check_immutable(struct field_errors *fe, const struct path *p, const struct json *now, const struct json *old) {
-        if (!now && !old)
-                return;
         fe->phase++;
-        INVALID_IF(!now || !old || !json_equal(now, old), p, now, "field is immutable");
+        INVALID_IF(!is_same(now, old), p, now, "field is immutable");
         fe->phase--;
 }
 

@@ -499,6 +499,8 @@ static const struct row {
           "{`spec`:{`drivers`:[{`name`:`d`,`nodeID`:`m`}]}}",
           "spec.drivers: Invalid value: storage.CSINodeDriver{Name:`d`, NodeID:`m`, TopologyKeys:[]string(nil), "
           "Allocatable:(*storage.VolumeNodeResources)(nil)}: field is immutable" },
+        { &res_csinodes, SPEC("`drivers`:[{`name`:`d`,`nodeID`:`n`}]"), "",
+          "{`spec`:{`drivers`:[{`name`:`d`,`nodeID`:`n`,`topologyKeys`:[]}]}}", "" },
         { &res_ingressclasses, SPEC("`controller`:`a.b/c`"), "", "{`spec`:null}",
           "spec.controller: Invalid value: ``: field is immutable\nspec.controller: Required value" },
         { &res_controllerrevisions, OBJECT("`data`:{`a`:1},`revision`:1"), "", "{`data`:null}",
