@@ -183,33 +183,22 @@ static void drop_old(struct remote *r, int64_t now) {
 
 /* What is no object of a known kind is told as upstream's client does. */
 static void read_answer(struct arena *a, struct str text, struct json **ret, struct error *err) {
-        static const char no_object[] =
-                        "couldn't get version/kind; json parse error: json: cannot unmarshal %s into Go "
-                        "value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; "
-                        "Kind string \"json:\\\"kind,omitempty\\\"\" }";
-        static const char *const types[] = { [JSON_BOOL] = "bool",     [JSON_INT] = "number",  [JSON_DOUBLE] = "number",
-                                             [JSON_STRING] = "string", [JSON_ARRAY] = "array", [JSON_OBJECT] = NULL };
         struct str start = str_trim(text), group, version, kind, api_version;
-        int r = json_parse(a, text, NULL, ret, err);
 
-        if (r < 0 && start.n > 0 && start.p[0] != '{' && start.p[0] != '[') { /* in YAML that is a text */
+        if (json_parse(a, text, NULL, ret, err) < 0) {
+                if (start.n == 0 || start.p[0] == '{' || start.p[0] == '[') {
+                        error_prefix(err, "couldn't get version/kind; json parse error");
+                        return;
+                }
                 error_clear(err);
-                error_set(err, -EINVAL, no_object, "string");
-                return;
+                *ret = json_new(a, json_of_str(start)); /* which it is in YAML */
         }
-        if (r < 0) {
-                error_prefix(err, "couldn't get version/kind; json parse error");
+        if (json_is(*ret, JSON_NULL) || api_check_head(*ret, err) < 0)
                 return;
-        }
-        if (!json_is(*ret, JSON_OBJECT)) {
-                if (types[json_type(*ret)])
-                        error_set(err, -EINVAL, no_object, types[json_type(*ret)]);
-                return;
-        }
         kind = json_str(json_getc(*ret, "kind"));
         api_version = json_str(json_getc(*ret, "apiVersion"));
-        if (!str_empty(kind) && api_parse_group_version(api_version, &group, &version, err) == 0 &&
-            !api_kind_is_known(group, version, kind))
+        api_parse_group_version(api_version, &group, &version, NULL);
+        if (!str_empty(kind) && !api_kind_is_known(group, version, kind))
                 error_set(err, -EINVAL,
                           "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT
                           "\" in scheme \"k8s.io/client-go/kubernetes/scheme/register.go:84\"",
