@@ -171,21 +171,12 @@ static const struct {
         { "storagemigration.k8s.io", "v1alpha1", "StorageVersionMigration" },
 };
 
-static bool has_word(const char *list, struct str word) {
-        struct str rest = str_of(list), one;
-
-        while (str_split(&rest, ' ', &one))
-                if (str_eq(one, word))
-                        return true;
-        return false;
-}
-
 bool api_kind_is_known(struct str group, struct str version, struct str kind) {
         if (api_find_type(group, version, kind))
                 return true;
         for (size_t i = 0; i < ARRAY_SIZE(unserved); i++)
-                if (str_eqc(group, unserved[i].group) && has_word(unserved[i].versions, version) &&
-                    has_word(unserved[i].kinds, kind))
+                if (str_eqc(group, unserved[i].group) && str_is_part(version, ' ', str_of(unserved[i].versions)) &&
+                    str_is_part(kind, ' ', str_of(unserved[i].kinds)))
                         return true;
         return false;
 }

@@ -28,6 +28,15 @@ bool str_among(struct str s, const char *const list[]) {
         return false;
 }
 
+bool str_is_part(struct str s, char separator, struct str list) {
+        struct str part;
+
+        while (str_split(&list, separator, &part))
+                if (str_eq(part, s))
+                        return true;
+        return false;
+}
+
 bool str_eq_fold(struct str a, struct str b) {
         if (a.n != b.n)
                 return false;

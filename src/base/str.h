@@ -37,9 +37,10 @@ static inline bool str_empty(struct str a) {
         return a.n == 0;
 }
 
-int str_cmp(struct str a, struct str b);                /* byte order, as strcmp */
-int str_compare(const void *a, const void *b);          /* of two struct str, for qsort */
-bool str_among(struct str s, const char *const list[]); /* NULL-terminated */
+int str_cmp(struct str a, struct str b);                         /* byte order, as strcmp */
+int str_compare(const void *a, const void *b);                   /* of two struct str, for qsort */
+bool str_among(struct str s, const char *const list[]);          /* NULL-terminated */
+bool str_is_part(struct str s, char separator, struct str list); /* of "a,b,c" */
 #define WORDS(...) ((const char *const[]) { __VA_ARGS__, NULL })
 bool str_eq_fold(struct str a, struct str b); /* ASCII case-insensitive */
 bool str_has_prefix(struct str s, struct str prefix);

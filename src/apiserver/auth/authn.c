@@ -266,7 +266,6 @@ static int read_file(struct authn *n, const char *path, struct authn_config *c, 
 int authn_configure(struct apiserver *s, struct authn_config **ret, struct error *err) {
         const char *anonymous = server_flag(s, "anonymous-auth", NULL);
         const char *path = server_flag(s, "authentication-config", NULL);
-        struct str modes = str_of(server_flag(s, "authorization-mode", "")), mode;
         struct arena *a = arena_new(0);
         struct authn_config *c = arena_new_of(a, struct authn_config);
         struct json list;
@@ -274,12 +273,11 @@ int authn_configure(struct apiserver *s, struct authn_config **ret, struct error
 
         c->arena = a;
         c->anonymous = anonymous ? strcmp(anonymous, "false") != 0 : s->options.anonymous;
-        while (c->anonymous && str_split(&modes, ',', &mode))
-                if (str_eqc(mode, "AlwaysAllow")) {
-                        log_warn("AnonymousAuth is not allowed with the AlwaysAllow authorizer: requests without "
-                                 "credentials are refused");
-                        c->anonymous = false;
-                }
+        if (c->anonymous && str_is_part(STR("AlwaysAllow"), ',', str_of(server_flag(s, "authorization-mode", "")))) {
+                log_warn("AnonymousAuth is not allowed with the AlwaysAllow authorizer: requests without credentials "
+                         "are refused");
+                c->anonymous = false;
+        }
         if (path) {
                 r = read_file(s->authn, path, c, err);
         } else {
