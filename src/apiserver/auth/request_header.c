@@ -106,15 +106,6 @@ int request_header_new(struct authn *n, struct request_header **ret, struct erro
         return 0;
 }
 
-static bool in_list(struct str list, struct str what) {
-        struct str item;
-
-        while (str_split(&list, ',', &item))
-                if (str_eq(what, item))
-                        return true;
-        return false;
-}
-
 /* The value of the first of these headers that has one. */
 static struct str first_of(struct http_request *req, struct str list) {
         struct str name, value = STR("");
@@ -139,7 +130,7 @@ static bool is_proxy(const struct request_header *h, const struct authorities *k
 
         if (!http_request_client_cert(req, &cn, &orgs, &n))
                 return false;
-        return certified_by(&known->proxy_ids, req) && (str_empty(h->allowed) || in_list(h->allowed, cn));
+        return certified_by(&known->proxy_ids, req) && (str_empty(h->allowed) || str_is_part(cn, ',', h->allowed));
 }
 
 bool request_header_user(const struct request_header *h, const struct authorities *known, struct http_request *req,
