@@ -4,11 +4,12 @@ A session has a network of its own, so the host stays as it is, and what runs th
 node has its own mounts and processes. Tests of the launcher make clusters of their own. Everything is under a directory of its own and is deleted at the end."""
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import shutil
-import socket
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -122,9 +123,9 @@ class Cluster:
 
 @contextlib.contextmanager
 def turn(of):
-    """One at a time on this machine: others wait for this socket's name."""
-    with socket.socket(socket.AF_UNIX) as s:
-        wait(lambda: s.bind(f"\0cube-{of}") or True, 1200, 0.2)
+    """One at a time on this machine, whatever network a session is in: others wait for this file's lock, which ends with its process."""
+    with open(os.path.join(tempfile.gettempdir(), f"cube-{of}.lock"), "w") as f:
+        wait(lambda: fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB) or True, 1200, 0.2)
         yield
 
 
