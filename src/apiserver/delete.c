@@ -322,7 +322,7 @@ void registry_delete(struct op *op) {
 
         op_refresh(op);
         warn_of_orphans(op);
-        if (r->resource == &res_priorityclasses &&
+        if (r->resource == &res_priorityclasses && !op->c->collection && /* in which upstream does not look either */
             str_among(op->name, WORDS("system-cluster-critical", "system-node-critical"))) {
                 err_forbidden(err, op->rest, op->name, "this is a system priority class and cannot be deleted");
                 goto fail;

@@ -54,6 +54,11 @@ static void priority_comes_from_classes(void **state) {
                     "priorityclasses.scheduling.k8s.io \"system-node-critical\" is forbidden: this is a system "
                     "priority "
                     "class and cannot be deleted");
+        assert_int_equal(ASK(f, API_DELETE_COLLECTION, &res_priorityclasses,
+                             .options = { .field_selector = STR("metadata.name=system-node-critical") })
+                                         .code,
+                         200);
+        assert_int_equal(ASK(f, API_GET, &res_priorityclasses, NULL, "system-node-critical").code, 404);
         refused(create(f, &res_priorityclasses, NULL, "{'metadata':{'name':'x'},'value':8,'globalDefault':true}"),
                 "priorityclasses.scheduling.k8s.io \"x\" is forbidden: PriorityClass usual is already marked as "
                 "default. Only one default can exist");
