@@ -441,11 +441,23 @@ static bool companion_refused(const struct op *op) {
         return quota_refused(op) || (op->txn.failed_op > 0 && op->txn.result == -EEXIST);
 }
 
+/* managedFields can be what makes an object too large: it goes without. Who applies wants to own what it says. */
+static bool slimmed(struct op *op) {
+        if (op->txn.result != -E2BIG || op->applied || !json_removec(meta_of(op->c->arena, &op->tree), "managedFields"))
+                return false;
+        object_unref(TAKE_PTR(op->result));
+        return true;
+}
+
 /* ---- create ---- */
 
 static void created(struct op *op) {
         if (op->txn.result == 0) {
                 op_finish(op, 201);
+                return;
+        }
+        if (slimmed(op)) {
+                writes_put_new(op);
                 return;
         }
         if (op->txn.result == -EEXIST && op->generated && ++op->attempts < MAX_NAME_ATTEMPTS) {
@@ -557,8 +569,15 @@ static int complete_new(struct op *op, struct error *err) {
         return writes_validate(op, &op->tree, NULL, err);
 }
 
+/* Who may change what is there may not therefore make what is not. */
+static int authorize_new(struct op *op, struct error *err) {
+        struct attributes at = call_attributes(op->c, op->rest, "create");
+
+        return op->upsert && !op->c->authorized ? authorize_or_error(op->s, &op->c->user, &at, err) : 0;
+}
+
 static void new_admitted(struct op *op) {
-        if (complete_new(op, &op->c->error) < 0)
+        if (complete_new(op, &op->c->error) < 0 || authorize_new(op, &op->c->error) < 0)
                 op_fail(op);
         else
                 admission_validate(op, writes_put_new);
@@ -695,6 +714,10 @@ static int merge_main(struct op *op, struct json *obj, const struct json *old, s
 static void changed(struct op *op) {
         if (op->txn.result == 0) {
                 answer(op, 200);
+                return;
+        }
+        if (slimmed(op)) {
+                writes_put_changed(op);
                 return;
         }
         /* whoever has the turn waits for newcomers only, who soon stand in line */
@@ -865,36 +888,4 @@ void registry_update(struct op *op) {
         return;
 fail:
         op_fail(op);
-}
-
-/* ---- changes by the server itself ---- */
-
-void registry_modify(struct op *op, int (*change)(struct op *op, struct error *err), void (*then)(struct op *op)) {
-        struct error *err = &op->c->error;
-        int r;
-
-        op->change = change;
-        op->then = then;
-        op->again = registry_modify_again;
-        op_refresh(op);
-        if (!op_load(op, registry_modify_again))
-                return;
-        if (!op->old) {
-                err_not_found(err, op->rest, op->name);
-                op_fail(op);
-                return;
-        }
-        op->tree = json_copy_tree(op->c->arena, object_json(op->old));
-        r = change(op, err);
-        if (r < 0) {
-                op_fail(op);
-                return;
-        }
-        if (r > 0)
-                schema_reorder(op->c->arena, op->rest->stored->resource->type, &op->tree);
-        writes_put_changed(op);
-}
-
-void registry_modify_again(struct op *op) {
-        registry_modify(op, op->change, op->then);
 }

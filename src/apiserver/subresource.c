@@ -771,6 +771,38 @@ static void create_token(struct op *op) {
         answer_token(op, json_getc(&claims, "aud"), valid, token);
 }
 
+/* ---- changes by the server itself ---- */
+
+void registry_modify(struct op *op, int (*change)(struct op *op, struct error *err), void (*then)(struct op *op)) {
+        struct error *err = &op->c->error;
+        int r;
+
+        op->change = change;
+        op->then = then;
+        op->again = registry_modify_again;
+        op_refresh(op);
+        if (!op_load(op, registry_modify_again))
+                return;
+        if (!op->old) {
+                err_not_found(err, op->rest, op->name);
+                op_fail(op);
+                return;
+        }
+        op->tree = json_copy_tree(op->c->arena, object_json(op->old));
+        r = change(op, err);
+        if (r < 0) {
+                op_fail(op);
+                return;
+        }
+        if (r > 0)
+                schema_reorder(op->c->arena, op->rest->stored->resource->type, &op->tree);
+        writes_put_changed(op);
+}
+
+void registry_modify_again(struct op *op) {
+        registry_modify(op, op->change, op->then);
+}
+
 /* ---- the table ---- */
 
 static const struct {

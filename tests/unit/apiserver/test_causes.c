@@ -631,11 +631,40 @@ static void what_etcd_would_refuse_is_refused(void **state) {
         }
 }
 
+/* What is too large with managedFields is stored without: but of a config that is applied. */
+static void managed_fields_are_left_out_of_what_is_too_large(void **state) {
+        static const char meta[] = "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"x\"}";
+        struct fixture *f = *state;
+        struct buf b = BUF_INIT;
+        struct answer a;
+
+        buf_printf(&b, "%s,\"data\":{", meta);
+        for (int i = 0; i < 9999; i++)
+                buf_printf(&b,
+                           "%s\"a-key-that-is-long-so-that-very-many-bytes-are-in-the-names-of-so-many-keys-as-these-%"
+                           "d\":\"\"",
+                           i ? "," : "", i);
+        buf_printf(&b, "}}");
+        a = ASK(f, API_CREATE, &res_configmaps, "default", .body = buf_str(&b).p);
+        check_code(a, 201);
+        assert_string_equal(at(f, a, ".metadata.managedFields"), "(absent)");
+        check_code(ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"y\"}}"), 201);
+        a = ASK(f, API_UPDATE, &res_configmaps, "default", "x", .body = buf_str(&b).p);
+        check_code(a, 200);
+        assert_string_equal(at(f, a, ".metadata.managedFields"), "(absent)");
+        check_error(ASK(f, API_PATCH, &res_configmaps, "default", "x", .body = arena_printf(f->a, "%s}", meta).p,
+                        .patch = API_PATCH_APPLY, .options = { .field_manager = STR("m") }),
+                    500, "etcdserver: request is too large");
+        buf_free(&b);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(every_cause_is_told_in_upstreams_order, fixture_setup,
                                                 fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_etcd_would_refuse_is_refused, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(managed_fields_are_left_out_of_what_is_too_large, fixture_setup,
+                                                fixture_teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -121,6 +121,37 @@ static void a_binding_gives_what_its_writer_has(void **state) {
         check_code(ASK(f, API_CREATE, &res_rolebindings, "default", .body = admin, .user = &jane), 201);
 }
 
+static void who_may_change_may_not_make(void **state) {
+        static const char config[] = "{\"apiVersion\":\"%s\",\"kind\":\"%s\",\"metadata\":{\"name\":\"x\"}}",
+                          role[] = "{\"metadata\":{\"name\":\"%s\"},\"rules\":[{\"apiGroups\":[\"*\"],\"resources\":["
+                                   "\"configmaps\",\"leases\"],\"verbs\":[\"patch\",\"update\"%s]}]}";
+        struct fixture *f = *state;
+        const char *lease = arena_printf(f->a, config, "coordination.k8s.io/v1", "Lease").p,
+                   *configmap = arena_printf(f->a, config, "v1", "ConfigMap").p;
+
+        make(f, &res_clusterroles, NULL, arena_printf(f->a, role, "changer", "").p);
+        bind_cluster(f, "changer", "changer", "jane");
+        for (int allowed = 0; allowed < 2; allowed++) {
+                struct answer a = ASK(f, API_PATCH, &res_configmaps, "default", "x", .patch = API_PATCH_APPLY,
+                                      .options.field_manager = STR("m"), .body = configmap, .user = &jane),
+                              b = ASK(f, API_UPDATE, &res_leases, "default", "x", .body = lease, .user = &jane);
+
+                if (allowed) {
+                        check_code(a, 201);
+                        check_code(b, 201);
+                        break;
+                }
+                check_error(a, 403,
+                            "configmaps \"x\" is forbidden: User \"jane\" cannot create resource \"configmaps\" in API "
+                            "group \"\" in the namespace \"default\"");
+                check_error(b, 403,
+                            "leases.coordination.k8s.io \"x\" is forbidden: User \"jane\" cannot create resource "
+                            "\"leases\" in API group \"coordination.k8s.io\" in the namespace \"default\"");
+                make(f, &res_clusterroles, NULL, arena_printf(f->a, role, "maker", ",\"create\"").p);
+                bind_cluster(f, "maker", "maker", "jane");
+        }
+}
+
 static void escalate_lets_give_more(void **state) {
         struct fixture *f = *state;
 
@@ -579,6 +610,7 @@ int main(void) {
                 T(nobody_gives_what_they_do_not_have),
                 T(a_role_does_not_grow_beyond_its_writer),
                 T(a_binding_gives_what_its_writer_has),
+                T(who_may_change_may_not_make),
                 T(escalate_lets_give_more),
                 T(reviews_say_which_binding_allows),
                 T(policy_is_completed_at_start),
