@@ -104,6 +104,9 @@ struct api_list {
 void api_list_free(struct api_list *l);
 
 void apiserver_call(struct apiserver *s, struct api_call *c); /* any thread; never blocks */
+/* Another server answers for its group and version, which requests over HTTP are passed on to: it is no apiserver_call.
+ */
+bool apiserver_passes_on(struct apiserver *s, const struct api_resource *r);
 
 /* ---- watch ---- */
 

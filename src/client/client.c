@@ -9,6 +9,7 @@
 
 #include "base/lock.h"
 #include "client/transport.h"
+#include "client/wire.h"
 
 struct client {
         const struct transport_ops *ops;
@@ -66,6 +67,15 @@ void client_free(struct client *c) {
 void client_call(struct client *c, struct api_call *call) {
         call->user = c->user;
         c->ops->call(c->transport, call);
+}
+
+const struct transport_ops *client_transport(const struct client *c, void **ret) {
+        *ret = c->transport;
+        return c->ops;
+}
+
+int client_discover(struct client *c, struct object **ret, struct error *err) {
+        return client_get(c, &wire_discovery, STR(""), STR(""), ret, err);
 }
 
 int api_call_result(struct api_call *call) {

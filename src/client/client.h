@@ -9,11 +9,18 @@
 #include "apiserver/api.h"
 
 struct client;
+struct kubeconfig;
 
 /* In-process, as this user. The apiserver must outlive the client. */
 struct client *client_new_local(struct apiserver *s, const struct api_user *user);
+/* How c, which is in-process, calls what other servers answer for: as everybody does, over HTTPS, with a client that
+ * open makes when it is first needed (on any thread; c frees it) and that may speak for the users of c. */
+void client_reach_others(struct client *c, int (*open)(void *arg, struct client **ret, struct error *err), void *arg);
 /* Over HTTPS with the kubeconfig's current context (certificates inline or in files, tokens, tokenFile re-read). */
 int client_new_kubeconfig(const char *path, const char *user_agent, struct client **ret, struct error *err);
+/* The same with one that is no file; takes over the texts of k that it needs. timeout_ms: of a call. */
+int client_new_remote(struct kubeconfig *k, const char *user_agent, unsigned timeout_ms, struct client **ret,
+                      struct error *err);
 /* The same way to the API as another user, who has to be known there without credentials: in this process only, else
  * NULL. c must outlive it. */
 struct client *client_as(struct client *c, const struct api_user *user);
@@ -52,6 +59,9 @@ int client_delete(struct client *c, const struct api_resource *res, struct str n
 /* The whole list, or a page of it (options.limit, continue_token). */
 int client_list(struct client *c, const struct api_resource *res, struct str ns, const struct api_options *o,
                 struct api_list **ret, struct error *err);
+
+/* What there is, other servers' included: an APIGroupDiscoveryList. */
+int client_discover(struct client *c, struct object **ret, struct error *err);
 
 /* Sends many requests at once and waits for all. results[i] is 0 or negative errno; errors may be NULL, else errors[i]
  * is filled (the caller clears). objects may be NULL. Returns the number that failed. */

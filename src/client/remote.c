@@ -21,7 +21,6 @@
 
 #define MAX_ANSWER (512UL * 1024 * 1024)
 #define MAX_LINE (16UL * 1024 * 1024)
-#define CALL_TIMEOUT_MS 60000
 #define WATCH_SECONDS 300 /* up to twice that: a watch is begun anew now and then, as client-go does */
 #define WATCH_QUEUE 1000
 #define TOKEN_FRESH_MS 60000
@@ -33,6 +32,7 @@ struct remote {
         char *host, *prefix, *user_agent;
         char *token, *token_file, *basic, *impersonate;
         int64_t token_read_ms;
+        unsigned timeout_ms; /* of a call */
 };
 
 /* ---- headers; on the I/O thread ---- */
@@ -54,13 +54,15 @@ static void refresh_token(struct remote *r) {
 
 #define MAX_HEADERS 6
 
-static size_t make_headers(struct remote *r, struct buf *auth, const char *content_type,
+/* A call's own user is somebody for whom we speak. */
+static size_t make_headers(struct remote *r, const struct api_call *call, struct buf *auth, const char *content_type,
                            struct http_header h[static MAX_HEADERS]) {
+        struct str as = str_empty(call->user.name) ? str_of(r->impersonate) : call->user.name;
         size_t n = 0;
 
         refresh_token(r);
         h[n++] = (struct http_header) { STR("user-agent"), str_of(r->user_agent) };
-        h[n++] = (struct http_header) { STR("accept"), STR("application/json") };
+        h[n++] = (struct http_header) { STR("accept"), str_of(wire_accept(call)) };
         if (content_type)
                 h[n++] = (struct http_header) { STR("content-type"), str_of(content_type) };
         if (r->token)
@@ -69,8 +71,8 @@ static size_t make_headers(struct remote *r, struct buf *auth, const char *conte
                 buf_printf(auth, "Basic %s", r->basic);
         if (auth->n > 0)
                 h[n++] = (struct http_header) { STR("authorization"), buf_str(auth) };
-        if (r->impersonate)
-                h[n++] = (struct http_header) { STR("impersonate-user"), str_of(r->impersonate) };
+        if (!str_empty(as))
+                h[n++] = (struct http_header) { STR("impersonate-user"), as };
         return n;
 }
 
@@ -147,7 +149,7 @@ static void call_start(struct loop_work *w) {
         _cleanup_buf_ struct buf path = BUF_INIT, body = BUF_INIT, auth = BUF_INIT;
         struct http_header headers[MAX_HEADERS];
         const char *type = wire_body(&body, x->call);
-        size_t n = make_headers(x->remote, &auth, type, headers);
+        size_t n = make_headers(x->remote, x->call, &auth, type, headers);
 
         wire_path(&path, x->remote->prefix, x->call, false);
         http_client_call(x->remote->http, &(struct http_call_options) {
@@ -156,7 +158,7 @@ static void call_start(struct loop_work *w) {
                                                           .headers = headers,
                                                           .n_headers = n,
                                                           .body = buf_str(&body),
-                                                          .timeout_ms = CALL_TIMEOUT_MS,
+                                                          .timeout_ms = x->remote->timeout_ms,
                                                           .on_response = call_response,
                                                           .answer = &x->body,
                                                           .max_answer = MAX_ANSWER,
@@ -347,7 +349,7 @@ static void watch_start(struct loop_work *work) {
                 watch_unref(w);
                 return;
         }
-        n = make_headers(w->remote, &auth, NULL, headers);
+        n = make_headers(w->remote, &w->call, &auth, NULL, headers);
         wire_path(&path, w->remote->prefix, &w->call, true);
         w->http = http_client_call(
                         w->remote->http,
@@ -380,6 +382,7 @@ static int remote_watch(void *transport, const struct api_call *call,
                 .verb = API_WATCH,
                 .resource = call->resource,
                 .namespace = arena_str(a, call->namespace),
+                .user.name = arena_str(a, call->user.name),
                 .options = {
                         .label_selector = arena_str(a, call->options.label_selector),
                         .field_selector = arena_str(a, call->options.field_selector),
@@ -484,8 +487,8 @@ static void open_http(void *arg) {
         o->result = http_client_new(o->options, &o->remote->http, o->err);
 }
 
-/* Takes over the texts of k that it needs. */
-static int remote_new(struct kubeconfig *k, const char *user_agent, struct client **ret, struct error *err) {
+int client_new_remote(struct kubeconfig *k, const char *user_agent, unsigned timeout_ms, struct client **ret,
+                      struct error *err) {
         struct remote *r = xcalloc(1, sizeof(*r));
         struct http_client_options options = { .http2 = true };
         struct open_http open = { &options, r, err, 0 };
@@ -493,6 +496,7 @@ static int remote_new(struct kubeconfig *k, const char *user_agent, struct clien
         int e;
 
         r->user_agent = xstrdup(user_agent ? user_agent : "cube");
+        r->timeout_ms = timeout_ms;
         r->token = TAKE_PTR(k->token);
         r->token_file = TAKE_PTR(k->token_file);
         r->impersonate = TAKE_PTR(k->impersonate);
@@ -539,5 +543,5 @@ int client_new_kubeconfig(const char *path, const char *user_agent, struct clien
         _cleanup_kubeconfig_ struct kubeconfig k = { 0 };
 
         TRY(kubeconfig_load(path, NULL, &k, err));
-        return remote_new(&k, user_agent, ret, err);
+        return client_new_remote(&k, user_agent, 60000, ret, err);
 }

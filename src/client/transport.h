@@ -22,5 +22,7 @@ struct transport_ops {
 struct client *client_new(const struct transport_ops *ops, void *transport, const struct api_user *user);
 /* The raw call: fills in the user and hands it to the transport. call->arena is needed. */
 void client_call(struct client *c, struct api_call *call);
+/* What carries the calls of c. */
+const struct transport_ops *client_transport(const struct client *c, void **ret);
 /* 0, or the negative errno of the call's error. */
 int api_call_result(struct api_call *call);

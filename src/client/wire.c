@@ -9,6 +9,8 @@
 
 #define MAX_LIST_MESSAGE 4096 /* of an answer that is no Status */
 
+const struct api_resource wire_discovery = { .group = "", .version = "", .plural = "" };
+
 const char *wire_method(const struct api_call *c) {
         static const char *const methods[] = {
                 [API_GET] = "GET",       [API_LIST] = "GET",
@@ -55,6 +57,10 @@ void wire_path(struct buf *dst, const char *prefix, const struct api_call *c, bo
         static const char *const validations[] = { "", "Ignore", "Warn", "Strict" };
         bool first = true;
 
+        if (c->resource == &wire_discovery) {
+                buf_printf(dst, "%s/apis", prefix);
+                return;
+        }
         buf_printf(dst, "%s%s%s/%s", prefix, *c->resource->group ? "/apis/" : "/api", c->resource->group,
                    c->resource->version);
         if (c->resource->namespaced && !str_empty(c->namespace)) {
@@ -83,6 +89,11 @@ void wire_path(struct buf *dst, const char *prefix, const struct api_call *c, bo
         add_flag(dst, &first, "force", o->force);
         add_query(dst, &first, "fieldManager", o->field_manager);
         add_query(dst, &first, "fieldValidation", str_of(validations[o->field_validation]));
+}
+
+const char *wire_accept(const struct api_call *c) {
+        return c->resource == &wire_discovery ? "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+                                              : "application/json";
 }
 
 /* ---- bodies ---- */

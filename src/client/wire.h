@@ -3,9 +3,14 @@
 
 #include "apiserver/api.h"
 
+/* GET of this is GET /apis, as an APIGroupDiscoveryList. */
+extern const struct api_resource wire_discovery;
+
 const char *wire_method(const struct api_call *c);
 /* "/prefix/apis/apps/v1/namespaces/default/deployments/web/status?…" */
 void wire_path(struct buf *dst, const char *prefix, const struct api_call *c, bool watch);
+/* What is asked for: JSON. */
+const char *wire_accept(const struct api_call *c);
 /* The body and its content type; NULL: none. */
 const char *wire_body(struct buf *dst, const struct api_call *c);
 

@@ -428,12 +428,12 @@ static void follow(const struct api_resource *res, void *arg) {
                 controller_wait_for(c, kind->informer);
 }
 
-/* A definition came or changed: its objects are followed too. */
-static void enqueue_crd(struct controller *c, struct object *old, struct object *new) {
+/* A definition or another server came or changed: its objects are followed too. */
+static void follow_new(struct controller *c, struct object *old, struct object *new) {
         struct gc *gc = c->state;
         size_t before = gc->kinds.n;
 
-        resources_each(c, follow, c);
+        resources_each(c, &(struct resources_visitor) { .each = follow, .arg = c });
         if (gc->kinds.n > before)
                 informer_factory_start(c->informers);
 }
@@ -443,7 +443,7 @@ static int init(struct controller *c, void **ret_state, struct error *err) {
 
         gc->owners = map_new(owner_free);
         *ret_state = c->state = gc;
-        resources_each(c, follow, c);
+        resources_each(c, &(struct resources_visitor) { .each = follow, .arg = c });
         return 0;
 }
 
@@ -460,7 +460,7 @@ static void destroy(void *state) {
 const struct controller_class garbagecollector_controller = {
         .name = "garbage-collector-controller",
         .account = "generic-garbage-collector",
-        .watches = { { &res_customresourcedefinitions, enqueue_crd } },
+        .watches = { { &res_customresourcedefinitions, follow_new }, { &res_apiservices, follow_new } },
         .init = init,
         .destroy = destroy,
         .reconcile = reconcile,

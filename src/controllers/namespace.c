@@ -17,8 +17,7 @@ struct emptying {
         struct controller *c;
         struct arena *a;
         struct str ns;
-        const struct api_resource *only, *except;
-        VEC(struct str) remaining, failures;
+        VEC(struct str) missing, remaining, failures;
         VEC(struct finalizer_count) finalizers;
         size_t n_remaining;
 };
@@ -78,11 +77,10 @@ static int list_all(struct emptying *e, const struct api_resource *res, struct a
         return r;
 }
 
-static void empty_resource(const struct api_resource *res, void *arg) {
-        struct emptying *e = arg;
+static void empty_resource(const struct api_resource *res, struct emptying *e) {
         struct api_list *list;
 
-        if (!res->namespaced || (e->only && res != e->only) || res == e->except || list_all(e, res, &list) < 0)
+        if (list_all(e, res, &list) < 0)
                 return;
         if (list->n > 0) {
                 delete_all(e, res, list);
@@ -92,6 +90,17 @@ static void empty_resource(const struct api_resource *res, void *arg) {
                 count_rest(e, res, list);
         }
         api_list_free(list);
+}
+
+static void empty_other_resource(const struct api_resource *res, void *arg) {
+        if (res->namespaced && res != &res_pods)
+                empty_resource(res, arg);
+}
+
+static void miss_resources(struct str group_version, struct str why, void *arg) {
+        struct emptying *e = arg;
+
+        vec_push(&e->missing, arena_printf(e->a, "%" STR_FMT ": %" STR_FMT, STR_ARG(group_version), STR_ARG(why)));
 }
 
 /* ---- conditions ---- */
@@ -130,7 +139,13 @@ static int write_conditions(struct emptying *e, const struct object *ns, struct 
         struct json status = status_copy(e->a, old);
         struct str none = { 0 };
 
-        set(e, &status, "NamespaceDeletionDiscoveryFailure", "", "ResourcesDiscovered", none,
+        set(e, &status, "NamespaceDeletionDiscoveryFailure", "DiscoveryFailed", "ResourcesDiscovered",
+            listed(e,
+                   arena_printf(e->a,
+                                "Discovery failed for some groups, %zu failing: unable to retrieve the complete list "
+                                "of server APIs: ",
+                                e->missing.n),
+                   e->missing.v, e->missing.n),
             "All resources successfully discovered");
         set(e, &status, "NamespaceDeletionGroupVersionParsingFailure", "", "ParsedGroupVersions", none,
             "All legacy kube types successfully parsed");
@@ -165,18 +180,15 @@ static int finalize(struct controller *c, struct arena *a, const struct object *
 static int reconcile(struct controller *c, struct str key, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct object *ns = informer_get(controller_informer(c, &res_namespaces), key);
-        struct emptying e = { .c = c, .a = a, .ns = key, .only = &res_pods };
+        struct emptying e = { .c = c, .a = a, .ns = key };
         int r;
 
         if (!ns || !object_deleting(ns) || !has_finalizer(ns))
                 return 0;
-        resources_each(c, empty_resource, &e);
-        if (e.n_remaining == 0 && e.failures.n == 0) {
-                e.only = NULL;
-                e.except = &res_pods;
-                resources_each(c, empty_resource, &e);
-        }
-        if (e.n_remaining == 0 && e.failures.n == 0) {
+        empty_resource(&res_pods, &e);
+        if (e.n_remaining == 0 && e.failures.n == 0)
+                resources_each(c, &(struct resources_visitor) { empty_other_resource, miss_resources, &e });
+        if (e.n_remaining + e.failures.n + e.missing.n == 0) {
                 r = finalize(c, a, ns, err);
         } else {
                 r = write_conditions(&e, ns, err);
@@ -184,6 +196,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
                 if (r == 0 && e.failures.n > 0)
                         r = error_set(err, -EIO, "%" STR_FMT, STR_ARG(e.failures.v[0]));
         }
+        vec_free(&e.missing);
         vec_free(&e.remaining);
         vec_free(&e.failures);
         vec_free(&e.finalizers);
@@ -207,6 +220,7 @@ const struct controller_class namespace_controller = {
         .name = "namespace-controller",
         .watches = { { &res_namespaces, enqueue_namespace },
                      { &res_pods, enqueue_pod },
-                     { &res_customresourcedefinitions, NULL } },
+                     { &res_customresourcedefinitions, NULL },
+                     { &res_apiservices, NULL } },
         .reconcile = reconcile,
 };

@@ -151,7 +151,7 @@ static int count_once(struct controller *c, struct str key, struct error *err) {
         object_key_split(key, &k.ns, &name);
         TRY(read_quota(c, a, k.ns, name, &quota, err));
         k.spec = ResourceQuota_spec(object_json(quota));
-        resources_each(c, count_resource, &k);
+        resources_each(c, &(struct resources_visitor) { .each = count_resource, .arg = &k });
         if (k.result < 0)
                 return k.result;
         status = json_build(a, "{ hard: %j, used: %j }", ResourceQuotaSpec_hard(k.spec), &used);
@@ -201,7 +201,9 @@ static void destroy(void *state) {
 
 const struct controller_class resourcequota_controller = {
         .name = "resourcequota-controller",
-        .watches = { { &res_resourcequotas, enqueue_quota }, { &res_customresourcedefinitions, NULL } },
+        .watches = { { &res_resourcequotas, enqueue_quota },
+                     { &res_customresourcedefinitions, NULL },
+                     { &res_apiservices, NULL } },
         .init = init,
         .destroy = destroy,
         .reconcile = reconcile,

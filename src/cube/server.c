@@ -5,9 +5,12 @@
 
 #include "apiserver/flags.h"
 #include "base/log.h"
+#include "client/kubeconfig.h"
 #include "cube/control.h"
 #include "cube/server.h"
 #include "cube/step.h"
+
+#define OTHERS_TIMEOUT_MS 10000 /* of a call: the controllers wait for it */
 
 int load_pki(const struct cluster *c, struct pki *ret, bool *ret_changed, struct error *err) {
         char api_ip[46];
@@ -239,6 +242,17 @@ struct server {
         struct dns *dns;
 };
 
+/* Objects of other servers (APIServices) are looked after as well, through our own front door. */
+static int open_front_door(void *arg, struct client **ret, struct error *err) {
+        struct server *s = arg;
+        _cleanup_kubeconfig_ struct kubeconfig k = { .server = xprintf("https://127.0.0.1:%d",
+                                                                       apiserver_port(s->control.api)) };
+        buf_addc(&k.ca_pem, s->pki.ca_cert);
+        buf_addc(&k.cert_pem, s->pki.admin_cert);
+        buf_addc(&k.key_pem, s->pki.admin_key);
+        return client_new_remote(&k, "kube-controller-manager/" CUBE_VERSION, OTHERS_TIMEOUT_MS, ret, err);
+}
+
 static int bring_up(struct server *s, struct error *err) {
         const struct cluster *c = s->cluster;
         bool made;
@@ -250,6 +264,7 @@ static int bring_up(struct server *s, struct error *err) {
         name_users(&s->users, c);
         s->c_system = client_new_local(s->control.api, &api_user_system);
         s->c_controllers = client_new_local(s->control.api, &s->users.controllers);
+        client_reach_others(s->c_controllers, open_front_door, s);
         s->c_scheduler = client_new_local(s->control.api, &s->users.scheduler);
         s->c_node = client_new_local(s->control.api, &s->users.node);
         s->c_proxy = client_new_local(s->control.api, &s->users.proxy);

@@ -7,8 +7,13 @@ import http.server
 import json
 import ssl
 import sys
+import threading
+import urllib.parse
+import uuid
 
 NOTES = {}
+EVENTS = []  # all there ever were: the n-th has resourceVersion n
+CHANGED = threading.Condition()
 RESOURCES = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "notes.example.com/v1", "resources": [
     {"name": "notes", "singularName": "note", "namespaced": True, "kind": "Note", "shortNames": ["nt"],
      "verbs": ["create", "delete", "get", "list", "watch"]},
@@ -35,6 +40,15 @@ DOCUMENTS = {
 }
 
 
+def record(kind, note):
+    """The note as it is after this event."""
+    with CHANGED:
+        note = {**note, "metadata": {**note["metadata"], "resourceVersion": str(len(EVENTS) + 1)}}
+        EVENTS.append({"type": kind, "object": note})
+        CHANGED.notify_all()
+    return note
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -53,6 +67,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """namespace, name"""
         parts = self.path.split("?")[0].removeprefix("/apis/notes.example.com/v1/").split("/")
         return (parts[1], parts[3] if len(parts) > 3 else "") if parts[0] == "namespaces" else ("", "")
+
+    def watch(self, ns, after):
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        while True:
+            with CHANGED:
+                CHANGED.wait_for(lambda: len(EVENTS) > after)
+                news, after = EVENTS[after:], len(EVENTS)
+            for event in news:
+                if not ns or event["object"]["metadata"]["namespace"] == ns:
+                    line = json.dumps(event).encode() + b"\n"
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
 
     def do_GET(self):
         path = self.path.split("?")[0]
@@ -73,22 +101,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(200, note) if note else self.answer(404, {
                 "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound",
                 "message": f'notes.notes.example.com "{name}" not found', "details": {"name": name, "kind": "notes"}})
-        return self.answer(200, {"kind": "NoteList", "apiVersion": "notes.example.com/v1", "metadata": {"resourceVersion": "1"},
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+        if query.get("watch") == ["true"]:
+            return self.watch(ns, int(query.get("resourceVersion", ["0"])[0]))
+        return self.answer(200, {"kind": "NoteList", "apiVersion": "notes.example.com/v1", "metadata": {"resourceVersion": str(len(EVENTS))},
                                  "items": [n for (s, _), n in NOTES.items() if s == ns or not ns]})
 
     def do_POST(self):
         note = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         ns, _ = self.where()
-        note["metadata"].update(namespace=ns, uid="1", annotations={
+        note["metadata"].update(namespace=ns, uid=str(uuid.uuid4()), annotations={
             "author": self.user(), "groups": ",".join(self.headers.get_all("X-Remote-Group") or []),
             "token": str("Authorization" in self.headers), "uri": self.headers.get("X-Forwarded-Uri"),
             "for": self.headers.get("X-Forwarded-For"), "audit": self.headers.get("Audit-Id")})
-        NOTES[ns, note["metadata"]["name"]] = note
+        note = NOTES[ns, note["metadata"]["name"]] = record("ADDED", note)
         self.answer(201, note)
 
     def do_DELETE(self):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        NOTES.pop(self.where(), None)
+        if note := NOTES.pop(self.where(), None):
+            record("DELETED", note)
         self.answer(200, {"kind": "Status", "apiVersion": "v1", "status": "Success"})
 
     def log_message(self, *args):

@@ -40,8 +40,8 @@ def notes(cluster, tmp_path_factory):
         cluster.run("delete", "apiservice/v1.notes.example.com", "svc/notes", "-n", "default", check=False)
 
 
-def make_note(cluster, name, text, *flags):
-    note = {"apiVersion": "notes.example.com/v1", "kind": "Note", "metadata": {"name": name}, "text": text}
+def make_note(cluster, name, text, *flags, **metadata):
+    note = {"apiVersion": "notes.example.com/v1", "kind": "Note", "metadata": {"name": name, **metadata}, "text": text}
     return cluster.run("create", *flags, "--validate=false", "-f", "-", input=json.dumps(note), check=False)
 
 
@@ -93,6 +93,37 @@ def test_rights_are_checked_before(cluster, notes):
     assert 'User "nobody" cannot list resource "notes" in API group "notes.example.com"' in p.stderr
 
 
+def has_note(cluster, ns, name):
+    return cluster.run("get", "note", name, "-n", ns, check=False).returncode == 0
+
+
+def test_its_objects_go_with_their_namespace(cluster, notes):
+    cluster.kubectl("create", "namespace", "notebook")
+    assert make_note(cluster, "page", "first", "-n", "notebook").returncode == 0 and has_note(cluster, "notebook", "page")
+    cluster.kubectl("delete", "namespace", "notebook", "--timeout=30s")
+    assert not has_note(cluster, "notebook", "page")
+
+
+def test_its_objects_go_with_their_owner(cluster, notes, ns):
+    cluster.kubectl("create", "configmap", "shelf", "-n", ns)
+    uid = cluster.json("get", "configmap", "shelf", "-n", ns)["metadata"]["uid"]
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "shelf", "uid": uid}
+    assert make_note(cluster, "book", "owned", "-n", ns, ownerReferences=[owner]).returncode == 0
+    assert make_note(cluster, "leaf", "nobody's", "-n", ns).returncode == 0
+    cluster.kubectl("delete", "configmap", "shelf", "-n", ns)
+    wait(lambda: not has_note(cluster, ns, "book"))
+    assert has_note(cluster, ns, "leaf")
+
+
+def test_its_objects_are_counted(cluster, notes, ns):
+    assert make_note(cluster, "one", "counted", "-n", ns).returncode == 0
+    cluster.kubectl("create", "quota", "notes", "--hard=count/notes.notes.example.com=5", "-n", ns)
+
+    def used():
+        return cluster.json("get", "quota", "notes", "-n", ns)["status"].get("used") == {"count/notes.notes.example.com": "1"}
+    wait(used)
+
+
 def test_groups_of_this_server_are_listed_as_local(cluster):
     lines = [l.split()[:3] for l in cluster.kubectl("get", "apiservices").split("\n") if l]
     assert ["v1.apps", "Local", "True"] in lines and ["v1.", "Local", "True"] in lines
@@ -106,3 +137,10 @@ def test_when_it_is_gone_it_is_said_so(cluster, notes):
     assert "False (FailedDiscoveryCheck)" in out
     err = cluster.run("get", "notes", check=False).stderr
     assert "service unavailable" in err.lower() or "currently unable to handle the request" in err
+    cluster.kubectl("create", "namespace", "unknown")
+    cluster.kubectl("delete", "namespace", "unknown", "--wait=false")  # what is in it cannot be known
+    failed = wait(lambda: cluster.kubectl("get", "namespace", "unknown", "-o", "jsonpath={.status.conditions[?(@.reason=='DiscoveryFailed')]}"))
+    assert json.loads(failed)["message"] == "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: " \
+                                            "notes.example.com/v1: stale GroupVersion discovery: notes.example.com/v1"
+    cluster.kubectl("delete", "apiservice", "v1.notes.example.com")
+    wait(lambda: cluster.run("get", "namespace", "unknown", check=False).returncode != 0)

@@ -642,6 +642,12 @@ bool aggregator_is_active(const struct aggregator *g) {
         return atomic_load_explicit(&g->active, memory_order_relaxed);
 }
 
+bool apiserver_passes_on(struct apiserver *s, const struct api_resource *r) {
+        struct request_info i = { .group = str_of(r->group), .version = str_of(r->version) };
+
+        return !r->type && aggregator_is_active(s->aggregator) && aggregator_has(s->aggregator, &i);
+}
+
 bool aggregator_has(struct aggregator *g, const struct request_info *i) {
         _cleanup_(remotes_unrefp) struct remotes *remotes = aggregator_remotes(g);
 
