@@ -1,5 +1,5 @@
 /* Who owns which fields: managedFields of what is written, in the version of the request, before admission changes it.
- * Server-side apply (patch.c) keeps its own. */
+ * Server-side apply (patch.c) keeps its own. And whose the object is: metadata.ownerReferences. */
 #include "apiserver/extensions/custom.h"
 #include "apiserver/request.h"
 #include "apiserver/strategy.h"
@@ -183,4 +183,33 @@ int writes_to_stored(struct op *op, struct error *err) {
         if (managers)
                 json_setc(a, meta_of(a, &op->tree), "managedFields", *managers);
         return 0;
+}
+
+/* ---- owners of the whole object ---- */
+
+void writes_merge_owners(struct op *op, struct json *obj, const char *when) {
+        const struct json *sent = json_at_path(obj, "metadata", "ownerReferences");
+        _cleanup_buf_ struct buf twins = BUF_INIT;
+        _cleanup_(map_freep) struct map *seen = NULL;
+        struct json list = json_new_array();
+
+        for (size_t i = 0; i < json_len(sent); i++) {
+                const struct json *o = json_item(sent, i);
+                size_t k = json_is_twin(&seen, sent, i, "uid") ? 0 : i;
+
+                while (k < i && !json_equal(json_item(sent, k), o))
+                        k++;
+                if (k == i)
+                        json_push(op->c->arena, &list, *o);
+                else
+                        buf_printf(&twins, "%s%" STR_FMT, twins.n ? ", " : "", STR_ARG(json_str(json_getc(o, "uid"))));
+        }
+        if (twins.n == 0)
+                return;
+        op_warn(op, arena_printf(op->c->arena,
+                                 ".metadata.ownerReferences contains duplicate entries%s; API server dedups owner "
+                                 "references in 1.20+, and may reject such requests as early as 1.24; please fix your "
+                                 "requests; duplicate UID(s) observed: %" STR_FMT,
+                                 when, STR_ARG(buf_str(&twins))));
+        json_setc(op->c->arena, meta_of(op->c->arena, obj), "ownerReferences", list);
 }

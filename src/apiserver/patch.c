@@ -293,6 +293,9 @@ static int decode_patched(struct op *op, const struct json *live, struct json *d
 
                 if (at >= 0 && strchr(text + at, ':'))
                         text = strchr(text + at, ':') + 2;
+                if (op->c->patch == API_PATCH_STRATEGIC && op->rest->strategy->convert &&
+                    op->rest->strategy->convert(&op->tree, NULL) < 0)
+                        return error_status(err, REASON_UNKNOWN, "%s", text);
                 if (!nameless ||
                     (json_is(json_getc(doc, "kind"), JSON_STRING) &&
                      !str_eq(json_str(json_getc(doc, "kind")), sent_of(op->c->arena, op->rest, op->sub).kind)))
@@ -334,7 +337,7 @@ static int unfit(struct op *op, const struct json *live, const char *what, const
         struct str namespace = json_str(json_getc(meta, "namespace")), name = json_str(json_getc(meta, "name"));
 
         return error_status(err, REASON_UNKNOWN,
-                            "failed to %s object (%" STR_FMT "/%" STR_FMT "; %" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT
+                            "failed to %s (%" STR_FMT "/%" STR_FMT "; %" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT
                             ")%s: %s",
                             what, STR_ARG(namespace), STR_ARG(name), STR_ARG(as.group), STR_ARG(as.version),
                             STR_ARG(as.kind), to_what, text);
@@ -366,14 +369,14 @@ int registry_check_config(struct op *op, const struct json *live, struct error *
         fits = !live || !(t->flags & SCHEMA_TYPE_ODD_SETS) ||
                structure_check(op->c->arena, t, live, true, &unfit_live) == 0;
         if (!fits && !json_len(json_at_path(live, "metadata", "managedFields")))
-                return unfit(op, live, "create manager for existing fields: failed to convert new", " to smd typed",
-                             error_text(&unfit_live), err);
+                return unfit(op, live, "create manager for existing fields: failed to convert new object",
+                             " to smd typed", error_text(&unfit_live), err);
         if (op->rest->custom && !as.custom) /* a Scale is no version of what is custom: upstream cannot apply it */
-                return unfit(op, NULL, "convert new", " to proper version",
+                return unfit(op, NULL, "convert new object", " to proper version",
                              "request to convert CR to an invalid group/version: autoscaling/v1", err);
         if (structure_check(op->c->arena, t, body, false, &e) < 0)
-                return unfit(op, NULL, "create typed patch", "", error_text(&e), err);
-        return fits ? 0 : unfit(op, live, "create typed live", "", error_text(&unfit_live), err);
+                return unfit(op, NULL, "create typed patch object", "", error_text(&e), err);
+        return fits ? 0 : unfit(op, live, "create typed live object", "", error_text(&unfit_live), err);
 }
 
 static int apply_config(struct op *op, const struct json *live, struct error *err) {
@@ -394,7 +397,7 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         if (r == 0 && op->rest->custom)
                 r = custom_decode(op, &op->tree, NULL, &op->tree, &e);
         if (r == -EINVAL)
-                return unfit(op, NULL, "convert new",
+                return unfit(op, NULL, "convert new object",
                              op->rest->custom ? ""
                                               : arena_cstr(a, arena_printf(a,
                                                                            " to proper version: unable to convert "
@@ -406,6 +409,8 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
                              error_text(&e), err);
         if (r < 0)
                 return error_move(err, &e), r;
+        if (op->rest->strategy->convert && op->rest->strategy->convert(&op->tree, &e) < 0)
+                return unfit(op, NULL, "convert to unversioned", "", error_text(&e), err);
         TRY(registry_strict_result(op, op->c->strict, err));
         meta = meta_of(a, &op->tree);
         TRY(writes_match_patched(op, meta, err));

@@ -88,9 +88,11 @@ int registry_strict_result(struct op *op, const struct json *strict, struct erro
 
 static int decode_as(struct op *op, const struct sent *as, const struct json *in, struct json *strict, struct json *ret,
                      struct error *err) {
-        return as->custom ? custom_decode(op, in, strict, ret, err)
-                          : schema_decode_request(op->c->arena, as->type, in, strict,
-                                                  op->c->patch == API_PATCH_STRATEGIC, ret, &op->odd, err);
+        if (as->custom)
+                return custom_decode(op, in, strict, ret, err);
+        TRY(schema_decode_request(op->c->arena, as->type, in, strict, op->c->patch == API_PATCH_STRATEGIC, ret,
+                                  &op->odd, err));
+        return op->rest->strategy->convert ? op->rest->strategy->convert(ret, err) : 0;
 }
 
 static int by_text(const void *p, const void *q) {
@@ -252,36 +254,6 @@ static void fill_new_metadata(struct op *op, struct json *meta) {
                 json_set_int(a, meta, "generation", 1);
 }
 
-/* An owner that is named twice in the same words is one. */
-static void merge_owners(struct op *op, struct json *obj, const char *when) {
-        const struct json *sent = json_at_path(obj, "metadata", "ownerReferences");
-        _cleanup_buf_ struct buf twins = BUF_INIT;
-        _cleanup_(map_freep) struct map *seen = NULL;
-        struct json list = json_new_array();
-
-        for (size_t i = 0; i < json_len(sent); i++) {
-                const struct json *o = json_item(sent, i);
-                size_t k = json_is_twin(&seen, sent, i, "uid") ? 0 : i;
-
-                while (k < i && !json_equal(json_item(sent, k), o))
-                        k++;
-                if (k == i)
-                        json_push(op->c->arena, &list, *o);
-                else
-                        buf_printf(&twins, "%s%" STR_FMT, twins.n ? ", " : "", STR_ARG(json_str(json_getc(o, "uid"))));
-        }
-        if (twins.n == 0)
-                return;
-        op_warn(op, arena_printf(op->c->arena,
-                                 ".metadata.ownerReferences contains duplicate entries%s; API server dedups owner "
-                                 "references in 1.20+, and may reject such requests as early as 1.24; please fix your "
-                                 "requests; duplicate UID(s) observed: %" STR_FMT,
-                                 when, STR_ARG(buf_str(&twins))));
-        json_setc(op->c->arena, meta_of(op->c->arena, obj), "ownerReferences", list);
-}
-
-#define AFTER_ADMISSION " after mutating admission happens"
-
 /* ---- validation ---- */
 
 /* Everything outside of metadata and status, and kind and apiVersion which never change. */
@@ -426,7 +398,7 @@ static void finish_dry(struct op *op, int code) {
                 op->undo(op);
         if (op->old)
                 object_set_revision(op->result, object_revision(op->old));
-        else if (str_to_u64(json_str(json_at_path(op->c->body, "metadata", "resourceVersion")), &sent) == 0 && sent)
+        else if (str_to_u64(json_str(json_at_path(op->c->body, "metadata", "resourceVersion")), &sent) == 0)
                 object_set_revision(op->result, sent);
         answer(op, code);
 }
@@ -534,7 +506,7 @@ static void begin_new(struct op *op) {
         writes_wipe(meta);
         json_removec(meta, "resourceVersion");
         if (op->c->verb == API_CREATE)
-                merge_owners(op, &op->tree, "");
+                writes_merge_owners(op, &op->tree, "");
         writes_track_fields(op, NULL, &op->tree);
         op->name = json_str(json_getc(meta, "name"));
         if (str_empty(op->name)) /* for messages, until there is one */
@@ -553,7 +525,7 @@ static int complete_new(struct op *op, struct error *err) {
         int e;
 
         drop_off(op);
-        merge_owners(op, &op->tree, AFTER_ADMISSION);
+        writes_merge_owners(op, &op->tree, AFTER_ADMISSION);
         meta = meta_of(op->c->arena, &op->tree);
         op->name = json_str(json_getc(meta, "name"));
         op->generated = str_empty(op->name) && !str_empty(json_str(json_getc(meta, "generateName")));
@@ -686,6 +658,20 @@ static bool metadata_differs(const char *member, const struct json *a, const str
         return json_len(x) != json_len(y) || (json_len(x) > 0 && !json_equal(x, y));
 }
 
+/* An empty list or map outside of metadata, as which none is stored. */
+static bool was_empty(const struct op *op, const struct json *obj) {
+        const struct schema_type *t = op->rest->resource->type;
+
+        json_each_member(m, op->c->verb == API_PATCH ? op->sent : op->c->body) {
+                const struct schema_field *f = schema_field(t, json_key(m));
+
+                if (f && !str_eqc(json_key(m), "metadata") &&
+                    schema_was_empty(f->type, &m->value, json_get(obj, json_key(m))))
+                        return true;
+        }
+        return false;
+}
+
 static int merge_main(struct op *op, struct json *obj, const struct json *old, struct error *err) {
         const struct rest *r = op->rest->stored;
         struct arena *a = op->c->arena;
@@ -706,6 +692,7 @@ static int merge_main(struct op *op, struct json *obj, const struct json *old, s
                 schema_null_empty(r->resource->type, &kept);
         if ((r->strategy->flags & STRATEGY_GENERATION) &&
             (spec_differs(&kept, old) || status_differs(r, obj, old) ||
+             (r->strategy->flags & STRATEGY_COUNTS_EMPTY && was_empty(op, obj)) ||
              metadata_differs(r->strategy->counted, json_getc(obj, "metadata"), old_meta)))
                 json_set_int(a, meta_of(a, obj), "generation", json_int(json_getc(old_meta, "generation")) + 1);
         return 0;
@@ -793,7 +780,7 @@ static int complete_changed(struct op *op, struct error *err) {
                 return error_status(err, REASON_INTERNAL,
                                     "Internal error occurred: Object 'apiVersion' is missing in 'object has no "
                                     "apiVersion field'");
-        merge_owners(op, &op->tree, AFTER_ADMISSION);
+        writes_merge_owners(op, &op->tree, AFTER_ADMISSION);
         if (op->sub) {
                 merge_subresource(op, &op->tree, old);
         } else {
@@ -848,7 +835,7 @@ static int decode_changed(struct op *op, struct error *err) {
         TRY(registry_decode(op, op->c->body, &op->tree, err));
         TRY(writes_match_request(op, &op->tree, err));
         op->name = json_str(json_at_path(&op->tree, "metadata", "name"));
-        merge_owners(op, &op->tree, "");
+        writes_merge_owners(op, &op->tree, "");
         registry_default(op, &op->tree);
         return 0;
 }

@@ -188,41 +188,46 @@ static int rbac_prepare_update(struct op *op, struct json *obj, const struct jso
 
 static int job_prepare_create(struct op *op, struct json *obj, struct error *err);
 
+static const char template_count[] = "deprecated.daemonset.template.generation";
+
+static int daemonset_convert(const struct json *obj, struct error *err) {
+        const struct json *sent = json_at_path(obj, "metadata", "annotations", template_count);
+        int64_t count;
+        int r = sent ? str_to_i64(json_str(sent), &count) : 0;
+
+        return r < 0 ? error_set(err, -EINVAL, "strconv.ParseInt: parsing \"%" STR_FMT "\": %s",
+                                 STR_ARG(json_str(sent)), request_number_wrong(r))
+                     : 0;
+}
+
 /* Counts changes of the template, as apps/v1 has it: in an annotation that clients cannot set. */
-static int count_template(struct op *op, struct json *obj, const struct json *from, int64_t changes,
-                          struct error *err) {
-        static const char key[] = "deprecated.daemonset.template.generation";
+static void count_template(struct op *op, struct json *obj, const struct json *from, int64_t changes) {
         struct arena *a = op->c->arena;
-        const struct json *sent = json_at_path(obj, "metadata", "annotations", key);
         int64_t count = 0;
         struct json *annotations;
 
-        if (sent && str_to_i64(json_str(sent), &count) < 0)
-                return err_bad_request(err,
-                                       "DaemonSet in version \"v1\" cannot be handled as a DaemonSet: "
-                                       "strconv.ParseInt: parsing \"%" STR_FMT "\": invalid syntax",
-                                       STR_ARG(json_str(sent)));
-        if (str_to_i64(json_str(json_at_path(from, "metadata", "annotations", key)), &count) < 0)
+        if (str_to_i64(json_str(json_at_path(from, "metadata", "annotations", template_count)), &count) < 0)
                 count = 0;
         annotations = json_get_or_add_object(a, meta_of(a, obj), "annotations");
-        json_set_str(a, annotations, key, arena_printf(a, "%lld", (long long) (MAX(count, 1 - changes) + changes)));
+        json_set_str(a, annotations, template_count,
+                     arena_printf(a, "%lld", (long long) (MAX(count, 1 - changes) + changes)));
         json_sort(annotations);
-        return 0;
 }
 
 static int daemonset_prepare_create(struct op *op, struct json *obj, struct error *err) {
-        return count_template(op, obj, obj, 0, err);
+        count_template(op, obj, obj, 0);
+        return 0;
 }
 
 static int daemonset_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
-        return count_template(op, obj, old,
-                              !json_equal(json_at_path(obj, "spec", "template"), json_at_path(old, "spec", "template")),
-                              err);
+        count_template(op, obj, old,
+                       !json_equal(json_at_path(obj, "spec", "template"), json_at_path(old, "spec", "template")));
+        return 0;
 }
 
 /* Which is of the spec, and so nothing that a status changes. */
 static void daemonset_prepare_status(struct op *op, struct json *obj, const struct json *old) {
-        count_template(op, obj, old, 0, NULL);
+        count_template(op, obj, old, 0);
 }
 
 /* The first generation is the only one. */
@@ -249,6 +254,7 @@ static int csi_driver_prepare_update(struct op *op, struct json *obj, const stru
 #define RBAC .name = check_path_segment, .prepare_create = rbac_prepare_create, .prepare_update = rbac_prepare_update
 #define STATUS STRATEGY_STATUS_ONLY
 #define RESETS STRATEGY_STATUS_RESETS
+#define EMPTY STRATEGY_COUNTS_EMPTY
 
 static const struct strategy strategies[] = {
         { "", "pods", GEN | RETURN | STRATEGY_STATUS_KEEPS_OWNERS, .looks = "uo", .prepare_create = pod_prepare_create,
@@ -288,9 +294,10 @@ static const struct strategy strategies[] = {
         { "apps", "replicasets", GEN, .looks = "2u", .warn = warn_replicas, .validate = validate_replicaset },
         { "apps", "statefulsets", GEN, .name = check_dns_label, .warn = warn_statefulset,
           .validate = validate_statefulset, .validate_status = validate_collisions },
-        { "apps", "daemonsets", GEN, .looks = "2u", .prepare_create = daemonset_prepare_create,
-          .prepare_update = daemonset_prepare_update, .prepare_status = daemonset_prepare_status, .warn = warn_template,
-          .validate = validate_daemonset, .validate_status = validate_collisions },
+        { "apps", "daemonsets", GEN, .looks = "2u", .convert = daemonset_convert,
+          .prepare_create = daemonset_prepare_create, .prepare_update = daemonset_prepare_update,
+          .prepare_status = daemonset_prepare_status, .warn = warn_template, .validate = validate_daemonset,
+          .validate_status = validate_collisions },
         { "apps", "controllerrevisions", 0, .looks = "uo", .validate = validate_revision },
         { "batch", "jobs", GEN | STRATEGY_ORPHAN, .looks = "2u", .prepare_create = job_prepare_create, .warn = warn_job,
           .validate = validate_job, .validate_status = validate_job_status },
@@ -302,7 +309,7 @@ static const struct strategy strategies[] = {
           .validate = validate_ip_address },
         { "networking.k8s.io", "servicecidrs", RESETS | KEEP | STRATEGY_STATUS_IS_OPEN,
           .validate = validate_service_cidr },
-        { "networking.k8s.io", "networkpolicies", GEN, .looks = "2u", .warn = warn_network_policy,
+        { "networking.k8s.io", "networkpolicies", GEN | EMPTY, .looks = "2u", .warn = warn_network_policy,
           .validate = validate_network_policy },
         { "policy", "poddisruptionbudgets", GEN | CONDITIONAL, .name = check_path_segment, .looks = "",
           .status_looks = "", .validate = validate_pdb },
@@ -333,9 +340,9 @@ static const struct strategy strategies[] = {
           .status_looks = "oU", .name = check_any_name, .prepare_create = csr_prepare_create,
           .prepare_update = csr_prepare_update, .prepare_status = csr_prepare_status, .validate = validate_csr_update,
           .validate_status = validate_csr_status },
-        { "admissionregistration.k8s.io", "mutatingwebhookconfigurations", GEN | CONDITIONAL, .looks = "o",
+        { "admissionregistration.k8s.io", "mutatingwebhookconfigurations", GEN | EMPTY | CONDITIONAL, .looks = "o",
           .validate = validate_webhooks },
-        { "admissionregistration.k8s.io", "validatingwebhookconfigurations", GEN | CONDITIONAL, .looks = "o",
+        { "admissionregistration.k8s.io", "validatingwebhookconfigurations", GEN | EMPTY | CONDITIONAL, .looks = "o",
           .validate = validate_webhooks },
         { "admissionregistration.k8s.io", "validatingadmissionpolicies",
           GEN | CONDITIONAL | RESETS | STRATEGY_STATUS_CREATES, .looks = "o", .status_looks = "",
@@ -386,8 +393,9 @@ static int job_prepare_create(struct op *op, struct json *obj, struct error *err
         labels = json_get_or_add_object(
                         a, json_get_or_add_object(a, json_get_or_add_object(a, spec, "template"), "metadata"),
                         "labels");
-        /* A job that is sent without labels has its pods', and then all of them: in Go it is one map. */
-        shared = json_len(json_at_path(op->c->body, "metadata", "labels")) == 0 &&
+        /* A job that is sent without labels has its pods', and then all of them: in Go it is one map, unless it is
+         * copied for each name that is tried. */
+        shared = !op->generated && json_len(json_at_path(op->c->body, "metadata", "labels")) == 0 &&
                  (json_len(json_getc(meta, "labels")) == 0 || json_equal(json_getc(meta, "labels"), labels));
         match = json_get_or_add_object(a, json_get_or_add_object(a, spec, "selector"), "matchLabels");
         if (!json_getc(match, set[0].key))
@@ -481,9 +489,10 @@ static void merge_resize(struct op *op, struct json *obj, const struct json *sen
                 const struct json *list = json_at_path(sent, "spec", lists[l]);
                 struct json containers;
 
-                if (!same_names(list, json_getc(&spec, lists[l]))) { /* validation says why not */
-                        json_setc(a, &spec, lists[l], list ? *list : json_new_array());
-                        continue;
+                if (!same_names(list,
+                                json_getc(&spec, lists[l]))) { /* validation says why not, and what else is wrong */
+                        spec = *json_getc(sent, "spec");
+                        break;
                 }
                 if (!list)
                         continue;

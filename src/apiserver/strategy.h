@@ -19,8 +19,9 @@ enum strategy_flags {
         STRATEGY_STATUS_DISOWNS = 1 << 10,     /* it changes metadata, but nobody owns that */
         STRATEGY_STATUS_RESETS = 1 << 12,      /* it changes nothing of metadata, but identity must not be wrong */
         STRATEGY_STATUS_CREATES =
-                        1 << 14,       /* the status of what is not there creates it: applied, or as PUT of it does */
-        STRATEGY_IS_ADDRESS = 1 << 13, /* generateName is the name */
+                        1 << 14,         /* the status of what is not there creates it: applied, or as PUT of it does */
+        STRATEGY_IS_ADDRESS = 1 << 13,   /* generateName is the name */
+        STRATEGY_COUNTS_EMPTY = 1 << 15, /* in metadata.generation, too, counts an empty list that is sent */
         STRATEGY_STATUS_IS_OPEN = 1 << 11, /* a PUT of the object changes it, and each way owns what it sends */
 };
 
@@ -36,6 +37,8 @@ struct strategy {
         const char *looks;
         const char *status_looks; /* the same of an update of the status */
         const char *counted;      /* a member of metadata whose changes count in metadata.generation too */
+        /* Of a decoded body: what upstream's conversion to its own version refuses. */
+        int (*convert)(const struct json *obj, struct error *err);
         /* After decoding, defaults and admission, before validation. May reserve (op->undo). */
         int (*prepare_create)(struct op *op, struct json *obj, struct error *err);
         int (*prepare_update)(struct op *op, struct json *obj, const struct json *old, struct error *err);

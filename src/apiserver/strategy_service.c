@@ -164,6 +164,8 @@ static int choose_ip(struct op *op, struct json *spec, struct error *err) {
         const struct path *p = PATH(PATH(NULL, "spec"), "clusterIPs");
         struct arena *a = op->c->arena;
         struct str ip = json_str(json_getc(spec, "clusterIP"));
+        bool nameless = str_empty(op->name) &&
+                        !op->c->options.dry_run; /* its address has no owner, which is told first */
         int r;
 
         if (str_eqc(ip, "None"))
@@ -172,8 +174,16 @@ static int choose_ip(struct op *op, struct json *spec, struct error *err) {
                 if (allocator_any_ip(op->s, op->snap, a, &ip) < 0)
                         return error_status(err, REASON_INTERNAL,
                                             "Internal error occurred: failed to allocate a serviceIP: range is full");
+                if (nameless)
+                        return error_status(err, REASON_INTERNAL,
+                                            "Internal error occurred: failed to allocate a serviceIP: "
+                                            "IPAddress.networking.k8s.io \"%" STR_FMT
+                                            "\" is invalid: spec.parentRef.name: Required value",
+                                            STR_ARG(ip));
         } else {
                 r = allocator_check_ip(op->s, op->snap, a, ip);
+                if (r == 0 && nameless)
+                        r = -EEXIST;
                 if (r == -EEXIST && op->c->options.dry_run) /* upstream does not look */
                         r = 0;
                 if (r == -ERANGE && op->c->options.dry_run)

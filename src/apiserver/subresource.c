@@ -192,6 +192,7 @@ static void write_scale(struct op *op) {
 }
 
 static void scale_admitted(struct op *op) {
+        writes_merge_owners(op, &op->tree, AFTER_ADMISSION);
         if (check_scale(op, &op->tree, &op->c->error) < 0 || writes_check_current(op, &op->tree, &op->c->error) < 0)
                 op_fail(op);
         else
@@ -209,6 +210,8 @@ static void put_scale(struct op *op) {
                 op_fail(op);
                 return;
         }
+        if (op->c->verb == API_UPDATE)
+                writes_merge_owners(op, &op->tree, "");
         if (!registry_load(op, put_scale))
                 return;
         now = scale_of(op, object_json(op->old), object_revision(op->old));

@@ -11,6 +11,9 @@ int writes_match_request(struct op *op, struct json *obj, struct error *err);
 int writes_match_patched(struct op *op, const struct json *meta, struct error *err);
 /* Of what is sent to be made: what only the server sets in its metadata. */
 void writes_wipe(struct json *meta);
+/* An owner that is named twice in the same words is one; when: what of the request has been done, for the warning. */
+void writes_merge_owners(struct op *op, struct json *obj, const char *when);
+#define AFTER_ADMISSION " after mutating admission happens"
 /* managedFields of what is answered and not stored. */
 void writes_track_sent(struct op *op, struct json *body);
 struct apply_opts writes_apply_opts(const struct op *op);

@@ -110,8 +110,11 @@ static int decode_managers(struct arena *a, const struct json *entries, struct m
         return 0;
 }
 
-/* The schema of a custom resource may have changed since the entries were written; versions of others may be gone. */
-static void reconcile_managers(const struct schema_type *t, struct managers *m) {
+/* The schema of a custom resource may have changed since the entries were written; versions of others may be gone, and
+ * upstream does not know the types of /api behind /apis, nor the other way round: an Event is served by both. */
+static void reconcile_managers(const struct schema_type *t, struct managers *m, const struct apply_opts *o) {
+        bool core = str_find(o->api_version, '/') < 0;
+
         for (size_t i = m->n; i-- > 0;) {
                 struct str group = STR(""), version = m->v[i].version;
                 ssize_t slash = str_find(version, '/');
@@ -122,7 +125,8 @@ static void reconcile_managers(const struct schema_type *t, struct managers *m) 
                 }
                 if (t->openapi && structure_reconcile(t, m->v[i].fields))
                         m->v[i].stored = NULL;
-                else if (!t->openapi && !api_find_kind(group, version, str_of(t->name)))
+                else if (!t->openapi && (!api_find_kind(group, version, str_of(t->name)) ||
+                                         (!o->other_version && !o->scale && core != str_empty(group))))
                         drop_manager(m, i);
         }
 }
@@ -507,7 +511,7 @@ void apply_track_update(struct arena *a, const struct schema_type *t, const stru
         remove_managed_fields(a, &old);
         remove_managed_fields(a, &new);
         if (!live || m.n > 0) { /* else nobody was asked to keep track of this object */
-                reconcile_managers(t, &m);
+                reconcile_managers(t, &m, opts);
                 if (!opts->scale)
                         track(a, t, &old, &new, &m, &self, opts);
                 else if (somebody_owns(&m, replicas_of(a, opts))) { /* else a Scale nobody keeps track of */
@@ -605,7 +609,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
                 before.apply = false;
                 track(a, t, &zero, &old, &m, &before, opts);
         }
-        reconcile_managers(t, &m);
+        reconcile_managers(t, &m, opts);
         if (opts->scale && has_replicas(&old, str_of(opts->scale)) && !somebody_owns(&m, replicas_of(a, opts))) {
                 struct manager before = self;
 

@@ -721,6 +721,23 @@ void schema_drop_off(struct arena *a, const struct schema_type *t, struct json *
         find_off(t, v, true);
 }
 
+bool schema_was_empty(const struct schema_type *t, const struct json *sent, const struct json *v) {
+        size_t i = 0;
+
+        if ((t->kind == SCHEMA_LIST || t->kind == SCHEMA_MAP) && sent->type >= JSON_ARRAY && sent->len == 0)
+                return json_len(v) == 0;
+        json_each_item(it, t->kind == SCHEMA_LIST ? sent : NULL)
+                if (schema_was_empty(t->elem, it, json_item(v, i++)))
+                        return true;
+        json_each_member(m, t->kind == SCHEMA_STRUCT ? sent : NULL) {
+                const struct schema_field *f = schema_field(t, json_key(m));
+
+                if (f && schema_was_empty(f->type, &m->value, json_get(v, json_key(m))))
+                        return true;
+        }
+        return false;
+}
+
 void schema_null_empty(const struct schema_type *t, struct json *v) {
         if (t->kind == SCHEMA_LIST)
                 json_each_item(it, v)

@@ -20,5 +20,7 @@ int schema_decode_request(struct arena *a, const struct schema_type *t, const st
                           bool patched, struct json *ret, bool *ret_odd, struct error *err);
 /* Fields of features that are off go. */
 void schema_drop_off(struct arena *a, const struct schema_type *t, struct json *v);
+/* Whether a list or map was sent empty, and has nothing in v either, which was made of it. */
+bool schema_was_empty(const struct schema_type *t, const struct json *sent, const struct json *v);
 /* Makes null of the empty lists and maps that upstream, where they are stored as protobuf, gives back as none. */
 void schema_null_empty(const struct schema_type *t, struct json *v);

@@ -209,9 +209,9 @@ static void write_status(struct service *v, bool ok, const char *reason, struct 
         struct object *now = server_get(g->s, snap, &res_apiservices, STR(""), v->name);
         const struct json *old = now ? condition_find(json_getc(object_json(now), "status"), "Available") : NULL;
         struct str status = ok ? STR("True") : STR("False");
+        struct json body, order = json_new_array(); /* others' conditions are others', and stay where they are */
         struct arena *a;
         struct status_write *w;
-        struct json body;
 
         if (!now || (str_eq(json_str(json_getc(old, "status")), status) &&
                      str_eqc(json_str(json_getc(old, "reason")), reason) &&
@@ -221,16 +221,21 @@ static void write_status(struct service *v, bool ok, const char *reason, struct 
         w = arena_new_of(a, struct status_write);
         w->g = g;
         w->arena = a;
+        json_each_item(c, json_at_path(object_json(now), "status", "conditions"))
+                json_push(a, &order, json_build(a, "{ type: %S }", json_str(json_getc(c, "type"))));
+        if (!old)
+                json_push(a, &order, json_build(a, "{ type: 'Available' }"));
         body = json_build(a,
-                          "{ status: { conditions: [ { type: 'Available', status: %s, lastTransitionTime: %S, "
+                          "{ status: { '$setElementOrder/conditions': %j, conditions: [ { type: 'Available', status: "
+                          "%s, lastTransitionTime: %S, "
                           "reason: %c, message: %S } ] } }",
-                          status,
+                          &order, status,
                           str_eq(json_str(json_getc(old, "status")), status)
                                           ? json_str(json_getc(old, "lastTransitionTime"))
                                           : now_text(a),
                           reason, message);
         w->call = (struct api_call) { .verb = API_PATCH,
-                                      .patch = API_PATCH_STRATEGIC, /* other conditions are others' */
+                                      .patch = API_PATCH_STRATEGIC,
                                       .resource = &res_apiservices,
                                       .name = arena_str(a, v->name),
                                       .subresource = STR("status"),

@@ -424,7 +424,9 @@ struct json flow_dangling(struct arena *a, struct str level, bool dangling) {
 
 static void check_status(struct apiserver *s, struct store_snapshot *snap, struct str key, const struct object *o) {
         const struct rest *r = rest_of(s, &res_flowschemas);
+        static const char *const reset[] = { "spec", "metadata", NULL };
         struct apply_opts owner = { .manager = STR(FLOW_CONSUMER),
+                                    .reset = reset,
                                     .subresource = STR("status"),
                                     .api_version = r->api_version,
                                     .now_wall_ns = now_wall_ns(),
@@ -432,19 +434,18 @@ static void check_status(struct apiserver *s, struct store_snapshot *snap, struc
         const struct json *tree = object_json(o), *conditions = json_at_path(tree, "status", "conditions");
         struct str level = json_str(json_at_path(tree, "spec", "priorityLevelConfiguration", "name"));
         bool dangling = !rest_get(snap, rest_of(s, &res_prioritylevelconfigurations), STR(""), level);
-        struct status_update *u;
-        struct arena *a;
-        struct json status, applied;
+        struct arena *a = arena_new(4096);
+        struct status_update *u = arena_new_of(a, struct status_update);
+        struct json status = flow_dangling(a, level, dangling), applied;
+        const struct json *now = json_item(json_at_path(&status, "status", "conditions"), 0);
+        bool said = false;
 
         json_each_item(c, conditions)
-                if (str_eqc(json_str(json_getc(c, "type")), "Dangling") &&
-                    str_eqc(json_str(json_getc(c, "status")), dangling ? "True" : "False") &&
-                    str_search(json_str(json_getc(c, "message")), level) >= 0)
-                        return;
-        a = arena_new(4096);
-        u = arena_new_of(a, struct status_update);
-        status = flow_dangling(a, level, dangling);
-        if (apply_merge(a, r->resource->type, tree, &status, &owner, &applied, NULL) < 0) {
+                said = said || (json_equal(json_getc(c, "type"), json_getc(now, "type")) &&
+                                json_equal(json_getc(c, "status"), json_getc(now, "status")) &&
+                                json_equal(json_getc(c, "reason"), json_getc(now, "reason")) &&
+                                json_equal(json_getc(c, "message"), json_getc(now, "message")));
+        if (said || apply_merge(a, r->resource->type, tree, &status, &owner, &applied, NULL) < 0) {
                 arena_free(a);
                 return;
         }

@@ -222,12 +222,14 @@ CHECK(validate_job_spec, const struct json *spec, const struct json *old) {
         if (GET(spec, "podReplacementPolicy"))
                 check_enum(fe, PATH(p, "podReplacementPolicy"), TEXT(spec, "podReplacementPolicy"),
                            GET(spec, "podFailurePolicy") ? WORDS("Failed") : WORDS("Failed", "TerminatingOrFailed"));
+        fe->at = template; /* after all that is wrong with it */
         if (str_empty(restart) || str_eqc(restart, "Always"))
                 field_required(fe, restart_path, "valid values: \"OnFailure\", \"Never\"");
         else if (check_enum(fe, restart_path, restart, WORDS("OnFailure", "Never")) && GET(spec, "podFailurePolicy") &&
                  !str_eqc(restart, "Never"))
                 field_invalid_str(fe, restart_path, restart,
                                   "only \"Never\" is supported when podFailurePolicy is specified");
+        fe->at = NULL;
 }
 
 /* A copy of `to` that has `keys` as `from` has them. */

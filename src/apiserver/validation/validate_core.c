@@ -150,7 +150,6 @@ static void check_node_resources(struct field_errors *fe, const struct json *sta
 }
 
 void check_stack(struct field_errors *fe, const struct path *p, const struct json *list, bool cidrs) {
-        _cleanup_(map_freep) struct map *seen = map_new(NULL);
         size_t v6 = 0, n = json_len(list);
         struct str wrong = STR("");
         uint8_t b[16];
@@ -173,9 +172,6 @@ void check_stack(struct field_errors *fe, const struct path *p, const struct jso
         REFUSE_IF(internal, n > 1 && wrong.n, p, wrong.p);
         INVALID_IF(n > 1 && (n != 2 || v6 != 1 || wrong.n), p, list,
                    "may specify no more than one %s for each IP family", cidrs ? "CIDR" : "IP");
-        each_at(it, at, p, n > 1 && !cidrs ? list : NULL)
-                if (!map_put(seen, TEXT(it, "ip"), it))
-                        TELL_AT(p, field_duplicate_value(fe, at, it));
 }
 
 CHECK(check_node_annotations, const struct json *annotations);

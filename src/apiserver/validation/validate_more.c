@@ -226,7 +226,8 @@ void validate_service_cidr(struct field_errors *fe, const struct json *obj, cons
         if (old && n != had && (had != 1 || n != 2))
                 return field_invalid(fe, p, list, "field is immutable");
         for (size_t i = 0; i < had; i++)
-                check_immutable(fe, PATH_INDEX(p, i), json_item(list, i), json_item(before, i));
+                INVALID_IF(!json_equal(json_item(list, i), json_item(before, i)), PATH_INDEX(p, i), json_item(list, i),
+                           "field is immutable");
         if (old && n == had)
                 return;
         if (n == 0)
@@ -370,10 +371,8 @@ static void validate_source(struct field_errors *fe, const struct path *p, const
         if (str_eqc(STR("containerResource"), s->field))
                 check_needed(fe, p, source, "container", "must specify a container", check_dns_label);
         check_target(fe, target_path, target);
-        fe->at = target_path;
         REQUIRED_IF(!one && !other, PATH(target_path, s->one), s->missing);
         FORBIDDEN_IF(one && other && s->both, PATH(target_path, s->other), "%s", s->both);
-        fe->at = NULL;
 }
 
 static void validate_metric(struct field_errors *fe, const struct path *p, const struct json *metric) {
@@ -428,7 +427,6 @@ void validate_hpa(struct field_errors *fe, const struct json *obj, const struct 
         const struct json *spec = GET(obj, "spec"), *min = GET(spec, "minReplicas"),
                           *max = number_of(fe->a, GET(spec, "maxReplicas"));
         bool outside = false; /* metrics that are there without pods */
-        size_t i = 0;
 
         json_each_item(metric, GET(spec, "metrics"))
                 outside = outside || str_among(TEXT(metric, "type"), WORDS("Object", "External"));
@@ -439,8 +437,8 @@ void validate_hpa(struct field_errors *fe, const struct json *obj, const struct 
                 field_invalid(fe, PATH(p, "maxReplicas"), max, "must be greater than or equal to `minReplicas`");
         check_segment(fe, ref, GET(spec, "scaleTargetRef"), "kind", "");
         check_segment(fe, ref, GET(spec, "scaleTargetRef"), "name", "");
-        json_each_item(metric, GET(spec, "metrics"))
-                validate_metric(fe, PATH_INDEX(metrics, i++), metric);
+        each_at(metric, at, metrics, GET(spec, "metrics"))
+                TELL_AT(at, validate_metric(fe, at, metric));
         FORBIDDEN_IF(json_is(min, JSON_INT) && min->i == 0 && !outside, metrics,
                      "must specify at least one Object or External metric to support scaling to zero replicas");
         validate_scaling(fe, PATH(PATH(p, "behavior"), "scaleUp"), json_at_path(spec, "behavior", "scaleUp"));

@@ -550,7 +550,7 @@ static void check_strict_event(struct field_errors *fe, const struct json *obj, 
                                                { "type", "type" },
                                                { "eventTime", "eventTime" },
                                                { "action", "action" },
-                                               { "related", "related" },
+                                               { "related", "related" }, /* of nothing is not none */
                                                { "reportingComponent", "reportingController" },
                                                { "reportingInstance", "reportingInstance" } };
 
@@ -558,9 +558,12 @@ static void check_strict_event(struct field_errors *fe, const struct json *obj, 
                 validate_metadata(fe, obj, NULL, true, check_dns_subdomain);
         if (!old || !json_equal(GET(obj, "series"), GET(old, "series")))
                 check_series(fe, GET(obj, "series"));
-        for (size_t i = 0; old && i < ARRAY_SIZE(kept); i++)
-                if (is_set(GET(obj, kept[i][0])) || is_set(GET(old, kept[i][0])))
-                        check_immutable(fe, PATH(NULL, kept[i][1]), GET(obj, kept[i][0]), GET(old, kept[i][0]));
+        for (size_t i = 0; old && i < ARRAY_SIZE(kept); i++) {
+                const struct json *now = GET(obj, kept[i][0]), *was = GET(old, kept[i][0]);
+
+                if (is_set(now) || is_set(was) || (str_eqc(STR("related"), kept[i][0]) && (now || was)))
+                        check_immutable(fe, PATH(NULL, kept[i][1]), now, was);
+        }
         if (old)
                 return;
         REQUIRED_IF(!is_set(GET(obj, "eventTime")), PATH(NULL, "eventTime"), "");

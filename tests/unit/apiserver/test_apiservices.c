@@ -118,6 +118,12 @@ static void conditions_of_others_stay(void **state) {
                    201);
         r = until(f, "EndpointsNotFound");
         assert_non_null(condition_find(json_getc(r.body, "status"), "Mine"));
+        check_code(ASK(f, .verb = API_PATCH, .resource = &res_apiservices, .name = "v1.a.example", .sub = "status",
+                       .patch = API_PATCH_MERGE,
+                       .body = "{\"status\":{\"conditions\":[{\"type\":\"Mine\",\"status\":\"True\"}]}}"),
+                   200);
+        r = until(f, "EndpointsNotFound");
+        assert_string_equal(at(f, r, ".status.conditions[0].type"), "Mine"); /* what was not there comes last */
 }
 
 static void built_in_groups_have_theirs(void **state) {

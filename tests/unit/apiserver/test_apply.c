@@ -722,6 +722,9 @@ static void a_dry_run_keeps_the_revision_that_was_sent(void **state) {
         check(ASK(f, API_CREATE, &res_configmaps, "default", .options.dry_run = true,
                   .body = "{\"metadata\":{\"name\":\"c\",\"resourceVersion\":\"7\"}}"),
               201, ".metadata.resourceVersion", "7");
+        check(ASK(f, API_CREATE, &res_configmaps, "default", .options.dry_run = true,
+                  .body = "{\"metadata\":{\"name\":\"c\",\"resourceVersion\":\"0\"}}"),
+              201, ".metadata.resourceVersion", "0");
 }
 
 int main(void) {

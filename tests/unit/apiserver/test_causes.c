@@ -328,6 +328,26 @@ static const struct row {
           "supported\n"
           "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set "
           "x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead" },
+        { &res_jobs, SPEC("`template`:{`spec`:{`containers`:[{`name`:`c`,`image`:`i`}],`hostAliases`:[{`ip`:`x`}]}}"),
+          NULL, NULL,
+          "spec.template.spec.hostAliases[0].ip: Invalid value: `x`: must be a valid IP address, (e.g. 10.9.8.7 or "
+          "2001:db8::ffff)\n"
+          "spec.template.spec.restartPolicy: Required value: valid values: `OnFailure`, `Never`" },
+        { &res_horizontalpodautoscalers,
+          SPEC("`maxReplicas`:1,`scaleTargetRef`:{`kind`:`a`,`name`:`b`},`metrics`:[{`type`:`Object`,`pods`:{`metric`:{"
+               "`name`:`m`},`target`:{`type`:`Value`}}}]"),
+          NULL, NULL,
+          "spec.metrics[0].pods.target.averageValue: Required value: must specify a positive target averageValue\n"
+          "spec.metrics[0].object: Required value: must populate information for the given metric source" },
+        { &res_servicecidrs, SPEC("`cidrs`:[`10.9.0.0/24`]"), "", "{`spec`:{`cidrs`:[`fd00::/64`,`x`]}}",
+          "spec.cidrs[0]: Invalid value: `fd00::/64`: field is immutable\n"
+          "spec.cidrs[1]: Invalid value: `x`: must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)" },
+        { &res_pods, POD(""), "status", "{`status`:{`hostIP`:`1.2.3.4`,`hostIPs`:[{`ip`:`1.2.3.4`},{`ip`:`1.2.3.4`}]}}",
+          "status.hostIPs: Invalid value: []core.HostIP{core.HostIP{IP:`1.2.3.4`}, core.HostIP{IP:`1.2.3.4`}}: may "
+          "specify no more than one IP for each IP family" },
+        { &res_pods, POD(""), "resize", "{`spec`:{`containers`:[{`name`:`d`,`image`:`i`}],`nodeName`:`a=b`}}",
+          "spec.nodeName: Invalid value: `a=b`: " SUBDOMAIN "\n"
+          "spec.containers[0].name: Forbidden: containers may not be renamed or reordered on resize" },
         { &res_persistentvolumes,
           SPEC("`capacity`:{`storage`:`1`},`accessModes`:[`ReadWriteOnce`],`local`:{`path`:``},`storageClassName`:`-`,"
                "`persistentVolumeReclaimPolicy`:`Odd`"),

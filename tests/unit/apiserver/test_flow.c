@@ -264,6 +264,38 @@ static void dangling_schemas_say_so_and_mandatory_objects_come_back(void **state
         assert_string_equal(at(f, r, ".metadata.annotations['apf.kubernetes.io/autoupdate-spec']"), "true");
 }
 
+/* Another schema's message has the new name in it, too; and what nobody owns the status' writer cannot have written. */
+static void a_status_follows_the_level_and_owns_no_spec(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        check_code(ASK(f, API_CREATE, &res_flowschemas,
+                       .body = "{\"metadata\":{\"name\":\"mine\"},\"spec\":{\"priorityLevelConfiguration\":{\"name\":"
+                               "\"none\"}," RULES "}}"),
+                   201);
+        flow_reconcile(f->s);
+        for (int i = 0; i < 500; i++) {
+                r = ASK(f, API_GET, &res_flowschemas, .name = "mine");
+                if (strstr(at(f, r, ".status.conditions[0].message"), "\"none\""))
+                        break;
+                usleep(10000);
+        }
+        check_code(ASK(f, API_PATCH, &res_flowschemas, .name = "mine", .patch = API_PATCH_MERGE,
+                       .body = "{\"metadata\":{\"managedFields\":[{}]},\"spec\":{\"priorityLevelConfiguration\":{"
+                               "\"name\":\"object\"}}}"),
+                   200);
+        flow_reconcile(f->s);
+        for (int i = 0; i < 500; i++) {
+                r = ASK(f, API_GET, &res_flowschemas, .name = "mine");
+                if (strstr(at(f, r, ".status.conditions[0].message"), "\"object\""))
+                        break;
+                usleep(10000);
+        }
+        assert_non_null(strstr(at(f, r, ".status.conditions[0].message"), "\"object\""));
+        assert_non_null(strstr(at(f, r, ".metadata.managedFields[*].manager"), "config-consumer"));
+        assert_null(strstr(at(f, r, ".metadata.managedFields"), "f:spec"));
+}
+
 static void a_suggested_object_that_somebody_took_over_stays(void **state) {
         struct fixture *f = *state;
         static const char patch[] = "{\"metadata\":{\"annotations\":{\"apf.kubernetes.io/autoupdate-spec\":\"%s\"}},"
@@ -365,6 +397,7 @@ int main(void) {
                 cmocka_unit_test(numbers_of_all_threads_add_up),
                 T(requests_find_the_schemas_of_every_cluster),
                 T(dangling_schemas_say_so_and_mandatory_objects_come_back),
+                T(a_status_follows_the_level_and_owns_no_spec),
                 T(a_suggested_object_that_somebody_took_over_stays),
                 T(objects_are_validated),
         };

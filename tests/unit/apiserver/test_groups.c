@@ -355,6 +355,12 @@ static const struct {
         { DRIVER, "{`spec`:{`storageCapacity`:true}}", "1" },
         { DRIVER, "{`spec`:{`requiresRepublish`:true}}", "2" },
         { CLASS, "{`allowVolumeExpansion`:true}", "(absent)" },
+        { NETWORK_POLICY, "{`spec`:{`ingress`:[]}}", "2" },
+        { NETWORK_POLICY, "{`metadata`:{`finalizers`:[]}}", "2" },
+        { NETWORK_POLICY, "{`spec`:{`podSelector`:{`matchLabels`:{}}}}", "3" },
+        { NETWORK_POLICY, "{`spec`:{`policyTypes`:[]}}", "3" }, /* which has a default */
+        { WEBHOOK, "{`metadata`:{`labels`:{`a`:`b`}}}", "1" },
+        { WEBHOOK, "{`webhooks`:[]}", "2" },
 };
 
 static void generations_count_what_upstream_counts(void **state) {
@@ -402,6 +408,10 @@ static void a_job_without_labels_has_those_of_its_pods(void **state) {
                 check(r, 201, ".metadata.labels.a", "b");
                 check(r, 201, ".metadata.labels.job-name", i == 0 ? "x" : "(absent)");
         }
+        check(ASK(f, API_CREATE, &res_jobs, "default", .options.dry_run = true,
+                  .body = quoted(f, "{`metadata`:{`generateName`:`x`},`spec`:{`template`:{`metadata`:{`labels`:{`a`:`b`"
+                                    "}},`spec`:{`restartPolicy`:`Never`,`containers`:[{`name`:`c`,`image`:`i`}]}}}}")),
+              201, ".metadata.labels.job-name", "(absent)");
 }
 
 static void an_old_way_to_name_nodes_is_dropped(void **state) {

@@ -123,9 +123,6 @@ static const struct {
           NULL },
         { STATUS("\"hostIPs\":[{\"ip\":\"1.2.3.5\"}]"),
           "status.hostIPs[0].ip: Invalid value: \"1.2.3.5\": must be equal to `hostIP`" },
-        { STATUS("\"hostIP\":\"1.2.3.4\",\"hostIPs\":[{\"ip\":\"1.2.3.4\"},{\"ip\":\"1.2.3.4\"}]"),
-          "may specify no more than one IP for each IP family, status.hostIPs[1]: Duplicate value: "
-          "core.HostIP{IP:\"1.2.3.4\"}]" },
         { STATUS("\"initContainerStatuses\":[{\"name\":\"d\",\"user\":{\"linux\":{\"uid\":1,\"gid\":-2}}}]"),
           "status.initContainerStatuses[0].user.linux.gid: Invalid value: -2: must be between 0 and 2147483647, "
           "inclusive" },

@@ -4,6 +4,10 @@
 #include "apiserver/flow/flow.h"
 #include "apiserver/track.h"
 
+#define DEPLOYMENTS "/apis/apps/v1/namespaces/default/deployments"
+#define WORKLOAD                                                                                              \
+        "\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}}," \
+        "\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}"
 #define CM "/api/v1/namespaces/default/configmaps"
 #define JSON "application/json"
 #define YAML "application/yaml"
@@ -220,7 +224,79 @@ static void owners_are_named_once(void **state) {
                "200 duplicate entries after mutating admission happens; API server dedups owner references in 1.20+, "
                "and "
                "may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: u, "
-               "u" });
+               "u" },
+             { "POST", DEPLOYMENTS, JSON, "{\"metadata\":{\"name\":\"d\"},\"spec\":{" WORKLOAD "}}", "201 " },
+             { "PATCH", DEPLOYMENTS "/d/scale", MERGE, "{\"metadata\":{\"ownerReferences\":[" OWNER "," OWNER "]}}",
+               "200 duplicate entries after mutating admission happens" },
+             { "PUT", DEPLOYMENTS "/d/scale", JSON,
+               "{\"metadata\":{\"name\":\"d\",\"ownerReferences\":[" OWNER "," OWNER "]}}",
+               "200 ownerReferences contains duplicate entries; API server dedups" });
+}
+
+/* What upstream keeps of them in its own version is no text, but a number. */
+static void a_count_that_is_none_is_told_where_it_is_read(void **state) {
+        struct fixture *f = *state;
+#define DS "/apis/apps/v1/namespaces/default/daemonsets"
+#define COUNT "\"annotations\":{\"deprecated.daemonset.template.generation\":\"x\"}"
+#define NO_COUNT "strconv.ParseInt: parsing \"x\": invalid syntax"
+
+        SAID({ "POST", DS, JSON, "{\"metadata\":{\"name\":\"d\"},\"spec\":{" WORKLOAD "}}", "201 " },
+             { "PUT", DS "/d/status", JSON, "{\"metadata\":{\"name\":\"d\"," COUNT "}}",
+               "400 DaemonSet in version \"v1\" cannot be handled as a DaemonSet: " NO_COUNT },
+             { "PATCH", DS "/d", MERGE, "{\"metadata\":{" COUNT "}}", "422 : " NO_COUNT },
+             { "PATCH", DS "/d/status", PATCH,
+               "[{\"op\":\"add\",\"path\":\"/metadata/annotations/"
+               "deprecated.daemonset.template.generation\",\"value\":\"x\"}]",
+               "422 : " NO_COUNT },
+             { "PATCH", DS "/d/status", STRATEGIC, "{\"metadata\":{" COUNT "}}", "500 \"message\":\"" NO_COUNT },
+             { "PATCH", DS "/d?fieldManager=m&force=true", APPLY,
+               "{\"kind\":\"DaemonSet\",\"apiVersion\":\"apps/v1\",\"metadata\":{\"name\":\"d\"," COUNT "}}",
+               "500 failed to convert to unversioned (/d; apps/v1, Kind=DaemonSet): " NO_COUNT });
+}
+
+static void a_revision_is_the_text_of_its_data(void **state) {
+        struct fixture *f = *state;
+#define CR "/apis/apps/v1/namespaces/default/controllerrevisions"
+#define REVISION(data) "{\"metadata\":{\"name\":\"r\"},\"revision\":1,\"data\":" data "}"
+
+        SAID({ "POST", CR, JSON, REVISION("{\"a\":1,\"b\":2}"), "201 " },
+             { "PUT", CR "/r", JSON, REVISION("{\"a\":1,\"b\":2}"), "200 " },
+             { "PUT", CR "/r", JSON, REVISION("{\"b\":2,\"a\":1}"),
+               "422 data: Invalid value: runtime.RawExtension{Raw:" },
+             { "PATCH", CR "/r", MERGE, "{\"revision\":2}", "200 \"revision\":2" });
+}
+
+/* An Event is served in two groups, of which upstream knows one where it writes the other. */
+static void owners_of_an_event_in_another_group_are_forgotten(void **state) {
+        struct fixture *f = *state;
+#define EVENTS "/apis/events.k8s.io/v1/namespaces/default/events"
+#define OLD_EVENTS "/api/v1/namespaces/default/events"
+#define EVENT                                                                                                    \
+        "\"eventTime\":\"2024-01-01T00:00:00.000000Z\",\"reportingController\":\"a.b/c\",\"reportingInstance\":" \
+        "\"i\",\"action\":\"a\",\"reason\":\"r\",\"type\":\"Normal\""
+
+        SAID({ "POST", EVENTS "?fieldManager=one", JSON, "{\"metadata\":{\"name\":\"e\"}," EVENT "}",
+               "201 \"manager\":\"one\"" },
+             { "PUT", EVENTS "/e", JSON, "{\"metadata\":{\"name\":\"e\"}," EVENT ",\"related\":{}}",
+               "422 related: Invalid value: core.ObjectReference{Kind:\"\"" },
+             { "PATCH", OLD_EVENTS "/e?fieldManager=two", MERGE, "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}",
+               "200 \"managedFields\":[{\"manager\":\"two\"" },
+             { "PATCH", EVENTS "/e?fieldManager=one", MERGE, "{\"metadata\":{\"labels\":{\"a\":\"c\"}}}",
+               "200 \"managedFields\":[{\"manager\":\"one\"" });
+        assert_true(str_search(say(f, &(struct said) { "GET", EVENTS "/e" }), STR("\"two\"")) < 0);
+}
+
+static void who_has_no_name_has_no_address(void **state) {
+        struct fixture *f = *state;
+#define SERVICES "/api/v1/namespaces/default/services"
+#define PORT "\"ports\":[{\"port\":1}]"
+
+        SAID({ "POST", SERVICES, JSON, "{\"spec\":{" PORT "}}",
+               "500 Internal error occurred: failed to allocate a serviceIP: IPAddress.networking.k8s.io" },
+             { "POST", SERVICES, JSON, "{\"spec\":{" PORT ",\"clusterIP\":\"10.96.0.9\"}}",
+               "422 failed to allocate IP 10.96.0.9: provided IP is already allocated" },
+             { "POST", SERVICES "?dryRun=All", JSON, "{\"spec\":{" PORT "}}",
+               "422 metadata.name: Required value: name or generateName is required" });
 }
 
 static void legacy_watches_are_where_upstream_has_them(void **state) {
@@ -269,6 +345,10 @@ int main(void) {
                 T(unknown_fields_are_told_in_upstreams_order),
                 T(options_of_writes_are_checked_as_upstream_does),
                 T(owners_are_named_once),
+                T(a_count_that_is_none_is_told_where_it_is_read),
+                T(a_revision_is_the_text_of_its_data),
+                T(owners_of_an_event_in_another_group_are_forgotten),
+                T(who_has_no_name_has_no_address),
                 T(legacy_watches_are_where_upstream_has_them),
                 T(fields_are_owned_in_the_version_of_the_request),
         };
