@@ -51,11 +51,16 @@ static bool is_served(const struct discovery *d, const struct remote *r) {
         return false;
 }
 
+/* Another server answers for it. */
+static bool is_taken(const struct discovery *d, const struct api_group_version *gv) {
+        return remote_find(d->catalog->remotes, str_of(gv->group), str_of(gv->version));
+}
+
 static struct json group_json(struct arena *a, const struct discovery *d, const char *group, bool with_kind) {
         struct json versions = json_new_array(), preferred = json_new_object();
 
         for (size_t i = 0; i < d->n_served; i++) {
-                if (strcmp(d->served[i]->group, group) != 0)
+                if (strcmp(d->served[i]->group, group) != 0 || is_taken(d, d->served[i]))
                         continue;
                 if (json_len(&versions) == 0 || d->served[i]->preferred)
                         preferred = version_json(a, group, d->served[i]->version);
@@ -284,18 +289,20 @@ static void add_remote_resource(struct arena *a, const struct remote *r, const s
                                      str_sub(name, (size_t) slash + 1, name.n), &kind, json_getc(entry, "verbs")));
 }
 
+/* While nobody can say what it serves, it serves nothing. */
 static struct json remote_discovery(struct arena *a, const struct remote *r) {
         struct json resources = json_new_array();
 
-        if (r->discovery) {
+        if (r->current && r->discovery) {
                 resources = json_copy_shallow(a, r->discovery);
-                json_set_cstr(a, &resources, "freshness", r->available ? "Current" : "Stale");
+                json_set_cstr(a, &resources, "freshness", "Current");
                 return resources;
         }
-        json_each_item(entry, json_getc(r->resources, "resources"))
-                add_remote_resource(a, r, entry, &resources);
+        if (r->current)
+                json_each_item(entry, json_getc(r->resources, "resources"))
+                        add_remote_resource(a, r, entry, &resources);
         return json_build(a, "{ version: %s, resources: %j, freshness: %c }", r->version,
-                          json_len(&resources) > 0 ? &resources : NULL, r->available ? "Current" : "Stale");
+                          json_len(&resources) > 0 ? &resources : NULL, r->current ? "Current" : "Stale");
 }
 
 static void make_aggregated(const struct discovery *d, struct arena *a, bool legacy, struct json *ret) {
@@ -310,7 +317,7 @@ static void make_aggregated(const struct discovery *d, struct arena *a, bool leg
                 if (legacy != (*group == '\0'))
                         continue;
                 for (size_t k = 0; k < d->n_served; k++)
-                        if (strcmp(d->served[k]->group, group) == 0)
+                        if (strcmp(d->served[k]->group, group) == 0 && !is_taken(d, d->served[k]))
                                 json_push(a, &versions, version_discovery(a, d->served[k]));
                 for (size_t k = 0; k < n_remotes(d); k++)
                         if (str_eqc(d->catalog->remotes->v[k].group, group) && !d->catalog->remotes->v[k].local)

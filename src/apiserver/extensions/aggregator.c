@@ -38,6 +38,7 @@ struct service {
         struct http_client *client;
         struct str address; /* where client connects: malloced */
         bool present, busy, checked, available;
+        bool current; /* what it serves was told when it was last asked, available or not */
         int64_t due_ms;
         unsigned failures;
         enum document step;
@@ -99,7 +100,7 @@ struct remotes *aggregator_remotes(struct aggregator *g) {
         return remotes_ref(g->s->catalog->remotes);
 }
 
-static const struct json *parse(struct arena *a, const char *text) {
+static struct json *parse(struct arena *a, const char *text) {
         struct json *j;
 
         return text && json_parse(a, arena_str(a, str_of(text)), NULL, &j, NULL) == 0 ? j : NULL;
@@ -113,16 +114,36 @@ static struct str openapi_v3_url(struct arena *a, const struct service *v) {
         return json_str(json_getc(json_get(paths, path), "serverRelativeURL"));
 }
 
+static bool is_discovery(const struct json *list) {
+        return str_eqc(json_str(json_getc(list, "kind")), "APIGroupDiscoveryList");
+}
+
+/* Old clients want to read a responseKind where there is none. */
+static void add_kind(struct arena *a, struct json *resource) {
+        if (!json_getc(resource, "responseKind"))
+                json_setc(a, resource, "responseKind", json_build(a, "{ group: '', version: '', kind: '' }"));
+}
+
+static void add_kinds(struct arena *a, const struct json *resources) {
+        json_each_item(r, resources) {
+                add_kind(a, r);
+                json_each_item(sub, json_getc(r, "subresources"))
+                        add_kind(a, sub);
+        }
+}
+
 /* What a server that makes aggregated discovery says of the group-version. */
 static const struct json *discovery_of(struct arena *a, const struct service *v) {
-        const struct json *list = parse(a, v->docs[DOC_DISCOVERY]);
+        struct json *list = parse(a, v->docs[DOC_DISCOVERY]), *found = NULL;
 
-        if (!str_eqc(json_str(json_getc(list, "kind")), "APIGroupDiscoveryList"))
+        if (!is_discovery(list))
                 return NULL;
         json_each_item(g, json_getc(list, "items"))
                 if (str_eq(json_str(json_at_path(g, "metadata", "name")), v->group))
-                        return json_find_by(json_getc(g, "versions"), "version", v->version);
-        return NULL;
+                        found = json_find_by(json_getc(g, "versions"), "version", v->version);
+        if (found)
+                add_kinds(a, json_getc(found, "resources"));
+        return found ? found : json_new(a, json_build(a, "{ version: %s }", v->version));
 }
 
 static void fill(struct arena *a, const struct service *v, struct remote *r) {
@@ -138,6 +159,7 @@ static void fill(struct arena *a, const struct service *v, struct remote *r) {
                                .group_priority = json_int(json_getc(spec, "groupPriorityMinimum")),
                                .version_priority = json_int(json_getc(spec, "versionPriority")),
                                .available = v->available,
+                               .current = v->current,
                                .local = !is_remote(v->object),
                                .resources = parse(a, v->docs[DOC_RESOURCES]),
                                .discovery = discovery_of(a, v),
@@ -256,13 +278,19 @@ METRIC(unavailable, COUNTER, "aggregator_unavailable_apiservice_total",
 static void conclude(struct service *v, bool ok, const char *reason, struct str message) {
         if (v->available && !ok)
                 series_add(SERIES(&unavailable, { "name", v->name }, { "reason", str_of(reason) }), 1);
-        v->busy = false;
         v->failures = ok ? 0 : MIN(v->failures + 1, 6u);
         v->due_ms = now_mono_ms() + (ok ? CHECK_MS : MIN(500 << v->failures, CHECK_MS));
         v->g->changed |= !v->checked || v->available != ok;
         v->checked = true;
         v->available = ok;
         write_status(v, ok, reason, message);
+}
+
+/* Nothing more is asked until it is due again. */
+static void settle(struct service *v, bool current) {
+        v->busy = false;
+        v->g->changed |= v->current != current;
+        v->current = current;
 }
 
 /* ---- checks ---- */
@@ -286,6 +314,14 @@ static struct str document_path(struct arena *a, const struct service *v, enum d
         return d == DOC_OPENAPI_V3 ? STR("/openapi/v3") : STR("/openapi/v2");
 }
 
+/* What it says at /apis, available or not; else the answer to the first question has to do, but it is away. */
+static bool is_current(const struct service *v, bool ok) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+
+        return (ok && is_discovery(parse(a, v->docs[DOC_DISCOVERY]))) ||
+               (v->status != 0 && v->status != 503 && v->available && parse(a, v->docs[DOC_RESOURCES]));
+}
+
 static void on_done(struct http_call *c, int err, const struct error *error, void *arg) {
         struct service *v = arg;
         bool ok = err == 0 && v->status >= 200 && v->status < 300;
@@ -297,21 +333,23 @@ static void on_done(struct http_call *c, int err, const struct error *error, voi
                 return;
         if (ok || v->step != DOC_RESOURCES)
                 learn(v, v->step, ok);
-        if (v->step != DOC_RESOURCES || ok) {
-                if (v->step + 1 < N_DOCS)
-                        ask(v, v->step + 1);
-                else
-                        conclude(v, true, "Passed", STR("all checks passed"));
-        } else if (err) {
+        if (v->step == DOC_RESOURCES && ok)
+                conclude(v, true, "Passed", STR("all checks passed"));
+        else if (v->step == DOC_RESOURCES && err)
                 conclude(v, false, "FailedDiscoveryCheck",
                          arena_printf(a, "failing or missing response from %" STR_FMT ": Get \"%" STR_FMT "\": %s",
                                       STR_ARG(url), STR_ARG(url), error ? error_text(error) : strerror(-err)));
-        } else {
+        else if (v->step == DOC_RESOURCES)
                 conclude(v, false, "FailedDiscoveryCheck",
                          arena_printf(a,
                                       "failing or missing response from %" STR_FMT ": bad status from %" STR_FMT ": %d",
                                       STR_ARG(url), STR_ARG(url), v->status));
-        }
+        else if (v->step == DOC_DISCOVERY)
+                settle(v, is_current(v, ok));
+        if (v->step == DOC_RESOURCES ? err == 0 : v->available && v->step + 1 < N_DOCS)
+                ask(v, v->step + 1);
+        else
+                settle(v, v->step != DOC_RESOURCES && v->current);
 }
 
 static void ask(struct service *v, enum document d) {
@@ -335,6 +373,7 @@ static void ask(struct service *v, enum document d) {
                                        .on_done = on_done,
                                        .arg = v };
 
+        v->busy = true;
         v->step = d;
         v->status = 0;
         v->answer.n = 0;
@@ -404,14 +443,12 @@ static void check(struct service *v, struct store_snapshot *snap) {
         uint16_t port = 0;
         const char *reason = obstacle(v, snap, a, &host, &port, &message);
 
-        if (reason) {
-                conclude(v, false, reason, message);
-        } else if (connect_to(v, a, host, port, &e) < 0) {
-                conclude(v, false, "FailedDiscoveryCheck", str_of(error_text(&e)));
-        } else {
-                v->busy = true;
+        if (!reason && connect_to(v, a, host, port, &e) == 0) {
                 ask(v, DOC_RESOURCES);
+                return;
         }
+        conclude(v, false, reason ? reason : "FailedDiscoveryCheck", reason ? message : str_of(error_text(&e)));
+        settle(v, false);
 }
 
 /* ---- services ---- */
@@ -474,6 +511,7 @@ static void service_replace(struct service **at, struct object *o) {
         struct service *old = *at, *new = service_new(old->g, o);
 
         new->available = old->available;
+        new->current = old->current;
         for (size_t i = 0; i < N_DOCS; i++)
                 new->docs[i] = TAKE_PTR(old->docs[i]);
         *at = new;

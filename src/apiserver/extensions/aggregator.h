@@ -12,7 +12,7 @@ struct remote {
         int64_t port;
         struct tls_context *tls;
         int64_t group_priority, version_priority;
-        bool available;
+        bool available, current;       /* current: what it serves is known as of now */
         bool local;                    /* of this server, which need not have it: listed as a group's, and no more */
         const struct json *resources;  /* of its APIResourceList, or NULL */
         const struct json *discovery;  /* of its APIGroupDiscoveryList, or NULL: it makes none */

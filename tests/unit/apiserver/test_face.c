@@ -149,12 +149,17 @@ static void what_is_not_there_is_told_as_upstream_tells_it(void **state) {
 
 #define GROUP "z.example"
 
-/* What it says of itself in aggregated discovery is told as it is, but for its being away. */
+/* What it says of itself in aggregated discovery is told as it is, but nothing while it is away. What is ours as well is
+ * not told twice. */
 static void other_servers_are_listed(void **state) {
         static const struct exchange_case cases[] = {
                 { "GET /apis HTTP/1.1", AGGREGATED("json", "v2"),
                   "\"metadata\":{\"name\":\"" GROUP "\"" AND
-                  "{\"version\":\"v9\",\"resources\":[],\"freshness\":\"Stale\"}" },
+                  "{\"version\":\"v9\",\"resources\":[],\"freshness\":\"Current\"},"
+                  "{\"version\":\"v8\",\"freshness\":\"Stale\"}]" AND
+                  "\"metadata\":{\"name\":\"events.k8s.io\",\"creationTimestamp\":null},\"versions\":[{\"version\":"
+                  "\"v1\","
+                  "\"freshness\":\"Stale\"}]" },
                 { "GET / HTTP/1.1", HOST,
                   "\"/apis/" GROUP "\"," AND "\"/apis/" GROUP "/v9\"," AND "\"/apis/apps/v1\"," },
         };
@@ -163,13 +168,16 @@ static void other_servers_are_listed(void **state) {
 
         r->arena = arena_new(0);
         atomic_store(&r->refs, 1);
-        r->v = arena_array(r->arena, struct remote, r->n = 1);
-        r->v[0] = (struct remote) {
-                .group = STR(GROUP),
-                .version = STR("v9"),
-                .discovery = json_new(r->arena,
-                                      json_build(r->arena, "{ version: 'v9', resources: [], freshness: 'Current' }")),
-        };
+        r->v = arena_array(r->arena, struct remote, r->n = 3);
+        for (size_t i = 0; i < r->n; i++)
+                r->v[i] = (struct remote) {
+                        .group = i == 2 ? STR("events.k8s.io") : STR(GROUP),
+                        .version = i == 2   ? STR("v1")
+                                   : i == 1 ? STR("v8")
+                                            : STR("v9"),
+                        .current = i == 0,
+                        .discovery = json_new(r->arena, json_build(r->arena, "{ version: 'v9', resources: [] }")),
+                };
         catalog_set_remotes(f->s, r);
         run_all(state, cases, ARRAY_SIZE(cases));
 }
