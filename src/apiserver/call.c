@@ -4,6 +4,7 @@
 #include "base/metrics.h"
 
 #include "apiserver/admission/admission.h"
+#include "apiserver/encryption/encryption.h"
 #include "apiserver/extensions/custom.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
@@ -228,8 +229,11 @@ void op_submit(struct op *op, size_t n_ops, void (*finished)(struct op *op)) {
         op->finished = finished;
         op->submitted_ns = now_mono_ns();
         op->txn = (struct store_txn) { .ops = ops, .n_ops = n_ops, .done = submitted, .loop = op->c->loop };
-        if (is_too_large(op, ops[0].object)) {
+        if (is_too_large(op, ops[0].object))
                 op->txn.result = -E2BIG;
+        else if (ops[0].kind != STORE_DELETE)
+                op->txn.result = encryption_check(op->s->options.encryption, ops[0].key, NULL);
+        if (op->txn.result < 0) {
                 submitted(&op->txn);
         } else {
                 store_submit(op->s->store, &op->txn);

@@ -1,4 +1,5 @@
 /* The errors that clients match on, in upstream's words, and metav1.Status made from them. */
+#include "apiserver/encryption/encryption.h"
 #include "apiserver/request.h"
 #include "apiserver/server.h"
 #include "apiserver/writes.h"
@@ -48,22 +49,25 @@ int err_conflict(struct error *err, const struct rest *r, struct str name, const
 }
 
 /* Where upstream keeps an object: under its resource, or a name from its youth. */
-static void add_storage_key(struct buf *b, const struct op *op) {
+static void add_storage_prefix(struct buf *b, const struct rest *r, bool dry_run) {
         static const char *const old_names[][2] = { { "replicationcontrollers", "controllers" },
                                                     { "endpoints", "services/endpoints" },
                                                     { "nodes", "minions" },
                                                     { "services", "services/specs" },
                                                     { "ingresses.networking.k8s.io", "ingress" } };
-        const struct rest *r = op->rest;
         struct str key = r->plural;
 
         for (size_t i = 0; i < ARRAY_SIZE(old_names); i++)
                 if (str_eqc(r->qualified, old_names[i][0]))
                         key = str_of(old_names[i][1]);
-        buf_addc(b, op->c->options.dry_run ? "/" : "/registry/"); /* a dry run does not get that far */
+        buf_addc(b, dry_run ? "/" : "/registry/"); /* a dry run does not get that far */
         if (r->custom || str_eqc(r->group, "apiregistration.k8s.io") || str_eqc(r->group, "apiextensions.k8s.io"))
                 buf_printf(b, "%" STR_FMT "/", STR_ARG(r->group));
         buf_add_str(b, key);
+}
+
+static void add_storage_key(struct buf *b, const struct op *op) {
+        add_storage_prefix(b, op->rest, op->c->options.dry_run);
         if (!str_empty(op->namespace))
                 buf_printf(b, "/%" STR_FMT, STR_ARG(op->namespace));
         buf_printf(b, "/%" STR_FMT, STR_ARG(op->name));
@@ -107,6 +111,40 @@ int err_too_large_revision(struct error *err, uint64_t want, uint64_t now) {
         error_add_cause(err, "ResourceVersionTooLarge", STR(""), "Too large resource version");
         err->retry_after_seconds = 1;
         return -ETIMEDOUT;
+}
+
+void add_internal_type(struct buf *b, const struct rest *r) {
+        struct str group = str_empty(r->group) ? STR("core") : r->group;
+        ssize_t dot = str_find(group, '.');
+
+        group = dot < 0 ? group : str_sub(group, 0, (size_t) dot);
+        if (r->custom)
+                buf_addc(b, "*unstructured.Unstructured");
+        else
+                buf_printf(b, "*%" STR_FMT ".%" STR_FMT, STR_ARG(group), STR_ARG(r->kind));
+}
+
+/* Upstream's cache of a resource tells the internal type, and is not there before it could read all of them. */
+int err_sealed(struct error *err, const struct apiserver *s, const struct rest *r, struct str key,
+               enum sealed_for what) {
+        _cleanup_buf_ struct buf why = BUF_INIT, at = BUF_INIT, type = BUF_INIT;
+
+        encryption_why(s->options.encryption, key, &why);
+        add_storage_prefix(&at, r, false);
+        buf_printf(&at, "/%" STR_FMT, STR_ARG(str_sub(key, r->stored->prefix.n, key.n)));
+        if (what == SEALED_ONE)
+                return error_status(err, REASON_INTERNAL, "Internal error occurred: %" STR_FMT, STR_ARG(buf_str(&why)));
+        if (what == SEALED_LIST)
+                return error_status(err, REASON_INTERNAL,
+                                    "Internal error occurred: unable to transform key \"%" STR_FMT "\": %" STR_FMT,
+                                    STR_ARG(buf_str(&at)), STR_ARG(buf_str(&why)));
+        add_internal_type(&type, r);
+        error_status(err, REASON_TOO_MANY_REQUESTS,
+                     "storage is (re)initializing: failed to list %" STR_FMT ": unable to transform key \"%" STR_FMT
+                     "\": %" STR_FMT,
+                     STR_ARG(buf_str(&type)), STR_ARG(buf_str(&at)), STR_ARG(buf_str(&why)));
+        err->retry_after_seconds = 2;
+        return err->err;
 }
 
 int err_bad_request(struct error *err, const char *fmt, ...) {
@@ -361,6 +399,7 @@ static void exists_error(struct op *op) {
 /* What went wrong in the store, as an error of the call. */
 void writes_store_error(struct op *op) {
         struct error *err = &op->c->error;
+        _cleanup_error_ struct error e = ERROR_INIT;
 
         switch (op->txn.result) {
         case -EEXIST:
@@ -374,6 +413,10 @@ void writes_store_error(struct op *op) {
                 break;
         case -E2BIG:
                 error_status(err, REASON_UNKNOWN, "etcdserver: request is too large");
+                break;
+        case -ENOKEY:
+                encryption_check(op->s->options.encryption, op->key, &e);
+                error_status(err, REASON_INTERNAL, "Internal error occurred: %s", e.err ? error_text(&e) : "try again");
                 break;
         case -ECANCELED:
                 error_status(err, REASON_UNAVAILABLE, "the server is shutting down");

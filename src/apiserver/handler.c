@@ -434,17 +434,14 @@ struct attributes exchange_attributes(const struct exchange *x) {
         return at;
 }
 
-/* The internal type that upstream names in this message: "*core.PodList". */
 static int wrong_shape(const struct rest *r, bool list, struct error *err) {
-        struct str group = r->custom ? STR("unstructured") : str_empty(r->group) ? STR("core") : r->group;
-        struct str kind = r->custom ? STR("Unstructured") : r->kind;
-        ssize_t dot = str_find(group, '.');
+        _cleanup_buf_ struct buf type = BUF_INIT;
 
-        group = dot < 0 ? group : str_sub(group, 0, (size_t) dot);
+        add_internal_type(&type, r);
         return error_status(err, REASON_NOT_ACCEPTABLE,
-                            "you requested PartialObjectMetadata%s, but the requested object is %sa list (*%" STR_FMT
-                            ".%" STR_FMT "%s)",
-                            list ? "" : "List", list ? "" : "not ", STR_ARG(group), STR_ARG(kind), list ? "List" : "");
+                            "you requested PartialObjectMetadata%s, but the requested object is %sa list (%" STR_FMT
+                            "%s)",
+                            list ? "" : "List", list ? "" : "not ", STR_ARG(buf_str(&type)), list ? "List" : "");
 }
 
 /* Of an object through a subresource upstream cannot always make a table. */

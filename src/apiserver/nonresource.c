@@ -49,27 +49,31 @@ static bool reloads_encryption(const struct apiserver *s) {
                strcmp(server_flag(s, "encryption-provider-config-automatic-reload", "false"), "true") == 0;
 }
 
-static bool check_ping(const struct apiserver *s, size_t k, struct buf *why) {
+static bool check_ping(const struct apiserver *s, struct buf *why) {
         return true;
 }
-static bool check_store(const struct apiserver *s, size_t k, struct buf *why) {
+static bool check_store(const struct apiserver *s, struct buf *why) {
         return store_revision(s->store) > 0 || !s->stopping;
 }
-static bool check_ready(const struct apiserver *s, size_t k, struct buf *why) {
+static bool check_ready(const struct apiserver *s, struct buf *why) {
         return s->ready;
 }
-static bool check_not_stopping(const struct apiserver *s, size_t k, struct buf *why) {
+/* Upstream's informers wait for what cannot be decrypted. */
+static bool check_informers(const struct apiserver *s, struct buf *why) {
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
+
+        return s->ready && str_empty(store_sealed(s->store, snap, STR("")));
+}
+static bool check_not_stopping(const struct apiserver *s, struct buf *why) {
         if (s->stopping)
                 buf_addc(why, "process is shutting down");
         return !s->stopping;
 }
 
-/* Of a KMS plugin, or of all of them where the configuration may change. */
-static bool check_kms(const struct apiserver *s, size_t k, struct buf *why) {
+/* Of all KMS plugins. */
+static bool check_kms(const struct apiserver *s, struct buf *why) {
         size_t n = encryption_n_kms(s->options.encryption), bad = 0, begin = why->n;
 
-        if (!reloads_encryption(s))
-                return encryption_kms_healthy(s->options.encryption, k, why);
         for (size_t i = 0; i < n; i++) {
                 _cleanup_buf_ struct buf one = BUF_INIT;
 
@@ -91,14 +95,14 @@ enum { HEALTHZ = 1, LIVEZ = 2, READYZ = 4 };
 static const struct {
         const char *name;
         unsigned of;
-        bool (*ok)(const struct apiserver *s, size_t k, struct buf *why);
+        bool (*ok)(const struct apiserver *s, struct buf *why);
 } checks[] = {
         { "ping", HEALTHZ | LIVEZ | READYZ, check_ping },
         { "log", HEALTHZ | LIVEZ | READYZ, check_ping },
         { "etcd", HEALTHZ | LIVEZ | READYZ, check_store },
         { "etcd-readiness", READYZ, check_store },
-        { "kms-provider", HEALTHZ | READYZ, check_kms },
-        { "informer-sync", READYZ, check_ready },
+        { "kms-providers", HEALTHZ | READYZ, check_kms },
+        { "informer-sync", READYZ, check_informers },
 /* What upstream starts one by one; here it is all there before anybody is served. */
 #define HOOK(name) \
         { "poststarthook/" name, HEALTHZ | LIVEZ | READYZ, check_ready }
@@ -136,18 +140,12 @@ static const struct {
         { "shutdown", READYZ, check_not_stopping },
 };
 
-/* Some checks are there several times, or not at all. */
-static size_t count_of(const struct apiserver *s, size_t i) {
+/* Some checks are not always there. */
+static bool has_check(const struct apiserver *s, size_t i) {
         if (checks[i].ok == check_kms)
-                return reloads_encryption(s) ? 1 : encryption_n_kms(s->options.encryption);
+                return reloads_encryption(s) || encryption_n_kms(s->options.encryption) > 0;
         return strcmp(checks[i].name, "poststarthook/start-encryption-provider-config-automatic-reload") != 0 ||
                reloads_encryption(s);
-}
-
-static const char *name_of(const struct apiserver *s, size_t i, size_t k, struct arena *a) {
-        return checks[i].ok != check_kms ? checks[i].name
-               : reloads_encryption(s)   ? "kms-providers"
-                                         : arena_printf(a, "kms-provider-%zu", k).p;
 }
 
 static bool excluded(struct arena *a, struct str query, const char *name) {
@@ -172,8 +170,8 @@ static void warn_of_excluded(struct exchange *x, unsigned kind, struct buf *b) {
                 bool known = !value.p;
 
                 for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
-                        for (size_t k = 0; (checks[i].of & kind) && k < count_of(x->s, i); k++)
-                                known = known || str_eqc(value, name_of(x->s, i, k, http_request_arena(x->req)));
+                        known = known ||
+                                ((checks[i].of & kind) && has_check(x->s, i) && str_eqc(value, checks[i].name));
                 if (known)
                         continue;
                 buf_printf(b, "%s\"%" STR_FMT "\"",
@@ -203,25 +201,24 @@ static void handle_health(struct exchange *x, const char *name, unsigned kind) {
         _cleanup_buf_ struct buf b = BUF_INIT, why = BUF_INIT;
         bool verbose = request_query_get(a, query, "verbose").p, ok = true, found = str_empty(one);
 
-        for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
-                for (size_t k = 0; (checks[i].of & kind) && k < count_of(x->s, i); k++) {
-                        const char *check = name_of(x->s, i, k, a);
-                        bool good;
+        for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
+                const char *check = checks[i].name;
+                bool good;
 
-                        if (!str_empty(one) && !str_eqc(one, check))
-                                continue;
-                        found = true;
-                        if (excluded(a, query, check)) {
-                                buf_printf(&b, "[+]%s excluded: ok\n", check);
-                                continue;
-                        }
-                        good = checks[i].ok(x->s, k, &why);
-                        series_add(SERIES(&health_checks, { "name", str_of(check) },
-                                          { "status", good ? STR("success") : STR("error") }, { "type", str_of(name) }),
-                                   1);
-                        ok = ok && good;
-                        buf_printf(&b, good ? "[+]%s ok\n" : "[-]%s failed: reason withheld\n", check);
+                if (!(checks[i].of & kind) || !has_check(x->s, i) || (!str_empty(one) && !str_eqc(one, check)))
+                        continue;
+                found = true;
+                if (excluded(a, query, check)) {
+                        buf_printf(&b, "[+]%s excluded: ok\n", check);
+                        continue;
                 }
+                good = checks[i].ok(x->s, &why);
+                series_add(SERIES(&health_checks, { "name", str_of(check) },
+                                  { "status", good ? STR("success") : STR("error") }, { "type", str_of(name) }),
+                           1);
+                ok = ok && good;
+                buf_printf(&b, good ? "[+]%s ok\n" : "[-]%s failed: reason withheld\n", check);
+        }
         if (!found) {
                 respond_text(x->req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
                 return;
@@ -265,17 +262,15 @@ static void handle_metrics(struct exchange *x) {
 /* The health checks as numbers (KEP-3466). */
 static void handle_slis(struct exchange *x) {
         _cleanup_buf_ struct buf b = BUF_INIT, all = BUF_INIT, why = BUF_INIT;
-        struct arena *a = http_request_arena(x->req);
         ssize_t at;
 
         metric_header(&b, "kubernetes_healthcheck", "gauge",
                       "[STABLE] This metric records the result of a single healthcheck.");
         for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
-                for (size_t k = 0; k < count_of(x->s, i); k++)
-                        for (size_t of = 0; of < ARRAY_SIZE(kinds); of++)
-                                if (checks[i].of & 1U << of)
-                                        buf_printf(&b, "kubernetes_healthcheck{name=\"%s\",type=\"%s\"} %d\n",
-                                                   name_of(x->s, i, k, a), kinds[of], checks[i].ok(x->s, k, &why));
+                for (size_t of = 0; of < ARRAY_SIZE(kinds) && has_check(x->s, i); of++)
+                        if (checks[i].of & 1U << of)
+                                buf_printf(&b, "kubernetes_healthcheck{name=\"%s\",type=\"%s\"} %d\n", checks[i].name,
+                                           kinds[of], checks[i].ok(x->s, &why));
         metrics_collect(&all);
         at = str_search(buf_str(&all), STR("# HELP kubernetes_healthchecks_total"));
         if (at >= 0) {
@@ -383,11 +378,9 @@ static void handle_paths(struct exchange *x) {
         }
         catalog_unref(c);
         for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
-                for (size_t k = 0; k < count_of(x->s, i); k++)
-                        for (size_t of = 0; of < ARRAY_SIZE(kinds); of++)
-                                if (checks[i].of & 1U << of)
-                                        vec_push_in(a, &all,
-                                                    arena_printf(a, "/%s/%s", kinds[of], name_of(x->s, i, k, a)));
+                for (size_t of = 0; of < ARRAY_SIZE(kinds) && has_check(x->s, i); of++)
+                        if (checks[i].of & 1U << of)
+                                vec_push_in(a, &all, arena_printf(a, "/%s/%s", kinds[of], checks[i].name));
         for (size_t i = 0; i + 3 < ARRAY_SIZE(paths); i++)
                 vec_push_in(a, &all, str_of(paths[i].path));
         qsort(all.v, all.n, sizeof(*all.v), str_compare);

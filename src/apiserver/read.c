@@ -388,9 +388,10 @@ int list_collect(struct apiserver *s, struct api_call *c, const struct rest *res
                  struct api_list **ret, struct error *err) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot_ref(current);
         _cleanup_(past_clear) struct past past = { 0 };
-        struct str prefix = rest->prefix, start;
+        struct str prefix = rest->prefix, start, sealed;
         struct api_list *l;
         uint64_t revision;
+        bool cached = !str_empty(c->options.resource_version) && c->options.limit == 0;
         struct filter f;
 
         TRY(make_filter(c->arena, rest, &c->options, &f, err));
@@ -400,6 +401,9 @@ int list_collect(struct apiserver *s, struct api_call *c, const struct rest *res
         if (rest->resource->namespaced && !str_empty(c->namespace))
                 prefix = arena_printf(c->arena, "%" STR_FMT "%" STR_FMT "/", STR_ARG(prefix), STR_ARG(c->namespace));
         start = join(c->arena, prefix, start);
+        sealed = store_sealed(s->store, snap, cached ? rest->prefix : prefix);
+        if (!str_empty(sealed))
+                return err_sealed(err, s, rest, sealed, cached ? SEALED_CACHE : SEALED_LIST);
 
         l = xcalloc(1, sizeof(*l));
         l->revision = revision;

@@ -13,6 +13,7 @@
 
 #define LOOK_MS 1000
 #define PENDING_LOOK_MS 100
+#define RETRY_MS 10000   /* until a KMS plugin is there */
 #define PENDING_MS 60000 /* upstream's UpdateAuthenticationConfigTimeout */
 #define RETIRED_MS 60000 /* a check, or a question that it asks another server, takes far less */
 
@@ -29,6 +30,7 @@ struct reloads {
         struct timer timer;
         struct stat seen[7]; /* by the table below */
         int64_t counted_s[7][2];
+        int64_t encryption_again_ms; /* when it is read again, since it was not taken up; or 0 */
         VEC(struct retired) retired;
         struct authn_config *pending; /* until its issuers have answered; or NULL */
         int64_t pending_until_ms;
@@ -95,7 +97,10 @@ static int read_authorization(struct apiserver *s, struct retired *ret, struct e
 }
 
 static int read_encryption(struct apiserver *s, struct retired *ret, struct error *err) {
-        return encryption_reload(s->options.encryption, err);
+        int r = encryption_reload(s->options.encryption, err);
+
+        s->reloads->encryption_again_ms = r < 0 ? now_mono_ms() + RETRY_MS : 0;
+        return r;
 }
 
 /* A certificate and its key are two files: until both are there, the old ones serve. */
@@ -157,12 +162,13 @@ static bool differs(const struct stat *a, const struct stat *b) {
 
 static void count(struct reloads *x, size_t i, bool failed) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        char id[72] = "sha256:";
-        const struct metric_label labels[] = { { "apiserver_id_hash", str_of(id) },
-                                               { "status", failed ? STR("failure") : STR("success") } };
         int64_t now = now_wall_ns() / NSEC_PER_SEC;
+        char id[72] = "sha256:";
 
         sha256_hex(id + strlen(id), bootstrap_identity(a));
+
+        const struct metric_label labels[] = { { "apiserver_id_hash", str_of(id) },
+                                               { "status", failed ? STR("failure") : STR("success") } };
         series_add(metric_labelled(&files[i].count, labels, ARRAY_SIZE(labels)), 1);
         series_add(metric_labelled(&files[i].last, labels, ARRAY_SIZE(labels)), now - x->counted_s[i][failed]);
         x->counted_s[i][failed] = now;
@@ -188,12 +194,14 @@ static void read_again(struct reloads *x, size_t i, const char *path) {
 
 static void look(struct timer *t) {
         struct reloads *x = container_of(t, struct reloads, timer);
+        bool again = x->encryption_again_ms && now_mono_ms() > x->encryption_again_ms;
 
         for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
                 const char *path = path_of(x->s, i);
                 struct stat now = x->seen[i];
 
                 if (!path || (!(x->pending && files[i].read == read_authentication) &&
+                              !(again && files[i].read == read_encryption) &&
                               (stat(path, &now) < 0 || !differs(&now, &x->seen[i]))))
                         continue;
                 x->seen[i] = now;

@@ -535,6 +535,13 @@ static int set_filter(struct api_watch *w, const struct api_call *c, struct erro
         return 0;
 }
 
+static int check_sealed(struct apiserver *s, const struct rest *rest, struct error *err) {
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
+        struct str sealed = store_sealed(s->store, snap, rest->stored->prefix);
+
+        return str_empty(sealed) ? 0 : err_sealed(err, s, rest, sealed, SEALED_CACHE);
+}
+
 int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_sink *sink, void *arg,
               int64_t deadline_ms, struct api_watch **ret, struct error *err) {
         _cleanup_(rest_releasep) const struct rest *rest = rest_acquire_of(s, c->resource);
@@ -550,6 +557,7 @@ int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_
         if (atomic_load(&s->watchers) >= MAX_WATCHERS)
                 return error_status(err, REASON_TOO_MANY_REQUESTS, "too many watches, please try again later");
 
+        TRY(check_sealed(s, rest, err));
         a = arena_new(sizeof(*w) + 256);
         w = arena_new_of(a, struct api_watch);
         w->arena = a;

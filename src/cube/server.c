@@ -51,6 +51,7 @@ int control_plane_start(const struct cluster *c, const struct pki *p, struct con
         TRY(encryption ? encryption_new(encryption, &ret->encryption, err) : 0);
         struct store_options so = { .path = dir, .cipher = encryption_cipher(ret->encryption) };
         TRY(store_open(&so, &ret->store, err));
+        encryption_serve(ret->encryption, ret->store);
         struct apiserver_options ao = {
                 .args = args,
                 .encryption = ret->encryption,
@@ -81,6 +82,7 @@ void control_plane_stop(struct control_plane *cp) {
                 apiserver_stop(cp->api, 2000);
                 apiserver_free(cp->api);
         }
+        encryption_serve(cp->encryption, NULL);
         if (cp->store)
                 store_close(cp->store);
         encryption_free(cp->encryption);

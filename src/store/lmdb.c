@@ -161,12 +161,10 @@ static int load_record(struct lmdb *l, struct node **root, const struct record *
         if (btree_find(*root, rec->key))
                 return 0;
         if (l->cipher && text.n > 0) {
-                int r = l->cipher->open(l->cipher, rec->key, text, &opened, err);
+                int r = l->cipher->open(l->cipher, rec->key, text, &opened);
 
-                if (r < 0)
-                        return error_prefix(err, "%s", l->file);
-                if (r > 0)
-                        text = buf_str(&opened);
+                if (r != 0)
+                        text = r < 0 ? STORE_SEALED : buf_str(&opened);
         } else if (is_sealed(text)) {
                 return error_set(err, -EACCES, "%s: %" STR_FMT " is encrypted: --encryption-provider-config is needed",
                                  l->file, STR_ARG(rec->key));

@@ -46,11 +46,12 @@ struct store {
         struct list queue; /* of store_txn.link */
         size_t queued, queued_bytes;
         bool idle; /* the writer waits */
-        bool closing;
+        bool closing, reopening;
 
         pthread_mutex_t current_lock;
         struct store_snapshot *current;
         _Atomic uint64_t revision; /* of current */
+        atomic_bool has_sealed;    /* something in it could not be opened */
 
         pthread_mutex_t subscribers_lock;
         pthread_cond_t subscribers_cond;
@@ -122,7 +123,7 @@ uint64_t store_revision(struct store *s) {
 struct object *store_get(struct store_snapshot *s, struct str key) {
         struct entry *e = btree_find(s->root, key);
 
-        return e ? e->object : NULL;
+        return e && !store_is_sealed(object_text(e->object)) ? e->object : NULL;
 }
 
 void store_iter_init(struct store_iter *it, struct store_snapshot *s, struct str prefix, struct str start) {
@@ -133,10 +134,13 @@ void store_iter_init(struct store_iter *it, struct store_snapshot *s, struct str
 }
 
 bool store_iter_next(struct store_iter *it) {
-        struct entry *e = btree_next((struct btree_cursor *) it->priv);
+        struct entry *e;
 
-        if (!e || !str_has_prefix(entry_key(e), it->prefix))
-                return false;
+        do {
+                e = btree_next((struct btree_cursor *) it->priv);
+                if (!e || !str_has_prefix(entry_key(e), it->prefix))
+                        return false;
+        } while (store_is_sealed(object_text(e->object)));
         it->key = entry_key(e);
         it->object = e->object;
         return true;
@@ -258,18 +262,22 @@ static void linger(struct store *s, size_t expected) {
 }
 
 /* Waits for work and takes a run's worth of it. false: closing, and nothing is left. */
-static bool take(struct store *s, struct list *txns) {
+static bool take(struct store *s, struct list *txns, bool *ret_reopen) {
         size_t ops = 0, bytes = 0, max_ops = s->failing ? 1 : RUN_OPS, n = 0;
+        bool closing = false;
 
         if (s->last_n > 1)
                 linger(s, s->last_n);
         list_init(txns);
         with_lock(&s->queue_lock) {
-                while (list_empty(&s->queue) && !s->closing) {
+                while (list_empty(&s->queue) && !s->closing && !s->reopening) {
                         s->idle = true;
                         pthread_cond_wait(&s->queue_cond, &s->queue_lock);
                 }
                 s->idle = false;
+                *ret_reopen = s->reopening;
+                s->reopening = false;
+                closing = s->closing;
                 while (!list_empty(&s->queue) && ops < max_ops && bytes < RUN_BYTES) {
                         struct store_txn *t = list_entry(s->queue.next, struct store_txn, link);
 
@@ -283,7 +291,7 @@ static bool take(struct store *s, struct list *txns) {
                 }
         }
         s->last_n = n;
-        return !list_empty(txns);
+        return !list_empty(txns) || !closing;
 }
 
 /* ---- the writer: transactions ---- */
@@ -483,7 +491,64 @@ static void fail_run(struct run *run, int result) {
         }
 }
 
-static void commit_run(struct store *s, struct run *run) {
+/* What could not be opened before is as if it had been: only who follows what changes hears of it. */
+static void reopen(struct store *s, struct run *run) {
+        uint64_t revision = run->revision + 1;
+        struct btree_cursor c;
+        struct entry *e;
+
+        btree_seek(&c, s->current->root, STR(""));
+        while ((e = btree_next(&c))) {
+                _cleanup_(object_unrefp) struct object *o = NULL;
+                _cleanup_buf_ struct buf text = BUF_INIT;
+                struct entry *now;
+
+                if (!store_is_sealed(object_text(e->object)) ||
+                    s->cipher->open(s->cipher, entry_key(e), object_text(e->object), &text) <= 0 ||
+                    object_from_text(buf_str(&text), object_revision(e->object), &o, NULL) < 0)
+                        continue;
+                now = entry_new(entry_key(e), o);
+                btree_put(&run->root, entry_ref(now));
+                vec_push(&run->changes, (struct change) { STORE_EVENT_PUT, revision, now, entry_ref(now) });
+                run->revision = revision;
+                vec_push(&run->writes, (struct backend_write) { entry_key(now), o, e->object, object_revision(o) });
+        }
+}
+
+static bool any_sealed(struct store *s) {
+        struct btree_cursor c;
+        struct entry *e;
+
+        btree_seek(&c, s->current->root, STR(""));
+        while ((e = btree_next(&c)))
+                if (store_is_sealed(object_text(e->object)))
+                        return true;
+        return false;
+}
+
+struct str store_sealed(struct store *s, struct store_snapshot *snap, struct str prefix) {
+        struct btree_cursor c;
+        struct entry *e = NULL;
+
+        if (!atomic_load(&s->has_sealed))
+                return STR("");
+        btree_seek(&c, snap->root, prefix);
+        do
+                e = btree_next(&c);
+        while (e && str_has_prefix(entry_key(e), prefix) && !store_is_sealed(object_text(e->object)));
+        return e && str_has_prefix(entry_key(e), prefix) ? entry_key(e) : STR("");
+}
+
+void store_reopen(struct store *s) {
+        if (!atomic_load(&s->has_sealed))
+                return;
+        HOLD(&s->queue_lock);
+        s->reopening = true;
+        s->idle = false;
+        pthread_cond_signal(&s->queue_cond);
+}
+
+static void commit_run(struct store *s, struct run *run, bool opens) {
         int r;
 
         run->root = btree_ref(s->current->root); /* only this thread changes current */
@@ -495,12 +560,16 @@ static void commit_run(struct store *s, struct run *run) {
                 if (check(run, t) == 0)
                         carry_out(run, t);
         }
+        if (opens)
+                reopen(s, run);
         if (run->revision != store_revision(s)) {
                 r = make_durable(s, run);
                 if (r < 0)
                         fail_run(run, r);
                 else
                         publish(s, run);
+                if (opens)
+                        atomic_store(&s->has_sealed, any_sealed(s));
         }
         btree_unref(TAKE_PTR(run->root));
         list_for_each_safe(l, &run->txns)
@@ -510,10 +579,11 @@ static void commit_run(struct store *s, struct run *run) {
 static void *writer(void *arg) {
         struct store *s = arg;
         struct run run = { 0 };
+        bool opens;
 
         log_set_component("store");
-        while (take(s, &run.txns))
-                commit_run(s, &run);
+        while (take(s, &run.txns, &opens))
+                commit_run(s, &run, opens);
         vec_free(&run.changes);
         vec_free(&run.writes);
         return NULL;
@@ -565,6 +635,7 @@ int store_open_on(struct backend *b, const struct store_options *o, struct store
         r = b->class->load(b, &root, &revision, err);
         history_init(&s->history, o->history_events ?: 50000, o->history_bytes ?: 16U << 20, revision);
         set_current(s, snapshot_new(root, revision));
+        atomic_store(&s->has_sealed, s->cipher && any_sealed(s));
         if (r == 0) {
                 r = start_writer(s);
                 if (r < 0)

@@ -20,8 +20,9 @@ struct store_snapshot;
 struct store_cipher {
         /* Appends to dst. 1, or 0: this key's text lies in the clear; -EIO. */
         int (*seal)(const struct store_cipher *c, struct str key, struct str text, struct buf *dst);
-        /* The same for a text from the disk. */
-        int (*open)(const struct store_cipher *c, struct str key, struct str text, struct buf *dst, struct error *err);
+        /* The same for a text from the disk, or for what stands for one that could not be opened before. -ENOKEY: it
+         * cannot be now; the cipher keeps it, and seals it as it was. */
+        int (*open)(const struct store_cipher *c, struct str key, struct str text, struct buf *dst);
         /* It lies there otherwise than seal would have it now. Any thread. */
         bool (*stale)(const struct store_cipher *c, struct str key);
 };
@@ -152,4 +153,13 @@ void store_compact(struct store *s, uint64_t revision);
 uint64_t store_file_bytes(const struct store *s); /* what it takes on the disk; 0: nothing is kept there */
 /* Writing this key again, even unchanged, would change how it lies on the disk: its encryption. */
 bool store_is_stale(const struct store *s, struct str key);
+/* What could not be opened stands in the tree as an object that says nothing, and nobody finds it. */
+#define STORE_SEALED STR("{ }")
+static inline bool store_is_sealed(struct str text) {
+        return text.n == 3; /* no text that is written has this length */
+}
+/* The first key with this prefix that is there and could not be opened; empty: none. */
+struct str store_sealed(struct store *s, struct store_snapshot *snap, struct str prefix);
+/* The cipher may know now what it did not: what could not be opened is, soon. Any thread. */
+void store_reopen(struct store *s);
 uint64_t store_oldest_revision(struct store *s); /* the least from_revision that store_history still takes */

@@ -104,18 +104,28 @@ class Kms:
     """A KMS plugin (v2) over gRPC on a Unix socket, with as much HTTP/2 as that needs. It encrypts by XOR."""
 
     def __init__(self, path):
-        self.key_id, self.calls = "key-1", []
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.bind(path)
-        self.socket.listen(8)
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.key_id, self.calls, self.path = "key-1", [], path
+        self.back()
 
-    def accept(self):
+    def back(self):
+        self.socket, self.connections = socket.socket(socket.AF_UNIX), []
+        self.socket.bind(self.path)
+        self.socket.listen(8)
+        threading.Thread(target=self.accept, args=(self.socket,), daemon=True).start()
+
+    def away(self):
+        os.unlink(self.path)
+        for s in (self.socket, *self.connections):
+            s.shutdown(socket.SHUT_RDWR)
+            s.close()
+
+    def accept(self, listening):
         while True:
             try:
-                c, _ = self.socket.accept()
+                c, _ = listening.accept()
             except OSError:
                 return
+            self.connections.append(c)
             threading.Thread(target=self.serve, args=(c.makefile("rwb"),), daemon=True).start()
 
     @staticmethod

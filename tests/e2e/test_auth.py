@@ -273,5 +273,18 @@ def test_secrets_lie_encrypted_and_keys_rotate(asking):
     assert c.json("get", "secret", "s")["data"]["password"] == hidden
     assert c.json("get", "configmap", "m")["data"]["note"] == "open-sesame-word"
     assert "Decrypt" in c.kms.calls
+    c.kms.away()
+    with turn("machine"):
+        c.cube("stop")
+        c.start("--wait", "0s")
+    nil = "Internal error occurred: got unexpected nil transformer"
+    assert nil in refused(c.run("get", "configmap", "m", check=False))
+    assert nil in refused(c.run("create", "configmap", "m2", check=False))
+    assert 'unable to transform key "/registry/configmaps/default/' in refused(c.run("get", "configmaps", check=False))
+    assert "kms-provider-0: failed to perform status section" in refused(c.run("get", "--raw", "/readyz/kms-providers", check=False))
+    assert c.json("get", "secret", "s")["data"]["password"] == hidden
+    c.kms.back()
+    assert wait(lambda: c.run("get", "configmap", "m", "-o", "jsonpath={.data.note}", check=False).stdout == "open-sesame-word")
+    c.kubectl("get", "--raw", "/readyz/kms-providers")
     c.kubectl("replace", "-f", "-", input=c.kubectl("get", "secret", "s", "-o", "yaml"))
     assert on_disk(c, "k8s:enc:aesgcm:v1:key2:") and not on_disk(c, hidden)

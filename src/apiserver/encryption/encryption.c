@@ -7,6 +7,7 @@
 #include "apiserver/encryption/kms.h"
 #include "base/encode.h"
 #include "base/lock.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "base/time.h"
 #include "json/build.h"
@@ -29,10 +30,10 @@ struct key {
 };
 
 struct algorithm {
-        const char *name;
+        const char *name, *shown;
         unsigned sizes; /* of keys: bit n/8 for n bytes */
-        int (*seal)(const struct key *k, struct str aad, struct str text, struct buf *dst);
-        int (*open)(const struct key *k, struct str aad, struct str sealed, struct buf *dst);
+        int (*seal)(const struct key *k, struct str aad, struct str text, struct buf *dst, struct error *err);
+        int (*open)(const struct key *k, struct str aad, struct str sealed, struct buf *dst, struct error *err);
 };
 
 /* Resources that share providers. */
@@ -43,6 +44,7 @@ struct rule {
 };
 
 struct config {
+        struct encryption *of;
         struct arena *arena;
         VEC(struct rule) rules;
         VEC(struct kms *) plugins;
@@ -50,15 +52,20 @@ struct config {
 
 #define MAX_WRITTEN 100000 /* keys that are remembered; the others are written once more than needed */
 
+/* A text that lies on the disk and could not be opened, and why. */
+struct sealed {
+        struct buf text, why;
+};
+
 struct encryption {
         struct store_cipher cipher;
         char *path;
-        pthread_mutex_t lock; /* over all below */
+        pthread_mutex_t lock; /* over the next three */
         struct config *config;
-        /* The keys whose text lies on the disk as another provider than the first wrote it; or, after a reload, those
-         * that were written since. */
-        struct map *noted;
-        bool reloaded;
+        struct map *written; /* keys of the store → a mark of the key by which they lie on the disk */
+        struct map *sealed;  /* keys of the store → struct sealed */
+        pthread_mutex_t store_lock;
+        struct store *store; /* which is told when there is a key that there was not; or NULL */
 };
 
 /* ---- algorithms ---- */
@@ -92,7 +99,9 @@ static void add_random(struct buf *dst, size_t n) {
         dst->n += n;
 }
 
-static int seal_cbc(const struct key *k, struct str aad, struct str text, struct buf *dst) {
+#define TOO_SHORT "the stored data was shorter than the required size"
+
+static int seal_cbc(const struct key *k, struct str aad, struct str text, struct buf *dst, struct error *err) {
         uint8_t iv[IV];
 
         if (RAND_bytes(iv, IV) != 1)
@@ -101,22 +110,30 @@ static int seal_cbc(const struct key *k, struct str aad, struct str text, struct
         return cbc(k, (const char *) iv, text, true, dst);
 }
 
-static int open_cbc(const struct key *k, struct str aad, struct str sealed, struct buf *dst) {
-        return sealed.n < IV ? -EBADMSG : cbc(k, sealed.p, str_sub(sealed, IV, sealed.n), false, dst);
+static int open_cbc(const struct key *k, struct str aad, struct str sealed, struct buf *dst, struct error *err) {
+        if (sealed.n < IV)
+                return error_set(err, -EBADMSG, TOO_SHORT);
+        if (sealed.n % IV)
+                return error_set(err, -EBADMSG, "the stored data is not a multiple of the block size");
+        return cbc(k, sealed.p, str_sub(sealed, IV, sealed.n), false, dst) < 0
+                               ? error_set(err, -EBADMSG, "invalid padding on input")
+                               : 0;
 }
 
-static int seal_gcm(const struct key *k, struct str aad, struct str text, struct buf *dst) {
+static int seal_gcm(const struct key *k, struct str aad, struct str text, struct buf *dst, struct error *err) {
         return gcm_seal(k->bytes, k->n, aad, text, dst);
 }
 
-static int open_gcm(const struct key *k, struct str aad, struct str sealed, struct buf *dst) {
-        return gcm_open(k->bytes, k->n, aad, sealed, dst);
+static int open_gcm(const struct key *k, struct str aad, struct str sealed, struct buf *dst, struct error *err) {
+        return gcm_open(k->bytes, k->n, aad, sealed, dst) < 0
+                               ? error_set(err, -EBADMSG, "cipher: message authentication failed")
+                               : 0;
 }
 
 #define BOX_NONCE 24
 #define BOX_TAG 16
 
-static int seal_box(const struct key *k, struct str aad, struct str text, struct buf *dst) {
+static int seal_box(const struct key *k, struct str aad, struct str text, struct buf *dst, struct error *err) {
         uint8_t *nonce, *box;
 
         buf_reserve(dst, BOX_NONCE + BOX_TAG + text.n);
@@ -129,33 +146,31 @@ static int seal_box(const struct key *k, struct str aad, struct str text, struct
         return 0;
 }
 
-static int open_box(const struct key *k, struct str aad, struct str sealed, struct buf *dst) {
+static int open_box(const struct key *k, struct str aad, struct str sealed, struct buf *dst, struct error *err) {
         const uint8_t *p = (const uint8_t *) sealed.p;
 
+        if (sealed.n < BOX_NONCE)
+                return error_set(err, -EBADMSG, TOO_SHORT);
         if (sealed.n < BOX_NONCE + BOX_TAG ||
             crypto_secretbox_open_easy((uint8_t *) buf_reserve(dst, sealed.n), p + BOX_NONCE, sealed.n - BOX_NONCE, p,
                                        k->bytes) != 0)
-                return -EBADMSG;
+                return error_set(err, -EBADMSG, "output array was not large enough for encryption");
         dst->n += sealed.n - BOX_NONCE - BOX_TAG;
         return 0;
 }
 
-static int seal_kms(const struct key *k, struct str aad, struct str text, struct buf *dst) {
-        return kms_seal(k->kms, aad, text, dst);
-}
-
-static int open_kms(const struct key *k, struct str aad, struct str sealed, struct buf *dst) {
-        return kms_open(k->kms, aad, sealed, dst);
+static int seal_kms(const struct key *k, struct str aad, struct str text, struct buf *dst, struct error *err) {
+        return kms_seal(k->kms, aad, text, dst, err);
 }
 
 #define SIZE(n) (1U << (n) / 8)
 
 static const struct algorithm algorithms[] = {
-        { "aescbc", SIZE(16) | SIZE(24) | SIZE(32), seal_cbc, open_cbc },
-        { "aesgcm", SIZE(16) | SIZE(24) | SIZE(32), seal_gcm, open_gcm },
-        { "secretbox", SIZE(32), seal_box, open_box },
+        { "aescbc", "AES", SIZE(16) | SIZE(24) | SIZE(32), seal_cbc, open_cbc },
+        { "aesgcm", "AES", SIZE(16) | SIZE(24) | SIZE(32), seal_gcm, open_gcm },
+        { "secretbox", "Secretbox", SIZE(32), seal_box, open_box },
 };
-static const struct algorithm kms_algorithm = { "kms", 0, seal_kms, open_kms };
+static const struct algorithm kms_algorithm = { "kms", "KMS", 0, seal_kms, NULL };
 
 /* ---- sealing and opening ---- */
 
@@ -180,17 +195,22 @@ static bool matches(struct str text, struct str group, struct str resource) {
                (str_eqc(p.group, "*") || str_eq(p.group, group));
 }
 
-/* Keys of the store are "group/resource/…", "/pods/…" in the group without a name. The first rule that names it counts.
- */
-static const struct rule *rule_of(const struct config *e, struct str key) {
+/* Keys of the store are "group/resource/…", "/pods/…" in the group without a name. The first rule that names it counts,
+ * and later ones that name it in the same way. after: NULL, or the one before. */
+static const struct rule *rule_of(const struct config *e, struct str key, const struct rule *after) {
         struct str group = STR(""), resource = STR("");
+        const struct json *said = NULL;
 
         str_split(&key, '/', &group);
         str_split(&key, '/', &resource);
         for (size_t i = 0; i < e->rules.n; i++)
-                json_each_item(p, e->rules.v[i].resources)
-                        if (matches(json_str(p), group, resource))
+                json_each_item(p, e->rules.v[i].resources) {
+                        if (said ? !str_eq(json_str(said), json_str(p)) : !matches(json_str(p), group, resource))
+                                continue;
+                        said = said ?: p;
+                        if (!after || after < &e->rules.v[i])
                                 return &e->rules.v[i];
+                }
         return NULL;
 }
 
@@ -198,79 +218,164 @@ static struct encryption *encryption_of(const struct store_cipher *c) {
         return (struct encryption *) container_of(c, struct encryption, cipher);
 }
 
-static void note(struct encryption *e, struct str key, bool stale) {
-        if (map_size(e->noted) >= MAX_WRITTEN && e->reloaded)
-                map_clear(e->noted);
-        if (stale != e->reloaded)
-                map_put(e->noted, key, (void *) e);
-        else
-                map_remove(e->noted, key);
+#define PLAIN 1 /* a mark: it lies there in the clear */
+
+static uint64_t mark_of(const struct rule *r) {
+        const struct key *k = &r->keys.v[0];
+
+        return r->writes_plain ? PLAIN : str_hash(k->prefix) ^ (k->kms ? kms_key(k->kms) : 0);
+}
+
+static void note(struct encryption *e, struct str key, uint64_t mark) {
+        if (map_size(e->written) >= MAX_WRITTEN)
+                map_clear(e->written);
+        map_put(e->written, key, (void *) (uintptr_t) mark);
 }
 
 static bool is_stale(const struct store_cipher *c, struct str key) {
         struct encryption *e = encryption_of(c);
+        const struct rule *r;
         HOLD(&e->lock);
 
-        return rule_of(e->config, key) && map_has(e->noted, key) != e->reloaded;
+        r = rule_of(e->config, key, NULL);
+        return r && map_get(e->written, key) != (void *) (uintptr_t) mark_of(r);
 }
 
-static int seal_by(struct encryption *e, struct str key, struct str text, struct buf *dst) {
-        const struct rule *r = rule_of(e->config, key);
+/* What was not opened goes back as it is. */
+static const struct sealed *sealed_of(const struct encryption *e, struct str key, struct str text) {
+        return store_is_sealed(text) ? map_get(e->sealed, key) : NULL;
+}
 
+static int seal_by(struct encryption *e, struct str key, struct str text, struct buf *dst, struct error *err) {
+        const struct sealed *before = sealed_of(e, key, text);
+        const struct rule *r = rule_of(e->config, key, NULL);
+
+        if (before) {
+                buf_add_str(dst, buf_str(&before->text));
+                return 1;
+        }
         if (!r)
                 return 0;
-        note(e, key, false);
-        if (r->writes_plain)
-                return 0;
-        buf_add_str(dst, r->keys.v[0].prefix);
-        TRY(r->keys.v[0].algorithm->seal(&r->keys.v[0], key, text, dst));
-        return 1;
+        if (!r->writes_plain) {
+                buf_add_str(dst, r->keys.v[0].prefix);
+                TRY(r->keys.v[0].algorithm->seal(&r->keys.v[0], key, text, dst, err));
+        }
+        note(e, key, mark_of(r));
+        return !r->writes_plain;
 }
 
 static int seal(const struct store_cipher *c, struct str key, struct str text, struct buf *dst) {
         struct encryption *e = encryption_of(c);
         HOLD(&e->lock);
 
-        return seal_by(e, key, text, dst);
+        return seal_by(e, key, text, dst, NULL);
 }
 
-static int open_by(struct encryption *e, struct str key, struct str sealed, struct buf *dst, struct error *err) {
-        const struct rule *r = rule_of(e->config, key);
-        bool named = false;
+int encryption_check(struct encryption *e, struct str key, struct error *err) {
+        const struct rule *r;
 
-        if (!str_has_prefix(sealed, PREFIX)) {
-                if (r && !r->writes_plain)
-                        note(e, key, true);
+        if (!e)
+                return 0;
+        HOLD(&e->lock);
+        r = rule_of(e->config, key, NULL);
+        return r && !r->writes_plain && r->keys.v[0].kms ? kms_check(r->keys.v[0].kms, err) : 0;
+}
+
+/* By one of the keys of a rule; what went wrong is added to why. */
+static int open_by_key(const struct key *k, struct str key, struct str sealed, struct buf *dst, uint64_t *ret_mark,
+                       struct error *err) {
+        struct str text = str_sub(sealed, k->prefix.n, sealed.n);
+        uint64_t kms = 0;
+
+        dst->n = 0;
+        TRY(k->kms ? kms_open(k->kms, key, text, dst, &kms, err) : k->algorithm->open(k, key, text, dst, err));
+        *ret_mark = str_hash(k->prefix) ^ kms;
+        return 0;
+}
+
+/* 0, or how often it failed; what went wrong is in why. */
+static size_t open_by(struct encryption *e, struct str key, struct str sealed, struct buf *dst, struct buf *why) {
+        const struct rule *r = rule_of(e->config, key, NULL);
+        const struct algorithm *last = NULL;
+        uint64_t mark = 0;
+        size_t n = 0;
+
+        if (!r)
+                buf_addc(why, "identity transformer tried to read encrypted data");
+        for (; r; r = rule_of(e->config, key, r))
+                for (size_t i = 0; i < r->keys.n; i++) {
+                        const struct key *k = &r->keys.v[i];
+                        _cleanup_error_ struct error err = ERROR_INIT;
+
+                        if (!str_has_prefix(sealed, k->prefix)) {
+                                ssize_t name = str_search(sealed, str_of(k->algorithm->name));
+
+                                last = name == (ssize_t) PREFIX.n ? k->algorithm : last;
+                                continue;
+                        }
+                        if (open_by_key(k, key, sealed, dst, &mark, &err) == 0) {
+                                note(e, key, mark);
+                                return 0;
+                        }
+                        buf_printf(why, "%s%s", n++ ? ", " : "", error_text(&err));
+                }
+        if (why->n == 0)
+                buf_printf(why,
+                           last && !last->open ? "no matching prefix found"
+                           : last              ? "no matching key was found for the provided %s transformer"
+                                               : "no matching prefix found",
+                           last ? last->shown : "");
+        if (n > 1) {
+                _cleanup_free_ char *all = xprintf("[%" STR_FMT "]", STR_ARG(buf_str(why)));
+
+                why->n = 0;
+                buf_addc(why, all);
+        }
+        return MAX(n, (size_t) 1);
+}
+
+static void sealed_free(void *p) {
+        struct sealed *s = p;
+
+        buf_free(&s->text);
+        buf_free(&s->why);
+        free(s);
+}
+
+static int open_text(const struct store_cipher *c, struct str key, struct str text, struct buf *dst) {
+        struct encryption *e = encryption_of(c);
+        _cleanup_buf_ struct buf why = BUF_INIT;
+        const struct sealed *before;
+        struct sealed *s;
+        HOLD(&e->lock);
+
+        before = sealed_of(e, key, text);
+        if (!before && !str_has_prefix(text, PREFIX)) {
+                if (rule_of(e->config, key, NULL))
+                        note(e, key, PLAIN);
                 return 0;
         }
-        for (size_t i = 0; r && i < r->keys.n; i++) {
-                const struct key *k = &r->keys.v[i];
-
-                if (!str_has_prefix(sealed, k->prefix))
-                        continue;
-                named = true;
-                dst->n = 0;
-                if (k->algorithm->open(k, key, str_sub(sealed, k->prefix.n, sealed.n), dst) == 0) {
-                        if (i > 0 || r->writes_plain)
-                                note(e, key, true);
-                        return 1;
-                }
-        }
-        return error_set(err, -EACCES,
-                         named ? "%" STR_FMT " is encrypted by another key than the one of that name"
-                               : "%" STR_FMT " is encrypted by a key that the encryption configuration does not have",
-                         STR_ARG(key));
+        if (before)
+                text = buf_str(&before->text);
+        if (open_by(e, key, text, dst, &why) == 0)
+                return 1;
+        if (!before && map_size(e->sealed) == 0)
+                log_error("%" STR_FMT " cannot be read: %" STR_FMT, STR_ARG(key), STR_ARG(buf_str(&why)));
+        s = xcalloc(1, sizeof(*s));
+        buf_add_str(&s->text, text);
+        s->why = why;
+        why = (struct buf) BUF_INIT;
+        map_put(e->sealed, key, s);
+        return -ENOKEY;
 }
 
-static int open_text(const struct store_cipher *c, struct str key, struct str sealed, struct buf *dst,
-                     struct error *err) {
-        struct encryption *e = encryption_of(c);
-        int r;
+void encryption_why(struct encryption *e, struct str key, struct buf *why) {
+        const struct sealed *s;
+        HOLD(&e->lock);
 
-        pthread_mutex_lock(&e->lock);
-        r = open_by(e, key, sealed, dst, err);
-        pthread_mutex_unlock(&e->lock);
-        return r;
+        s = map_get(e->sealed, key);
+        if (s)
+                buf_add_str(why, buf_str(&s->why));
 }
 
 /* ---- the configuration ---- */
@@ -450,6 +555,22 @@ static void add_key(struct config *e, struct rule *r, const struct algorithm *g,
         vec_push(&r->keys, k);
 }
 
+/* On a thread of the plugin's. */
+static void tell_store(void *arg) {
+        struct encryption *e = arg;
+        HOLD(&e->store_lock);
+
+        if (e->store)
+                store_reopen(e->store);
+}
+
+void encryption_serve(struct encryption *e, struct store *s) {
+        if (!e)
+                return;
+        HOLD(&e->store_lock);
+        e->store = s;
+}
+
 static int add_kms(struct config *e, struct rule *r, const struct json *config, struct error *err) {
         struct str name = json_str(json_getc(config, "name"));
         struct key k = { .algorithm = &kms_algorithm };
@@ -459,7 +580,7 @@ static int add_kms(struct config *e, struct rule *r, const struct json *config, 
                 return error_set(err, -EINVAL,
                                  "KMSv1 is deprecated and will only receive security updates going forward. Use KMSv2 "
                                  "instead.  Set --feature-gates=KMSv1=true to use the deprecated KMSv1 feature.");
-        result = kms_new(config, &k.kms, err);
+        result = kms_new(config, tell_store, e->of, &k.kms, err);
         if (result < 0)
                 return error_prefix(err, "kms %" STR_FMT, STR_ARG(name));
         vec_push(&e->plugins, k.kms);
@@ -550,44 +671,50 @@ static void config_free(struct config *c) {
 }
 DEFINE_CLEANUP(struct config *, config_free)
 
-static int config_new(const char *path, struct config **ret, struct error *err) {
+static int config_new(struct encryption *e, struct config **ret, struct error *err) {
         _cleanup_(config_freep) struct config *c = xcalloc(1, sizeof(*c));
         int r;
 
+        c->of = e;
         c->arena = arena_new(0);
-        r = read_config(c, path, err);
+        r = read_config(c, e->path, err);
         if (r == 0)
                 *ret = TAKE_PTR(c);
         return r;
 }
 
 int encryption_new(const char *path, struct encryption **ret, struct error *err) {
-        struct encryption *e;
-        struct config *c;
+        _cleanup_(encryption_freep) struct encryption *e = xcalloc(1, sizeof(*e));
 
-        TRY(config_new(path, &c, err));
-        e = xcalloc(1, sizeof(*e));
         e->cipher = (struct store_cipher) { .seal = seal, .open = open_text, .stale = is_stale };
         e->path = str_dup(str_of(path));
-        e->config = c;
-        e->noted = map_new(NULL);
+        e->written = map_new(NULL);
+        e->sealed = map_new(sealed_free);
         pthread_mutex_init(&e->lock, NULL);
-        *ret = e;
+        pthread_mutex_init(&e->store_lock, NULL);
+        TRY(config_new(e, &e->config, err));
+        *ret = TAKE_PTR(e);
         return 0;
 }
 
 int encryption_reload(struct encryption *e, struct error *err) {
-        _cleanup_(config_freep) struct config *c = NULL;
-        struct config *old;
+        _cleanup_(config_freep) struct config *c = NULL, *old = NULL;
 
-        TRY(config_new(e->path, &c, err));
+        TRY(config_new(e, &c, err));
+        for (size_t i = 0; i < c->plugins.n; i++) {
+                _cleanup_buf_ struct buf why = BUF_INIT;
+
+                if (!kms_healthy(c->plugins.v[i], &why))
+                        return error_set(err, -EIO,
+                                         "health check for new transformers failed, polling error context deadline "
+                                         "exceeded: kms-provider-%zu: %" STR_FMT,
+                                         i, STR_ARG(buf_str(&why)));
+        }
         with_lock(&e->lock) {
                 old = e->config;
                 e->config = TAKE_PTR(c);
-                e->reloaded = true;
-                map_clear(e->noted);
         }
-        config_free(old);
+        tell_store(e);
         return 0;
 }
 
@@ -608,8 +735,10 @@ void encryption_free(struct encryption *e) {
         if (!e)
                 return;
         config_free(e->config);
-        map_free(e->noted);
+        map_free(e->written);
+        map_free(e->sealed);
         pthread_mutex_destroy(&e->lock);
+        pthread_mutex_destroy(&e->store_lock);
         free(e->path);
         free(e);
 }

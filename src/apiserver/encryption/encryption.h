@@ -12,10 +12,17 @@
 
 struct encryption;
 
-/* Reads the file; asks KMS plugins for their keys. */
+/* Reads the file; asks KMS plugins for their keys, which may be away. */
 int encryption_new(const char *path, struct encryption **ret, struct error *err);
+/* The store that has this cipher, from when it is open until it is closed (NULL): what it could not read is opened when
+ * a key comes. e may be NULL. */
+void encryption_serve(struct encryption *e, struct store *s);
 /* Reads it again; on an error what was before stays. Waits for KMS plugins. Any thread. */
 int encryption_reload(struct encryption *e, struct error *err);
+/* Whether what is under this key could be sealed now; -ENOKEY: its KMS plugin is away. e may be NULL. */
+int encryption_check(struct encryption *e, struct str key, struct error *err);
+/* Adds why what is under this key is sealed. */
+void encryption_why(struct encryption *e, struct str key, struct buf *why);
 /* How many KMS plugins there are, and whether one of them answered well lately: if not, why is added to. e may be NULL.
  */
 size_t encryption_n_kms(struct encryption *e);

@@ -8,6 +8,7 @@
 #include <openssl/kdf.h>
 #include <openssl/rand.h>
 
+#include "base/encode.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -21,8 +22,11 @@
 #define NONCE 12
 #define TAG 16
 #define POLL_MS 20000
-#define RETRY_MS 3000 /* while it is not healthy */
+#define RETRY_MS 3000                     /* while it is not healthy */
+#define SEED_NS (3LL * 60 * NSEC_PER_SEC) /* how long a seed is written with when the plugin does not answer */
 #define MAX_MESSAGE (1U << 20)
+#define MAX_KEY_ID 1024
+#define NO_STATE "got unexpected nil transformer"
 #define SOURCE_IS_SEED 1 /* EncryptedDEKSourceType_HKDF_SHA256_XNONCE_AES_GCM_SEED */
 
 struct seed {
@@ -32,17 +36,26 @@ struct seed {
 struct kms {
         struct arena *arena;
         struct str name;
+        const char *path; /* of its socket */
         unsigned timeout_ms;
         struct loop *loop;
         struct http_client *client;
         struct timer poll;
         atomic_bool unhealthy;
+        void (*ready)(void *arg); /* a seed is there, or another one */
+        void *arg;
         pthread_mutex_t lock;
-        /* The seed of what is written; under lock. */
+        /* The seed of what is written, once the plugin has answered; under lock. */
         struct seed seed;
         struct buf sealed_seed, key_id, annotations;
-        struct buf sick;   /* why it is not healthy */
-        struct map *seeds; /* by their sealed form → struct seed; under lock */
+        int64_t expires_ns; /* after that nothing is written with it; 0: there is none */
+        struct buf sick;    /* why it is not healthy */
+        struct map *seeds;  /* by their sealed form → struct seed; under lock */
+
+        /* The loop's: what the plugin last said, and all that was wrong with it. */
+        struct buf version, status_id, wrong;
+        size_t n_wrong;
+        sem_t *asked; /* who waits for the first answer; or NULL */
 };
 
 /* ---- AES-GCM ---- */
@@ -147,6 +160,7 @@ struct rpc {
         const char *method;
         struct buf request, response; /* messages with their gRPC frame */
         struct error error;
+        int64_t since_ns;
         void (*done)(struct rpc *r); /* on the loop; frees it */
         void *arg;
         sem_t sem;
@@ -157,6 +171,7 @@ static struct rpc *rpc_new(struct kms *k, const char *method) {
 
         r->k = k;
         r->method = method;
+        r->since_ns = now_wall_ns();
         buf_add(&r->request, "\0\0\0\0", 5);
         return r;
 }
@@ -191,6 +206,11 @@ static void on_done(struct http_call *c, int err, const struct error *error, voi
 
         if (err == -ETIMEDOUT)
                 error_set(&r->error, err, "rpc error: code = DeadlineExceeded desc = context deadline exceeded");
+        else if (err == -ENOENT || err == -ECONNREFUSED)
+                error_set(&r->error, err,
+                          "rpc error: code = DeadlineExceeded desc = latest balancer error: connection error: desc = "
+                          "\"transport: Error while dialing: dial unix %s: connect: %s\"",
+                          r->k->path, err == -ENOENT ? "no such file or directory" : "connection refused");
         else if (err < 0)
                 error_set(&r->error, err,
                           "rpc error: code = Unavailable desc = connection error: desc = \"transport: %s\"",
@@ -274,93 +294,154 @@ static void remember(struct kms *k, struct str sealed, const struct seed *s) {
         map_put(k->seeds, sealed, copy);
 }
 
+/* "sha256:…" as it is told of key IDs, or nothing. */
+static struct str hash_of(struct str key_id, char ret[static 72]) {
+        memcpy(ret, "sha256:", 8);
+        sha256_hex(ret + 7, key_id);
+        return str_empty(key_id) ? STR("") : str_of(ret);
+}
+
+static int check_key_id(struct str id, struct error *err) {
+        if (str_empty(id))
+                return error_set(err, -EIO, "keyID is empty");
+        return id.n <= MAX_KEY_ID ? 0
+                                  : error_set(err, -EIO, "keyID is %zu bytes, which exceeds the max size of %d", id.n,
+                                              MAX_KEY_ID);
+}
+
+static int check_sealed_seed(struct str answer, struct error *err) {
+        struct str sealed = kms_field(answer, 1);
+
+        if (str_empty(sealed) || sealed.n > MAX_KEY_ID) {
+                error_set(err, -EIO,
+                          str_empty(sealed) ? "encrypted DEK source is empty"
+                                            : "encrypted DEK source is %zu bytes, which exceeds the max size of %d",
+                          sealed.n, MAX_KEY_ID);
+                return error_prefix(err, "failed to validate encrypted DEK source");
+        }
+        return check_key_id(kms_field(answer, 2), err) < 0 ? error_prefix(err, "failed to validate key id") : 0;
+}
+
 /* The answer to encrypt_seed: from now on this seed is used. */
-static void install(struct kms *k, const struct seed *s, struct str answer) {
+static int install(struct kms *k, const struct rpc *r, struct error *err) {
+        const struct seed *s = r->arg;
+        struct str answer = answer_of(r), id = kms_field(answer, 2);
+        char hashes[3][72], uid[37], until[36];
+        _cleanup_error_ struct error e = ERROR_INIT;
+
+        if (r->error.err)
+                error_set(&e, -EIO, "failed to encrypt DEK, error: %s", error_text(&r->error));
+        else
+                check_sealed_seed(answer, &e);
         HOLD(&k->lock);
+        if (e.err || !str_eq(id, buf_str(&k->status_id))) {
+                rand_uuid(uid);
+                return error_set(err, -EIO,
+                                 "failed to rotate DEK uid=\"%s\", useSeed=true, errState=%s, errGen=%s, "
+                                 "statusKeyIDHash=\"%" STR_FMT "\", encryptKeyIDHash=\"%" STR_FMT
+                                 "\", stateKeyIDHash=\"%" STR_FMT "\", expirationTimestamp=%s",
+                                 uid, k->expires_ns ? "<nil>" : NO_STATE, e.err ? error_text(&e) : "<nil>",
+                                 STR_ARG(hash_of(buf_str(&k->status_id), hashes[0])),
+                                 STR_ARG(hash_of(e.err ? STR("") : id, hashes[1])),
+                                 STR_ARG(hash_of(buf_str(&k->key_id), hashes[2])),
+                                 k->expires_ns ? time_format(until, k->expires_ns).p : "0001-01-01T00:00:00Z");
+        }
         k->seed = *s;
         k->sealed_seed.n = k->key_id.n = k->annotations.n = 0;
         buf_add_str(&k->sealed_seed, kms_field(answer, 1));
-        buf_add_str(&k->key_id, kms_field(answer, 2));
+        buf_add_str(&k->key_id, id);
         kms_copy_entries(&k->annotations, answer, 3, 4);
+        k->expires_ns = r->since_ns + SEED_NS;
         remember(k, buf_str(&k->sealed_seed), s);
+        return 0;
 }
 
-/* Everything that is wrong with it. */
-static int check_status(const struct kms *k, struct str answer, struct error *err) {
-        struct str version = kms_field(answer, 1), health = kms_field(answer, 2);
-        bool known = str_eqc(version, "v2") || str_eqc(version, "v2beta1");
-        _cleanup_buf_ struct buf b = BUF_INIT;
-        size_t n = 0;
+#define add_wrong(k, ...) (buf_addc(&(k)->wrong, (k)->n_wrong++ ? ", " : ""), buf_printf(&(k)->wrong, __VA_ARGS__))
+
+/* Notes everything that is wrong with it. The key is another than that of the seed, or there is none yet: true. */
+static bool check_status(struct kms *k, const struct rpc *r) {
+        struct str answer = answer_of(r), version = kms_field(answer, 1), health = kms_field(answer, 2);
+        struct str id = kms_field(answer, 3);
+        _cleanup_error_ struct error e = ERROR_INIT;
+        char hash[72];
 
         if (!str_eqc(health, "ok"))
-                buf_printf(&b, "%sgot unexpected healthz status: %" STR_FMT, n++ ? ", " : "", STR_ARG(health));
-        if (!known)
-                buf_printf(&b, "%sexpected KMSv2 API version v2, got %" STR_FMT, n++ ? ", " : "", STR_ARG(version));
-        if (str_empty(kms_field(answer, 3)))
-                buf_printf(&b, "%sgot invalid KMSv2 KeyID hash \"\": keyID is empty", n++ ? ", " : "");
-        return n == 0 ? 0
-                      : error_set(err, -EIO,
-                                  n > 1 ? "kmsv2 Provider %" STR_FMT " is not healthy, error: [%" STR_FMT "]"
-                                        : "kmsv2 Provider %" STR_FMT " is not healthy, error: %" STR_FMT,
-                                  STR_ARG(k->name), STR_ARG(buf_str(&b)));
-}
-
-static int first_seed(struct kms *k, struct error *err) {
-        _cleanup_(rpc_freep) struct rpc *status = rpc_new(k, "Status"), *encrypt = NULL;
-        struct seed s;
-        int r;
-
-        TRY(rpc_wait(status, err));
-        TRY(check_status(k, answer_of(status), err));
-        if (RAND_bytes(s.bytes, SEED) != 1)
-                return error_set(err, -EIO, "no random bytes");
-        encrypt = encrypt_seed(k, &s);
-        r = rpc_wait(encrypt, err);
-        if (r == 0)
-                install(k, &s, answer_of(encrypt));
-        OPENSSL_cleanse(&s, sizeof(s));
-        return r;
+                add_wrong(k, "got unexpected healthz status: %" STR_FMT, STR_ARG(health));
+        if (!str_eqc(version, "v2") && !str_eqc(version, "v2beta1"))
+                add_wrong(k, "expected KMSv2 API version v2, got %" STR_FMT, STR_ARG(version));
+        else if (k->version.n == 0)
+                buf_add_str(&k->version, version);
+        else if (!str_eq(buf_str(&k->version), version))
+                add_wrong(k,
+                          "KMSv2 API version should not change after the initial status response version %" STR_FMT
+                          ", got %" STR_FMT,
+                          STR_ARG(buf_str(&k->version)), STR_ARG(version));
+        if (check_key_id(id, &e) < 0) {
+                add_wrong(k, "got invalid KMSv2 KeyID hash \"%" STR_FMT "\": %s", STR_ARG(hash_of(id, hash)),
+                          error_text(&e));
+                return false;
+        }
+        k->status_id.n = 0;
+        buf_add_str(&k->status_id, id);
+        HOLD(&k->lock);
+        if (!k->expires_ns || !str_eq(buf_str(&k->key_id), id))
+                return true;
+        k->expires_ns = r->since_ns + SEED_NS;
+        return false;
 }
 
 static void poll_again(struct kms *k);
 
-static void rotated(struct rpc *r) {
-        struct kms *k = r->k;
-        struct seed *s = r->arg;
+/* What came of asking it. */
+static void settle(struct kms *k, const struct error *failed) {
+        struct str wrong = buf_str(&k->wrong);
+        bool before = false, bad = failed || k->n_wrong > 0;
 
-        if (r->error.err)
-                log_warn("kms %" STR_FMT ": %s", STR_ARG(k->name), error_text(&r->error));
-        else
-                install(k, s, answer_of(r));
-        OPENSSL_cleanse(s, sizeof(*s));
-        free(s);
-        rpc_free(r);
+        with_lock(&k->lock) {
+                before = k->sick.n > 0;
+                k->sick.n = 0;
+                if (failed)
+                        buf_printf(&k->sick,
+                                   "failed to perform status section of the healthz check for KMS Provider %" STR_FMT
+                                   ", error: %s",
+                                   STR_ARG(k->name), error_text(failed));
+                else if (bad)
+                        buf_printf(&k->sick, "kmsv2 Provider %" STR_FMT " is not healthy, error: %s%" STR_FMT "%s",
+                                   STR_ARG(k->name), k->n_wrong > 1 ? "[" : "", STR_ARG(wrong),
+                                   k->n_wrong > 1 ? "]" : "");
+                if (bad)
+                        log_warn("kms %" STR_FMT ": %" STR_FMT, STR_ARG(k->name), STR_ARG(buf_str(&k->sick)));
+                else if (before)
+                        log_info("kms %" STR_FMT " is healthy again", STR_ARG(k->name));
+        }
+        atomic_store(&k->unhealthy, bad);
+        if (k->asked)
+                sem_post(TAKE_PTR(k->asked));
         poll_again(k);
+}
+
+static void rotated(struct rpc *r) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct kms *k = r->k;
+
+        if (install(k, r, &e) < 0)
+                add_wrong(k, "%s", error_text(&e));
+        else if (k->ready)
+                k->ready(k->arg);
+        OPENSSL_cleanse(r->arg, sizeof(struct seed));
+        free(r->arg);
+        rpc_free(r);
+        settle(k, NULL);
 }
 
 static void polled(struct rpc *r) {
         struct kms *k = r->k;
-        bool changed = false, before = false;
+        bool changed;
 
-        if (r->error.err)
-                error_prefix(&r->error,
-                             "failed to perform status section of the healthz check for KMS Provider %" STR_FMT
-                             ", error",
-                             STR_ARG(k->name));
-        else
-                check_status(k, answer_of(r), &r->error);
-        with_lock(&k->lock) {
-                before = k->sick.n > 0;
-                k->sick.n = 0;
-                if (r->error.err)
-                        buf_addc(&k->sick, error_text(&r->error));
-                changed = !r->error.err && !str_eq(buf_str(&k->key_id), kms_field(answer_of(r), 3));
-        }
-        if (r->error.err)
-                log_warn("kms %" STR_FMT ": %s", STR_ARG(k->name), error_text(&r->error));
-        else if (before)
-                log_info("kms %" STR_FMT " is healthy again", STR_ARG(k->name));
-        atomic_store(&k->unhealthy, r->error.err != 0);
+        k->wrong.n = k->n_wrong = 0;
+        changed = !r->error.err && check_status(k, r);
+        if (!changed)
+                settle(k, r->error.err ? &r->error : NULL);
         rpc_free(r);
         if (changed) {
                 struct seed *s = xmalloc(sizeof(*s));
@@ -371,8 +452,6 @@ static void polled(struct rpc *r) {
                 r->arg = s;
                 r->done = rotated;
                 rpc_start(r);
-        } else {
-                poll_again(k);
         }
 }
 
@@ -389,7 +468,7 @@ static void poll_again(struct kms *k) {
 }
 
 static void start_poll(void *arg) {
-        poll_again(arg);
+        poll_now(&((struct kms *) arg)->poll);
 }
 
 /* ---- sealing and opening ---- */
@@ -401,16 +480,46 @@ bool kms_healthy(struct kms *k, struct buf *why) {
         return k->sick.n == 0;
 }
 
-int kms_seal(struct kms *k, struct str aad, struct str text, struct buf *dst) {
+/* Under the lock: whether something may be written. */
+static int check_state(const struct kms *k, struct error *err) {
+        int64_t now = now_wall_ns();
+        char hash[72], at[36], current[36];
+
+        if (!k->expires_ns)
+                return error_set(err, -ENOKEY, NO_STATE);
+        if (now <= k->expires_ns)
+                return 0;
+        return error_set(err, -ENOKEY,
+                         "encryptedDEKSource with keyID hash \"%" STR_FMT "\" expired at %" STR_FMT
+                         " (current time is %" STR_FMT ")",
+                         STR_ARG(hash_of(buf_str(&k->key_id), hash)), STR_ARG(time_format(at, k->expires_ns)),
+                         STR_ARG(time_format(current, now)));
+}
+
+int kms_check(struct kms *k, struct error *err) {
+        HOLD(&k->lock);
+
+        return check_state(k, err);
+}
+
+uint64_t kms_key(struct kms *k) {
+        HOLD(&k->lock);
+
+        return str_hash(buf_str(&k->key_id));
+}
+
+int kms_seal(struct kms *k, struct str aad, struct str text, struct buf *dst, struct error *err) {
         _cleanup_buf_ struct buf data = BUF_INIT;
         uint8_t key[32];
         int r;
 
         if (RAND_bytes((uint8_t *) buf_reserve(&data, INFO), INFO) != 1)
-                return -EIO;
+                return error_set(err, -EIO, "failed to generate info for KDF");
         data.n = INFO;
         with_lock(&k->lock) {
-                r = derive(&k->seed, (const uint8_t *) data.p, key);
+                r = check_state(k, err);
+                if (r == 0)
+                        r = derive(&k->seed, (const uint8_t *) data.p, key);
                 if (r == 0)
                         r = gcm_seal(key, sizeof(key), aad, text, &data);
                 if (r == 0) {
@@ -434,11 +543,13 @@ static bool known_seed(struct kms *k, struct str sealed, struct seed *ret) {
         return s;
 }
 
-static int find_seed(struct kms *k, struct str object, struct seed *ret) {
+static int find_seed(struct kms *k, struct str object, struct seed *ret, struct error *err) {
         _cleanup_(rpc_freep) struct rpc *r = NULL;
-        _cleanup_error_ struct error err = ERROR_INIT;
         struct str sealed = kms_field(object, 3), plain;
 
+        with_lock(&k->lock)
+                if (!k->expires_ns) /* nor is anything read before it has answered once */
+                        return error_set(err, -ENOKEY, NO_STATE);
         if (known_seed(k, sealed, ret))
                 return 0;
         r = rpc_new(k, "Decrypt");
@@ -446,13 +557,11 @@ static int find_seed(struct kms *k, struct str object, struct seed *ret) {
         put_uid(r);
         wire_put_bytes(&r->request, 3, kms_field(object, 2));
         kms_copy_entries(&r->request, object, 4, 4);
-        if (rpc_wait(r, &err) < 0) {
-                log_error("kms %" STR_FMT ": %s", STR_ARG(k->name), error_text(&err));
-                return -EBADMSG;
-        }
+        if (rpc_wait(r, err) < 0)
+                return error_prefix(err, "failed to decrypt DEK, error");
         plain = kms_field(answer_of(r), 1);
         if (plain.n != SEED)
-                return -EBADMSG;
+                return error_set(err, -EBADMSG, "invalid seed length %zu used for key generation", plain.n);
         memcpy(ret->bytes, plain.p, SEED);
         OPENSSL_cleanse(r->response.p, r->response.n);
         HOLD(&k->lock);
@@ -460,19 +569,21 @@ static int find_seed(struct kms *k, struct str object, struct seed *ret) {
         return 0;
 }
 
-int kms_open(struct kms *k, struct str aad, struct str sealed, struct buf *dst) {
+int kms_open(struct kms *k, struct str aad, struct str sealed, struct buf *dst, uint64_t *ret_key, struct error *err) {
         struct str data = kms_field(sealed, 1);
         struct seed seed;
         uint8_t key[32];
         int r;
 
         if (data.n < INFO)
-                return -EBADMSG;
-        r = find_seed(k, sealed, &seed);
-        if (r == 0)
-                r = derive(&seed, (const uint8_t *) data.p, key);
+                return error_set(err, -EBADMSG, "the stored data was shorter than the required size");
+        TRY(find_seed(k, sealed, &seed, err));
+        r = derive(&seed, (const uint8_t *) data.p, key);
         if (r == 0)
                 r = gcm_open(key, sizeof(key), aad, str_sub(data, INFO, data.n), dst);
+        if (r < 0)
+                error_set(err, r, "cipher: message authentication failed");
+        *ret_key = str_hash(kms_field(sealed, 2));
         OPENSSL_cleanse(&seed, sizeof(seed));
         OPENSSL_cleanse(key, sizeof(key));
         return r;
@@ -487,7 +598,6 @@ static void forget_seed(void *p) {
 
 struct make {
         struct kms *k;
-        const char *path;
         struct error *err;
         int result;
 };
@@ -495,13 +605,25 @@ struct make {
 static void make_client(void *arg) {
         struct make *m = arg;
         struct http_client_options o = {
-                .loop = m->k->loop, .host = "localhost", .unix_path = m->path, .http2 = true, .max_connections = 1
+                .loop = m->k->loop, .host = "localhost", .unix_path = m->k->path, .http2 = true, .max_connections = 1
         };
 
         m->result = http_client_new(&o, &m->k->client, m->err);
 }
 
-int kms_new(const struct json *config, struct kms **ret, struct error *err) {
+/* It may be away: then it is asked until it is there. */
+static void ask_first(struct kms *k) {
+        sem_t asked;
+
+        sem_init(&asked, 0, 0);
+        k->asked = &asked;
+        loop_call(k->loop, start_poll, k);
+        while (sem_wait(&asked) < 0 && errno == EINTR)
+                ;
+        sem_destroy(&asked);
+}
+
+int kms_new(const struct json *config, void (*ready)(void *arg), void *arg, struct kms **ret, struct error *err) {
         static const struct str scheme = STR_INIT("unix://");
         struct str endpoint = json_str(json_getc(config, "endpoint")), name = json_str(json_getc(config, "name"));
         struct kms *k;
@@ -515,24 +637,24 @@ int kms_new(const struct json *config, struct kms **ret, struct error *err) {
         k = xcalloc(1, sizeof(*k));
         k->arena = arena_new(0);
         k->name = arena_str(k->arena, name);
+        k->path = arena_cstr(k->arena, str_sub(endpoint, scheme.n, endpoint.n));
         k->timeout_ms = (unsigned) (ns / NSEC_PER_MSEC);
+        k->ready = ready;
+        k->arg = arg;
         k->seeds = map_new(forget_seed);
         pthread_mutex_init(&k->lock, NULL);
         r = loop_new("kms", &k->loop, err);
         if (r == 0) {
                 loop_start_thread(k->loop);
                 m.k = k;
-                m.path = arena_cstr(k->arena, str_sub(endpoint, scheme.n, endpoint.n));
                 loop_call_sync(k->loop, make_client, &m);
                 r = m.result;
         }
-        if (r == 0)
-                r = first_seed(k, err);
         if (r < 0) {
                 kms_free(k);
                 return r;
         }
-        loop_call(k->loop, start_poll, k);
+        ask_first(k);
         *ret = k;
         return 0;
 }
@@ -558,6 +680,9 @@ void kms_free(struct kms *k) {
         buf_free(&k->key_id);
         buf_free(&k->annotations);
         buf_free(&k->sick);
+        buf_free(&k->version);
+        buf_free(&k->status_id);
+        buf_free(&k->wrong);
         pthread_mutex_destroy(&k->lock);
         arena_free(k->arena);
         free(k);

@@ -234,7 +234,16 @@ bool op_load(struct op *op, void (*again)(struct op *op)) {
         struct object *view;
 
         op->raw = op->old = rest_get(op->snap, op->rest->stored, op->namespace, op->name);
-        if (!op->old || !op->rest->custom)
+        if (!op->old) {
+                struct str key = rest_key(op->c->arena, op->rest->stored, op->namespace, op->name);
+
+                if (!str_eq(store_sealed(op->s->store, op->snap, key), key))
+                        return true;
+                err_sealed(&op->c->error, op->s, op->rest, key, SEALED_ONE);
+                op_fail(op);
+                return false;
+        }
+        if (!op->rest->custom)
                 return true;
         if (op->c->verb == API_DELETE && op->rest->custom->of->terminating)
                 return true; /* it goes with its definition, whether or not the webhook is still there */
