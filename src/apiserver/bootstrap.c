@@ -1,12 +1,15 @@
 /* What every cluster has from the start, made where it is missing, in one transaction: namespaces, the kubernetes
  * Service with its endpoints, priority classes, RBAC policy. The Service's endpoints follow the address that we are
  * given. */
+#include <openssl/err.h>
+#include <openssl/pem.h>
 #include <unistd.h>
 
 #include "apiserver/allocator.h"
 #include "apiserver/auth/authn.h"
 #include "apiserver/auth/rbac.h"
 #include "apiserver/bootstrap.h"
+#include "apiserver/encryption/encryption.h"
 #include "apiserver/extensions/aggregator.h"
 #include "apiserver/flags.h"
 #include "apiserver/flow/flow.h"
@@ -101,10 +104,16 @@ static void want_with(struct bootstrap *b, const struct api_resource *res, const
         const struct json *meta = json_getc(in, "metadata");
         struct str ns = json_str(json_getc(meta, "namespace")), name = json_str(json_getc(meta, "name"));
         struct object *old = rest_get(b->snap, r, ns, name);
+        struct str key = rest_key(b->a, r, ns, name);
         struct json tree;
 
         if (b->result < 0 || (old && !update))
                 return;
+        if (encryption_check(b->s->options.encryption, key, NULL) < 0 ||
+            str_eq(store_sealed(b->s->store, b->snap, key), key)) {
+                b->s->bootstrap_lacks = true;
+                return;
+        }
         b->result = finish_object(b, r, in, old, &tree);
         if (b->result < 0 || (old && json_equal(&tree, object_json(old))))
                 return;
@@ -115,7 +124,7 @@ static void want_with(struct bootstrap *b, const struct api_resource *res, const
                 return;
         vec_push(&b->ops, (struct store_op) {
                                           .kind = old ? STORE_UPDATE : STORE_CREATE,
-                                          .key = rest_key(b->a, r, ns, name),
+                                          .key = key,
                                           .object = object_from_tree(&tree),
                                           .expect = old ? object_revision(old) : 0,
                           });
@@ -315,20 +324,70 @@ static void api_services(struct bootstrap *b) {
         }
 }
 
-/* "a,b" as the text ["a","b"] */
-static struct json json_text_of_list(struct arena *a, const char *text) {
-        struct json list = json_new_array();
-        struct str rest = str_of(text), item;
-        _cleanup_buf_ struct buf b = BUF_INIT;
+static bool add_items(struct arena *a, struct json *list, const struct json *from) {
+        bool added = false;
 
-        while (str_split(&rest, ',', &item))
-                json_push(a, &list, json_of_str(item));
-        json_write(&b, &list);
-        return json_of_copy(a, buf_str(&b));
+        json_each_item(f, from) {
+                bool has = false;
+
+                json_each_item(i, list)
+                        has = has || json_equal(i, f);
+                if (!has)
+                        json_push(a, list, *f);
+                added = added || !has;
+        }
+        return added;
 }
 
-/* The CA for client certificates, where extension servers look for it. */
-static void authentication_config(struct bootstrap *b) {
+/* ---- what extension servers authenticate by: whose certificates, and what front proxies say ---- */
+
+/* The text of a list of names: those that are there, and those of "a,b". Empty: none are. */
+static struct str names_with(struct arena *a, struct str there, const char *more) {
+        struct str rest = str_of(more), name;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct json list = json_new_array(), names = json_new_array(), *now;
+
+        while (str_split(&rest, ',', &name))
+                json_push(a, &names, json_of_str(name));
+        if (json_parse(a, there, NULL, &now, NULL) == 0)
+                add_items(a, &list, now);
+        add_items(a, &list, &names);
+        if (json_len(&list) == 0)
+                return STR("");
+        json_write(&b, &list);
+        return arena_str(a, buf_str(&b));
+}
+
+/* Adds the certificates of pem to dst, but for those that it has and those that have expired. */
+static void add_certificates(struct buf *dst, struct str pem) {
+        BIO *in = BIO_new_mem_buf(pem.p, (int) pem.n);
+        X509 *cert;
+
+        while ((cert = PEM_read_bio_X509(in, NULL, NULL, NULL))) {
+                BIO *out = BIO_new(BIO_s_mem());
+                struct str text = STR("");
+
+                if (PEM_write_bio_X509(out, cert) == 1)
+                        text.n = (size_t) BIO_get_mem_data(out, &text.p);
+                if (X509_cmp_current_time(X509_get0_notAfter(cert)) > 0 && str_search(buf_str(dst), text) < 0)
+                        buf_add_str(dst, text);
+                BIO_free(out);
+                X509_free(cert);
+        }
+        BIO_free(in);
+        ERR_clear_error();
+}
+
+static struct str certificates_with(struct arena *a, struct str there, struct str more) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        add_certificates(&b, there);
+        add_certificates(&b, more);
+        return arena_str(a, buf_str(&b));
+}
+
+/* Servers of one cluster add what they know to what others wrote; nobody takes anything away. */
+static void authentication_config(struct bootstrap *b, bool changed) {
         static const char *const lists[][2] = {
                 { "requestheader-allowed-names", "" },
                 { "requestheader-username-headers", "X-Remote-User" },
@@ -336,20 +395,33 @@ static void authentication_config(struct bootstrap *b) {
                 { "requestheader-extra-headers-prefix", "X-Remote-Extra-" },
                 { "requestheader-uid-headers", "" },
         };
+        static const struct str ns = STR_INIT("kube-system"), name = STR_INIT("extension-apiserver-authentication");
         const struct authorities *known = atomic_load(&b->s->authn->authorities);
+        const struct rest *r = rest_of(b->s, &res_configmaps);
+        struct object *now = rest_get(b->snap, r, ns, name);
+        const struct json *there = now ? json_getc(object_json(now), "data") : NULL;
         struct json o = json_new_object(), *meta = json_get_or_add_object(b->a, &o, "metadata"), *data;
+        struct str certificates;
 
-        if (str_empty(known->clients))
+        if (str_empty(known->clients) || (now && object_revision(now) == b->s->authentication_seen && !changed))
                 return;
-        json_set_cstr(b->a, meta, "name", "extension-apiserver-authentication");
-        json_set_cstr(b->a, meta, "namespace", "kube-system");
+        b->s->authentication_seen = now ? object_revision(now) : 0;
+        json_set_str(b->a, meta, "name", name);
+        json_set_str(b->a, meta, "namespace", ns);
         data = json_get_or_add_object(b->a, &o, "data");
-        json_set_str(b->a, data, "client-ca-file", known->clients);
-        if (!str_empty(known->proxies)) {
-                json_set_str(b->a, data, "requestheader-client-ca-file", known->proxies);
-                for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
-                        json_setc(b->a, data, lists[i][0],
-                                  json_text_of_list(b->a, server_flag(b->s, lists[i][0], lists[i][1])));
+        json_set_str(b->a, data, "client-ca-file",
+                     certificates_with(b->a, json_str(json_getc(there, "client-ca-file")), known->clients));
+        certificates = certificates_with(b->a, json_str(json_getc(there, "requestheader-client-ca-file")),
+                                         known->proxies);
+        if (!str_empty(certificates)) {
+                json_set_str(b->a, data, "requestheader-client-ca-file", certificates);
+                for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+                        struct str names = names_with(b->a, json_str(json_getc(there, lists[i][0])),
+                                                      server_flag(b->s, lists[i][0], lists[i][1]));
+
+                        if (!str_empty(names) || i < ARRAY_SIZE(lists) - 1)
+                                json_set_str(b->a, data, lists[i][0], str_empty(names) ? STR("[]") : names);
+                }
         }
         want(b, &res_configmaps, &o, true);
 }
@@ -365,21 +437,6 @@ static bool add_members(struct arena *a, struct json *to, const struct json *fro
                         json_add(a, to, json_key(m), m->value);
                         added = true;
                 }
-        return added;
-}
-
-static bool add_items(struct arena *a, struct json *list, const struct json *from) {
-        bool added = false;
-
-        json_each_item(f, from) {
-                bool has = false;
-
-                json_each_item(i, list)
-                        has = has || json_equal(i, f);
-                if (!has)
-                        json_push(a, list, *f);
-                added = added || !has;
-        }
         return added;
 }
 
@@ -524,6 +581,20 @@ static void again_done(struct store_txn *t) {
         bootstrap_end(b); /* what lost against another writer is wanted again in a moment */
 }
 
+static void everything(struct bootstrap *b) {
+        b->s->bootstrap_lacks = false;
+        namespaces(b);
+        priority_classes(b);
+        kubernetes_service(b);
+        missing_addresses(b);
+        server_lease(b);
+        authentication_config(b, true);
+        token_tracking(b);
+        api_services(b);
+        bootstrap_policy(b->a, emit_policy, b);
+        flow_bootstrap(b->a, want_flow, b);
+}
+
 void bootstrap_again(struct apiserver *s) {
         bool missing = atomic_exchange(&s->addresses_missing, false); /* before the snapshot that shall have it */
         bool changed = atomic_exchange(&s->authorities_changed, false);
@@ -531,13 +602,16 @@ void bootstrap_again(struct apiserver *s) {
         struct bootstrap *b = arena_new_of(a, struct bootstrap);
 
         *b = (struct bootstrap) { .s = s, .a = a, .snap = store_snapshot(s->store) };
-        namespaces(b);
-        kubernetes_service(b);
-        if (missing)
-                missing_addresses(b);
-        if (changed)
-                authentication_config(b);
-        server_lease(b);
+        if (s->bootstrap_lacks) {
+                everything(b);
+        } else {
+                namespaces(b);
+                kubernetes_service(b);
+                if (missing)
+                        missing_addresses(b);
+                authentication_config(b, changed);
+                server_lease(b);
+        }
         if (b->result < 0 || b->ops.n == 0) {
                 bootstrap_end(b);
                 return;
@@ -558,15 +632,6 @@ void bootstrap_flow(struct apiserver *s) {
 int apiserver_bootstrap(struct apiserver *s, struct error *err) {
         struct bootstrap b = { .s = s, .a = arena_new(262144), .snap = store_snapshot(s->store), .err = err };
 
-        namespaces(&b);
-        priority_classes(&b);
-        kubernetes_service(&b);
-        missing_addresses(&b);
-        server_lease(&b);
-        authentication_config(&b);
-        token_tracking(&b);
-        api_services(&b);
-        bootstrap_policy(b.a, emit_policy, &b);
-        flow_bootstrap(b.a, want_flow, &b);
+        everything(&b);
         return bootstrap_commit(&b);
 }

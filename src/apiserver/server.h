@@ -117,6 +117,8 @@ struct apiserver {
         atomic_bool refusing;            /* new requests: what runs is let end first */
         atomic_int busy;                 /* what will come back to a worker's loop: they do not end before */
         atomic_bool addresses_missing;   /* an IPAddress was deleted: is its Service there? (bootstrap.c) */
+        uint64_t authentication_seen;    /* the revision of what bootstrap.c last looked at */
+        bool bootstrap_lacks;            /* what cannot be written for now, as a KMS plugin is away */
         atomic_bool authorities_changed; /* so is what extension servers read of them (bootstrap.c) */
         int64_t started_ns;
         struct expiry *expiry; /* of Events, on a worker */

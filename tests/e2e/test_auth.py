@@ -239,7 +239,7 @@ def test_front_proxies_are_believed(asking):
     assert ask("front", *nobody, path="/api").startswith('forbidden: User "system:anonymous" cannot get path "/api"')
     assert ask("front") == "Unauthorized" and ask("other", "X-Remote-User: alice") == "Unauthorized"
     data = asking.json("get", "cm", "extension-apiserver-authentication", "-n", "kube-system")["data"]
-    assert json.loads(data["requestheader-allowed-names"]) == ["front"] and "BEGIN CERT" in data["requestheader-client-ca-file"]
+    assert "front" in json.loads(data["requestheader-allowed-names"]) and "BEGIN CERT" in data["requestheader-client-ca-file"]
     renewed = asking.encryption.parent / "renewed"
     renewed.mkdir()
     before = ask("front", "X-Remote-User: alice")
