@@ -6,6 +6,12 @@
 
 #define MAX_ORIGINS 64
 #define FLAG "--cors-allowed-origins has an invalid regular expression: "
+#define HELP                                                                                                           \
+        ", help: List of allowed origins for CORS, comma separated. An allowed origin can be a regular expression to " \
+        "support subdomain matching. If this list is empty CORS will not be enabled. Please ensure each expression "   \
+        "matches the entire hostname by anchoring to the start with '^' or including the '//' prefix, and by "         \
+        "anchoring to the end with '$' or including the ':' port separator suffix. Examples of valid expressions are " \
+        "'//example\\.com(:|$)' and '^https://example\\.com(:|$)'"
 
 struct cors {
         struct regex *origins[MAX_ORIGINS];
@@ -29,10 +35,11 @@ int cors_new(struct apiserver *s, struct cors **ret, struct error *err) {
                 _cleanup_error_ struct error e = ERROR_INIT;
 
                 if (regex_compile(one, &c->origins[c->n], &e) < 0)
-                        r = error_set(err, -EINVAL, FLAG "%s", error_text(&e));
+                        r = error_set(err, -EINVAL, FLAG "%s" HELP, error_text(&e));
                 else if (++c->n && !(contains(one, "^", "//") && contains(one, "$", ":")))
                         r = error_set(err, -EINVAL,
-                                      FLAG "regular expression does not pin to start/end of host in the origin header");
+                                      FLAG
+                                      "regular expression does not pin to start/end of host in the origin header" HELP);
         }
         if (r < 0) {
                 cors_free(c);

@@ -6,6 +6,7 @@
  *           └─ else ──▶ gone */
 #include "apiserver/admission/admission.h"
 #include "apiserver/extensions/custom.h"
+#include "apiserver/flags.h"
 #include "apiserver/request.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
@@ -78,7 +79,8 @@ static bool set_gc_finalizers(struct op *op, struct json *meta) {
         bool had_orphan, had_foreground, orphan, foreground;
         size_t at;
 
-        if (op->rest->stored->resource == &res_events || /* have no dependents */
+        if (!server_flag_on(op->s, "enable-garbage-collector", true) ||
+            op->rest->stored->resource == &res_events || /* have no dependents */
             (op->rest->stored->resource == &res_customresourcedefinitions && !object_deleting(op->old)))
                 return false;
         had_orphan = has_finalizer(&list, FINALIZER_ORPHAN, NULL);

@@ -1,14 +1,20 @@
 #include "apiserver/flags.h"
 
 #include "apiserver/server.h"
+#include "base/arena.h"
 
 #define FEATURE_GATES "feature-gates"
 #define RUNTIME_CONFIG "runtime-config"
-#define HIDDEN_METRICS "show-hidden-metrics-for-version"
+#define EMULATED "emulated-version"
 
 const struct apiserver_flag apiserver_flags[] = {
         { "admission-control-config-file", "FILE",
           "configures PodSecurity, EventRateLimit, webhooks … (docs/admission.md)" },
+        { "admission-control", "LIST", "those that are on, and no others (deprecated)" },
+        { "aggregator-reject-forwarding-redirect", "BOOL", "aggregated API servers cannot redirect (default true)" },
+        { "allow-metric-labels", "LABELS", "METRIC,LABEL=VALUES that labels have, all others are unexpected" },
+        { "allow-metric-labels-manifest", "FILE", "YAML of the same" },
+        { "allow-privileged", "BOOL", "containers may be privileged (default true)" },
         { "anonymous-auth", "BOOL", "requests without credentials are system:anonymous (default true)" },
         { "api-audiences", "LIST", "who tokens must be for (default the issuer)" },
         { "audit-log-batch-buffer-size", "N", "how many events may wait for the log's thread (default 10000)" },
@@ -16,7 +22,7 @@ const struct apiserver_flag apiserver_flags[] = {
         { "audit-log-batch-max-wait", "DURATION", "nothing waits for others" },
         { "audit-log-batch-throttle-burst", "N", "batches that may be written at once" },
         { "audit-log-batch-throttle-enable", "BOOL", "(default false)" },
-        { "audit-log-batch-throttle-qps", "N", "batches a second" },
+        { "audit-log-batch-throttle-qps", "QPS", "batches a second" },
         { "audit-log-compress", "BOOL", "rotated logs, with gzip (default false)" },
         { "audit-log-format", "FORMAT", "json, or legacy: a line of text (default json)" },
         { "audit-log-maxage", "DAYS", "how long rotated audit logs are kept (default no limit)" },
@@ -35,7 +41,7 @@ const struct apiserver_flag apiserver_flags[] = {
         { "audit-webhook-batch-max-wait", "DURATION", "how long the first of them waits (default 30s)" },
         { "audit-webhook-batch-throttle-burst", "N", "batches that may go at once (default 15)" },
         { "audit-webhook-batch-throttle-enable", "BOOL", "(default true)" },
-        { "audit-webhook-batch-throttle-qps", "N", "batches a second (default 10)" },
+        { "audit-webhook-batch-throttle-qps", "QPS", "batches a second (default 10)" },
         { "audit-webhook-config-file", "FILE", "kubeconfig of a webhook that gets audit events" },
         { "audit-webhook-initial-backoff", "DURATION", "before a batch is sent again (default 10s)" },
         { "audit-webhook-mode", "MODE", "batch, blocking or blocking-strict (default batch)" },
@@ -55,18 +61,24 @@ const struct apiserver_flag apiserver_flags[] = {
         { "authorization-webhook-config-file", "FILE", "kubeconfig of a webhook that authorizes" },
         { "authorization-webhook-version", "VERSION", "of SubjectAccessReview (default v1beta1)" },
         { "bind-address", "IP", "where it listens (default 0.0.0.0)" },
+        { "cert-dir", "DIR", "has apiserver.crt and .key; they are put there when they are not" },
         { "client-ca-file", "FILE", "certifies clients (default the cluster's)" },
         { "cors-allowed-origins", "LIST", "regular expressions of the origins whose pages may use the API" },
-        { "default-not-ready-toleration-seconds", "N", "how long pods stay on a node that is not ready (default 300)" },
-        { "default-unreachable-toleration-seconds", "N", "and on one that does not answer (default 300)" },
+        { "default-not-ready-toleration-seconds", "SPAN",
+          "how long pods stay on a node that is not ready (default 300)" },
+        { "default-unreachable-toleration-seconds", "SPAN", "and on one that does not answer (default 300)" },
         { "disable-admission-plugins", "LIST", "of those that are on" },
+        { "disable-http2-serving", "BOOL", "HTTP/1.1 only (default false)" },
+        { "disabled-metrics", "LIST", "that /metrics does not tell" },
         { "enable-admission-plugins", "LIST", "of those that are off (docs/admission.md)" },
+        { "enable-bootstrap-token-auth", "BOOL", "Secrets of kube-system are tokens of nodes to be (default true)" },
+        { "enable-garbage-collector", "BOOL", "deletion leaves the dependents to the collector (default true)" },
         { "enable-priority-and-fairness", "BOOL", "false: --max-*-requests-inflight limit instead (default true)" },
         { "encryption-provider-config", "FILE", "how Secrets and others are encrypted in the store" },
         { "encryption-provider-config-automatic-reload", "BOOL", "read it again when it changes (default false)" },
-        { "disabled-metrics", "LIST", "that /metrics does not tell" },
         { "event-ttl", "DURATION", "how long Events live (default 1h)" },
-        { "goaway-chance", "FRACTION", "of HTTP/2 requests after which the client shall connect anew (default 0)" },
+        { "external-hostname", "NAME", "of this server, where tokens say who verifies them" },
+        { "goaway-chance", "CHANCE", "of HTTP/2 requests after which the client shall connect anew (default 0)" },
         { "http2-max-streams-per-connection", "N", "requests of a client that run at once (default 250)" },
         { "kubelet-certificate-authority", "FILE",
           "certifies kubelets; \"\": they are not verified (default the cluster's)" },
@@ -81,7 +93,7 @@ const struct apiserver_flag apiserver_flags[] = {
         { "oidc-groups-claim", "CLAIM", "has the user's groups" },
         { "oidc-groups-prefix", "TEXT", "goes before them" },
         { "oidc-issuer-url", "URL", "whose ID tokens are accepted" },
-        { "oidc-required-claim", "LIST", "claim=value that a token must have" },
+        { "oidc-required-claim", "PAIRS", "claim=value that a token must have" },
         { "oidc-signing-algs", "LIST", "accepted algorithms (default RS256)" },
         { "oidc-username-claim", "CLAIM", "names the user (default sub)" },
         { "oidc-username-prefix", "TEXT", "goes before the name; - for none" },
@@ -99,6 +111,7 @@ const struct apiserver_flag apiserver_flags[] = {
         { "service-account-issuer", "URL", "of service account tokens; given again: accepted too" },
         { "service-account-jwks-uri", "URL", "where the keys of tokens are found, as discovery tells" },
         { "service-account-key-file", "FILE", "has keys that verify service account tokens too; may be repeated" },
+        { "service-account-lookup", "BOOL", "tokens of Secrets hold as long as these (default true)" },
         { "service-account-max-token-expiration", "DURATION", "how long a service account token holds at most" },
         { "service-account-signing-key-file", "FILE", "the key that signs service account tokens from now on" },
         { "service-node-port-range", "RANGE", "of Services' node ports (default 30000-32767)" },
@@ -109,41 +122,43 @@ const struct apiserver_flag apiserver_flags[] = {
         { "tls-cipher-suites", "LIST", "of TLS 1.2, by their names of RFCs (default the secure ones)" },
         { "tls-min-version", "VERSION", "VersionTLS12 (the default) or VersionTLS13" },
         { "tls-private-key-file", "FILE", "its key" },
+        { "tls-sni-cert-key", "PAIR", "CERT,KEY[:NAMES]: who we are to clients that ask for these; may be repeated" },
         { "token-auth-file", "FILE", "CSV of token,user,uid,\"group1,group2\"" },
         { NULL, NULL, NULL },
 };
 
-/* What else kube-apiserver takes. With a value: that is how it always is here; "": there is nothing to set, all values
- * do; NULL: refused. */
+/* What else kube-apiserver takes, by the kinds of their values: there is nothing to set, or only what the check of all
+ * flags looks at; or, with a reason, refused. */
 static const struct {
-        const char *names, *value, *why;
+        const char *arg, *names, *why;
 } others[] = {
-        { "aggregator-reject-forwarding-redirect allow-privileged enable-bootstrap-token-auth enable-garbage-collector "
-          "service-account-lookup watch-cache ",
-          "true", "it is always true here" },
-        { "enable-aggregator-routing enable-logs-handler contention-profiling "
-          "disable-http2-serving emulation-forward-compatible permit-address-sharing permit-port-sharing "
-          "runtime-config-emulation-forward-compatible send-retry-after-while-not-ready-once ",
-          "false", "it is always false here" },
-        { "default-watch-cache-size delete-collection-workers endpoint-reconciler-type etcd-compaction-interval "
-          "etcd-count-metric-poll-period etcd-db-metric-poll-interval etcd-healthcheck-timeout etcd-readycheck-timeout "
-          "kubelet-timeout lease-reuse-duration-seconds log-flush-frequency log-json-info-buffer-size "
-          "log-json-split-stream log-text-info-buffer-size log-text-split-stream logging-format "
-          "storage-initialization-timeout storage-media-type v vmodule watch-cache-sizes ",
-          "", "there is nothing to set" },
-        { FEATURE_GATES " ", NULL, "" },
-        { RUNTIME_CONFIG " ", NULL, "" },
-        { "etcd-cafile etcd-certfile etcd-keyfile etcd-prefix etcd-servers etcd-servers-overrides storage-backend ",
-          NULL, "the store is in this server (docs/store.md)" },
-        { "cert-dir tls-sni-cert-key ", NULL, "use --tls-cert-file" },
-        { "debug-socket-path egress-selector-config-file external-hostname "
-          "kubernetes-service-node-port livez-grace-period max-connection-bytes-per-sec peer-advertise-ip "
-          "peer-advertise-port peer-ca-file service-account-signing-endpoint shutdown-watch-termination-grace-period "
-          "tracing-config-file ",
-          NULL, "Cube has nothing like it" },
-        { "allow-metric-labels allow-metric-labels-manifest ", NULL, "labels of metrics cannot be chosen" },
-        { HIDDEN_METRICS " ", NULL, "" },
-        { "emulated-version ", NULL, "what is served cannot be chosen" },
+        { "BOOL",
+          "contention-profiling emulation-forward-compatible enable-aggregator-routing log-json-split-stream "
+          "log-text-split-stream permit-address-sharing permit-port-sharing "
+          "runtime-config-emulation-forward-compatible send-retry-after-while-not-ready-once watch-cache ",
+          NULL },
+        { "N",
+          "default-watch-cache-size delete-collection-workers lease-reuse-duration-seconds "
+          "max-connection-bytes-per-sec ",
+          NULL },
+        { "LEVEL", "v ", NULL },
+        { "LEVELS", "vmodule ", NULL },
+        { "QUANTITY", "log-json-info-buffer-size log-text-info-buffer-size ", NULL },
+        { "DURATION",
+          "etcd-compaction-interval etcd-count-metric-poll-period etcd-db-metric-poll-interval "
+          "etcd-healthcheck-timeout etcd-readycheck-timeout kubelet-timeout livez-grace-period log-flush-frequency "
+          "shutdown-watch-termination-grace-period storage-initialization-timeout ",
+          NULL },
+        { "TEXT",
+          EMULATED " endpoint-reconciler-type etcd-cafile etcd-certfile etcd-keyfile etcd-prefix " FEATURE_GATES
+                   " logging-format peer-advertise-ip "
+                   "peer-advertise-port peer-ca-file " RUNTIME_CONFIG " service-account-signing-endpoint "
+                   "show-hidden-metrics-for-version storage-backend storage-media-type watch-cache-sizes ",
+          NULL },
+        { "TEXT", "etcd-servers etcd-servers-overrides ", "the store is in this server (docs/store.md)" },
+        { "BOOL", "enable-logs-handler ", "Cube has nothing like it" },
+        { "N", "kubernetes-service-node-port ", "Cube has nothing like it" },
+        { "TEXT", "debug-socket-path egress-selector-config-file tracing-config-file ", "Cube has nothing like it" },
 };
 
 const struct apiserver_feature apiserver_features[] = {
@@ -342,18 +357,31 @@ const struct apiserver_feature apiserver_features[] = {
 };
 
 static int check_features(struct str rest, struct error *err) {
-        struct str name, value;
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct str name, value, whole;
+        bool given;
 
         while (str_split(&rest, ',', &value)) {
                 const struct apiserver_feature *f = apiserver_features;
+                _cleanup_buf_ struct buf on = BUF_INIT;
 
+                if (str_has_prefix(value, STR("kube:")))
+                        value = str_sub(value, 5, value.n);
+                given = str_find(value, '=') >= 0;
+                whole = value;
                 str_split(&value, '=', &name);
                 while (f->name && !str_eqc(name, f->name))
                         f++;
+                if (!given)
+                        return error_set(err, -EINVAL, "missing bool value for %" STR_FMT, STR_ARG(name));
                 if (!f->name)
-                        return error_set(err, -EINVAL, "--feature-gates: unrecognized feature gate: %" STR_FMT,
-                                         STR_ARG(name));
-                if (!str_eqc(value, f->enabled ? "true" : "false"))
+                        return error_set(err, -EINVAL, "unrecognized feature gate: %" STR_FMT, STR_ARG(name));
+                if (apiserver_flag_read(name, "BOOL", arena_cstr(a, value), &on, NULL) < 0)
+                        return error_set(err, -EINVAL,
+                                         "invalid value of %" STR_FMT ", err: strconv.ParseBool: parsing \"%" STR_FMT
+                                         "\": invalid syntax",
+                                         STR_ARG(whole), STR_ARG(value));
+                if (!str_eqc(buf_str(&on), f->enabled ? "true" : "false"))
                         return error_set(err, -EINVAL, "--feature-gates: %s is always %s here", f->name,
                                          f->enabled ? "true" : "false");
         }
@@ -370,6 +398,8 @@ static int check_versions(struct str rest, struct error *err) {
                 bool on, served, all;
 
                 str_split(&value, '=', &name);
+                if (!str_eqc(name, "v1") && str_find(name, '/') < 0)
+                        return error_set(err, -EINVAL, "runtime-config invalid key %" STR_FMT, STR_ARG(name));
                 on = str_empty(value) || str_eqc(value, "true");
                 if (!on && !str_eqc(value, "false"))
                         return error_set(err, -EINVAL, "--" RUNTIME_CONFIG ": invalid value %" STR_FMT "=%" STR_FMT,
@@ -403,41 +433,48 @@ static ssize_t find_other(struct str name) {
         return -1;
 }
 
-bool apiserver_flag_known(struct str name) {
-        return apiserver_flag_find(name) || find_other(name) >= 0;
-}
-
-bool apiserver_flag_is_bool(struct str name) {
-        const struct apiserver_flag *f = apiserver_flag_find(name);
-        ssize_t other = f ? -1 : find_other(name);
-
-        return f ? strcmp(f->arg, "BOOL") == 0 : other >= 0 && others[other].value && *others[other].value;
-}
-
-int apiserver_flag_other(struct str name, const char *value, struct error *err) {
-        ssize_t i = find_other(name);
-
-        if (str_eqc(name, FEATURE_GATES))
-                return check_features(str_of(value), err);
-        if (str_eqc(name, RUNTIME_CONFIG))
-                return check_versions(str_of(value), err);
-        if (str_eqc(name, HIDDEN_METRICS)) /* of which there are none here */
-                return !*value || strcmp(value, "1.32") == 0
-                                       ? 0
-                                       : error_set(err, -EINVAL,
-                                                   "--" HIDDEN_METRICS
-                                                   " must be omitted or have the value '1.32'. Only "
-                                                   "the previous minor version is allowed");
-        if (i >= 0 && others[i].value && (!*others[i].value || strcmp(value, others[i].value) == 0))
-                return 0;
-        return error_set(err, -EINVAL, "--%" STR_FMT ": %s", STR_ARG(name), i >= 0 ? others[i].why : "unknown");
-}
-
-const struct apiserver_flag *apiserver_flag_find(struct str name) {
+static const struct apiserver_flag *find_flag(struct str name) {
         for (const struct apiserver_flag *f = apiserver_flags; f->name; f++)
                 if (str_eqc(name, f->name))
                         return f;
         return NULL;
+}
+
+const char *apiserver_flag_arg(struct str name) {
+        const struct apiserver_flag *f = find_flag(name);
+        ssize_t other = f ? -1 : find_other(name);
+
+        return f ? f->arg : other >= 0 ? others[other].arg : NULL;
+}
+
+int apiserver_flag_add(struct str name, const char *text, struct buf *lines, struct error *err) {
+        const char *arg = apiserver_flag_arg(name);
+        ssize_t other = find_flag(name) ? -1 : find_other(name);
+        _cleanup_buf_ struct buf value = BUF_INIT;
+        struct str rest = buf_str(lines), line, before = { 0 }, key;
+
+        TRY(apiserver_flag_read(name, arg, text, &value, err));
+        if (other >= 0 && others[other].why && value.n && !str_eqc(buf_str(&value), "false") &&
+            !str_eqc(buf_str(&value), "0"))
+                return error_set(err, -EINVAL, "--%" STR_FMT ": %s", STR_ARG(name), others[other].why);
+        if (str_eqc(name, FEATURE_GATES))
+                TRY(check_features(str_of(text), err));
+        if (str_eqc(name, RUNTIME_CONFIG))
+                TRY(check_versions(str_of(text), err));
+        /* a list goes on where an earlier one ended */
+        while (strcmp(arg, "LIST") == 0 && str_split(&rest, '\n', &line))
+                if (str_split(&line, '=', &key) && str_eq(key, name))
+                        before = line;
+        if (before.n && value.n) {
+                _cleanup_free_ char *both =
+                                xprintf("%" STR_FMT ",%" STR_FMT, STR_ARG(before), STR_ARG(buf_str(&value)));
+
+                value.n = 0;
+                buf_addc(&value, both);
+        }
+        buf_printf(lines, "%" STR_FMT "=%" STR_FMT "\n", STR_ARG(name),
+                   STR_ARG(before.n && !value.n ? before : buf_str(&value)));
+        return 0;
 }
 
 static const char *value_of(const char *arg, const char *name) {
@@ -446,14 +483,17 @@ static const char *value_of(const char *arg, const char *name) {
         return strncmp(arg, name, n) == 0 && arg[n] == '=' ? arg + n + 1 : NULL;
 }
 
+/* What is given as nothing is not given, but for the authority without which kubelets are not verified. */
 const char *flag_value(const char *const *args, const char *name, const char *dflt) {
+        const char *found = NULL;
+
         for (; args && *args; args++) {
                 const char *value = value_of(*args, name);
 
                 if (value)
-                        dflt = value;
+                        found = value;
         }
-        return dflt;
+        return found && (*found || strcmp(name, "kubelet-certificate-authority") == 0) ? found : dflt;
 }
 
 const char *server_flag_next(const struct apiserver *s, const char *name, size_t *i) {
@@ -480,4 +520,8 @@ int64_t server_flag_ms(const struct apiserver *s, const char *name, int64_t dflt
         int64_t ns;
 
         return text && duration_parse(str_of(text), &ns) == 0 && ns >= 0 ? ns / NSEC_PER_MSEC : dflt_ms;
+}
+
+bool server_flag_on(const struct apiserver *s, const char *name, bool dflt) {
+        return strcmp(server_flag(s, name, dflt ? "true" : "false"), "true") == 0;
 }

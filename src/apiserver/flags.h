@@ -2,6 +2,7 @@
  * What a flag means, the part that asks for it knows. */
 #pragma once
 
+#include "base/buf.h"
 #include "base/error.h"
 
 struct apiserver;
@@ -18,19 +19,24 @@ struct apiserver_feature {
 };
 extern const struct apiserver_feature apiserver_features[]; /* ends with a NULL name */
 
-const struct apiserver_flag *apiserver_flag_find(struct str name); /* NULL: there is none */
-/* "--name" alone is true. */
-bool apiserver_flag_is_bool(struct str name);
-/* kube-apiserver has it, whether or not Cube does. */
-bool apiserver_flag_known(struct str name);
-/* One of those that are not in the table: 0: it changes nothing with that value; -EINVAL: Cube cannot do it. */
-int apiserver_flag_other(struct str name, const char *value, struct error *err);
+/* How the help names its value: "BOOL", which "--name" alone sets, "DURATION" …; NULL: kube-apiserver has no such flag. */
+const char *apiserver_flag_arg(struct str name);
+/* Adds a line "name=value" to those that were given before, as everybody reads it: "true" or "false", a decimal number, a
+ * list with what earlier ones had. name is known. -EINVAL: it has no such value, in kube-apiserver's words; or Cube
+ * cannot do it. */
+int apiserver_flag_add(struct str name, const char *text, struct buf *lines, struct error *err);
+/* The value of a flag of that kind, as it is kept (flags_check.c). */
+int apiserver_flag_read(struct str name, const char *arg, const char *text, struct buf *ret, struct error *err);
+void duration_explain(struct str s, struct buf *dst); /* what Go says of one that cannot be parsed */
+/* All of "name=value", which may be NULL, together: -EINVAL with all that is wrong. */
+int apiserver_flags_check(const char *const *args, struct error *err);
 /* The value that was given (the last of several), NUL-terminated; or dflt, which may be NULL. */
 const char *server_flag(const struct apiserver *s, const char *name, const char *dflt);
 /* The same in a list of args. */
 const char *flag_value(const char *const *args, const char *name, const char *dflt);
 /* All that were given: the i-th from *i on, which it counts up; NULL: no more. */
 const char *server_flag_next(const struct apiserver *s, const char *name, size_t *i);
+bool server_flag_on(const struct apiserver *s, const char *name, bool dflt);
 /* A whole number, a Go duration in ms; the default when it was not given or cannot be read. */
 unsigned server_flag_number(const struct apiserver *s, const char *name, unsigned dflt);
 int64_t server_flag_ms(const struct apiserver *s, const char *name, int64_t dflt_ms);

@@ -1,5 +1,6 @@
 /* /metrics and /metrics/slis. What is counted as it happens is in base/metrics.h; here is what is measured when
  * somebody asks. */
+#include <ctype.h>
 #include <malloc.h>
 #include <sys/resource.h>
 
@@ -7,7 +8,9 @@
 #include "apiserver/flow/flow.h"
 #include "apiserver/metrics.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/metrics.h"
+#include "json/yaml.h"
 #include "schema/types.h"
 
 static void write_objects(struct apiserver *s, struct buf *b) {
@@ -191,6 +194,66 @@ static void write_families(struct buf *dst, struct str all, struct str disabled)
         vec_free(&v);
 }
 
+/* ---- --allow-metric-labels ---- */
+
+static bool is_name(struct str s, bool colons) {
+        for (size_t i = 0; i < s.n; i++)
+                if (!(isalpha((unsigned char) s.p[i]) || s.p[i] == '_' || (colons && s.p[i] == ':') ||
+                      (i > 0 && isdigit((unsigned char) s.p[i]))))
+                        return false;
+        return s.n > 0;
+}
+
+/* METRIC,LABEL=VALUES, or several of them as a line of CSV. */
+static int allow_labels(const struct apiserver *s, struct error *err) {
+        const char *text;
+
+        for (size_t i = 0; (text = server_flag_next(s, "allow-metric-labels", &i));) {
+                bool one = strchr(text, '=') == strrchr(text, '=');
+                struct str rest = str_of(text);
+
+                while (rest.n > 0) {
+                        bool quoted = !one && rest.p[0] == '"';
+                        struct str pair = one ? rest : str_sub(rest, quoted, rest.n), metric = { 0 }, label = { 0 };
+                        ssize_t end = one ? -1 : str_find(pair, quoted ? '"' : ',');
+
+                        pair.n = end < 0 ? pair.n : (size_t) end;
+                        rest = str_sub(rest, MIN(rest.n, (size_t) (pair.p - rest.p) + pair.n + 1), rest.n);
+                        if (quoted && rest.n)
+                                rest = str_sub(rest, 1, rest.n);
+                        str_split(&pair, '=', &label);
+                        str_split(&label, ',', &metric);
+                        if (!is_name(metric, true) || !is_name(label, false))
+                                return error_set(err, -EINVAL,
+                                                 "--allow-metric-labels must have a list of kv pair with format "
+                                                 "`metricName,labelName=labelValue, labelValue,...`");
+                        metrics_allow(metric, label, pair);
+                }
+        }
+        return 0;
+}
+
+int metrics_configure(struct apiserver *s, struct error *err) {
+        const char *path = server_flag(s, "allow-metric-labels-manifest", NULL);
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct json *doc = NULL;
+
+        TRY(allow_labels(s, err));
+        if (!path || server_flag(s, "allow-metric-labels", NULL))
+                return 0;
+        if (file_read(path, 1 << 20, &text, &e) < 0 || yaml_parse(a, buf_str(&text), NULL, &doc, &e) < 0)
+                log_error("no labels of metrics are chosen: %s", error_text(&e)); /* as upstream, which goes on */
+        json_each_member(m, doc) {
+                struct str label = json_key(m), metric = { 0 };
+
+                str_split(&label, ',', &metric);
+                metrics_allow(metric, label, json_str(&m->value));
+        }
+        return 0;
+}
+
 static void write_all(struct apiserver *s, struct buf *b) {
         struct str disabled = str_of(server_flag(s, "disabled-metrics", "")), one;
         double n_disabled = 0;
@@ -198,6 +261,9 @@ static void write_all(struct apiserver *s, struct buf *b) {
         while (str_split(&disabled, ',', &one))
                 n_disabled += one.n > 0;
         gauge(b, "disabled_metrics_total", "counter", "[BETA] The count of disabled metrics.", n_disabled);
+        gauge(b, "cardinality_enforcement_unexpected_categorizations_total", "counter",
+              "[ALPHA] The count of unexpected categorizations during cardinality enforcement.",
+              (double) metrics_unexpected());
         metrics_collect(b);
         flow_metrics(s, b);
         write_objects(s, b);

@@ -142,7 +142,7 @@ struct relay {
         int status;        /* of an answer whose type its first bytes have to tell */
         struct http_header *headers;
         size_t n_headers;
-        bool started, is_log, is_api, base64, is_page;
+        bool started, is_log, is_api, redirects, base64, is_page;
         struct rewriter links;
         int refused; /* a kubelet's answer that is an error: what it says becomes a Status */
         struct buf reason;
@@ -233,7 +233,7 @@ static void relay_response(struct http_call *c, int status, const struct http_he
         if (!r->req)
                 return;
         if ((r->is_log && (status < 200 || status > 206)) ||
-            (r->is_api && status / 100 == 3 && http_header_get(h, n, "location").n > 0)) {
+            (r->is_api && !r->redirects && status / 100 == 3 && http_header_get(h, n, "location").n > 0)) {
                 r->refused = status;
                 return;
         }
@@ -482,6 +482,7 @@ static void relay_call(struct exchange *x, const struct relay_target *t) {
         r->format = x->format;
         r->is_log = t->is_log;
         r->is_api = t->is_api;
+        r->redirects = t->redirects;
         r->links = (struct rewriter) { .prefix = arena_str(a, t->prefix),
                                        .host = arena_printf(a, "%" STR_FMT ":%u", STR_ARG(t->host), t->port),
                                        .asked = arena_str(a, http_request_header(x->req, "host")) };

@@ -13,7 +13,8 @@ struct relay_target {
         const struct http_header *headers; /* added; the client's credentials stay here */
         size_t n_headers;
         bool is_log;       /* an answer that is no success is text for a Status */
-        bool is_api;       /* another API server: it may not redirect */
+        bool is_api;       /* another API server */
+        bool redirects;    /* it may send clients elsewhere */
         struct str prefix; /* where its root is here; its pages' links are rewritten (rewrite.h). Empty: they stay */
 };
 /* Streams the request there and its answer back; an upgrade becomes a tunnel. */

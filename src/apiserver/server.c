@@ -9,12 +9,14 @@
 #include "apiserver/extensions/aggregator.h"
 #include "apiserver/extensions/custom.h"
 #include "apiserver/flow/flow.h"
+#include "apiserver/metrics.h"
 #include "apiserver/relay.h"
 #include "apiserver/reload.h"
 #include "apiserver/auth/authn.h"
 #include "apiserver/auth/rbac.h"
 #include "apiserver/audit/audit.h"
 #include "apiserver/track.h"
+#include "apiserver/validation/validate.h"
 #include "apiserver/watch.h"
 #include "apiserver/webhook_client.h"
 #include "base/file.h"
@@ -84,6 +86,36 @@ static void copy_options(struct apiserver *s, const struct apiserver_options *o)
                 *texts[i] = keep_text(s->arena, *texts[i]);
 }
 
+/* --cert-dir without a certificate of its own: the one that is there, or ours from now on. */
+static int use_cert_dir(struct apiserver *s, struct error *err) {
+        const char *dir = server_flag(s, "cert-dir", NULL);
+        struct str *const pems[] = { &s->options.cert_pem, &s->options.key_pem };
+        const char *const names[] = { "apiserver.crt", "apiserver.key" };
+        struct buf texts[2] = { BUF_INIT, BUF_INIT };
+        bool there = true;
+        int r;
+
+        if (!dir || server_flag(s, "tls-cert-file", NULL) || server_flag(s, "tls-private-key-file", NULL))
+                return 0;
+        for (size_t i = 0; i < 2; i++) {
+                _cleanup_free_ char *path = xprintf("%s/%s", dir, names[i]);
+
+                there = there && file_read(path, 1 << 20, &texts[i], NULL) == 0;
+        }
+        r = there ? 0 : file_mkdirs(dir, 0755, err);
+        for (size_t i = 0; i < 2 && r == 0; i++) {
+                _cleanup_free_ char *path = xprintf("%s/%s", dir, names[i]);
+
+                if (there)
+                        *pems[i] = arena_str(s->arena, buf_str(&texts[i]));
+                else
+                        r = file_write(path, *pems[i], i ? 0600 : 0644, err);
+        }
+        buf_free(&texts[0]);
+        buf_free(&texts[1]);
+        return r;
+}
+
 /* What flags say instead of the cluster's own: files, the port range of Services. */
 static int read_flags(struct apiserver *s, struct error *err) {
         struct apiserver_options *o = &s->options;
@@ -98,7 +130,7 @@ static int read_flags(struct apiserver *s, struct error *err) {
                 { "kubelet-client-key", &o->kubelet_client_key_pem },
         };
         struct str range = str_of(server_flag(s, "service-node-port-range", "")), first = { 0 };
-        uint64_t from, to;
+        uint64_t from = 0, to = 0;
 
         for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
                 const char *path = server_flag(s, files[i].flag, NULL);
@@ -109,6 +141,7 @@ static int read_flags(struct apiserver *s, struct error *err) {
                 if (path)
                         *files[i].to = arena_str(s->arena, buf_str(&text));
         }
+        TRY(use_cert_dir(s, err));
         o->address = server_flag(s, "bind-address", o->address);
         if (str_empty(range))
                 return 0;
@@ -146,7 +179,12 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         s->webhooks = webhooks_new(s);
         s->extensions = extensions_new(s);
         s->aggregator = aggregator_new(s);
-        r = read_flags(s, err);
+        validate_allow_privileged(server_flag_on(s, "allow-privileged", true));
+        r = apiserver_flags_check(s->options.args, err);
+        if (r == 0)
+                r = read_flags(s, err);
+        if (r == 0)
+                r = metrics_configure(s, err);
         if (r == 0)
                 r = allocator_new(s, &s->allocator, err);
         if (r == 0)
@@ -184,18 +222,43 @@ static int read_or(const struct apiserver *s, const char *flag, struct str own, 
         return 0;
 }
 
+/* --tls-sni-cert-key, in the arena. */
+static int read_named(const struct apiserver *s, struct arena *a, struct tls_options *to, struct error *err) {
+        VEC(struct tls_named) all = { 0 };
+        const char *pair;
+
+        for (size_t i = 0; (pair = server_flag_next(s, "tls-sni-cert-key", &i));) {
+                struct str names = str_of(pair), files = { 0 }, cert = { 0 };
+                _cleanup_buf_ struct buf cert_text = BUF_INIT, key_text = BUF_INIT;
+
+                str_split(&names, ':', &files);
+                str_split(&files, ',', &cert);
+                if (file_read(arena_cstr(a, cert), 1 << 20, &cert_text, err) < 0 ||
+                    file_read(arena_cstr(a, files), 1 << 20, &key_text, err) < 0)
+                        return error_prefix(err, "failed to load SNI cert and key");
+                vec_push_in(a, &all,
+                            ((struct tls_named) { arena_str(a, buf_str(&cert_text)), arena_str(a, buf_str(&key_text)),
+                                                  names }));
+        }
+        to->named = all.v;
+        to->n_named = all.n;
+        return 0;
+}
+
 int apiserver_serve_as(struct apiserver *s, const struct authorities *known, struct error *err) {
         const struct apiserver_options *o = &s->options;
         _cleanup_buf_ struct buf cert = BUF_INIT, key = BUF_INIT, authorities = BUF_INIT;
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct tls_options tls = { .server = true,
                                    .min_version = server_flag(s, "tls-min-version", NULL),
                                    .cipher_suites = server_flag(s, "tls-cipher-suites", NULL),
-                                   .http2 = true };
+                                   .http2 = !server_flag_on(s, "disable-http2-serving", false) };
 
         if (str_empty(o->cert_pem))
                 return 0;
         TRY(read_or(s, "tls-cert-file", o->cert_pem, &cert, err));
         TRY(read_or(s, "tls-private-key-file", o->key_pem, &key, err));
+        TRY(read_named(s, a, &tls, err));
         buf_printf(&authorities, "%" STR_FMT "\n%" STR_FMT, STR_ARG(known->clients), STR_ARG(known->proxies));
         tls.cert_pem = buf_str(&cert);
         tls.key_pem = buf_str(&key);

@@ -504,34 +504,17 @@ bool track_wait_revision(struct exchange *x, uint64_t revision) {
         return true;
 }
 
-/* What Go says of a text that is no duration. */
-static struct str wrong_duration(struct arena *a, struct str text) {
-        static const char number[] = "0123456789.";
-        struct str s = str_sub(text, text.p[0] == '-' || text.p[0] == '+', text.n), unit;
-        size_t i = 0, end;
-        int64_t ns;
-
-        while (i < s.n && memchr(number, s.p[i], sizeof(number) - 1))
-                i++;
-        for (end = i; end < s.n && !memchr(number, s.p[end], sizeof(number) - 1);)
-                end++;
-        unit = str_sub(s, i, end);
-        if (i > 0 && str_empty(unit))
-                return arena_printf(a, "time: missing unit in duration \"%" STR_FMT "\"", STR_ARG(text));
-        if (i > 0 && duration_parse(arena_printf(a, "1%" STR_FMT, STR_ARG(unit)), &ns) < 0)
-                return arena_printf(a, "time: unknown unit \"%" STR_FMT "\" in duration \"%" STR_FMT "\"",
-                                    STR_ARG(unit), STR_ARG(text));
-        return arena_printf(a, "time: invalid duration \"%" STR_FMT "\"", STR_ARG(text));
-}
-
 /* ?timeout=10s: shorter than the server's, not longer. */
 static int read_timeout(struct track *t, struct error *err) {
         int64_t most = t->x->s->tracks->timeout_ms, ns = 0, ms;
         struct str text = request_query_get(http_request_arena(t->req), http_request_query(t->req), "timeout");
+        _cleanup_buf_ struct buf why = BUF_INIT;
 
-        if (!str_empty(text) && !t->long_running && duration_parse(text, &ns) < 0)
+        if (!str_empty(text) && !t->long_running && duration_parse(text, &ns) < 0) {
+                duration_explain(text, &why);
                 return err_bad_request(err, "invalid timeout specified in the request URL - %" STR_FMT,
-                                       STR_ARG(wrong_duration(http_request_arena(t->req), text)));
+                                       STR_ARG(buf_str(&why)));
+        }
         ms = ns > 0 ? MIN(most, MAX(ns / NSEC_PER_MSEC, 1)) : most;
         t->late_ms = t->started_ns / NSEC_PER_MSEC + ms;
         t->wait_late_ms = t->started_ns / NSEC_PER_MSEC + MAX(ms / 4, 1);

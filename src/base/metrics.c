@@ -19,6 +19,7 @@ struct series {
         const struct metric *metric;
         uint64_t key;
         char *labels;
+        unsigned unexpected;   /* how many of them */
         _Atomic int64_t value; /* of a histogram: how many */
         _Atomic double sum;
         _Atomic uint64_t buckets[];
@@ -87,6 +88,49 @@ static void grow(struct shard *s) {
                 s->table[slot_of(s, x->metric, x->key)] = x;
 }
 
+/* ---- values that labels may have ---- */
+
+struct allowed {
+        struct allowed *next;
+        char *metric, *label, *values;
+};
+
+static struct allowed *allowed;
+
+void metrics_allow(struct str metric, struct str label, struct str values) {
+        struct allowed *a = xcalloc(1, sizeof(*a));
+
+        *a = (struct allowed) { allowed, str_dup(metric), str_dup(label), str_dup(values) };
+        allowed = a;
+}
+
+/* Replaces what may not be there in the text of the labels; returns whether it has. */
+static bool constrain(struct buf *labels, const struct allowed *a) {
+        _cleanup_free_ char *begin = xprintf("%s=\"", a->label);
+        struct buf fixed = BUF_INIT;
+        struct str all = buf_str(labels);
+        ssize_t at = str_search(all, str_of(begin));
+        size_t value, end;
+
+        while (at > 0 && all.p[at - 1] != ',') { /* the end of another name */
+                ssize_t next = str_search(str_sub(all, (size_t) at + 1, all.n), str_of(begin));
+
+                at = next < 0 ? -1 : at + 1 + next;
+        }
+        if (at < 0)
+                return false;
+        value = end = (size_t) at + strlen(begin);
+        while (end < all.n && all.p[end] != '"')
+                end += all.p[end] == '\\' ? 2 : 1;
+        if (str_is_part(str_sub(all, value, end), ',', str_of(a->values)))
+                return false;
+        buf_printf(&fixed, "%" STR_FMT "unexpected%" STR_FMT, STR_ARG(str_sub(all, 0, value)),
+                   STR_ARG(str_sub(all, end, all.n)));
+        buf_free(labels);
+        *labels = fixed;
+        return true;
+}
+
 static struct series *add_series(struct shard *s, const struct metric *m, uint64_t key,
                                  void (*labels)(struct buf *dst, const void *arg), const void *arg) {
         struct series *x = xcalloc(1, sizeof(*x) + m->n_buckets * sizeof(x->buckets[0]));
@@ -94,6 +138,9 @@ static struct series *add_series(struct shard *s, const struct metric *m, uint64
 
         if (labels)
                 labels(&b, arg);
+        for (const struct allowed *al = allowed; al; al = al->next)
+                if (strcmp(al->metric, m->name) == 0)
+                        x->unexpected += constrain(&b, al);
         x->labels = buf_take(&b, NULL);
         x->metric = m;
         x->key = key;
@@ -201,6 +248,17 @@ static int by_name(const void *a, const void *b) {
         int r = strcmp(x->metric->name, y->metric->name);
 
         return r ? r : strcmp(x->labels, y->labels);
+}
+
+int64_t metrics_unexpected(void) {
+        int64_t n = 0;
+        HOLD(&lock);
+
+        for (struct shard *s = shards; allowed && s; s = s->next)
+                for (struct series *x = atomic_load_explicit(&s->series, memory_order_acquire); x; x = x->next)
+                        if (x->metric->type != METRIC_GAUGE)
+                                n += x->unexpected * atomic_load_explicit(&x->value, memory_order_relaxed);
+        return n;
 }
 
 static int64_t count_of(struct series *const *v, size_t n) {

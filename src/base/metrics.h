@@ -44,6 +44,12 @@ struct series *metric_labelled(const struct metric *m, const struct metric_label
                         sizeof((const struct metric_label[]) { __VA_ARGS__ }) / sizeof(struct metric_label))
 #define metric_add(m, n) series_add(metric_series((m), 0, NULL, NULL), (n))
 
+/* From now on a label of a metric has one of these values, with commas between; others are told as "unexpected". For the
+ * life of the process, before anybody counts. */
+void metrics_allow(struct str metric, struct str label, struct str values);
+/* How often one was not, in counts that are not gauges. */
+int64_t metrics_unexpected(void);
+
 /* A label's value, escaped. */
 void metric_label(struct buf *dst, const char *name, struct str value);
 /* HELP and TYPE, for what is measured when it is asked for. */

@@ -98,11 +98,11 @@ static struct str our_name(struct str name) {
 }
 
 static int add_apiserver_flag(struct flags *values, struct str name, const char *text, struct error *err) {
-        if (!apiserver_flag_find(name))
-                return apiserver_flag_other(name, text, err);
-        char *before = values->apiserver;
-        values->apiserver = xprintf("%s%" STR_FMT "=%s\n", before ? before : "", STR_ARG(name), text);
-        free(before);
+        _cleanup_buf_ struct buf lines = BUF_INIT;
+        buf_addc(&lines, values->apiserver ? values->apiserver : "");
+        TRY(apiserver_flag_add(name, text, &lines, err));
+        free(values->apiserver);
+        values->apiserver = str_dup(buf_str(&lines));
         return 0;
 }
 
@@ -142,16 +142,15 @@ static int parse_flags(const struct command *c, struct flags *values, int *argc,
                 const struct flag *f = find_flag(c->flags, c->apiserver ? our_name(name) : name);
                 if (!f)
                         f = find_flag(common_flags, name);
-                if (!f && !(c->apiserver && apiserver_flag_known(name)))
+                const char *arg = !f && c->apiserver ? apiserver_flag_arg(name) : NULL;
+                if (!f && !arg)
                         return error_set(err, -EINVAL, "unknown flag %s: see cube %s --help", a, c->name);
                 if (!f) {
-                        if (!text && !apiserver_flag_is_bool(name) && ++i >= *argc)
-                                return error_set(err, -EINVAL, "%s needs a value", a);
-                        TRY(add_apiserver_flag(values, name,
-                                               text                           ? text
-                                               : apiserver_flag_is_bool(name) ? "true"
-                                                                              : argv[i],
-                                               err));
+                        if (!text && strcmp(arg, "BOOL") == 0)
+                                text = "true";
+                        if (!text && ++i >= *argc)
+                                return error_set(err, -EINVAL, "flag needs an argument: %s", a);
+                        TRY(add_apiserver_flag(values, name, text ? text : argv[i], err));
                         continue;
                 }
                 if (!text && f->type != FLAG_BOOL) {

@@ -8,6 +8,7 @@
 #include "http/tls.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -156,6 +157,135 @@ static int verify_and_go_on(X509_STORE_CTX *store, void *arg) {
         return 1;
 }
 
+/* ---- certificates for names ---- */
+
+struct named {
+        X509 *cert;
+        STACK_OF(X509) * chain;
+        EVP_PKEY *key;
+        char *names; /* ",a.example,*.b.example," */
+        bool asked;  /* for these names, whatever it says itself */
+};
+
+struct named_list {
+        size_t n;
+        struct named v[];
+};
+
+static int named_index; /* of a context's list, which ends with it */
+
+static void free_named(void *ctx, void *p, CRYPTO_EX_DATA *ad, int index, long argl, void *argp) {
+        struct named_list *l = p;
+
+        for (size_t i = 0; l && i < l->n; i++) {
+                X509_free(l->v[i].cert);
+                sk_X509_pop_free(l->v[i].chain, X509_free);
+                EVP_PKEY_free(l->v[i].key);
+                free(l->v[i].names);
+        }
+        free(l);
+}
+
+static void make_named_index(void) {
+        named_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, free_named);
+}
+
+/* The names in a certificate: of DNS, and its common name when it could be one. */
+static void add_own_names(X509 *cert, struct buf *dst) {
+        GENERAL_NAMES *all = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+        char cn[256];
+
+        if (X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, cn, sizeof(cn)) > 0)
+                buf_printf(dst, "%s,", cn);
+        for (int i = 0; i < sk_GENERAL_NAME_num(all); i++) {
+                const GENERAL_NAME *g = sk_GENERAL_NAME_value(all, i);
+
+                if (g->type == GEN_DNS)
+                        buf_printf(dst, "%.*s,", ASN1_STRING_length(g->d.dNSName),
+                                   (const char *) ASN1_STRING_get0_data(g->d.dNSName));
+        }
+        GENERAL_NAMES_free(all);
+}
+
+static int read_named(struct named *to, const struct tls_named *from, struct error *err) {
+        _cleanup_(bio_freep) BIO *cert_bio = BIO_new_mem_buf(from->cert_pem.p, (int) from->cert_pem.n);
+        _cleanup_(bio_freep) BIO *key_bio = BIO_new_mem_buf(from->key_pem.p, (int) from->key_pem.n);
+        struct buf names = BUF_INIT;
+        X509 *ca;
+
+        to->cert = PEM_read_bio_X509_AUX(cert_bio, NULL, NULL, NULL);
+        to->key = PEM_read_bio_PrivateKey(key_bio, NULL, NULL, NULL);
+        to->chain = sk_X509_new_null();
+        if (!to->cert || !to->key || X509_check_private_key(to->cert, to->key) != 1)
+                return tls_error(err, "certificate for a name");
+        while ((ca = PEM_read_bio_X509(cert_bio, NULL, NULL, NULL)))
+                sk_X509_push(to->chain, ca);
+        ERR_clear_error(); /* the end of the PEM file */
+        buf_printf(&names, ",%" STR_FMT, STR_ARG(from->names));
+        to->asked = from->names.n > 0;
+        if (to->asked)
+                buf_putc(&names, ',');
+        else
+                add_own_names(to->cert, &names);
+        for (size_t i = 0; i < names.n; i++)
+                names.p[i] = (char) tolower((unsigned char) names.p[i]);
+        to->names = buf_take(&names, NULL);
+        return 0;
+}
+
+static const struct named *find_named(const struct named_list *l, const char *name) {
+        _cleanup_buf_ struct buf word = BUF_INIT;
+        const struct named *own = NULL;
+
+        buf_printf(&word, ",%s,", name);
+        for (size_t i = 0; i < word.n; i++)
+                word.p[i] = (char) tolower((unsigned char) word.p[i]);
+        for (size_t i = 0; i < l->n; i++)
+                if (str_search(str_of(l->v[i].names), buf_str(&word)) >= 0) {
+                        if (l->v[i].asked)
+                                return &l->v[i];
+                        own = own ? own : &l->v[i];
+                }
+        return own;
+}
+
+/* The name itself, else with a star for its first part; else who can show it, the default first, as Go does. */
+static int choose_named(SSL *ssl, void *arg) {
+        const struct named_list *l = arg;
+        const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name), *rest = name ? strchr(name, '.') : NULL;
+        _cleanup_free_ char *star = xprintf("*%s", rest ? rest : "");
+        const struct named *n = name ? find_named(l, name) : NULL;
+
+        n = !n && name ? find_named(l, star) : n;
+        for (size_t i = 0; !n && name && X509_check_host(SSL_get_certificate(ssl), name, 0, 0, NULL) != 1 && i < l->n;
+             i++)
+                n = X509_check_host(l->v[i].cert, name, 0, 0, NULL) == 1 ? &l->v[i] : NULL;
+        if (!n)
+                return 1;
+        SSL_certs_clear(ssl); /* one of another algorithm would stay, and might be preferred */
+        return SSL_use_certificate(ssl, n->cert) == 1 && SSL_use_PrivateKey(ssl, n->key) == 1 &&
+               SSL_set1_chain(ssl, n->chain) == 1;
+}
+
+static int use_named(SSL_CTX *ctx, const struct tls_options *o, struct error *err) {
+        static pthread_once_t once = PTHREAD_ONCE_INIT;
+        struct named_list *l;
+
+        if (o->n_named == 0)
+                return 0;
+        pthread_once(&once, make_named_index);
+        l = xcalloc(1, sizeof(*l) + o->n_named * sizeof(l->v[0]));
+        l->n = o->n_named;
+        if (SSL_CTX_set_ex_data(ctx, named_index, l) != 1) {
+                free_named(ctx, l, NULL, 0, 0, NULL);
+                return tls_error(err, "certificates for names");
+        }
+        for (size_t i = 0; i < l->n; i++)
+                TRY(read_named(&l->v[i], &o->named[i], err));
+        SSL_CTX_set_cert_cb(ctx, choose_named, l);
+        return 0;
+}
+
 static const unsigned char alpn_list[] = "\x02h2\x08http/1.1";
 static const unsigned alpn_h1_offset = 3;
 
@@ -180,6 +310,7 @@ static int setup_server(struct tls_context *c, SSL_CTX *ctx, const struct tls_op
                 SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
         SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1);
         SSL_CTX_set_alpn_select_cb(ctx, select_alpn, c);
+        TRY(use_named(ctx, o, err));
         if (o->ca_pem.n == 0)
                 return 0;
         TRY(use_ca(ctx, o->ca_pem, true, err));
@@ -207,15 +338,14 @@ static int set_versions(SSL_CTX *ctx, const struct tls_options *o, struct error 
         bool only13 = o->min_version && strcmp(o->min_version, "VersionTLS13") == 0;
 
         if (o->min_version && !only13 && strcmp(o->min_version, "VersionTLS12") != 0)
-                return error_set(err, -EINVAL, "TLS version \"%s\" is none of VersionTLS12, VersionTLS13",
-                                 o->min_version);
+                return error_set(err, -EINVAL, "unknown tls version \"%s\"", o->min_version);
         SSL_CTX_set_min_proto_version(ctx, only13 ? TLS1_3_VERSION : TLS1_2_VERSION);
         while (str_split(&rest, ',', &name)) {
                 _cleanup_free_ char *text = str_dup(name);
                 const char *ours = OPENSSL_cipher_name(text);
 
                 if (strcmp(ours, "(NONE)") == 0)
-                        return error_set(err, -EINVAL, "cipher suite %s is not supported", text);
+                        return error_set(err, -EINVAL, "Cipher suite %s not supported or doesn't exist", text);
                 if (!str_has_prefix(str_of(ours), STR("TLS_"))) /* those of 1.3 cannot be chosen, as in Go */
                         buf_printf(&ciphers, "%s%s", ciphers.n ? ":" : "", ours);
         }

@@ -5,15 +5,21 @@
 
 struct tls_context;
 
+struct tls_named {
+        struct str cert_pem, key_pem;
+        struct str names; /* with commas between; empty: those in the certificate */
+};
 struct tls_options {
         bool server;
         struct str cert_pem, key_pem; /* server: needed; client: may be empty */
         struct str ca_pem; /* server: verifies client certificates (asked for, not required); client: verifies the
                             * server (empty with insecure false: the system's store) */
         bool insecure;     /* client: does not verify */
-        bool require_client_cert;  /* server */
-        bool authorities;          /* server: tls_peer.authority is needed; no session is resumed then */
-        bool http2;                /* ALPN h2 before http/1.1 */
+        bool require_client_cert;      /* server */
+        bool authorities;              /* server: tls_peer.authority is needed; no session is resumed then */
+        bool http2;                    /* ALPN h2 before http/1.1 */
+        const struct tls_named *named; /* server: certificates for names; the first that has one counts */
+        size_t n_named;
         const char *min_version;   /* "VersionTLS13", "VersionTLS12"; NULL: the latter */
         const char *cipher_suites; /* of TLS 1.2, as RFCs name them, with commas between; NULL: ours */
 };

@@ -117,11 +117,22 @@ static int read_names(struct apiserver *s, const char *flag, uint64_t *ret, stru
 
 static int choose(struct apiserver *s, uint64_t *ret_off, struct error *err) {
         _cleanup_buf_ struct buf both = BUF_INIT;
-        uint64_t on, off;
+        bool only = server_flag(s, "admission-control", NULL) != NULL;
+        uint64_t on, off, all;
 
-        if (read_names(s, "enable-admission-plugins", &on, err) < 0 ||
+        if (only &&
+            (server_flag(s, "enable-admission-plugins", NULL) || server_flag(s, "disable-admission-plugins", NULL)))
+                return error_set(err, -EINVAL,
+                                 "admission-control and enable-admission-plugins/disable-admission-plugins flags are "
+                                 "mutually exclusive");
+        if (read_names(s, "admission-control", &all, err) < 0 ||
+            read_names(s, "enable-admission-plugins", &on, err) < 0 ||
             read_names(s, "disable-admission-plugins", &off, err) < 0)
                 return -EINVAL;
+        if (only) {
+                *ret_off = ~all;
+                return 0;
+        }
         for (size_t p = 0; p < ARRAY_SIZE(plugins); p++) {
                 if (on & off & 1ULL << p)
                         buf_printf(&both, "%s%s", both.n ? " " : "", plugins[p].name);

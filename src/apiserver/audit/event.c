@@ -77,7 +77,7 @@ int audit_new_from_flags(struct apiserver *s, struct audit **ret, struct error *
                         { "audit-log-maxsize", &o.max_size_mb } };
         int r;
 
-        for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        for (size_t i = 0; o.log_path && i < ARRAY_SIZE(numbers); i++) {
                 const char *text = server_flag(s, numbers[i].flag, "0");
                 int64_t n;
 
@@ -88,7 +88,7 @@ int audit_new_from_flags(struct apiserver *s, struct audit **ret, struct error *
                 *numbers[i].value = (unsigned) n;
         }
         *ret = NULL;
-        if (strcmp(format, "json") != 0 && strcmp(format, "legacy") != 0)
+        if (o.log_path && strcmp(format, "json") != 0 && strcmp(format, "legacy") != 0)
                 return error_set(err, -EINVAL, "invalid audit log format %s, allowed formats are \"legacy,json\"",
                                  format);
         o.compress = strcmp(server_flag(s, "audit-log-compress", "false"), "true") == 0;

@@ -68,6 +68,8 @@ int audit_plugin_read(struct apiserver *s, const char *name, struct audit_plugin
         int r = 0;
 
         p->name = name;
+        if (!value_of(s, name, strcmp(name, "log") == 0 ? "path" : "config-file", NULL))
+                return 0; /* it is off, and nobody looks at the rest */
         p->max_event = 100 * 1024;
         p->max_batch = 10 * 1024 * 1024;
         while (modes[m] && strcmp(mode, modes[m]) != 0)

@@ -375,13 +375,14 @@ int authn_sign(struct authn *n, struct arena *a, const struct json *claims, stru
 struct json authn_openid_configuration(const struct authn *n, struct arena *a) {
         struct json d = json_new_object(), *algorithms;
         const char *jwks = server_flag(n->s, "service-account-jwks-uri", NULL),
-                   *address = n->s->options.advertise_address;
+                   *address = server_flag(n->s, "external-hostname", n->s->options.advertise_address),
+                   *port = address ? strchr(address, ':') : NULL;
 
         json_set_str(a, &d, "issuer", authn_issuer(n));
         json_setc(a, &d, "jwks_uri",
                   jwks ? json_of_cstr(jwks)
-                       : json_of_printf(a, "https://%s:%u/openid/v1/jwks", address ? address : "127.0.0.1",
-                                        (unsigned) n->s->options.port));
+                       : json_of_printf(a, port ? "https://%s/openid/v1/jwks" : "https://%s:%u/openid/v1/jwks",
+                                        address ? address : "127.0.0.1", (unsigned) n->s->options.port));
         json_push(a, json_get_or_add_array(a, &d, "response_types_supported"), json_of_cstr("id_token"));
         json_push(a, json_get_or_add_array(a, &d, "subject_types_supported"), json_of_cstr("public"));
         algorithms = json_get_or_add_array(a, &d, "id_token_signing_alg_values_supported");

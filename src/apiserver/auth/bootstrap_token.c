@@ -5,6 +5,7 @@
 #include <openssl/crypto.h>
 
 #include "apiserver/auth/authn.h"
+#include "apiserver/flags.h"
 #include "base/encode.h"
 #include "schema/types.h"
 
@@ -48,7 +49,7 @@ int bootstrap_token_check(const struct token_check *t, struct error *err) {
         struct str id = str_sub(t->text, 0, ID_BYTES), secret, groups, g;
         struct object *o;
 
-        if (!is_token(t->text))
+        if (!is_token(t->text) || !server_flag_on(t->n->s, "enable-bootstrap-token-auth", true))
                 return -ENOENT;
         snap = store_snapshot(t->n->s->store);
         o = server_get(t->n->s, snap, &res_secrets, STR("kube-system"),

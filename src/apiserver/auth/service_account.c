@@ -5,6 +5,7 @@
  * signature was right are remembered with the user they stand for (expiry and bound objects are looked at each time).
  */
 #include "apiserver/auth/authn.h"
+#include "apiserver/flags.h"
 #include "apiserver/auth/remote.h"
 #include "base/encode.h"
 #include "base/lock.h"
@@ -335,6 +336,8 @@ static int check_legacy(const struct token_check *c, struct token *t, struct err
 
         note(c, "authentication.k8s.io/legacy-token", claim(t, "sub"));
         TRY(check_audience(c, &c->n->audiences, err));
+        if (!server_flag_on(s, "service-account-lookup", true))
+                return 0;
         if (!secret || object_deleting(secret))
                 return REFUSE(err, "Token has been invalidated");
         if (base64_decode(&kept, json_str(json_at_path(object_json(secret), "data", "token"))) < 0 ||

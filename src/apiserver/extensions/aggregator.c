@@ -666,6 +666,7 @@ void aggregator_relay(struct exchange *x, const struct remote *r) {
                 .tls = r->tls,
                 .server_name = arena_printf(a, "%" STR_FMT ".%" STR_FMT ".svc", STR_ARG(r->service), STR_ARG(r->ns)),
                 .is_api = true,
+                .redirects = !server_flag_on(x->s, "aggregator-reject-forwarding-redirect", true),
                 .path = str_empty(query) ? path
                                          : arena_printf(a, "%" STR_FMT "?%" STR_FMT, STR_ARG(path), STR_ARG(query)),
         };

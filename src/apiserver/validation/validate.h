@@ -97,6 +97,9 @@ void field_too_many(struct field_errors *fe, const struct path *p, size_t n, siz
  * files): the list alone. */
 int field_errors_finish(struct field_errors *fe, struct str kind, struct str group, struct str name, struct error *err);
 
+/* --allow-privileged, for all servers of this process: it is true until somebody says otherwise. */
+void validate_allow_privileged(bool allowed);
+
 /* ---- texts: each says what is wrong with it or nothing ---- */
 
 #define MAX_MESSAGES 4

@@ -306,9 +306,17 @@ static void check_host_ports(struct field_errors *fe, const struct path *list, c
         }
 }
 
+static bool privileged_allowed = true;
+
+void validate_allow_privileged(bool allowed) {
+        privileged_allowed = allowed;
+}
+
 CHECK(validate_container_security, const struct json *sc, const struct json *spec) {
         const struct json *escalation = GET(sc, "allowPrivilegeEscalation");
 
+        FORBIDDEN_IF(!privileged_allowed && json_bool(GET(sc, "privileged")), PATH(p, "privileged"),
+                     "disallowed by cluster policy");
         if (str_eqc(TEXT(sc, "procMount"), "Unmasked") && json_bool_or(GET(spec, "hostUsers"), true))
                 invalid_at(fe, p, sc, "procMount", "`hostUsers` must be false to use `Unmasked`");
         if (!json_is(escalation, JSON_BOOL) || escalation->b)

@@ -1,48 +1,166 @@
 /* kube-apiserver's flags: those that change the server, those that change nothing, those that are refused. */
 #include "help.h"
 
+#include "apiserver/auth/authn.h"
 #include "apiserver/flags.h"
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
 #include "http/tls.h"
 
-static void others_are_taken_or_refused(void **state) {
+static void values_are_read_as_upstream_reads_them(void **state) {
         static const struct {
-                const char *name, *value, *error; /* "": taken */
+                const char *name, *value, *line, *error; /* line: what is kept */
         } table[] = {
-                { "allow-privileged", "true", "" },
-                { "allow-privileged", "false", "--allow-privileged: it is always true here" },
-                { "watch-cache-sizes", "pods#100", "" },
-                { "log-text-split-stream", "true", "" },
-                { "disable-http2-serving", "true", "--disable-http2-serving: it is always false here" },
-                { "etcd-servers", "https://x", "--etcd-servers: the store is in this server (docs/store.md)" },
-                { "runtime-config", "api/all=true", "--runtime-config: api/all is never wholly served here" },
-                { "runtime-config", "api/ga=true,api/beta=false,apps/v1,apps/v1beta1=false,v1=true", "" },
-                { "runtime-config", "apps/v1=false", "--runtime-config: apps/v1 is always served here" },
-                { "runtime-config", "apps/v1beta1=true", "--runtime-config: apps/v1beta1 is never served here" },
-                { "runtime-config", "apps/v1=x", "--runtime-config: invalid value apps/v1=x" },
-                { "feature-gates", "X=true", "--feature-gates: unrecognized feature gate: X" },
-                { "feature-gates", "WatchList=true,KMSv1=false", "" },
-                { "feature-gates", "AllAlpha=false,CPUManagerPolicyOptions=true,WindowsHostNetwork=false", "" },
-                { "show-hidden-metrics-for-version", "1.32", "" },
-                { "show-hidden-metrics-for-version", "1.31",
-                  "--show-hidden-metrics-for-version must be omitted or have the value '1.32'. Only the previous minor "
-                  "version is allowed" },
-                { "allow-metric-labels", "x,y=z", "--allow-metric-labels: labels of metrics cannot be chosen" },
-                { "feature-gates", "WatchList=true,KMSv1=true", "--feature-gates: KMSv1 is always false here" },
+                { "allow-privileged", "T", "true", "" },
+                { "allow-privileged", "yes", "",
+                  "invalid argument \"yes\" for \"--allow-privileged\" flag: strconv.ParseBool: parsing \"yes\": "
+                  "invalid syntax" },
+                { "min-request-timeout", "0x10", "16", "" },
+                { "min-request-timeout", "", "",
+                  "invalid argument \"\" for \"--min-request-timeout\" flag: strconv.ParseInt: parsing \"\": invalid "
+                  "syntax" },
+                { "audit-log-maxage", "99999999999999999999", "",
+                  "invalid argument \"99999999999999999999\" for \"--audit-log-maxage\" flag: strconv.ParseInt: "
+                  "parsing \"99999999999999999999\": value out of range" },
+                { "default-not-ready-toleration-seconds", "x", "",
+                  "invalid argument \"x\" for \"--default-not-ready-toleration-seconds\" flag: parse error" },
+                { "event-ttl", "5", "",
+                  "invalid argument \"5\" for \"--event-ttl\" flag: time: missing unit in duration \"5\"" },
+                { "event-ttl", "-1h", "-1h", "" },
+                { "goaway-chance", "often", "",
+                  "invalid argument \"often\" for \"--goaway-chance\" flag: strconv.ParseFloat: parsing \"often\": "
+                  "invalid syntax" },
+                { "bind-address", "here", "",
+                  "invalid argument \"here\" for \"--bind-address\" flag: failed to parse IP: \"here\"" },
+                { "tls-sni-cert-key", "a:b", "",
+                  "invalid argument \"a:b\" for \"--tls-sni-cert-key\" flag: expected comma separated certificate and "
+                  "key file paths" },
+                { "tls-sni-cert-key", "a,b:c,d", "a,b:c,d", "" },
+                { "service-node-port-range", "30000+10", "30000-30010", "" },
+                { "service-node-port-range", "5", "5-5", "" },
+                { "service-node-port-range", "9-1", "",
+                  "invalid argument \"9-1\" for \"--service-node-port-range\" flag: end port cannot be less than start "
+                  "port: 9-1" },
+                { "v", "-1", "",
+                  "invalid argument \"-1\" for \"-v, --v\" flag: strconv.ParseUint: parsing \"-1\": invalid syntax" },
+                { "oidc-required-claim", "x", "",
+                  "invalid argument \"x\" for \"--oidc-required-claim\" flag: malformed pair, expect string=string" },
+                { "allow-metric-labels", "x", "",
+                  "invalid argument \"x\" for \"--allow-metric-labels\" flag: x must be formatted as key=value" },
+                { "watch-cache-sizes", "pods#100", "pods#100", "" },
+                { "etcd-servers", "https://x", "", "--etcd-servers: the store is in this server (docs/store.md)" },
+                { "enable-logs-handler", "false", "false", "" },
+                { "enable-logs-handler", "true", "", "--enable-logs-handler: Cube has nothing like it" },
+                { "runtime-config", "api/all=true", "", "--runtime-config: api/all is never wholly served here" },
+                { "runtime-config", "api/ga=true,api/beta=false,apps/v1,apps/v1beta1=false,v1=true",
+                  "api/ga=true,api/beta=false,apps/v1,apps/v1beta1=false,v1=true", "" },
+                { "runtime-config", "apps/v1=false", "", "--runtime-config: apps/v1 is always served here" },
+                { "runtime-config", "apps/v1beta1=true", "", "--runtime-config: apps/v1beta1 is never served here" },
+                { "runtime-config", "apps/v1=x", "", "--runtime-config: invalid value apps/v1=x" },
+                { "runtime-config", "x=true", "", "runtime-config invalid key x" },
+                { "feature-gates", "X=true", "", "unrecognized feature gate: X" },
+                { "feature-gates", "kube:WatchList=1,KMSv1=false", "kube:WatchList=1,KMSv1=false", "" },
+                { "feature-gates", "WatchList", "", "missing bool value for WatchList" },
+                { "feature-gates", "WatchList=x", "",
+                  "invalid value of WatchList=x, err: strconv.ParseBool: parsing \"x\": invalid syntax" },
+                { "feature-gates", "WatchList=true,KMSv1=true", "", "--feature-gates: KMSv1 is always false here" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
                 _cleanup_error_ struct error e = ERROR_INIT;
-                int r = apiserver_flag_other(str_of(table[i].name), table[i].value, &e);
+                _cleanup_buf_ struct buf lines = BUF_INIT;
+                _cleanup_free_ char *line = xprintf("%s=%s\n", table[i].name, table[i].line);
+                int r = apiserver_flag_add(str_of(table[i].name), table[i].value, &lines, &e);
 
+                assert_string_equal(r < 0 ? error_text(&e) : "", table[i].error);
                 assert_int_equal(r, *table[i].error ? -EINVAL : 0);
+                assert_true(r < 0 || str_eqc(buf_str(&lines), line));
+        }
+        assert_non_null(apiserver_flag_arg(STR("etcd-servers")));
+        assert_null(apiserver_flag_arg(STR("etcd")));
+        assert_null(apiserver_flag_arg(STR("servers")));
+        assert_null(apiserver_flag_arg(STR("")));
+        assert_string_equal(apiserver_flag_arg(STR("watch-cache")), "BOOL");
+}
+
+static void lists_add_up_and_nothing_is_no_value(void **state) {
+        static const char *const given[][2] = {
+                { "api-audiences", "a,b" },
+                { "api-audiences", "c" },
+                { "audit-log-path", "x" },
+                { "audit-log-path", "" },
+        };
+        _cleanup_buf_ struct buf lines = BUF_INIT;
+        struct str rest, line;
+        const char *args[8] = { NULL };
+        size_t n = 0;
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+
+        for (size_t i = 0; i < ARRAY_SIZE(given); i++)
+                assert_int_equal(apiserver_flag_add(str_of(given[i][0]), given[i][1], &lines, NULL), 0);
+        rest = buf_str(&lines);
+        while (str_split(&rest, '\n', &line))
+                args[n++] = arena_cstr(a, line);
+        assert_string_equal(flag_value(args, "api-audiences", ""), "a,b,c");
+        assert_null(flag_value(args, "audit-log-path", NULL));
+        args[0] = "kubelet-certificate-authority=";
+        assert_string_equal(flag_value(args, "kubelet-certificate-authority", "ours"), "");
+}
+
+static void all_that_is_wrong_is_told(void **state) {
+        static const struct {
+                const char *args[4], *error;
+        } table[] = {
+                { { "goaway-chance=0.5", "max-requests-inflight=-1" },
+                  "[--max-requests-inflight can not be negative value, --goaway-chance can not be less than 0 or "
+                  "greater "
+                  "than 0.02]" },
+                { { "request-timeout=-1s" }, "--request-timeout can not be negative value" },
+                { { "strict-transport-security-directives=max-age=1,preload,includeSubDomains" }, "" },
+                { { "strict-transport-security-directives=max-age" },
+                  "--strict-transport-security-directives invalid, allowed values: max-age=expireTime, "
+                  "includeSubDomains, preload. see https://tools.ietf.org/html/rfc6797#section-6.1 for more "
+                  "information" },
+                { { "emulated-version=x" }, "could not parse \"x\" as version" },
+                { { "emulated-version=kube=1.33" }, "" },
+                { { "emulated-version=1.32" }, "--emulated-version: Cube is always 1.33" },
+                { { "emulation-forward-compatible=true" },
+                  "ServerRunOptions.EmulationForwardCompatible cannot be set to true if the emulation version is the "
+                  "same as the binary version" },
+                { { "storage-backend=etcd2" },
+                  "--storage-backend invalid, allowed values: etcd3. If not specified, it will default to 'etcd3'" },
+                { { "encryption-provider-config-automatic-reload=true" },
+                  "--encryption-provider-config-automatic-reload must be set with --encryption-provider-config" },
+                { { "oidc-groups-claim=g" },
+                  "oidc-issuer-url and oidc-client-id must be specified together when any oidc-* flags are set" },
+                { { "service-account-issuer=a", "service-account-issuer=b", "service-account-issuer=a" },
+                  "service-account-issuer \"a\" is already specified" },
+                { { "service-account-jwks-uri=http://x" },
+                  "service-account-jwks-uri requires https scheme, parsed as: http://x" },
+                { { "service-account-max-token-expiration=1m", "goaway-chance=1" },
+                  "the service-account-max-token-expiration must be between 1 hour and 2^32 seconds" },
+                { { "peer-ca-file=x" },
+                  "--peer-ca-file requires UnknownVersionInteroperabilityProxy feature to be turned on" },
+                { { "service-account-signing-endpoint=/x" },
+                  "setting `--service-account-signing-endpoint` requires enabling ExternalServiceAccountTokenSigner "
+                  "feature gate" },
+                { { "logging-format=xml" }, "format: Invalid value: \"xml\": Unsupported log format" },
+                { { "log-json-split-stream=true" },
+                  "options.json.splitStream: Forbidden: Feature LoggingAlphaOptions is disabled" },
+                { { "watch-cache-sizes=pods" }, "invalid value of watch cache size: pods" },
+                { { "show-hidden-metrics-for-version=1.31" },
+                  "--show-hidden-metrics-for-version must be omitted or have the value '1.32'. Only the previous minor "
+                  "version is allowed" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                _cleanup_error_ struct error e = ERROR_INIT;
+                int r = apiserver_flags_check(table[i].args, &e);
+
                 assert_string_equal(r < 0 ? error_text(&e) : "", table[i].error);
         }
-        assert_true(apiserver_flag_known(STR("etcd-servers")) && apiserver_flag_known(STR("event-ttl")));
-        assert_false(apiserver_flag_known(STR("etcd")) || apiserver_flag_known(STR("servers")) ||
-                     apiserver_flag_known(STR("")));
-        assert_true(apiserver_flag_is_bool(STR("anonymous-auth")) && apiserver_flag_is_bool(STR("watch-cache")));
-        assert_false(apiserver_flag_is_bool(STR("audit-log-path")) || apiserver_flag_is_bool(STR("etcd-servers")) ||
-                     apiserver_flag_is_bool(STR("v")));
 }
 
 static void tls_is_as_strict_as_it_is_told(void **state) {
@@ -51,8 +169,8 @@ static void tls_is_as_strict_as_it_is_told(void **state) {
         } table[] = {
                 { "VersionTLS12", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_AES_128_GCM_SHA256", "" },
                 { "VersionTLS13", NULL, "" },
-                { "VersionTLS10", NULL, "TLS version \"VersionTLS10\" is none of VersionTLS12, VersionTLS13" },
-                { NULL, "TLS_NONE", "cipher suite TLS_NONE is not supported" },
+                { "VersionTLS10", NULL, "unknown tls version \"VersionTLS10\"" },
+                { NULL, "TLS_NONE", "Cipher suite TLS_NONE not supported or doesn't exist" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
@@ -65,6 +183,90 @@ static void tls_is_as_strict_as_it_is_told(void **state) {
                 if (c)
                         tls_context_unref(c);
         }
+}
+
+static struct str pem_text(struct fixture *f, BIO *b) {
+        char *p;
+        long n = BIO_get_mem_data(b, &p);
+        struct str s = arena_str(f->a, str_n(p, (size_t) n));
+
+        BIO_free(b);
+        return s;
+}
+
+/* Signed by itself, with a DNS name beside its common name. */
+static struct tls_named make_pair(struct fixture *f, EVP_PKEY *key, const char *cn, const char *dns) {
+        BIO *cert_pem = BIO_new(BIO_s_mem()), *key_pem = BIO_new(BIO_s_mem());
+        X509 *cert = X509_new();
+        X509_EXTENSION *names =
+                        X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, arena_printf(f->a, "DNS:%s", dns).p);
+
+        X509_set_version(cert, X509_VERSION_3);
+        X509_gmtime_adj(X509_getm_notBefore(cert), 0);
+        X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
+        X509_set_pubkey(cert, key);
+        X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC, (const unsigned char *) cn, -1, -1,
+                                   0);
+        X509_add_ext(cert, names, -1);
+        assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
+        PEM_write_bio_X509(cert_pem, cert);
+        PEM_write_bio_PrivateKey(key_pem, key, NULL, NULL, 0, NULL, NULL);
+        X509_EXTENSION_free(names);
+        X509_free(cert);
+        EVP_PKEY_free(key);
+        return (struct tls_named) { pem_text(f, cert_pem), pem_text(f, key_pem), STR("") };
+}
+
+/* The common name of who answers for name. */
+static const char *who_is(struct fixture *f, struct tls_context *server, const char *name) {
+        struct tls_context *client;
+        SSL *ends[2];
+        BIO *wires[2];
+        char cn[64] = "";
+        X509 *peer;
+
+        assert_int_equal(tls_context_new(&(struct tls_options) { .insecure = true }, &client, NULL), 0);
+        assert_int_equal(BIO_new_bio_pair(&wires[0], 0, &wires[1], 0), 1);
+        ends[0] = tls_context_ssl(client, name);
+        ends[1] = tls_context_ssl(server, NULL);
+        for (size_t i = 0; i < 2; i++)
+                SSL_set_bio(ends[i], wires[i], wires[i]);
+        for (size_t i = 0; i < 16; i++)
+                SSL_do_handshake(ends[i % 2]);
+        peer = SSL_get1_peer_certificate(ends[0]);
+        assert_non_null(peer);
+        X509_NAME_get_text_by_NID(X509_get_subject_name(peer), NID_commonName, cn, sizeof(cn));
+        X509_free(peer);
+        SSL_free(ends[0]);
+        SSL_free(ends[1]);
+        tls_context_unref(client);
+        return arena_cstr(f->a, str_of(cn));
+}
+
+static void certificates_are_for_names(void **state) {
+        struct fixture *f = *state;
+        struct tls_named own = make_pair(f, EVP_EC_gen("P-256"), "own", "own.example"),
+                         named[] = { make_pair(f, EVP_RSA_gen(2048), "a.example", "*.a.test"),
+                                     make_pair(f, EVP_EC_gen("P-256"), "b", "b.example") };
+        struct tls_options o = {
+                .server = true, .cert_pem = own.cert_pem, .key_pem = own.key_pem, .named = named, .n_named = 2
+        };
+        struct tls_context *server;
+
+        named[1].names = STR("other.name,*.star.x,x.a.test");
+        assert_int_equal(tls_context_new(&o, &server, NULL), 0);
+        assert_string_equal(who_is(f, server, "A.EXAMPLE"), "a.example");
+        assert_string_equal(who_is(f, server, "y.a.test"), "a.example");
+        assert_string_equal(who_is(f, server, "z.y.a.test"), "own");
+        assert_string_equal(who_is(f, server, "x.a.test"), "b"); /* what is asked for goes before what it says */
+        assert_string_equal(who_is(f, server, "other.name"), "b");
+        assert_string_equal(who_is(f, server, "q.star.x"), "b");
+        assert_string_equal(who_is(f, server, "b.example"), "b"); /* nobody else could */
+        assert_string_equal(who_is(f, server, "own.example"), "own");
+        assert_string_equal(who_is(f, server, "nobody"), "own");
+        named[0].key_pem = own.key_pem;
+        assert_int_equal(tls_context_renew(server, &o, NULL), -EINVAL);
+        tls_context_unref(server);
 }
 
 static int refused(const char *arg) {
@@ -82,8 +284,14 @@ static int refused(const char *arg) {
 
 static int setup(void **state) {
         static const char *const args[] = {
-                "service-node-port-range=20000-20000", "profiling=false",
-                "disabled-metrics=apiserver_storage_objects,serviceaccount_valid_tokens_total", NULL
+                "service-node-port-range=20000-20000",
+                "profiling=false",
+                "disabled-metrics=apiserver_storage_objects,serviceaccount_valid_tokens_total",
+                "allow-metric-labels=apiserver_request_total,verb=POST,PUT",
+                "allow-privileged=false",
+                "external-hostname=api.example",
+                "enable-garbage-collector=false",
+                NULL
         };
 
         return fixture_setup_with(state, args);
@@ -120,11 +328,28 @@ static void they_change_the_server(void **state) {
                         "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":1}]}}";
         struct fixture *f = *state;
         struct answer r = ASK(f, API_CREATE, &res_services, "default", .body = arena_printf(f->a, service, "a").p);
+        struct json openid;
+        struct str page;
 
         check(r, 201, ".spec.ports[0].nodePort", "20000");
         r = ASK(f, API_CREATE, &res_services, "default", .body = arena_printf(f->a, service, "b").p);
         check_code(r, 500); /* there is no other */
         assert_non_null(strstr(r.status, "[{\"message\":\"failed to allocate a nodePort: range is full\"}]"));
+        check_code(ASK(f, API_CREATE, &res_serviceaccounts, "default", .body = "{\"metadata\":{\"name\":\"default\"}}"),
+                   201);
+        r = ASK(f, API_CREATE, &res_pods, "default",
+                .body = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\","
+                        "\"securityContext\":{\"privileged\":true}}]}}");
+        check_code(r, 422);
+        assert_non_null(strstr(r.status, "spec.containers[0].securityContext.privileged: Forbidden: disallowed by "
+                                         "cluster policy"));
+        r = ASK(f, API_CREATE, &res_configmaps, "default",
+                .body = "{\"metadata\":{\"name\":\"c\",\"finalizers\":[\"x/y\"]}}");
+        check_code(r, 201);
+        r = ASK(f, API_DELETE, &res_configmaps, "default", "c", .options = { .propagation_policy = STR("Foreground") });
+        check(r, 200, ".metadata.finalizers", "[\"x/y\"]"); /* nobody collects: it does not wait for dependents */
+        openid = authn_openid_configuration(f->s->authn, f->a);
+        assert_true(str_has_prefix(json_str(json_getc(&openid, "jwks_uri")), STR("https://api.example:")));
         fixture_let_all(f);
         fixture_listen(f);
         assert_true(str_has_prefix(talk_until(f, "GET /debug/pprof/heap HTTP/1.0\r\n\r\n", NULL),
@@ -133,7 +358,14 @@ static void they_change_the_server(void **state) {
                                STR(",go_version=\"none (C17)\",major=\"1\",minor=\"33\",platform=\"linux/")) > 0);
         assert_true(str_search(talk_until(f, "GET /metrics HTTP/1.0\r\n\r\n", NULL),
                                STR("\nkubernetes_feature_enabled{name=\"WatchList\",stage=\"BETA\"} 1\n")) > 0);
-        metrics_are_whole(talk_until(f, "GET /metrics HTTP/1.0\r\n\r\n", NULL));
+        page = talk_until(f, "GET /metrics HTTP/1.0\r\n\r\n", NULL);
+        metrics_are_whole(page);
+        assert_true(str_search(page, STR("verb=\"unexpected\",version=\"\"} ")) > 0);
+        assert_true(str_search(page,
+                               STR("\napiserver_request_duration_seconds_count{component=\"apiserver\",dry_run="
+                                   "\"\",group=\"\",resource=\"\",scope=\"\",subresource=\"/metrics\",verb=\"GET\"")) >
+                    0);
+        assert_true(str_search(page, STR("\ncardinality_enforcement_unexpected_categorizations_total 0\n")) < 0);
         assert_int_equal(refused("service-node-port-range=2-1"), -EINVAL);
         assert_int_equal(refused("service-node-port-range=1-65536"), -EINVAL);
         assert_int_equal(refused("service-node-port-range=many"), -EINVAL);
@@ -144,8 +376,11 @@ static void they_change_the_server(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(others_are_taken_or_refused),
+                cmocka_unit_test(values_are_read_as_upstream_reads_them),
+                cmocka_unit_test(lists_add_up_and_nothing_is_no_value),
+                cmocka_unit_test(all_that_is_wrong_is_told),
                 cmocka_unit_test(tls_is_as_strict_as_it_is_told),
+                cmocka_unit_test_setup_teardown(certificates_are_for_names, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(they_change_the_server, setup, fixture_teardown),
         };
 

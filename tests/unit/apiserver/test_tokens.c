@@ -218,7 +218,7 @@ static int setup_two_keys(void **state) {
                                             "service-account-issuer=https://new",
                                             "service-account-issuer=https://old",
                                             "service-account-jwks-uri=https://keys",
-                                            "service-account-max-token-expiration=20m",
+                                            "service-account-max-token-expiration=1h",
                                             NULL };
         EVP_PKEY *old = EVP_RSA_gen(2048), *new = EVP_EC_gen("P-256");
         FILE *private[] = { fopen(OLD_KEY, "w"), fopen(NEW_KEY, "w") }, *public = fopen(PUBLIC_KEYS, "w");
@@ -274,13 +274,13 @@ static void old_keys_and_issuers_are_accepted_new_ones_sign(void **state) {
         assert_true(str_eqc(json_str(json_getc(&d, "jwks_uri")), "https://keys"));
         assert_int_equal(json_len(json_getc(&d, "id_token_signing_alg_values_supported")), 2);
         r = ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token",
-                .body = "{\"spec\":{\"expirationSeconds\":3600}}");
-        assert_string_equal(at(f, r, ".spec.expirationSeconds"), "1200");
+                .body = "{\"spec\":{\"expirationSeconds\":7200}}");
+        assert_string_equal(at(f, r, ".spec.expirationSeconds"), "3600");
         assert_string_equal(at(f, r, ".spec.boundObjectRef"), "null");
         assert_string_equal(at(f, r, ".metadata.managedFields[0].subresource"), "token");
         assert_string_equal(at(f, r, ".metadata.managedFields[0].fieldsV1"),
                             "{\"f:spec\":{\"f:expirationSeconds\":{}}}");
-        assert_true(str_eqc(r.warning, "requested expiration of 3600 seconds shortened to 1200 seconds"));
+        assert_true(str_eqc(r.warning, "requested expiration of 7200 seconds shortened to 3600 seconds"));
 }
 
 /* ---- bootstrap tokens ---- */
