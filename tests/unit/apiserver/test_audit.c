@@ -406,7 +406,8 @@ static void flags_are_checked_in_upstreams_words(void **state) {
 
         for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
                 _cleanup_error_ struct error e = ERROR_INIT;
-                const char *const args[] = { table[i].flag, NULL };
+                const char *const args[] = { table[i].flag, "audit-log-path=-", NULL }, *const off[] = { args[0],
+                                                                                                         NULL };
                 struct audit *audit;
                 struct fixture *f;
 
@@ -415,6 +416,8 @@ static void flags_are_checked_in_upstreams_words(void **state) {
                 f->s->options.args = args;
                 assert_int_equal(audit_new_from_flags(f->s, &audit, &e), -EINVAL);
                 assert_string_equal(error_text(&e), table[i].error);
+                f->s->options.args = off;
+                assert_int_equal(audit_new_from_flags(f->s, &audit, NULL), 0); /* nobody looks */
                 f->s->options.args = NULL;
                 fixture_teardown(state);
         }
