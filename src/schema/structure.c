@@ -651,6 +651,7 @@ static bool check_type(struct checker *c, const struct schema_type *t, const str
                 return json_is(v, JSON_STRING) || expected(c, "string", v, at);
         case SCHEMA_ANY:
         case SCHEMA_UNION:
+        case SCHEMA_INT_OR_STRING: /* of no type to upstream */
                 return true;
         default:
                 return v->type < JSON_RAW || expected(c, "any scalar", v, at);

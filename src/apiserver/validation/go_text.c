@@ -167,16 +167,26 @@ static void add_quantity(struct printer *g, const struct json *v, bool typed) {
                    formats[q.format]);
 }
 
+/* ".1234" of ".123400Z", and nothing of ".000000Z". */
+static int fraction_of(const char *s) {
+        int n = *s == '.' ? 1 + (int) strspn(s + 1, "0123456789") : 0;
+
+        while (n > 0 && (s[n - 1] == '0' || s[n - 1] == '.'))
+                n--;
+        return n;
+}
+
 static void add_time(struct buf *b, struct str s, bool as_string) {
         static const char *const months[] = { "January", "February", "March",     "April",   "May",      "June",
                                               "July",    "August",   "September", "October", "November", "December" };
         char text[32] = "";
-        int at[6] = { 1, 1, 1 };
+        int at[6] = { 1, 1, 1 }, end = 0;
 
         memcpy(text, s.p, MIN(s.n, sizeof(text) - 1));
-        sscanf(text, "%d-%d-%dT%d:%d:%d", &at[0], &at[1], &at[2], &at[3], &at[4], &at[5]);
+        sscanf(text, "%d-%d-%dT%d:%d:%d%n", &at[0], &at[1], &at[2], &at[3], &at[4], &at[5], &end);
         if (as_string)
-                buf_printf(b, "%04d-%02d-%02d %02d:%02d:%02d +0000 UTC", at[0], at[1], at[2], at[3], at[4], at[5]);
+                buf_printf(b, "%04d-%02d-%02d %02d:%02d:%02d%.*s +0000 UTC", at[0], at[1], at[2], at[3], at[4], at[5],
+                           fraction_of(text + end), text + end);
         else
                 buf_printf(b, "time.Date(%d, time.%s, %d, %d, %d, %d, 0, time.UTC)", at[0],
                            months[MIN(MAX(at[1], 1), 12) - 1], at[2], at[3], at[4], at[5]);

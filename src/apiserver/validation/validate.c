@@ -689,6 +689,12 @@ static bool is_same(const struct json *a, const struct json *b) {
         return true;
 }
 
+bool map_differs(const struct field_errors *fe, const char *key, const struct json *now, const struct json *old) {
+        bool is = json_len(now) > 0 || json_is(GET(fe->sent, key), JSON_OBJECT), was = json_len(old) > 0;
+
+        return is != was || (was && !json_equal(now, old));
+}
+
 void check_immutable(struct field_errors *fe, const struct path *p, const struct json *now, const struct json *old) {
         fe->phase++;
         INVALID_IF(!is_same(now, old), p, now, "field is immutable");

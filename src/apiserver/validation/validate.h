@@ -158,6 +158,8 @@ check_of_str check_ip, check_cidr;
 void check_stack(struct field_errors *fe, const struct path *p, const struct json *list, bool cidrs);
 /* Not unspecified, loopback or link-local. */
 check_of_str check_not_special_ip;
+/* Whether Go's reflection sees a change in a map of the object, to which an empty one that was sent is not none. */
+bool map_differs(const struct field_errors *fe, const char *key, const struct json *now, const struct json *old);
 /* The old value must still be there. */
 void check_immutable(struct field_errors *fe, const struct path *p, const struct json *now, const struct json *old);
 

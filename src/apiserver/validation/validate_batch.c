@@ -298,6 +298,7 @@ static void check_generated(struct field_errors *fe, const struct json *obj, con
                                                  { "batch.kubernetes.io/controller-uid", "uid" },
                                                  { "batch.kubernetes.io/job-name", "name" } };
         const struct path *p = PATH(NULL, "spec"), *at = PATH(PATH(PATH(p, "template"), "metadata"), "labels");
+        const struct path *first = PATH(p, "-"); /* of all that is wrong with it */
         const struct json *has = json_at_path(obj, "spec", "template", "metadata", "labels"),
                           *had = json_at_path(fe->old, "spec", "template", "metadata", "labels");
         size_t n = fe->old && !(GET(had, labels[2][0]) && GET(had, labels[3][0])) ? 2 : ARRAY_SIZE(labels);
@@ -305,6 +306,7 @@ static void check_generated(struct field_errors *fe, const struct json *obj, con
 
         if (json_bool(json_at_path(obj, "spec", "manualSelector")))
                 return;
+        fe->at = first;
         for (size_t i = 0; i < n; i++) {
                 struct str value = json_str(json_at_path(obj, "metadata", labels[i][1]));
 
@@ -317,8 +319,9 @@ static void check_generated(struct field_errors *fe, const struct json *obj, con
                                       STR_ARG(value));
         }
         json_sort(&expected);
-        INVALID_IF(!selector_matches_labels(s, &expected), PATH(p, "selector"), json_at_path(obj, "spec", "selector"),
-                   "`selector` not auto-generated");
+        INVALID_IF(s && !selector_matches_labels(s, &expected), PATH(p, "selector"),
+                   json_at_path(obj, "spec", "selector"), "`selector` not auto-generated");
+        fe->at = NULL;
 }
 
 /* Pods of an indexed job are named after it and their number. */
@@ -340,13 +343,14 @@ void validate_job(struct field_errors *fe, const struct json *obj, const struct 
                           *labels = json_at_path(spec, "template", "metadata", "labels");
         struct selector s;
         bool first = !old || fe->list.n == 0; /* upstream's update looks at the new job, and then at its spec again */
+        bool fine = selector && selector_from_object(fe->a, selector, &s, NULL) >= 0;
 
+        if (first && selector)
+                check_generated(fe, obj, fine ? &s : NULL);
         validate_job_spec(fe, p, spec, old);
         fe->phase++;
         REQUIRED_IF(!selector, PATH(p, "selector"), "");
-        if (selector && selector_from_object(fe->a, selector, &s, NULL) < 0)
-                selector = NULL;
-        else
+        if (!selector || fine)
                 INVALID_IF(!selector || !selector_matches_labels(&s, labels),
                            PATH(PATH(PATH(p, "template"), "metadata"), "labels"), labels,
                            "`selector` does not match template `labels`");
@@ -355,10 +359,7 @@ void validate_job(struct field_errors *fe, const struct json *obj, const struct 
         fe->phase++;
         if (old)
                 validate_job_update(fe, p, obj, old);
-        fe->phase -= 3;
-        if (first && selector)
-                check_generated(fe, obj, &s);
-        fe->phase++;
+        fe->phase -= 2;
 }
 
 /* ---- how a job is ---- */

@@ -260,10 +260,10 @@ static void check_data_immutable(struct field_errors *fe, const struct json *obj
         if (!json_bool(GET(obj, "immutable")))
                 field_forbidden(fe, PATH(NULL, "immutable"), "field is immutable when `immutable` is set");
         for (; *fields; fields++) {
-                const struct json *a = GET(obj, *fields), *b = GET(old, *fields);
+                bool always = fields[1]; /* a ConfigMap's data is never none */
 
-                if ((json_len(a) || json_len(b)) && (!a || !b || !json_equal(a, b)))
-                        field_forbidden(fe, PATH(NULL, *fields), "field is immutable when `immutable` is set");
+                FORBIDDEN_IF(map_differs(fe, always ? "" : *fields, GET(obj, *fields), GET(old, *fields)),
+                             PATH(NULL, *fields), "field is immutable when `immutable` is set");
         }
         fe->phase = 0;
 }

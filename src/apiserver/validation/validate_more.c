@@ -196,17 +196,21 @@ void validate_ip_address(struct field_errors *fe, const struct json *obj, const 
 
         if (old)
                 check_immutable(fe, p, ref, json_at_path(old, "spec", "parentRef"));
+        fe->phase = -1; /* before the rest of metadata */
         each_word(key, "generateName", "name")
                 if (!str_empty(json_str(json_at_path(obj, "metadata", key))))
                         check_canonical(fe, PATH(PATH(NULL, "metadata"), key),
                                         json_str(json_at_path(obj, "metadata", key)), false);
+        fe->phase = 0;
         if (!ref)
                 return field_required(fe, p, "");
+        fe->at = p;
         check_given(fe, p, ref, "group", check_dns_subdomain);
         check_segment(fe, p, ref, "resource", "");
         check_segment(fe, p, ref, "name", "");
         if (!str_empty(TEXT(ref, "namespace")))
                 check_segment(fe, p, ref, "namespace", "");
+        fe->at = NULL;
 }
 
 /* 4, 6, or 0: it is no range. */

@@ -188,6 +188,7 @@ RULE(replica_counts) {
         const struct json *ready = GET(v, "readyReplicas"), *available = GET(v, "availableReplicas");
         struct json zero = json_of_int(0);
 
+        fe->phase++; /* when all are numbers */
         each_word(part, "fullyLabeledReplicas", "updatedReplicas", "readyReplicas", "currentReplicas",
                   "availableReplicas")
                 INVALID_IF(schema_field(status->type, str_of(part)) &&
@@ -196,6 +197,7 @@ RULE(replica_counts) {
                            "cannot be greater than status.replicas");
         INVALID_IF(json_int(available) > json_int(ready), PATH(p, "availableReplicas"), available ? available : &zero,
                    "cannot be greater than %s", detail(r, "readyReplicas"));
+        fe->phase--;
 }
 
 static bool is_reason(struct str s) {

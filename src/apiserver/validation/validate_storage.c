@@ -95,7 +95,7 @@ void validate_storage_class(struct field_errors *fe, const struct json *obj, con
                 forget_errors_at(fe, PATH(NULL, "reclaimPolicy"));
         fe->phase = 1;
         if (old) {
-                if (!now != !before || (now && !json_equal(now, before)))
+                if (map_differs(fe, "parameters", now, before))
                         field_forbidden(fe, PATH(NULL, "parameters"), "updates to parameters are forbidden.");
                 if (!str_eq(provisioner, TEXT(old, "provisioner")))
                         field_forbidden(fe, PATH(NULL, "provisioner"), "updates to provisioner are forbidden.");

@@ -333,6 +333,25 @@ static const struct row {
           "spec.template.spec.hostAliases[0].ip: Invalid value: `x`: must be a valid IP address, (e.g. 10.9.8.7 or "
           "2001:db8::ffff)\n"
           "spec.template.spec.restartPolicy: Required value: valid values: `OnFailure`, `Never`" },
+        { &res_ipaddresses,
+          "{`metadata`:{`generateName`:`x`,`labels`:{`a`:`-`}},`spec`:{`parentRef`:{`resource`:`r`,`name`:`a/b`,"
+          "`namespace`:`c/d`}}}",
+          NULL, NULL,
+          "metadata.generateName: Invalid value: `x`: must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)\n"
+          "metadata.name: Invalid value: `x`: must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)\n" LABEL
+          "\n"
+          "spec.parentRef.name: Invalid value: `a/b`: may not contain '/'\n"
+          "spec.parentRef.namespace: Invalid value: `c/d`: may not contain '/'" },
+        { &res_storageclasses, OBJECT("`provisioner`:`a/b`"), "", "{`parameters`:{}}",
+          "parameters: Forbidden: updates to parameters are forbidden." },
+        { &res_configmaps, OBJECT("`immutable`:true"), "", "{`data`:{}}", "" },
+        { &res_configmaps, OBJECT("`immutable`:true"), "", "{`binaryData`:{}}",
+          "binaryData: Forbidden: field is immutable when `immutable` is set" },
+        { &res_events_events_k8s_io,
+          OBJECT("`eventTime`:`2024-01-01T00:00:00.000000Z`,`reportingController`:`a.b/c`,`reportingInstance`:`i`,"
+                 "`action`:`a`,`reason`:`r`,`type`:`Normal`"),
+          "", "{`eventTime`:`2024-01-01T00:00:00.120000Z`}",
+          "eventTime: Invalid value: 2024-01-01 00:00:00.12 +0000 UTC: field is immutable" },
         { &res_horizontalpodautoscalers,
           SPEC("`maxReplicas`:1,`scaleTargetRef`:{`kind`:`a`,`name`:`b`},`metrics`:[{`type`:`Object`,`pods`:{`metric`:{"
                "`name`:`m`},`target`:{`type`:`Value`}}}]"),

@@ -281,8 +281,8 @@ static const struct {
           "node updates may not change podCIDR except from \"\" to valid" },
         { &res_replicationcontrollers, SPEC("\"replicas\":0,\"selector\":{\"a\":\"b\"}," TEMPLATE), "status",
           STATUS("\"replicas\":-1,\"readyReplicas\":-1"),
-          "status.fullyLabeledReplicas: Invalid value: 0: cannot be greater than status.replicas, "
           "status.readyReplicas: Invalid value: -1: must be greater than or equal to 0, "
+          "status.fullyLabeledReplicas: Invalid value: 0: cannot be greater than status.replicas, "
           "status.availableReplicas: Invalid value: 0: cannot be greater than status.replicas, "
           "status.availableReplicas: Invalid value: 0: cannot be greater than readyReplicas]" },
         { &res_ingresses, SPEC("\"defaultBackend\":{\"service\":{\"name\":\"s\",\"port\":{\"number\":80}}}"), "status",
