@@ -23,7 +23,7 @@
 
 struct relays {
         struct apiserver *s;
-        struct tls_context *kubelet_tls, *any_tls;
+        struct tls_context *kubelet_tls, *any_kubelet_tls, *any_tls;
         struct map *peers[MAX_WORKERS]; /* by worker, touched by it only: who and where → struct peer */
 };
 
@@ -46,6 +46,9 @@ int relays_new(struct apiserver *s, struct relays **ret, struct error *err) {
 
         p->s = s;
         r = tls_context_new(&kubelet, &p->kubelet_tls, err);
+        kubelet.insecure = true;
+        if (r == 0)
+                r = tls_context_new(&kubelet, &p->any_kubelet_tls, err);
         if (r == 0)
                 r = tls_context_new(&(struct tls_options) { .insecure = true }, &p->any_tls, err);
         if (r < 0)
@@ -55,8 +58,8 @@ int relays_new(struct apiserver *s, struct relays **ret, struct error *err) {
         return r;
 }
 
-struct tls_context *relay_kubelet_tls(struct apiserver *s) {
-        return s->relays->kubelet_tls;
+struct tls_context *relay_kubelet_tls(struct apiserver *s, bool any) {
+        return any ? s->relays->any_kubelet_tls : s->relays->kubelet_tls;
 }
 
 struct tls_context *relay_any_tls(struct apiserver *s) {
@@ -87,6 +90,7 @@ void relays_free(struct relays *p) {
         if (!p)
                 return;
         tls_context_unref(p->kubelet_tls);
+        tls_context_unref(p->any_kubelet_tls);
         tls_context_unref(p->any_tls);
         free(p);
 }

@@ -23,8 +23,9 @@ void relay_request(struct exchange *x, const struct relay_target *t);
 /* Its body goes on as it comes: how much there is is for who gets it to say. */
 bool relay_streams(struct http_request *req, void *apiserver);
 
-struct tls_context *relay_kubelet_tls(struct apiserver *s); /* with our client certificate */
-struct tls_context *relay_any_tls(struct apiserver *s);     /* believes everybody: to pods, as upstream does */
+/* With our client certificate. any: believes everybody. */
+struct tls_context *relay_kubelet_tls(struct apiserver *s, bool any);
+struct tls_context *relay_any_tls(struct apiserver *s); /* believes everybody: to pods, as upstream does */
 
 int relays_new(struct apiserver *s, struct relays **ret, struct error *err);
 void relays_stop(struct relays *p); /* before the workers' loops end */

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from authservers import Authority, Kms, openssl
-from conftest import NAME, Cluster, needs_kubectl, turn, wait
+from conftest import NAME, Cluster, needs_kubectl, pod, turn, wait
 
 KEY = base64.b64encode(b"this is a secret key of 32 bytes").decode()
 
@@ -254,6 +254,18 @@ def test_front_proxies_are_believed(asking):
 def on_disk(c, what):
     with open(os.path.join(c.data, "store", "data.mdb"), "rb") as f:
         return what.encode() in f.read()
+
+
+def test_a_log_comes_from_a_kubelet_nobody_certifies_only_when_that_is_wanted(asking):
+    host, port = asking.authority.url.removeprefix("https://").split(":")
+    stranger = {"addresses": [{"type": "InternalIP", "address": host}],
+                "daemonEndpoints": {"kubeletEndpoint": {"Port": int(port)}}}
+    for o in ({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "stranger"}, "status": stranger},
+              pod("said", "true", nodeName="stranger", tolerations=[{"operator": "Exists"}])):
+        asking.kubectl("create", "-f", "-", input=json.dumps(o))
+    assert "certificate" in refused(asking.run("logs", "said", check=False))
+    assert "keys" in asking.kubectl("logs", "said", "--insecure-skip-tls-verify-backend")
+    asking.kubectl("delete", "node", "stranger")
 
 
 def test_secrets_lie_encrypted_and_keys_rotate(asking):
