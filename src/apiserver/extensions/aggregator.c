@@ -38,6 +38,7 @@ struct service {
         struct http_client *client;
         struct str address; /* where client connects: malloced */
         bool present, busy, checked, available;
+        bool answers; /* the first question, now */
         bool current; /* what it serves was told when it was last asked, available or not */
         int64_t due_ms;
         unsigned failures;
@@ -319,7 +320,7 @@ static bool is_current(const struct service *v, bool ok) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
 
         return (ok && is_discovery(parse(a, v->docs[DOC_DISCOVERY]))) ||
-               (v->status != 0 && v->status != 503 && v->available && parse(a, v->docs[DOC_RESOURCES]));
+               (v->status != 0 && v->status != 503 && v->answers && parse(a, v->docs[DOC_RESOURCES]));
 }
 
 static void on_done(struct http_call *c, int err, const struct error *error, void *arg) {
@@ -333,20 +334,22 @@ static void on_done(struct http_call *c, int err, const struct error *error, voi
                 return;
         if (ok || v->step != DOC_RESOURCES)
                 learn(v, v->step, ok);
-        if (v->step == DOC_RESOURCES && ok)
-                conclude(v, true, "Passed", STR("all checks passed"));
-        else if (v->step == DOC_RESOURCES && err)
+        if (v->step == DOC_RESOURCES)
+                v->answers = ok;
+        if (v->step == DOC_RESOURCES && err)
                 conclude(v, false, "FailedDiscoveryCheck",
                          arena_printf(a, "failing or missing response from %" STR_FMT ": Get \"%" STR_FMT "\": %s",
                                       STR_ARG(url), STR_ARG(url), error ? error_text(error) : strerror(-err)));
-        else if (v->step == DOC_RESOURCES)
+        else if (v->step == DOC_RESOURCES && !ok)
                 conclude(v, false, "FailedDiscoveryCheck",
                          arena_printf(a,
                                       "failing or missing response from %" STR_FMT ": bad status from %" STR_FMT ": %d",
                                       STR_ARG(url), STR_ARG(url), v->status));
         else if (v->step == DOC_DISCOVERY)
                 settle(v, is_current(v, ok));
-        if (v->step == DOC_RESOURCES ? err == 0 : v->available && v->step + 1 < N_DOCS)
+        if (v->step == DOC_DISCOVERY && v->answers) /* who waits for it to be available wants to find it */
+                conclude(v, true, "Passed", STR("all checks passed"));
+        if (v->step == DOC_RESOURCES ? err == 0 : v->answers && v->step + 1 < N_DOCS)
                 ask(v, v->step + 1);
         else
                 settle(v, v->step != DOC_RESOURCES && v->current);
