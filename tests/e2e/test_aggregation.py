@@ -64,6 +64,19 @@ def test_it_may_send_nobody_elsewhere(cluster, notes):
     assert "the backend attempted to redirect this request, which is not permitted" in err
 
 
+def test_it_is_a_webhook_through_this_server(cluster, notes, ns):
+    hook = {"name": "notes.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            "clientConfig": {"service": {"namespace": "default", "name": "kubernetes",
+                                         "path": "/apis/notes.example.com/v1/reviews"}},
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": ns}},
+            "rules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"]}]}
+    cluster.apply({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+                   "metadata": {"name": "notes"}, "webhooks": [hook]})
+    p = cluster.run("create", "secret", "generic", "s", "-n", ns, check=False)
+    cluster.kubectl("delete", "validatingwebhookconfiguration", "notes")
+    assert 'admission webhook "notes.example.com" denied the request: system:apiserver asks' in p.stderr
+
+
 def test_a_change_of_its_spec_interrupts_nothing(cluster, notes):
     for priority in range(20, 23):
         cluster.kubectl("patch", "apiservice", "v1.notes.example.com", "--type=merge", "-p", json.dumps({"spec": {"versionPriority": priority}}))

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/rand.h"
 #include "http/jwt.h"
 #include "json/build.h"
 
@@ -143,12 +144,11 @@ static int read_token_file(struct authn *n, const char *path, struct error *err)
         _cleanup_buf_ struct buf text = BUF_INIT;
 
         TRY(file_read(path, 0, &text, err));
-        n->file_tokens = map_new(NULL);
         return authn_parse_tokens(n->arena, path, arena_str(n->arena, buf_str(&text)), n->file_tokens, err);
 }
 
 static int file_check(const struct token_check *t, struct error *err) {
-        const struct api_user *u = t->n->file_tokens ? map_get(t->n->file_tokens, t->text) : NULL;
+        const struct api_user *u = map_get(t->n->file_tokens, t->text);
 
         if (!u)
                 return -ENOENT;
@@ -157,6 +157,17 @@ static int file_check(const struct token_check *t, struct error *err) {
 }
 
 /* ---- life ---- */
+
+static void make_own_token(struct authn *n) {
+        _cleanup_buf_ struct buf hex = BUF_INIT;
+        char secret[32];
+
+        rand_bytes(secret, sizeof(secret));
+        hex_encode(&hex, str_n(secret, sizeof(secret)));
+        n->own_token = arena_str(n->arena, buf_str(&hex));
+        n->file_tokens = map_new(NULL);
+        map_put(n->file_tokens, n->own_token, (void *) &api_user_system);
+}
 
 static void read_audiences(struct authn *n) {
         struct str rest = str_of(server_flag(n->s, "api-audiences", "")), one;
@@ -330,6 +341,7 @@ int authn_new(struct apiserver *s, struct authn **ret, struct error *err) {
 
         n->s = s;
         n->arena = arena_new(0);
+        make_own_token(n);
         s->authn = n;
         configure_issuers(n);
         n->tokens = map_new(token_free);

@@ -49,7 +49,8 @@ struct authn {
         struct json audiences; /* whom tokens must be for, unless the question says otherwise */
         pthread_mutex_t lock;
         struct map *tokens;      /* service_account.c: text of a token → struct token */
-        struct map *file_tokens; /* text → struct api_user; NULL: no file */
+        struct map *file_tokens; /* text → struct api_user: of the file, and our own */
+        struct str own_token;    /* by which we know ourselves: webhooks may be reached through this server */
         _Atomic(struct authn_config *) config;
         _Atomic(struct authorities *) authorities;
         struct remote *token_webhook; /* NULL: not configured, as is this */
