@@ -11,7 +11,9 @@
 #include "apiserver/extensions/aggregator.h"
 #include "apiserver/rewrite.h"
 #include "apiserver/track.h"
+#include "apiserver/flags.h"
 #include "base/encode.h"
+#include "base/file.h"
 #include "http/client.h"
 #include "http/tls.h"
 #include "http/websocket.h"
@@ -23,8 +25,14 @@
 
 struct relays {
         struct apiserver *s;
-        struct tls_context *kubelet_tls, *any_kubelet_tls, *any_tls;
+        _Atomic(struct kubelet_tls *) kubelet;
+        struct tls_context *any_tls;
         struct map *peers[MAX_WORKERS]; /* by worker, touched by it only: who and where → struct peer */
+};
+
+/* Who we are to kubelets: to those that are certified, and to any. */
+struct kubelet_tls {
+        struct tls_context *sure, *any;
 };
 
 /* The connections of a worker to one server. */
@@ -35,20 +43,53 @@ struct peer {
 
 /* ---- peers ---- */
 
+void relay_kubelet_free(void *p) {
+        struct kubelet_tls *k = p;
+
+        if (!k)
+                return;
+        tls_context_unref(k->sure);
+        tls_context_unref(k->any);
+        free(k);
+}
+
+static int kubelet_new(const struct apiserver_options *o, struct str cert, struct str key, struct kubelet_tls **ret,
+                       struct error *err) {
+        struct tls_options tls = {
+                .cert_pem = cert, .key_pem = key, .ca_pem = o->kubelet_ca_pem, .insecure = str_empty(o->kubelet_ca_pem)
+        };
+        struct kubelet_tls *k = xcalloc(1, sizeof(*k));
+        int r = tls_context_new(&tls, &k->sure, err);
+
+        tls.insecure = true;
+        if (r == 0)
+                r = tls_context_new(&tls, &k->any, err);
+        if (r < 0)
+                relay_kubelet_free(k);
+        else
+                *ret = k;
+        return r;
+}
+
+int relay_kubelet_read(struct apiserver *s, void **ret_old, struct error *err) {
+        _cleanup_buf_ struct buf cert = BUF_INIT, key = BUF_INIT;
+        struct kubelet_tls *k;
+
+        TRY(file_read(server_flag(s, "kubelet-client-certificate", ""), 1 << 20, &cert, err));
+        TRY(file_read(server_flag(s, "kubelet-client-key", ""), 1 << 20, &key, err));
+        TRY(kubelet_new(&s->options, buf_str(&cert), buf_str(&key), &k, err));
+        *ret_old = atomic_exchange(&s->relays->kubelet, k);
+        return 0;
+}
+
 int relays_new(struct apiserver *s, struct relays **ret, struct error *err) {
         const struct apiserver_options *o = &s->options;
         struct relays *p = xcalloc(1, sizeof(*p));
-        struct tls_options kubelet = { .cert_pem = o->kubelet_client_cert_pem,
-                                       .key_pem = o->kubelet_client_key_pem,
-                                       .ca_pem = o->kubelet_ca_pem,
-                                       .insecure = str_empty(o->kubelet_ca_pem) };
-        int r;
+        struct kubelet_tls *k = NULL;
+        int r = kubelet_new(o, o->kubelet_client_cert_pem, o->kubelet_client_key_pem, &k, err);
 
         p->s = s;
-        r = tls_context_new(&kubelet, &p->kubelet_tls, err);
-        kubelet.insecure = true;
-        if (r == 0)
-                r = tls_context_new(&kubelet, &p->any_kubelet_tls, err);
+        atomic_store(&p->kubelet, k);
         if (r == 0)
                 r = tls_context_new(&(struct tls_options) { .insecure = true }, &p->any_tls, err);
         if (r < 0)
@@ -59,7 +100,9 @@ int relays_new(struct apiserver *s, struct relays **ret, struct error *err) {
 }
 
 struct tls_context *relay_kubelet_tls(struct apiserver *s, bool any) {
-        return any ? s->relays->any_kubelet_tls : s->relays->kubelet_tls;
+        const struct kubelet_tls *k = atomic_load(&s->relays->kubelet);
+
+        return any ? k->any : k->sure;
 }
 
 struct tls_context *relay_any_tls(struct apiserver *s) {
@@ -89,8 +132,7 @@ void relays_stop(struct relays *p) {
 void relays_free(struct relays *p) {
         if (!p)
                 return;
-        tls_context_unref(p->kubelet_tls);
-        tls_context_unref(p->any_kubelet_tls);
+        relay_kubelet_free(atomic_load(&p->kubelet));
         tls_context_unref(p->any_tls);
         free(p);
 }

@@ -25,6 +25,10 @@ bool relay_streams(struct http_request *req, void *apiserver);
 
 /* With our client certificate. any: believes everybody. */
 struct tls_context *relay_kubelet_tls(struct apiserver *s, bool any);
+/* Reads the files of that certificate again; what was before, which somebody may just be looking at, is for
+ * relay_kubelet_free later. */
+int relay_kubelet_read(struct apiserver *s, void **ret_old, struct error *err);
+void relay_kubelet_free(void *kubelet);                 /* NULL is fine */
 struct tls_context *relay_any_tls(struct apiserver *s); /* believes everybody: to pods, as upstream does */
 
 int relays_new(struct apiserver *s, struct relays **ret, struct error *err);

@@ -7,6 +7,7 @@
 #include "apiserver/bootstrap.h"
 #include "apiserver/encryption/encryption.h"
 #include "apiserver/flags.h"
+#include "apiserver/relay.h"
 #include "base/encode.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -28,8 +29,8 @@ struct reloads {
         struct apiserver *s;
         struct loop *loop;
         struct timer timer;
-        struct stat seen[7]; /* by the table below */
-        int64_t counted_s[7][2];
+        struct stat seen[9]; /* by the table below */
+        int64_t counted_s[9][2];
         int64_t encryption_again_ms; /* when it is read again, since it was not taken up; or 0 */
         VEC(struct retired) retired;
         struct authn_config *pending; /* until its issuers have answered; or NULL */
@@ -119,6 +120,11 @@ static int read_serving(struct apiserver *s, struct retired *ret, struct error *
         return 0;
 }
 
+static int read_kubelet(struct apiserver *s, struct retired *ret, struct error *err) {
+        ret->free = relay_kubelet_free;
+        return relay_kubelet_read(s, &ret->p, err);
+}
+
 #define RELOADS(what)                                                                                            \
         { "apiserver_" what "_config_controller_automatic_reloads_total",                                        \
           "Total number of automatic reloads of " what " configuration split by status and apiserver identity.", \
@@ -143,6 +149,8 @@ static const struct {
         { "tls-private-key-file", NULL, read_serving, { 0 }, { 0 } },
         { "client-ca-file", NULL, read_serving, { 0 }, { 0 } },
         { "requestheader-client-ca-file", NULL, read_serving, { 0 }, { 0 } },
+        { "kubelet-client-certificate", NULL, read_kubelet, { 0 }, { 0 } },
+        { "kubelet-client-key", NULL, read_kubelet, { 0 }, { 0 } },
 };
 
 static const char *path_of(const struct apiserver *s, size_t i) {

@@ -15,6 +15,7 @@
 #include "apiserver/admission/admission.h"
 #include "apiserver/auth/authn.h"
 #include "apiserver/auth/remote.h"
+#include "apiserver/relay.h"
 #include "apiserver/reload.h"
 #include "base/encode.h"
 #include "base/file.h"
@@ -598,6 +599,39 @@ static void issuers_are_asked_before_they_are_believed(void **state) {
         reloads_stop(f->s);
 }
 
+static void write_pem(const char *path, const struct buf *pem) {
+        _cleanup_free_ char *text = str_dup(buf_str(pem));
+
+        write_file(path, text);
+}
+
+static int setup_kubelet_client(void **state) {
+        static const char *const with[] = { "kubelet-client-certificate=kubelet.crt", "kubelet-client-key=kubelet.key",
+                                            NULL };
+
+        write_pem("kubelet.crt", &test_certs()->client_cert);
+        write_pem("kubelet.key", &test_certs()->client_key);
+        return fixture_setup_with(state, with);
+}
+
+/* A certificate without its key is none. */
+static void kubelets_are_shown_the_certificate_of_today(void **state) {
+        struct fixture *f = *state;
+        const struct tls_context *sure = relay_kubelet_tls(f->s, false), *any = relay_kubelet_tls(f->s, true);
+        int i = 0;
+
+        assert_int_equal(reloads_start(f->s, NULL), 0);
+        write_pem("kubelet.key", &test_certs()->other_key);
+        usleep(1500000);
+        assert_ptr_equal(relay_kubelet_tls(f->s, false), sure);
+        write_pem("kubelet.crt", &test_certs()->other_cert);
+        for (; i < 500 && relay_kubelet_tls(f->s, false) == sure; i++)
+                usleep(10000);
+        assert_ptr_not_equal(relay_kubelet_tls(f->s, false), sure);
+        assert_ptr_not_equal(relay_kubelet_tls(f->s, true), any);
+        reloads_stop(f->s);
+}
+
 int main(void) {
 #define T(name, setup) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
@@ -609,6 +643,7 @@ int main(void) {
                 T(wrong_authorizers_are_told, setup_authz),
                 T(a_changed_file_is_taken_up, setup_authz),
                 T(issuers_are_asked_before_they_are_believed, setup_authn),
+                T(kubelets_are_shown_the_certificate_of_today, setup_kubelet_client),
         };
 
         char dir[] = "/tmp/test-configs-XXXXXX"; /* where the tests write their files */
