@@ -11,6 +11,7 @@
 #include "base/encode.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "http/server.h"
 
 #define LOOK_MS 1000
 #define PENDING_LOOK_MS 100
@@ -104,6 +105,10 @@ static int read_encryption(struct apiserver *s, struct retired *ret, struct erro
         return r;
 }
 
+static void tell_others(void *s) {
+        bootstrap_again(s);
+}
+
 /* A certificate and its key are two files: until both are there, the old ones serve. */
 static int read_serving(struct apiserver *s, struct retired *ret, struct error *err) {
         struct authorities *known;
@@ -117,6 +122,8 @@ static int read_serving(struct apiserver *s, struct retired *ret, struct error *
         }
         *ret = (struct retired) { free_authorities, atomic_exchange(&s->authn->authorities, known), 0 };
         atomic_store(&s->authorities_changed, true);
+        if (s->http) /* what extension servers read: now, not with the next round */
+                loop_call(http_server_worker(s->http, 0), tell_others, s);
         return 0;
 }
 
