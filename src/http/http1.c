@@ -1,3 +1,5 @@
+#include <ctype.h>
+
 #include "base/encode.h"
 #include "http/http1.h"
 
@@ -52,20 +54,25 @@ static bool next_line(char **p, char *end, char **ret, size_t *ret_n) {
         return true;
 }
 
-/* "HTTP/1.x"; the status to refuse with. */
-static int parse_version(struct str s, int *ret_minor) {
-        if (s.n != 8 || memcmp(s.p, "HTTP/", 5) != 0 || s.p[5] < '0' || s.p[5] > '9' || s.p[6] != '.' || s.p[7] < '0' ||
-            s.p[7] > '9')
+/* "HTTP/1.x"; another major version is left to the caller. */
+static int parse_version(struct str s, int *ret_major, int *ret_minor) {
+        if (s.n != 8 || memcmp(s.p, "HTTP/", 5) != 0 || !isdigit((unsigned char) s.p[5]) || s.p[6] != '.' ||
+            !isdigit((unsigned char) s.p[7]))
                 return -400;
+        *ret_major = s.p[5] - '0';
         *ret_minor = s.p[7] - '0';
-        return s.p[5] == '1' ? 0 : -505;
+        return 0;
 }
 
-static int parse_field(char *p, size_t n, struct http_header *ret) {
+/* *ret_spaced: the name has spaces, which nobody may send, but Go's server refuses only after looking at the host. */
+static int parse_field(char *p, size_t n, struct http_header *ret, bool *ret_spaced) {
         size_t i = 0, end;
 
-        for (; i < n && token[(unsigned char) p[i]]; i++)
-                p[i] = token[(unsigned char) p[i]];
+        for (; i < n && (token[(unsigned char) p[i]] || p[i] == ' '); i++)
+                if (p[i] == ' ')
+                        *ret_spaced = true;
+                else
+                        p[i] = token[(unsigned char) p[i]];
         if (i == 0 || i == n || p[i] != ':')
                 return -400;
         ret->name = str_n(p, i);
@@ -93,28 +100,43 @@ static void take_connection(struct str value, struct http1_head *h) {
 static int take_length(struct str value, struct http1_head *h) {
         int64_t n = 0;
 
-        if (h->content_length >= 0 || value.n == 0 || value.n > 18)
+        if (value.n == 0 || value.n > 18)
                 return -400;
         for (size_t i = 0; i < value.n; i++) {
                 if (value.p[i] < '0' || value.p[i] > '9')
                         return -400;
                 n = n * 10 + (value.p[i] - '0');
         }
+        if (h->content_length >= 0 && h->content_length != n)
+                return -400;
         h->content_length = n;
         return 0;
 }
 
+/* As httpguts.ValidHostHeader of Go. */
+static bool is_host(struct str s) {
+        for (size_t i = 0; i < s.n; i++)
+                if (!isalnum((unsigned char) s.p[i]) && (!s.p[i] || !strchr("!$%&'()*+,-.:;=[]_~", s.p[i])))
+                        return false;
+        return true;
+}
+
 /* What the message itself depends on. */
 static int take_field(const struct http_header *f, struct http1_head *h) {
-        if (str_eq(f->name, STR("host")))
+        if (str_eq(f->name, STR("host"))) {
                 h->n_host++;
-        else if (str_eq(f->name, STR("connection")))
+                if (!is_host(f->value))
+                        h->problem = "malformed Host header";
+        } else if (str_eq(f->name, STR("connection")))
                 take_connection(f->value, h);
         else if (str_eq(f->name, STR("content-length")))
                 return take_length(f->value, h);
         else if (str_eq(f->name, STR("expect"))) {
-                h->expect_continue = str_eq_fold(f->value, STR("100-continue"));
-                return h->expect_continue || f->value.n == 0 ? 0 : -417;
+                struct str value = f->value, part;
+
+                while (str_split(&value, ',', &part))
+                        h->expect_continue |= str_eq_fold(str_trim(part), STR("100-continue"));
+                h->expect_other = !h->expect_continue && f->value.n > 0;
         } else if (str_eq(f->name, STR("transfer-encoding"))) {
                 if (h->chunked || h->minor == 0)
                         return -400;
@@ -126,12 +148,13 @@ static int take_field(const struct http_header *f, struct http1_head *h) {
 }
 
 static int parse_fields(char *p, char *end, struct http1_head *h, http1_headers *headers) {
+        bool spaced = false;
         char *line;
         size_t n;
 
         while (next_line(&p, end, &line, &n) && n > 0) {
                 struct http_header f;
-                int r = parse_field(line, n, &f);
+                int r = parse_field(line, n, &f, &spaced);
 
                 if (r == 0 && h)
                         r = take_field(&f, h);
@@ -139,7 +162,70 @@ static int parse_fields(char *p, char *end, struct http1_head *h, http1_headers 
                         return r;
                 vec_push(headers, f);
         }
+        if (spaced && h)
+                h->spaced = true;
+        return spaced && !h ? -400 : 0;
+}
+
+/* "[::1]:80", "user@host", each port of digits. */
+static bool is_authority(struct str s) {
+        bool bracket;
+        size_t i = s.n;
+
+        while (i > 0 && s.p[i - 1] != '@')
+                i--;
+        s = str_sub(s, i, s.n);
+        bracket = s.n > 0 && s.p[0] == '[';
+        for (i = s.n; i > 0 && isdigit((unsigned char) s.p[i - 1]); i--)
+                ;
+        if (bracket)
+                return s.p[s.n - 1] == ']' || (i > 1 && s.p[i - 1] == ':' && s.p[i - 2] == ']');
+        return str_find(s, ':') < 0 || (i > 0 && s.p[i - 1] == ':');
+}
+
+/* What is left of a target without scheme and authority, as url.ParseRequestURI of Go has it: origin-form, or
+ * absolute-form (RFC 9112 3.2), whose path may be empty. */
+static int parse_target(struct str s, struct str *ret) {
+        size_t i = 0;
+
+        *ret = s;
+        if (s.p[0] == '/' || str_eq(s, STR("*")))
+                return 0;
+        while (i < s.n && (isalpha((unsigned char) s.p[i]) ||
+                           (i > 0 && (isdigit((unsigned char) s.p[i]) || strchr("+-.", s.p[i])))))
+                i++;
+        if (i == 0 || i == s.n || s.p[i] != ':')
+                return -400;
+        s = str_sub(s, i + 1, s.n);
+        if (str_has_prefix(s, STR("//"))) {
+                for (i = 2; i < s.n && s.p[i] != '/' && s.p[i] != '?'; i++)
+                        ;
+                *ret = str_sub(s, i, s.n);
+                return is_authority(str_sub(s, 2, i)) ? 0 : -400;
+        }
+        for (i = 0; i < s.n && s.p[0] != '/' && s.p[i] != '?'; i++) /* "mailto:x" has no path */
+                ;
+        *ret = str_sub(s, i, s.n);
         return 0;
+}
+
+/* What Go's server looks at when it knows the whole head. */
+static int check_request(struct http1_head *h, int major) {
+        if (h->n_host > 1 || (h->chunked && h->content_length >= 0))
+                return -400;
+        if (major != 1) {
+                h->problem = "unsupported protocol version";
+                return -505;
+        }
+        if (h->n_host == 0 && h->minor > 0 && !str_eq(h->method, STR("CONNECT")))
+                h->problem = "missing required Host header";
+        else if (!h->problem && h->spaced)
+                h->problem = "invalid header name";
+        return h->problem ? -400 : h->expect_other ? -417 : 0;
+}
+
+bool http1_is_token(char c) {
+        return token[(unsigned char) c];
 }
 
 int http1_parse_request(char *p, size_t n, struct http1_head *ret, http1_headers *ret_headers) {
@@ -147,6 +233,7 @@ int http1_parse_request(char *p, size_t n, struct http1_head *ret, http1_headers
         struct str rest;
         size_t n_line;
         ssize_t space;
+        int major;
 
         *ret = (struct http1_head) { .content_length = -1 };
         if (!next_line(&p, end, &line, &n_line))
@@ -167,30 +254,31 @@ int http1_parse_request(char *p, size_t n, struct http1_head *ret, http1_headers
         for (size_t i = 0; i < ret->target.n; i++)
                 if ((unsigned char) ret->target.p[i] <= ' ' || ret->target.p[i] == 0x7f)
                         return -400;
-        if (ret->target.p[0] != '/' && !str_eq(ret->target, STR("*")) && str_search(ret->target, STR("://")) < 0 &&
-            !str_eq(ret->method, STR("CONNECT")))
-                return -400;
-        TRY(parse_version(str_sub(rest, (size_t) space + 1, rest.n), &ret->minor));
+        if (!str_eq(ret->method, STR("CONNECT")))
+                TRY(parse_target(ret->target, &ret->target));
+        TRY(parse_version(str_sub(rest, (size_t) space + 1, rest.n), &major, &ret->minor));
         TRY(parse_fields(p, end, ret, ret_headers));
-        if (ret->n_host > 1 || (ret->n_host == 0 && ret->minor > 0) || (ret->chunked && ret->content_length >= 0))
-                return -400;
-        return 0;
+        return check_request(ret, major);
 }
 
 int http1_parse_response(char *p, size_t n, struct http1_head *ret, http1_headers *ret_headers) {
         char *end = p + n, *line;
         size_t n_line;
+        int major;
 
         *ret = (struct http1_head) { .content_length = -1 };
         if (!next_line(&p, end, &line, &n_line) || n_line < 12 || line[8] != ' ' || (n_line > 12 && line[12] != ' '))
                 return -400;
-        TRY(parse_version(str_n(line, 8), &ret->minor));
+        TRY(parse_version(str_n(line, 8), &major, &ret->minor));
         for (int i = 9; i < 12; i++) {
                 if (line[i] < '0' || line[i] > '9')
                         return -400;
                 ret->status = ret->status * 10 + (line[i] - '0');
         }
-        return ret->status < 100 ? -400 : parse_fields(p, end, ret, ret_headers);
+        if (ret->status < 100 || major != 1)
+                return -400;
+        TRY(parse_fields(p, end, ret, ret_headers));
+        return ret->spaced ? -400 : 0;
 }
 
 /* ---- bodies ---- */
@@ -211,49 +299,57 @@ void http1_body_init(struct http1_body *b, const struct http1_head *head, bool r
         b->done = b->kind == HTTP1_NONE || (b->kind == HTTP1_LENGTH && b->left == 0);
 }
 
+static int refuse_body(struct http1_body *b, const char *problem) {
+        b->problem = problem;
+        return -EPROTO;
+}
+
 /* A byte of a chunk's size line. */
 static int take_size(struct http1_body *b, char c) {
-        int digit;
+        int digit = hex_digit(c);
 
         if (++b->n_line > LINE_MAX_BYTES)
-                return -EPROTO;
+                return refuse_body(b, "header line too long");
+        if (c == '\n' && b->state != SIZE_LF)
+                return refuse_body(b, "chunked line ends with bare LF");
         switch (b->state) {
         case SIZE_FIRST:
         case SIZE:
-                digit = hex_digit(c);
                 if (digit >= 0) {
                         if (b->left >> 56)
-                                return -EPROTO;
+                                return refuse_body(b, "http chunk length too large");
                         b->left = b->left << 4 | (unsigned) digit;
                         b->state = SIZE;
                         return 0;
                 }
+                if (b->state == SIZE_FIRST && c == '\r')
+                        return refuse_body(b, "empty hex number for chunk length");
                 if (b->state == SIZE_FIRST || (c != ';' && c != ' ' && c != '\t' && c != '\r'))
-                        return -EPROTO;
+                        return refuse_body(b, "invalid byte in chunk length");
                 b->state = c == '\r' ? SIZE_LF : EXTENSION;
                 return 0;
         case EXTENSION:
                 if (c == '\r')
                         b->state = SIZE_LF;
-                return c == '\n' || c == 0 ? -EPROTO : 0;
+                return c ? 0 : refuse_body(b, "invalid byte in chunk length");
         default: /* SIZE_LF */
                 b->state = b->left ? DATA : TRAILER;
                 b->n_line = 0;
-                return c == '\n' ? 0 : -EPROTO;
+                return c == '\n' ? 0 : refuse_body(b, "invalid byte in chunk length");
         }
 }
 
 /* A byte of the trailer; an empty line ends it. */
 static int take_trailer(struct http1_body *b, char c) {
         if (b->trailer.n >= TRAILER_MAX)
-                return -EPROTO;
+                return refuse_body(b, "http: suspiciously long trailer after chunked body");
         buf_putc(&b->trailer, c);
         if (c != '\n') {
                 b->n_line++;
                 return 0;
         }
         if (b->n_line == 0 || b->trailer.p[b->trailer.n - 2] != '\r')
-                return -EPROTO;
+                return refuse_body(b, "chunked line ends with bare LF");
         b->done = b->n_line == 1;
         b->n_line = 0;
         return 0;
@@ -286,7 +382,8 @@ ssize_t http1_body_take(struct http1_body *b, const char *p, size_t n, struct st
                         return (ssize_t) (i + k);
                 }
                 if (b->state == DATA_CR || b->state == DATA_LF) {
-                        r = p[i] == (b->state == DATA_CR ? '\r' : '\n') ? 0 : -EPROTO;
+                        r = p[i] == (b->state == DATA_CR ? '\r' : '\n') ? 0
+                                                                        : refuse_body(b, "malformed chunked encoding");
                         b->state = b->state == DATA_CR ? DATA_LF : SIZE_FIRST;
                 } else if (b->state == TRAILER)
                         r = take_trailer(b, p[i]);

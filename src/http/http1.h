@@ -15,7 +15,9 @@ struct http1_head {
         int minor;                 /* HTTP/1.minor */
         int64_t content_length;    /* -1: not given */
         size_t n_host;
-        bool chunked, close, keep_alive, expect_continue;
+        const char *problem; /* what a refused request is told beside the status; NULL: no more */
+        bool chunked, close, keep_alive, expect_continue, expect_other;
+        bool spaced; /* a name has spaces in it */
 };
 
 typedef VEC(struct http_header) http1_headers;
@@ -24,8 +26,12 @@ typedef VEC(struct http_header) http1_headers;
  * *scanned is kept between calls with the same p and a greater n. */
 ssize_t http1_find_end(const char *p, size_t n, size_t *scanned);
 
-/* Parses a whole head in place: names are made lower case, values trimmed; headers point into p.
- * 0, or negative the status to refuse it with: -400, -501 (a transfer coding), -505. */
+/* tchar of RFC 9110 5.6.2 */
+bool http1_is_token(char c);
+
+/* Parses a whole head in place: names are made lower case, values trimmed; headers point into p. Of a target remains
+ * what is behind scheme and authority. 0, or negative the status to refuse it with: -400, -417, -501 (a transfer
+ * coding), -505. */
 int http1_parse_request(char *p, size_t n, struct http1_head *ret, http1_headers *ret_headers);
 int http1_parse_response(char *p, size_t n, struct http1_head *ret, http1_headers *ret_headers);
 
@@ -37,6 +43,7 @@ struct http1_body {
         size_t n_line;      /* of the chunk's or trailer's line */
         struct buf trailer; /* its lines, as they came */
         bool done;
+        const char *problem; /* after -EPROTO: what Go's reader says */
 };
 void http1_body_init(struct http1_body *b, const struct http1_head *head, bool request);
 /* Takes bytes: returns how many (all, unless the body is done), *ret_data the part that is body. -EPROTO. */

@@ -85,19 +85,9 @@ void request_set_method(struct http_request *r, struct str text) {
         r->method_text = arena_str(r->arena, text);
 }
 
-/* origin-form, or absolute-form (RFC 9112 3.2), whose scheme and authority are dropped. */
 void request_set_target(struct http_request *r, struct str target) {
         ssize_t q;
 
-        if (target.n && target.p[0] != '/' && r->method != HTTP_M_CONNECT) {
-                ssize_t i = str_search(target, STR("://"));
-
-                if (i > 0) {
-                        target = str_sub(target, (size_t) i + 3, target.n);
-                        i = str_find(target, '/');
-                        target = i < 0 ? STR("/") : str_sub(target, (size_t) i, target.n);
-                }
-        }
         q = str_find(target, '?');
         r->path = q < 0 ? target : str_sub(target, 0, (size_t) q);
         if (q >= 0)
@@ -159,7 +149,7 @@ void request_body(struct http_request *r, struct str data, bool last) {
         give_body(r);
 }
 
-/* The text of 413 is what kube-apiserver answers to a body past its limit. */
+/* Bodies past the limit, or in broken chunks, are refused as kube-apiserver does, which reads them late. */
 void request_respond_simple(struct http_request *r, int status) {
         struct str body;
 
@@ -174,7 +164,21 @@ void request_respond_simple(struct http_request *r, int status) {
                 http_respond_copy(r, 413, "application/json", body);
                 return;
         }
-        body = arena_printf(r->arena, "%d %s", status, http_status_text(status));
+        if (status == 500) {
+                body = arena_printf(r->arena,
+                                    "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\","
+                                    "\"message\":\"%s\",\"code\":500}\n",
+                                    r->problem);
+                http_respond_copy(r, status, "application/json", body);
+                return;
+        }
+        if (status == 417) {
+                http_respond(r, status, NULL, 0, NULL, 0);
+                return;
+        }
+        body = status == 501 ? STR("Unsupported transfer encoding")
+                             : arena_printf(r->arena, "%d %s%s%s", status, http_status_text(status),
+                                            r->problem ? ": " : "", r->problem ? r->problem : "");
         http_respond_copy(r, status, "text/plain; charset=utf-8", body);
 }
 

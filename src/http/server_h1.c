@@ -35,7 +35,9 @@ static void refuse(struct conn *c, int status) {
 
         if (!h->r)
                 h->r = request_new(c);
-        h->request.minor = 1;
+        if (status != 417)
+                h->request.minor = 1;
+        h->r->problem = h->request.problem;
         h->keep_alive = false;
         h->state = BUSY;
         conn_set_deadline(c, DEADLINE_BODY);
@@ -46,8 +48,7 @@ static void dispatch(struct conn *c) {
         struct h1 *h = c->h1;
         const struct http1_head *q = &h->request;
 
-        /* CONNECT: we are no proxy of this kind, and what follows is no request. */
-        h->keep_alive = !q->close && (q->minor > 0 || q->keep_alive) && !h->stopping && h->r->method != HTTP_M_CONNECT;
+        h->keep_alive = !q->close && (q->minor > 0 || q->keep_alive) && !h->stopping;
         http1_body_clear(&h->body);
         h->state = BUSY;
         conn_set_deadline(c, DEADLINE_NONE);
@@ -80,7 +81,7 @@ static size_t take_head(struct conn *c, const char *p, size_t n) {
                 return skipped;
         if (skipped)
                 h->scanned = 0;
-        if (*p < 'A' || *p > 'Z') { /* no method begins so: TLS, for one */
+        if (!http1_is_token(*p)) { /* no method begins so: TLS, for one */
                 refuse(c, 400);
                 return skipped + n;
         }
@@ -174,7 +175,8 @@ static size_t take_body(struct conn *c, const char *p, size_t n) {
 
         h->r->expects_continue = false; /* it did not wait */
         if (used < 0 || h->r->body.n + part.n > c->w->server->o.max_body) {
-                refuse(c, used < 0 ? 400 : 413);
+                h->request.problem = h->body.problem;
+                refuse(c, used < 0 ? 500 : 413);
                 return n;
         }
         if (part.n)
@@ -264,7 +266,8 @@ static void h1_start(struct http_request *r, int status, const struct http_heade
         struct buf b = BUF_INIT;
 
         buf_reserve(&b, 512);
-        buf_printf(&b, "HTTP/1.%d %d %s\r\n", h->request.minor > 0, status, http_status_text(status));
+        buf_printf(&b, "HTTP/1.%d %d %s%s%s\r\n", h->request.minor > 0, status, http_status_text(status),
+                   r->problem ? ": " : "", r->problem ? r->problem : "");
         for (size_t i = 0; i < n_hv + r->n_added; i++) {
                 const struct http_header *v = i < n_hv ? &hv[i] : &r->added[i - n_hv];
 

@@ -131,6 +131,7 @@ struct http_request {
         bool above;    /* more than DRAIN_MARK is queued */
         bool bodyless; /* HEAD, 204, 304 */
         bool too_large, header_too_large;
+        const char *problem; /* beside the status that it is refused with */
         bool expects_continue;
         bool streams, receiving, body_paused;
 };
@@ -159,9 +160,9 @@ void request_add_header(struct http_request *r, struct str name, struct str valu
 void request_dispatch(struct http_request *r);
 bool request_streams(struct http_request *r);                          /* asks who knows; then it is dispatched now */
 void request_body(struct http_request *r, struct str data, bool last); /* of one that streams */
-void request_respond_simple(struct http_request *r, int status);       /* the server's own answers: 400, 413, 431 */
-void request_sent(struct http_request *r, size_t n);                   /* n bytes of out were taken: bounds, on_drain */
-void request_complete(struct http_request *r);                         /* the whole response is sent: frees */
+void request_respond_simple(struct http_request *r, int status); /* the server's own answers: 400, 413, 417, 431 … */
+void request_sent(struct http_request *r, size_t n);             /* n bytes of out were taken: bounds, on_drain */
+void request_complete(struct http_request *r);                   /* the whole response is sent: frees */
 void request_gone(struct http_request *r);    /* the client is gone: tells the handler, frees or orphans */
 void request_destroy(struct http_request *r); /* its memory, not to be used again */
 void conn_run_drains(struct conn *c);
