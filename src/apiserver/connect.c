@@ -575,7 +575,16 @@ void handle_connect(struct exchange *x, const struct api_call *call) {
                 return;
         }
         if (str_eqc(x->info.subresource, "log")) { /* a read: admission does not see it */
-                connect_now(x, c);
+                if (request_negotiate(http_request_header(x->req, "accept"), NEGOTIATE_ROUTER | NEGOTIATE_LOG,
+                                      &x->format.as, &e) < 0)
+                        respond_error(x->req, &x->format, &e);
+                else
+                        connect_now(x, c);
+                return;
+        }
+        if (x->query.options.dry_run) {
+                err_bad_request(&e, "dryRun is not supported");
+                respond_error(x->req, &x->format, &e);
                 return;
         }
         a = arena_new(0);

@@ -2,6 +2,8 @@
  *
  * Reads are answered at once, in the memory of the HTTP request. Writes wait for the store, and the client may be gone
  * before the answer is there: they get an arena of their own, with copies of what they need from the request. */
+#include <ctype.h>
+
 #include "apiserver/extensions/aggregator.h"
 #include "apiserver/handler.h"
 #include "apiserver/track.h"
@@ -178,7 +180,39 @@ static void client_gone(struct http_request *req, void *arg) {
         w->x.req = NULL;
 }
 
+static int wrong_shape(const struct rest *r, bool list, struct error *err) {
+        _cleanup_buf_ struct buf type = BUF_INIT;
+
+        add_internal_type(&type, r);
+        return error_status(err, REASON_NOT_ACCEPTABLE,
+                            "you requested PartialObjectMetadata%s, but the requested object is %sa list (%" STR_FMT
+                            "%s)",
+                            list ? "" : "List", list ? "" : "not ", STR_ARG(buf_str(&type)), list ? "List" : "");
+}
+
+int exchange_check_table(const struct exchange *x, struct error *err) {
+        struct str include = x->query.include_object;
+
+        if (x->format.as.shape != SHAPE_TABLE || str_empty(include) || str_eqc(include, "Metadata") ||
+            str_eqc(include, "Object") || str_eqc(include, "None"))
+                return 0;
+        return err_bad_request(err,
+                               "Unable to convert to Table as requested: includeObject: Invalid value: \"%" STR_FMT
+                               "\": must be 'Metadata', 'Object', 'None', or empty",
+                               STR_ARG(include));
+}
+
+/* Whether what was done can be shown as it was asked for: upstream looks at that last. */
+static int check_shape(const struct exchange *x, const struct api_call *c, struct error *err) {
+        TRY(exchange_check_table(x, err));
+        if (x->format.as.shape == SHAPE_PARTIAL && (c->list || c->object) && x->format.as.list != (c->list != NULL))
+                return wrong_shape(x->rest, c->list != NULL, err);
+        return 0;
+}
+
 static void answer(struct exchange *x, struct api_call *c) {
+        if (c->code < 400 && check_shape(x, c, &c->error) < 0)
+                c->code = status_reason_code(c->error.reason);
         track_call(x, c);
         if (c->code >= 400)
                 respond_error(x->req, &x->format, &c->error);
@@ -402,18 +436,19 @@ static bool verb_of(enum http_method m, const struct exchange *x, enum api_verb 
 }
 
 const char *exchange_verb(const struct exchange *x) {
-        static const char *const methods[] = {
-                [HTTP_M_GET] = "get",         [HTTP_M_HEAD] = "head",       [HTTP_M_POST] = "post",
-                [HTTP_M_PUT] = "put",         [HTTP_M_PATCH] = "patch",     [HTTP_M_DELETE] = "delete",
-                [HTTP_M_OPTIONS] = "options", [HTTP_M_CONNECT] = "connect", [HTTP_M_OTHER] = "other",
-        };
         enum http_method m = http_request_method(x->req);
         struct api_call c = { .verb = API_GET };
+        char *verb;
 
         if (x->info.is_resource &&
             (verb_of(m, x, &c.verb) || (m != HTTP_M_OPTIONS && m != HTTP_M_CONNECT && m != HTTP_M_OTHER)))
                 return call_verb_name(&c);
-        return x->info.is_resource ? "" : methods[m];
+        if (x->info.is_resource)
+                return "";
+        verb = arena_cstr(http_request_arena(x->req), http_request_method_text(x->req));
+        for (char *p = verb; *p; p++)
+                *p = (char) tolower((unsigned char) *p);
+        return verb;
 }
 
 struct attributes exchange_attributes(const struct exchange *x) {
@@ -434,16 +469,6 @@ struct attributes exchange_attributes(const struct exchange *x) {
         return at;
 }
 
-static int wrong_shape(const struct rest *r, bool list, struct error *err) {
-        _cleanup_buf_ struct buf type = BUF_INIT;
-
-        add_internal_type(&type, r);
-        return error_status(err, REASON_NOT_ACCEPTABLE,
-                            "you requested PartialObjectMetadata%s, but the requested object is %sa list (%" STR_FMT
-                            "%s)",
-                            list ? "" : "List", list ? "" : "not ", STR_ARG(buf_str(&type)), list ? "List" : "");
-}
-
 /* Of an object through a subresource upstream cannot always make a table. */
 static bool has_columns(const struct exchange *x) {
         struct str sub = x->info.subresource, group = x->rest->group;
@@ -458,22 +483,16 @@ static int read_format(struct exchange *x, enum api_verb verb, struct error *err
         bool watch = verb == API_WATCH, list_watch = watch && o->send_initial_events && o->watch_bookmarks;
         bool asks = verb == API_CREATE && !str_empty(x->info.subresource); /* a token, an eviction, a binding */
         bool table = !list_watch && !asks && !x->rest->resource->transient && has_columns(x);
-        unsigned shapes = (table ? 1U << SHAPE_TABLE : 0) | 1U << SHAPE_PARTIAL | (watch ? NEGOTIATE_STREAM : 0) |
+        unsigned shapes = (table ? 1U << SHAPE_TABLE : 0) | 1U << SHAPE_PARTIAL |
                           (str_empty(x->info.name) && (watch || verb == API_LIST) ? NEGOTIATE_LIST : 0) |
                           (x->rest->resource->list_type ? 0 : NEGOTIATE_CUSTOM) |
                           (x->rest->custom ? 0 : NEGOTIATE_ROUTER);
-        struct str include = x->query.include_object;
+        enum api_patch patch;
 
+        if (verb == API_PATCH)
+                TRY(request_patch_type(http_request_header(x->req, "content-type"), !x->rest->resource->list_type,
+                                       str_empty(http_request_body(x->req)), &patch, err));
         TRY(request_negotiate(http_request_header(x->req, "accept"), shapes, &x->format.as, err));
-        if (x->format.as.shape == SHAPE_PARTIAL && (verb == API_GET || verb == API_LIST) &&
-            x->format.as.list != (verb == API_LIST))
-                return wrong_shape(x->rest, verb == API_LIST, err);
-        if (x->format.as.shape == SHAPE_TABLE && !str_empty(include) && !str_eqc(include, "Metadata") &&
-            !str_eqc(include, "Object") && !str_eqc(include, "None"))
-                return err_bad_request(err,
-                                       "Unable to convert to Table as requested: includeObject: Invalid value: "
-                                       "\"%" STR_FMT "\": must be 'Metadata', 'Object', 'None', or empty",
-                                       STR_ARG(include));
         x->format.settled = true;
         x->format.pretty = x->format.as.media == MEDIA_JSON && (x->format.as.pretty || respond_wants_pretty(x->req));
         x->format.with_object = str_eqc(x->query.include_object, "Object");
@@ -588,6 +607,11 @@ static void handle_resource(struct exchange *x) {
                 refuse(x, NOWHERE, NULL);
                 return;
         }
+        if (x->rest->custom && !str_empty(i->subresource) && !api_subresource(x->rest->resource, i->subresource)) {
+                err_not_found(&e, x->rest, i->name);
+                refuse(x, BAD, &e);
+                return;
+        }
         if (!x->rest->custom && !is_routed(x, routes(x))) {
                 refuse(x, routes(x) ? NO_METHOD : NOWHERE, NULL);
                 return;
@@ -624,7 +648,7 @@ static void handle_resource(struct exchange *x) {
         }
         if (c.verb == API_GET && x->query.export) {
                 err_bad_request(&e, "the export parameter, deprecated since v1.14, is no longer supported");
-                respond_error(x->req, &x->format, &e);
+                refuse(x, BAD, &e);
         } else if (c.verb == API_WATCH) {
                 if (!c.options.send_initial_events || !waits_for_revision(x, &c))
                         handle_watch(x, &c);

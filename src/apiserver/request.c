@@ -391,35 +391,49 @@ struct media_range {
         struct str type; /* "application/json" */
         struct str as, group, version, stream, server_version;
         bool pretty;
-        int quality; /* in thousandths */
+        float quality;
 };
 
-/* 0.5 → 500; what is no quality counts as 1. */
-static int quality_of(struct str text) {
-        int q = 0, unit = 1000;
+/* As strconv.ParseFloat, whose errors upstream does not look at: they leave nothing. */
+static float quality_of(struct str text) {
+        char copy[32], *end;
+        float q;
 
-        for (size_t i = 0; i < text.n; i++) {
-                if (text.p[i] == '.' && i == 1)
-                        continue;
-                if (text.p[i] < '0' || text.p[i] > '9')
-                        return 1000;
-                q += (text.p[i] - '0') * unit;
-                unit /= 10;
-        }
-        return text.n == 0 || q > 1000 ? 1000 : q;
+        if (text.n >= sizeof(copy) || text.n == 0 || isspace((unsigned char) text.p[0]))
+                return 0;
+        memcpy(copy, text.p, text.n);
+        copy[text.n] = 0;
+        q = strtof(copy, &end);
+        return *end ? 0 : q;
 }
 
-static void parse_media(struct str text, struct media_range *ret) {
-        struct str part;
+static struct str trim_spaces(struct str s) {
+        while (s.n > 0 && s.p[0] == ' ')
+                s = str_sub(s, 1, s.n);
+        while (s.n > 0 && s.p[s.n - 1] == ' ')
+                s.n--;
+        return s;
+}
 
-        *ret = (struct media_range) { .quality = 1000 };
-        if (!str_split(&text, ';', &part))
-                return;
-        ret->type = str_trim(part);
+/* One clause of an Accept header as upstream reads it: "*" is any type, what has no half or three is none (false); a
+ * parameter without a value, or with two, does not count. */
+static bool parse_media(struct str text, struct media_range *ret) {
+        struct str part = STR(""), half = STR("");
+        ssize_t slash;
+
+        *ret = (struct media_range) { .quality = 1 };
+        str_split(&text, ';', &part);
+        ret->type = trim_spaces(part);
         while (str_split(&text, ';', &part)) {
                 struct str key, value;
 
-                split_pair(str_trim(part), &key, &value);
+                split_pair(part, &key, &value);
+                if (str_find(value, '=') >= 0 || value.n == 0)
+                        continue;
+                key = trim_spaces(key);
+                if (str_eqc(key, "q"))
+                        ret->quality = quality_of(value);
+                value = trim_spaces(value);
                 if (str_eqc(key, "as"))
                         ret->as = value;
                 else if (str_eqc(key, "g"))
@@ -432,9 +446,12 @@ static void parse_media(struct str text, struct media_range *ret) {
                         ret->server_version = value;
                 else if (str_eqc(key, "pretty"))
                         ret->pretty = str_eqc(value, "1");
-                else if (str_eqc(key, "q"))
-                        ret->quality = quality_of(value);
         }
+        if (str_eqc(ret->type, "*"))
+                ret->type = STR("*/*");
+        slash = str_find(ret->type, '/');
+        half = slash < 0 ? half : str_sub(ret->type, (size_t) slash + 1, ret->type.n);
+        return half.n > 0 && str_find(half, '/') < 0;
 }
 
 /* In the order in which clients and the server think of them; the first that a wildcard allows is JSON. */
@@ -494,7 +511,8 @@ static bool stream_of(const struct media_range *m, enum media media) {
         return str_empty(m->stream) || (str_eqc(m->stream, "watch") && media != MEDIA_YAML);
 }
 
-/* The best first; what is said more exactly before wildcards; else in the order of the header. */
+/* The best first, but what is said more exactly before wildcards, whatever it is worth: an insertion sort, since
+ * upstream's order is none that another sort would agree with. */
 static size_t sorted_ranges(struct str accept, struct media_range ranges[static REQUEST_RANGES]) {
         struct str part;
         size_t n = 0, i;
@@ -502,12 +520,13 @@ static size_t sorted_ranges(struct str accept, struct media_range ranges[static 
         while (n < REQUEST_RANGES && str_split(&accept, ',', &part)) {
                 struct media_range m;
 
-                parse_media(part, &m);
+                if (!parse_media(part, &m))
+                        continue;
                 for (i = n++; i > 0; i--) {
                         bool wild = str_has_prefix(ranges[i - 1].type, STR("*/")) && !str_has_prefix(m.type, STR("*/")),
                              half = str_has_suffix(ranges[i - 1].type, STR("/*")) && !str_has_suffix(m.type, STR("/*"));
 
-                        if (ranges[i - 1].quality > m.quality || (ranges[i - 1].quality == m.quality && !wild && !half))
+                        if (!(m.quality > ranges[i - 1].quality) && !wild && !half)
                                 break;
                         ranges[i] = ranges[i - 1];
                 }
@@ -516,25 +535,39 @@ static size_t sorted_ranges(struct str accept, struct media_range ranges[static 
         return n;
 }
 
-/* What upstream's router asks before anybody negotiates: one of the route's types must be named, or any. It knows
+/* Whether a list of types names one of those: "*" + "/" + "*" names them all when any is set. Upstream's router knows
  * neither half wildcards nor parameters. */
-static int check_route(struct str accept, unsigned shapes, struct error *err) {
-        static const char more[] = ", application/yaml, application/vnd.kubernetes.protobuf";
-        const char *json = shapes & NEGOTIATE_KEYS ? "application/jwk-set+json" : "application/json";
-        struct str part, type = STR("");
+static bool names_one(struct str list, const char *const types[], size_t n, bool any) {
+        struct str part, type;
 
-        while (str_split(&accept, ',', &part)) {
+        while (str_split(&list, ',', &part)) {
                 type = STR("");
                 str_split(&part, ';', &type);
-                type = str_trim(type);
-                if (str_eqc(type, "*/*") || str_eqc(type, json))
-                        return 0;
-                if (!(shapes & NEGOTIATE_JSON) &&
-                    (str_eqc(type, "application/yaml") || str_eqc(type, "application/vnd.kubernetes.protobuf")))
-                        return 0;
+                type = trim_spaces(type);
+                if (any && str_eqc(type, "*/*"))
+                        return true;
+                for (size_t i = 0; i < n; i++)
+                        if (str_eqc(type, types[i]))
+                                return true;
         }
-        error_status(err, REASON_NOT_ACCEPTABLE, "406: Not Acceptable\n\nAvailable representations: %s%s%s", json,
-                     shapes & NEGOTIATE_JSON ? "" : more,
+        return false;
+}
+
+/* What it asks before anybody negotiates: one of the route's types must be named, or any. */
+static int check_route(struct str accept, unsigned shapes, struct error *err) {
+        static const char *const types[] = { "text/plain", "application/json", "application/yaml",
+                                             "application/vnd.kubernetes.protobuf" },
+                                 *const keys[] = { "application/jwk-set+json" };
+        const char *const *of = shapes & NEGOTIATE_KEYS ? keys : types + !(shapes & NEGOTIATE_LOG);
+        size_t n = shapes & (NEGOTIATE_JSON | NEGOTIATE_KEYS) ? 1 : shapes & NEGOTIATE_LOG ? 4 : 3;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (names_one(accept, of, n, true))
+                return 0;
+        for (size_t i = 0; i < n; i++)
+                buf_printf(&b, "%s%s", i ? ", " : "", of[i]);
+        error_status(err, REASON_NOT_ACCEPTABLE, "406: Not Acceptable\n\nAvailable representations: %" STR_FMT "%s",
+                     STR_ARG(buf_str(&b)),
                      shapes & NEGOTIATE_LIST ? ", application/json;stream=watch, "
                                                "application/vnd.kubernetes.protobuf;stream=watch"
                                              : "");
@@ -552,11 +585,6 @@ size_t request_accepted(struct str accept, struct str types[static REQUEST_RANGE
 }
 
 int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret, struct error *err) {
-        static const char *const accepted[] = {
-                "application/json, application/yaml, application/vnd.kubernetes.protobuf",
-                /* it has a format, which is no stream */
-                "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",
-        };
         struct media_range ranges[REQUEST_RANGES];
         bool found = false;
         size_t n;
@@ -573,12 +601,12 @@ int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret
                 found = media_of(ranges[i].type, &ret->media) && stream_of(&ranges[i], ret->media) &&
                         (str_empty(ranges[i].server_version) || str_eqc(ranges[i].server_version, "v1")) &&
                         shape_of(&ranges[i], shapes, ret);
-        if (found && !(shapes & NEGOTIATE_STREAM && ret->media == MEDIA_YAML))
+        if (found)
                 return 0;
-        *ret = (struct negotiated) { .media = found && ret->shape == SHAPE_OBJECT ? ret->media
-                                                                                  : MEDIA_JSON }; /* of the error */
-        return error_status(err, REASON_NOT_ACCEPTABLE, "only the following media types are accepted: %s",
-                            accepted[found]);
+        *ret = (struct negotiated) { .media = MEDIA_JSON }; /* of the error */
+        return error_status(err, REASON_NOT_ACCEPTABLE,
+                            "only the following media types are accepted: application/json, application/yaml, "
+                            "application/vnd.kubernetes.protobuf");
 }
 
 /* ---- mime.ParseMediaType of Go ---- */
@@ -650,15 +678,16 @@ static bool is_media_type(struct str text) {
 }
 
 int request_body_media(struct str content_type, enum media *ret, struct error *err) {
-        struct media_range m;
+        struct str rest = content_type, type = STR("");
 
-        parse_media(content_type, &m);
+        str_split(&rest, ';', &type);
+        type = str_trim(type);
         if (str_empty(content_type)) {
                 *ret = MEDIA_JSON;
                 return 0;
         }
         for (size_t i = 0; i <= MEDIA_PROTOBUF && is_media_type(content_type); i++)
-                if (str_eq_fold(m.type, str_of(media_types[i].text))) {
+                if (str_eq_fold(type, str_of(media_types[i].text))) {
                         *ret = media_types[i].media;
                         return 0;
                 }
@@ -668,24 +697,21 @@ int request_body_media(struct str content_type, enum media *ret, struct error *e
 }
 
 int request_patch_type(struct str content_type, bool custom, bool empty, enum api_patch *ret, struct error *err) {
-        static const struct {
-                const char *text;
-                enum api_patch type;
-        } table[] = {
-                { "application/json-patch+json", API_PATCH_JSON },
-                { "application/merge-patch+json", API_PATCH_MERGE },
-                { "application/strategic-merge-patch+json", API_PATCH_STRATEGIC },
-                { "application/apply-patch+yaml", API_PATCH_APPLY },
+        static const char *const types[] = {
+                [API_PATCH_JSON] = "application/json-patch+json",
+                [API_PATCH_MERGE] = "application/merge-patch+json",
+                [API_PATCH_STRATEGIC] = "application/strategic-merge-patch+json",
+                [API_PATCH_APPLY] = "application/apply-patch+yaml",
         };
-        struct media_range m;
+        struct str rest = content_type, type = STR("");
 
-        parse_media(content_type, &m);
-        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
-                if (str_eqc(m.type, table[i].text) && !(custom && table[i].type == API_PATCH_STRATEGIC)) {
-                        *ret = table[i].type;
+        str_split(&rest, ';', &type);
+        for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+                if (types[i] && str_eqc(type, types[i]) && !(custom && i == API_PATCH_STRATEGIC)) {
+                        *ret = (enum api_patch) i;
                         return 0;
                 }
-        if (!custom) {     /* upstream's router has looked at it already */
+        if (!custom && !names_one(content_type, types, ARRAY_SIZE(types), false)) { /* the router is not so exact */
                 if (empty) /* what is not sent it takes for an answer that nobody can make */
                         error_status(err, REASON_NOT_ACCEPTABLE, "406: Not Acceptable\n\nAvailable representations: ");
                 else
@@ -695,7 +721,8 @@ int request_patch_type(struct str content_type, bool custom, bool empty, enum ap
         }
         return error_status(err, REASON_UNSUPPORTED_MEDIA,
                             "the body of the request was in an unknown format - accepted media types include: "
-                            "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
+                            "application/json-patch+json, application/merge-patch+json, %sapplication/apply-patch+yaml",
+                            custom ? "" : "application/strategic-merge-patch+json, ");
 }
 
 /* ---- continue tokens: {"v":"meta.k8s.io/v1","rv":7,"start":"default/web\u0000"} in URL-safe base64 ---- */

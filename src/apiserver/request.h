@@ -63,12 +63,12 @@ struct negotiated {
         bool pretty;  /* asked for in the header */
 };
 /* For the shapes of request_negotiate: a path of which upstream's router has an opinion, nothing but JSON, a list or
- * watch, media that can be streamed only, no protobuf but for shapes. */
+ * watch, no protobuf but for shapes. */
+#define NEGOTIATE_LOG (1U << 25)  /* with ROUTER: a text is known to it, too */
 #define NEGOTIATE_KEYS (1U << 26) /* with the next two: JSON by another name */
 #define NEGOTIATE_ROUTER (1U << 27)
 #define NEGOTIATE_JSON (1U << 28)
 #define NEGOTIATE_LIST (1U << 29)
-#define NEGOTIATE_STREAM (1U << 30)
 #define NEGOTIATE_CUSTOM (1U << 31)
 /* The best of an Accept header (empty: JSON). shapes: a bit for each shape that the endpoint can make besides the
  * object. -EINVAL, NotAcceptable. */

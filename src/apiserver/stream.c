@@ -171,14 +171,35 @@ static const char *offered_protocol(struct exchange *x) {
         return NULL;
 }
 
+/* How the events shall look, after all that they depend on. */
+static int check_format(const struct exchange *x, struct error *err) {
+        if (x->format.as.media == MEDIA_YAML) /* a format, but no stream */
+                return error_status(err, REASON_NOT_ACCEPTABLE,
+                                    "only the following media types are accepted: application/json;stream=watch, "
+                                    "application/vnd.kubernetes.protobuf;stream=watch");
+        return exchange_check_table(x, err);
+}
+
+static int start(struct exchange *x, const struct api_call *c, const struct watch_sink *sink, void *arg,
+                 int64_t deadline_ms, struct api_watch **ret) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+        int r = watch_new(x->s, c, sink, arg, deadline_ms, ret, &e);
+
+        if (r == 0 && (r = check_format(x, &e)) < 0) {
+                watch_begin(*ret);
+                api_watch_stop(*ret);
+        }
+        if (r < 0)
+                respond_error(x->req, &x->format, &e);
+        return r;
+}
+
 static void handle_socket(struct exchange *x, const struct api_call *c, int64_t deadline_ms) {
         struct socket *k = xcalloc(1, sizeof(*k));
-        _cleanup_error_ struct error e = ERROR_INIT;
 
         k->format = x->format;
         k->format.pretty = false;
-        if (watch_new(x->s, c, &socket_sink, k, deadline_ms, &k->watch, &e) < 0) {
-                respond_error(x->req, &x->format, &e);
+        if (start(x, c, &socket_sink, k, deadline_ms, &k->watch) < 0) {
                 free(k);
                 return;
         }
@@ -194,7 +215,6 @@ static void handle_socket(struct exchange *x, const struct api_call *c, int64_t 
 
 void handle_watch(struct exchange *x, const struct api_call *c) {
         struct stream *s = arena_new_of(http_request_arena(x->req), struct stream);
-        _cleanup_error_ struct error e = ERROR_INIT;
         int64_t timeout = MIN(MAX(c->options.timeout_seconds, 0), UINT32_MAX) * 1000;
         unsigned least = server_flag_number(x->s, "min-request-timeout", 1800);
         struct http_header h[3];
@@ -212,10 +232,8 @@ void handle_watch(struct exchange *x, const struct api_call *c) {
         s->sizes = watch_series(&event_sizes, x->rest);
         s->format.pretty = false;
         s->shareable = x->format.as.media == MEDIA_JSON && x->format.as.shape == SHAPE_OBJECT;
-        if (watch_new(x->s, c, &stream_sink, s, now_mono_ms() + timeout, &s->watch, &e) < 0) {
-                respond_error(x->req, &x->format, &e);
+        if (start(x, c, &stream_sink, s, now_mono_ms() + timeout, &s->watch) < 0)
                 return;
-        }
         h[0] = (struct http_header) { STR("cache-control"), STR("no-cache, private") };
         h[1] = (struct http_header) { STR("content-type"), str_of(respond_stream_type(&x->format)) };
         http_request_on_close(x->req, client_gone, s);
