@@ -660,6 +660,21 @@ static bool serve_openapi(struct exchange *x, struct str path) {
         return true;
 }
 
+bool discovery_knows(struct exchange *x) {
+        struct str path = http_request_path(x->req);
+        struct catalog *catalog = catalog_get(x->s);
+        struct discovery d = { x->s, catalog, catalog->served, catalog->n_served, path, BUF_INIT };
+        bool knows;
+
+        while (path.n > 1 && path.p[path.n - 1] == '/')
+                path.n--;
+        knows = str_eqc(path, "/api") || str_eqc(path, "/apis") ||
+                document(&d, http_request_arena(x->req), path, &x->info, &(struct negotiated) { 0 },
+                         str_has_prefix(path, STR("/apis/")) && str_empty(x->info.version) ? make_group : make_version);
+        catalog_unref(catalog);
+        return knows;
+}
+
 bool discovery_handle(struct exchange *x) {
         struct str path = http_request_path(x->req);
 

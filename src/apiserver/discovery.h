@@ -6,3 +6,5 @@
 
 /* True when the path is one of discovery's (it was answered). */
 bool discovery_handle(struct exchange *x);
+/* Whether a path below /api or /apis is there. */
+bool discovery_knows(struct exchange *x);

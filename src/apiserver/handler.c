@@ -183,6 +183,8 @@ static void client_gone(struct http_request *req, void *arg) {
 static int wrong_shape(const struct rest *r, bool list, struct error *err) {
         _cleanup_buf_ struct buf type = BUF_INIT;
 
+        if (r->custom && !list) /* which might be one */
+                return error_status(err, REASON_UNKNOWN, "content is not a list");
         add_internal_type(&type, r);
         return error_status(err, REASON_NOT_ACCEPTABLE,
                             "you requested PartialObjectMetadata%s, but the requested object is %sa list (%" STR_FMT
@@ -483,7 +485,7 @@ static int read_format(struct exchange *x, enum api_verb verb, struct error *err
         bool watch = verb == API_WATCH, list_watch = watch && o->send_initial_events && o->watch_bookmarks;
         bool asks = verb == API_CREATE && !str_empty(x->info.subresource); /* a token, an eviction, a binding */
         bool table = !list_watch && !asks && !x->rest->resource->transient && has_columns(x);
-        unsigned shapes = (table ? 1U << SHAPE_TABLE : 0) | 1U << SHAPE_PARTIAL |
+        unsigned shapes = NEGOTIATE_RESOURCE | (table ? 1U << SHAPE_TABLE : 0) | 1U << SHAPE_PARTIAL |
                           (str_empty(x->info.name) && (watch || verb == API_LIST) ? NEGOTIATE_LIST : 0) |
                           (x->rest->resource->list_type ? 0 : NEGOTIATE_CUSTOM) |
                           (x->rest->custom ? 0 : NEGOTIATE_ROUTER);

@@ -454,7 +454,10 @@ void handle_nonresource(struct exchange *x) {
                 return;
         }
         if (shapes && request_negotiate(http_request_header(x->req, "accept"), shapes, &x->format.as, &e) < 0) {
-                respond_error(x->req, &x->format, &e);
+                if (str_has_prefix(path, STR("/api")) && !discovery_knows(x))
+                        respond_nowhere(x);
+                else
+                        respond_error(x->req, &x->format, &e);
                 return;
         }
         x->format.settled = shapes != 0;

@@ -587,7 +587,7 @@ size_t request_accepted(struct str accept, struct str types[static REQUEST_RANGE
 int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret, struct error *err) {
         struct media_range ranges[REQUEST_RANGES];
         bool found = false;
-        size_t n;
+        size_t n, i;
 
         *ret = (struct negotiated) { 0 };
         if (str_empty(str_trim(accept)))
@@ -597,10 +597,12 @@ int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret
         if (shapes & NEGOTIATE_JSON)
                 return 0;
         n = sorted_ranges(accept, ranges);
-        for (size_t i = 0; i < n && !found; i++)
+        for (i = 0; i < n && !found; i++)
                 found = media_of(ranges[i].type, &ret->media) && stream_of(&ranges[i], ret->media) &&
-                        (str_empty(ranges[i].server_version) || str_eqc(ranges[i].server_version, "v1")) &&
+                        (str_empty(ranges[i].server_version) ||
+                         (shapes & NEGOTIATE_RESOURCE && str_eqc(ranges[i].server_version, "v1"))) &&
                         shape_of(&ranges[i], shapes, ret);
+        ret->exact = found && !str_empty(ranges[i - 1].server_version);
         if (found)
                 return 0;
         *ret = (struct negotiated) { .media = MEDIA_JSON }; /* of the error */
@@ -706,12 +708,15 @@ int request_patch_type(struct str content_type, bool custom, bool empty, enum ap
         struct str rest = content_type, type = STR("");
 
         str_split(&rest, ';', &type);
-        for (size_t i = 0; i < ARRAY_SIZE(types); i++)
-                if (types[i] && str_eqc(type, types[i]) && !(custom && i == API_PATCH_STRATEGIC)) {
+        if (rest.p && type.n == 0) /* upstream looks for a semicolon behind something */
+                type = content_type;
+        for (size_t i = API_PATCH_JSON; i < ARRAY_SIZE(types); i++)
+                if (str_eqc(type, types[i]) && !(custom && i == API_PATCH_STRATEGIC)) {
                         *ret = (enum api_patch) i;
                         return 0;
                 }
-        if (!custom && !names_one(content_type, types, ARRAY_SIZE(types), false)) { /* the router is not so exact */
+        if (!custom &&
+            !names_one(content_type, types + 1, ARRAY_SIZE(types) - 1, false)) { /* the router is not so exact */
                 if (empty) /* what is not sent it takes for an answer that nobody can make */
                         error_status(err, REASON_NOT_ACCEPTABLE, "406: Not Acceptable\n\nAvailable representations: ");
                 else

@@ -61,9 +61,11 @@ struct negotiated {
         bool v1beta1; /* of the shape: meta.k8s.io/v1beta1 */
         bool list;    /* of the shape: PartialObjectMetadataList */
         bool pretty;  /* asked for in the header */
+        bool exact;   /* with the version of the API's server, which is asked of no error */
 };
 /* For the shapes of request_negotiate: a path of which upstream's router has an opinion, nothing but JSON, a list or
  * watch, no protobuf but for shapes. */
+#define NEGOTIATE_RESOURCE (1U << 24) /* the version of the API's server may be named */
 #define NEGOTIATE_LOG (1U << 25)  /* with ROUTER: a text is known to it, too */
 #define NEGOTIATE_KEYS (1U << 26) /* with the next two: JSON by another name */
 #define NEGOTIATE_ROUTER (1U << 27)

@@ -179,7 +179,7 @@ static struct format error_format(struct http_request *req, const struct format 
         struct format as = { .as.media = f->as.media, .pretty = f->pretty };
         _cleanup_error_ struct error e = ERROR_INIT;
 
-        if (f->as.shape == SHAPE_OBJECT && (f->settled || as.as.media != MEDIA_JSON))
+        if (f->as.shape == SHAPE_OBJECT && !f->as.exact && (f->settled || as.as.media != MEDIA_JSON))
                 return as; /* an error has no other shape */
         as.pretty = request_negotiate(http_request_header(req, "accept"), 0, &as.as, &e) < 0 || as.as.pretty ||
                     respond_wants_pretty(req);
