@@ -66,8 +66,8 @@ struct negotiated {
 /* For the shapes of request_negotiate: a path of which upstream's router has an opinion, nothing but JSON, a list or
  * watch, no protobuf but for shapes. */
 #define NEGOTIATE_RESOURCE (1U << 24) /* the version of the API's server may be named */
-#define NEGOTIATE_LOG (1U << 25)  /* with ROUTER: a text is known to it, too */
-#define NEGOTIATE_KEYS (1U << 26) /* with the next two: JSON by another name */
+#define NEGOTIATE_LOG (1U << 25)      /* with ROUTER: a text is known to it, too */
+#define NEGOTIATE_KEYS (1U << 26)     /* with the next two: JSON by another name */
 #define NEGOTIATE_ROUTER (1U << 27)
 #define NEGOTIATE_JSON (1U << 28)
 #define NEGOTIATE_LIST (1U << 29)
