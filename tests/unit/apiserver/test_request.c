@@ -100,7 +100,7 @@ static void query_parameters_become_options(void **state) {
 }
 
 static void accept_picks_the_first_that_can_be_made(void **state) {
-        static const unsigned tables = 1U << SHAPE_TABLE | 1U << SHAPE_PARTIAL;
+        static const unsigned tables = NEGOTIATE_RESOURCE | 1U << SHAPE_TABLE | 1U << SHAPE_PARTIAL;
         static const struct {
                 const char *accept;
                 enum media media;
