@@ -6,8 +6,8 @@
 
 /* Calls each for every stored resource that can be listed and deleted, once for each group (in its preferred version);
  * views of another resource are left out. Custom resources come from the cache of CustomResourceDefinitions, those of
- * other servers from the cache of APIServices and discovery: the controller must watch both. missing (may be NULL) hears
- * of a group and version of another server whose resources could not be found out, and why. */
+ * other servers from the cache of APIServices and discovery: the controller must watch both. missing (may be NULL)
+ * hears of a group and version of another server whose resources could not be found out, and why. */
 struct resources_visitor {
         void (*each)(const struct api_resource *res, void *arg);
         void (*missing)(struct str group_version, struct str why, void *arg);
