@@ -6,6 +6,8 @@
  *
  * Ports are a bitmap. A write that needs one takes it under the lock before it goes to the store and gives it back if
  * it fails; the store's events keep the map right whoever deletes a Service. */
+#include <arpa/inet.h>
+
 #include "apiserver/allocator.h"
 #include "apiserver/strategy.h"
 #include "base/encode.h"
@@ -19,9 +21,17 @@
 #define MANAGED_BY "ipaddress.kubernetes.io/managed-by"
 #define MANAGER "ipallocator.k8s.io"
 
+struct range {
+        int family; /* 4 or 6 */
+        unsigned bits;
+        uint8_t net[16];
+};
+
 struct allocator {
         pthread_mutex_t lock;
-        char cidr[64];
+        char *cidrs[2]; /* of one family each: the first is the default one */
+        struct range ranges[2];
+        size_t n_ranges;
         int port_min, port_max;
         uint64_t *ports;
 };
@@ -38,22 +48,63 @@ static void put(uint64_t *map, uint32_t i, bool v) {
 
 /* ---- ranges ---- */
 
-/* The addresses that may be given: neither the network's nor the broadcast address. */
-struct range {
-        uint32_t first, n;
-};
+static unsigned width(int family) {
+        return family == 4 ? 32 : 128;
+}
 
-/* IPv4 only: families of which the cluster has no range are refused before (strategy_service.c). */
+static void mask(uint8_t *ip, unsigned bits, unsigned all) {
+        for (unsigned i = bits; i < all; i++)
+                ip[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
+}
+
 static bool range_parse(struct str cidr, struct range *ret) {
         struct str ip = STR("");
         uint64_t bits = 0;
-        uint32_t base;
 
-        if (!str_split(&cidr, '/', &ip) || !ipv4_parse(ip, &base) || str_to_u64(cidr, &bits) < 0 || bits < 8 ||
-            bits > 30)
+        if (!str_split(&cidr, '/', &ip) || str_to_u64(cidr, &bits) < 0)
                 return false;
-        *ret = (struct range) { (base & ~(UINT32_MAX >> bits)) + 1, (UINT32_MAX >> bits) - 1 };
+        *ret = (struct range) { .bits = (unsigned) MIN(bits, 128U) };
+        ret->family = parse_ip(ip, ret->net);
+        if (!ret->family || bits > width(ret->family))
+                return false;
+        mask(ret->net, ret->bits, width(ret->family));
         return true;
+}
+
+/* How many addresses may be given: not the network's, nor an IPv4 network's broadcast address. */
+static uint64_t range_hosts(const struct range *r) {
+        unsigned host = width(r->family) - r->bits;
+        uint64_t all = host >= 64 ? UINT64_MAX : 1ULL << host, without = r->family == 4 ? 2 : 1;
+
+        return host >= 64 ? all : all - MIN(all, without);
+}
+
+/* The i-th address after the network's. */
+static void range_address(const struct range *r, uint64_t i, char text[static INET6_ADDRSTRLEN]) {
+        uint8_t ip[16];
+
+        memcpy(ip, r->net, sizeof(ip));
+        for (unsigned at = width(r->family) / 8; at-- > 0 && i > 0; i >>= 8) {
+                unsigned sum = ip[at] + (unsigned) (i & 0xff);
+
+                ip[at] = (uint8_t) sum;
+                i += (uint64_t) (sum >> 8) << 8;
+        }
+        inet_ntop(r->family == 4 ? AF_INET : AF_INET6, ip, text, INET6_ADDRSTRLEN);
+}
+
+static bool range_has(const struct range *r, int family, const uint8_t ip[static 16]) {
+        unsigned bytes = width(family) / 8;
+        bool last = family == 4;
+        uint8_t net[16];
+
+        if (family != r->family || memcmp(ip, r->net, bytes) == 0)
+                return false;
+        for (unsigned i = r->bits; i < width(family) && last; i++)
+                last = ip[i / 8] >> (7 - i % 8) & 1;
+        memcpy(net, ip, bytes);
+        mask(net, r->bits, width(family));
+        return !last && memcmp(net, r->net, bytes) == 0;
 }
 
 static bool is_ready(const struct object *cidr) {
@@ -68,9 +119,9 @@ static size_t ranges_of(const struct apiserver *s, struct store_snapshot *snap, 
         struct store_iter it;
         size_t n = 0;
 
-        *ret = arena_array(a, struct range, 2 * store_count(snap, r->prefix, r->prefix) + 1);
-        if (!rest_get(snap, r, STR(""), STR("kubernetes")))
-                n += range_parse(str_of(s->allocator->cidr), &(*ret)[n]);
+        *ret = arena_array(a, struct range, 2 * store_count(snap, r->prefix, r->prefix) + 2);
+        for (size_t i = 0; i < s->allocator->n_ranges && !rest_get(snap, r, STR(""), STR("kubernetes")); i++)
+                (*ret)[n++] = s->allocator->ranges[i];
         store_iter_init(&it, snap, r->prefix, r->prefix);
         while (store_iter_next(&it))
                 for (size_t i = 0; i < 2 && is_ready(it.object); i++)
@@ -79,16 +130,51 @@ static size_t ranges_of(const struct apiserver *s, struct store_snapshot *snap, 
         return n;
 }
 
-int allocator_new(struct apiserver *s, struct allocator **ret, struct error *err) {
-        struct allocator *al = xcalloc(1, sizeof(*al));
-        struct range range;
+#define RANGE_BITS_MAX 20 /* upstream keeps a bitmap of each */
 
-        snprintf(al->cidr, sizeof(al->cidr), "%s", s->options.service_cidr ? s->options.service_cidr : "10.96.0.0/12");
-        if (!range_parse(str_of(al->cidr), &range)) {
-                free(al);
-                return error_set(err, -EINVAL,
-                                 "the service range \"%s\" is no IPv4 network with a prefix of 8 to 30 bits",
-                                 s->options.service_cidr);
+/* "10.96.0.0/12", or two of different families. */
+static int parse_cidrs(struct allocator *al, const char *text, const char *advertised, struct error *err) {
+        struct str rest = str_of(text), cidr;
+        uint8_t ip[16];
+
+        while (str_split(&rest, ',', &cidr)) {
+                size_t i = al->n_ranges;
+                struct range *r = &al->ranges[i];
+                unsigned host;
+
+                if (i == ARRAY_SIZE(al->ranges))
+                        return error_set(err, -EINVAL,
+                                         "--service-cluster-ip-range must not contain more than two entries");
+                if (!range_parse(cidr, r))
+                        return error_set(err, -EINVAL, "service-cluster-ip-range[%zu] is not a valid cidr", i);
+                host = width(r->family) - r->bits;
+                if (host < 3)
+                        return error_set(err, -EINVAL, "the service cluster IP range must be at least 8 IP addresses");
+                if (host > RANGE_BITS_MAX)
+                        return error_set(err, -EINVAL,
+                                         "specified --service-cluster-ip-range%s is too large; for %u-bit addresses, "
+                                         "the mask must be >= %u",
+                                         i ? "[1]" : "", width(r->family), width(r->family) - RANGE_BITS_MAX);
+                if (i && r->family == al->ranges[0].family)
+                        return error_set(err, -EINVAL,
+                                         "--service-cluster-ip-range[0] and --service-cluster-ip-range[1] must be of "
+                                         "different IP family");
+                al->cidrs[al->n_ranges++] = str_dup(cidr);
+        }
+        if (advertised && parse_ip(str_of(advertised), ip) != al->ranges[0].family)
+                return error_set(err, -EINVAL, "service IP family \"%s\" must match public address family \"%s\"",
+                                 al->cidrs[0], advertised);
+        return 0;
+}
+
+int allocator_new(struct apiserver *s, struct allocator **ret, struct error *err) {
+        const struct apiserver_options *o = &s->options;
+        struct allocator *al = xcalloc(1, sizeof(*al));
+        int r = parse_cidrs(al, o->service_cidr ? o->service_cidr : "10.96.0.0/12", o->advertise_address, err);
+
+        if (r < 0) {
+                free_all(al->cidrs[0], al->cidrs[1], al);
+                return r;
         }
         al->port_min = s->options.node_port_min ? s->options.node_port_min : 30000;
         al->port_max = s->options.node_port_max ? s->options.node_port_max : 32767;
@@ -102,20 +188,45 @@ void allocator_free(struct allocator *al) {
         if (!al)
                 return;
         pthread_mutex_destroy(&al->lock);
-        free(al->ports);
-        free(al);
+        free_all(al->cidrs[0], al->cidrs[1], al->ports, al);
 }
 
-const char *allocator_cidr(const struct allocator *al) {
-        return al->cidr;
+static const struct range *range_of(const struct allocator *al, int family) {
+        for (size_t i = 0; i < al->n_ranges; i++)
+                if (al->ranges[i].family == family)
+                        return &al->ranges[i];
+        return NULL;
+}
+
+const char *allocator_cidr(const struct allocator *al, int family) {
+        const struct range *r = range_of(al, family);
+
+        return r ? al->cidrs[r - al->ranges] : NULL;
+}
+
+int allocator_default_family(const struct allocator *al) {
+        return al->ranges[0].family;
+}
+
+struct json allocator_cidrs(const struct allocator *al, struct arena *a) {
+        struct json list = json_new_array();
+
+        for (size_t i = 0; i < al->n_ranges; i++)
+                json_push(a, &list, json_of_cstr(al->cidrs[i]));
+        return list;
 }
 
 struct str allocator_first_ip(const struct allocator *al, struct arena *a) {
-        struct range range = { 0 };
-        char text[46];
+        char text[INET6_ADDRSTRLEN];
 
-        range_parse(str_of(al->cidr), &range);
-        ipv4_format(range.first, text);
+        range_address(&al->ranges[0], 1, text);
+        return arena_str(a, str_of(text));
+}
+
+struct str allocator_network_ip(const struct allocator *al, struct arena *a, int family) {
+        char text[INET6_ADDRSTRLEN];
+
+        range_address(range_of(al, family), 0, text);
         return arena_str(a, str_of(text));
 }
 
@@ -126,11 +237,15 @@ void allocator_port_range(const struct allocator *al, int *ret_min, int *ret_max
 
 /* ---- addresses ---- */
 
-/* As the object of an address is named: a Service may write it with zeros in front, or as one of IPv6. */
-static struct str plain_ip(struct arena *a, struct str ip) {
+struct str allocator_plain_ip(struct arena *a, struct str ip) {
+        char text[INET6_ADDRSTRLEN];
         uint8_t b[16];
+        int family = parse_ip(ip, b);
 
-        return parse_ip(ip, b) == 4 ? arena_printf(a, "%d.%d.%d.%d", b[0], b[1], b[2], b[3]) : ip;
+        if (!family)
+                return ip;
+        inet_ntop(family == 4 ? AF_INET : AF_INET6, b, text, sizeof(text));
+        return arena_str(a, str_of(text));
 }
 
 static bool is_taken(const struct apiserver *s, struct store_snapshot *snap, struct str ip) {
@@ -140,27 +255,23 @@ static bool is_taken(const struct apiserver *s, struct store_snapshot *snap, str
 int allocator_check_ip(const struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct str ip) {
         struct range *ranges;
         size_t n = ranges_of(s, snap, a, &ranges);
-        uint32_t addr;
+        uint8_t b[16];
+        int family = parse_ip(ip, b);
 
-        ip = plain_ip(a, ip);
-        if (!ipv4_parse(ip, &addr))
-                return -ERANGE;
         for (size_t i = 0; i < n; i++)
-                if (addr - ranges[i].first < ranges[i].n)
-                        return is_taken(s, snap, ip) ? -EEXIST : 0;
+                if (range_has(&ranges[i], family, b))
+                        return is_taken(s, snap, allocator_plain_ip(a, ip)) ? -EEXIST : 0;
         return -ERANGE;
 }
 
 /* A free address of a part of a range: a random one, then whatever comes next. */
-static bool find_ip(const struct apiserver *s, struct store_snapshot *snap, struct arena *a, uint32_t first, uint32_t n,
-                    struct str *ret) {
-        uint32_t start = n ? (uint32_t) rand_below(n) : 0;
+static bool find_ip(const struct apiserver *s, struct store_snapshot *snap, struct arena *a, const struct range *r,
+                    uint64_t first, uint64_t n, struct str *ret) {
+        uint64_t start = n ? rand_below(n) : 0;
+        char text[INET6_ADDRSTRLEN];
 
-        for (uint32_t i = 0; i < n; i++) {
-                uint32_t ip = first + (uint32_t) (((uint64_t) start + i) % n);
-                char text[46];
-
-                ipv4_format(ip, text);
+        for (uint64_t i = 0; i < n; i++) {
+                range_address(r, 1 + first + (start < n - i ? start + i : start - (n - i)), text);
                 if (!is_taken(s, snap, str_of(text))) {
                         *ret = arena_str(a, str_of(text));
                         return true;
@@ -169,18 +280,22 @@ static bool find_ip(const struct apiserver *s, struct store_snapshot *snap, stru
         return false;
 }
 
-int allocator_any_ip(const struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct str *ret) {
+int allocator_any_ip(const struct apiserver *s, struct store_snapshot *snap, struct arena *a, int family,
+                     struct str *ret) {
         struct range *ranges;
         size_t n = ranges_of(s, snap, a, &ranges), start = n ? rand_below(n) : 0;
 
         for (size_t i = 0; i < n; i++) {
                 const struct range *r = &ranges[(start + i) % n];
                 /* The lower band is left to those who ask for a certain address: KEP-3070. */
-                uint32_t size = r->n + 2, band = size < 16 ? 0 : MIN(MAX(16U, size / 16), 256U);
+                uint64_t hosts = range_hosts(r), size = hosts + (family == 4 ? 2 : 1),
+                         band = size < 16 ? 0 : MIN(MAX(16U, size / 16), 256U);
 
-                if (band >= r->n)
+                if (r->family != family)
+                        continue;
+                if (band >= hosts)
                         band = 0;
-                if (find_ip(s, snap, a, r->first + band, r->n - band, ret) || find_ip(s, snap, a, r->first, band, ret))
+                if (find_ip(s, snap, a, r, band, hosts - band, ret) || find_ip(s, snap, a, r, 0, band, ret))
                         return 0;
         }
         return -ENOSPC;
@@ -198,10 +313,10 @@ struct store_op allocator_new_address(const struct apiserver *s, struct arena *a
         rand_uuid(uid);
         tree = json_build(a,
                           "{ kind: 'IPAddress', apiVersion: 'networking.k8s.io/v1', metadata: { name: %s, uid: %S, "
-                          "creationTimestamp: %s, labels: { 'ipaddress.kubernetes.io/ip-family': 'IPv4', '" MANAGED_BY
+                          "creationTimestamp: %s, labels: { 'ipaddress.kubernetes.io/ip-family': %c, '" MANAGED_BY
                           "': '" MANAGER "' } }, spec: { parentRef: { resource: 'services', namespace: %s, name: %s "
                           "} } }",
-                          ip, str_n(uid, 36), now_text(a), ns, service);
+                          ip, str_n(uid, 36), now_text(a), str_find(ip, ':') < 0 ? "IPv4" : "IPv6", ns, service);
         apply_track_update(a, r->resource->type, NULL, &tree, &owner);
         schema_reorder(a, r->resource->type, &tree);
         return (struct store_op) { .kind = STORE_CREATE,
@@ -220,9 +335,10 @@ size_t service_companions(struct op *op, const struct json *before, const struct
         json_each_item(i, json_at_path(after, "spec", "clusterIPs"))
                 if (n < COMPANIONS_MAX && !str_eqc(json_str(i), "None") && !str_empty(json_str(i)) &&
                     !holds_ip(before, json_str(i)))
-                        ret[n++] = allocator_new_address(op->s, a, plain_ip(a, json_str(i)), op->namespace, op->name);
+                        ret[n++] = allocator_new_address(op->s, a, allocator_plain_ip(a, json_str(i)), op->namespace,
+                                                         op->name);
         json_each_item(i, json_at_path(before, "spec", "clusterIPs")) {
-                struct str ip = plain_ip(a, json_str(i));
+                struct str ip = allocator_plain_ip(a, json_str(i));
 
                 if (n < COMPANIONS_MAX && !holds_ip(after, json_str(i)) && is_taken(op->s, op->snap, ip))
                         ret[n++] = (struct store_op) { .kind = STORE_DELETE,

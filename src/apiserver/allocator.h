@@ -11,13 +11,21 @@ void allocator_free(struct allocator *al);
 
 /* -EEXIST: it is taken; -ERANGE: of no range that is ready. */
 int allocator_check_ip(const struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct str ip);
-/* A free one; -ENOSPC: all are taken. */
-int allocator_any_ip(const struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct str *ret);
+/* A free one of the family (4 or 6); -ENOSPC: all are taken. */
+int allocator_any_ip(const struct apiserver *s, struct store_snapshot *snap, struct arena *a, int family,
+                     struct str *ret);
+/* As the object of an address is named: a Service may write it with zeros in front, or as one of IPv6. */
+struct str allocator_plain_ip(struct arena *a, struct str ip);
 /* Makes the IPAddress object of a Service. */
 struct store_op allocator_new_address(const struct apiserver *s, struct arena *a, struct str ip, struct str ns,
                                       struct str service);
-const char *allocator_cidr(const struct allocator *al);                     /* of the default ServiceCIDR */
+/* The range of the family (0: the default one) that the server was started with; NULL: there is none. */
+const char *allocator_cidr(const struct allocator *al, int family);
+int allocator_default_family(const struct allocator *al);
+struct json allocator_cidrs(const struct allocator *al, struct arena *a);   /* of the default ServiceCIDR */
 struct str allocator_first_ip(const struct allocator *al, struct arena *a); /* the kubernetes Service's */
+/* What a dry run is given: upstream looks for none, and answers with the address of the network. */
+struct str allocator_network_ip(const struct allocator *al, struct arena *a, int family);
 
 /* ---- ports: taken in memory, followed from the store's events ---- */
 

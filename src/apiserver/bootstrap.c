@@ -185,23 +185,49 @@ static void missing_addresses(struct bootstrap *b) {
         struct store_iter it;
 
         store_iter_init(&it, b->snap, services->prefix, services->prefix);
-        while (store_iter_next(&it)) {
-                struct str ip = json_str(json_at_path(object_json(it.object), "spec", "clusterIP"));
+        while (store_iter_next(&it) && b->ops.n <= STORE_TXN_OPS / 2)
+                json_each_item(i, json_at_path(object_json(it.object), "spec", "clusterIPs")) {
+                        struct str ip = allocator_plain_ip(b->a, json_str(i));
 
-                if (str_empty(ip) || str_eqc(ip, "None") || rest_get(b->snap, addresses, STR(""), ip))
-                        continue;
-                vec_push(&b->ops,
-                         allocator_new_address(b->s, b->a, ip, object_namespace(it.object), object_name(it.object)));
-                if (b->ops.n > STORE_TXN_OPS / 2) {
-                        atomic_store(&b->s->addresses_missing, true);
-                        break;
+                        if (!str_eqc(ip, "None") && !rest_get(b->snap, addresses, STR(""), ip))
+                                vec_push(&b->ops, allocator_new_address(b->s, b->a, ip, object_namespace(it.object),
+                                                                        object_name(it.object)));
                 }
+        if (b->ops.n > STORE_TXN_OPS / 2)
+                atomic_store(&b->s->addresses_missing, true);
+}
+
+/* The default range: a second one that the server is started with is added. */
+static void default_range(struct bootstrap *b) {
+        const struct rest *r = rest_of(b->s, &res_servicecidrs);
+        struct object *old = rest_get(b->snap, r, STR(""), STR("kubernetes"));
+        struct json cidrs = allocator_cidrs(b->s->allocator, b->a), tree, later;
+        const struct json *had = old ? json_at_path(object_json(old), "spec", "cidrs") : NULL;
+
+        if (old && json_len(had) == 1 && json_len(&cidrs) == 2 && json_equal(json_item(had, 0), json_item(&cidrs, 0))) {
+                tree = json_copy_tree(b->a, object_json(old));
+                json_setc(b->a, json_get_or_add_object(b->a, &tree, "spec"), "cidrs", cidrs);
+                json_set_int(b->a, json_get_or_add_object(b->a, &tree, "metadata"), "generation",
+                             json_int(json_at_path(&tree, "metadata", "generation")) + 1);
+                own(b, r, old, &tree);
+                vec_push(&b->ops, (struct store_op) { .kind = STORE_UPDATE,
+                                                      .key = rest_key(b->a, r, STR(""), STR("kubernetes")),
+                                                      .object = object_from_tree(&tree),
+                                                      .expect = object_revision(old) });
+                return;
         }
+        tree = json_build(b->a, "{ metadata: { name: 'kubernetes' }, spec: { cidrs: %j } }", &cidrs);
+        later = json_build(b->a,
+                           "{ status: { conditions: [ { type: 'Ready', status: 'True', lastTransitionTime: %s, "
+                           "message: 'Kubernetes default Service CIDR is ready' } ] } }",
+                           now_text(b->a));
+        want_with(b, &res_servicecidrs, &tree, false, &later, STR("kubernetes-service-cidr-controller"));
 }
 
 static void kubernetes_service(struct bootstrap *b) {
         const struct apiserver_options *o = &b->s->options;
-        struct str ip = allocator_first_ip(b->s->allocator, b->a), now = now_text(b->a);
+        const char *family = allocator_default_family(b->s->allocator) == 4 ? "IPv4" : "IPv6";
+        struct str ip = allocator_first_ip(b->s->allocator, b->a);
         const char *address = o->advertise_address;
         int port = o->port ? (int) o->port : 6443;
         struct json tree, later;
@@ -213,18 +239,12 @@ static void kubernetes_service(struct bootstrap *b) {
                           "ipFamilyPolicy: 'SingleStack', internalTrafficPolicy: 'Cluster' }, "
                           "status: { loadBalancer: {} } }",
                           port, ip);
-        later = json_build(b->a, "{ spec: { clusterIPs: [ %s ], ipFamilies: [ 'IPv4' ] } }", ip);
+        later = json_build(b->a, "{ spec: { clusterIPs: [ %s ], ipFamilies: [ %c ] } }", ip, family);
         want_with(b, &res_services, &tree, false, &later, STR(""));
         if (!rest_get(b->snap, rest_of(b->s, &res_services), STR("default"), STR("kubernetes")) &&
             !rest_get(b->snap, rest_of(b->s, &res_ipaddresses), STR(""), ip))
                 vec_push(&b->ops, allocator_new_address(b->s, b->a, ip, STR("default"), STR("kubernetes")));
-        tree = json_build(b->a, "{ metadata: { name: 'kubernetes' }, spec: { cidrs: [ %c ] } }",
-                          allocator_cidr(b->s->allocator));
-        later = json_build(b->a,
-                           "{ status: { conditions: [ { type: 'Ready', status: 'True', lastTransitionTime: %s, "
-                           "message: 'Kubernetes default Service CIDR is ready' } ] } }",
-                           now);
-        want_with(b, &res_servicecidrs, &tree, false, &later, STR("kubernetes-service-cidr-controller"));
+        default_range(b);
         if (!address)
                 return;
         tree = json_build(b->a,
@@ -235,10 +255,10 @@ static void kubernetes_service(struct bootstrap *b) {
         want(b, &res_endpoints, &tree, true);
         tree = json_build(b->a,
                           "{ metadata: { name: 'kubernetes', namespace: 'default', generation: 1, "
-                          "labels: { 'kubernetes.io/service-name': 'kubernetes' } }, addressType: 'IPv4', endpoints: [ "
+                          "labels: { 'kubernetes.io/service-name': 'kubernetes' } }, addressType: %c, endpoints: [ "
                           "{ addresses: [ %c ], conditions: { ready: true } } ], "
                           "ports: [ { name: 'https', protocol: 'TCP', port: %d } ] }",
-                          address, port);
+                          family, address, port);
         want(b, &res_endpointslices, &tree, true);
 }
 

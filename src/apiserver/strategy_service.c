@@ -94,6 +94,22 @@ static void shrink_list(struct op *op, struct field_errors *fe, struct json *spe
                               cluster ? "cluster IPs" : "IP families");
 }
 
+static const char *family_name(int family) {
+        return family == 4 ? "IPv4" : "IPv6";
+}
+
+static int family_of(struct str name) {
+        return str_eqc(name, "IPv4") ? 4 : 6;
+}
+
+static bool has_family(const struct op *op, int family) {
+        return allocator_cidr(op->s->allocator, family);
+}
+
+static bool is_dual(const struct op *op) {
+        return has_family(op, 4) && has_family(op, 6);
+}
+
 /* The families of addresses that were given; those we cannot give are refused. */
 static void infer_families(struct op *op, struct field_errors *fe, struct json *spec) {
         const struct json *ips = json_getc(spec, "clusterIPs");
@@ -102,24 +118,39 @@ static void infer_families(struct op *op, struct field_errors *fe, struct json *
         for (size_t i = json_len(json_getc(spec, "ipFamilies")); i < json_len(ips); i++) {
                 int family = parse_ip(json_str(json_item(ips, i)), b);
 
-                if (family == 6)
-                        field_invalid(fe, PATH_INDEX(PATH(PATH(NULL, "spec"), "clusterIPs"), i), ips,
-                                      "IPv6 is not configured on this cluster");
-                else if (family == 4)
+                if (!family) /* "None" */
+                        return;
+                if (has_family(op, family))
                         json_push(op->c->arena, json_get_or_add_array(op->c->arena, spec, "ipFamilies"),
-                                  json_of_cstr("IPv4"));
+                                  json_of_cstr(family_name(family)));
+                else
+                        field_invalid(fe, PATH_INDEX(PATH(PATH(NULL, "spec"), "clusterIPs"), i), ips,
+                                      "%s is not configured on this cluster", family_name(family));
         }
 }
 
-/* ipFamilyPolicy and ipFamilies of a service on a cluster whose services have IPv4 addresses. A headless service
- * without a selector has endpoints of whichever family its owner writes. (upstream: initIPFamilyFields) */
+static void check_configured(struct op *op, struct field_errors *fe, const struct json *spec) {
+        const struct path *p = PATH(NULL, "spec");
+        size_t i = 0;
+
+        if (str_eqc(policy_of(spec), "RequireDualStack") && !is_dual(op))
+                field_invalid(fe, PATH(p, "ipFamilyPolicy"), json_getc(spec, "ipFamilyPolicy"),
+                              "this cluster is not configured for dual-stack services");
+        json_each_item(f, json_getc(spec, "ipFamilies")) {
+                if (!has_family(op, family_of(json_str(f))))
+                        field_invalid(fe, PATH_INDEX(PATH(p, "ipFamilies"), i), f, "not configured on this cluster");
+                i++;
+        }
+}
+
+/* ipFamilyPolicy and ipFamilies of a service. A headless service without a selector has endpoints of whichever family
+ * its owner writes. (upstream: initIPFamilyFields) */
 static int set_families(struct op *op, struct json *obj, const struct json *old, struct error *err) {
         struct field_errors fe = { .a = op->c->arena, .type = op->rest->stored->resource->type, .old = old };
         struct json *spec = json_get_or_add_object(op->c->arena, obj, "spec");
-        const struct json *before = json_getc(old, "spec");
+        const struct json *before = json_getc(old, "spec"), *families;
         bool free_choice = str_eqc(json_str(json_getc(spec, "clusterIP")), "None") &&
                            json_len(json_getc(spec, "selector")) == 0;
-        const struct path *p = PATH(NULL, "spec");
         struct arena *a = op->c->arena;
 
         if (!json_getc(spec, "ipFamilyPolicy"))
@@ -134,77 +165,87 @@ static int set_families(struct op *op, struct json *obj, const struct json *old,
         shrink_list(op, &fe, spec, before, "clusterIPs", "cluster IP");
         shrink_list(op, &fe, spec, before, "ipFamilies", "IP family");
         infer_families(op, &fe, spec);
-        if (fe.list.n == 0 && !free_choice) {
-                size_t i = 0;
-
-                if (str_eqc(policy_of(spec), "RequireDualStack"))
-                        field_invalid(&fe, PATH(p, "ipFamilyPolicy"), json_getc(spec, "ipFamilyPolicy"),
-                                      "this cluster is not configured for dual-stack services");
-                json_each_item(f, json_getc(spec, "ipFamilies")) {
-                        if (!str_eqc(json_str(f), "IPv4"))
-                                field_invalid(&fe, PATH_INDEX(PATH(p, "ipFamilies"), i), f,
-                                              "not configured on this cluster");
-                        i++;
-                }
-        }
+        if (fe.list.n == 0 && !free_choice)
+                check_configured(op, &fe, spec);
         if (fe.list.n > 0)
                 return invalid(op, &fe, err);
         if (json_len(json_getc(spec, "ipFamilies")) == 0)
-                json_setc(a, spec, "ipFamilies", one(a, json_of_cstr("IPv4")));
-        if (free_choice && json_len(json_getc(spec, "ipFamilies")) == 1 && !str_eqc(policy_of(spec), "SingleStack"))
+                json_setc(a, spec, "ipFamilies",
+                          one(a, json_of_cstr(family_name(allocator_default_family(op->s->allocator)))));
+        families = json_getc(spec, "ipFamilies");
+        if ((free_choice || is_dual(op)) && json_len(families) == 1 && !str_eqc(policy_of(spec), "SingleStack"))
                 json_push(a, json_get_or_add_array(a, spec, "ipFamilies"),
-                          json_of_cstr(str_eqc(json_str(json_item(json_getc(spec, "ipFamilies"), 0)), "IPv4")
-                                                       ? "IPv6"
-                                                       : "IPv4"));
+                          json_of_cstr(family_name(10 - family_of(json_str(json_item(families, 0))))));
         return 0;
 }
 
-static int choose_ip(struct op *op, struct json *spec, struct error *err) {
+/* One that is wanted, or any. That of a Service without a name would have no owner, which is told first. */
+static int take_ip(struct op *op, const struct json *spec, int family, struct str *ip, struct error *err) {
         struct field_errors fe = { .a = op->c->arena, .type = op->rest->stored->resource->type };
-        const struct path *p = PATH(PATH(NULL, "spec"), "clusterIPs");
-        struct arena *a = op->c->arena;
-        struct str ip = json_str(json_getc(spec, "clusterIP"));
-        bool nameless = str_empty(op->name) &&
-                        !op->c->options.dry_run; /* its address has no owner, which is told first */
+        bool dry = op->c->options.dry_run, nameless = str_empty(op->name) && !dry;
+        struct str why;
         int r;
 
-        if (str_eqc(ip, "None"))
+        if (str_empty(*ip) && dry) {
+                *ip = allocator_network_ip(op->s->allocator, op->c->arena, family);
                 return 0;
-        if (str_empty(ip)) {
-                if (allocator_any_ip(op->s, op->snap, a, &ip) < 0)
-                        return error_status(err, REASON_INTERNAL,
-                                            "Internal error occurred: failed to allocate a serviceIP: range is full");
-                if (nameless)
-                        return error_status(err, REASON_INTERNAL,
-                                            "Internal error occurred: failed to allocate a serviceIP: "
-                                            "IPAddress.networking.k8s.io \"%" STR_FMT
-                                            "\" is invalid: spec.parentRef.name: Required value",
-                                            STR_ARG(ip));
-        } else {
-                r = allocator_check_ip(op->s, op->snap, a, ip);
-                if (r == 0 && nameless)
-                        r = -EEXIST;
-                if (r == -EEXIST && op->c->options.dry_run) /* upstream does not look */
-                        r = 0;
-                if (r == -ERANGE && op->c->options.dry_run)
-                        field_invalid(&fe, p, json_getc(spec, "clusterIPs"),
-                                      "failed to allocate IP %" STR_FMT ": the provided IP (%" STR_FMT
-                                      ") is not in the valid range. The range of valid IPs is %s",
-                                      STR_ARG(ip), STR_ARG(ip), allocator_cidr(op->s->allocator));
-                else if (r == -ERANGE)
-                        field_invalid(&fe, p, json_getc(spec, "clusterIPs"),
-                                      "failed to allocate IP %" STR_FMT
-                                      ": the provided network does not match the current range",
-                                      STR_ARG(ip));
-                else if (r == -EEXIST)
-                        field_invalid(&fe, p, json_getc(spec, "clusterIPs"),
-                                      "failed to allocate IP %" STR_FMT ": provided IP is already allocated",
-                                      STR_ARG(ip));
-                if (r < 0)
-                        return invalid(op, &fe, err);
         }
-        json_set_str(a, spec, "clusterIP", ip);
-        json_setc(a, spec, "clusterIPs", one(a, json_of_str(ip)));
+        if (str_empty(*ip)) {
+                r = allocator_any_ip(op->s, op->snap, op->c->arena, family, ip);
+                if (r == 0 && !nameless)
+                        return 0;
+                why = r < 0 ? STR("range is full")
+                            : arena_printf(op->c->arena,
+                                           "IPAddress.networking.k8s.io \"%" STR_FMT
+                                           "\" is invalid: spec.parentRef.name: Required value",
+                                           STR_ARG(*ip));
+                return error_status(err, REASON_INTERNAL,
+                                    "Internal error occurred: failed to allocate a serviceIP: %" STR_FMT, STR_ARG(why));
+        }
+        r = allocator_check_ip(op->s, op->snap, op->c->arena, *ip);
+        if ((r == 0 && !nameless) || (r == -EEXIST && dry)) /* upstream does not look */
+                return 0;
+        why = r != -ERANGE ? STR("provided IP is already allocated")
+              : !dry       ? STR("the provided network does not match the current range")
+                           : arena_printf(op->c->arena,
+                                          "the provided IP (%" STR_FMT ") is not in the valid range. The range of valid "
+                                                "IPs is %s",
+                                          STR_ARG(*ip), allocator_cidr(op->s->allocator, family));
+        field_invalid(&fe, PATH(PATH(NULL, "spec"), "clusterIPs"), json_getc(spec, "clusterIPs"),
+                      "failed to allocate IP %" STR_FMT ": %" STR_FMT, STR_ARG(*ip), STR_ARG(why));
+        return invalid(op, &fe, err);
+}
+
+/* An address of each family, from the first-th on. */
+static int choose_ips(struct op *op, struct json *spec, size_t first, struct error *err) {
+        const struct json *families = json_getc(spec, "ipFamilies");
+        struct json *ips = json_get_or_add_array(op->c->arena, spec, "clusterIPs");
+        size_t i = 0;
+
+        if (first == 0 && str_eqc(json_str(json_getc(spec, "clusterIP")), "None"))
+                return 0;
+        while (json_len(ips) < json_len(families))
+                json_push(op->c->arena, ips, json_of_cstr(""));
+        json_each_item(at, ips) {
+                struct str ip = json_str(at);
+
+                if (i >= first)
+                        TRY(take_ip(op, spec, family_of(json_str(json_item(families, i))), &ip, err));
+                *at = json_of_str(ip);
+                if (i++ == 0)
+                        json_set_str(op->c->arena, spec, "clusterIP", ip);
+        }
+        return 0;
+}
+
+/* A service that has got a name before, or has addresses of one family only. */
+static int choose_more_ips(struct op *op, struct json *spec, const struct json *before, struct error *err) {
+        if (!needs_ip(before))
+                return choose_ips(op, spec, 0, err);
+        if (str_eqc(json_str(json_getc(before, "clusterIP")), "None"))
+                return 0;
+        if (json_len(json_getc(before, "ipFamilies")) == 1 && json_len(json_getc(spec, "ipFamilies")) == 2)
+                return choose_ips(op, spec, 1, err);
         return 0;
 }
 
@@ -348,7 +389,7 @@ int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
         if (needs_ip(spec)) {
                 r = set_families(op, obj, NULL, err);
                 if (r == 0)
-                        r = choose_ip(op, spec, err);
+                        r = choose_ips(op, spec, 0, err);
                 if (r < 0)
                         return r;
         }
@@ -391,16 +432,15 @@ static void carry_allocated(struct op *op, struct json *spec, const struct json 
                 json_removec(spec, "clusterIPs");
         if (needs_ip(spec) && needs_ip(old)) {
                 carry(a, spec, old, "clusterIP");
-                if (same(spec, old, "clusterIP"))
-                        carry(a, spec, old, "clusterIPs");
+                carry(a, spec, old, "clusterIPs");
         }
         ip = json_getc(spec, "clusterIP");
-        if (!same(spec, old, "clusterIP") && (same(spec, old, "clusterIPs") || !json_getc(spec, "clusterIPs"))) {
-                if (ip)
-                        json_setc(a, spec, "clusterIPs", one(a, *ip));
-                else
-                        json_removec(spec, "clusterIPs");
-        }
+        if (same(spec, old, "clusterIP"))
+                carry(a, spec, old, "clusterIPs"); /* a client that does not know of the list */
+        else if (same(spec, old, "clusterIPs") && ip)
+                json_setc(a, spec, "clusterIPs", one(a, *ip));
+        else if (same(spec, old, "clusterIPs"))
+                json_removec(spec, "clusterIPs");
         if (needs_ports(spec) && needs_ports(old))
                 carry_ports(op, spec, old);
         if (wants_health_port(spec) && wants_health_port(old) && json_int(json_getc(spec, "healthCheckNodePort")) == 0)
@@ -475,9 +515,10 @@ int service_prepare_update(struct op *op, struct json *obj, const struct json *o
                 json_setc(op->c->arena, &status, "loadBalancer", json_new_object());
                 json_setc(op->c->arena, obj, "status", status);
         }
-        if (needs_ip(spec) && !prefers_as_before(spec, before))
+        if (needs_ip(spec) && !prefers_as_before(spec, before)) {
                 r = set_families(op, obj, old, err);
-        if (r == 0 && needs_ip(spec) && !needs_ip(before))
-                r = choose_ip(op, spec, err);
+                if (r == 0)
+                        r = choose_more_ips(op, spec, before, err);
+        }
         return r < 0 ? r : take_ports(op, res, spec, old, err);
 }

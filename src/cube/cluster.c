@@ -3,6 +3,7 @@
  *   /var/lib/cube            cluster.json, pki/, store/, runtime/ (images, layers), kubelet/ (pods' volumes), cube.log
  *   /run/cube/<name>         lock (flock held by the supervisor; its pid inside), data (a path), control, runtime/
  */
+#include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -237,7 +238,8 @@ static int complete(struct cluster *c, const struct flags *f, struct error *err)
         return 0;
 }
 
-static int validate(const struct cluster *c, struct error *err) {
+/* What a node with pods needs. */
+static int validate_network(const struct cluster *c, struct error *err) {
         struct cidr service, pods;
         uint32_t ip;
         if (cidr_parse(c->service_cidr, &service) < 0 || service.bits < 12 || service.bits > 28)
@@ -259,6 +261,10 @@ static int validate(const struct cluster *c, struct error *err) {
                 return error_set(err, -EINVAL, "the node's address %s lies in %s: pass another --%s", c->node_ip,
                                  cidr_overlaps(node, pods) ? c->cluster_cidr : c->service_cidr,
                                  cidr_overlaps(node, pods) ? "cluster-cidr" : "service-cidr");
+        return 0;
+}
+
+static int validate(const struct cluster *c, struct error *err) {
         if (!dns_name(str_of(c->node_name), 253, true))
                 return error_set(err, -EINVAL, "--node-name: \"%s\" is not a lower case RFC 1123 subdomain",
                                  c->node_name);
@@ -306,6 +312,7 @@ int cluster_resolve(const struct flags *f, struct cluster *ret, bool *ret_new, s
                 free(c.apiserver_flags);
                 c.apiserver_flags = xstrdup(f->apiserver);
         }
+        TRY(f->api_alone ? 0 : validate_network(&c, err));
         TRY(validate(&c, err));
         *ret = c;
         c = (struct cluster) { 0 };
@@ -314,9 +321,17 @@ int cluster_resolve(const struct flags *f, struct cluster *ret, bool *ret_new, s
 }
 
 void cluster_service_ip(const struct cluster *c, unsigned n, char ret[46]) {
+        _cleanup_free_ char *first = xstrdup(c->service_cidr);
+        first[strcspn(first, ",")] = '\0';
         struct cidr s = { 0 };
-        cidr_parse(c->service_cidr, &s);
-        ipv4_format(s.address + n, ret);
+        uint8_t ip[16];
+        if (cidr_parse(first, &s) == 0)
+                return ipv4_format(s.address + n, ret);
+        first[strcspn(first, "/")] = '\0';
+        if (inet_pton(AF_INET6, first, ip) != 1)
+                memset(ip, 0, sizeof(ip)); /* the API server will say that it is none */
+        ip[15] = (uint8_t) (ip[15] + n);
+        inet_ntop(AF_INET6, ip, ret, 46);
 }
 
 /* ---- who runs ---- */

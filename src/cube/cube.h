@@ -34,6 +34,7 @@ struct flags {
                         *log_level;
         uint16_t api_port, kubelet_port;
         bool isolated, foreground, follow, no_kubeconfig, pods;
+        bool api_alone; /* the API server without a node: its addresses are whichever it is told */
         int64_t wait_ms;
         char *apiserver; /* kube-apiserver's own flags: lines of name=value; malloc'd */
 };

@@ -6,7 +6,7 @@
 static const struct flag role_flags[] = {
         { "kubeconfig", FLAG_STRING, offsetof(struct flags, kubeconfig), "FILE", "how to reach the API server" },
         { "service-cidr", FLAG_STRING, offsetof(struct flags, service_cidr), "CIDR",
-          "addresses of Services (default 10.96.0.0/12)" },
+          "addresses of Services (default 10.96.0.0/12); the API server takes IPv6 ones, or one of each" },
         { "cluster-cidr", FLAG_STRING, offsetof(struct flags, cluster_cidr), "CIDR",
           "addresses of pods (default 10.244.0.0/16)" },
         { "node-name", FLAG_STRING, offsetof(struct flags, node_name), "NAME", "of this node (default the host name)" },
@@ -78,11 +78,12 @@ struct role_kind {
         int (*begin)(struct role *r, struct error *err);
 };
 
-static int run(const struct role_kind *k, const struct flags *f, struct error *err) {
+static int run(const struct role_kind *k, struct flags *f, struct error *err) {
         _cleanup_(role_free) struct role role = { 0 };
         bool new;
         server_block_signals();
         log_set_component(k->name);
+        f->api_alone = !k->agent;
         TRY(cluster_resolve(f, &role.cluster, &new, err));
         TRY(k->needs_pki ? load_pki(&role.cluster, &role.pki, NULL, err) : 0);
         if (k->agent && !f->kubeconfig)

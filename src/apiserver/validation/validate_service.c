@@ -53,24 +53,20 @@ static bool check_addresses(struct field_errors *fe, const struct path *p, const
 CHECK(match_addresses, const struct json *spec) {
         const struct json *ips = GET(spec, "clusterIPs"), *families = GET(spec, "ipFamilies");
         uint8_t b[16];
-        bool seen[7] = { false }, twice = false;
+        bool seen[7] = { false };
 
         if (!check_addresses(fe, p, ips, json_at_path(fe->old, "spec", "clusterIPs")))
                 return;
-        for (size_t i = 0; i < json_len(ips); i++) {
-                int family = parse_ip(item(ips, i), b);
-
-                twice = twice || seen[family];
-                seen[family] = true;
-        }
-        if (json_len(ips) > 1 && (twice || json_len(ips) > 2))
+        for (size_t i = 0; i < json_len(ips); i++)
+                seen[parse_ip(item(ips, i), b)] = true;
+        if (json_len(ips) > 1 && !(seen[4] && seen[6]))
                 field_invalid(fe, p, ips, "may specify no more than one IP for each IP family");
         for (size_t i = 0; !is_headless(spec) && i < MIN(json_len(ips), json_len(families)); i++) {
                 struct str wanted = item(families, i);
 
-                INVALID_IF(wanted.n == 4 && wanted.p[3] - '0' != parse_ip(item(ips, i), b), PATH_INDEX(p, i),
-                           json_item(ips, i), "expected an %" STR_FMT " value as indicated by `ipFamilies[%zu]`",
-                           STR_ARG(wanted), i);
+                INVALID_IF(str_among(wanted, WORDS("IPv4", "IPv6")) && wanted.p[3] - '0' != parse_ip(item(ips, i), b),
+                           PATH_INDEX(p, i), json_item(ips, i),
+                           "expected an %" STR_FMT " value as indicated by `ipFamilies[%zu]`", STR_ARG(wanted), i);
         }
 }
 

@@ -26,17 +26,13 @@ static struct str make_key(void) {
         return pem;
 }
 
-int fixture_setup(void **state) {
-        return fixture_setup_with(state, NULL);
-}
-
-int fixture_setup_with(void **state, const char *const *args) {
+static int setup(void **state, struct apiserver_options o) {
         struct fixture *f = xcalloc(1, sizeof(*f));
-        struct apiserver_options o = { .advertise_address = "127.0.0.1", .args = args, .anonymous = true };
         struct error e = ERROR_INIT;
 
         assert_int_equal(store_open(&(struct store_options) { 0 }, &f->store, &e), 0);
         o.store = f->store;
+        o.anonymous = true;
         o.service_account_key_pem = make_key();
         if (apiserver_new(&o, &f->s, &e) < 0 || apiserver_bootstrap(f->s, &e) < 0)
                 fail_msg("%s", error_text(&e));
@@ -44,6 +40,18 @@ int fixture_setup_with(void **state, const char *const *args) {
         f->a = arena_new(0);
         *state = f;
         return 0;
+}
+
+int fixture_setup_with(void **state, const char *const *args) {
+        return setup(state, (struct apiserver_options) { .advertise_address = "127.0.0.1", .args = args });
+}
+
+int fixture_setup(void **state) {
+        return fixture_setup_with(state, NULL);
+}
+
+int fixture_setup_ranges(void **state, const char *service_cidr, const char *address) {
+        return setup(state, (struct apiserver_options) { .advertise_address = address, .service_cidr = service_cidr });
 }
 
 int fixture_teardown(void **state) {

@@ -13,7 +13,8 @@ struct fixture {
 };
 
 int fixture_setup(void **state);
-int fixture_setup_with(void **state, const char *const *args); /* apiserver_options.args */
+int fixture_setup_with(void **state, const char *const *args);                         /* apiserver_options.args */
+int fixture_setup_ranges(void **state, const char *service_cidr, const char *address); /* and .advertise_address */
 int fixture_teardown(void **state);
 
 struct answer {

@@ -384,6 +384,75 @@ static void where_a_balancer_is_is_checked(void **state) {
                         "an IP address]");
 }
 
+/* ---- two families ---- */
+
+#define V6 "2001:db8::9"
+
+static int setup_dual(void **state) {
+        return fixture_setup_ranges(state, "10.96.0.0/24,2001:db8::/112", "127.0.0.1");
+}
+
+static int setup_v6(void **state) {
+        return fixture_setup_ranges(state, "2001:db8::/112", "::1");
+}
+
+#define FAMILY "ipaddress.kubernetes.io/ip-family"
+
+static void check_families(struct fixture *f, struct answer a, const char *families, size_t n_ips) {
+        assert_string_equal(a.message ? a.message : "", "");
+        assert_string_equal(at(f, a, ".spec.ipFamilies"), families);
+        assert_int_equal(json_len(json_at_path(a.body, "spec", "clusterIPs")), n_ips);
+}
+
+static void a_service_may_have_an_address_of_each_family(void **state) {
+        struct fixture *f = *state;
+        struct answer a = ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"type\":\"ClusterIP\""));
+
+        check_families(f, a, "[\"IPv4\"]", 1);
+        a = ASK(f, API_PATCH, &res_services, "default", "x", .patch = API_PATCH_MERGE,
+                .body = "{\"spec\":{\"ipFamilyPolicy\":\"PreferDualStack\"}}");
+        check_families(f, a, "[\"IPv4\",\"IPv6\"]", 2);
+        const char *ip = at(f, a, ".spec.clusterIPs[1]");
+        assert_ptr_equal(strstr(ip, "2001:db8::"), ip);
+        assert_true(str_eqc(json_str(json_at_path(ASK(f, API_GET, &res_ipaddresses, "", ip).body, "metadata", "labels",
+                                                  FAMILY)),
+                            "IPv6"));
+        a = ASK(f, API_PATCH, &res_services, "default", "x", .patch = API_PATCH_MERGE,
+                .body = "{\"spec\":{\"ipFamilyPolicy\":\"SingleStack\"}}");
+        check_families(f, a, "[\"IPv4\"]", 1);
+        check_code(ASK(f, API_GET, &res_ipaddresses, "", ip), 404);
+}
+
+static void addresses_are_given_by_the_families_that_are_named(void **state) {
+        struct fixture *f = *state;
+        struct answer a = ASK(f, API_CREATE, &res_services, "default",
+                              .body = SERVICE("\"ipFamilies\":[\"IPv6\"],\"clusterIP\":\"2001:db8:0::9\""));
+
+        check_families(f, a, "[\"IPv6\"]", 1); /* as it was written, under the name that it has */
+        assert_string_equal(at(f, a, ".spec.clusterIP"), "2001:db8:0::9");
+        check_code(ASK(f, API_GET, &res_ipaddresses, "", V6), 200);
+        a = ASK(f, API_CREATE, &res_services, "default", .options.dry_run = true,
+                .body = "{\"metadata\":{\"name\":\"y\"},\"spec\":{" PORTS ",\"ipFamilyPolicy\":\"RequireDualStack\"}}");
+        check_families(f, a, "[\"IPv4\",\"IPv6\"]", 2);
+        assert_string_equal(at(f, a, ".spec.clusterIPs"), "[\"10.96.0.0\",\"2001:db8::\"]");
+        a = ASK(f, API_CREATE, &res_services, "default",
+                .body = "{\"metadata\":{\"name\":\"y\"},\"spec\":{" PORTS ",\"clusterIP\":\"2001:db9::1\"}}");
+        assert_string_equal(a.message, "Service \"y\" is invalid: spec.clusterIPs: Invalid value: "
+                                       "[]string{\"2001:db9::1\"}: failed to allocate IP 2001:db9::1: the provided "
+                                       "network does not match the current range");
+}
+
+static void a_cluster_may_have_addresses_of_ipv6_only(void **state) {
+        struct fixture *f = *state;
+        struct answer a = ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"type\":\"ClusterIP\""));
+
+        check_families(f, a, "[\"IPv6\"]", 1);
+        a = ASK(f, API_CREATE, &res_services, "default",
+                .body = "{\"metadata\":{\"name\":\"y\"},\"spec\":{" PORTS ",\"clusterIP\":\"10.96.0.9\"}}");
+        assert_string_equal(a.message, "Service \"y\" is invalid: spec.clusterIPs[0]: Invalid value: "
+                                       "[]string{\"10.96.0.9\"}: IPv4 is not configured on this cluster");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(services_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
@@ -404,6 +473,11 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(a_headless_service_without_selector_has_both_families, fixture_setup,
                                                 fixture_teardown),
                 cmocka_unit_test_setup_teardown(where_a_balancer_is_is_checked, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(a_service_may_have_an_address_of_each_family, setup_dual,
+                                                fixture_teardown),
+                cmocka_unit_test_setup_teardown(addresses_are_given_by_the_families_that_are_named, setup_dual,
+                                                fixture_teardown),
+                cmocka_unit_test_setup_teardown(a_cluster_may_have_addresses_of_ipv6_only, setup_v6, fixture_teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
