@@ -80,12 +80,13 @@ static bool set_gc_finalizers(struct op *op, struct json *meta) {
         size_t at;
 
         if (!server_flag_on(op->s, "enable-garbage-collector", true) ||
-            op->rest->stored->resource == &res_events || /* have no dependents */
             (op->rest->stored->resource == &res_customresourcedefinitions && !object_deleting(op->old)))
                 return false;
         had_orphan = has_finalizer(&list, FINALIZER_ORPHAN, NULL);
         had_foreground = has_finalizer(&list, FINALIZER_FOREGROUND, NULL);
-        if (str_empty(policy)) { /* what was asked for before stays; else the kind's default */
+        if (op->rest->stored->resource == &res_events) { /* have no dependents, whatever was asked for before */
+                orphan = foreground = false;
+        } else if (str_empty(policy)) { /* what was asked for before stays; else the kind's default */
                 orphan = had_orphan || (!had_foreground && (op->rest->stored->strategy->flags & STRATEGY_ORPHAN));
                 foreground = had_foreground;
         } else {

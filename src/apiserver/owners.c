@@ -111,14 +111,18 @@ void writes_track_fields(struct op *op, const struct json *old, struct json *obj
         const struct rest *r = op->rest->stored;
         struct apply_opts opts;
 
-        if (op->applied || op->c->untracked || (op->tracked && !old))
+        if (op->applied || op->c->untracked)
                 return;
+        if (op->tracked && (!old || !json_at_path(obj, "metadata", "managedFields")))
+                return; /* in the version of the request they were reset */
         if (r->custom && old && !versions_are_known(r->custom->of, old)) {
                 json_removec(meta_of(op->c->arena, obj), "managedFields");
                 return;
         }
         opts = writes_apply_opts(op);
         opts.api_version = r->api_version;
+        if (old && !r->custom && !op->tracked)
+                opts.sent = op->c->verb == API_PATCH ? op->sent : op->c->body;
         if (op->tracked) { /* in the version of the request; what others own in this one is left */
                 opts.other_version = true;
                 opts.subresource = STR("");
@@ -192,8 +196,9 @@ void writes_merge_owners(struct op *op, struct json *obj, const char *when) {
         _cleanup_buf_ struct buf twins = BUF_INIT;
         _cleanup_(map_freep) struct map *seen = NULL;
         struct json list = json_new_array();
+        size_t n = json_len(sent);
 
-        for (size_t i = 0; i < json_len(sent); i++) {
+        for (size_t i = 0; i < n; i++) {
                 const struct json *o = json_item(sent, i);
                 size_t k = json_is_twin(&seen, sent, i, "uid") ? 0 : i;
 
@@ -202,9 +207,10 @@ void writes_merge_owners(struct op *op, struct json *obj, const char *when) {
                 if (k == i)
                         json_push(op->c->arena, &list, *o);
                 else
-                        buf_printf(&twins, "%s%" STR_FMT, twins.n ? ", " : "", STR_ARG(json_str(json_getc(o, "uid"))));
+                        buf_printf(&twins, "%s%" STR_FMT, i > list.len ? ", " : "",
+                                   STR_ARG(json_str(json_getc(o, "uid"))));
         }
-        if (twins.n == 0)
+        if (list.len == n)
                 return;
         op_warn(op, arena_printf(op->c->arena,
                                  ".metadata.ownerReferences contains duplicate entries%s; API server dedups owner "

@@ -485,14 +485,19 @@ static void merge_resize(struct op *op, struct json *obj, const struct json *sen
         struct arena *a = op->c->arena;
         struct json spec = json_copy_shallow(a, json_getc(obj, "spec"));
 
+        for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
+                if (json_len(json_at_path(sent, "spec", lists[l])) != json_len(json_getc(&spec, lists[l])) &&
+                    json_getc(sent, "spec")) { /* validation says why not, and what else is wrong */
+                        json_setc(a, obj, "spec", *json_getc(sent, "spec"));
+                        return;
+                }
         for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
                 const struct json *list = json_at_path(sent, "spec", lists[l]);
                 struct json containers;
 
-                if (!same_names(list,
-                                json_getc(&spec, lists[l]))) { /* validation says why not, and what else is wrong */
-                        spec = *json_getc(sent, "spec");
-                        break;
+                if (!same_names(list, json_getc(&spec, lists[l]))) { /* nor may these change */
+                        json_setc(a, &spec, lists[l], list ? *list : json_new_array());
+                        continue;
                 }
                 if (!list)
                         continue;

@@ -385,9 +385,13 @@ static void cap_updaters(struct arena *a, struct managers *m) {
 static void track(struct arena *a, const struct schema_type *t, const struct json *old, const struct json *new,
                   struct managers *m, const struct manager *self, const struct apply_opts *o) {
         struct structure_diff d = diff_of(a, t, o, old, new);
-        struct fieldset *changed = fieldset_difference(a, fieldset_union(a, d.modified, d.added), strip_set(a));
+        struct fieldset *emptied = o->sent ? reachable(a, o, structure_emptied(a, t, o->sent, new)) : NULL;
+        struct fieldset *changed;
         struct manager *mine, me = *self;
 
+        if (emptied && !fieldset_empty(emptied))
+                d.modified = fieldset_union(a, d.modified, emptied);
+        changed = fieldset_difference(a, fieldset_union(a, d.modified, d.added), strip_set(a));
         take_changes(a, m, NULL, o->one_version || o->other_version ? self->version : STR(""), &d, true, NULL, NULL);
         if (!fieldset_empty(changed) && !o->other_version) {
                 mine = find_manager(m, self);

@@ -19,6 +19,8 @@ struct apply_opts {
         /* Fields that this way into the store cannot change, and therefore nobody owns through it ("status",
          * "metadata.labels"; ends with NULL). NULL: none. */
         const char *const *reset;
+        /* Of an update: the whole of it as it was sent, or NULL. */
+        const struct json *sent;
         bool *odd; /* apply_merge tells whether the result is: see schema_decode_request(); NULL: nobody asks */
 };
 

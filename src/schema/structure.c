@@ -4,6 +4,7 @@
  *   struct, map       owned field by field
  *   set, keyed list   owned item by item
  */
+#include "schema/decode.h"
 #include "schema/structure.h"
 
 #include "base/vec.h"
@@ -484,6 +485,29 @@ struct structure_diff structure_compare(struct arena *a, const struct schema_typ
 
         compare(&d, (struct place) { t, NULL }, old, new, NULL);
         return d.diff;
+}
+
+static void find_emptied(struct arena *a, struct place p, const struct json *sent, const struct json *now,
+                         const struct fieldpath *at, struct fieldset *ret) {
+        json_each_member(m, sent) {
+                struct place below = place_of_member(p, json_key(m));
+                const struct json *v = json_get(now, json_key(m));
+                struct fieldpath here = { at, field_element(a, json_key(m)) };
+                enum form form = below.type && json_len(v) > 0 ? form_of(below, v) : KEYED;
+
+                if (form == STRUCT || form == MAP)
+                        find_emptied(a, below, &m->value, v, &here, ret);
+                else if (form == LEAF && below.type->kind == SCHEMA_LIST && schema_was_empty(below.type, &m->value, v))
+                        fieldset_insert(a, ret, &here);
+        }
+}
+
+struct fieldset *structure_emptied(struct arena *a, const struct schema_type *t, const struct json *sent,
+                                   const struct json *now) {
+        struct fieldset *s = fieldset_new(a);
+
+        find_emptied(a, (struct place) { t, NULL }, sent, now, NULL, s);
+        return s;
 }
 
 /* ---- merging ---- */

@@ -18,6 +18,10 @@ bool structure_write_new(struct arena *a, struct buf *dst, const struct schema_t
 /* How new differs from old. */
 struct structure_diff structure_compare(struct arena *a, const struct schema_type *t, const struct json *old,
                                         const struct json *new);
+/* Atomic lists in which a list or map was sent empty and now is none: to upstream they have changed. What is in lists
+ * with keys is not looked at. */
+struct fieldset *structure_emptied(struct arena *a, const struct schema_type *t, const struct json *sent,
+                                   const struct json *now);
 /* live with what config says laid over it. */
 struct json structure_merge(struct arena *a, const struct schema_type *t, const struct json *live,
                             const struct json *config);

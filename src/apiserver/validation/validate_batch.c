@@ -206,9 +206,10 @@ static void validate_completion(struct field_errors *fe, const struct path *p, c
                 return;
         }
         each_word(word, "backoffLimitPerIndex", "maxFailedIndexes", "successPolicy")
-                INVALID_IF(GET(spec,
-                               word) && (!GET(spec, "completionMode") || str_eqc(mode, "NonIndexed") || word[0] == 's'),
-                           PATH(p, word), GET(spec, word), "requires indexed completion mode");
+                TELL_AT(word[0] == 's' ? PATH(p, word) : PATH(p, "managedBy"), /* after what is wrong with that */
+                        INVALID_IF(GET(spec, word) && (!GET(spec, "completionMode") || str_eqc(mode, "NonIndexed") ||
+                                                       word[0] == 's'),
+                                   PATH(p, word), GET(spec, word), "requires indexed completion mode"));
 }
 
 CHECK(validate_job_spec, const struct json *spec, const struct json *old) {

@@ -186,14 +186,18 @@ RULE(nonnegative_quantity) {
 RULE(replica_counts) {
         const struct schema_field *status = schema_field(fe->type, STR("status"));
         const struct json *ready = GET(v, "readyReplicas"), *available = GET(v, "availableReplicas");
+        const char *const *part = schema_field(status->type, STR("currentReplicas"))
+                                                  ? WORDS("readyReplicas", "currentReplicas", "updatedReplicas",
+                                                          "availableReplicas")
+                                                  : WORDS("fullyLabeledReplicas", "updatedReplicas", "readyReplicas",
+                                                          "availableReplicas");
         struct json zero = json_of_int(0);
 
         fe->phase++; /* when all are numbers */
-        each_word(part, "fullyLabeledReplicas", "updatedReplicas", "readyReplicas", "currentReplicas",
-                  "availableReplicas")
-                INVALID_IF(schema_field(status->type, str_of(part)) &&
-                                           json_int(GET(v, part)) > json_int(GET(v, "replicas")),
-                           PATH(p, part), GET(v, part) ? GET(v, part) : &zero,
+        for (; *part; part++)
+                INVALID_IF(schema_field(status->type, str_of(*part)) &&
+                                           json_int(GET(v, *part)) > json_int(GET(v, "replicas")),
+                           PATH(p, *part), GET(v, *part) ? GET(v, *part) : &zero,
                            "cannot be greater than status.replicas");
         INVALID_IF(json_int(available) > json_int(ready), PATH(p, "availableReplicas"), available ? available : &zero,
                    "cannot be greater than %s", detail(r, "readyReplicas"));

@@ -716,6 +716,25 @@ static void nobody_has_no_replicas_before_a_scale(void **state) {
         check(ASK(f, API_GET, &res_deployments, "default", "w"), 200, ".spec.replicas", "0");
 }
 
+/* To upstream a list that is one value has changed when an empty list is in it where none was. */
+static void an_empty_list_within_a_list_is_a_change(void **state) {
+        struct fixture *f = *state;
+#define ROLE(more)                                                                                             \
+        "{\"metadata\":{\"name\":\"r\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"verbs\":[" \
+        "\"get\"]" more "}]}"
+
+        check(ASK(f, API_CREATE, &res_roles, "default", .options.field_manager = STR("a"), .body = ROLE("")), 201,
+              ".metadata.managedFields[*].manager", "a");
+        check(ASK(f, API_UPDATE, &res_roles, "default", "r", .options.field_manager = STR("b"), .body = ROLE("")), 200,
+              ".metadata.managedFields[*].manager", "a");
+        check(ASK(f, API_UPDATE, &res_roles, "default", "r", .options.field_manager = STR("b"),
+                  .body = ROLE(",\"resourceNames\":[]")),
+              200, ".metadata.managedFields[*].manager", "b");
+        check(ASK(f, API_PATCH, &res_roles, "default", "r", .options.field_manager = STR("c"), .patch = API_PATCH_MERGE,
+                  .body = ROLE(",\"nonResourceURLs\":[]")),
+              200, ".metadata.managedFields[*].manager", "c");
+}
+
 static void a_dry_run_keeps_the_revision_that_was_sent(void **state) {
         struct fixture *f = *state;
 
@@ -755,6 +774,7 @@ int main(void) {
                 TEST(a_name_that_is_applied_as_null_is_none),
                 TEST(a_status_of_nothing_may_be_a_creation),
                 TEST(nobody_has_no_replicas_before_a_scale),
+                TEST(an_empty_list_within_a_list_is_a_change),
                 TEST(a_dry_run_keeps_the_revision_that_was_sent),
                 TEST(claim_templates_keep_what_claims_lose),
         };

@@ -364,8 +364,11 @@ static const struct row {
         { &res_pods, POD(""), "status", "{`status`:{`hostIP`:`1.2.3.4`,`hostIPs`:[{`ip`:`1.2.3.4`},{`ip`:`1.2.3.4`}]}}",
           "status.hostIPs: Invalid value: []core.HostIP{core.HostIP{IP:`1.2.3.4`}, core.HostIP{IP:`1.2.3.4`}}: may "
           "specify no more than one IP for each IP family" },
-        { &res_pods, POD(""), "resize", "{`spec`:{`containers`:[{`name`:`d`,`image`:`i`}],`nodeName`:`a=b`}}",
+        { &res_pods, POD(""), "resize", "{`spec`:{`containers`:[],`nodeName`:`a=b`}}",
+          "spec.containers: Required value\n"
           "spec.nodeName: Invalid value: `a=b`: " SUBDOMAIN "\n"
+          "spec.containers: Forbidden: containers may not be added or removed on resize" },
+        { &res_pods, POD(""), "resize", "{`spec`:{`containers`:[{`name`:`d`,`image`:`i`}],`nodeName`:`a=b`}}",
           "spec.containers[0].name: Forbidden: containers may not be renamed or reordered on resize" },
         { &res_persistentvolumes,
           SPEC("`capacity`:{`storage`:`1`},`accessModes`:[`ReadWriteOnce`],`local`:{`path`:``},`storageClassName`:`-`,"

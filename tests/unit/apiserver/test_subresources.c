@@ -222,6 +222,12 @@ static void events_have_no_dependents(void **state) {
                        .options = { .grace_period_seconds = -1, .propagation_policy = STR("Foreground") }),
                    200);
         assert_int_equal(ASK(f, API_GET, &res_events, "default", "e").code, 404);
+        check_code(ASK(f, API_CREATE, &res_events, "default",
+                       .body = Q("{'metadata':{'name':'e','finalizers':['orphan']},'involvedObject':{'namespace':"
+                                 "'default'}}")),
+                   201);
+        check_code(ASK(f, API_DELETE, &res_events, "default", "e"), 200);
+        assert_int_equal(ASK(f, API_GET, &res_events, "default", "e").code, 404);
 }
 
 static void an_empty_precondition_is_one(void **state) {

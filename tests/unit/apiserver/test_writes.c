@@ -225,6 +225,9 @@ static void owners_are_named_once(void **state) {
                "and "
                "may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: u, "
                "u" },
+             { "PUT", CM "/o?dryRun=All", JSON,
+               "{\"metadata\":{\"name\":\"o\",\"ownerReferences\":[{\"kind\":\"Node\"},{\"kind\":\"Node\"}]}}",
+               "422 duplicate UID(s) observed: \"" },
              { "POST", DEPLOYMENTS, JSON, "{\"metadata\":{\"name\":\"d\"},\"spec\":{" WORKLOAD "}}", "201 " },
              { "PATCH", DEPLOYMENTS "/d/scale", MERGE, "{\"metadata\":{\"ownerReferences\":[" OWNER "," OWNER "]}}",
                "200 duplicate entries after mutating admission happens" },
@@ -334,6 +337,8 @@ static void fields_are_owned_in_the_version_of_the_request(void **state) {
              { "PATCH", HPA("v1") "/h?fieldManager=one", MERGE, "{\"spec\":{\"maxReplicas\":5}}",
                "200 \"manager\":\"one\",\"operation\":\"Update\",\"apiVersion\":\"autoscaling/v1\"" });
         assert_true(str_search(say(f, &(struct said) { "GET", HPA("v2") "/h" }), STR("\"manager\":\"two\"")) < 0);
+        SAID({ "PATCH", HPA("v1") "/h", MERGE, "{\"metadata\":{\"managedFields\":[{}]}}", "200 \"name\":\"h\"" });
+        assert_true(str_search(say(f, &(struct said) { "GET", HPA("v2") "/h" }), STR("managedFields")) < 0);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
