@@ -9,6 +9,7 @@
 #include "schema/types.h"
 
 #define MAX_PEERS 256
+#define MAX_CONNECTIONS 256 /* of a peer that may be slow, with HTTP/1.1 */
 #define MAX_ANSWER (64U << 20)
 
 struct webhooks {
@@ -36,6 +37,7 @@ struct webhook_run {
         struct peer *peer;
         struct buf answer;
         bool plain; /* http */
+        bool http1; /* as upstream, so that what balances connections balances calls */
         bool own;   /* this server is asked, which is to pass it on */
         struct str authorization;
         bool retried, told_to_wait; /* by a Retry-After header */
@@ -69,6 +71,10 @@ static struct str clean_path(struct arena *a, struct str path) {
         return clean;
 }
 
+static bool is_local(struct str host) {
+        return str_eq_fold(host, STR("localhost")) || str_has_prefix(host, STR("127.")) || str_eqc(host, "::1");
+}
+
 /* http[s]://host[:port][/path] */
 static int parse_url(struct webhook_run *r, struct str url, struct error *err) {
         static const struct str https = STR_INIT("https://"), http = STR_INIT("http://");
@@ -97,6 +103,7 @@ static int parse_url(struct webhook_run *r, struct str url, struct error *err) {
         r->port = (uint16_t) n;
         r->path = clean_path(r->arena, slash < 0 ? STR("") : str_sub(rest, (size_t) slash, rest.n));
         r->authority = str_sub(rest, 0, slash < 0 ? rest.n : (size_t) slash);
+        r->http1 = !r->w->go && !is_local(r->host);
         return 0;
 }
 
@@ -112,6 +119,7 @@ static int find_service(struct webhook_run *r, const struct json *service, struc
         struct str ns = json_str(json_getc(service, "namespace")), name = json_str(json_getc(service, "name"));
         int64_t port = json_int_or(json_getc(service, "port"), 443);
 
+        r->http1 = true;
         r->path = clean_path(r->arena, json_str(json_getc(service, "path")));
         r->name = arena_printf(r->arena, "%" STR_FMT ".%" STR_FMT ".svc", STR_ARG(name), STR_ARG(ns));
         r->authority = arena_printf(r->arena, "%" STR_FMT ":%lld", STR_ARG(r->name), (long long) port);
@@ -172,14 +180,14 @@ static int find_peer(struct webhook_run *r, struct error *err) {
                                    .cert_pem = r->w->user.cert_pem,
                                    .key_pem = r->w->user.key_pem,
                                    .insecure = r->own || json_bool(json_getc(r->w->config, "insecureSkipTLSVerify")),
-                                   .http2 = true };
+                                   .http2 = !r->http1 };
         struct http_client_options o = { .loop = h->loop.loop,
                                          .host = arena_cstr(r->arena, r->host),
                                          .port = r->port,
-                                         .http2 = !r->plain,
+                                         .http2 = !r->plain && !r->http1,
                                          .server_name = arena_cstr(r->arena, r->name),
                                          .authority = arena_cstr(r->arena, r->authority),
-                                         .max_connections = 16 };
+                                         .max_connections = MAX_CONNECTIONS };
         struct http_client *client;
         struct str key;
         char ca[65], cert[65];
@@ -187,8 +195,8 @@ static int find_peer(struct webhook_run *r, struct error *err) {
 
         sha256_hex(ca, r->ca);
         sha256_hex(cert, r->w->user.cert_pem);
-        key = arena_printf(r->arena, "%d%d %s %s %" STR_FMT " %" STR_FMT " %" STR_FMT ":%u", r->plain, tls.insecure, ca,
-                           cert, STR_ARG(r->name), STR_ARG(r->authority), STR_ARG(r->host), r->port);
+        key = arena_printf(r->arena, "%d%d%d %s %s %" STR_FMT " %" STR_FMT " %" STR_FMT ":%u", r->plain, r->http1,
+                           tls.insecure, ca, cert, STR_ARG(r->name), STR_ARG(r->authority), STR_ARG(r->host), r->port);
         r->peer = map_get(h->peers, key);
         if (r->peer)
                 return 0;

@@ -249,6 +249,12 @@ static void by_service(void **state) {
         r = ask(w, config, 10000);
         assert_non_null(strstr(r.error, "x509: certificate is not valid for this name"));
         forget(r);
+        r = ask(w,
+                STR("{\"service\":{\"namespace\":\"default\",\"name\":\"hook\",\"path\":\"info\"},"
+                    "\"insecureSkipTLSVerify\":true}"),
+                10000);
+        assert_non_null(strstr(r.answer, "POST /info ?timeout=1s h2=0"));
+        forget(r);
 }
 
 static void nothing_after_stop(void **state) {
