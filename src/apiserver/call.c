@@ -209,13 +209,12 @@ static size_t add_companions(struct op *op, struct store_op *ops, size_t n) {
 /* What etcd takes, which stores kinds of its own in protobuf: clients know its refusal, and split what they have. */
 #define MAX_STORED (3 * 512 * 1024)
 
-static bool is_too_large(const struct op *op, const struct object *o) {
+size_t op_stored_bytes(const struct op *op, const struct object *o) {
         const struct rest *r = op->rest->stored;
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        return o && object_text(o).n > MAX_STORED &&
-               (r->custom || protobuf_encode_object(&b, r->resource->type, object_json(o), NULL) < 0 ||
-                b.n > MAX_STORED);
+        return r->custom || protobuf_encode_object(&b, r->resource->type, object_json(o), NULL) < 0 ? object_text(o).n
+                                                                                                    : b.n;
 }
 
 void op_submit(struct op *op, size_t n_ops, void (*finished)(struct op *op)) {
@@ -229,7 +228,8 @@ void op_submit(struct op *op, size_t n_ops, void (*finished)(struct op *op)) {
         op->finished = finished;
         op->submitted_ns = now_mono_ns();
         op->txn = (struct store_txn) { .ops = ops, .n_ops = n_ops, .done = submitted, .loop = op->c->loop };
-        if (is_too_large(op, ops[0].object))
+        if (ops[0].object && object_text(ops[0].object).n > MAX_STORED &&
+            op_stored_bytes(op, ops[0].object) > MAX_STORED)
                 op->txn.result = -E2BIG;
         else if (ops[0].kind != STORE_DELETE)
                 op->txn.result = encryption_check(op->s->options.encryption, ops[0].key, NULL);

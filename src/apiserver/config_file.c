@@ -61,21 +61,20 @@ int config_read(struct arena *a, const char *path, const char *kind, const char 
         TRY(file_read(path, 1 << 20, &text, err));
         r = yaml_parse(a, arena_str(a, buf_str(&text)), NULL, &doc, err);
         if (r < 0)
-                return error_prefix(err, "%s", path);
+                return r;
         if (str_empty(str_trim(buf_str(&text))))
-                return error_set(err, -EINVAL, "%s: empty config data", path);
+                return error_set(err, -EINVAL, "empty config data");
         is = json_str(json_getc(doc, "kind"));
         if (str_empty(is))
-                return error_set(err, -EINVAL, "%s: Object 'Kind' is missing in '%" STR_FMT "'", path,
-                                 STR_ARG(buf_str(&text)));
+                return error_set(err, -EINVAL, "Object 'Kind' is missing in '%" STR_FMT "'", STR_ARG(buf_str(&text)));
         version = json_str(json_getc(doc, "apiVersion"));
         if (!str_eqc(is, kind) || !is_version(str_of(versions), version))
                 return error_set(err, -EINVAL,
-                                 "%s: no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT
+                                 "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT
                                  "\": this must be %s of apiserver.config.k8s.io, %s",
-                                 path, STR_ARG(is), STR_ARG(version), kind, versions);
+                                 STR_ARG(is), STR_ARG(version), kind, versions);
         *ret = doc;
-        return config_check(a, doc, shape, err) < 0 ? error_prefix(err, "%s", path) : 0;
+        return config_check(a, doc, shape, err);
 }
 
 const struct json *list_in_go(struct arena *a, const struct json *list, const char *type, const char *member,

@@ -396,6 +396,36 @@ static void exists_error(struct op *op) {
                 error_prefix(err, "object is being deleted");
 }
 
+/* A field of a message in protobuf: its tag, its length, and itself. */
+static size_t framed(size_t n) {
+        size_t varint = 1;
+
+        for (size_t rest = n; rest > 127; rest >>= 7)
+                varint++;
+        return 1 + varint + n;
+}
+
+/* Upstream's client of etcd sends no message of more than this, which has the object in a transaction. */
+#define MAX_SENT (2U << 20)
+
+static void too_large(struct op *op) {
+        const struct store_op *o = &op->txn.ops[0];
+        bool update = o->kind == STORE_UPDATE;
+        _cleanup_buf_ struct buf key = BUF_INIT;
+        size_t named, compared, n;
+
+        add_storage_key(&key, op);
+        named = framed(key.n);
+        compared = 2 + named + framed(update ? o->expect : 0) - (update ? o->expect : 0);
+        n = framed(compared) + framed(framed(named + framed(op_stored_bytes(op, op->ops[0].object)))) +
+            (update ? framed(framed(named)) : 0);
+        error_status(&op->c->error, REASON_UNKNOWN,
+                     n > MAX_SENT ? "rpc error: code = ResourceExhausted desc = trying to send message larger than max "
+                                    "(%zu vs. %u)"
+                                  : "etcdserver: request is too large",
+                     n, MAX_SENT);
+}
+
 /* What went wrong in the store, as an error of the call. */
 void writes_store_error(struct op *op) {
         struct error *err = &op->c->error;
@@ -412,7 +442,7 @@ void writes_store_error(struct op *op) {
                 err_conflict(err, op->rest, op->name, OBJECT_MODIFIED);
                 break;
         case -E2BIG:
-                error_status(err, REASON_UNKNOWN, "etcdserver: request is too large");
+                too_large(op);
                 break;
         case -ENOKEY:
                 encryption_check(op->s->options.encryption, op->key, &e);

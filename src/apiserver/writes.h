@@ -34,5 +34,6 @@ int writes_validate(struct op *op, struct json *obj, const struct json *old, str
 void writes_put_new(struct op *op);
 void writes_put_changed(struct op *op);
 /* c->error from the store's result. */
+size_t op_stored_bytes(const struct op *op, const struct object *o); /* as etcd would have it, in protobuf */
 void writes_store_error(struct op *op);
 void registry_modify_again(struct op *op);

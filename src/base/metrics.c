@@ -243,6 +243,26 @@ void metric_header(struct buf *dst, const char *name, const char *type, const ch
         buf_printf(dst, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
+/* As Go prints numbers in metrics: the fewest digits that tell it, from a million on with an exponent. */
+static const char *number(char dst[static 32], double v) {
+        char digits[32];
+        int precision = 0, exponent;
+
+        if (v == (int) v && v > -1e6 && v < 1e6) {
+                snprintf(dst, 32, "%d", (int) v);
+                return dst;
+        }
+        do
+                snprintf(digits, sizeof(digits), "%.*e", precision, v);
+        while (strtod(digits, NULL) != v && ++precision < 17);
+        exponent = (int) strtol(strchr(digits, 'e') + 1, NULL, 10);
+        if (exponent < -4 || exponent >= 6)
+                snprintf(dst, 32, "%s", digits);
+        else
+                snprintf(dst, 32, "%.*f", MAX(precision - exponent, 0), v);
+        return dst;
+}
+
 static int by_name(const void *a, const void *b) {
         const struct series *x = *(struct series *const *) a, *y = *(struct series *const *) b;
         int r = strcmp(x->metric->name, y->metric->name);
@@ -271,26 +291,29 @@ static int64_t count_of(struct series *const *v, size_t n) {
 
 static void write_sum(struct buf *dst, const struct metric *m, struct series *const *v, size_t n, int64_t count) {
         const char *labels = v[0]->labels;
+        char text[2][32];
         double sum = 0;
 
         for (size_t i = 0; i < n; i++)
                 sum += atomic_load_explicit(&v[i]->sum, memory_order_relaxed);
-        buf_printf(dst, *labels ? "%s_sum{%s} %.9g\n" : "%s_sum%s %.9g\n", m->name, labels, sum);
-        buf_printf(dst, *labels ? "%s_count{%s} %lld\n" : "%s_count%s %lld\n", m->name, labels, (long long) count);
+        buf_printf(dst, *labels ? "%s_sum{%s} %s\n" : "%s_sum%s %s\n", m->name, labels, number(text[0], sum));
+        buf_printf(dst, *labels ? "%s_count{%s} %s\n" : "%s_count%s %s\n", m->name, labels,
+                   number(text[1], (double) count));
 }
 
 static void write_histogram(struct buf *dst, const struct metric *m, struct series *const *v, size_t n) {
         const char *labels = v[0]->labels, *comma = *labels ? "," : "";
         uint64_t below = 0;
+        char text[2][32];
 
         for (unsigned b = 0; b < m->n_buckets; b++) {
                 for (size_t i = 0; i < n; i++)
                         below += atomic_load_explicit(&v[i]->buckets[b], memory_order_relaxed);
-                buf_printf(dst, "%s_bucket{%s%sle=\"%g\"} %llu\n", m->name, labels, comma, m->buckets[b],
-                           (unsigned long long) below);
+                buf_printf(dst, "%s_bucket{%s%sle=\"%s\"} %s\n", m->name, labels, comma, number(text[0], m->buckets[b]),
+                           number(text[1], (double) below));
         }
         below = MAX(below, (uint64_t) count_of(v, n)); /* the threads go on counting meanwhile */
-        buf_printf(dst, "%s_bucket{%s%sle=\"+Inf\"} %llu\n", m->name, labels, comma, (unsigned long long) below);
+        buf_printf(dst, "%s_bucket{%s%sle=\"+Inf\"} %s\n", m->name, labels, comma, number(text[0], (double) below));
         write_sum(dst, m, v, n, (int64_t) below);
 }
 
@@ -304,6 +327,7 @@ static void write_summary(struct buf *dst, const struct metric *m, struct series
         static const double quantiles[] = { 0.5, 0.9, 0.99 };
         const char *labels = v[0]->labels, *comma = *labels ? "," : "";
         double *all = xcalloc(n * m->n_buckets, sizeof(*all));
+        char text[32];
         size_t kept = 0;
 
         for (size_t i = 0; i < n; i++) {
@@ -317,18 +341,19 @@ static void write_summary(struct buf *dst, const struct metric *m, struct series
         }
         qsort(all, kept, sizeof(*all), by_value);
         for (size_t q = 0; q < ARRAY_SIZE(quantiles) && kept > 0; q++)
-                buf_printf(dst, "%s{%s%squantile=\"%g\"} %.9g\n", m->name, labels, comma, quantiles[q],
-                           all[(size_t) (quantiles[q] * (double) (kept - 1))]);
+                buf_printf(dst, "%s{%s%squantile=\"%g\"} %s\n", m->name, labels, comma, quantiles[q],
+                           number(text, all[(size_t) (quantiles[q] * (double) (kept - 1))]));
         free(all);
         write_sum(dst, m, v, n, count_of(v, n));
 }
 
 static void write_number(struct buf *dst, const struct metric *m, struct series *const *v, size_t n) {
         int64_t sum = count_of(v, n);
+        char text[32];
 
         if (m->type == METRIC_FLAG)
                 sum = MIN(sum, 1);
-        buf_printf(dst, *v[0]->labels ? "%s{%s} %lld\n" : "%s%s %lld\n", m->name, v[0]->labels, (long long) sum);
+        buf_printf(dst, *v[0]->labels ? "%s{%s} %s\n" : "%s%s %s\n", m->name, v[0]->labels, number(text, (double) sum));
 }
 
 void metrics_collect(struct buf *dst) {

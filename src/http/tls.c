@@ -341,11 +341,13 @@ static int set_versions(SSL_CTX *ctx, const struct tls_options *o, struct error 
                 return error_set(err, -EINVAL, "unknown tls version \"%s\"", o->min_version);
         SSL_CTX_set_min_proto_version(ctx, only13 ? TLS1_3_VERSION : TLS1_2_VERSION);
         while (str_split(&rest, ',', &name)) {
-                _cleanup_free_ char *text = str_dup(name);
+                bool old = str_has_suffix(name, STR("_CHACHA20_POLY1305")); /* Go's name from before the RFC's */
+                _cleanup_free_ char *text = xprintf("%" STR_FMT "%s", STR_ARG(name), old ? "_SHA256" : "");
                 const char *ours = OPENSSL_cipher_name(text);
 
                 if (strcmp(ours, "(NONE)") == 0)
-                        return error_set(err, -EINVAL, "Cipher suite %s not supported or doesn't exist", text);
+                        return error_set(err, -EINVAL, "Cipher suite %" STR_FMT " not supported or doesn't exist",
+                                         STR_ARG(name));
                 if (!str_has_prefix(str_of(ours), STR("TLS_"))) /* those of 1.3 cannot be chosen, as in Go */
                         buf_printf(&ciphers, "%s%s", ciphers.n ? ":" : "", ours);
         }

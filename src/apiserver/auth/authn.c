@@ -238,7 +238,7 @@ static void configure_issuers(struct authn *n) {
 
 static const char config_shape[] =
                 "{ jwt: [ { issuer: { url: '', discoveryURL: '', certificateAuthority: '', audiences: [ '' ],"
-                "                     audienceMatchPolicy: '', egressSelectorType: '' },"
+                "                     audienceMatchPolicy: '' },"
                 "           claimValidationRules: [ { claim: '', requiredValue: '', expression: '', message: '' } ],"
                 "           claimMappings: { username: { claim: '', prefix: '', expression: '' },"
                 "                            groups: { claim: '', prefix: '', expression: '' },"

@@ -21,6 +21,7 @@ bool user_is_in(const struct api_user *user, const char *group) {
 
 struct authorizer {
         const struct kind *kind;
+        struct str name;
         struct access_webhook *webhook;
         const struct json *policy; /* abac.c */
 };
@@ -71,16 +72,16 @@ ASK(ask_always_deny) {
 }
 
 static const struct kind {
-        const char *mode;
+        const char *mode, *name; /* name: where nobody gave it one */
         enum authz (*ask)(struct apiserver *s, const struct authorizer *z, const struct api_user *user,
                           const struct attributes *at, struct opinion *why);
 } kinds[] = {
-        { "ABAC", ask_abac },
-        { "AlwaysAllow", ask_always_allow },
-        { "AlwaysDeny", ask_always_deny },
-        { "Node", ask_node },
-        { "RBAC", ask_rbac },
-        { "Webhook", ask_webhook },
+        { "ABAC", "abac", ask_abac },
+        { "AlwaysAllow", "alwaysallow", ask_always_allow },
+        { "AlwaysDeny", "alwaysdeny", ask_always_deny },
+        { "Node", "node", ask_node },
+        { "RBAC", "rbac", ask_rbac },
+        { "Webhook", "default", ask_webhook },
 };
 static const char *const kind_names[] = { "ABAC", "AlwaysAllow", "AlwaysDeny", "Node", "RBAC", "Webhook", NULL };
 
@@ -124,6 +125,7 @@ static int read_modes(struct apiserver *s, struct authorizers *z, struct error *
                                          STR_ARG(mode));
                 if (has(z, k))
                         return twice(modes, err);
+                z->v[z->n].name = str_of(k->name);
                 z->v[z->n++].kind = k;
                 if (k->ask == ask_webhook)
                         r = access_webhook_new(s->authn, z->arena, NULL, NULL, NULL, &z->v[z->n - 1].webhook, err);
@@ -168,6 +170,7 @@ static int read_authorizer(struct apiserver *s, struct authorizers *z, const str
                 field_duplicate(fe, PATH(p, "type"), type);
         if (!k || (k->ask != ask_webhook && has(z, k)))
                 return 0;
+        z->v[z->n].name = name;
         z->v[z->n++].kind = k;
         if (str_empty(name))
                 field_required(fe, PATH(p, "name"), "");
@@ -262,6 +265,16 @@ const struct json *authorizer_policies(const struct apiserver *s) {
         return NULL;
 }
 
+static void count_decision(const struct authorizer *z, bool allowed) {
+        METRIC(decisions, COUNTER, "apiserver_authorization_decisions_total",
+               "[ALPHA] Total number of terminal decisions made by an authorizer split by authorizer type, name, and "
+               "decision.");
+
+        series_add(SERIES(&decisions, { "decision", allowed ? STR("allowed") : STR("denied") }, { "name", z->name },
+                          { "type", str_of(z->kind->mode) }),
+                   1);
+}
+
 enum authz authorize_why(struct apiserver *s, const struct api_user *user, const struct attributes *at,
                          struct opinion *why) {
         const struct authorizers *z;
@@ -278,6 +291,8 @@ enum authz authorize_why(struct apiserver *s, const struct api_user *user, const
                         join(&why->reason, &one.reason, "\n", decided);
                         join(&why->error, &one.error, ", ", decided);
                 }
+                if (decision == AUTHZ_ALLOW || (decision == AUTHZ_DENY && why)) /* else it is asked again */
+                        count_decision(&z->v[i], decision == AUTHZ_ALLOW);
                 if (decided)
                         return decision;
         }

@@ -78,6 +78,10 @@ static void check_url(struct build *b, const struct path *p, struct str url) {
         struct str fragment, query, rest = before(before(url, '#', &fragment), '?', &query), host;
         ssize_t scheme = str_search(rest, STR("://")), at, port;
 
+        if (str_has_prefix(url, STR(":"))) {
+                field_invalid_str(&b->fe, p, url, "parse \"%" STR_FMT "\": missing protocol scheme", STR_ARG(url));
+                return;
+        }
         host = scheme < 0 ? STR("") : before(str_sub(rest, (size_t) scheme + 3, rest.n), '/', &rest);
         at = str_rfind(host, '@');
         port = str_rfind(host, ':');
@@ -175,9 +179,6 @@ static void read_issuer(struct build *b, const struct json *issuer, const struct
                 check_url(b, PATH(p, "discoveryURL"), discovery);
         read_audiences(b, issuer, p);
         check_authorities(b, PATH(p, "certificateAuthority"), text_of(issuer, "certificateAuthority"));
-        if (json_getc(issuer, "egressSelectorType"))
-                field_invalid_str(&b->fe, PATH(p, "egressSelectorType"), text_of(issuer, "egressSelectorType"),
-                                  "there is no egress selector");
 }
 
 static struct cel_program *compile_claims(struct build *b, const struct path *p, struct str text, bool boolean,
@@ -381,12 +382,8 @@ int oidc_from_flags(struct authn *n, struct arena *a, struct json *ret, struct e
         int r = issuer && ca ? file_read(ca, 0, &pem, err) : 0;
 
         *ret = json_new_array();
-        if (r < 0 || (!issuer && !*id))
+        if (r < 0 || !issuer)
                 return r;
-        if (!issuer || !*id)
-                return error_set(err, -EINVAL,
-                                 "oidc-issuer-url and oidc-client-id must be specified together when any oidc-* flags "
-                                 "are set");
         if (strcmp(prefix, "-") == 0)
                 prefix = "";
         else if (!*prefix && strcmp(name, "email") != 0)

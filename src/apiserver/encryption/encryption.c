@@ -643,8 +643,10 @@ static int read_config(struct config *e, const char *path, struct error *err) {
         struct field_errors fe = { .a = e->arena };
         int r = config_read(e->arena, path, "EncryptionConfiguration", "v1", &shape, &doc, err);
 
-        if (r < 0)
-                return r;
+        if (r < 0) {
+                error_prefix(err, "error decoding encryption provider configuration file \"%s\"", path);
+                return error_prefix(err, "error while parsing file");
+        }
         check_rules(&fe, json_getc(doc, "resources"));
         if (config_finish(&fe, err) < 0)
                 return error_prefix(err, "error while parsing file");

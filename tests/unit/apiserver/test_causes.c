@@ -651,7 +651,7 @@ static void what_etcd_would_refuse_is_refused(void **state) {
         static const struct {
                 size_t n; /* of a text in it */
                 int code;
-        } sizes[] = { { 3 * 512 * 1024 - 4096, 201 }, { 3 * 512 * 1024, 500 } };
+        } sizes[] = { { 3 * 512 * 1024 - 4096, 201 }, { 3 * 512 * 1024, 500 }, { 2100000, 500 } };
         struct fixture *f = *state;
 
         for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
@@ -668,8 +668,12 @@ static void what_etcd_would_refuse_is_refused(void **state) {
                                              i, text)
                                                 .p);
                 assert_int_equal(a.code, sizes[i].code);
-                if (a.code == 500)
+                if (i == 1)
                         check_error(a, 500, "etcdserver: request is too large");
+                if (i == 2) /* nor would upstream's client of etcd send it */
+                        check_error(a, 500,
+                                    "rpc error: code = ResourceExhausted desc = trying to send message larger than max "
+                                    "(2100363 vs. 2097152)");
         }
 }
 

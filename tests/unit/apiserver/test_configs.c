@@ -308,7 +308,7 @@ static void wrong_files_are_told(void **state) {
                 { "'jwt':[{'issuer':{'url':'https://"
                   "a','audiences':['x'],'nope':1},'claimMappings':{'username':{'claim':"
                   "'c','prefix':''}}}]",
-                  AUTHN ": strict decoding error: unknown field \"jwt[0].issuer.nope\"" },
+                  "strict decoding error: unknown field \"jwt[0].issuer.nope\"" },
                 { "'jwt':[{'issuer':{},'claimMappings':{}}]",
                   "[jwt[0].issuer.url: Required value: URL is required, jwt[0].issuer.audiences: Required value: at "
                   "least one jwt[0].issuer.audiences is required, jwt[0].claimMappings.username: Required value: claim "

@@ -3,6 +3,7 @@
 
 #include "apiserver/auth/authn.h"
 #include "apiserver/flags.h"
+#include "base/metrics.h"
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -168,6 +169,7 @@ static void tls_is_as_strict_as_it_is_told(void **state) {
                 const char *version, *suites, *error;
         } table[] = {
                 { "VersionTLS12", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_AES_128_GCM_SHA256", "" },
+                { NULL, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", "" },
                 { "VersionTLS13", NULL, "" },
                 { "VersionTLS10", NULL, "unknown tls version \"VersionTLS10\"" },
                 { NULL, "TLS_NONE", "Cipher suite TLS_NONE not supported or doesn't exist" },
@@ -374,8 +376,24 @@ static void they_change_the_server(void **state) {
         assert_int_equal(refused("kubelet-certificate-authority="), 0);
 }
 
+static void numbers_of_metrics_are_as_go_prints_them(void **state) {
+        METRIC(large, GAUGE, "test_large", "x");
+        static const double bounds[] = { 0.00001, 2500000 };
+        HISTOGRAM(spread, bounds, "test_spread", "x");
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        metric_add(&large, 1795335131);
+        series_observe(metric_series(&spread, 0, NULL, NULL), 1234567.25);
+        metrics_collect(&b);
+        assert_true(str_search(buf_str(&b), STR("\ntest_large 1.795335131e+09\n")) > 0);
+        assert_true(str_search(buf_str(&b), STR("test_spread_bucket{le=\"1e-05\"} 0\n"
+                                                "test_spread_bucket{le=\"2.5e+06\"} 1\n")) > 0);
+        assert_true(str_search(buf_str(&b), STR("test_spread_sum 1.23456725e+06\ntest_spread_count 1\n")) > 0);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(numbers_of_metrics_are_as_go_prints_them),
                 cmocka_unit_test(values_are_read_as_upstream_reads_them),
                 cmocka_unit_test(lists_add_up_and_nothing_is_no_value),
                 cmocka_unit_test(all_that_is_wrong_is_told),

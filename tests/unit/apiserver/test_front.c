@@ -219,7 +219,9 @@ static void texts_of_clients_stay_texts(void **state) {
         r = get(f, "/metrics", "");
         assert_true(has(r, "authentication_attempts{result=\"error\"} ") &&
                     has(r, "authenticated_user_requests{username=\"other\"} ") &&
-                    has(r, "authorization_attempts_total{result=\"allowed\"} "));
+                    has(r, "authorization_attempts_total{result=\"allowed\"} ") &&
+                    has(r,
+                        "apiserver_authorization_decisions_total{decision=\"allowed\",name=\"rbac\",type=\"RBAC\"} "));
         for (int i = 0; i < 2; i++) {
                 r = get(f, i ? "/openid/v1/jwks/" : "/openid/v1/jwks", "");
                 assert_true(has(r, "\r\ncache-control: public, max-age=3600\r\n"));

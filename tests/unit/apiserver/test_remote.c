@@ -23,6 +23,8 @@ struct world {
 
 static atomic_int asked;
 
+#define RAW "raw:" /* who is called so, or has such a token, makes the webhook answer what follows */
+
 /* Who is called joe may read pods; the token "good" is joe's. */
 static void decide(struct http_request *req, void *arg) {
         struct arena *a = http_request_arena(req);
@@ -34,6 +36,13 @@ static void decide(struct http_request *req, void *arg) {
         atomic_fetch_add(&asked, 1);
         assert_int_equal(json_parse(a, http_request_body(req), NULL, &review, NULL), 0);
         spec = json_getc(review, "spec");
+        json_each_member(m, spec)
+                if (str_has_prefix(json_str(&m->value), STR(RAW))) {
+                        struct str answer = json_str(&m->value);
+
+                        http_respond_copy(req, 200, "application/json", str_sub(answer, strlen(RAW), answer.n));
+                        return;
+                }
         if (str_eqc(json_str(json_getc(review, "kind")), "ImageReview")) {
                 struct str image = json_str(json_at_path(json_item(json_getc(spec, "containers"), 0), "image"));
 
@@ -216,6 +225,46 @@ static void reviews_ask_too(void **state) {
         assert_non_null(strstr(text.p, "\"error\":\"invalid bearer token\""));
 }
 
+/* What is no review is told as upstream's client tells it, and allows nothing. */
+static void answers_that_are_none_are_told(void **state) {
+#define PARSE "couldn't get version/kind; json parse error: "
+#define NO_OBJECT(what)                                                                           \
+        PARSE "json: cannot unmarshal " what " into Go value of type struct { APIVersion string " \
+              "\"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }"
+        static const struct {
+                const char *answer, *text;
+        } table[] = {
+                { "oops", NO_OBJECT("string") },
+                { "[1]", NO_OBJECT("array") },
+                { "7", NO_OBJECT("number") },
+                { "{", PARSE "unexpected end of JSON input" },
+                { "{\"kind\":\"Foo\",\"apiVersion\":\"authorization.k8s.io/v1\"}",
+                  "no kind \"Foo\" is registered for version \"authorization.k8s.io/v1\" in scheme "
+                  "\"k8s.io/client-go/kubernetes/scheme/register.go:84\"" },
+        };
+        struct world *w = *state;
+        struct json body, *spec;
+        struct str text;
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                _cleanup_buf_ struct buf b = BUF_INIT, want = BUF_INIT;
+                struct str raw = arena_printf(w->a, RAW "%s", table[i].answer);
+
+                assert_int_equal(ask(w, raw.p, API_LIST, &res_pods, NULL, &text), 500);
+                assert_string_equal(text.p, table[i].text);
+                body = json_new_object();
+                spec = json_get_or_add_object(w->a, &body, "spec");
+                json_set_str(w->a, spec, "token", raw);
+                json_write(&b, &body);
+                buf_putc(&b, '\0');
+                assert_int_equal(ask(w, "", API_CREATE, &res_tokenreviews, b.p, &text), 201);
+                body = json_of_copy(w->a, arena_printf(w->a, "[invalid bearer token, %s]", table[i].text));
+                json_write(&want, &body);
+                buf_putc(&want, '\0');
+                assert_non_null(strstr(text.p, want.p));
+        }
+}
+
 static void a_webhook_that_is_gone_allows_nothing(void **state) {
         struct world *w = *state;
         struct str text;
@@ -299,6 +348,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 T(a_call_waits_and_its_answer_holds),
                 T(reviews_ask_too),
+                T(answers_that_are_none_are_told),
                 cmocka_unit_test_setup_teardown(a_call_waits_and_its_answer_holds, setup_by_name, teardown),
                 cmocka_unit_test_setup_teardown(a_call_waits_and_its_answer_holds, setup_unverified, teardown),
                 cmocka_unit_test_setup_teardown(a_call_waits_and_its_answer_holds, setup_plain, teardown),
