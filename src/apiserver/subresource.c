@@ -31,10 +31,17 @@ static struct str selector_text(struct arena *a, const struct json *selector) {
 
 /* Where the numbers are: CustomResourceDefinitions say. */
 static const struct json *scale_value(const struct op *op, const struct json *obj, const char *key, const char *outer) {
-        const struct json *path = op->rest->custom ? json_getc(op->rest->custom->scale, key) : NULL;
-        _cleanup_free_ char *text = path ? str_dup(json_str(path)) : NULL;
+        struct str rest, name;
 
-        return text ? columns_path(obj, text) : op->rest->custom ? NULL : json_at_path(obj, outer, "replicas");
+        if (!op->rest->custom)
+                return json_at_path(obj, outer, "replicas");
+        rest = json_str(json_getc(op->rest->custom->scale, key));
+        rest = str_sub(rest, 1, rest.n);
+        if (rest.n == 0)
+                return NULL;
+        while (str_split(&rest, '.', &name))
+                obj = json_get(obj, name);
+        return obj;
 }
 
 static struct json scale_of(const struct op *op, const struct json *obj, uint64_t revision) {

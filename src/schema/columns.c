@@ -5,6 +5,8 @@
 #include <math.h>
 
 #include "base/time.h"
+#include "json/number.h"
+#include "schema/jsonpath.h"
 #include "schema/path.h"
 #include "schema/selector.h"
 #include "schema/types.h"
@@ -156,33 +158,43 @@ static void sort_all(struct json *v) {
 
 /* As upstream's printer for custom resources: what is not of the column's type is not shown. */
 static struct json custom_cell(struct arena *a, const struct api_column *c, const struct json *object, int64_t now) {
-        const struct json *v = path_first(object, c->path);
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct json sorted;
+        struct json v, sorted;
+        char number[32];
         int64_t at;
 
-        if (!v || v->type == JSON_NULL)
-                return v && c->type[0] == 's' ? json_of_cstr("<no value>") : json_null();
+        if (!jsonpath_first(a, c->jsonpath, object, &v))
+                return json_null();
+        if (v.type == JSON_NULL)
+                return c->type[0] == 's' ? json_of_cstr("<no value>") : json_null();
+        if (v.hint == JSONPATH_NUMBER && c->type[0] != 's')
+                return json_null();
         switch (c->type[0]) {
         case 's':
-                if (json_is(v, JSON_STRING))
-                        return *v;
-                sorted = json_copy_tree(a, v);
+                if (v.type == JSON_STRING)
+                        return v;
+                if (v.type == JSON_DOUBLE)
+                        return json_of_copy(a, json_format_double_g(number, v.d));
+                sorted = json_copy_tree(a, &v);
                 sort_all(&sorted);
                 json_write(&b, &sorted);
                 return json_of_copy(a, buf_str(&b));
         case 'i':
-                if (!json_is(v, JSON_DOUBLE))
-                        return json_is(v, JSON_INT) ? *v : json_null();
-                return json_of_int(fabs(v->d) < 0x1p63 ? (int64_t) v->d : INT64_MIN); /* as Go does it on amd64 */
+                if (v.type != JSON_DOUBLE)
+                        return v.type == JSON_INT ? v : json_null();
+                return json_of_int(fabs(v.d) < 0x1p63 ? (int64_t) v.d : INT64_MIN); /* as Go does it on amd64 */
         case 'n':
-                return json_is(v, JSON_INT) || json_is(v, JSON_DOUBLE) ? *v : json_null();
+                if (v.type == JSON_INT)
+                        return json_of_double((double) v.i);
+                return v.type == JSON_DOUBLE ? v : json_null();
         case 'b':
-                return json_is(v, JSON_BOOL) ? *v : json_null();
+                return v.type == JSON_BOOL ? v : json_null();
         default: /* date */
-                if (!json_is(v, JSON_STRING))
+                if (v.type != JSON_STRING)
                         return json_null();
-                return v->len > 0 && time_parse(json_str(v), &at) < 0 ? json_of_cstr("<invalid>") : since(a, c, v, now);
+                if (v.len > 0 && !str_eqc(json_str(&v), "null") && time_parse(json_str(&v), &at) < 0)
+                        return json_of_cstr("<invalid>");
+                return since(a, c, &v, now);
         }
 }
 
@@ -225,10 +237,6 @@ struct json columns_cells(struct arena *a, const struct api_resource *r, const s
         for (size_t i = 0; i < n; i++)
                 json_push(a, &out, cell(a, &c[i], object, now_wall_ns));
         return out;
-}
-
-const struct json *columns_path(const struct json *object, const char *path) {
-        return path_first(object, path);
 }
 
 struct json columns_conditions(struct arena *a, const struct api_resource *r, const struct json *object) {

@@ -10,8 +10,5 @@ struct json columns_definitions(struct arena *a, const struct api_resource *r);
 /* The cells of one object. Views into object where possible. */
 struct json columns_cells(struct arena *a, const struct api_resource *r, const struct json *object,
                           int64_t now_wall_ns);
-/* The first value at a simple JSONPath (".spec.a[0].b", `.metadata.annotations.a\.b`, filters [?(@.type=="Ready")]), or
- * NULL. */
-const struct json *columns_path(const struct json *object, const char *path);
 /* conditions of a row: that a pod has completed. Empty for everything else. */
 struct json columns_conditions(struct arena *a, const struct api_resource *r, const struct json *object);

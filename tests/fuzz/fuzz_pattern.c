@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/regex.h"
-#include "schema/path.h"
+#include "schema/jsonpath.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -32,21 +32,17 @@ static void match(struct str pattern, struct str text) {
         }
 }
 
-static bool visit(void *left, const struct json *v) {
-        check(v != NULL);
-        return --*(int *) left > 0;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct str all = str_n((const char *) data, size), pattern;
-        int left = 1000;
-        struct json *j;
+        struct jsonpath *path;
+        struct json *j, found;
 
         if (!str_split(&all, 0, &pattern))
                 return 0;
         match(pattern, all);
-        if (json_parse(a, all, NULL, &j, NULL) == 0)
-                path_walk(j, arena_cstr(a, pattern), visit, &left);
+        path = jsonpath_parse(a, pattern);
+        if (path && json_parse(a, all, NULL, &j, NULL) == 0 && jsonpath_first(a, path, j, &found))
+                check(found.type <= JSON_OBJECT);
         return 0;
 }

@@ -4,6 +4,7 @@
 
 #include "apiserver/extensions/aggregator.h"
 
+#include "schema/jsonpath.h"
 #include "schema/types.h"
 
 /* ---- one definition ---- */
@@ -45,14 +46,17 @@ static void set_columns(struct arena *a, struct custom_version *v) {
         json_each_item(j, columns) {
                 struct str doc = json_str(json_getc(j, "description"));
                 const char *path = text_of(a, j, "jsonPath");
+                struct jsonpath *parsed = jsonpath_parse(a, arena_printf(a, "{%s}", path));
 
+                if (!parsed) /* upstream leaves it out and all that follow */
+                        break;
                 if (str_empty(doc))
                         doc = arena_printf(a, "Custom resource definition column (in JSONPath format): %s", path);
                 c[n++] = (struct api_column) { .name = text_of(a, j, "name"),
                                                .type = text_of(a, j, "type"),
                                                .format = text_of(a, j, "format"),
                                                .doc = arena_cstr(a, doc),
-                                               .path = path,
+                                               .jsonpath = parsed,
                                                .kind = COLUMN_CUSTOM,
                                                .priority = (int) json_int(json_getc(j, "priority")) };
         }
@@ -61,7 +65,8 @@ static void set_columns(struct arena *a, struct custom_version *v) {
                                                .type = "date",
                                                .format = "",
                                                .kind = COLUMN_CUSTOM,
-                                               .path = ".metadata.creationTimestamp" };
+                                               .path = ".metadata.creationTimestamp",
+                                               .jsonpath = jsonpath_parse(a, STR("{.metadata.creationTimestamp}")) };
         v->resource.columns = c;
         v->resource.n_columns = (uint16_t) n;
 }

@@ -8,7 +8,7 @@
 #include <openssl/pem.h>
 
 #include "apiserver/track.h"
-#include "schema/columns.h"
+#include "schema/jsonpath.h"
 
 /* A signing key for service account tokens. */
 static struct str make_key(void) {
@@ -144,11 +144,13 @@ struct answer ask(struct fixture *f, struct request q) {
 }
 
 const char *at(struct fixture *f, struct answer r, const char *path) {
-        const struct json *v = columns_path(r.body, path);
+        struct jsonpath *p = jsonpath_parse(f->a, arena_printf(f->a, "{%s}", path));
+        struct json v;
 
-        if (!v)
+        assert_non_null(p);
+        if (!r.body || !jsonpath_first(f->a, p, r.body, &v))
                 return "(absent)";
-        return json_is(v, JSON_STRING) ? arena_cstr(f->a, json_str(v)) : text_of(f, *v);
+        return json_is(&v, JSON_STRING) ? arena_cstr(f->a, json_str(&v)) : text_of(f, v);
 }
 
 void make_account(struct fixture *f, const char *ns) {

@@ -261,7 +261,7 @@ static void dangling_schemas_say_so_and_mandatory_objects_come_back(void **state
                                "api-priority-and-fairness-config-consumer-v1"));
         r = ASK(f, API_GET, &res_flowschemas, .name = "catch-all");
         assert_string_equal(at(f, r, ".status.conditions[0].reason"), "Found");
-        assert_string_equal(at(f, r, ".metadata.annotations['apf.kubernetes.io/autoupdate-spec']"), "true");
+        assert_string_equal(at(f, r, ".metadata.annotations.apf\\.kubernetes\\.io/autoupdate-spec"), "true");
 }
 
 /* Another schema's message has the new name in it, too; and what nobody owns the status' writer cannot have written. */

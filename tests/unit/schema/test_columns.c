@@ -3,21 +3,9 @@
 #include "check.h"
 #include "schema/columns.h"
 #include "schema/openapi.h"
-#include "schema/path.h"
+#include "schema/jsonpath.h"
 #include "schema/types.h"
 #include "schema/wire.h"
-
-struct collected {
-        struct arena *a;
-        struct json *all;
-};
-
-static bool collect(void *arg, const struct json *v) {
-        struct collected *c = arg;
-
-        json_push(c->a, c->all, *v);
-        return true;
-}
 
 #define NOW "2024-01-01T01:00:00Z"
 
@@ -321,41 +309,71 @@ static void check_docs(const struct api_resource *r) {
 #define LISTS "'l':['p','q',3],'o':{'x':1},'m':[{'k':'a','v':1},{'k':'b','v':2.5},{'k':'c','ok':true}]"
 static void test_paths_of_custom_columns(void **state) {
         static const struct {
-                const char *path, *want; /* all it leads to */
+                const char *path, *want; /* the first that it leads to; "": nothing */
         } paths[] = {
                 { ".spec.l[-1]", "3" },
                 { ".spec.l[-1:]", "3" },
-                { ".spec.l[0:2]", "'p','q'" },
-                { ".spec.l[::2]", "'p',3" },
-                { ".spec.l[0,2]", "'p',3" },
+                { ".spec.l[1:2]", "'q'" },
+                { ".spec.l[]", "'p'" },
+                { ".spec.l[::2]", "'p'" },
+                { ".spec.l[2,0]", "3" },
                 { ".spec.l[5]", "" },
                 { ".spec.l[1:9]", "" },
-                { ".spec.l[x]", "" },
+                { ".spec.l[::0]", "" },
                 { ".spec.o.*", "1" },
-                { ".spec.o['x','y']", "1" },
+                { ".spec.o.y", "" },
+                { ".spec.o['y','x']", "1" },
+                { ".spec['o.x']", "1" },
+                { ".spec.o\\.x", "" },
+                { ".", "" },
                 { "..x", "1" },
-                { ".spec..k", "'a','b','c'" },
+                { ".spec..k", "'a'" },
+                { ".spec.l[0].*", "112" },
+                { ".spec.l.x", "" },
                 { ".spec.m[?(@.k=='b')].v", "2.5" },
-                { ".spec.m[?(@.k != 'b')].k", "'a','c'" },
-                { ".spec.m[?(@.v==1)].k", "'a'" },
-                { ".spec.m[?(@.v>1)].k", "'b'" },
-                { ".spec.m[?(@.v <= 1)].k", "'a'" },
+                { ".spec.m[?(@.k==\"b\")].v", "2.5" },
+                { ".spec.m[?(@.k != 'a')].k", "'b'" },
+                { ".spec.m[?(@.k!='a')].k", "'b'" },
+                { ".spec.m[0:1][?(@.k)].v", "" }, /* its items are no lists */
+                { ".spec.m[?(@.w>1)].k", "'b'" },
+                { ".spec.m[?(@.w<=1)].k", "'a'" },
+                { ".spec.m[?(@.v==1)].k", "" }, /* 2.5 is no int */
+                { ".spec.m[?(@.k==1)].k", "" },
                 { ".spec.m[?(@.ok)].k", "'c'" },
                 { ".spec.m[?(@.ok==true)].k", "'c'" },
-                { ".spec.m[?(@.v<'x')].k", "" },
-                { ".spec.m[?(", "" },
-                { ".spec.m[?(@................................none)].k", "" },
-                { "................................none", "" }, /* at once */
+                { ".spec.m[?(@.ok>=true)].k", "" },
+                { ".spec.m[?(@.k[0])].k", "'a'" }, /* what cannot be looked at is there */
+                { ".spec.m[?(@.k=>'a')].k", "" },
+                { ".spec.o.x}{.spec.l[9]", "" },
+                { ".spec.o.x} and {.spec.l[0]", "1" },
+                { ".spec 5", "5" },
+                { ".spec 'it'", "'it'" },
+                { ".spec.o.x none", "" },
+                { "..a"
+                  "..b..c..d..e..f..g",
+                  "" },
         };
+        static const char *const none[] = { ".a[",    ".a[x]",     ".a['b]",   ".a[\"b\"]", ".a[1:2:3:4]", "....",
+                                            ".a[?(",  ".a[?(@.b)", ".a (b)",   ".a \"b",    ".a 1.2.3",    ".a -",
+                                            ".a\n.b", ".a[1,x]",   ".a '\\q'", ".a[-]",     ".a[?(@[)]",   NULL };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct json o = doc(a, "{'spec':{" LISTS "}}");
+        struct json o = doc(a, "{'spec':{'l':['p','q',3],'o':{'x':1},"
+                               "'m':[{'k':'a','v':1,'w':1},{'k':'b','v':2.5,'w':2},{'k':'c','ok':true}]}}");
 
         for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
-                struct json all = json_new_array();
+                struct jsonpath *p = jsonpath_parse(a, arena_printf(a, "{%s}", paths[i].path));
+                struct json v;
 
-                path_walk(&o, paths[i].path, collect, &(struct collected) { a, &all });
-                check_json(a, &all, arena_printf(a, "[%s]", paths[i].want).p);
+                assert_non_null(p);
+                if (!*paths[i].want)
+                        assert_false(jsonpath_first(a, p, &o, &v));
+                else if (jsonpath_first(a, p, &o, &v))
+                        check_json(a, &v, paths[i].want);
+                else
+                        fail_msg("%s leads to nothing", paths[i].path);
         }
+        for (size_t i = 0; none[i]; i++)
+                assert_null(jsonpath_parse(a, arena_printf(a, "{%s}", none[i])));
 }
 
 static void test_every_column_says_what_it_is(void **state) {
