@@ -343,10 +343,13 @@ static int unfit(struct op *op, const struct json *live, const char *what, const
                             STR_ARG(as.kind), to_what, text);
 }
 
+/* How and why. */
+#define NOT_CUSTOM " to proper version", "request to convert CR to an invalid group/version: autoscaling/v1"
+
 int registry_check_config(struct op *op, const struct json *live, struct error *err) {
         const struct sent as = sent_of(op->c->arena, op->rest, op->sub);
         const struct schema_type *t = as.type;
-        const struct json *body = op->c->body;
+        const struct json *body = op->c->body, nobody = json_new_object();
         struct str kind = json_str(json_getc(body, "kind")), version = json_str(json_getc(body, "apiVersion"));
         _cleanup_error_ struct error e = ERROR_INIT, unfit_live = ERROR_INIT;
         struct str group = { 0 }, v = { 0 };
@@ -364,6 +367,11 @@ int registry_check_config(struct op *op, const struct json *live, struct error *
         if (!str_eq(kind, as.kind) || !str_eq(version, as.api_version))
                 return err_bad_request(err, "invalid object type: %" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT,
                                        STR_ARG(group), STR_ARG(v), STR_ARG(kind));
+        if (op->rest->custom && !as.custom &&
+            !apply_scale_is_owned(op->c->arena, object_json(op->old),
+                                  json_str(json_getc(op->rest->custom->scale, "specReplicasPath"))))
+                return unfit(op, &nobody, "create manager for existing fields: failed to convert live object",
+                             NOT_CUSTOM, err);
         if (json_is(json_at_path(body, "metadata", "managedFields"), JSON_ARRAY))
                 return err_bad_request(err, "metadata.managedFields must be nil");
         fits = !live || !(t->flags & SCHEMA_TYPE_ODD_SETS) ||
@@ -371,12 +379,13 @@ int registry_check_config(struct op *op, const struct json *live, struct error *
         if (!fits && !json_len(json_at_path(live, "metadata", "managedFields")))
                 return unfit(op, live, "create manager for existing fields: failed to convert new object",
                              " to smd typed", error_text(&unfit_live), err);
-        if (op->rest->custom && !as.custom) /* a Scale is no version of what is custom: upstream cannot apply it */
-                return unfit(op, NULL, "convert new object", " to proper version",
-                             "request to convert CR to an invalid group/version: autoscaling/v1", err);
         if (structure_check(op->c->arena, t, body, false, &e) < 0)
                 return unfit(op, NULL, "create typed patch object", "", error_text(&e), err);
         return fits ? 0 : unfit(op, live, "create typed live object", "", error_text(&unfit_live), err);
+}
+
+int registry_refuse_scale(struct op *op, struct error *err) {
+        return unfit(op, NULL, "convert new object", NOT_CUSTOM, err);
 }
 
 static int apply_config(struct op *op, const struct json *live, struct error *err) {

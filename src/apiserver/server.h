@@ -271,6 +271,8 @@ int registry_decode(struct op *op, const struct json *body, struct json *ret, st
 int registry_strict_result(struct op *op, const struct json *strict, struct error *err);
 /* What is asked of a config that is applied (live may be NULL), before anything else is looked at. */
 int registry_check_config(struct op *op, const struct json *live, struct error *err);
+/* A Scale is no version of what is custom: upstream cannot apply one that changes something. */
+int registry_refuse_scale(struct op *op, struct error *err);
 /* op->tree: live with the patch applied, decoded. */
 int registry_patched(struct op *op, const struct json *live, struct error *err);
 /* Fills in the defaults of the request's version. */

@@ -155,7 +155,13 @@ static int own_scale(struct op *op, int64_t replicas, struct error *err) {
                             op->name, op->namespace);
         if (json_at_path(op->c->body, "spec", "replicas"))
                 set_replicas(op, &config, replicas, true);
+        opts.scale_kept = json_getc(op->c->body, "spec") || json_getc(op->c->body, "status");
         return apply_merge(a, r->resource->type, object_json(op->old), &config, &opts, &op->tree, err);
+}
+
+static bool has_its_replicas(const struct op *op) {
+        return json_int(scale_value(op, &op->tree, "specReplicasPath", NULL)) ==
+               json_int(scale_value(op, object_json(op->old), "specReplicasPath", NULL));
 }
 
 /* op->tree: the Scale that the request makes of the current one. */
@@ -167,6 +173,8 @@ static int wanted_scale(struct op *op, const struct json *now, struct error *err
                 op->tree = *object_json(op->old); /* conflicts are told before what is wrong with the Scale */
                 TRY(own_scale(op, json_int(json_at_path(op->c->body, "spec", "replicas")), err));
                 doc = json_merge_patch(op->c->arena, now, op->c->body);
+                if (op->rest->custom && !(json_equal(now, &doc) && has_its_replicas(op)))
+                        return registry_refuse_scale(op, err);
                 TRY(writes_match_patched(op, json_getc(&doc, "metadata"), err));
                 return registry_decode(op, &doc, &op->tree, err);
         }

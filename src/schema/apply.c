@@ -474,6 +474,13 @@ static void current_managers(struct arena *a, const struct json *live, const str
                 *ret = (struct managers) { 0 };
 }
 
+bool apply_scale_is_owned(struct arena *a, const struct json *object, struct str path) {
+        const struct apply_opts opts = { .scale = arena_cstr(a, str_sub(path, 1, path.n)) };
+        struct managers m;
+
+        return decode_managers(a, managed_fields(object), &m, NULL) == 0 && somebody_owns(&m, replicas_of(a, &opts));
+}
+
 int apply_check_managers(struct arena *a, const struct json *object, struct error *err) {
         struct managers unused;
 
@@ -637,6 +644,8 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         TRY(take_changes(a, &m, mine, opts->custom ? STR("") : self.version, &d, opts->force,
                          allowed_by_last_applied(a, t, &old, opts), err));
         mine->fields = fieldset_difference(a, mine->fields, strip_set(a));
+        if (opts->scale_kept && last && fieldset_intersects(last, replicas_of(a, opts)))
+                mine->fields = replicas_of(a, opts);
         changed = !json_equal(&old, &merged);
         if (changed && !opts->scale)
                 mine->time = now;

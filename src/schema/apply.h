@@ -15,6 +15,7 @@ struct apply_opts {
         bool one_version, other_version;
         /* Through the scale subresource: where the replicas are, "spec.replicas". Else NULL. */
         const char *scale;
+        bool scale_kept; /* a Scale that says anything keeps the replicas for who had applied them */
         int64_t now_wall_ns;
         /* Fields that this way into the store cannot change, and therefore nobody owns through it ("status",
          * "metadata.labels"; ends with NULL). NULL: none. */
@@ -33,5 +34,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
 /* After a create (live NULL), update or patch: records in next's managedFields, in place, what the manager changed. */
 void apply_track_update(struct arena *a, const struct schema_type *t, const struct json *live, struct json *next,
                         const struct apply_opts *opts);
+/* Whether somebody owns the replicas, which are at a path (".spec.replicas"). */
+bool apply_scale_is_owned(struct arena *a, const struct json *object, struct str path);
 /* -EINVAL when its managedFields cannot be what they say. */
 int apply_check_managers(struct arena *a, const struct json *object, struct error *err);

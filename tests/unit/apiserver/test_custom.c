@@ -648,6 +648,20 @@ static void taken_names_are_refused(void **state) {
         ASK(f, API_DELETE, &res_customresourcedefinitions, NULL, "gadgets.example.com");
 }
 
+static void apply_scale(struct fixture *f, const char *replicas, int code, const char *message) {
+        struct answer r = ASK(f, API_PATCH, &widgets, "default", "w", "scale", .patch = API_PATCH_APPLY,
+                              .options.field_manager = STR("other"),
+                              .body = Q(arena_printf(f->a,
+                                                     "{'apiVersion':'autoscaling/v1','kind':'Scale','metadata':"
+                                                     "{'name':'w'},'spec':{'replicas':%s}}",
+                                                     replicas)
+                                                        .p));
+
+        check_code(r, code);
+        if (message)
+                check_error(r, code, message);
+}
+
 static void scale_is_where_the_definition_says(void **state) {
         struct fixture *f = *state;
         struct answer r;
@@ -686,6 +700,16 @@ static void scale_is_where_the_definition_says(void **state) {
         is_invalid(ASK(f, API_PATCH, &widgets, "default", "w", "scale", .body = Q("{'spec':{'replicas':-1}}"),
                        .patch = API_PATCH_MERGE),
                    "Widget.example.com \"w\"", ".spec.n: Invalid value: -1: should be a non-negative integer");
+        apply_scale(f, "6", 200, NULL); /* who wants what there is owns it */
+        apply_scale(f, "7", 409, NULL);
+        apply_scale(f, "'x'", 500,
+                    "failed to create typed patch object (/w; autoscaling/v1, Kind=Scale): "
+                    ".spec.replicas: expected numeric (int or float), got string");
+        ASK(f, API_PATCH, &widgets, "default", "w", .body = Q("{'spec':{'n':null}}"), .patch = API_PATCH_MERGE);
+        apply_scale(f, "6", 500,
+                    "failed to create manager for existing fields: failed to convert live object (/; "
+                    "autoscaling/v1, Kind=Scale) to proper version: request to convert CR to an invalid "
+                    "group/version: autoscaling/v1");
         undefine(f);
 }
 
