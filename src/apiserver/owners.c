@@ -94,17 +94,22 @@ void writes_track_sent(struct op *op, struct json *body) {
         apply_track_update(op->c->arena, as.type, NULL, body, &opts);
 }
 
-/* Has the definition all the versions in which managers of the object have written? Else upstream forgets them all. */
-static bool versions_are_known(const struct custom *c, const struct json *object) {
-        json_each_item(e, json_at_path(object, "metadata", "managedFields")) {
-                bool known = false;
+static bool has_version(const struct custom *c, struct str api_version) {
+        for (size_t i = 0; i < c->n_versions; i++)
+                if (str_eq(c->versions[i].rest.api_version, api_version))
+                        return true;
+        return false;
+}
 
-                for (size_t i = 0; i < c->n_versions && !known; i++)
-                        known = str_eq(c->versions[i].rest.api_version, TEXT(e, "apiVersion"));
-                if (!known)
+/* Is the new object of the definition's kind (a patch of the status may say otherwise), and has the definition all the
+ * versions in which managers have written? Else upstream forgets them all. */
+static bool can_be_tracked(const struct rest *r, const struct json *old, const struct json *new) {
+        const struct custom *c = r->custom->of;
+
+        json_each_item(e, json_at_path(old, "metadata", "managedFields"))
+                if (!has_version(c, TEXT(e, "apiVersion")))
                         return false;
-        }
-        return true;
+        return str_eq(TEXT(new, "kind"), r->kind) && has_version(c, TEXT(new, "apiVersion"));
 }
 
 void writes_track_fields(struct op *op, const struct json *old, struct json *obj) {
@@ -115,7 +120,7 @@ void writes_track_fields(struct op *op, const struct json *old, struct json *obj
                 return;
         if (op->tracked && (!old || !json_at_path(obj, "metadata", "managedFields")))
                 return; /* in the version of the request they were reset */
-        if (r->custom && old && !versions_are_known(r->custom->of, old)) {
+        if (r->custom && old && !can_be_tracked(r, old, obj)) {
                 json_removec(meta_of(op->c->arena, obj), "managedFields");
                 return;
         }

@@ -3,8 +3,10 @@
 #include "apiserver/extensions/custom.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
+#include "schema/decode.h"
 #include "schema/strategic.h"
 #include "schema/structure.h"
+#include "schema/types.h"
 
 #define MAX_JSON_PATCH 10000 /* operations */
 
@@ -388,10 +390,28 @@ int registry_refuse_scale(struct op *op, struct error *err) {
         return unfit(op, NULL, "convert new object", NOT_CUSTOM, err);
 }
 
+/* The result of applying is looked at as a stored object is: what metadata cannot be, a time say, is not there. */
+static bool drop_malformed(struct op *op) {
+        struct arena *a = op->c->arena;
+        const struct json *meta = json_getc(&op->tree, "metadata");
+        struct json kept = json_new_object(), one, out;
+
+        json_each_member(m, meta) {
+                one = json_new_object();
+                json_add(a, &one, json_key(m), m->value);
+                if (schema_decode(a, &type_ObjectMeta, &one, NULL, &out, NULL) == 0)
+                        json_add(a, &kept, json_key(m), m->value);
+        }
+        if (kept.len == json_len(meta))
+                return false;
+        json_setc(a, &op->tree, "metadata", kept);
+        return true;
+}
+
 static int apply_config(struct op *op, const struct json *live, struct error *err) {
         struct arena *a = op->c->arena;
         struct apply_opts opts = writes_apply_opts(op);
-        struct json config = json_copy_shallow(a, op->c->body), *meta;
+        struct json config = json_copy_shallow(a, op->c->body), out = json_null(), *meta;
         _cleanup_error_ struct error e = ERROR_INIT;
         int r;
 
@@ -403,8 +423,14 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         *meta = json_copy_shallow(a, meta);
         opts.odd = &op->odd;
         r = apply_merge(a, op->rest->resource->type, live, &config, &opts, &op->tree, &e);
-        if (r == 0 && op->rest->custom)
-                r = custom_decode(op, &op->tree, NULL, &op->tree, &e);
+        if (r == 0 && op->rest->custom) {
+                r = custom_decode(op, &op->tree, NULL, &out, &e);
+                if (r == -EINVAL && drop_malformed(op)) {
+                        error_clear(&e);
+                        r = custom_decode(op, &op->tree, NULL, &out, &e);
+                }
+                op->tree = out;
+        }
         if (r == -EINVAL)
                 return unfit(op, NULL, "convert new object",
                              op->rest->custom ? ""
@@ -444,7 +470,7 @@ static void apply_new(struct op *op) {
                              "uid mismatch: the provided object specified uid %" STR_FMT
                              ", and no existing object was found",
                              STR_ARG(uid));
-        else if (apply_config(op, NULL, err) == 0)
+        else if (apply_config(op, NULL, err) == 0 && writes_check_current(op, &op->tree, err) == 0)
                 writes_to_stored(op, err);
         if (err->err) {
                 op_fail(op);
