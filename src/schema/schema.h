@@ -175,7 +175,7 @@ enum column_kind {
 };
 struct api_column {
         const char *name, *type, *format, *doc;
-        const char *path; /* ".spec.replicas"; NULL when there is a function */
+        const char *path;                /* ".spec.replicas"; NULL when there is a function */
         const struct jsonpath *jsonpath; /* of COLUMN_CUSTOM: what users write */
         column_fn cell;
         const char *absent; /* what to show when there is nothing, or NULL */
