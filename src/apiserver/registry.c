@@ -799,9 +799,15 @@ static void change_admitted(struct op *op) {
                 admission_validate(op, writes_put_changed);
 }
 
+static void change_tracked(struct op *op) {
+        admission_admit(op, ADMIT_UPDATE, &op->tree, object_json(op->old), change_admitted);
+}
+
 void registry_write_changed(struct op *op) {
         writes_track_fields(op, object_json(op->old), &op->tree);
-        admission_admit(op, ADMIT_UPDATE, &op->tree, object_json(op->old), change_admitted);
+        op->next_version = 0;
+        if (op_track_versions(op, change_tracked))
+                change_tracked(op);
 }
 
 /* The object to change, and whether the body was made from it. */

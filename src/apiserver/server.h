@@ -210,6 +210,7 @@ struct op {
         bool generated;       /* the name comes from generateName */
         bool applied;         /* server-side apply has recorded the owners of fields */
         bool pinned;          /* the client named the resourceVersion: a conflict is its business; so is a create */
+        size_t next_version;  /* of a custom resource: whose managers op_track_versions() looks at */
         bool tracked;         /* managedFields know of the change, in the version of the request */
         bool odd;      /* it was sent with what upstream does not store: empty lists and maps, fields that are off */
         bool has_turn; /* turns.c */

@@ -139,6 +139,7 @@ static int own_scale(struct op *op, int64_t replicas, struct error *err) {
         struct json config, owned;
 
         opts.api_version = r->api_version;
+        opts.one_version = false;
         opts.scale = arena_cstr(a, scale_path(op)) + 1;
         if (op->c->patch != API_PATCH_APPLY) {
                 set_replicas(op, &op->tree, replicas, true);

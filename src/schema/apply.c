@@ -533,6 +533,25 @@ void apply_track_update(struct arena *a, const struct schema_type *t, const stru
         encode_managers(a, &m, next);
 }
 
+int apply_track_version(struct arena *a, const struct schema_type *t, const struct json *before,
+                        const struct json *after, const struct apply_opts *opts, struct json *object,
+                        struct error *err) {
+        const struct manager self = manager_of(a, opts, true);
+        struct json old = json_copy_shallow(a, before), new = json_copy_shallow(a, after);
+        struct structure_diff d;
+        struct managers m;
+
+        if (decode_managers(a, managed_fields(object), &m, NULL) < 0)
+                return 0;
+        remove_managed_fields(a, &old);
+        remove_managed_fields(a, &new);
+        d = diff_of(a, t, opts, &old, &new);
+        TRY(take_changes(a, &m, &self, self.version, &d, opts->force, NULL, err));
+        drop_empty(&m);
+        encode_managers(a, &m, object);
+        return 0;
+}
+
 /* What was applied last time and is not now goes from the object, unless somebody else owns it, or nobody did. */
 static struct json prune(struct arena *a, const struct schema_type *t, const struct json *merged,
                          const struct managers *m, const struct fieldset *last) {
@@ -641,7 +660,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         mine->version = self.version;
         merged = prune(a, t, &merged, &m, last);
         d = diff_of(a, t, opts, &old, &merged);
-        TRY(take_changes(a, &m, mine, opts->custom ? STR("") : self.version, &d, opts->force,
+        TRY(take_changes(a, &m, mine, opts->custom && !opts->one_version ? STR("") : self.version, &d, opts->force,
                          allowed_by_last_applied(a, t, &old, opts), err));
         mine->fields = fieldset_difference(a, mine->fields, strip_set(a));
         if (opts->scale_kept && last && fieldset_intersects(last, replicas_of(a, opts)))

@@ -34,6 +34,12 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
 /* After a create (live NULL), update or patch: records in next's managedFields, in place, what the manager changed. */
 void apply_track_update(struct arena *a, const struct schema_type *t, const struct json *live, struct json *next,
                         const struct apply_opts *opts);
+/* After either, where the object is served in versions that name fields differently: before and after are it in the
+ * version of opts, in which the request was not. What managers own in that version and has changed is theirs no more.
+ * object: the one with the managedFields. -EAGAIN as apply_merge, when force is not set. */
+int apply_track_version(struct arena *a, const struct schema_type *t, const struct json *before,
+                        const struct json *after, const struct apply_opts *opts, struct json *object,
+                        struct error *err);
 /* Whether somebody owns the replicas, which are at a path (".spec.replicas"). */
 bool apply_scale_is_owned(struct arena *a, const struct json *object, struct str path);
 /* -EINVAL when its managedFields cannot be what they say. */

@@ -9,6 +9,7 @@
 #include "apiserver/admission/review.h"
 #include "apiserver/extensions/custom.h"
 #include "apiserver/webhook_client.h"
+#include "apiserver/writes.h"
 #include "base/rand.h"
 #include "json/build.h"
 
@@ -322,6 +323,58 @@ bool op_convert_out(struct op *op, void (*again)(struct op *op)) {
         k->done = converted_out;
         ask(op->s, k, op->c->loop);
         return false;
+}
+
+static void versions_compared(struct conversion *k, const struct error *err) {
+        struct op *op = k->arg[0];
+        void (*then)(struct op * op) = k->arg[1];
+        struct arena *a = op->c->arena;
+        struct apply_opts opts = writes_apply_opts(op);
+        struct json old, new;
+
+        if (err && op->applied) {
+                error_copy(&op->c->error, err);
+                error_prefix(&op->c->error, "failed to convert old object");
+        } else if (err) { /* upstream gives up then, and goes on */
+                json_removec(meta_of(a, &op->tree), "managedFields");
+        } else {
+                old = json_copy(a, &k->out[0]);
+                new = json_copy(a, &k->out[1]);
+                opts.api_version = k->to->api_version;
+                opts.force |= !op->applied;
+                apply_track_version(a, k->to->resource->type, &old, &new, &opts, &op->tree, &op->c->error);
+        }
+        if (op->c->error.err)
+                op_fail(op);
+        else if (op_track_versions(op, then))
+                then(op);
+}
+
+static bool has_managers(const struct json *object, struct str api_version) {
+        json_each_item(e, json_at_path(object, "metadata", "managedFields"))
+                if (str_eq(TEXT(e, "apiVersion"), api_version))
+                        return true;
+        return false;
+}
+
+bool op_track_versions(struct op *op, void (*then)(struct op *op)) {
+        const struct custom_version *v = op->rest->custom, *other;
+        struct conversion *k;
+
+        while (v && v->of->webhook && op->next_version < v->of->n_versions) {
+                other = &v->of->versions[op->next_version++];
+                if (other == v || !has_managers(&op->tree, other->rest.api_version))
+                        continue;
+                k = conversion_new(&other->rest, 2);
+                k->in[0] = object_json(op->old);
+                k->in[1] = &op->tree;
+                k->arg[0] = op;
+                k->arg[1] = then;
+                k->done = versions_compared;
+                ask(op->s, k, op->c->loop);
+                return false;
+        }
+        return true;
 }
 
 struct object *op_stored_object(struct op *op) {

@@ -48,10 +48,11 @@ static struct str text(const struct json *j, const char *key) {
 /* ---- field paths: ".spec['a.b'].c" ---- */
 
 static bool enter_field(const struct json **schema, struct str name, struct buf *out) {
+        static const struct json anything;
         const struct json *props = json_getc(*schema, "properties"), *more = json_getc(*schema, "additionalProperties");
         bool named = json_len(props) > 0;
 
-        *schema = named ? json_get(props, name) : json_is(more, JSON_OBJECT) ? more : NULL;
+        *schema = named ? json_get(props, name) : json_is(more, JSON_BOOL) ? &anything : more;
         buf_printf(out, named ? "%s%" STR_FMT : "%s[%" STR_FMT "]", named && out->n > 0 ? "." : "", STR_ARG(name));
         return *schema != NULL;
 }

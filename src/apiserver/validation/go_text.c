@@ -59,6 +59,7 @@ static const struct json *value_of(const struct json *v, const struct schema_fie
 /* The one that begins with field *i, which is moved on. */
 static struct member next_member(struct arena *a, const struct schema_type *t, size_t *i, const struct json *old,
                                  const struct json *now) {
+        static const char *const values[] = { "partition", "dependencies", NULL }; /* no pointers in internal types */
         const struct schema_field *f = &t->fields[*i];
 
         for (size_t k = 0; k < t->n_inlines; k++) {
@@ -71,30 +72,30 @@ static struct member next_member(struct arena *a, const struct schema_type *t, s
         }
         ++*i;
         return (struct member) { schema_go_name(a, t, f), f->type, value_of(old, f), value_of(now, f),
-                                 f->flags & SCHEMA_POINTER && strcmp(f->name, "partition") != 0 /* internal ones */ };
+                                 f->flags & SCHEMA_POINTER && !str_among(str_of(f->name), values) };
 }
 
-/* What internal pods have elsewhere: after another field, or not in the spec. */
+/* What internal types have elsewhere: after another field, or not in the pod's spec. */
 static const struct {
-        const char *field, *after;
+        const char *type, *field, *after;
 } moved[] = {
-        { "setHostnameAsFQDN", "subdomain" },
-        { "preemptionPolicy", "priority" },
-        { "overhead", "runtimeClassName" },
-        { "serviceAccount", NULL },
-        { "hostNetwork", NULL },
-        { "hostPID", NULL },
-        { "hostIPC", NULL },
-        { "shareProcessNamespace", NULL },
-        { "hostUsers", NULL },
+        { "JSONSchemaProps", "nullable", "type" },
+        { "PodSpec", "setHostnameAsFQDN", "subdomain" },
+        { "PodSpec", "preemptionPolicy", "priority" },
+        { "PodSpec", "overhead", "runtimeClassName" },
+        { "PodSpec", "serviceAccount", NULL },
+        { "PodSpec", "hostNetwork", NULL },
+        { "PodSpec", "hostPID", NULL },
+        { "PodSpec", "hostIPC", NULL },
+        { "PodSpec", "shareProcessNamespace", NULL },
+        { "PodSpec", "hostUsers", NULL },
 };
 
 static size_t move_of(const struct schema_type *t, const char *field) {
         size_t i = 0;
 
-        if (!t->name || strcmp(t->name, "PodSpec") != 0)
-                return ARRAY_SIZE(moved);
-        while (i < ARRAY_SIZE(moved) && strcmp(moved[i].field, field) != 0)
+        while (i < ARRAY_SIZE(moved) &&
+               (strcmp(moved[i].field, field) != 0 || !t->name || strcmp(moved[i].type, t->name) != 0))
                 i++;
         return i;
 }
@@ -249,7 +250,7 @@ static void add_items(struct printer *g, const struct schema_type *t, const stru
 }
 
 static void add_nothing(struct printer *g, const struct schema_type *t, bool pointer) {
-        if (g->diff || t->kind == SCHEMA_ANY) {
+        if (g->diff || (t->kind == SCHEMA_ANY && !pointer)) {
                 buf_addc(g->b, "nil");
         } else if (pointer && t->kind == SCHEMA_TIME) {
                 buf_addc(g->b, "<nil>");
