@@ -104,6 +104,37 @@ static void watch_in_v2(struct fixture *f, struct seen *s) {
         assert_int_equal(apiserver_watch(f->s, &c, on_event, s, &s->watch, NULL), 0);
 }
 
+static struct answer change(struct fixture *f, const struct api_resource *res, const char *manager, const char *spec) {
+        return ASK(f, API_PATCH, res, "default", "o", .patch = API_PATCH_MERGE,
+                   .options.field_manager = str_of(manager), .body = arena_printf(f->a, "{\"spec\":%s}", spec).p);
+}
+
+static void check_owned(struct fixture *f, struct answer r, const char *manager, const char *fields) {
+        check_code(r, 200);
+        assert_string_equal(at(f, r,
+                               arena_printf(f->a, ".metadata.managedFields[?(@.manager==\"%s\")].fieldsV1", manager).p),
+                            fields);
+}
+
+/* What has changed is told in the version of each manager: the webhook makes spec.seen what it always is there. */
+static void check_owners(struct fixture *f) {
+        struct api_options apply = { .field_manager = STR("three") };
+        const char *config = "{\"apiVersion\":\"example.com/v2\",\"kind\":\"Widget\",\"metadata\":{\"name\":\"o\"},"
+                             "\"spec\":{\"n\":4}}";
+
+        create(f, &v1, "o");
+        change(f, &v1, "one", "{\"seen\":\"mine\",\"n\":1}");
+        check_owned(f, change(f, &v2, "two", "{\"seen\":\"yours\",\"n\":2}"), "one", "{\"f:spec\":{\"f:seen\":{}}}");
+        check_owned(f, change(f, &v1, "one", "{\"n\":3}"), "two", "{\"f:spec\":{\"f:seen\":{}}}");
+        check_error(ASK(f, API_PATCH, &v2, "default", "o", .patch = API_PATCH_APPLY, .options = apply, .body = config),
+                    409, "Apply failed with 1 conflict: conflict with \"one\" using example.com/v1: .spec.n");
+        apply.force = true;
+        check_owned(f,
+                    ASK(f, API_PATCH, &v2, "default", "o", .patch = API_PATCH_APPLY, .options = apply, .body = config),
+                    "one", "{\"f:spec\":{\"f:seen\":{}}}");
+        ASK(f, API_DELETE, &v1, "default", "o");
+}
+
 static void a_webhook_stands_between_versions(void **state) {
         struct fixture *f = *state;
         struct seen seen = { 0 };
@@ -132,6 +163,7 @@ static void a_webhook_stands_between_versions(void **state) {
         ASK(f, API_DELETE_COLLECTION, &v2, "default", .options = { .field_selector = AS_V1 });
         assert_int_equal(ASK(f, API_GET, &v1, "default", "b").code, 200);
 
+        check_owners(f);
         watch_in_v2(f, &seen);
         expect(&seen, 2);
         r = ASK(f, API_PATCH, &v2, "default", "a", .body = "{\"spec\":{\"x\":1}}", .patch = API_PATCH_MERGE);

@@ -662,6 +662,27 @@ static void apply_scale(struct fixture *f, const char *replicas, int code, const
                 check_error(r, code, message);
 }
 
+static struct answer apply_new(struct fixture *f, const char *meta) {
+        return ASK(f, API_PATCH, &widgets, "default", "new", .patch = API_PATCH_APPLY, .options.dry_run = true,
+                   .options.field_manager = STR("me"),
+                   .body = Q(arena_printf(f->a,
+                                          "{'apiVersion':'example.com/"
+                                          "v1','kind':'Widget','metadata':{'name':'new',%s}}",
+                                          meta)
+                                             .p));
+}
+
+static void apply_drops_metadata_that_is_none(void **state) {
+        struct fixture *f = *state;
+
+        define(f, "{'type':'object'}", "");
+        check(apply_new(f, "'creationTimestamp':'x'"), 201, ".metadata.name", "new");
+        check(apply_new(f, "'generation':1.5,'deletionTimestamp':'x'"), 201, ".metadata.deletionTimestamp", "(absent)");
+        check_code(apply_new(f, "'labels':{'a':1}"), 500);
+        check_error(apply_new(f, "'resourceVersion':'x'"), 500, "strconv.ParseUint: parsing \"x\": invalid syntax");
+        undefine(f);
+}
+
 static void scale_is_where_the_definition_says(void **state) {
         struct fixture *f = *state;
         struct answer r;
@@ -700,6 +721,10 @@ static void scale_is_where_the_definition_says(void **state) {
         is_invalid(ASK(f, API_PATCH, &widgets, "default", "w", "scale", .body = Q("{'spec':{'replicas':-1}}"),
                        .patch = API_PATCH_MERGE),
                    "Widget.example.com \"w\"", ".spec.n: Invalid value: -1: should be a non-negative integer");
+        r = ASK(f, API_PATCH, &widgets, "default", "w", "status", .patch = API_PATCH_MERGE,
+                .body = Q("{'kind':'Other','status':{}}"), .options.dry_run = true);
+        check(r, 200, ".kind", "Widget"); /* the patch made something whose owners nobody can tell */
+        assert_string_equal(at(f, r, ".metadata.managedFields"), "(absent)");
         apply_scale(f, "6", 200, NULL); /* who wants what there is owns it */
         apply_scale(f, "7", 409, NULL);
         apply_scale(f, "'x'", 500,
@@ -783,6 +808,7 @@ int main(void) {
                 cmocka_unit_test(versions_are_views_of_one_object),
                 cmocka_unit_test(taken_names_are_refused),
                 cmocka_unit_test(scale_is_where_the_definition_says),
+                cmocka_unit_test(apply_drops_metadata_that_is_none),
                 cmocka_unit_test(openapi_says_what_custom_resources_take),
                 cmocka_unit_test(deletion_removes_the_objects),
         };
