@@ -9,6 +9,7 @@
 #include "apiserver/extensions/crd_rules.h"
 #include "apiserver/extensions/custom.h"
 #include "base/encode.h"
+#include "json/build.h"
 
 #define MAX_SELECTABLE 8
 #define ANNOTATION "api-approved.kubernetes.io"
@@ -177,12 +178,18 @@ static void validate_parts(struct field_errors *fe, const struct path *p, const 
         const struct json *schema = json_at_path(v, "schema", "openAPIV3Schema"),
                           *columns = json_getc(v, "additionalPrinterColumns"),
                           *fields = json_getc(v, "selectableFields");
+        const struct json *all = fe->sent, *versions_sent = json_at_path(all, "spec", "versions"),
+                          *sent = json_getc(json_item(versions_sent, (size_t) (v - json_items(versions))), "schema");
+        struct json aside = json_build(fe->a, "{ spec: { validation: %j } }", sent);
         bool status = json_at_path(v, "subresources", "status");
 
         for (size_t i = 0; shared && i < json_len(versions); i++)
                 status = status || json_at_path(json_item(versions, i), "subresources", "status");
+        fe->sent = shared ? &aside : all;
         if (schema && comes_here(versions, "schema", shared))
-                crd_validate_schema(fe, PATH(p, shared ? "validation" : "schema"), schema, status);
+                crd_validate_schema(fe, PATH(p, shared ? "validation" : "schema"), schema,
+                                    json_getc(sent, "openAPIV3Schema"), status);
+        fe->sent = all;
         if (comes_here(versions, "subresources", shared))
                 validate_subresources(fe, PATH(p, "subresources"), json_getc(v, "subresources"));
         for (size_t k = 0; comes_here(versions, "additionalPrinterColumns", shared) && k < json_len(columns); k++)

@@ -391,7 +391,8 @@ static void walk_schema(struct walk w, const struct path *p, const struct json *
         "MaxItems MinItems UniqueItems MultipleOf Required Items Properties ExternalDocs Example "              \
         "XPreserveUnknownFields XValidations]"
 
-static void check_root(struct field_errors *fe, const struct path *p, const struct json *schema) {
+static void check_root(struct field_errors *fe, const struct path *p, const struct json *schema,
+                       const struct json *sent) {
         /* in the order of upstream's struct; what comes first is told */
         static const char *const fields[] = { "id",
                                               "$schema",
@@ -419,8 +420,9 @@ static void check_root(struct field_errors *fe, const struct path *p, const stru
         struct str type = TEXT(schema, "type");
 
         for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
-                const struct json *v = json_getc(schema, fields[i]);
-                bool zero = !v || (json_is(v, JSON_STRING) && v->len == 0 && i < 2) ||
+                const struct json *v = json_getc(schema, fields[i]), *empty = json_getc(sent, fields[i]);
+                bool zero = (!v && !json_is(empty, JSON_ARRAY) && !json_is(empty, JSON_OBJECT)) ||
+                            (json_is(v, JSON_STRING) && v->len == 0 && i < 2) ||
                             (json_is(v, JSON_BOOL) && !v->b &&
                              (str_eqc(STR("nullable"), fields[i]) ||
                               str_has_prefix(str_of(fields[i]), STR("x-kubernetes"))));
@@ -464,7 +466,8 @@ bool crd_has_defaults(const struct json *versions) {
         return false;
 }
 
-void crd_validate_schema(struct field_errors *fe, const struct path *p, const struct json *schema, bool status) {
+void crd_validate_schema(struct field_errors *fe, const struct path *p, const struct json *schema,
+                         const struct json *sent, bool status) {
         _cleanup_(arena_freep) struct arena *a = NULL;
         const struct path *here = SCHEMA_PATH(p);
         struct crd_schema *compiled;
@@ -473,7 +476,7 @@ void crd_validate_schema(struct field_errors *fe, const struct path *p, const st
         bool rules = false;
 
         if (status)
-                check_root(fe, p, schema);
+                check_root(fe, p, schema, sent);
         if (IS_TRUE(schema, "nullable"))
                 field_forbidden(fe, PATH(p, "openAPIV3Schema.nullable"), "nullable cannot be true at the root");
         structural = fe->list.n;

@@ -132,7 +132,8 @@ validate_kind validate_crd, validate_crd_status;
 /* Has its conversion webhook a caBundle that is none? */
 bool crd_bundle_is_bad(const struct json *crd);
 /* crd_structural.c */
-void crd_validate_schema(struct field_errors *fe, const struct path *p, const struct json *schema, bool status);
+void crd_validate_schema(struct field_errors *fe, const struct path *p, const struct json *schema,
+                         const struct json *sent, bool status);
 /* Whether a schema of the versions has a default. */
 /* Why upstream could not tell whether a schema is structural; NULL: it can. */
 const char *crd_unsupported(const struct json *schema);
