@@ -97,8 +97,9 @@ static void check_metadata(struct field_errors *fe, const struct path *p, const 
         json_each_member(m, properties)
                 only_names = only_names && (str_eqc(json_key(m), "name") || str_eqc(json_key(m), "generateName"));
         json_each_member(m, j)
-                only_names = only_names && (str_eqc(json_key(m), "type") || str_eqc(json_key(m), "properties") ||
-                                            str_eqc(json_key(m), "default"));
+                only_names = only_names &&
+                             str_among(json_key(m), WORDS("type", "properties", "default", "example",
+                                                          "externalDocs")); /* the last are no structure */
         if (!only_names)
                 field_forbidden(fe, p,
                                 "must not specify anything other than name and generateName, but metadata is "
