@@ -1,5 +1,5 @@
 /* A path becomes a list of nodes; each node makes a list of values of the list that the one before it made. Where one
- * fails it still leaves what upstream's leaves, since a filter that only asks whether there is something counts that. */
+ * fails it still leaves what upstream's leaves, since a filter that only asks whether there is any counts that. */
 #include "schema/jsonpath.h"
 
 #include <math.h>
