@@ -342,6 +342,7 @@ static void versions_compared(struct conversion *k, const struct error *err) {
                 new = json_copy(a, &k->out[1]);
                 opts.api_version = k->to->api_version;
                 opts.force |= !op->applied;
+                opts.reset = NULL; /* upstream knows what a way cannot change in the version of the request only */
                 apply_track_version(a, k->to->resource->type, &old, &new, &opts, &op->tree, &op->c->error);
         }
         if (op->c->error.err)
