@@ -494,6 +494,37 @@ static void drop(struct bootstrap *b, const struct rest *r, struct object *old) 
         b->snap = store_snapshot(b->s->store);
 }
 
+static bool is_left_alone(const struct json *meta) {
+        return str_eqc(json_str(json_get(json_getc(meta, "annotations"),
+                                         STR("rbac.authorization.kubernetes.io/autoupdate"))),
+                       "false");
+}
+
+static void replace(struct arena *a, struct json *to, const struct json *from, const char *key) {
+        json_removec(to, key);
+        if (json_getc(from, key))
+                json_setc(a, to, key, json_copy(a, json_getc(from, key)));
+}
+
+/* What was part of system:discovery before 1.14 begins with whom that is bound to, and as it is kept. */
+static void inherit(struct bootstrap *b, const struct rest *r, struct json *wanted) {
+        struct json *meta = json_get_or_add_object(b->a, wanted, "metadata"), all = json_copy(b->a, wanted);
+        struct object *from = NULL;
+        const struct json *its;
+
+        if (r->resource == &res_clusterrolebindings &&
+            str_eqc(json_str(json_getc(meta, "name")), "system:public-info-viewer"))
+                from = rest_get(b->snap, r, STR(""), STR("system:discovery"));
+        if (!from)
+                return;
+        its = json_getc(object_json(from), "metadata");
+        replace(b->a, meta, its, "labels");
+        replace(b->a, meta, its, "annotations");
+        replace(b->a, wanted, object_json(from), "subjects");
+        if (!is_left_alone(its))
+                complete_policy(b->a, wanted, &all);
+}
+
 static void emit_policy(struct json wanted, void *arg) {
         static const struct api_resource *const kinds[] = { &res_clusterroles, &res_clusterrolebindings, &res_roles,
                                                             &res_rolebindings };
@@ -509,12 +540,11 @@ static void emit_policy(struct json wanted, void *arg) {
         old = rest_get(b->snap, rest_of(b->s, res), json_str(json_getc(meta, "namespace")),
                        json_str(json_getc(meta, "name")));
         if (!old) {
+                inherit(b, rest_of(b->s, res), &wanted);
                 want(b, res, &wanted, false);
                 return;
         }
-        if (str_eqc(json_str(json_get(json_at_path(object_json(old), "metadata", "annotations"),
-                                      STR("rbac.authorization.kubernetes.io/autoupdate"))),
-                    "false"))
+        if (is_left_alone(json_getc(object_json(old), "metadata")))
                 return;
         if (json_getc(&wanted, "roleRef") &&
             !json_equal(json_getc(&wanted, "roleRef"), json_getc(object_json(old), "roleRef"))) {

@@ -192,6 +192,32 @@ static void reviews_say_which_binding_allows(void **state) {
                     "namespace \"default\": RBAC: clusterrole.rbac.authorization.k8s.io \"missing\" not found");
 }
 
+/* A binding that was part of another one begins with what that was made to be. */
+static void what_was_split_off_is_bound_as_before(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        for (int left_alone = 0; left_alone < 2; left_alone++) {
+                check_code(ASK(f, API_PATCH, &res_clusterrolebindings, NULL, "system:discovery",
+                               .patch = API_PATCH_MERGE,
+                               .body = left_alone ? "{\"metadata\":{\"annotations\":{\"rbac.authorization.kubernetes."
+                                                    "io/"
+                                                    "autoupdate\":\"false\"}}}"
+                                                  : "{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"subjects\":[{\"kind\":"
+                                                    "\"Group\",\"name\":\"g\",\"apiGroup\":"
+                                                    "\"rbac.authorization.k8s.io\"}]}"),
+                           200);
+                check_code(ASK(f, API_DELETE, &res_clusterrolebindings, NULL, "system:public-info-viewer"), 200);
+                assert_int_equal(apiserver_bootstrap(f->s, NULL), 0);
+                r = ASK(f, API_GET, &res_clusterrolebindings, NULL, "system:public-info-viewer");
+                assert_string_equal(at(f, r, ".metadata.labels.a"), "b");
+                assert_string_equal(at(f, r, ".roleRef.name"), "system:public-info-viewer");
+                assert_string_equal(at(f, r, ".subjects[0].name"), "g");
+                assert_string_equal(at(f, r, ".subjects[1].name"), "system:authenticated");
+                assert_string_equal(at(f, r, ".subjects[2].name"), left_alone ? "(absent)" : "system:unauthenticated");
+        }
+}
+
 /* A start completes what is missing, keeps what was added, and leaves alone what says so. */
 static void policy_is_completed_at_start(void **state) {
         struct fixture *f = *state;
@@ -614,6 +640,7 @@ int main(void) {
                 T(escalate_lets_give_more),
                 T(reviews_say_which_binding_allows),
                 T(policy_is_completed_at_start),
+                T(what_was_split_off_is_bound_as_before),
                 T(a_node_sees_what_belongs_to_it),
                 T(a_node_creates_mirror_pods_only),
                 T(a_node_may_what_its_pods_need),
