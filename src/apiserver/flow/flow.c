@@ -7,7 +7,9 @@
 #include "apiserver/flags.h"
 #include "apiserver/flow/flow.h"
 #include "base/lock.h"
+#include "base/map.h"
 #include "base/metrics.h"
+#include "base/rand.h"
 #include "json/build.h"
 #include "schema/apply.h"
 #include "schema/types.h"
@@ -29,6 +31,8 @@ struct flow {
         atomic_bool posted, started;
         struct loop_work work;
         struct timer timer;
+        struct map *wrote; /* names of schemas → struct status_writes; the loop's */
+        int64_t again_ms;  /* when what was put off is looked at; 0: nothing was */
         /* --enable-priority-and-fairness=false: so many reads and so many writes at once, and no queues */
         bool off;
         struct in_flight {
@@ -396,6 +400,35 @@ void flow_leave(struct flow_ticket *t) {
 
 /* ---- the schemas' status ---- */
 
+/* Another server of another mind may write them too: neither writes the same one more often than so. */
+#define WRITES_IN_A_MINUTE 6
+#define MINUTE_MS 60000
+#define MAX_WROTE 10000
+
+struct status_writes {
+        int64_t at_ms[WRITES_IN_A_MINUTE]; /* the last ones, a ring; 0: none */
+        size_t next;
+};
+
+static bool may_write(struct flow *f, struct str name) {
+        struct status_writes *w = map_get(f->wrote, name);
+        int64_t now = now_mono_ms();
+
+        if (!w) {
+                if (map_size(f->wrote) >= MAX_WROTE)
+                        map_clear(f->wrote);
+                map_put(f->wrote, name, w = xcalloc(1, sizeof(*w)));
+        }
+        if (w->at_ms[w->next] && now - w->at_ms[w->next] < MINUTE_MS) {
+                if (!f->again_ms)
+                        f->again_ms = now + MINUTE_MS / 2 + (int64_t) rand_below(MINUTE_MS * 3 / 4);
+                return false;
+        }
+        w->at_ms[w->next] = now;
+        w->next = (w->next + 1) % WRITES_IN_A_MINUTE;
+        return true;
+}
+
 struct status_update {
         struct store_txn txn;
         struct store_op op;
@@ -445,7 +478,8 @@ static void check_status(struct apiserver *s, struct store_snapshot *snap, struc
                                 json_equal(json_getc(c, "status"), json_getc(now, "status")) &&
                                 json_equal(json_getc(c, "reason"), json_getc(now, "reason")) &&
                                 json_equal(json_getc(c, "message"), json_getc(now, "message")));
-        if (said || apply_merge(a, r->resource->type, tree, &status, &owner, &applied, NULL) < 0) {
+        if (said || !may_write(s->flow, object_name(o)) ||
+            apply_merge(a, r->resource->type, tree, &status, &owner, &applied, NULL) < 0) {
                 arena_free(a);
                 return;
         }
@@ -494,6 +528,10 @@ static void adjust(struct timer *timer) {
         with_lock(&f->lock)
                 if (f->config)
                         flow_levels_adjust(f->config->levels, f->config->n_levels, f->config->total);
+        if (f->again_ms && now_mono_ms() > f->again_ms) {
+                f->again_ms = 0;
+                flow_reconcile(f->s);
+        }
         timer_start(f->loop, timer, ADJUST_MS, adjust);
 }
 
@@ -640,6 +678,7 @@ struct flow *flow_new(struct apiserver *s) {
         f->reads.limit = server_flag_number(s, "max-requests-inflight", 400);
         f->writes.limit = server_flag_number(s, "max-mutating-requests-inflight", 200);
         f->work.run = changed;
+        f->wrote = map_new(free);
         atomic_store(&f->generation, 1);
         pthread_mutex_init(&f->lock, NULL);
         return f;
@@ -653,6 +692,7 @@ void flow_free(struct flow *f) {
                 free(f->later[i]);
         }
         flow_config_unref(f->config);
+        map_free(f->wrote);
         pthread_mutex_destroy(&f->lock);
         free(f);
 }
