@@ -81,7 +81,7 @@ struct apply_opts writes_apply_opts(const struct op *op) {
                 .api_version = op->rest->api_version,
                 .force = op->c->options.force,
                 .custom = op->rest->custom,
-                .one_version = op->rest->custom && op->rest->custom->of->webhook, /* see op_track_versions() */
+                .one_version = op->rest->custom, /* of the others: op_track_versions() */
                 .now_wall_ns = now_wall_ns(),
                 .reset = reset_fields(op),
         };

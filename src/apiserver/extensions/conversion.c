@@ -12,6 +12,7 @@
 #include "apiserver/writes.h"
 #include "base/rand.h"
 #include "json/build.h"
+#include "schema/structure.h"
 
 #define WEBHOOK_TIMEOUT_MS 30000
 #define WEBHOOK_QUERY "timeout=30s"
@@ -26,6 +27,7 @@ struct conversion {
         const struct json **in;
         struct json *out;
         size_t n;
+        bool whole;                                                  /* out keeps what the schema does not know */
         void (*done)(struct conversion *k, const struct error *err); /* err NULL: out is filled */
         void *arg[4];
         struct webhook_call call;
@@ -105,7 +107,7 @@ static int take_object(struct conversion *k, size_t i, const struct json *got, s
         if (json_len(annotations) > 0)
                 json_setc(k->arena, &meta, "annotations", *annotations);
         json_setc(k->arena, &object, "metadata", meta);
-        k->out[i] = crd_narrow(k->arena, k->to->custom->schema, &object);
+        k->out[i] = k->whole ? object : crd_narrow(k->arena, k->to->custom->schema, &object);
         return 0;
 }
 
@@ -325,29 +327,44 @@ bool op_convert_out(struct op *op, void (*again)(struct op *op)) {
         return false;
 }
 
-static void versions_compared(struct conversion *k, const struct error *err) {
+/* What managers of another version own of op->tree, which is made of op->old; before and after are these in that
+ * version. What is no object of its schema makes upstream forget them all, or refuse to apply. False: op has failed. */
+static bool compare_version(struct op *op, const struct rest *version, const struct json *before,
+                            const struct json *after, const struct error *err) {
+        const struct schema_type *t = version->resource->type;
+        struct apply_opts opts = writes_apply_opts(op);
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct arena *a = op->c->arena;
+
+        if (err)
+                error_copy(&e, err);
+        else if (structure_check(a, t, before, true, &e) == 0 && structure_check(a, t, after, true, &e) < 0)
+                error_prefix(&e, "failed to convert new object");
+        opts.api_version = version->api_version;
+        opts.force |= !op->applied;
+        opts.reset = NULL; /* upstream knows what a way cannot change in the version of the request only */
+        if (!e.err)
+                apply_track_version(a, t, before, after, &opts, &op->tree, &op->c->error);
+        else if (op->applied)
+                error_status(&op->c->error, REASON_UNKNOWN, "%s", error_text(&e));
+        else
+                json_removec(meta_of(a, &op->tree), "managedFields");
+        if (!op->c->error.err)
+                return true;
+        op_fail(op);
+        return false;
+}
+
+static void version_converted(struct conversion *k, const struct error *err) {
         struct op *op = k->arg[0];
         void (*then)(struct op * op) = k->arg[1];
-        struct arena *a = op->c->arena;
-        struct apply_opts opts = writes_apply_opts(op);
-        struct json old, new;
+        struct json before = json_null(), after = json_null();
 
-        if (err && op->applied) {
-                error_copy(&op->c->error, err);
-                error_prefix(&op->c->error, "failed to convert old object");
-        } else if (err) { /* upstream gives up then, and goes on */
-                json_removec(meta_of(a, &op->tree), "managedFields");
-        } else {
-                old = json_copy(a, &k->out[0]);
-                new = json_copy(a, &k->out[1]);
-                opts.api_version = k->to->api_version;
-                opts.force |= !op->applied;
-                opts.reset = NULL; /* upstream knows what a way cannot change in the version of the request only */
-                apply_track_version(a, k->to->resource->type, &old, &new, &opts, &op->tree, &op->c->error);
+        if (!err) {
+                before = json_copy(op->c->arena, &k->out[0]);
+                after = json_copy(op->c->arena, &k->out[1]);
         }
-        if (op->c->error.err)
-                op_fail(op);
-        else if (op_track_versions(op, then))
+        if (compare_version(op, k->to, &before, &after, err) && op_track_versions(op, then))
                 then(op);
 }
 
@@ -362,16 +379,22 @@ bool op_track_versions(struct op *op, void (*then)(struct op *op)) {
         const struct custom_version *v = op->rest->custom, *other;
         struct conversion *k;
 
-        while (v && v->of->webhook && op->next_version < v->of->n_versions) {
+        while (v && op->next_version < v->of->n_versions) {
                 other = &v->of->versions[op->next_version++];
                 if (other == v || !has_managers(&op->tree, other->rest.api_version))
                         continue;
+                if (!v->of->webhook) {
+                        if (!compare_version(op, &other->rest, object_json(op->old), &op->tree, NULL))
+                                return false;
+                        continue;
+                }
                 k = conversion_new(&other->rest, 2);
+                k->whole = true;
                 k->in[0] = object_json(op->old);
                 k->in[1] = &op->tree;
                 k->arg[0] = op;
                 k->arg[1] = then;
-                k->done = versions_compared;
+                k->done = version_converted;
                 ask(op->s, k, op->c->loop);
                 return false;
         }

@@ -94,7 +94,7 @@ void custom_warn(struct op *op, const struct json *obj, const struct json *old);
 bool op_load(struct op *op, void (*again)(struct op *op));
 /* The same for op->tree in the version that is stored: op->outgoing. */
 bool op_convert_out(struct op *op, void (*again)(struct op *op));
-/* Where a webhook converts: what managers of other versions own of what op->tree changes. False: then is called when
+/* What managers of other versions own of what op->tree changes. False: then is called when
  * that is known, or op has failed. */
 bool op_track_versions(struct op *op, void (*then)(struct op *op));
 /* The object to hand to the store for op->result: the same, or op->outgoing as an object. */
