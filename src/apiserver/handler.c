@@ -3,12 +3,14 @@
  * Reads are answered at once, in the memory of the HTTP request. Writes wait for the store, and the client may be gone
  * before the answer is there: they get an arena of their own, with copies of what they need from the request. */
 #include <ctype.h>
+#include <math.h>
 
 #include "apiserver/extensions/aggregator.h"
 #include "apiserver/handler.h"
 #include "apiserver/track.h"
 #include "base/encode.h"
 #include "json/yaml.h"
+#include "schema/decode.h"
 #include "schema/protobuf.h"
 
 /* ---- bodies ---- */
@@ -65,7 +67,6 @@ int api_check_head(const struct json *doc, struct error *err) {
                 [JSON_NULL] = "null",     [JSON_BOOL] = "bool",  [JSON_INT] = "number",  [JSON_DOUBLE] = "number",
                 [JSON_STRING] = "string", [JSON_RAW] = "object", [JSON_ARRAY] = "array", [JSON_OBJECT] = "object"
         };
-        static const char *const keys[] = { "apiVersion", "kind" };
         struct str group, version;
 
         if (!json_is(doc, JSON_OBJECT))
@@ -74,13 +75,15 @@ int api_check_head(const struct json *doc, struct error *err) {
                                          "\"json:\\\"apiVersion,omitempty\\\"\"; Kind string "
                                          "\"json:\\\"kind,omitempty\\\"\" }",
                                  types[json_type(doc)]);
-        for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-                const struct json *v = json_getc(doc, keys[i]);
+        json_each_member(m, doc) {
+                struct str key = json_key(m);
+                enum json_type t = json_type(&m->value);
 
-                if (v && !json_is(v, JSON_STRING) && !json_is(v, JSON_NULL))
+                if (t != JSON_STRING && t != JSON_NULL && (str_eqc(key, "apiVersion") || str_eqc(key, "kind")))
                         return error_set(err, -EINVAL,
-                                         NO_HEAD "json: cannot unmarshal %s into Go struct field .%s of type string",
-                                         types[json_type(v)], keys[i]);
+                                         NO_HEAD "json: cannot unmarshal %s into Go struct field .%" STR_FMT
+                                                 " of type string",
+                                         types[t], STR_ARG(key));
         }
         return api_parse_group_version(json_str(json_getc(doc, "apiVersion")), &group, &version, err);
 }
@@ -142,16 +145,88 @@ static int parse_protobuf(struct exchange *x, struct arena *a, struct str text, 
         return 0;
 }
 
+static bool has_infinite(const struct json *v) {
+        if (v->type == JSON_DOUBLE)
+                return !isfinite(v->d);
+        json_each_item(it, v)
+                if (has_infinite(it))
+                        return true;
+        json_each_member(m, v)
+                if (has_infinite(&m->value))
+                        return true;
+        return false;
+}
+
+/* JSON for a type: what is there twice is joined, and a number that is too large for anything is wrong only where it is
+ * read. What upstream does not read, but keeps as it came, it may not be in here. */
+static int parse_typed(struct arena *a, const struct schema_type *t, struct str text, struct json_duplicates *dup,
+                       struct json **ret, struct error *err) {
+        struct json_parse_opts opts = { .duplicates = dup };
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct json decoded;
+        int r = json_parse(a, text, &opts, ret, err);
+
+        if (r < 0 && str_has_prefix(str_of(error_text(err)), STR("json: "))) {
+                opts.infinite = true;
+                r = json_parse(a, text, &opts, ret, &e);
+                if (r == 0 && schema_decode(a, t, *ret, NULL, &decoded, NULL) >= 0 && has_infinite(&decoded))
+                        return -EINVAL;
+                error_clear(err);
+                error_move(err, &e);
+        }
+        if (r == 0 && dup->n > 0) {
+                opts.duplicates = NULL;
+                opts.all_members = true;
+                r = json_parse(a, text, &opts, ret, err);
+                **ret = schema_join_duplicates(a, t, *ret);
+        }
+        return r;
+}
+
+/* The same of a custom object, which has no such numbers; e: of having parsed it. */
+static int refuse_number(struct exchange *x, struct arena *a, const struct sent *as, struct str text, struct error *e,
+                         struct error *err) {
+        const struct json_parse_opts opts = { .infinite = true };
+        _cleanup_error_ struct error head = ERROR_INIT;
+        struct str group, version;
+        struct json *doc;
+
+        if (json_parse(a, text, &opts, &doc, &head) < 0 || api_check_head(doc, &head) < 0)
+                return unrecognized(x, a, text, err,
+                                    str_has_prefix(str_of(error_text(&head)), STR(NO_HEAD)) ? "" : NO_HEAD, &head);
+        if (lacks_kind(x, a, doc))
+                return unrecognized(x, a, text, err, NO_HEAD, e);
+        api_parse_group_version(json_str(json_getc(doc, "apiVersion")), &group, &version, NULL);
+        return err_unhandled(err, json_str(json_getc(doc, "kind")), version, as->kind, str_of(error_text(e)));
+}
+
 /* A body as a tree in a, by its media type; views into text. */
 static int parse_body(struct exchange *x, struct arena *a, enum media media, const struct api_call *c, struct str text,
                       struct json_duplicates *dup, struct json **ret, struct error *err) {
-        struct json_parse_opts opts = { .max_depth = 1000, .duplicates = dup };
+        struct json_parse_opts opts = { .duplicates = dup };
         _cleanup_error_ struct error e = ERROR_INIT;
         bool yaml = media == MEDIA_YAML, ignore = c->options.field_validation == API_VALIDATE_IGNORE;
+        struct sent as;
+        int r;
 
         if (media == MEDIA_PROTOBUF)
                 return parse_protobuf(x, a, text, ret, err);
-        if ((yaml ? yaml_parse(a, text, dup, ret, &e) : json_parse(a, text, &opts, ret, &e)) == 0)
+        as = sent_in(x, a);
+        if (yaml)
+                r = yaml_parse(a, text, dup, ret, &e);
+        else if (as.type && !as.custom && (c->verb == API_CREATE || c->verb == API_UPDATE))
+                r = parse_typed(a, as.type, text, dup, ret, &e);
+        else
+                r = json_parse(a, text, &opts, ret, &e);
+        if (r == 0 && as.custom && !yaml && dup->n > 0 && c->verb != API_PATCH) {
+                struct json *all;
+
+                opts = (struct json_parse_opts) { .all_members = true };
+                if (json_parse(a, text, &opts, &all, &e) == 0 && json_is(all, JSON_OBJECT) &&
+                    api_check_head(all, &e) < 0)
+                        return unrecognized(x, a, text, err, "", &e);
+        }
+        if (r == 0)
                 return c->verb != API_PATCH ? check_head(x, a, yaml, ignore, text, ret, err) : 0;
         if (c->verb == API_PATCH && c->patch == API_PATCH_MERGE && ignore)
                 return err_bad_request(err, "Invalid JSON Patch");
@@ -161,6 +236,8 @@ static int parse_body(struct exchange *x, struct arena *a, enum media media, con
                                        : c->patch == API_PATCH_STRATEGIC || ignore ? ""
                                                                                    : "error decoding patch: ",
                                        error_text(&e));
+        if (!yaml && as.custom && str_has_prefix(str_of(error_text(&e)), STR("json: ")))
+                return refuse_number(x, a, &as, text, &e, err);
         return unrecognized(x, a, text, err, yaml ? "" : NO_HEAD, &e);
 }
 
@@ -334,6 +411,8 @@ static int read_body(struct http_write *w) {
         if (w->call.verb == API_DELETE || w->call.verb == API_DELETE_COLLECTION)
                 return request_delete_body(w->arena, body, &w->call.options, err);
         w->call.body = body;
+        if (media == MEDIA_JSON && w->call.verb != API_PATCH)
+                w->call.text = text;
         w->call.sorted = media == MEDIA_YAML;
         w->strict = json_new_array();
         for (size_t i = 0; i < MIN(dup.n, ARRAY_SIZE(dup.messages)); i++)

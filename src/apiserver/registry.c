@@ -46,8 +46,11 @@ static int check_kind(struct op *op, const struct sent *want, const struct json 
         if (want->custom && op->c->verb == API_PATCH)
                 return 0;
         if (!want->custom) {
-                if (version.n > 1 && version.p[0] == '/') /* of the group without a name */
+                if (version.n > 0 && version.p[0] == '/') /* of the group without a name */
                         version = str_sub(version, 1, version.n);
+                if (version.n == want->group.n + 1 && version.p[version.n - 1] == '/' &&
+                    str_has_prefix(version, want->group)) /* of the group without a version */
+                        version = STR("");
                 kind = str_empty(kind) ? want->kind : kind;
                 version = str_empty(version) ? want->api_version : version;
                 if (str_eqc(want->kind, "Eviction") && str_eq(kind, want->kind) && str_eqc(version, "policy/v1beta1"))
@@ -90,8 +93,8 @@ static int decode_as(struct op *op, const struct sent *as, const struct json *in
                      struct error *err) {
         if (as->custom)
                 return custom_decode(op, in, strict, ret, err);
-        TRY(schema_decode_request(op->c->arena, as->type, in, strict, op->c->patch == API_PATCH_STRATEGIC, ret,
-                                  &op->odd, err));
+        TRY(schema_decode_request(op->c->arena, as->type, in, op->c->text, strict, op->c->patch == API_PATCH_STRATEGIC,
+                                  ret, &op->odd, err));
         return op->rest->strategy->convert ? op->rest->strategy->convert(ret, err) : 0;
 }
 

@@ -13,7 +13,7 @@
 #include "base/log.h"
 
 /* Only address space: a page costs memory once it is touched. A tree of 10,000 levels must fit. */
-#define THREAD_STACK (8 * 1024 * 1024)
+#define THREAD_STACK (64 * 1024 * 1024) /* documents are 10,000 deep at most; what is not used costs nothing */
 
 struct loop {
         uv_loop_t uv;

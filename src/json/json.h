@@ -205,6 +205,8 @@ struct json json_copy_shallow(struct arena *a, const struct json *j); /* own top
 struct json_parse_opts {
         size_t max_depth;  /* 0: 10,000 */
         bool copy_strings; /* strings go into the arena: the text may go away */
+        bool all_members;  /* a key that comes again stays, too: see schema_join_duplicates() */
+        bool infinite;     /* a number beyond all doubles is taken as an infinite one */
         bool raw_fields;   /* metadata.managedFields[].fieldsV1 become JSON_RAW; the text is trusted */
         /* Set on return when not NULL: the number of duplicate keys, and the first ones as upstream words it, for
          * strict field validation. */

@@ -8,6 +8,8 @@
  *
  * An open container keeps the index of its parent where its length will be. Strings are views into the text unless an
  * escape or a byte that is not UTF-8 makes a copy necessary. Messages are those of Go's encoding/json. */
+#include <math.h>
+
 #include "json/scan.h"
 #include "json/text.h"
 
@@ -21,7 +23,7 @@ struct parser {
         struct json_member *stack, *limit;
         struct json_member *cur, *top; /* valid when a slow path is called */
         struct json_duplicates *duplicates;
-        bool raw_fields;
+        bool raw_fields, all_members, infinite;
         struct error *err;
         struct json_member *first; /* on the caller's stack: enough for most objects */
 };
@@ -50,9 +52,12 @@ static void quote_char(char dst[static 16], uint8_t c) {
 static __attribute__((noinline, cold)) int unexpected(struct parser *ps, const char *at, const char *context) {
         char quoted[16];
 
-        if (at >= ps->end)
+        /* Go's scanner puts a space behind the text: whether that fits tells what is missing. */
+        if (at >= ps->end && (!*context || str_has_prefix(str_of(context), STR("looking")) ||
+                              str_has_prefix(str_of(context), STR("after array")) ||
+                              str_has_prefix(str_of(context), STR("after object"))))
                 return error_set(ps->err, -EINVAL, "unexpected end of JSON input");
-        quote_char(quoted, (uint8_t) *at);
+        quote_char(quoted, at < ps->end ? (uint8_t) *at : ' ');
         return error_set(ps->err, -EINVAL, "invalid character %s %s", quoted, context);
 }
 
@@ -139,7 +144,7 @@ struct str json_decode_string(struct arena *a, struct str content, size_t invali
 /* Checks the escape at p (a backslash). */
 static int check_escape(struct parser *ps, const char *p, const char **ret_end) {
         if (p + 1 >= ps->end)
-                return unexpected(ps, ps->end, "");
+                return unexpected(ps, ps->end, "in string escape code");
         if (p[1] != 'u') {
                 if (!p[1] || !strchr("\"\\/bfnrt", p[1]))
                         return unexpected(ps, p + 1, "in string escape code");
@@ -217,7 +222,9 @@ static __attribute__((noinline)) int number_slow(struct parser *ps, const char *
                         return unexpected(ps, q, "in exponent of numeric literal");
         }
         r = json_decode_number(str_n(p, (size_t) (q - p)), ret);
-        if (r < 0)
+        if (r < 0 && ps->infinite)
+                *ret = json_of_double(*p == '-' ? -INFINITY : INFINITY);
+        else if (r < 0)
                 return error_set(ps->err, -EINVAL,
                                  "json: cannot unmarshal number %" STR_FMT " into Go value of type float64",
                                  (int) MIN(q - p, 64), p);
@@ -308,7 +315,8 @@ static inline void close_object(struct parser *ps) {
         size_t n = (size_t) (ps->top - m);
         struct json *v = &ps->cur->value;
 
-        n = json_unique_members(m, n, ps->duplicates ? on_duplicate : NULL, ps);
+        if (!ps->all_members)
+                n = json_unique_members(m, n, ps->duplicates ? on_duplicate : NULL, ps);
         ps->top = m;
         ps->cur = ps->stack + v->len;
         v->len = (uint32_t) n;
@@ -501,6 +509,8 @@ int json_parse(struct arena *a, struct str text, const struct json_parse_opts *o
                         text = arena_str(a, text);
                 ps.duplicates = opts->duplicates;
                 ps.raw_fields = opts->raw_fields;
+                ps.all_members = opts->all_members;
+                ps.infinite = opts->infinite;
         }
         ps.text = text.p;
         ps.end = text.p + text.n;

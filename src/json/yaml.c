@@ -12,7 +12,7 @@
 #include "json/text.h"
 #include "json/yaml_scalar.h"
 
-#define MAX_DEPTH 100
+#define MAX_DEPTH 500 /* libyaml looks at every level above, for each of its tokens */
 #define MAX_NODES 1000000
 #define MAX_TEXT (3 * 1024 * 1024)
 #define FAILED "error converting YAML to JSON: "
@@ -332,8 +332,8 @@ static int load_node(struct loader *l, size_t depth, struct json *ret) {
         if (++l->nodes > MAX_NODES)
                 return error_set(l->err, -EINVAL, FAILED "yaml: document has too many nodes");
         if (depth >= MAX_DEPTH)
-                return error_set(l->err, -EINVAL, FAILED "yaml: line %zu: exceeded max depth of 100",
-                                 l->event.start_mark.line + 1);
+                return error_set(l->err, -EINVAL, FAILED "yaml: line %zu: exceeded max depth of %d",
+                                 l->event.start_mark.line + 1, MAX_DEPTH);
         switch (l->event.type) {
         case YAML_ALIAS_EVENT:
                 l->nodes--; /* the anchor's nodes count instead */
@@ -412,7 +412,7 @@ static void sort_members(struct json *v) {
 
 static bool parse_as_json(struct arena *a, struct str text, struct json **ret) {
         struct json_duplicates found = { .arena = a };
-        const struct json_parse_opts opts = { .max_depth = MAX_DEPTH / 2, .copy_strings = true, .duplicates = &found };
+        const struct json_parse_opts opts = { .copy_strings = true, .duplicates = &found };
 
         if (!reads_as_json(text) || json_parse(a, text, &opts, ret, NULL) < 0 || found.n > 0)
                 return false;

@@ -15,11 +15,15 @@
 
 #include "base/encode.h"
 #include "base/time.h"
+#include "json/number.h"
+#include "json/scan.h"
+#include "json/text.h"
 #include "schema/internal.h"
 #include "schema/quantity.h"
 
-#define MAX_DEPTH 1000
+#define MAX_DEPTH 10000
 #define MAX_STRICT 100
+#define MAX_SOURCES 100
 
 struct frame {
         const struct frame *up;
@@ -31,6 +35,8 @@ struct frame {
 
 struct decoder {
         struct arena *arena;
+        struct str text;  /* that it is parsed from */
+        size_t n_sources; /* looked for in it: not without end */
         struct json *strict;
         size_t n_found;      /* by the parser, at its beginning */
         const char **places; /* of the keys that the others are about */
@@ -72,6 +78,43 @@ static void print_fields(struct buf *b, const struct frame *at) {
         if (b->n > 0)
                 buf_putc(b, '.');
         buf_add_str(b, at->key);
+}
+
+/* The number v in what was sent, at the last n places of a way. A key may be there twice. */
+static bool find_source(struct str text, const struct frame *const way[], size_t n, const struct json *v,
+                        struct str *ret) {
+        struct json_scan s;
+        struct json number;
+
+        if (n == 0) {
+                *ret = text;
+                if (text.n == 0 || (text.p[0] != '-' && !isdigit((unsigned char) text.p[0])))
+                        return false;
+                return json_decode_number(text, &number) < 0 ? !isfinite(v->d)
+                                                             : number.type == JSON_DOUBLE && number.d == v->d;
+        }
+        if (!json_scan_open(&s, text))
+                return false;
+        for (size_t i = 0; json_scan_next(&s); i++)
+                if ((way[0]->key.p ? s.object && str_eq(str_sub(s.key, 1, s.key.n - 1), way[0]->key)
+                                   : !s.object && i == way[0]->index) &&
+                    find_source(s.value, way + 1, n - 1, v, ret))
+                        return true;
+        return false;
+}
+
+/* A number as it was spelled: 1e3 is 1000, but no integer. */
+static void print_number(struct buf *b, struct decoder *d, const struct json *v, const struct frame *at) {
+        const struct frame **way = arena_array(d->arena, const struct frame *, (at ? at->depth : 0) + 1);
+        size_t n = at ? at->depth : 0;
+        struct str source;
+
+        for (size_t i = n; at && i > 0; at = at->up)
+                way[--i] = at;
+        if (json_is(v, JSON_DOUBLE) && d->n_sources++ < MAX_SOURCES && find_source(d->text, way, n, v, &source))
+                buf_add_str(b, source);
+        else
+                json_write(b, v);
 }
 
 static const char *go_value(const struct json *v) {
@@ -131,7 +174,7 @@ static int type_error(struct decoder *d, const struct schema_type *t, const stru
         buf_addc(&value, go_value(v));
         if (detail) {
                 buf_putc(&value, ' ');
-                json_write(&value, v);
+                print_number(&value, d, v, at);
         }
         while (f && !f->in)
                 f = f->up;
@@ -241,7 +284,7 @@ static int decode_bytes(struct decoder *d, const struct schema_type *t, const st
         return 0;
 }
 
-static int decode_quantity(struct decoder *d, const struct json *in, struct json *ret) {
+static int decode_quantity(struct decoder *d, const struct json *in, const struct frame *at, struct json *ret) {
         struct str text, out;
 
         if (json_is(in, JSON_STRING))
@@ -249,7 +292,7 @@ static int decode_quantity(struct decoder *d, const struct json *in, struct json
         else {
                 _cleanup_buf_ struct buf b = BUF_INIT;
 
-                json_write(&b, in);
+                print_number(&b, d, in, at);
                 text = arena_str(d->arena, buf_str(&b));
         }
         TRY(quantity_canonical(d->arena, text, &out, d->err));
@@ -613,6 +656,8 @@ static int decode(struct decoder *d, const struct schema_type *t, const struct j
         case SCHEMA_DOUBLE:
                 if (in->type != JSON_INT && in->type != JSON_DOUBLE)
                         return type_error(d, t, in, false, at);
+                if (in->type == JSON_DOUBLE && !isfinite(in->d))
+                        return type_error(d, t, in, true, at);
                 *ret = *in;
                 return 0;
         case SCHEMA_INT32:
@@ -621,7 +666,7 @@ static int decode(struct decoder *d, const struct schema_type *t, const struct j
         case SCHEMA_BYTES:
                 return decode_bytes(d, t, in, at, ret);
         case SCHEMA_QUANTITY:
-                return decode_quantity(d, in, ret);
+                return decode_quantity(d, in, at, ret);
         case SCHEMA_TIME:
         case SCHEMA_MICRO_TIME:
                 return decode_time(d, t, in, at, ret);
@@ -644,9 +689,10 @@ static int decode(struct decoder *d, const struct schema_type *t, const struct j
 
 /* Which of several errors Go tells: values that decode themselves, such as times and quantities, end it all; else it is
  * the first in the order of the text. in is refused already. */
-static int explain(struct arena *a, const struct schema_type *t, const struct json *in, struct error *err) {
+static int explain(struct arena *a, const struct schema_type *t, const struct json *in, struct str text,
+                   struct error *err) {
         _cleanup_error_ struct error last = ERROR_INIT;
-        struct decoder d = { .arena = a, .err = &last, .explaining = true };
+        struct decoder d = { .arena = a, .text = text, .err = &last, .explaining = true };
         struct json unused;
         int r = decode(&d, t, in, NULL, &unused);
 
@@ -663,7 +709,7 @@ static int decode_whole(struct decoder *d, const struct schema_type *t, const st
         d->n_found = d->patched ? 0 : json_len(strict);
         r = decode(d, t, in, NULL, ret);
         if (r < 0 && !d->patched)
-                explain(d->arena, t, in, d->err);
+                explain(d->arena, t, in, d->text, d->err);
         if (d->n_found) { /* of YAML all are told, and first; of JSON those that mean something to the type */
                 struct json all = json_new_array();
 
@@ -683,9 +729,9 @@ int schema_decode(struct arena *a, const struct schema_type *t, const struct jso
         return decode_whole(&d, t, in, ret);
 }
 
-int schema_decode_request(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
-                          bool patched, struct json *ret, bool *ret_odd, struct error *err) {
-        struct decoder d = { .arena = a, .strict = strict, .err = err, .patched = patched };
+int schema_decode_request(struct arena *a, const struct schema_type *t, const struct json *in, struct str text,
+                          struct json *strict, bool patched, struct json *ret, bool *ret_odd, struct error *err) {
+        struct decoder d = { .arena = a, .text = text, .strict = strict, .err = err, .patched = patched };
         int r = decode_whole(&d, t, in, ret);
 
         *ret_odd = d.odd;

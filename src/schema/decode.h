@@ -14,10 +14,13 @@
  * own decoder. */
 int schema_decode(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
                   struct json *ret, struct error *err);
-/* The same for what clients send. patched: the result of a strategic merge, whose errors read otherwise ("cannot
- * restore map from string"). ret_odd: it has what the following functions are for. */
-int schema_decode_request(struct arena *a, const struct schema_type *t, const struct json *in, struct json *strict,
-                          bool patched, struct json *ret, bool *ret_odd, struct error *err);
+/* The same for what clients send. text: the JSON that in was parsed from, for numbers as they were spelled; empty when
+ * there is none. patched: the result of a strategic merge, whose errors read otherwise ("cannot restore map from
+ * string"). ret_odd: it has what the following functions are for. */
+int schema_decode_request(struct arena *a, const struct schema_type *t, const struct json *in, struct str text,
+                          struct json *strict, bool patched, struct json *ret, bool *ret_odd, struct error *err);
+/* One document of one that was parsed with all its members, twins too, as upstream's decoder would join them. */
+struct json schema_join_duplicates(struct arena *a, const struct schema_type *t, const struct json *v);
 /* Fields of features that are off go. */
 void schema_drop_off(struct arena *a, const struct schema_type *t, struct json *v);
 /* Whether a list or map was sent empty, and has nothing in v either, which was made of it. */

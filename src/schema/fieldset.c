@@ -2,7 +2,7 @@
 #include "json/number.h"
 #include "schema/fieldset.h"
 
-#define MAX_DEPTH 100
+#define MAX_DEPTH 10000 /* of an object */
 
 /* ---- order: fields, keys, values, indices; numbers by value ---- */
 

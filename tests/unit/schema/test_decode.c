@@ -179,6 +179,95 @@ static void test_of_several_errors_the_first_of_the_text_is_told(void **state) {
                 "json: cannot unmarshal number into Go struct field Secret.type of type v1.SecretType");
 }
 
+static struct json joined(struct arena *a, const struct schema_type *t, const char *text) {
+        const struct json_parse_opts opts = { .all_members = true };
+        struct str quoted = arena_str(a, str_of(text));
+        struct json *v;
+
+        for (size_t i = 0; i < quoted.n; i++)
+                if (quoted.p[i] == '\'')
+                        ((char *) quoted.p)[i] = '"';
+        assert_int_equal(json_parse(a, quoted, &opts, &v, NULL), 0);
+        return schema_join_duplicates(a, t, v);
+}
+
+static void test_what_comes_twice_is_joined(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        static const struct {
+                const struct schema_type *type;
+                const char *text, *want;
+        } cases[] = {
+                { &type_Pod, "{'spec':{'nodeName':'a','hostname':'b'},'spec':{'nodeName':'c'}}",
+                  "{'spec':{'nodeName':'c','hostname':'b'}}" },
+                { &type_PodSpec, "{'containers':[{'name':'a'},{'name':'b'}],'containers':[{'image':'i'}]}",
+                  "{'containers':[{'name':'a','image':'i'}]}" },
+                { &type_PodSpec, "{'containers':[{'name':'a'}],'containers':[null,{'name':'b'}]}",
+                  "{'containers':[{'name':'a'},{'name':'b'}]}" },
+                { &type_PodSpec, "{'containers':[{'name':'a'}],'containers':null}", "{'containers':null}" },
+                { &type_PodSpec, "{'nodeName':'a','nodeName':null,'hostNetwork':true,'hostNetwork':false}",
+                  "{'nodeName':'a','hostNetwork':false}" },
+                { &type_PodSpec, "{'priority':1,'priority':null,'securityContext':{},'securityContext':null}",
+                  "{'priority':null,'securityContext':null}" },
+                { &type_ObjectMeta, "{'labels':{'a':'1','b':'2'},'labels':{'b':'3','c':'4','c':'5'}}",
+                  "{'labels':{'a':'1','b':'3','c':'5'}}" },
+                { &type_ConfigMap, "{'data':[],'data':{}}", "{'data':[]}" },
+                { &type_ConfigMap, "{'data':{'a':1,'a':'x'}}", "{'data':{'a':1}}" },
+                { &type_ConfigMap, "{'immutable':1,'immutable':true}", "{'immutable':1}" },
+                { &type_DeploymentSpec, "{'replicas':1.5,'replicas':2,'x':1,'x':2}", "{'replicas':1.5,'x':2}" },
+                { &type_ControllerRevision, "{'data':{'a':1,'b':{'c':1,'c':2}},'data':{'a':{'d':1}}}",
+                  "{'data':{'a':{'d':1}}}" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct json got = joined(a, cases[i].type, cases[i].text), want = joined(a, NULL, cases[i].want);
+                _cleanup_buf_ struct buf b = BUF_INIT, w = BUF_INIT;
+
+                json_write(&b, &got);
+                json_write(&w, &want);
+                assert_string_equal(arena_cstr(a, buf_str(&b)), arena_cstr(a, buf_str(&w)));
+        }
+}
+
+static void test_numbers_are_told_as_they_were_spelled(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        static const struct {
+                const struct schema_type *type;
+                const char *text, *want;
+        } cases[] = {
+                { &type_Deployment, "{\"spec\":{\"replicas\":1e3}}",
+                  "json: cannot unmarshal number 1e3 into Go struct field DeploymentSpec.spec.replicas of type int32" },
+                { &type_Deployment, "{\"spec\":{\"replicas\": 1e400 }}",
+                  "json: cannot unmarshal number 1e400 into Go struct field DeploymentSpec.spec.replicas of type "
+                  "int32" },
+                { &type_Job, "{\"spec\":{\"parallelism\":7,\"backoffLimit\":3.0,\"backoffLimit\":3}}",
+                  "json: cannot unmarshal number 3.0 into Go struct field JobSpec.spec.backoffLimit of type int32" },
+                { &type_PodFailurePolicyOnExitCodesRequirement, "{\"values\":[1,2,30e-1]}",
+                  "json: cannot unmarshal number 30e-1 into Go struct field "
+                  "PodFailurePolicyOnExitCodesRequirement.values of type int32" },
+                { &type_ConfigMap, "{\"immutable\":1e400}",
+                  "json: cannot unmarshal number into Go struct field ConfigMap.immutable of type bool" },
+        };
+        const struct json_parse_opts opts = { .infinite = true, .all_members = true };
+        struct json *in, out;
+        bool odd;
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_error_ struct error err = ERROR_INIT;
+                struct str text = str_of(cases[i].text);
+
+                assert_int_equal(json_parse(a, text, &opts, &in, NULL), 0);
+                *in = schema_join_duplicates(a, cases[i].type, in);
+                assert_int_equal(schema_decode_request(a, cases[i].type, in, text, NULL, false, &out, &odd, &err),
+                                 -EINVAL);
+                assert_string_equal(error_text(&err), cases[i].want);
+        }
+        assert_int_equal(json_parse(a, STR("{\"limits\":{\"cpu\":1e3}}"), NULL, &in, NULL), 0);
+        assert_int_equal(schema_decode_request(a, &type_ResourceRequirements, in, STR("{\"limits\":{\"cpu\":1e3}}"),
+                                               NULL, false, &out, &odd, NULL),
+                         0);
+        assert_true(str_eqc(json_str(json_at_path(&out, "limits", "cpu")), "1e3"));
+}
+
 static void test_results_of_strategic_merges_are_refused_in_other_words(void **state) {
         static const struct {
                 const struct schema_type *type;
@@ -200,14 +289,16 @@ static void test_results_of_strategic_merges_are_refused_in_other_words(void **s
                 struct json in = doc(a, cases[i].text), out;
                 bool empty;
 
-                assert_int_equal(schema_decode_request(a, cases[i].type, &in, NULL, true, &out, &empty, &err), -EINVAL);
+                assert_int_equal(schema_decode_request(a, cases[i].type, &in, STR(""), NULL, true, &out, &empty, &err),
+                                 -EINVAL);
                 assert_string_equal(error_text(&err), cases[i].want);
         }
         for (size_t i = 0; i < 2; i++) {
                 struct json in = doc(a, i ? "{'spec':{'replicas':4e18}}" : "{'spec':{'replicas':2147483649}}"), out;
                 bool odd;
 
-                assert_int_equal(schema_decode_request(a, &type_Deployment, &in, NULL, true, &out, &odd, NULL), 0);
+                assert_int_equal(schema_decode_request(a, &type_Deployment, &in, STR(""), NULL, true, &out, &odd, NULL),
+                                 0);
                 assert_int_equal(json_int(json_at_path(&out, "spec", "replicas")),
                                  i ? (int32_t) 4000000000000000000 : -2147483647);
         }
@@ -396,6 +487,8 @@ int main(void) {
                 cmocka_unit_test(test_what_the_parser_found_takes_its_place),
                 cmocka_unit_test(test_type_errors_have_gos_wording),
                 cmocka_unit_test(test_of_several_errors_the_first_of_the_text_is_told),
+                cmocka_unit_test(test_what_comes_twice_is_joined),
+                cmocka_unit_test(test_numbers_are_told_as_they_were_spelled),
                 cmocka_unit_test(test_results_of_strategic_merges_are_refused_in_other_words),
                 cmocka_unit_test(test_a_default_of_zero_is_not_printed),
                 cmocka_unit_test(test_reordering_writes_no_shared_part),

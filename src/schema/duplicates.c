@@ -1,0 +1,119 @@
+/* What Go makes of a key that comes twice: what is decoded later goes on top of what was decoded before.
+ *
+ *   {"spec":{"a":1,"l":[{"x":1},{"x":2}]},"spec":{"b":2,"l":[{"y":3}]}}  →  {"spec":{"a":1,"b":2,"l":[{"x":1,"y":3}]}}
+ *
+ * Structs are joined, lists item by item; of a map and of all that has no type the later member counts. A null takes
+ * away what may be absent, and leaves the rest. */
+#include "json/text.h"
+#include "schema/decode.h"
+#include "schema/internal.h"
+
+static struct json join(struct arena *a, const struct schema_type *t, const struct json *before, const struct json *v);
+
+/* What decoding refuses, so that it has to see it. */
+static bool is_mistyped(const struct schema_type *t, const struct json *v) {
+        switch ((enum schema_kind) t->kind) {
+        case SCHEMA_BOOL:
+                return v->type != JSON_BOOL;
+        case SCHEMA_STRING:
+        case SCHEMA_TIME:
+        case SCHEMA_MICRO_TIME:
+        case SCHEMA_DURATION:
+                return v->type != JSON_STRING;
+        case SCHEMA_DOUBLE:
+                return v->type != JSON_INT && v->type != JSON_DOUBLE;
+        case SCHEMA_INT32:
+                return v->type != JSON_INT || v->i != (int32_t) v->i;
+        case SCHEMA_INT64:
+                return v->type != JSON_INT;
+        case SCHEMA_INT_OR_STRING:
+                return v->type != JSON_STRING && (v->type != JSON_INT || v->i != (int32_t) v->i);
+        case SCHEMA_QUANTITY:
+                return v->type != JSON_STRING && v->type != JSON_INT && v->type != JSON_DOUBLE;
+        case SCHEMA_BYTES:
+                return v->type != JSON_STRING && v->type != JSON_ARRAY;
+        case SCHEMA_LIST:
+                return v->type != JSON_ARRAY;
+        case SCHEMA_MAP:
+        case SCHEMA_STRUCT:
+                return v->type != JSON_OBJECT;
+        default:
+                return false;
+        }
+}
+
+/* pointer: of a field that a null takes away. */
+static struct json onto(struct arena *a, const struct schema_type *t, bool pointer, const struct json *before,
+                        const struct json *v) {
+        bool list = t->kind == SCHEMA_LIST || t->kind == SCHEMA_BYTES, map = t->kind == SCHEMA_MAP;
+
+        if (before && before->type != JSON_NULL && is_mistyped(t, before))
+                return *before;
+        if (before && v->type == JSON_NULL && !pointer && !list && !map && t->kind != SCHEMA_ANY)
+                return *before;
+        return join(a, t, before, v);
+}
+
+static struct json join_list(struct arena *a, const struct schema_type *elem, const struct json *before,
+                             const struct json *v) {
+        struct json out = json_array_of(a, json_len(v));
+
+        for (size_t i = 0; i < json_len(v); i++) {
+                const struct json *it = json_item(v, i);
+
+                json_items(&out)[i] = elem ? onto(a, elem, false, json_item(before, i), it) : join(a, NULL, NULL, it);
+        }
+        return out;
+}
+
+static struct json join_object(struct arena *a, const struct schema_type *t, const struct json *before,
+                               const struct json *v) {
+        struct json out = json_new_object();
+        struct json_member *m = arena_array(a, struct json_member, json_len(before) + 2 * json_len(v) + 1);
+        const struct schema_type *of = t && t->kind == SCHEMA_STRUCT ? t : NULL;
+        struct json_member **slots = of ? arena_array(a, struct json_member *, of->n_fields + 1U) : NULL;
+        size_t n = 0;
+
+        json_each_member(old, before) {
+                const struct schema_field *f = of ? schema_field(of, json_key(old)) : NULL;
+
+                if (f)
+                        slots[f - of->fields] = &m[n];
+                m[n++] = *old;
+        }
+        json_each_member(new, v) {
+                const struct schema_field *f = of ? schema_field(of, json_key(new)) : NULL;
+                struct json_member **slot = f ? &slots[f - of->fields] : NULL;
+
+                if (slot && *slot) {
+                        (*slot)->key = new->key; /* the place at which strict validation tells of it */
+                        (*slot)->value = onto(a, f->type, f->flags & SCHEMA_POINTER, &(*slot)->value, &new->value);
+                        continue;
+                }
+                m[n] = *new;
+                m[n].value = join(a, f ? f->type : t && t->kind == SCHEMA_MAP ? t->elem : NULL, NULL, &new->value);
+                if (slot)
+                        *slot = &m[n];
+                n++;
+        }
+        json_each_member(new, t && t->kind == SCHEMA_MAP ? v : NULL) /* the last ones count: those to be refused */
+                if (new->value.type != JSON_NULL && is_mistyped(t->elem, &new->value))
+                        m[n++] = *new;
+        out.at = (uintptr_t) m;
+        out.len = (uint32_t) json_unique_members(m, n, NULL, NULL);
+        return out;
+}
+
+static struct json join(struct arena *a, const struct schema_type *t, const struct json *before, const struct json *v) {
+        bool list = t && t->kind == SCHEMA_LIST, object = t && (t->kind == SCHEMA_STRUCT || t->kind == SCHEMA_MAP);
+
+        if (v->type == JSON_ARRAY)
+                return join_list(a, list ? t->elem : NULL, list && json_is(before, JSON_ARRAY) ? before : NULL, v);
+        if (v->type == JSON_OBJECT)
+                return join_object(a, t, object && json_is(before, JSON_OBJECT) ? before : NULL, v);
+        return *v;
+}
+
+struct json schema_join_duplicates(struct arena *a, const struct schema_type *t, const struct json *v) {
+        return join(a, t, NULL, v);
+}
