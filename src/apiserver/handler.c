@@ -637,6 +637,12 @@ static bool in_no_namespace(const struct exchange *x, enum api_verb verb) {
                (verb == API_CREATE || verb == API_DELETE_COLLECTION);
 }
 
+static bool only_slashes(struct str s) {
+        while (s.n > 0 && s.p[0] == '/')
+                s = str_sub(s, 1, s.n);
+        return s.n == 0;
+}
+
 /* The verbs for which upstream's router has a route here; 0: no such path. */
 static unsigned routes(const struct exchange *x) {
         const struct request_info *i = &x->info;
@@ -648,8 +654,7 @@ static unsigned routes(const struct exchange *x) {
                                    : r->namespaced && str_empty(i->namespace)
                                                    ? VERB_LIST | VERB_WATCH
                                                    : VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_DELETECOLLECTION);
-        return sub && (str_empty(i->tail) || str_eqc(i->tail, "/") || str_eqc(i->subresource, "proxy")) ? sub->verbs
-                                                                                                        : 0;
+        return sub && (only_slashes(i->tail) || str_eqc(i->subresource, "proxy")) ? sub->verbs : 0;
 }
 
 static bool is_routed(const struct exchange *x, unsigned verbs) {
@@ -785,12 +790,10 @@ void handle_request(struct http_request *req, void *arg) {
         if (!x->info.is_resource)
                 http_request_decode_path(req);
         if (x->info.lacks_resource) {
-                struct str path = http_request_path(req), query = http_request_query(req);
-
                 err_internal_text(&e, arena_printf(a,
                                                    "failed to create RequestInfo: unable to determine kind and "
-                                                   "namespace from url, %" STR_FMT "%s%" STR_FMT,
-                                                   STR_ARG(path), query.n ? "?" : "", STR_ARG(query)));
+                                                   "namespace from url, %" STR_FMT,
+                                                   STR_ARG(http_request_uri(req))));
                 handle_failed(x, &e);
                 return;
         }
@@ -799,6 +802,8 @@ void handle_request(struct http_request *req, void *arg) {
         if (x->notes.warning.n)
                 track_warnings(x, NULL, 0);
         if (r < 0) {
+                if (r != -EINPROGRESS && track_timeout_is_wrong(x))
+                        return;
                 if (r != -EINPROGRESS)
                         track_turned_away(x, &e);
                 handle_failed(x, &e);

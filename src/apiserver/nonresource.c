@@ -447,6 +447,10 @@ void handle_nonresource(struct exchange *x) {
                 respond_error(x->req, &x->format, &e);
                 return;
         }
+        if (str_has_prefix(path, STR("/apis//"))) {
+                respond_nowhere(x);
+                return;
+        }
         shapes = shapes_of(x, path);
         if (m != HTTP_M_GET && is_routed(x, path)) {
                 err_no_method(&e);

@@ -139,9 +139,6 @@ void respond_json_text(struct http_request *req, const struct format *f, int cod
 /* As Go's http.Error does it. */
 static void send_error_text(struct http_request *req, const struct error *e) {
         struct arena *a = http_request_arena(req);
-        struct str query = http_request_query(req);
-        struct str uri = arena_printf(a, "%" STR_FMT "%s%" STR_FMT, STR_ARG(http_request_path(req)), query.n ? "?" : "",
-                                      STR_ARG(query));
         static const struct http_header h[] = {
                 HEADER("cache-control", "no-cache, private"),
                 HEADER("content-type", "text/plain; charset=utf-8"),
@@ -151,7 +148,7 @@ static void send_error_text(struct http_request *req, const struct error *e) {
         struct http_slice s = { 0 };
 
         buf_addc(&b, "Internal Server Error: ");
-        add_sanitized(&b, uri, true);
+        add_sanitized(&b, http_request_uri(req), true);
         buf_addc(&b, ": ");
         add_sanitized(&b, str_of(error_text(e)), false);
         buf_putc(&b, '\n');

@@ -631,6 +631,26 @@ static void received(void *arg) {
         enter(t, t->waiting);
 }
 
+/* Upstream has not asked who it is by then. */
+static void refuse_timeout(struct exchange *x, const struct attributes *at, struct error *e) {
+        x->user = (struct api_user) { 0 };
+        x->impersonated = false;
+        if (x->s->audit)
+                audit_failed(x->s->audit, x, at, x->track->headers[0].value, e, AUDIT_STARTED);
+        respond_error(x->req, &x->format, e);
+}
+
+bool track_timeout_is_wrong(struct exchange *x) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct attributes at = { 0 };
+
+        describe(x->track, &at);
+        if (read_timeout(x->track, &e) == 0)
+                return false;
+        refuse_timeout(x, &at, &e);
+        return true;
+}
+
 void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
         struct track *t = x->track;
         _cleanup_error_ struct error e = ERROR_INIT;
@@ -641,11 +661,7 @@ void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
         t->proceed = proceed;
         count_running(t, 1);
         if (read_timeout(t, &e) < 0) {
-                x->user = (struct api_user) { 0 }; /* upstream has not asked who it is by then */
-                x->impersonated = false;
-                if (x->s->audit)
-                        audit_failed(x->s->audit, x, &at, t->headers[0].value, &e, AUDIT_STARTED);
-                respond_error(x->req, &x->format, &e);
+                refuse_timeout(x, &at, &e);
                 return;
         }
         if (x->s->audit)

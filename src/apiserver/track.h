@@ -26,6 +26,8 @@ void track_again(struct http_request *req);
 /* A read of a revision that the store has not reached is handled again when it has, or three seconds later. False: it
  * has waited already. */
 bool track_wait_revision(struct exchange *x, uint64_t revision);
+/* Whether ?timeout= is none, which is told before anybody is asked who he is: answered. */
+bool track_timeout_is_wrong(struct exchange *x);
 /* Authentication, or the right to be somebody else, failed: for the audit log. */
 void track_turned_away(struct exchange *x, const struct error *why);
 struct str track_id(const struct exchange *x);       /* its Audit-Id */

@@ -254,6 +254,7 @@ int http1_parse_request(char *p, size_t n, struct http1_head *ret, http1_headers
         for (size_t i = 0; i < ret->target.n; i++)
                 if ((unsigned char) ret->target.p[i] <= ' ' || ret->target.p[i] == 0x7f)
                         return -400;
+        ret->uri = ret->target;
         if (!str_eq(ret->method, STR("CONNECT")))
                 TRY(parse_target(ret->target, &ret->target));
         TRY(parse_version(str_sub(rest, (size_t) space + 1, rest.n), &major, &ret->minor));

@@ -10,10 +10,10 @@
 #include "http/http.h"
 
 struct http1_head {
-        struct str method, target; /* of a request */
-        int status;                /* of a response */
-        int minor;                 /* HTTP/1.minor */
-        int64_t content_length;    /* -1: not given */
+        struct str method, uri, target; /* of a request: uri is the target as it was sent */
+        int status;                     /* of a response */
+        int minor;                      /* HTTP/1.minor */
+        int64_t content_length;         /* -1: not given */
         size_t n_host;
         const char *problem; /* what a refused request is told beside the status; NULL: no more */
         bool chunked, close, keep_alive, expect_continue, expect_other;

@@ -86,9 +86,9 @@ void request_set_method(struct http_request *r, struct str text) {
 }
 
 void request_set_target(struct http_request *r, struct str target) {
-        ssize_t q;
+        ssize_t q = str_find(target, '?');
 
-        q = str_find(target, '?');
+        r->uri = target;
         r->path = q < 0 ? target : str_sub(target, 0, (size_t) q);
         if (q >= 0)
                 r->query = str_sub(target, (size_t) q + 1, target.n);
@@ -234,6 +234,9 @@ struct str http_request_method_text(const struct http_request *r) {
 }
 struct str http_request_path(const struct http_request *r) {
         return r->path;
+}
+struct str http_request_uri(const struct http_request *r) {
+        return r->uri;
 }
 void http_request_decode_path(struct http_request *r) {
         _cleanup_buf_ struct buf b = BUF_INIT;

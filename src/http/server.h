@@ -45,6 +45,7 @@ void http_server_stop(struct http_server *s, unsigned grace_ms);
 
 enum http_method http_request_method(const struct http_request *r);
 struct str http_request_method_text(const struct http_request *r);
+struct str http_request_uri(const struct http_request *r);  /* the whole of the target, as sent */
 struct str http_request_path(const struct http_request *r); /* as sent, percent-encoding not resolved, without query */
 /* From now on it is as it is meant, unless that could not be told from what separates it from the rest. */
 void http_request_decode_path(struct http_request *r);

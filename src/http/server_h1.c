@@ -107,6 +107,7 @@ static size_t take_head(struct conn *c, const char *p, size_t n) {
         if (r == 0) {
                 request_set_method(h->r, h->request.method);
                 request_set_target(h->r, h->request.target);
+                h->r->uri = h->request.uri;
                 http1_body_init(&h->body, &h->request, true);
                 if (!h->body.done && !request_streams(h->r) &&
                     h->request.content_length > (int64_t) c->w->server->o.max_body)

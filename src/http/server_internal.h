@@ -99,7 +99,7 @@ struct http_request {
         struct list drain_link;
         struct arena *arena;
         enum http_method method;
-        struct str method_text, path, query;
+        struct str method_text, uri, path, query;
         http1_headers headers;
         size_t header_bytes, header_charged;
         struct buf body; /* of one that streams: what its taker has not got yet */
