@@ -12,6 +12,7 @@
 #include "apiserver/strategy.h"
 #include "base/encode.h"
 #include "base/lock.h"
+#include "base/metrics.h"
 #include "base/rand.h"
 #include "json/build.h"
 #include "schema/apply.h"
@@ -35,6 +36,31 @@ struct allocator {
         int port_min, port_max;
         uint64_t *ports;
 };
+
+/* ---- metrics ---- */
+
+static const double seconds[] = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 };
+HISTOGRAM(ip_duration, seconds, "kube_apiserver_clusterip_allocator_allocation_duration_seconds",
+          "[ALPHA] Duration in seconds to allocate a Cluster IP by ServiceCIDR");
+METRIC(ips, COUNTER, "kube_apiserver_clusterip_allocator_allocation_total",
+       "[ALPHA] Number of Cluster IPs allocations");
+METRIC(taken_ports, COUNTER, "kube_apiserver_nodeport_allocator_allocation_total",
+       "[ALPHA] Number of NodePort allocations");
+METRIC(port_errors, COUNTER, "kube_apiserver_nodeport_allocator_allocation_errors_total",
+       "[ALPHA] Number of errors trying to allocate NodePort");
+
+/* All are static: upstream takes those that it has chosen as if they had been asked for. */
+static void count_ip(const struct allocator *al, int family, int64_t since_ns) {
+        struct str cidr = str_of(allocator_cidr(al, family));
+
+        series_add(SERIES(&ips, { "cidr", cidr }, { "scope", STR("static") }), 1);
+        series_observe(SERIES(&ip_duration, { "cidr", cidr }), (double) (now_mono_ns() - since_ns) / 1e9);
+}
+
+static int count_port(int r, struct str scope) {
+        series_add(SERIES(r < 0 ? &port_errors : &taken_ports, { "scope", scope }), 1);
+        return r;
+}
 
 static bool get(const uint64_t *map, uint32_t i) {
         return map[i / 64] >> (i % 64) & 1;
@@ -255,12 +281,17 @@ static bool is_taken(const struct apiserver *s, struct store_snapshot *snap, str
 int allocator_check_ip(const struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct str ip) {
         struct range *ranges;
         size_t n = ranges_of(s, snap, a, &ranges);
+        int64_t since = now_mono_ns();
         uint8_t b[16];
         int family = parse_ip(ip, b);
 
         for (size_t i = 0; i < n; i++)
-                if (range_has(&ranges[i], family, b))
-                        return is_taken(s, snap, allocator_plain_ip(a, ip)) ? -EEXIST : 0;
+                if (range_has(&ranges[i], family, b)) {
+                        if (is_taken(s, snap, allocator_plain_ip(a, ip)))
+                                return -EEXIST;
+                        count_ip(s->allocator, family, since);
+                        return 0;
+                }
         return -ERANGE;
 }
 
@@ -284,6 +315,7 @@ int allocator_any_ip(const struct apiserver *s, struct store_snapshot *snap, str
                      struct str *ret) {
         struct range *ranges;
         size_t n = ranges_of(s, snap, a, &ranges), start = n ? rand_below(n) : 0;
+        int64_t since = now_mono_ns();
 
         for (size_t i = 0; i < n; i++) {
                 const struct range *r = &ranges[(start + i) % n];
@@ -295,8 +327,10 @@ int allocator_any_ip(const struct apiserver *s, struct store_snapshot *snap, str
                         continue;
                 if (band >= hosts)
                         band = 0;
-                if (find_ip(s, snap, a, r, band, hosts - band, ret) || find_ip(s, snap, a, r, 0, band, ret))
+                if (find_ip(s, snap, a, r, band, hosts - band, ret) || find_ip(s, snap, a, r, 0, band, ret)) {
+                        count_ip(s->allocator, family, since);
                         return 0;
+                }
         }
         return -ENOSPC;
 }
@@ -367,7 +401,7 @@ static int64_t find_free(const uint64_t *map, uint32_t from, uint32_t to) {
         return -1;
 }
 
-int allocator_take_port(struct allocator *al, int64_t port) {
+static int take_port(struct allocator *al, int64_t port) {
         int r = 0;
 
         if (port < al->port_min || port > al->port_max)
@@ -378,6 +412,10 @@ int allocator_take_port(struct allocator *al, int64_t port) {
         else
                 put(al->ports, (uint32_t) port, true);
         return r;
+}
+
+int allocator_take_port(struct allocator *al, int64_t port) {
+        return count_port(take_port(al, port), STR("static"));
 }
 
 void allocator_release_port(struct allocator *al, int64_t port) {
@@ -400,9 +438,9 @@ int allocator_any_port(struct allocator *al, int64_t *ret) {
                         put(al->ports, (uint32_t) at, true);
         }
         if (at < 0)
-                return -ENOSPC;
+                return count_port(-ENOSPC, STR("dynamic"));
         *ret = at;
-        return 0;
+        return count_port(0, STR("dynamic"));
 }
 
 /* ---- following the store ---- */
@@ -418,8 +456,8 @@ void allocator_changed(struct allocator *al, const struct object *before, const 
         const struct json *old = before ? object_json(before) : NULL, *now = after ? object_json(after) : NULL;
 
         json_each_item(p, json_at_path(now, "spec", "ports"))
-                allocator_take_port(al, json_int(json_getc(p, "nodePort")));
-        allocator_take_port(al, json_int(json_at_path(now, "spec", "healthCheckNodePort")));
+                take_port(al, json_int(json_getc(p, "nodePort")));
+        take_port(al, json_int(json_at_path(now, "spec", "healthCheckNodePort")));
         json_each_item(p, json_at_path(old, "spec", "ports"))
                 if (!holds_port(now, json_int(json_getc(p, "nodePort"))))
                         allocator_release_port(al, json_int(json_getc(p, "nodePort")));
@@ -433,4 +471,38 @@ void allocator_load(struct allocator *al, struct store_snapshot *snap, struct st
         store_iter_init(&it, snap, prefix, prefix);
         while (store_iter_next(&it))
                 allocator_changed(al, NULL, it.object);
+}
+
+static void write_gauge(struct buf *dst, const char *name, const char *help, const char *cidr, double n) {
+        if (help)
+                metric_header(dst, name, "gauge", help);
+        buf_printf(dst, cidr ? "%s{cidr=\"%s\"} %.15g\n" : "%s%s %.15g\n", name, cidr ? cidr : "", n);
+}
+
+void allocator_metrics(const struct apiserver *s, struct store_snapshot *snap, struct buf *dst) {
+        struct allocator *al = s->allocator;
+        struct str prefix = rest_of(s, &res_ipaddresses)->prefix;
+        double held[ARRAY_SIZE(al->ranges)] = { 0 }, ports = 0;
+        struct store_iter it;
+
+        store_iter_init(&it, snap, prefix, prefix);
+        while (store_iter_next(&it))
+                for (size_t i = 0; i < al->n_ranges; i++)
+                        held[i] += (str_find(object_name(it.object), ':') >= 0) == (al->ranges[i].family == 6);
+        for (size_t i = 0; i < al->n_ranges; i++)
+                write_gauge(dst, "kube_apiserver_clusterip_allocator_allocated_ips",
+                            i ? NULL : "[ALPHA] Gauge measuring the number of allocated IPs for Services", al->cidrs[i],
+                            held[i]);
+        for (size_t i = 0; i < al->n_ranges; i++)
+                write_gauge(dst, "kube_apiserver_clusterip_allocator_available_ips",
+                            i ? NULL : "[ALPHA] Gauge measuring the number of available IPs for Services", al->cidrs[i],
+                            (double) range_hosts(&al->ranges[i]) - held[i]);
+        with_lock(&al->lock)
+                for (int i = al->port_min; i <= al->port_max; i++)
+                        ports += get(al->ports, (uint32_t) i);
+        write_gauge(dst, "kube_apiserver_nodeport_allocator_allocated_ports",
+                    "[ALPHA] Gauge measuring the number of allocated NodePorts for Services", NULL, ports);
+        write_gauge(dst, "kube_apiserver_nodeport_allocator_available_ports",
+                    "[ALPHA] Gauge measuring the number of available NodePorts for Services", NULL,
+                    al->port_max - al->port_min + 1 - ports);
 }

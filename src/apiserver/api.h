@@ -71,6 +71,7 @@ struct api_call {
         struct error *refusal; /* the body is not what it has to be: said to those who may make the call. Moved out */
         bool late_refusal;     /* of a patch: not before there is something to patch */
         bool authorized, admitted; /* by the call that this one is a part of: not asked anew */
+        bool forbidden;            /* done: nobody looked at it further */
         bool untracked;            /* its change is nobody's: managedFields do not tell of it */
         bool collection;           /* it is a part of API_DELETE_COLLECTION, where admission knows no names */
         struct str user_agent;     /* of the HTTP request; empty for roles in this process */

@@ -131,6 +131,11 @@ METRIC(evaluated, COUNTER, "apiserver_storage_list_evaluated_objects_total",
        "[ALPHA] Number of objects tested in the course of serving a LIST request from storage");
 METRIC(returned, COUNTER, "apiserver_storage_list_returned_objects_total",
        "[ALPHA] Number of objects returned for a LIST request from storage");
+METRIC(cache_lists, COUNTER, "apiserver_cache_list_total", "[ALPHA] Number of LIST requests served from watch cache");
+METRIC(cache_fetched, COUNTER, "apiserver_cache_list_fetched_objects_total",
+       "[ALPHA] Number of objects read from watch cache in the course of serving a LIST request");
+METRIC(cache_returned, COUNTER, "apiserver_cache_list_returned_objects_total",
+       "[ALPHA] Number of objects returned for a LIST request from watch cache");
 #define STORE_LIST (STORE_DELETE + 1)
 static const char *const store_operations[] = {
         [STORE_CREATE] = "create", [STORE_UPDATE] = "update", [STORE_DELETE] = "delete", [STORE_LIST] = "list"
@@ -163,21 +168,71 @@ static void write_resource(struct buf *dst, const void *arg) {
         metric_label(dst, "resource", ((const struct rest *) arg)->qualified);
 }
 
+/* Where upstream keeps them in etcd. */
+static struct str place_of(const struct rest *r, struct arena *a) {
+        static const struct {
+                const struct api_resource *resource;
+                const char *place;
+        } places[] = {
+                { &res_nodes, "minions" },
+                { &res_services, "services/specs" },
+                { &res_endpoints, "services/endpoints" },
+                { &res_replicationcontrollers, "controllers" },
+                { &res_ingresses, "ingress" },
+                { &res_customresourcedefinitions, "apiextensions.k8s.io/customresourcedefinitions" },
+                { &res_apiservices, "apiregistration.k8s.io/apiservices" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+                if (r->resource == places[i].resource)
+                        return arena_printf(a, "/%s", places[i].place);
+        return r->custom ? arena_printf(a, "/%" STR_FMT "/%" STR_FMT, STR_ARG(r->group), STR_ARG(r->plural))
+                         : arena_printf(a, "/%" STR_FMT, STR_ARG(r->plural));
+}
+
+static void write_cache_place(struct buf *dst, const void *arg) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+
+        metric_label(dst, "resource_prefix", place_of(arg, a));
+}
+
+static void write_cache_index(struct buf *dst, const void *arg) {
+        metric_label(dst, "index", STR(""));
+        write_cache_place(dst, arg);
+}
+
+bool api_lists_exactly(const struct api_options *o) {
+        struct str rv = o->resource_version, match = o->resource_version_match;
+
+        return str_eqc(match, "Exact") || (str_empty(match) && (!str_empty(o->continue_token) ||
+                                                                (o->limit > 0 && !str_empty(rv) && !str_eqc(rv, "0"))));
+}
+
+/* Upstream's cache has all but Events, and what is at present. */
 void op_count_list(const struct op *op, int64_t since_ns) {
         const struct rest *r = op->rest->stored;
         const struct api_list *l = op->c->list;
-        const struct {
+        const struct count {
                 const struct metric *metric;
                 size_t n;
-        } counts[] = { { &lists, 1 },
-                       { &fetched, l ? l->n_seen : 0 },
-                       { &evaluated, l ? l->n_seen : 0 },
-                       { &returned, l ? l->n : 0 } };
+                void (*labels)(struct buf *dst, const void *arg);
+        } stored[] = { { &lists, 1, write_resource },
+                       { &fetched, l ? l->n_seen : 0, write_resource },
+                       { &evaluated, l ? l->n_seen : 0, write_resource },
+                       { &returned, l ? l->n : 0, write_resource } },
+          cached[] = { { &cache_lists, 1, write_cache_index },
+                       { &cache_fetched, l ? l->n_seen : 0, write_cache_index },
+                       { &cache_returned, l ? l->n : 0, write_cache_place } };
         uint64_t key = str_hash(r->qualified);
+        bool from_store = r->resource == &res_events || api_lists_exactly(&op->c->options);
 
-        count_stored(op->rest, STORE_LIST, since_ns, op->c->error.err != 0);
-        for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
-                series_add(metric_series(counts[i].metric, key, write_resource, r), (int64_t) counts[i].n);
+        if (from_store)
+                count_stored(op->rest, STORE_LIST, since_ns, op->c->error.err != 0);
+        for (size_t i = 0; i < (from_store ? ARRAY_SIZE(stored) : ARRAY_SIZE(cached)); i++) {
+                const struct count *c = from_store ? &stored[i] : &cached[i];
+
+                series_add(metric_series(c->metric, key, c->labels, r), (int64_t) c->n);
+        }
 }
 
 static void submitted(struct store_txn *t) {
@@ -381,7 +436,8 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
                 goto lacks;
         struct attributes at = call_attributes(c, op->rest, call_verb_name(c));
 
-        if (!c->authorized && authorize_or_error(s, &c->user, &at, &c->error) < 0)
+        c->forbidden = !c->authorized && authorize_or_error(s, &c->user, &at, &c->error) < 0;
+        if (c->forbidden)
                 goto fail;
         if (lacking.err)
                 goto lacks;

@@ -571,6 +571,7 @@ void handle_connect(struct exchange *x, const struct api_call *call) {
         struct arena *a;
 
         if (authorize_or_error(x->s, &x->user, &at, &e) < 0) {
+                track_uncounted(x);
                 respond_error(x->req, &x->format, &e);
                 return;
         }

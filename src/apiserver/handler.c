@@ -607,7 +607,9 @@ static void refuse(struct exchange *x, enum refusal why, struct error *e) {
         struct attributes at = exchange_attributes(x);
         _cleanup_error_ struct error no = ERROR_INIT;
 
-        if (authorize_or_error(x->s, &x->user, &at, &no) == 0 && why == NOWHERE) {
+        if (authorize_or_error(x->s, &x->user, &at, &no) < 0 || why != BAD)
+                track_uncounted(x);
+        if (!no.err && why == NOWHERE) {
                 respond_nowhere(x);
                 return;
         }

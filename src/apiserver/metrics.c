@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <sys/resource.h>
 
+#include "apiserver/allocator.h"
 #include "apiserver/flags.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/metrics.h"
@@ -26,6 +27,33 @@ static void write_objects(struct apiserver *s, struct buf *b) {
                         continue;
                 buf_printf(b, "apiserver_storage_objects{resource=\"%" STR_FMT "\"} %zu\n", STR_ARG(r->qualified),
                            store_count(snap, r->prefix, r->prefix));
+        }
+}
+
+/* Upstream's caches of what is watched, which here is the store itself: they are all there, and as new as it. */
+static void write_caches(struct apiserver *s, struct buf *b) {
+        const struct {
+                const char *name, *type, *help;
+                uint64_t value;
+        } metrics[] = {
+                { "watch_cache_capacity", "gauge", "[ALPHA] Total capacity of watch cache broken by resource type.",
+                  100 },
+                { "apiserver_watch_cache_initializations_total", "counter",
+                  "[ALPHA] Counter of watch cache initializations broken by resource type.", 1 },
+                { "apiserver_watch_cache_resource_version", "gauge",
+                  "[ALPHA] Current resource version of watch cache broken by resource type.",
+                  store_revision(s->store) },
+        };
+
+        for (size_t m = 0; m < ARRAY_SIZE(metrics); m++) {
+                metric_header(b, metrics[m].name, metrics[m].type, metrics[m].help);
+                for (size_t i = 0; i < s->n_rests; i++) {
+                        const struct rest *r = &s->rest_table[i];
+
+                        if (r->stored == r && (r->resource->verbs & VERB_WATCH) && r->resource != &res_events)
+                                buf_printf(b, "%s{resource=\"%" STR_FMT "\"} %llu\n", metrics[m].name,
+                                           STR_ARG(r->qualified), (unsigned long long) metrics[m].value);
+                }
         }
 }
 
@@ -81,6 +109,36 @@ static size_t entries_of(const char *path) {
         return n > 2 ? n - 2 : 0; /* ".", ".." */
 }
 
+/* Of all interfaces: proc(5), /proc/net/dev: "name: bytes packets …", the ninth is what was sent. */
+static void write_network(struct buf *b) {
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        struct str rest, line, name, field;
+        uint64_t sums[2] = { 0 };
+
+        if (file_read("/proc/self/net/dev", 1 << 20, &text, NULL) < 0)
+                return;
+        rest = buf_str(&text);
+        while (str_split(&rest, '\n', &line)) {
+                if (str_find(line, ':') < 0 || !str_split(&line, ':', &name))
+                        continue;
+                for (size_t i = 0; i < 9;) {
+                        uint64_t n = 0;
+
+                        if (!str_split(&line, ' ', &field))
+                                break;
+                        if (str_empty(field))
+                                continue;
+                        str_to_u64(field, &n);
+                        sums[i > 0] += i == 0 || i == 8 ? n : 0;
+                        i++;
+                }
+        }
+        gauge(b, "process_network_receive_bytes_total", "counter",
+              "Number of bytes received by the process over the network.", (double) sums[0]);
+        gauge(b, "process_network_transmit_bytes_total", "counter",
+              "Number of bytes sent by the process over the network.", (double) sums[1]);
+}
+
 static void write_process(struct apiserver *s, struct buf *b) {
         struct rusage u;
         struct rlimit files;
@@ -98,55 +156,125 @@ static void write_process(struct apiserver *s, struct buf *b) {
         gauge(b, "process_open_fds", "gauge", "Number of open file descriptors.",
               (double) entries_of("/proc/self/fd") - 1); /* the directory itself */
         write_memory(b);
+        if (getrlimit(RLIMIT_AS, &files) == 0)
+                gauge(b, "process_virtual_memory_max_bytes", "gauge",
+                      "Maximum amount of virtual memory available in bytes.", (double) files.rlim_cur);
+        write_network(b);
         gauge(b, "process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds.",
               (double) s->started_ns / NSEC_PER_SEC);
 }
 
 /* ---- families ---- */
 
-/* What upstream counts from its start on, whether or not it happens, and what can happen never here. */
-static const struct {
-        const char *name, *help;
+/* What upstream tells from its start on, whether or not it happens, and what can happen never here. */
+static const double from_10us_by_4[] = { 1e-05,   4e-05,   0.00016, 0.00064, 0.00256,
+                                         0.01024, 0.04096, 0.16384, 0.65536, 2.62144 },
+                    usual[] = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 },
+                    from_5us_by_2[] = { 5e-06,   1e-05,   2e-05,   4e-05,   8e-05,   0.00016, 0.00032,
+                                        0.00064, 0.00128, 0.00256, 0.00512, 0.01024, 0.02048, 0.04096 },
+                    objects[] = { 10, 50, 100, 500, 1000, 2500, 5000 },
+                    request_seconds[] = { 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1,  1.25, 1.5, 2, 3,
+                                          4,    5,   6,   8,   10,  15,  20, 30,   45,  60 },
+                    ages[] = { 600,       1800,      3600,       14400,      86400,      604800,
+                               2.592e+06, 7.776e+06, 1.5552e+07, 3.1104e+07, 1.24416e+08 };
+#define BOUNDS(b) b, ARRAY_SIZE(b)
+static const struct zero {
+        const char *name, *type, *help, *labels;
+        const double *bounds;
+        size_t n_bounds;
 } zeros[] = {
-        { "apiserver_audit_event_total", "[ALPHA] Counter of audit events generated and sent to the audit backend." },
-        { "apiserver_audit_requests_rejected_total",
-          "[ALPHA] Counter of apiserver requests rejected due to an error in audit logging backend." },
-        { "apiserver_kube_aggregator_x509_insecure_sha1_total",
+        { "aggregator_discovery_aggregation_count_total", "counter",
+          "[ALPHA] Counter of number of times discovery was aggregated", "" },
+        { "apiextensions_apiserver_validation_ratcheting_seconds", "histogram",
+          "[ALPHA] Time for comparison of old to new for the purposes of CRDValidationRatcheting during an UPDATE in "
+          "seconds.",
+          "", BOUNDS(from_10us_by_4) },
+        { "apiserver_audit_event_total", "counter",
+          "[ALPHA] Counter of audit events generated and sent to the audit backend.", "" },
+        { "apiserver_audit_requests_rejected_total", "counter",
+          "[ALPHA] Counter of apiserver requests rejected due to an error in audit logging backend.", "" },
+        { "apiserver_cel_compilation_duration_seconds", "histogram", "[BETA] CEL compilation time in seconds.", "",
+          BOUNDS(usual) },
+        { "apiserver_cel_evaluation_duration_seconds", "histogram", "[BETA] CEL evaluation time in seconds.", "",
+          BOUNDS(usual) },
+        { "apiserver_envelope_encryption_dek_cache_fill_percent", "gauge",
+          "[ALPHA] Percent of the cache slots currently occupied by cached DEKs.", "" },
+        { "apiserver_kube_aggregator_x509_insecure_sha1_total", "counter",
           "[ALPHA] Counts the number of requests to servers with insecure SHA1 signatures in their serving certificate "
           "OR the number of connection failures due to the insecure SHA1 signatures (either/or, based on the runtime "
-          "environment)" },
-        { "apiserver_kube_aggregator_x509_missing_san_total",
+          "environment)",
+          "" },
+        { "apiserver_kube_aggregator_x509_missing_san_total", "counter",
           "[ALPHA] Counts the number of requests to servers missing SAN extension in their serving certificate OR the "
           "number of connection failures due to the lack of x509 certificate SAN extension missing (either/or, based "
-          "on the runtime environment)" },
-        { "apiserver_nodeport_repair_reconcile_errors_total",
-          "[ALPHA] Number of reconciliation failures on the nodeport repair reconcile loop" },
-        { "apiserver_storage_data_key_generation_failures_total",
-          "[ALPHA] Total number of failed data encryption key(DEK) generation operations." },
-        { "apiserver_storage_envelope_transformation_cache_misses_total",
-          "[ALPHA] Total number of cache misses while accessing key decryption key(KEK)." },
-        { "apiserver_validation_declarative_validation_mismatch_total",
-          "[BETA] Number of times declarative validation results differed from handwritten validation results for "
-          "core types." },
-        { "apiserver_validation_declarative_validation_panic_total",
-          "[BETA] Number of times declarative validation has panicked during validation." },
-        { "apiserver_webhooks_x509_insecure_sha1_total",
+          "on the runtime environment)",
+          "" },
+        { "apiserver_nodeport_repair_reconcile_errors_total", "counter",
+          "[ALPHA] Number of reconciliation failures on the nodeport repair reconcile loop", "" },
+        { "apiserver_storage_data_key_generation_duration_seconds", "histogram",
+          "[ALPHA] Latencies in seconds of data encryption key(DEK) generation operations.", "",
+          BOUNDS(from_5us_by_2) },
+        { "apiserver_storage_data_key_generation_failures_total", "counter",
+          "[ALPHA] Total number of failed data encryption key(DEK) generation operations.", "" },
+        { "apiserver_storage_envelope_transformation_cache_misses_total", "counter",
+          "[ALPHA] Total number of cache misses while accessing key decryption key(KEK).", "" },
+        { "apiserver_tls_handshake_errors_total", "counter",
+          "[ALPHA] Number of requests dropped with 'TLS handshake error from' error", "" },
+        { "apiserver_validation_declarative_validation_mismatch_total", "counter",
+          "[BETA] Number of times declarative validation results differed from handwritten validation results for core "
+          "types.",
+          "" },
+        { "apiserver_validation_declarative_validation_panic_total", "counter",
+          "[BETA] Number of times declarative validation has panicked during validation.", "" },
+        { "apiserver_webhooks_x509_insecure_sha1_total", "counter",
           "[ALPHA] Counts the number of requests to servers with insecure SHA1 signatures in their serving certificate "
           "OR the number of connection failures due to the insecure SHA1 signatures (either/or, based on the runtime "
-          "environment)" },
-        { "apiserver_webhooks_x509_missing_san_total",
+          "environment)",
+          "" },
+        { "apiserver_webhooks_x509_missing_san_total", "counter",
           "[ALPHA] Counts the number of requests to servers missing SAN extension in their serving certificate OR the "
           "number of connection failures due to the lack of x509 certificate SAN extension missing (either/or, based "
-          "on the runtime environment)" },
-        { "hidden_metrics_total", "[BETA] The count of hidden metrics." },
-        { "serviceaccount_invalid_legacy_auto_token_uses_total",
-          "[ALPHA] Cumulative invalid auto-generated legacy tokens used" },
-        { "serviceaccount_legacy_auto_token_uses_total", "[ALPHA] Cumulative auto-generated legacy tokens used" },
-        { "serviceaccount_legacy_manual_token_uses_total", "[ALPHA] Cumulative manually created legacy tokens used" },
-        { "serviceaccount_legacy_tokens_total", "[ALPHA] Cumulative legacy service account tokens used" },
-        { "serviceaccount_stale_tokens_total", "[ALPHA] Cumulative stale projected service account tokens used" },
-        { "serviceaccount_valid_tokens_total", "[ALPHA] Cumulative valid projected service account tokens used" },
+          "on the runtime environment)",
+          "" },
+        { "etcd_lease_object_counts", "histogram", "[ALPHA] Number of objects attached to a single etcd lease.", "",
+          BOUNDS(objects) },
+        { "field_validation_request_duration_seconds", "histogram",
+          "[ALPHA] Response latency distribution in seconds for each field validation value", "field_validation=\"\"",
+          BOUNDS(request_seconds) },
+        { "hidden_metrics_total", "counter", "[BETA] The count of hidden metrics.", "" },
+        { "rest_client_exec_plugin_certificate_rotation_age", "histogram",
+          "[ALPHA] Histogram of the number of seconds the last auth exec plugin client certificate lived before being "
+          "rotated. If auth exec plugin client certificates are unused, histogram will contain no data.",
+          "", BOUNDS(ages) },
+        { "rest_client_transport_cache_entries", "gauge", "[ALPHA] Number of transport entries in the internal cache.",
+          "" },
+        { "serviceaccount_invalid_legacy_auto_token_uses_total", "counter",
+          "[ALPHA] Cumulative invalid auto-generated legacy tokens used", "" },
+        { "serviceaccount_legacy_auto_token_uses_total", "counter",
+          "[ALPHA] Cumulative auto-generated legacy tokens used", "" },
+        { "serviceaccount_legacy_manual_token_uses_total", "counter",
+          "[ALPHA] Cumulative manually created legacy tokens used", "" },
+        { "serviceaccount_legacy_tokens_total", "counter", "[ALPHA] Cumulative legacy service account tokens used",
+          "" },
+        { "serviceaccount_stale_tokens_total", "counter",
+          "[ALPHA] Cumulative stale projected service account tokens used", "" },
+        { "serviceaccount_valid_tokens_total", "counter",
+          "[ALPHA] Cumulative valid projected service account tokens used", "" },
 };
+
+static void write_zero(struct buf *dst, const struct zero *z) {
+        const char *comma = *z->labels ? "," : "", *open = *z->labels ? "{" : "", *close = *z->labels ? "}" : "";
+
+        if (z->n_bounds == 0) {
+                gauge(dst, z->name, z->type, z->help, 0);
+                return;
+        }
+        metric_header(dst, z->name, z->type, z->help);
+        for (size_t i = 0; i < z->n_bounds; i++)
+                buf_printf(dst, "%s_bucket{%s%sle=\"%g\"} 0\n", z->name, z->labels, comma, z->bounds[i]);
+        buf_printf(dst, "%s_bucket{%s%sle=\"+Inf\"} 0\n%s_sum%s%s%s 0\n%s_count%s%s%s 0\n", z->name, z->labels, comma,
+                   z->name, open, z->labels, close, z->name, open, z->labels, close);
+}
 
 struct family {
         struct str name, text;
@@ -159,6 +287,25 @@ static int by_name(const void *a, const void *b) {
 static bool is_disabled(struct str name, struct str list) {
         return str_is_part(name, ',', list) ||
                str_eqc(name, "kubernetes_healthchecks_total"); /* told at /metrics/slis */
+}
+
+/* How many families there are of each stability, by what their help begins with. */
+static void write_registered(struct buf *b, struct str all) {
+        static const char *const levels[] = { "ALPHA", "BETA", "STABLE" };
+        size_t n[ARRAY_SIZE(levels)] = { 0 };
+        struct str line;
+
+        while (str_split(&all, '\n', &line))
+                for (size_t i = 0; str_has_prefix(line, STR("# HELP ")) && i < ARRAY_SIZE(levels); i++)
+                        n[i] += str_search(line, str_of(levels[i])) > 0;
+        for (size_t z = 0; z < ARRAY_SIZE(zeros); z++)
+                for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
+                        n[i] += str_has_prefix(str_of(zeros[z].help + 1), str_of(levels[i]));
+        metric_header(b, "registered_metrics_total", "counter",
+                      "[BETA] The count of registered metrics broken by stability level and deprecation version.");
+        for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
+                buf_printf(b, "registered_metrics_total{deprecated_version=\"\",stability_level=\"%s\"} %zu\n",
+                           levels[i], n[i]);
 }
 
 /* In order of their names, each once, and no zero where something was counted. */
@@ -186,7 +333,7 @@ static void write_families(struct buf *dst, struct str all, struct str disabled)
                         if (order > 0)
                                 break;
                         if (order < 0 && !is_disabled(zero, disabled))
-                                gauge(dst, zeros[z].name, "counter", zeros[z].help, 0);
+                                write_zero(dst, &zeros[z]);
                 }
                 if (i < v.n && !is_disabled(v.v[i].name, disabled))
                         buf_add_str(dst, v.v[i].text);
@@ -256,6 +403,7 @@ int metrics_configure(struct apiserver *s, struct error *err) {
 
 static void write_all(struct apiserver *s, struct buf *b) {
         struct str disabled = str_of(server_flag(s, "disabled-metrics", "")), one;
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
         double n_disabled = 0;
 
         while (str_split(&disabled, ',', &one))
@@ -264,8 +412,11 @@ static void write_all(struct apiserver *s, struct buf *b) {
         gauge(b, "cardinality_enforcement_unexpected_categorizations_total", "counter",
               "[ALPHA] The count of unexpected categorizations during cardinality enforcement.",
               (double) metrics_unexpected());
+        flow_sample(s);
         metrics_collect(b);
         flow_metrics(s, b);
+        allocator_metrics(s, snap, b);
+        write_caches(s, b);
         write_objects(s, b);
         write_api_services(s, b);
         metric_header(b, "apiserver_storage_size_bytes", "gauge",
@@ -296,13 +447,20 @@ void metrics_write(struct apiserver *s, struct buf *dst) {
         _cleanup_buf_ struct buf all = BUF_INIT;
 
         write_all(s, &all);
+        write_registered(&all, buf_str(&all));
         write_families(dst, buf_str(&all), str_of(server_flag(s, "disabled-metrics", "")));
 }
 
 /* ---- /debug/pprof: where memory and time are, in our own terms ---- */
 
 static void debug_index(struct buf *b) {
-        buf_addc(b, "heap\nthreads\n");
+        buf_addc(b, "<html>\n<head>\n<title>/debug/pprof/</title>\n</head>\n<body>\n<a href=\"heap\">heap</a><br>\n<a "
+                    "href=\"threads\">threads</a><br>\n</body>\n</html>\n");
+}
+
+/* There are no names for addresses: the one that Go's tool asks for is that there are any. */
+static void debug_symbol(struct buf *b) {
+        buf_addc(b, "num_symbols: 1\n");
 }
 
 static void debug_heap(struct buf *b) {
@@ -345,7 +503,9 @@ bool debug_write(struct str page, struct buf *dst) {
         static const struct {
                 const char *name;
                 void (*write)(struct buf *b);
-        } pages[] = { { "", debug_index }, { "heap", debug_heap }, { "threads", debug_threads } };
+        } pages[] = {
+                { "", debug_index }, { "heap", debug_heap }, { "symbol", debug_symbol }, { "threads", debug_threads }
+        };
 
         for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
                 if (str_eqc(page, pages[i].name)) {

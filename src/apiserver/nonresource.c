@@ -9,6 +9,8 @@
 #include "apiserver/flags.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/metrics.h"
+#include "apiserver/track.h"
+#include "base/log.h"
 #include "base/metrics.h"
 #include "json/build.h"
 
@@ -252,25 +254,56 @@ static void handle_readyz(struct exchange *x) {
 
 #define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 
-static void handle_metrics(struct exchange *x) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
+/* DELETE lets counters begin anew. */
+static bool resets(struct exchange *x) {
+        if (http_request_method(x->req) != HTTP_M_DELETE)
+                return false;
+        metrics_reset();
+        respond_plain(x, STR("metrics reset\n"));
+        return true;
+}
 
+static void handle_metrics(struct exchange *x) {
+        struct arena *a = http_request_arena(x->req);
+        struct http_header h[5] = {
+                /* two more for gzip */
+                { STR("cache-control"), STR("no-cache, private") },
+                { STR("content-type"), STR(METRICS_TYPE) },
+                { STR("process-start-time-unix"),
+                  arena_printf(a, "%lld", (long long) (x->s->started_ns / NSEC_PER_SEC)) },
+        };
+        struct http_slice s = { .release = free };
+        struct buf b = BUF_INIT;
+
+        if (resets(x))
+                return;
         metrics_write(x->s, &b);
-        respond_text(x->req, 200, METRICS_TYPE, buf_str(&b));
+        s.arg = buf_take(&b, &s.data.n);
+        s.data.p = s.arg;
+        if (!respond_gzip(x->req, 200, h, 3, &s, 1))
+                http_respond(x->req, 200, h, 3, &s, 1);
 }
 
 /* The health checks as numbers (KEP-3466). */
 static void handle_slis(struct exchange *x) {
         _cleanup_buf_ struct buf b = BUF_INIT, all = BUF_INIT, why = BUF_INIT;
+        struct arena *a = http_request_arena(x->req);
+        VEC(struct str) lines = { 0 };
         ssize_t at;
 
+        if (resets(x))
+                return;
         metric_header(&b, "kubernetes_healthcheck", "gauge",
                       "[STABLE] This metric records the result of a single healthcheck.");
         for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
                 for (size_t of = 0; of < ARRAY_SIZE(kinds) && has_check(x->s, i); of++)
                         if (checks[i].of & 1U << of)
-                                buf_printf(&b, "kubernetes_healthcheck{name=\"%s\",type=\"%s\"} %d\n", checks[i].name,
-                                           kinds[of], checks[i].ok(x->s, &why));
+                                vec_push_in(a, &lines,
+                                            arena_printf(a, "kubernetes_healthcheck{name=\"%s\",type=\"%s\"} %d\n",
+                                                         checks[i].name, kinds[of], checks[i].ok(x->s, &why)));
+        qsort(lines.v, lines.n, sizeof(*lines.v), str_compare);
+        for (size_t i = 0; i < lines.n; i++)
+                buf_add_str(&b, lines.v[i]);
         metrics_collect(&all);
         at = str_search(buf_str(&all), STR("# HELP kubernetes_healthchecks_total"));
         if (at >= 0) {
@@ -281,17 +314,64 @@ static void handle_slis(struct exchange *x) {
         respond_text(x->req, 200, METRICS_TYPE, buf_str(&b));
 }
 
+/* /debug/flags: how much is logged may be changed while the server runs. Upstream's verbosity of 4 and more is ours of
+ * debug. */
+static void handle_flags(struct exchange *x, struct str name) {
+        struct arena *a = http_request_arena(x->req);
+        struct str body = http_request_body(x->req);
+        uint64_t level;
+
+        if (str_empty(name))
+                respond_text(x->req, 200, "text/html; charset=utf-8",
+                             STR("<html>\n<head>\n<title>/debug/flags/</title>\n</head>\n<body>\n/debug/flags/"
+                                 "<br>\n<br>\n"
+                                 "flags:<br>\n<table>\n\n<tr>v<br>\n\n</table>\n<br>\nfull flags configurable<br>\n"
+                                 "</body>\n</html>\n"));
+        else if (http_request_method(x->req) != HTTP_M_PUT)
+                respond_text(x->req, 406, "text/plain", STR("unsupported http method\n"));
+        else if (str_to_u64(body, &level) < 0)
+                respond_text(x->req, 400, "text/plain",
+                             arena_printf(a, "strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax\n",
+                                          STR_ARG(body)));
+        else {
+                log_set_level(level >= 4 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+                respond_text(x->req, 200, "text/plain",
+                             arena_printf(a, "successfully set klog.logging.verbosity to %" STR_FMT "\n",
+                                          STR_ARG(body)));
+        }
+}
+
+static void redirect(struct exchange *x, struct str to) {
+        enum http_method m = http_request_method(x->req);
+        const struct http_header h[] = { { STR("cache-control"), STR("no-cache, private") },
+                                         { STR("location"), to },
+                                         { STR("content-type"), STR("text/html; charset=utf-8") } };
+        struct http_slice body = { .data = arena_printf(http_request_arena(x->req),
+                                                        "<a href=\"%" STR_FMT "\">Found</a>.\n\n", STR_ARG(to)) };
+
+        http_respond(x->req, 302, h, m == HTTP_M_GET || m == HTTP_M_HEAD ? 3 : 2, &body, m == HTTP_M_GET);
+}
+
 static void handle_debug(struct exchange *x) {
-        static const struct str flow = STR_INIT("/debug/api_priority_and_fairness/"), pprof = STR_INIT("/debug/pprof/");
+        static const struct str flow = STR_INIT("/debug/api_priority_and_fairness/"), pprof = STR_INIT("/debug/pprof/"),
+                                flags = STR_INIT("/debug/flags/");
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct str path = http_request_path(x->req);
-        bool found = str_has_prefix(path, flow)    ? flow_dump(x->s, str_sub(path, flow.n, path.n), &b)
-                     : str_has_prefix(path, pprof) ? request_bool(str_of(server_flag(x->s, "profiling", "true"))) &&
-                                                                     debug_write(str_sub(path, pprof.n, path.n), &b)
+        bool profiling = server_flag_on(x->s, "profiling", true),
+             found = str_has_prefix(path, flow)    ? flow_dump(x->s, str_sub(path, flow.n, path.n), &b)
+                     : str_has_prefix(path, pprof) ? profiling && debug_write(str_sub(path, pprof.n, path.n), &b)
                                                    : false;
 
-        if (found)
+        if (found && str_eq(path, pprof))
+                respond_text(x->req, 200, "text/html; charset=utf-8", buf_str(&b));
+        else if (found)
                 respond_plain(x, buf_str(&b));
+        else if (profiling && str_eqc(path, "/debug/pprof"))
+                redirect(x, pprof);
+        else if (profiling && str_has_prefix(path, pprof))
+                respond_text(x->req, 404, "text/plain; charset=utf-8", STR("Unknown profile\n"));
+        else if (profiling && (str_eqc(path, "/debug/flags") || str_eq(path, flags) || str_eqc(path, "/debug/flags/v")))
+                handle_flags(x, str_sub(path, MIN(flags.n, path.n), path.n));
         else
                 respond_text(x->req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
 }
@@ -413,7 +493,7 @@ static unsigned shapes_of(const struct exchange *x, struct str path) {
 void respond_nowhere(struct exchange *x) {
         static const struct str apis = STR_INIT("/apis/");
         struct str path = http_request_path(x->req), group = str_sub(path, MIN(path.n, apis.n), path.n);
-        bool ours = str_has_prefix(path, STR("/api/"));
+        bool ours = str_has_prefix(path, STR("/api/")) || str_has_prefix(path, STR("/version/"));
         ssize_t slash = str_find(group, '/');
         _cleanup_error_ struct error e = ERROR_INIT;
 
@@ -432,7 +512,7 @@ static bool is_routed(const struct exchange *x, struct str path) {
         for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
                 if (paths[i].reach == SLASHED && reaches(i, path))
                         return true;
-        return str_eqc(path, "/api") || str_eqc(path, "/api/") ||
+        return str_eqc(path, "/api") || str_eqc(path, "/api/") || str_eqc(path, "/api//") ||
                (!str_has_prefix(path, STR("//")) && api_find_group_version(x->info.group, x->info.version));
 }
 
@@ -444,6 +524,7 @@ void handle_nonresource(struct exchange *x) {
         unsigned shapes;
 
         if (authorize_or_error(x->s, &x->user, &at, &e) < 0) {
+                track_uncounted(x);
                 respond_error(x->req, &x->format, &e);
                 return;
         }
@@ -455,6 +536,10 @@ void handle_nonresource(struct exchange *x) {
         if (m != HTTP_M_GET && is_routed(x, path)) {
                 err_no_method(&e);
                 respond_error(x->req, &x->format, &e);
+                return;
+        }
+        if (str_eqc(path, "/apis//")) {
+                respond_nowhere(x);
                 return;
         }
         if (shapes && request_negotiate(http_request_header(x->req, "accept"), shapes, &x->format.as, &e) < 0) {

@@ -59,6 +59,8 @@ struct rest {
         struct str deprecated;               /* the warning that every request for it gets, or empty */
         atomic_uint *watchers;               /* of the stored resource: who hears of every write */
 };
+/* Whether a list is of a revision that upstream's cache does not have. */
+bool api_lists_exactly(const struct api_options *o);
 
 /* Of what kind a body is: a subresource's own (Scale, Eviction), or the resource's. */
 struct sent {

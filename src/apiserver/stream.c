@@ -189,6 +189,8 @@ static int start(struct exchange *x, const struct api_call *c, const struct watc
                 watch_begin(*ret);
                 api_watch_stop(*ret);
         }
+        if (r < 0 && e.reason == REASON_FORBIDDEN)
+                track_uncounted(x);
         if (r < 0)
                 respond_error(x->req, &x->format, &e);
         return r;

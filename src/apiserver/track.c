@@ -50,9 +50,11 @@ struct track {
         const struct attributes *waiting; /* for the audit webhook */
         struct http_header headers[4], *warnings;
         size_t n_warnings;
-        const char *verb; /* as metrics call it */
+        const char *verb;   /* as metrics call it */
+        const char *writes; /* the same of one with a body; NULL: it has none that counts */
         int status;
         bool known, long_running, is_watch, answered;
+        bool uncounted; /* refused before upstream's handlers, which count */
         char id[64];
 };
 
@@ -94,6 +96,29 @@ METRIC(aborts, COUNTER, "apiserver_request_aborts_total",
 METRIC(inqueue, GAUGE, "apiserver_current_inqueue_requests",
        "[ALPHA] Maximal number of queued requests in this apiserver per request kind in last second.");
 
+/* 0.05 MB, and up to the limit by 0.1 MB */
+static const double body_bounds[] = { 5e4,   15e4,  25e4,  35e4,  45e4,  55e4,  65e4,  75e4,  85e4,  95e4,  105e4,
+                                      115e4, 125e4, 135e4, 145e4, 155e4, 165e4, 175e4, 185e4, 195e4, 205e4, 215e4,
+                                      225e4, 235e4, 245e4, 255e4, 265e4, 275e4, 285e4, 295e4, 305e4 };
+HISTOGRAM(body_sizes, body_bounds, "apiserver_request_body_size_bytes",
+          "[ALPHA] Apiserver request body size in bytes broken out by resource and verb.");
+
+/* What upstream counts of paths that are no resource, and as what; NULL: it does not. */
+static const char *page_of(const struct track *t) {
+        static const char *const pages[][2] = {
+                { "/healthz", "/healthz" },
+                { "/livez", "/livez" },
+                { "/readyz", "/readyz" },
+                { "/openapi/v3", "openapi/v3" },
+        };
+        struct str path = http_request_path(t->req);
+
+        for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
+                if (str_eqc(path, pages[i][0]))
+                        return pages[i][1];
+        return str_has_prefix(path, STR("/openapi/v3/")) ? "openapi/v3/" : NULL;
+}
+
 static const char *scope_of(const struct track *t) {
         const struct request_info *i = &t->x->info;
 
@@ -109,7 +134,7 @@ static struct str subresource_of(const struct track *t) {
         const struct exchange *x = t->x;
 
         if (!x->info.is_resource)
-                return t->status < 400 ? http_request_path(t->req) : STR("");
+                return str_of(page_of(t) ? page_of(t) : "");
         return x->rest && !str_empty(x->info.subresource) && api_subresource(x->rest->resource, x->info.subresource)
                                ? x->info.subresource
                                : STR("");
@@ -127,12 +152,12 @@ static void write_labels(struct buf *dst, const void *arg) {
         struct str none = STR("");
         char code[12];
 
-        if (!l->no_component)
-                metric_label(dst, "component", STR("apiserver"));
         if (l->code) {
                 snprintf(code, sizeof(code), "%d", t->status);
                 metric_label(dst, "code", str_of(code));
         }
+        if (!l->no_component)
+                metric_label(dst, "component", t->x->info.is_resource ? STR("apiserver") : STR(""));
         if (l->dry_run)
                 metric_label(dst, "dry_run", t->x->query.options.dry_run ? STR("All") : none);
         metric_label(dst, "group", r ? r->group : none);
@@ -196,13 +221,29 @@ static void count_running(const struct track *t, int n) {
                 count_kind(t, &inflight, n);
 }
 
+static void body_labels(struct buf *dst, const void *arg) {
+        const struct track *t = arg;
+
+        metric_label(dst, "resource", t->x->rest->qualified);
+        metric_label(dst, "verb", str_of(t->writes));
+}
+
 static void count_done(const struct track *t) {
         uint64_t h = identity(t);
         int64_t ns = now_mono_ns() - t->started_ns;
 
+        if (t->uncounted || (!t->x->rest && (t->x->info.is_resource || !page_of(t))))
+                return;
+        if (t->writes && t->x->rest)
+                series_observe(metric_series(&body_sizes,
+                                             (uint64_t) (uintptr_t) t->writes ^ str_hash(t->x->rest->qualified),
+                                             body_labels, t),
+                               (double) http_request_body(t->req).n);
         series_add(series_of(t, h, &request_total, true, true), 1);
         series_observe(series_of(t, h, &request_duration, true, false), (double) ns / 1e9);
-        series_observe(series_of(t, h, &request_sli_duration, false, false), (double) (ns - t->elsewhere_ns) / 1e9);
+        if (!t->long_running)
+                series_observe(series_of(t, h, &request_sli_duration, false, false),
+                               (double) (ns - t->elsewhere_ns) / 1e9);
         if (t->bytes >= 0 && reads(t))
                 series_observe(series_of(t, h, &response_sizes, false, false), (double) t->bytes);
         if (t->x->rest && t->x->rest->deprecated.n)
@@ -530,13 +571,10 @@ int64_t track_deadline_ms(const struct exchange *x) {
 static int64_t objects_looked_at(const struct exchange *x, bool watch) {
         const struct api_options *o = &x->query.options;
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(x->s->store);
-        struct str prefix = x->rest->stored->prefix, rv = o->resource_version, match = o->resource_version_match;
+        struct str prefix = x->rest->stored->prefix;
         int64_t n = (int64_t) store_count(snap, prefix, prefix), page = o->limit > 0 ? MIN(o->limit, n) : n;
-        bool exact = str_eqc(match, "Exact") ||
-                     (str_empty(match) &&
-                      (!str_empty(o->continue_token) || (o->limit > 0 && !str_empty(rv) && !str_eqc(rv, "0"))));
 
-        if (watch || !exact)
+        if (watch || !api_lists_exactly(o))
                 return n;
         return str_empty(o->label_selector) && str_empty(o->field_selector) ? 2 * page : n + page;
 }
@@ -561,12 +599,14 @@ static struct flow_work work_of(const struct exchange *x, const struct attribute
 
 static void describe(struct track *t, struct attributes *at) {
         static const struct {
-                const char *verb, *shown;
+                const char *verb, *shown, *writes;
         } verbs[] = {
-                { "get", "GET" },       { "list", "LIST" },
-                { "watch", "WATCH" },   { "create", "POST" },
-                { "update", "PUT" },    { "patch", "PATCH" },
-                { "delete", "DELETE" }, { "deletecollection", "DELETECOLLECTION" },
+                { "get", "GET", NULL },           { "list", "LIST", NULL },
+                { "watch", "WATCH", NULL },       { "create", "POST", "create" },
+                { "update", "PUT", "update" },    { "patch", "PATCH", "patch" },
+                { "delete", "DELETE", "delete" }, { "deletecollection", "DELETE", "delete_collection" },
+                { "head", "GET", NULL },          { "post", "POST", NULL },
+                { "put", "PUT", NULL },
         };
         struct exchange *x = t->x;
         const struct request_info *i = &x->info;
@@ -578,6 +618,7 @@ static void describe(struct track *t, struct attributes *at) {
         for (size_t k = 0; k < ARRAY_SIZE(verbs); k++)
                 if (strcmp(at->verb, verbs[k].verb) == 0) {
                         t->verb = verbs[k].shown;
+                        t->writes = verbs[k].writes;
                         break;
                 }
         if (strcmp(at->verb, "patch") == 0 &&
@@ -757,7 +798,12 @@ void track_warnings(struct exchange *x, const struct str *warnings, size_t n) {
         }
 }
 
+void track_uncounted(struct exchange *x) {
+        x->track->uncounted = true;
+}
+
 void track_call(struct exchange *x, const struct api_call *c) {
+        x->track->uncounted = c->forbidden;
         if (c->n_warnings)
                 track_warnings(x, c->warnings, c->n_warnings);
         x->track->elsewhere_ns += c->webhooks_ns;
@@ -800,6 +846,10 @@ struct tracks *tracks_new(struct apiserver *s) {
                 buf_add_str(&b, one);
         }
         t->hsts = arena_str(s->arena, buf_str(&b));
+        for (size_t i = 0; i < 2; i++) { /* they are told from the start on */
+                series_add(metric_series(&inflight, i, kind_label, i ? "readOnly" : "mutating"), 0);
+                series_add(metric_series(&inqueue, i, kind_label, i ? "readOnly" : "mutating"), 0);
+        }
         return t;
 }
 

@@ -32,6 +32,8 @@ bool track_timeout_is_wrong(struct exchange *x);
 void track_turned_away(struct exchange *x, const struct error *why);
 struct str track_id(const struct exchange *x);       /* its Audit-Id */
 int64_t track_deadline_ms(const struct exchange *x); /* when its client hears that it took too long */
+/* It is refused before it would count: by authorizers, or because it has no route. */
+void track_uncounted(struct exchange *x);
 /* For the audit log: the object that was sent; the JSON text of the answer, whatever the client gets it as. */
 void track_request_body(struct exchange *x, const struct json *body);
 void track_call(struct exchange *x, const struct api_call *c); /* when it is done: annotations, warnings … */

@@ -20,9 +20,16 @@ struct series {
         uint64_t key;
         char *labels;
         unsigned unexpected;   /* how many of them */
+        struct base *base;     /* what is not told any more; under the lock */
         _Atomic int64_t value; /* of a histogram: how many */
         _Atomic double sum;
         _Atomic uint64_t buckets[];
+};
+
+struct base {
+        int64_t value;
+        double sum;
+        uint64_t buckets[];
 };
 
 struct shard {
@@ -205,22 +212,29 @@ static uint64_t bits_of(double d) {
         return bits;
 }
 
-void series_observe(struct series *s, double seconds) {
+void series_observe_n(struct series *s, double value, int64_t n) {
         unsigned i = 0;
 
         if (!s)
                 return;
-        if (s->metric->type == METRIC_SUMMARY) {
-                i = (unsigned) s->value % s->metric->n_buckets;
+        while (i < s->metric->n_buckets && value > s->metric->buckets[i])
+                i++;
+        if (i < s->metric->n_buckets)
+                BUMP(s->buckets[i], (uint64_t) n);
+        BUMP(s->value, n);
+        BUMP(s->sum, value * (double) n);
+}
+
+void series_observe(struct series *s, double seconds) {
+        if (s && s->metric->type == METRIC_SUMMARY) {
+                unsigned i = (unsigned) s->value % s->metric->n_buckets;
+
                 atomic_store_explicit(&s->buckets[i], bits_of(seconds), memory_order_relaxed);
+                BUMP(s->value, 1);
+                BUMP(s->sum, seconds);
         } else {
-                while (i < s->metric->n_buckets && seconds > s->metric->buckets[i])
-                        i++;
-                if (i < s->metric->n_buckets)
-                        BUMP(s->buckets[i], 1);
+                series_observe_n(s, seconds, 1);
         }
-        BUMP(s->value, 1);
-        BUMP(s->sum, seconds);
 }
 
 /* ---- collecting ---- */
@@ -285,8 +299,27 @@ static int64_t count_of(struct series *const *v, size_t n) {
         int64_t count = 0;
 
         for (size_t i = 0; i < n; i++)
-                count += atomic_load_explicit(&v[i]->value, memory_order_relaxed);
+                count += atomic_load_explicit(&v[i]->value, memory_order_relaxed) -
+                         (v[i]->base ? v[i]->base->value : 0);
         return count;
+}
+
+void metrics_reset(void) {
+        HOLD(&lock);
+
+        for (struct shard *s = shards; s; s = s->next)
+                for (struct series *x = atomic_load_explicit(&s->series, memory_order_acquire); x; x = x->next) {
+                        const struct metric *m = x->metric;
+
+                        if ((m->type != METRIC_COUNTER && m->type != METRIC_HISTOGRAM) || !*x->labels)
+                                continue;
+                        if (!x->base)
+                                x->base = xcalloc(1, sizeof(*x->base) + m->n_buckets * sizeof(x->base->buckets[0]));
+                        for (unsigned b = 0; b < m->n_buckets; b++)
+                                x->base->buckets[b] = atomic_load_explicit(&x->buckets[b], memory_order_relaxed);
+                        x->base->sum = atomic_load_explicit(&x->sum, memory_order_relaxed);
+                        x->base->value = atomic_load_explicit(&x->value, memory_order_relaxed);
+                }
 }
 
 static void write_sum(struct buf *dst, const struct metric *m, struct series *const *v, size_t n, int64_t count) {
@@ -295,7 +328,7 @@ static void write_sum(struct buf *dst, const struct metric *m, struct series *co
         double sum = 0;
 
         for (size_t i = 0; i < n; i++)
-                sum += atomic_load_explicit(&v[i]->sum, memory_order_relaxed);
+                sum += atomic_load_explicit(&v[i]->sum, memory_order_relaxed) - (v[i]->base ? v[i]->base->sum : 0);
         buf_printf(dst, *labels ? "%s_sum{%s} %s\n" : "%s_sum%s %s\n", m->name, labels, number(text[0], sum));
         buf_printf(dst, *labels ? "%s_count{%s} %s\n" : "%s_count%s %s\n", m->name, labels,
                    number(text[1], (double) count));
@@ -308,7 +341,8 @@ static void write_histogram(struct buf *dst, const struct metric *m, struct seri
 
         for (unsigned b = 0; b < m->n_buckets; b++) {
                 for (size_t i = 0; i < n; i++)
-                        below += atomic_load_explicit(&v[i]->buckets[b], memory_order_relaxed);
+                        below += atomic_load_explicit(&v[i]->buckets[b], memory_order_relaxed) -
+                                 (v[i]->base ? v[i]->base->buckets[b] : 0);
                 buf_printf(dst, "%s_bucket{%s%sle=\"%s\"} %s\n", m->name, labels, comma, number(text[0], m->buckets[b]),
                            number(text[1], (double) below));
         }
@@ -362,9 +396,11 @@ void metrics_collect(struct buf *dst) {
         const char *name = "";
         size_t n;
 
-        with_lock(&lock)
-                for (struct shard *s = shards; s; s = s->next)
-                        for (struct series *x = atomic_load_explicit(&s->series, memory_order_acquire); x; x = x->next)
+        HOLD(&lock);
+
+        for (struct shard *s = shards; s; s = s->next)
+                for (struct series *x = atomic_load_explicit(&s->series, memory_order_acquire); x; x = x->next)
+                        if (!x->base || count_of(&x, 1) != 0)
                                 vec_push(&all, x);
         if (all.n > 1)
                 qsort(all.v, all.n, sizeof(*all.v), by_name);

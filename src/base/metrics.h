@@ -33,6 +33,7 @@ struct series *metric_series(const struct metric *m, uint64_t key, void (*labels
                              const void *arg);
 void series_add(struct series *s, int64_t n);
 void series_observe(struct series *s, double seconds);
+void series_observe_n(struct series *s, double value, int64_t n); /* the same n times; of a histogram */
 /* The same, with labels that are at hand: the values are the key. SERIES(&lost, { "plugin", plugin }). */
 struct metric_label {
         const char *name;
@@ -44,8 +45,8 @@ struct series *metric_labelled(const struct metric *m, const struct metric_label
                         sizeof((const struct metric_label[]) { __VA_ARGS__ }) / sizeof(struct metric_label))
 #define metric_add(m, n) series_add(metric_series((m), 0, NULL, NULL), (n))
 
-/* From now on a label of a metric has one of these values, with commas between; others are told as "unexpected". For the
- * life of the process, before anybody counts. */
+/* From now on a label of a metric has one of these values, with commas between; others are told as "unexpected". For
+ * the life of the process, before anybody counts. */
 void metrics_allow(struct str metric, struct str label, struct str values);
 /* How often one was not, in counts that are not gauges. */
 int64_t metrics_unexpected(void);
@@ -54,5 +55,7 @@ int64_t metrics_unexpected(void);
 void metric_label(struct buf *dst, const char *name, struct str value);
 /* HELP and TYPE, for what is measured when it is asked for. */
 void metric_header(struct buf *dst, const char *name, const char *type, const char *help);
+/* Counters and histograms with labels begin anew: they are gone until they are counted again. */
+void metrics_reset(void);
 /* All that was ever counted, in order of name and labels. */
 void metrics_collect(struct buf *dst);

@@ -31,8 +31,10 @@ struct flow {
         atomic_bool posted, started;
         struct loop_work work;
         struct timer timer;
-        struct map *wrote; /* names of schemas → struct status_writes; the loop's */
-        int64_t again_ms;  /* when what was put off is looked at; 0: nothing was */
+        struct map *wrote;          /* names of schemas → struct status_writes; the loop's */
+        int64_t again_ms;           /* when what was put off is looked at; 0: nothing was */
+        _Atomic int64_t sampled_ns; /* when metrics were last */
+        _Atomic double fair;        /* of the last adjustment */
         /* --enable-priority-and-fairness=false: so many reads and so many writes at once, and no queues */
         bool off;
         struct in_flight {
@@ -71,6 +73,19 @@ HISTOGRAM(watch_count_samples, watch_buckets, FLOW(watch_count_samples),
 HISTOGRAM(work_estimated_seats, seat_buckets, FLOW(work_estimated_seats),
           "[ALPHA] Number of estimated seats (maximum of initial and final seats) associated with requests in API "
           "Priority and Fairness");
+/* Upstream's are told for every nanosecond; these by samples, at each adjustment and each look at them, that stand for
+ * the time since the one before: nothing of it is on a request's way. */
+#define SAMPLED "EXPERIMENTAL: [ALPHA] Observations, at the end of every nanosecond, of "
+static const double demand_bounds[] = { 0.2, 0.4, 0.6, 0.8, 1, 1.2, 1.4, 1.7, 2, 2.8, 4, 6 };
+static const double request_bounds[] = { 0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.25, 0.5, 0.75, 1 };
+static const double used_bounds[] = { 0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1 };
+HISTOGRAM(demand_seats, demand_bounds, FLOW(demand_seats),
+          SAMPLED "(the number of seats each priority level could use) / (nominal number of seats for that level)");
+HISTOGRAM(request_utilization, request_bounds, FLOW(priority_level_request_utilization),
+          SAMPLED "number of requests (as a fraction of the relevant limit) waiting or in any stage of execution (but "
+                  "only initial stage for WATCHes)");
+HISTOGRAM(seat_utilization, used_bounds, FLOW(priority_level_seat_utilization),
+          SAMPLED "utilization of seats for any stage of execution (but only initial stage for WATCHes)");
 #undef FLOW
 
 /* What is counted for each schema; a worker keeps the series at hand. */
@@ -522,12 +537,39 @@ void flow_changed(struct flow *f, struct str key) {
 
 /* ---- borrowing ---- */
 
+static void sample_level(struct flow_level *l, int64_t ns) {
+        struct str name = str_of(l->name);
+        double used = (double) (uint32_t) atomic_load(&l->state), waiting = atomic_load(&l->n_waiting),
+               limit = MAX(atomic_load(&l->limit), 1U), nominal = MAX(l->limits.nominal, 1U),
+               places = MAX((double) l->limits.queues * l->limits.length, 1);
+
+        series_observe_n(SERIES(&demand_seats, { "priority_level", name }), (used + waiting) / nominal, ns);
+        series_observe_n(SERIES(&seat_utilization, { "phase", STR("executing") }, { "priority_level", name }),
+                         used / limit, ns);
+        series_observe_n(SERIES(&request_utilization, { "phase", STR("executing") }, { "priority_level", name }),
+                         used / limit, ns);
+        if (l->limits.queuing)
+                series_observe_n(SERIES(&request_utilization, { "phase", STR("waiting") }, { "priority_level", name }),
+                                 waiting / places, ns);
+}
+
+void flow_sample(struct apiserver *s) {
+        struct flow *f = s->flow;
+        struct flow_config *c = newest(f);
+        int64_t now = now_mono_ns(), since = atomic_exchange(&f->sampled_ns, now);
+
+        for (size_t i = 0; i < c->n_levels; i++)
+                sample_level(c->levels[i], now - since);
+        flow_config_unref(c);
+}
+
 static void adjust(struct timer *timer) {
         struct flow *f = container_of(timer, struct flow, timer);
 
+        flow_sample(f->s);
         with_lock(&f->lock)
                 if (f->config)
-                        flow_levels_adjust(f->config->levels, f->config->n_levels, f->config->total);
+                        f->fair = flow_levels_adjust(f->config->levels, f->config->n_levels, f->config->total);
         if (f->again_ms && now_mono_ms() > f->again_ms) {
                 f->again_ms = 0;
                 flow_reconcile(f->s);
@@ -566,6 +608,10 @@ void flow_metrics(struct apiserver *s, struct buf *dst) {
                         buf_printf(dst, "%s{priority_level=\"%s\"} %g\n", name, l->name, values[g]);
                 }
         }
+        metric_header(dst, "apiserver_flowcontrol_seat_fair_frac", "gauge",
+                      "[ALPHA] Fair fraction of server's concurrency to allocate to each priority level that can use "
+                      "it");
+        buf_printf(dst, "apiserver_flowcontrol_seat_fair_frac %g\n", s->flow->fair);
         flow_config_unref(c);
 }
 
@@ -680,6 +726,7 @@ struct flow *flow_new(struct apiserver *s) {
         f->work.run = changed;
         f->wrote = map_new(free);
         atomic_store(&f->generation, 1);
+        atomic_store(&f->sampled_ns, now_mono_ns());
         pthread_mutex_init(&f->lock, NULL);
         return f;
 }

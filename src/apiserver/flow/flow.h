@@ -74,8 +74,9 @@ void flow_level_charge(struct flow_level *l, unsigned queue, unsigned width, int
 void flow_level_give_up(struct flow_waiter *w);
 /* Counts one that was refused, in this second; returns in how many the client may come again. */
 unsigned flow_level_dropped(struct flow_level *l, int64_t second);
-/* What the level needed since the last call, and how much it gets until the next. */
-void flow_levels_adjust(struct flow_level *const *levels, size_t n, unsigned total);
+/* What the level needed since the last call, and how much it gets until the next; returns by which factor the targets
+ * were shared out. */
+double flow_levels_adjust(struct flow_level *const *levels, size_t n, unsigned total);
 /* How many of its queues somebody waits in. */
 unsigned flow_level_active(struct flow_level *l);
 /* Rows of /debug/api_priority_and_fairness/dump_queues, and of the requests in the queues of dump_requests: cells with
@@ -167,6 +168,8 @@ int64_t flow_arrived(struct flow_ticket *t); /* how long it waited, in ns */
 void flow_release(struct flow_ticket *t);    /* its seats, if it has any or waits for them; again is nothing */
 void flow_leave(struct flow_ticket *t);      /* the same, and the ticket is over */
 unsigned flow_count_rejected(const struct flow_ticket *t, const char *reason); /* Retry-After */
+/* Notes what is going on now, for as long as nobody has since the last time. */
+void flow_sample(struct apiserver *s);
 void flow_metrics(struct apiserver *s, struct buf *dst);
 /* /debug/api_priority_and_fairness/what: false when there is no such page. */
 bool flow_dump(struct apiserver *s, struct str what, struct buf *dst);

@@ -305,7 +305,7 @@ static double share_out(struct flow_level *const *levels, size_t n, double total
         return sum - total;
 }
 
-void flow_levels_adjust(struct flow_level *const *levels, size_t n, unsigned total) {
+double flow_levels_adjust(struct flow_level *const *levels, size_t n, unsigned total) {
         double low = 0, high = total;
 
         for (size_t i = 0; i < n; i++) {
@@ -334,6 +334,7 @@ void flow_levels_adjust(struct flow_level *const *levels, size_t n, unsigned tot
                 atomic_store(&l->limit, (unsigned) MAX(l->floor, share));
                 dispatch(l);
         }
+        return low;
 }
 
 /* ---- what is going on ---- */

@@ -3,6 +3,7 @@
 
 #include "apiserver/auth/authn.h"
 #include "apiserver/flags.h"
+#include "base/log.h"
 #include "base/metrics.h"
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -360,12 +361,13 @@ static void they_change_the_server(void **state) {
                                STR(",go_version=\"none (C17)\",major=\"1\",minor=\"33\",platform=\"linux/")) > 0);
         assert_true(str_search(talk_until(f, "GET /metrics HTTP/1.0\r\n\r\n", NULL),
                                STR("\nkubernetes_feature_enabled{name=\"WatchList\",stage=\"BETA\"} 1\n")) > 0);
+        talk_until(f, "GET /livez HTTP/1.0\r\n\r\n", NULL);
         page = talk_until(f, "GET /metrics HTTP/1.0\r\n\r\n", NULL);
         metrics_are_whole(page);
-        assert_true(str_search(page, STR("verb=\"unexpected\",version=\"\"} ")) > 0);
+        assert_true(str_search(page, STR("subresource=\"/livez\",verb=\"unexpected\",version=\"\"} ")) > 0);
         assert_true(str_search(page,
-                               STR("\napiserver_request_duration_seconds_count{component=\"apiserver\",dry_run="
-                                   "\"\",group=\"\",resource=\"\",scope=\"\",subresource=\"/metrics\",verb=\"GET\"")) >
+                               STR("\napiserver_request_duration_seconds_count{component=\"\",dry_run="
+                                   "\"\",group=\"\",resource=\"\",scope=\"\",subresource=\"/livez\",verb=\"GET\"")) >
                     0);
         assert_true(str_search(page, STR("\ncardinality_enforcement_unexpected_categorizations_total 0\n")) < 0);
         assert_int_equal(refused("service-node-port-range=2-1"), -EINVAL);
@@ -391,6 +393,102 @@ static void numbers_of_metrics_are_as_go_prints_them(void **state) {
         assert_true(str_search(buf_str(&b), STR("test_spread_sum 1.23456725e+06\ntest_spread_count 1\n")) > 0);
 }
 
+static bool tells(struct str page, const char *line) {
+        return str_search(page, str_of(line)) >= 0;
+}
+
+#define FETCH(f, path) talk_until((f), "GET " path " HTTP/1.0\r\n\r\n", NULL)
+
+static void post(struct fixture *f, const char *path, const char *body) {
+        struct str r = talk_until(f,
+                                  arena_printf(f->a,
+                                               "POST %s HTTP/1.0\r\ncontent-type: application/json\r\ncontent-length: "
+                                               "%zu\r\n\r\n%s",
+                                               path, strlen(body), body)
+                                                  .p,
+                                  NULL);
+
+        assert_true(str_search(r, STR(" 201 ")) > 0);
+}
+
+static void metrics_count_what_upstream_counts(void **state) {
+        static const char *const there[] = {
+                "resource=\"\",scope=\"\",subresource=\"/livez\",verb=\"GET\",version=\"\"} 1\n",
+                "\napiserver_request_body_size_bytes_sum{resource=\"configmaps\",verb=\"create\"} 26\n",
+                "\napiserver_request_body_size_bytes_bucket{resource=\"configmaps\",verb=\"create\",le=\"3.05e+06\"}",
+                "\napiserver_cache_list_total{index=\"\",resource_prefix=\"/services/specs\"} 1\n",
+                "\napiserver_cache_list_returned_objects_total{resource_prefix=\"/services/specs\"} 2\n",
+                "\napiserver_storage_list_total{resource=\"services\"} 1\n",
+                "\nkube_apiserver_nodeport_allocator_allocation_total{scope=\"dynamic\"} 1\n",
+                "\nkube_apiserver_nodeport_allocator_allocated_ports 1\n",
+                "\nkube_apiserver_nodeport_allocator_available_ports 2767\n",
+                "\nkube_apiserver_clusterip_allocator_allocation_total{cidr=\"10.96.0.0/12\",scope=\"static\"} 1\n",
+                "\nwatch_cache_capacity{resource=\"configmaps\"} 100\n",
+                "\netcd_lease_object_counts_bucket{le=\"10\"} 0\n",
+                "\nfield_validation_request_duration_seconds_sum{field_validation=\"\"} 0\n",
+                "\napiserver_current_inqueue_requests{request_kind=\"mutating\"} 0\n",
+                "\nregistered_metrics_total{deprecated_version=\"\",stability_level=\"STABLE\"} ",
+                "\napiserver_flowcontrol_demand_seats_count{priority_level=\"catch-all\"} ",
+                "\napiserver_flowcontrol_seat_fair_frac ",
+                "\r\nprocess-start-time-unix: ",
+        };
+        static const char *const missing[] = { "/version",
+                                               "code=\"403\"",
+                                               "code=\"404\"",
+                                               "/livez/ping",
+                                               "watch_cache_capacity{resource=\"events\"}",
+                                               "watch_cache_capacity{resource=\"componentstatuses\"}" };
+        struct fixture *f = *state;
+        struct str page;
+
+        fixture_listen(f);
+        assert_true(str_search(FETCH(f, "/api/v1/services"), STR(" 403 ")) > 0);
+        fixture_let_all(f);
+        page = talk_until(f, "DELETE /metrics HTTP/1.0\r\n\r\n", NULL);
+        assert_true(str_has_suffix(page, STR("\r\n\r\nmetrics reset\n")));
+        post(f, "/api/v1/namespaces/default/configmaps", "{\"metadata\":{\"name\":\"c\"}} ");
+        post(f, "/api/v1/namespaces/default/services",
+             "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}}");
+        FETCH(f, "/api/v1/services");
+        FETCH(f, "/api/v1/services?limit=1&resourceVersion=1&resourceVersionMatch=Exact");
+        FETCH(f, "/version");
+        FETCH(f, "/livez");
+        FETCH(f, "/livez/ping");
+        FETCH(f, "/nope");
+        FETCH(f, "/api/v1/nopes");
+        page = FETCH(f, "/metrics");
+        for (size_t i = 0; i < ARRAY_SIZE(there); i++)
+                if (!tells(page, there[i]))
+                        fail_msg("it does not tell %s", there[i]);
+        for (size_t i = 0; i < ARRAY_SIZE(missing); i++)
+                if (tells(page, missing[i]))
+                        fail_msg("it tells %s", missing[i]);
+        talk_until(f, "DELETE /metrics HTTP/1.0\r\n\r\n", NULL);
+        page = FETCH(f, "/metrics");
+        assert_false(tells(page, "subresource=\"/livez\"") || tells(page, "request_body_size_bytes_count{resource"));
+        assert_true(tells(page, "\nkube_apiserver_nodeport_allocator_allocated_ports 1\n"));
+}
+
+static void what_is_logged_may_change(void **state) {
+        struct fixture *f = *state;
+
+        fixture_let_all(f);
+        fixture_listen(f);
+        assert_true(tells(FETCH(f, "/debug/flags"), "<tr>v<br>"));
+        assert_true(tells(FETCH(f, "/debug/flags/v"), " 406 "));
+        assert_true(tells(talk_until(f, "PUT /debug/flags/v HTTP/1.0\r\ncontent-length: 1\r\n\r\n4", NULL),
+                          "successfully set klog.logging.verbosity to 4\n"));
+        assert_true(log_enabled(LOG_LEVEL_DEBUG));
+        assert_true(tells(talk_until(f, "PUT /debug/flags/v HTTP/1.0\r\ncontent-length: 1\r\n\r\n2", NULL), " 200 "));
+        assert_false(log_enabled(LOG_LEVEL_DEBUG));
+        assert_true(tells(talk_until(f, "PUT /debug/flags/v HTTP/1.0\r\ncontent-length: 1\r\n\r\nx", NULL), " 400 "));
+        assert_true(tells(FETCH(f, "/debug/pprof"), "\r\nlocation: /debug/pprof/\r\n"));
+        assert_true(tells(FETCH(f, "/debug/pprof/x"), "Unknown profile\n"));
+        assert_true(tells(FETCH(f, "/version/x"), "\"the server could not find the requested resource\""));
+        assert_true(tells(FETCH(f, "/apis//"), "404 page not found\n"));
+        assert_true(tells(talk_until(f, "DELETE /api// HTTP/1.0\r\n\r\n", NULL), " 405 "));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(numbers_of_metrics_are_as_go_prints_them),
@@ -400,6 +498,8 @@ int main(void) {
                 cmocka_unit_test(tls_is_as_strict_as_it_is_told),
                 cmocka_unit_test_setup_teardown(certificates_are_for_names, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(they_change_the_server, setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(metrics_count_what_upstream_counts, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(what_is_logged_may_change, fixture_setup, fixture_teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

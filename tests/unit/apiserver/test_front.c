@@ -140,7 +140,7 @@ static void every_answer_has_its_headers(void **state) {
                     has(r, "Request entity too large: limit is 3145728"));
         r = get(f, "/metrics", "");
         assert_true(has(r,
-                        "apiserver_request_total{component=\"apiserver\",code=\"200\",dry_run=\"\",group=\"\","
+                        "apiserver_request_total{code=\"200\",component=\"apiserver\",dry_run=\"\",group=\"\","
                         "resource=\"namespaces\",scope=\"resource\",subresource=\"\",verb=\"GET\",version=\"v1\"} "));
         get(f, "/livez", "");
         r = get(f, "/metrics/slis", "");
@@ -401,10 +401,9 @@ static void metrics_have_upstreams_names(void **state) {
                 "type=\"admit\"} 1",
                 "etcd_request_duration_seconds_count{operation=\"create\",type=\"leases.coordination.k8s.io\"} 1",
                 "etcd_requests_total{operation=\"create\",type=\"leases.coordination.k8s.io\"} 1",
-                "etcd_requests_total{operation=\"list\",type=\"endpoints\"} 2",
-                "apiserver_storage_list_total{resource=\"endpoints\"} 2",
-                "apiserver_storage_list_evaluated_objects_total{resource=\"configmaps\"} 3",
-                "apiserver_storage_list_returned_objects_total{resource=\"configmaps\"} 1",
+                "apiserver_cache_list_total{index=\"\",resource_prefix=\"/services/endpoints\"} 2",
+                "apiserver_cache_list_fetched_objects_total{index=\"\",resource_prefix=\"/configmaps\"} 3",
+                "apiserver_cache_list_returned_objects_total{resource_prefix=\"/configmaps\"} 1",
                 "# TYPE go_goroutines gauge",
                 "apiserver_flowcontrol_current_executing_requests{flow_schema=\"global-default\",priority_level=\""
                 "global-default\"} 1",
