@@ -120,7 +120,7 @@ static int decode_body(struct op *op, const struct sent *as, const struct json *
         bool patch = op->c->verb == API_PATCH, want_strict = op->c->options.field_validation != API_VALIDATE_IGNORE;
         struct json strict = op->c->strict && !patch ? json_copy_shallow(a, op->c->strict) : json_new_array();
 
-        if (!as->custom) {
+        if (!as->custom && json_is(&in, JSON_OBJECT)) {
                 json_set_str(a, &in, "kind", as->kind);
                 json_set_str(a, &in, "apiVersion", as->api_version);
         }
