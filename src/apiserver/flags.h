@@ -19,10 +19,11 @@ struct apiserver_feature {
 };
 extern const struct apiserver_feature apiserver_features[]; /* ends with a NULL name */
 
-/* How the help names its value: "BOOL", which "--name" alone sets, "DURATION" …; NULL: kube-apiserver has no such flag. */
+/* How the help names its value: "BOOL", which "--name" alone sets, "DURATION" …; NULL: kube-apiserver has no such flag.
+ */
 const char *apiserver_flag_arg(struct str name);
-/* Adds a line "name=value" to those that were given before, as everybody reads it: "true" or "false", a decimal number, a
- * list with what earlier ones had. name is known. -EINVAL: it has no such value, in kube-apiserver's words; or Cube
+/* Adds a line "name=value" to those that were given before, as everybody reads it: "true" or "false", a decimal number,
+ * a list with what earlier ones had. name is known. -EINVAL: it has no such value, in kube-apiserver's words; or Cube
  * cannot do it. */
 int apiserver_flag_add(struct str name, const char *text, struct buf *lines, struct error *err);
 /* The value of a flag of that kind, as it is kept (flags_check.c). */

@@ -167,7 +167,8 @@ int err_conflict(struct error *err, const struct rest *r, struct str name, const
 #define OTHER_NAMESPACE "the namespace of the provided object does not match the namespace sent on the request"
 int err_forbidden(struct error *err, const struct rest *r, struct str name, const char *fmt, ...) _printf_(4, 5);
 int err_too_large_revision(struct error *err, uint64_t want, uint64_t now);
-/* What is under this key lies on the disk and could not be opened: to who wants it, a list it is in, or what follows. */
+/* What is under this key lies on the disk and could not be opened: to who wants it, a list it is in, or what follows.
+ */
 enum sealed_for { SEALED_ONE, SEALED_LIST, SEALED_CACHE };
 int err_sealed(struct error *err, const struct apiserver *s, const struct rest *r, struct str key,
                enum sealed_for what);

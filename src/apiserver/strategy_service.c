@@ -208,8 +208,8 @@ static int take_ip(struct op *op, const struct json *spec, int family, struct st
         why = r != -ERANGE ? STR("provided IP is already allocated")
               : !dry       ? STR("the provided network does not match the current range")
                            : arena_printf(op->c->arena,
-                                          "the provided IP (%" STR_FMT ") is not in the valid range. The range of valid "
-                                                "IPs is %s",
+                                          "the provided IP (%" STR_FMT ") is not in the valid range. The "
+                                                "range of valid IPs is %s",
                                           STR_ARG(*ip), allocator_cidr(op->s->allocator, family));
         field_invalid(&fe, PATH(PATH(NULL, "spec"), "clusterIPs"), json_getc(spec, "clusterIPs"),
                       "failed to allocate IP %" STR_FMT ": %" STR_FMT, STR_ARG(*ip), STR_ARG(why));

@@ -55,7 +55,8 @@ struct kms {
         /* The loop's: what the plugin last said, and all that was wrong with it. */
         struct buf version, status_id, wrong;
         size_t n_wrong;
-        sem_t *asked; /* who waits for the first answer; or NULL */
+        sem_t asked;  /* once there is a first answer */
+        bool waiting; /* for it */
 };
 
 /* ---- AES-GCM ---- */
@@ -415,8 +416,9 @@ static void settle(struct kms *k, const struct error *failed) {
                         log_info("kms %" STR_FMT " is healthy again", STR_ARG(k->name));
         }
         atomic_store(&k->unhealthy, bad);
-        if (k->asked)
-                sem_post(TAKE_PTR(k->asked));
+        if (k->waiting)
+                sem_post(&k->asked);
+        k->waiting = false;
         poll_again(k);
 }
 
@@ -613,14 +615,11 @@ static void make_client(void *arg) {
 
 /* It may be away: then it is asked until it is there. */
 static void ask_first(struct kms *k) {
-        sem_t asked;
-
-        sem_init(&asked, 0, 0);
-        k->asked = &asked;
+        sem_init(&k->asked, 0, 0);
+        k->waiting = true;
         loop_call(k->loop, start_poll, k);
-        while (sem_wait(&asked) < 0 && errno == EINTR)
+        while (sem_wait(&k->asked) < 0 && errno == EINTR)
                 ;
-        sem_destroy(&asked);
 }
 
 int kms_new(const struct json *config, void (*ready)(void *arg), void *arg, struct kms **ret, struct error *err) {

@@ -149,8 +149,8 @@ static void what_is_not_there_is_told_as_upstream_tells_it(void **state) {
 
 #define GROUP "z.example"
 
-/* What it says of itself in aggregated discovery is told as it is, but nothing while it is away. What is ours as well is
- * not told twice. */
+/* What it says of itself in aggregated discovery is told as it is, but nothing while it is away. What is ours as well
+ * is not told twice. */
 static void other_servers_are_listed(void **state) {
         static const struct exchange_case cases[] = {
                 { "GET /apis HTTP/1.1", AGGREGATED("json", "v2"),

@@ -164,7 +164,8 @@ static void says_what_is_wrong(void **state) {
                 { "GET http://[::1/ HTTP/1.1\r\nHost: a\r\n\r\n", "400 Bad Request" },
                 { "GET http://u@[::1]:80/one?x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "200 OK" },
                 { "GET x:/one HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "200 OK" },
-                { "POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi",
+                { "POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+                  "Content-Length: 2\r\nContent-Length: 2\r\n\r\nhi",
                   "200 OK" },
                 { "#+1 /one HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "200 OK" },
         },
