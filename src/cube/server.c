@@ -11,6 +11,10 @@
 #include "cube/step.h"
 
 #define OTHERS_TIMEOUT_MS 10000 /* of a call: the controllers wait for it */
+/* How long requests under way may go on when the API server is to stop: as long as they may ever, as upstream's; in a
+ * whole cluster less, as `cube stop` waits for it. */
+#define DRAIN_MS 60000
+#define CLUSTER_DRAIN_MS 10000
 
 int load_pki(const struct cluster *c, struct pki *ret, bool *ret_changed, struct error *err) {
         char api_ip[46];
@@ -79,7 +83,7 @@ int control_plane_start(const struct cluster *c, const struct pki *p, struct con
 
 void control_plane_stop(struct control_plane *cp) {
         if (cp->api) {
-                apiserver_stop(cp->api, 2000);
+                apiserver_stop(cp->api, DRAIN_MS);
                 apiserver_free(cp->api);
         }
         encryption_serve(cp->encryption, NULL);
@@ -301,7 +305,7 @@ static void take_down(struct server *s) {
                 controllers_stop(s->controllers);
         struct client *clients[] = { s->c_controllers, s->c_scheduler, s->c_node, s->c_proxy, s->c_dns, s->c_system };
         if (s->control.api)
-                apiserver_stop(s->control.api, 2000);
+                apiserver_stop(s->control.api, CLUSTER_DRAIN_MS);
         for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
                 if (clients[i])
                         client_free(clients[i]);

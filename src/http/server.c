@@ -459,6 +459,7 @@ static void stop_listening(void *arg) {
         struct http_server *s = arg;
 
         uv_close((uv_handle_t *) &s->listener, NULL);
+        closep(&s->listen_fd); /* who comes now is refused, and does not wait for the end */
         timer_close(&s->accept_timer, NULL);
 }
 

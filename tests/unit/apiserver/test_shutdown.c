@@ -51,12 +51,18 @@ static struct fixture *serve(void **state, const char *const *args) {
         return f;
 }
 
-static int client(struct fixture *f, const char *text) {
-        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(apiserver_port(f->s)) };
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+static int knock(uint16_t port, int *ret) {
+        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
 
+        *ret = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        assert_int_equal(connect(fd, (struct sockaddr *) &to, sizeof(to)), 0);
+        return connect(*ret, (struct sockaddr *) &to, sizeof(to));
+}
+
+static int client(struct fixture *f, const char *text) {
+        int fd;
+
+        assert_int_equal(knock(apiserver_port(f->s), &fd), 0);
         assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t) strlen(text));
         return fd;
 }
@@ -165,9 +171,29 @@ static void without_levels_so_many_run_at_once(void **state) {
         fixture_teardown(state);
 }
 
+static void who_comes_while_a_server_drains_is_refused(void **state) {
+        struct fixture *f = serve(state, NULL);
+        size_t half = strlen(POST) - 5;
+        uint16_t port = apiserver_port(f->s);
+        int fd = client(f, arena_printf(f->a, "%.*s", (int) half, POST).p), other, r;
+        pthread_t t;
+
+        pthread_create(&t, NULL, stop, f->s);
+        do {
+                r = knock(port, &other);
+                close(other);
+                usleep(1000);
+        } while (r == 0);
+        assert_int_equal(send(fd, POST + half, 5, MSG_NOSIGNAL), 5); /* what has begun goes on */
+        assert_true(str_has_prefix(answer_on(f, fd), STR("HTTP/1.1 201 ")));
+        pthread_join(t, NULL);
+        fixture_teardown(state);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_worker_does_not_end_before_the_store_has_answered_it),
+                cmocka_unit_test(who_comes_while_a_server_drains_is_refused),
                 cmocka_unit_test(who_comes_too_late_is_told_to_come_again),
                 cmocka_unit_test(without_levels_so_many_run_at_once),
                 cmocka_unit_test(pages_of_allowed_origins_may_use_the_api),
