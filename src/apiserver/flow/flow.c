@@ -22,7 +22,7 @@
 
 struct flow {
         struct apiserver *s;
-        pthread_mutex_t lock; /* of config and of adjusting */
+        pthread_mutex_t lock; /* of config, of adjusting, and of what was written */
         struct flow_config *config;
         _Atomic uint64_t generation;
         struct flow_use *uses[MAX_WORKERS];    /* each its worker's, */
@@ -31,7 +31,7 @@ struct flow {
         atomic_bool posted, started;
         struct loop_work work;
         struct timer timer;
-        struct map *wrote;          /* names of schemas → struct status_writes; the loop's */
+        struct map *wrote;          /* names of schemas → struct status_writes */
         int64_t again_ms;           /* when what was put off is looked at; 0: nothing was */
         _Atomic int64_t sampled_ns; /* when metrics were last */
         _Atomic double fair;        /* of the last adjustment */
@@ -426,8 +426,9 @@ struct status_writes {
 };
 
 static bool may_write(struct flow *f, struct str name) {
-        struct status_writes *w = map_get(f->wrote, name);
         int64_t now = now_mono_ms();
+        HOLD(&f->lock);
+        struct status_writes *w = map_get(f->wrote, name);
 
         if (!w) {
                 if (map_size(f->wrote) >= MAX_WROTE)
@@ -566,14 +567,18 @@ void flow_sample(struct apiserver *s) {
 static void adjust(struct timer *timer) {
         struct flow *f = container_of(timer, struct flow, timer);
 
+        bool again = false;
+
         flow_sample(f->s);
-        with_lock(&f->lock)
+        with_lock(&f->lock) {
                 if (f->config)
                         f->fair = flow_levels_adjust(f->config->levels, f->config->n_levels, f->config->total);
-        if (f->again_ms && now_mono_ms() > f->again_ms) {
-                f->again_ms = 0;
-                flow_reconcile(f->s);
+                again = f->again_ms && now_mono_ms() > f->again_ms;
+                if (again)
+                        f->again_ms = 0;
         }
+        if (again)
+                flow_reconcile(f->s);
         timer_start(f->loop, timer, ADJUST_MS, adjust);
 }
 
