@@ -7,6 +7,7 @@
 #include "base/lock.h"
 #include "base/metrics.h"
 
+#include <math.h>
 #include <stdatomic.h>
 
 #include "base/arena.h"
@@ -262,7 +263,11 @@ static const char *number(char dst[static 32], double v) {
         char digits[32];
         int precision = 0, exponent;
 
-        if (v == (int) v && v > -1e6 && v < 1e6) {
+        if (!isfinite(v)) {
+                snprintf(dst, 32, "%s", isnan(v) ? "NaN" : v < 0 ? "-Inf" : "+Inf");
+                return dst;
+        }
+        if (v > -1e6 && v < 1e6 && v == (int) v) {
                 snprintf(dst, 32, "%d", (int) v);
                 return dst;
         }

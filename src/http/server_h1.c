@@ -263,12 +263,12 @@ static void h1_start(struct http_request *r, int status, const struct http_heade
         struct conn *c = r->conn;
         struct h1 *h = c->h1;
         struct str date = worker_date(c->w);
-        bool length_given = false, date_given = false;
+        bool length_given = false, date_given = false, say = r->problem && status != 500; /* which has a Status */
         struct buf b = BUF_INIT;
 
         buf_reserve(&b, 512);
         buf_printf(&b, "HTTP/1.%d %d %s%s%s\r\n", h->request.minor > 0, status, http_status_text(status),
-                   r->problem ? ": " : "", r->problem ? r->problem : "");
+                   say ? ": " : "", say ? r->problem : "");
         for (size_t i = 0; i < n_hv + r->n_added; i++) {
                 const struct http_header *v = i < n_hv ? &hv[i] : &r->added[i - n_hv];
 

@@ -188,6 +188,7 @@ static void says_what_is_wrong(void **state) {
                 snprintf(request, sizeof(request), "%s%s", chunked, bodies[i].request);
                 snprintf(answer, sizeof(answer), "\"message\":\"%s\",\"code\":500}", bodies[i].answer);
                 answers(state, request, answer);
+                answers(state, request, "HTTP/1.1 500 Internal Server Error\r\n");
         }
 }
 
