@@ -184,7 +184,7 @@ static void who_comes_while_a_server_drains_is_refused(void **state) {
                 close(other);
                 usleep(1000);
         } while (r == 0);
-        assert_int_equal(send(fd, POST + half, 5, MSG_NOSIGNAL), 5); /* what has begun goes on */
+        assert_int_equal(send(fd, &POST[half], 5, MSG_NOSIGNAL), 5); /* what has begun goes on */
         assert_true(str_has_prefix(answer_on(f, fd), STR("HTTP/1.1 201 ")));
         pthread_join(t, NULL);
         fixture_teardown(state);
