@@ -20,7 +20,7 @@ struct str allocator_plain_ip(struct arena *a, struct str ip);
 struct store_op allocator_new_address(const struct apiserver *s, struct arena *a, struct str ip, struct str ns,
                                       struct str service);
 void allocator_metrics(const struct apiserver *s, struct store_snapshot *snap, struct buf *dst);
-/* The range of the family (0: the default one) that the server was started with; NULL: there is none. */
+/* The range of the family (4 or 6) that the server was started with; NULL: there is none. */
 const char *allocator_cidr(const struct allocator *al, int family);
 int allocator_default_family(const struct allocator *al);
 struct json allocator_cidrs(const struct allocator *al, struct arena *a);   /* of the default ServiceCIDR */
