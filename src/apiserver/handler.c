@@ -178,7 +178,8 @@ static int parse_typed(struct arena *a, const struct schema_type *t, struct str 
                 opts.duplicates = NULL;
                 opts.all_members = true;
                 r = json_parse(a, text, &opts, ret, err);
-                **ret = schema_join_duplicates(a, t, *ret);
+                if (r == 0)
+                        r = schema_join_duplicates(a, t, text.n, *ret, err);
         }
         return r;
 }

@@ -19,8 +19,10 @@ int schema_decode(struct arena *a, const struct schema_type *t, const struct jso
  * string"). ret_odd: it has what the following functions are for. */
 int schema_decode_request(struct arena *a, const struct schema_type *t, const struct json *in, struct str text,
                           struct json *strict, bool patched, struct json *ret, bool *ret_odd, struct error *err);
-/* One document of one that was parsed with all its members, twins too, as upstream's decoder would join them. */
-struct json schema_join_duplicates(struct arena *a, const struct schema_type *t, const struct json *v);
+/* Makes one document of one that was parsed with all its members, twins too, as upstream's decoder would join them.
+ * length: of its text. -E2BIG: that would be far more than the text is, and v is as it was. */
+int schema_join_duplicates(struct arena *a, const struct schema_type *t, size_t length, struct json *v,
+                           struct error *err);
 /* Fields of features that are off go. */
 void schema_drop_off(struct arena *a, const struct schema_type *t, struct json *v);
 /* Whether a list or map was sent empty, and has nothing in v either, which was made of it. */

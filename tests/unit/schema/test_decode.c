@@ -188,7 +188,26 @@ static struct json joined(struct arena *a, const struct schema_type *t, const ch
                 if (quoted.p[i] == '\'')
                         ((char *) quoted.p)[i] = '"';
         assert_int_equal(json_parse(a, quoted, &opts, &v, NULL), 0);
-        return schema_join_duplicates(a, t, v);
+        assert_int_equal(schema_join_duplicates(a, t, quoted.n, v, NULL), 0);
+        return *v;
+}
+
+/* A few bytes could else ask for copies of all that came before them, again and again. */
+static void test_what_comes_too_often_is_not_joined(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        const struct json_parse_opts opts = { .all_members = true };
+        _cleanup_error_ struct error err = ERROR_INIT;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct json *v;
+
+        buf_addc(&b, "{\"spec\":{}");
+        for (int i = 0; i < 10000; i++)
+                buf_printf(&b, ",\"spec\":{\"x%d\":1}", i);
+        buf_addc(&b, "}");
+        assert_int_equal(json_parse(a, buf_str(&b), &opts, &v, NULL), 0);
+        assert_int_equal(schema_join_duplicates(a, &type_Pod, b.n, v, &err), -E2BIG);
+        assert_string_equal(error_text(&err), "json: too many members come twice");
+        assert_true(arena_size(a) < 16 << 20);
 }
 
 static void test_what_comes_twice_is_joined(void **state) {
@@ -256,7 +275,7 @@ static void test_numbers_are_told_as_they_were_spelled(void **state) {
                 struct str text = str_of(cases[i].text);
 
                 assert_int_equal(json_parse(a, text, &opts, &in, NULL), 0);
-                *in = schema_join_duplicates(a, cases[i].type, in);
+                assert_int_equal(schema_join_duplicates(a, cases[i].type, text.n, in, NULL), 0);
                 assert_int_equal(schema_decode_request(a, cases[i].type, in, text, NULL, false, &out, &odd, &err),
                                  -EINVAL);
                 assert_string_equal(error_text(&err), cases[i].want);
@@ -488,6 +507,7 @@ int main(void) {
                 cmocka_unit_test(test_type_errors_have_gos_wording),
                 cmocka_unit_test(test_of_several_errors_the_first_of_the_text_is_told),
                 cmocka_unit_test(test_what_comes_twice_is_joined),
+                cmocka_unit_test(test_what_comes_too_often_is_not_joined),
                 cmocka_unit_test(test_numbers_are_told_as_they_were_spelled),
                 cmocka_unit_test(test_results_of_strategic_merges_are_refused_in_other_words),
                 cmocka_unit_test(test_a_default_of_zero_is_not_printed),
