@@ -91,15 +91,26 @@ struct fieldset_entry *fieldset_get_or_add(struct arena *a, struct fieldset *s, 
         return insert_at(a, s, at, element);
 }
 
-static struct fieldset_entry *entry_of(struct arena *a, struct fieldset *s, const struct fieldpath *path) {
-        if (path->up) {
-                struct fieldset_entry *parent = entry_of(a, s, path->up);
+static struct fieldset_entry *entry_of(struct arena *a, struct fieldset *s, const struct fieldpath *path);
 
-                if (!parent->below)
-                        parent->below = fieldset_new(a);
-                s = parent->below;
-        }
-        return fieldset_get_or_add(a, s, path->element);
+/* The set of what is below path in s. */
+static struct fieldset *below_of(struct arena *a, struct fieldset *s, const struct fieldpath *path) {
+        struct fieldpath_place *p = (struct fieldpath_place *) path->places; /* no frame is a constant */
+        struct fieldset_entry *entry;
+        size_t i;
+
+        for (i = 0; i < ARRAY_SIZE(path->places) && p[i].set; i++)
+                if (p[i].set == s)
+                        return p[i].below;
+        entry = entry_of(a, s, path);
+        if (!entry->below)
+                entry->below = fieldset_new(a);
+        p[i % ARRAY_SIZE(path->places)] = (struct fieldpath_place) { s, entry->below };
+        return entry->below;
+}
+
+static struct fieldset_entry *entry_of(struct arena *a, struct fieldset *s, const struct fieldpath *path) {
+        return fieldset_get_or_add(a, path->up ? below_of(a, s, path->up) : s, path->element);
 }
 
 void fieldset_insert(struct arena *a, struct fieldset *s, const struct fieldpath *path) {

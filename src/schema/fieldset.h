@@ -23,10 +23,15 @@ struct fieldset { /* entries are sorted as upstream sorts them */
         uint32_t n, cap;
 };
 
-/* A path while something is walked: frames on the stack. */
+/* A path while something is walked: frames on the stack. Each remembers where in a set what is below it goes, so that
+ * this is not looked for from the root for every leaf; a walk fills three sets at most. */
 struct fieldpath {
         const struct fieldpath *up;
         struct str element;
+        struct fieldpath_place {
+                const struct fieldset *set;
+                struct fieldset *below;
+        } places[3]; /* fieldset_insert's */
 };
 
 struct fieldset *fieldset_new(struct arena *a);
