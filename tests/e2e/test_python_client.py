@@ -168,9 +168,10 @@ def test_a_forward_ends_with_its_connection(core, ns):
         s = portforward(core.connect_get_namespaced_pod_portforward, "box", ns, ports=str(port)).socket(port)
         s.setblocking(True)
         s.settimeout(10)
-        with contextlib.suppress(BrokenPipeError):  # nobody is there
+        with contextlib.suppress(ConnectionError):  # nobody is there: told before or after what is sent was taken
             s.sendall(b"GET /x HTTP/1.1\r\nHost: box\r\nConnection: close\r\n\r\n")
-        return b"".join(iter(lambda: s.recv(4096), b""))
+            return b"".join(iter(lambda: s.recv(4096), b""))
+        return b""
     assert wait(lambda: ask(80)).endswith(b"\r\n\r\nhello\n")
     assert ask(81) == b""
 
