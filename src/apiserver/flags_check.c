@@ -99,17 +99,14 @@ static bool is_float(struct str text, struct buf *ret, struct buf *why) {
 }
 
 static bool is_bool(struct str text, struct buf *ret, struct buf *why) {
-        static const char words[] = " 1 t T TRUE true True 0 f F FALSE false False ";
-        _cleanup_buf_ struct buf word = BUF_INIT;
-        ssize_t at;
+        bool yes = str_is_part(text, ' ', STR("1 t T TRUE true True")),
+             no = str_is_part(text, ' ', STR("0 f F FALSE false False"));
 
-        buf_printf(&word, " %" STR_FMT " ", STR_ARG(text));
-        at = text.n ? str_search(STR(words), buf_str(&word)) : -1;
-        if (at < 0)
+        if (!yes && !no)
                 buf_printf(why, "strconv.ParseBool: parsing \"%" STR_FMT "\": invalid syntax", STR_ARG(text));
         else
-                buf_addc(ret, words + at < strstr(words, " 0 ") ? "true" : "false");
-        return at >= 0;
+                buf_addc(ret, yes ? "true" : "false");
+        return yes || no;
 }
 
 static bool is_duration(struct str text, struct buf *ret, struct buf *why) {
@@ -369,8 +366,7 @@ static void check_versions(struct check *c) {
                 if (is_true(c, forward[i][0]))
                         complain(c,
                                  "ServerRunOptions.%s cannot be set to true if the emulation version is the "
-                                 "same as "
-                                 "the binary version",
+                                 "same as the binary version",
                                  forward[i][1]);
 }
 
@@ -379,8 +375,7 @@ static void check_storage(struct check *c) {
 
         if (backend.n && !str_eqc(backend, "etcd3"))
                 complain(c, "--storage-backend invalid, allowed values: etcd3. If not specified, it will "
-                            "default to "
-                            "'etcd3'");
+                            "default to 'etcd3'");
         if (is_true(c, "encryption-provider-config-automatic-reload") && !given(c, "encryption-provider-config").n)
                 complain(c, "--encryption-provider-config-automatic-reload must be set with "
                             "--encryption-provider-config");
@@ -423,8 +418,7 @@ static void check_oidc(struct check *c) {
                 complain(c, "authentication-config file and oidc-* flags are mutually exclusive");
         else if (any && (!given(c, "oidc-issuer-url").n || !given(c, "oidc-client-id").n))
                 complain(c, "oidc-issuer-url and oidc-client-id must be specified together when any oidc-* "
-                            "flags are "
-                            "set");
+                            "flags are set");
 }
 
 static void check_logging(struct check *c) {
@@ -436,7 +430,7 @@ static void check_logging(struct check *c) {
         };
         const char *format = NULL;
 
-        for (const char *const *a = c->args; a && *a; a++)
+        for (const char *const *a = c->args; a && *a; a++) /* an empty one is wrong, too */
                 if (strncmp(*a, "logging-format=", 15) == 0)
                         format = *a + 15;
         if (format && strcmp(format, "text") != 0 && strcmp(format, "json") != 0)
@@ -497,12 +491,10 @@ static void check_alpha(struct check *c) {
         if (!given(c, "service-account-signing-endpoint").n)
                 return;
         if (given(c, "service-account-key-file").n)
-                complain(c, "can't set `--service-account-signing-key-file` and/or "
-                            "`--service-account-key-file` with "
+                complain(c, "can't set `--service-account-signing-key-file` and/or `--service-account-key-file` with "
                             "`--service-account-signing-endpoint` (They are mutually exclusive)");
         complain(c, "setting `--service-account-signing-endpoint` requires enabling "
-                    "ExternalServiceAccountTokenSigner "
-                    "feature gate");
+                    "ExternalServiceAccountTokenSigner feature gate");
 }
 
 int apiserver_flags_check(const char *const *args, struct error *err) {

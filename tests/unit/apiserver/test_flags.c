@@ -19,6 +19,9 @@ static void values_are_read_as_upstream_reads_them(void **state) {
                 { "allow-privileged", "yes", "",
                   "invalid argument \"yes\" for \"--allow-privileged\" flag: strconv.ParseBool: parsing \"yes\": "
                   "invalid syntax" },
+                { "allow-privileged", "1 t", "",
+                  "invalid argument \"1 t\" for \"--allow-privileged\" flag: strconv.ParseBool: parsing \"1 t\": "
+                  "invalid syntax" },
                 { "min-request-timeout", "0x10", "16", "" },
                 { "min-request-timeout", "", "",
                   "invalid argument \"\" for \"--min-request-timeout\" flag: strconv.ParseInt: parsing \"\": invalid "
