@@ -192,7 +192,7 @@ static int parse_target(struct str s, struct str *ret) {
         if (s.p[0] == '/' || str_eq(s, STR("*")))
                 return 0;
         while (i < s.n && (isalpha((unsigned char) s.p[i]) ||
-                           (i > 0 && (isdigit((unsigned char) s.p[i]) || strchr("+-.", s.p[i])))))
+                           (i > 0 && (isdigit((unsigned char) s.p[i]) || memchr("+-.", s.p[i], 3)))))
                 i++;
         if (i == 0 || i == s.n || s.p[i] != ':')
                 return -400;

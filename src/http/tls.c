@@ -163,7 +163,7 @@ struct named {
         X509 *cert;
         STACK_OF(X509) * chain;
         EVP_PKEY *key;
-        char *names; /* ",a.example,*.b.example," */
+        char *names; /* "a.example,*.b.example" */
         bool asked;  /* for these names, whatever it says itself */
 };
 
@@ -221,11 +221,9 @@ static int read_named(struct named *to, const struct tls_named *from, struct err
         while ((ca = PEM_read_bio_X509(cert_bio, NULL, NULL, NULL)))
                 sk_X509_push(to->chain, ca);
         ERR_clear_error(); /* the end of the PEM file */
-        buf_printf(&names, ",%" STR_FMT, STR_ARG(from->names));
+        buf_add_str(&names, from->names);
         to->asked = from->names.n > 0;
-        if (to->asked)
-                buf_putc(&names, ',');
-        else
+        if (!to->asked)
                 add_own_names(to->cert, &names);
         for (size_t i = 0; i < names.n; i++)
                 names.p[i] = (char) tolower((unsigned char) names.p[i]);
@@ -237,11 +235,11 @@ static const struct named *find_named(const struct named_list *l, const char *na
         _cleanup_buf_ struct buf word = BUF_INIT;
         const struct named *own = NULL;
 
-        buf_printf(&word, ",%s,", name);
+        buf_addc(&word, name);
         for (size_t i = 0; i < word.n; i++)
                 word.p[i] = (char) tolower((unsigned char) word.p[i]);
         for (size_t i = 0; i < l->n; i++)
-                if (str_search(str_of(l->v[i].names), buf_str(&word)) >= 0) {
+                if (str_is_part(buf_str(&word), ',', str_of(l->v[i].names))) {
                         if (l->v[i].asked)
                                 return &l->v[i];
                         own = own ? own : &l->v[i];
