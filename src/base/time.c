@@ -2,6 +2,7 @@
  * Gregorian, with the year taken to begin in March so that the leap day comes last. */
 #include "base/time.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 
@@ -303,6 +304,63 @@ int duration_parse(struct str s, int64_t *ret_ns) {
         }
         *ret_ns = negative ? (int64_t) (0 - total) : (int64_t) total;
         return 0;
+}
+
+/* Of "Days": the words are matched whole, the last of a unit also where more follows. 0: it is none. */
+static uint64_t unit_of_word(struct str word) {
+        static const struct {
+                uint64_t ns;
+                const char *words[3];
+        } words_of[] = {
+                { 1, { "ns", "nano" } },
+                { 1000, { "us", "\xc2\xb5s", "micro" } },
+                { NSEC_PER_MSEC, { "ms", "milli" } },
+                { NSEC_PER_SEC, { "s", "sec" } },
+                { 60 * NSEC_PER_SEC, { "m", "min" } },
+                { 3600 * NSEC_PER_SEC, { "h", "hr", "hour" } },
+                { 86400 * NSEC_PER_SEC, { "d", "day" } },
+                { 604800 * NSEC_PER_SEC, { "w", "wk", "week" } },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(words_of); i++)
+                for (size_t k = 0; k < 3 && words_of[i].words[k]; k++) {
+                        struct str w = str_of(words_of[i].words[k]);
+                        bool last = k == 2 || !words_of[i].words[k + 1];
+
+                        if (str_eq_fold(word, w) || (last && str_eq_fold(str_sub(word, 0, w.n), w)))
+                                return words_of[i].ns;
+                }
+        return 0;
+}
+
+int duration_parse_words(struct str s, int64_t *ret_ns) {
+        uint64_t total = 0, n, unit;
+        bool any = false;
+
+        if (duration_parse(s, ret_ns) == 0)
+                return 0;
+        for (size_t i = 0, from; i < s.n;) {
+                for (from = i; i < s.n && isdigit((unsigned char) s.p[i]);)
+                        i++;
+                if (i == from) {
+                        i++;
+                        continue;
+                }
+                if (str_to_u64(str_sub(s, from, i), &n) < 0)
+                        n = UINT64_MAX;
+                while (i < s.n && s.p[i] && strchr(" \t\n\f\r", s.p[i]))
+                        i++;
+                for (from = i; i < s.n && (isalpha((unsigned char) s.p[i]) ||
+                                           str_has_prefix(str_sub(s, i, s.n), STR("\xc2\xb5")));)
+                        i += isalpha((unsigned char) s.p[i]) ? 1 : 2;
+                if (i > from && n > INT64_MAX)
+                        return -EINVAL;
+                unit = unit_of_word(str_sub(s, from, i));
+                any = any || unit;
+                total += n * unit;
+        }
+        *ret_ns = (int64_t) total;
+        return any ? 0 : -EINVAL;
 }
 
 /* v / 10^digits with trailing zeros cut, written backwards ending at p. */

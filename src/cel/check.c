@@ -217,8 +217,7 @@ static void mismatch(struct checker *c, const struct node *n, const struct cel_t
 
 static const struct cel_type type_list = { .kind = CEL_LIST, .params = { &cel_dyn } },
                              type_map = { .kind = CEL_MAP, .params = { &cel_dyn, &cel_dyn } },
-                             type_type = { .kind = CEL_TYPE },
-                             type_optional = { .kind = CEL_OPTIONAL, .params = { &cel_dyn } };
+                             type_type = { .kind = CEL_TYPE }, type_optional = { .kind = CEL_OPTIONAL };
 
 static const struct {
         const char *name;
@@ -318,6 +317,8 @@ static void check_select(struct checker *c, struct node *n) {
                 t = &cel_dyn;
                 if (of->kind == CEL_PARAM)
                         assignable(c, &cel_dyn, of);
+                else if (of->kind == CEL_OPAQUE && of != opaque_type('P') && of != opaque_type('N'))
+                        issue_add(c->is, n->pos, "unexpected failed resolution of '%s'", text_of(c, of));
                 else if (!is_dyn(of))
                         issue_add(c->is, n->pos, "type '%s' does not support field selection", text_of(c, of));
         }
@@ -449,7 +450,7 @@ static const struct cel_type *entry_type(struct checker *c, struct node *n) {
                 return t;
         if (t->kind == CEL_OPTIONAL)
                 return t->params[0];
-        if (!is_dyn(t))
+        if (t->kind != CEL_DYN)
                 mismatch(c, n, optional_of(c, t), t);
         return t;
 }
@@ -475,10 +476,14 @@ static void enter(struct checker *c, struct str name, const struct cel_type *t, 
 
 static void check_fold(struct checker *c, struct node *n) {
         const struct cel_type *range, *first, *second;
-        size_t locals = c->locals.n;
+        size_t locals = c->locals.n, mark;
 
         check(c, n->args[0]);
+        mark = c->is->list.n;
         check(c, n->args[1]);
+        if (n->again) /* of optMap(): upstream has its operand in two places, and finds what is wrong in both */
+                for (size_t i = mark, end = c->is->list.n; i < end; i++)
+                        issue_add(c->is, c->is->list.v[i].pos, "%" STR_FMT, STR_ARG(c->is->list.v[i].text));
         range = substitute(c, n->args[0]->type, false);
         first = second = &cel_dyn;
         if (range->kind == CEL_LIST) {

@@ -98,6 +98,13 @@ static uint64_t cidr_cost(const struct node *n, const struct cel_value *v) {
         return v[1].kind == CEL_STRING ? cost + scale(value_size(&v[1]), TRAVERSE) : cost;
 }
 
+/* A literal list of scalars: cel-go makes a set of it. */
+static bool is_set(const struct node *list) {
+        enum cel_kind first = list->kind == NODE_CONST && list->value.n > 0 ? list->value.items[0].kind : CEL_NULL;
+
+        return first >= CEL_BOOL && first <= CEL_STRING;
+}
+
 /* A call that may be of several signatures is taken for one that costs one. */
 uint64_t call_cost(struct ctx *c, const struct node *n, const struct cel_value *v, const struct cel_value *result) {
         enum cost_class class = (enum cost_class) n->fn->cost;
@@ -130,7 +137,7 @@ uint64_t call_cost(struct ctx *c, const struct node *n, const struct cel_value *
         case COST_ADD:
                 return add_cost(v);
         case COST_IN:
-                return v[1].kind == CEL_LIST ? (n->args[1]->kind == NODE_CONST ? 0 : v[1].n) : 1;
+                return v[1].kind == CEL_LIST ? (is_set(n->args[1]) ? 0 : v[1].n) : 1;
         case COST_CONTAINS:
                 return mul(scale(value_size(&v[0]), TRAVERSE), scale(value_size(&v[1]), TRAVERSE));
         case COST_MATCHES:
@@ -344,9 +351,9 @@ static struct range call_estimate(const struct coster *c, const struct node *n, 
         case COST_MATCHES:
                 return n->member ? product(scaled(sum(s, one), TRAVERSE), scaled(t, REGEX)) : one;
         case COST_LIST:
-                if (n->args[0]->type->kind == CEL_STRING)
+                if (n->args[0]->type->kind != CEL_LIST)
                         return scaled(s, TRAVERSE);
-                elem = n->args[0]->type->kind == CEL_LIST ? n->args[0]->type->params[0] : &cel_dyn;
+                elem = n->args[0]->type->params[0];
                 cost = one;
                 if (elem->kind == CEL_STRING || elem->kind == CEL_BYTES)
                         cost = sum(cost, scaled(declared_size(entry_decl(e[0].decl, false)), TRAVERSE));
@@ -422,7 +429,7 @@ static struct estimate estimate_select(struct coster *c, const struct node *n) {
                 r.cost = sum(r.cost, one);
         if (n->optional)
                 return r;
-        f = of.decl && of.decl->kind == CEL_OBJECT ? type_field(of.decl, n->name) : NULL;
+        f = of.decl && of.decl->kind == CEL_OBJECT && !cel_reserved(n->name) ? type_field(of.decl, n->name) : NULL;
         step_into(c, of.decl, of.lost, f ? f->type : NULL, &r.decl, &r.lost);
         return r;
 }

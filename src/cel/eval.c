@@ -39,6 +39,12 @@ static int unwrap(struct cel_value *v, bool *was_optional) {
         return 1;
 }
 
+/* Is it something that cel-go resolves with what is selected from it? */
+static bool is_step(const struct node *n) {
+        return n->kind == NODE_IDENT || n->kind == NODE_SELECT || n->kind == NODE_COND ||
+               (n->kind == NODE_CALL && n->fn->cost == COST_INDEX);
+}
+
 static struct cel_value eval_select(struct ctx *c, const struct node *n) {
         struct cel_value v = eval(c, n->args[0]), ret;
         bool optional;
@@ -50,8 +56,11 @@ static struct cel_value eval_select(struct ctx *c, const struct node *n) {
                 c->cost -= n->test && n->chained; /* has() itself, for which the variable was paid */
                 return v;
         }
-        if (!unwrap(&v, &optional))
+        if (!unwrap(&v, &optional)) {
+                c->cost -= n->test && n->chained;
                 return n->test ? cel_of_bool(false) : v;
+        }
+        pay(c, n->test && !is_step(n->args[0]));
         if (n->optional && v.kind == CEL_NULL)
                 return cel_of_optional(c->a, NULL);
         optional = optional || n->optional;
@@ -134,10 +143,11 @@ static struct cel_value no_overload_for(struct ctx *c, const struct node *n, con
 
 /* accumulator + [x] and @mapInsert: the accumulator of a macro is nobody else's, and grows in place. */
 static struct cel_value append(struct ctx *c, const struct node *n) {
+        const struct node *one = n->args[1]; /* a list, or a constant by now */
         struct cel_value list = eval(c, n->args[0]), item, *more;
 
-        pay(c, 10 + 1);
-        item = eval(c, n->args[1]->args[0]);
+        pay(c, one->kind == NODE_CONST ? 1 : 10 + 1);
+        item = one->kind == NODE_CONST ? one->value.items[0] : eval(c, one->args[0]);
         if (list.kind == CEL_ERROR || item.kind == CEL_ERROR)
                 return list.kind == CEL_ERROR ? list : item;
         if ((list.n & (list.n - 1)) == 0) { /* full at each power of two */
@@ -203,7 +213,7 @@ static struct cel_value eval_call(struct ctx *c, const struct node *n) {
         bool lenient = n->fn->cost == COST_ONE && n->name.p[0] == '@' && !str_eqc(n->name, "@in");
 
         if (n->append)
-                return n->args[1]->kind == NODE_LIST && n->name.p[0] == '_' ? append(c, n) : insert(c, n);
+                return n->name.p[0] == '_' ? append(c, n) : insert(c, n);
         if (!n->fn->impl)
                 return eval_or_value(c, n);
         for (size_t i = 0; i < n->n_args && i < ARRAY_SIZE(args); i++) {
@@ -321,15 +331,11 @@ static void set_iteration(struct ctx *c, const struct node *n, const struct cel_
         }
 }
 
-static struct cel_value not_iterable(struct ctx *c, const struct cel_value *v) {
-        static const char *const names[] = {
-                [CEL_NULL] = "Null",   [CEL_BOOL] = "Bool",           [CEL_INT] = "Int",
-                [CEL_UINT] = "Uint",   [CEL_DOUBLE] = "Double",       [CEL_STRING] = "String",
-                [CEL_BYTES] = "Bytes", [CEL_TIMESTAMP] = "Timestamp", [CEL_DURATION] = "Duration",
-        };
-        const char *name = v->kind < ARRAY_SIZE(names) ? names[v->kind] : NULL;
+static struct cel_value not_iterable(struct ctx *c, const struct node *n, const struct cel_value *v) {
+        const char *name = value_go_type(v);
 
-        return value_error(c, "got '%stypes.%s', expected iterable type", name ? "" : "*", name ? name : "Optional");
+        return n->name2.n > 0 ? value_error(c, "unsupported comprehension range type: %s", name)
+                              : value_error(c, "got '%s', expected iterable type", name);
 }
 
 static struct cel_value eval_fold(struct ctx *c, const struct node *n) {
@@ -340,7 +346,7 @@ static struct cel_value eval_fold(struct ctx *c, const struct node *n) {
         if (range.kind == CEL_ERROR)
                 return range;
         if (range.kind != CEL_LIST && range.kind != CEL_MAP && (range.kind != CEL_OBJECT || range.form == CEL_LAZY))
-                return not_iterable(c, &range);
+                return not_iterable(c, n, &range);
         before = c->cost;
         start = eval(c, n->args[1]); /* may have a fold of its own, in the same locals */
         *accu = start;
@@ -418,8 +424,8 @@ int cel_eval(const struct cel_program *p, const struct cel_value *values, struct
 /* Literals of literals, and conversions of them, are made once. They cost nothing then, as in cel-go; what fails always
  * is no program. */
 static void fold_constants(struct ctx *c, struct node *n, struct str *fault) {
-        static const char *const conversions[] = { "int",   "uint",     "double",    "bool", "string",
-                                                   "bytes", "duration", "timestamp", "dyn" };
+        static const char *const conversions[] = { "int",  "uint",  "double",   "bool",      "string",
+                                                   "type", "bytes", "duration", "timestamp", "dyn" };
         bool constant = !n->append && (n->kind == NODE_LIST || n->kind == NODE_MAP);
         struct cel_value v;
 

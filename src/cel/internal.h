@@ -64,6 +64,7 @@ struct cel_program {
 struct issue {
         uint32_t pos; /* in code points, or NO_PLACE */
         struct str text;
+        bool late; /* of the text as parsed, not of its syntax: who does not get so far has none */
 };
 struct issues {
         struct arena *arena;
@@ -189,6 +190,7 @@ size_t value_size(const struct cel_value *v); /* as size(): code points of a str
 struct cel_value list_get(struct arena *a, const struct cel_value *list, size_t i);
 /* The type a value has at run time. */
 const struct cel_type *value_type_of(const struct cel_value *v);
+const char *value_go_type(const struct cel_value *v); /* what implements it upstream, as its messages call it */
 bool value_is_zero(const struct cel_value *v);
 struct str type_name(struct arena *a, const struct cel_type *t);         /* without what it is of: "list" */
 bool opaque_equal(const struct cel_value *a, const struct cel_value *b); /* of one type */
@@ -208,7 +210,7 @@ struct cel_value cel_map_new(struct arena *a, size_t n);
 bool cel_map_insert(struct ctx *c, struct cel_value *map, const struct cel_value *key, const struct cel_value *value);
 /* The same, in the place of what is there. */
 void cel_map_set(struct ctx *c, struct cel_value *map, const struct cel_value *key, const struct cel_value *value);
-/* 1 and the value, or 0. A value of JSON data is made. */
+/* 1 and the value (or an error), or 0. A value of JSON data is made. */
 int cel_map_find(struct ctx *c, const struct cel_value *map, const struct cel_value *key, struct cel_value *ret);
 size_t cel_map_size(const struct cel_value *map);
 void cel_map_entry(struct ctx *c, const struct cel_value *map, size_t i, struct cel_value *ret_key,

@@ -17,6 +17,7 @@
 #define MAX_CODE_POINTS 100000
 #define MAX_ARGS 4096
 #define MAX_RECOVERIES 30
+#define MAX_PASSED 256 /* tokens in one recovery */
 
 /* Sets of tokens. */
 #define T(name) (1ULL << TOK_##name)
@@ -45,6 +46,16 @@ static struct node *parse_expr(struct parser *p);
 
 /* ---- errors ---- */
 
+/* What was said since of the meaning of what is read, is not said: upstream looks at that when all is read. */
+static void unsay(struct parser *p, size_t since) {
+        size_t n = MIN(since, p->is->list.n);
+
+        for (size_t i = n; i < p->is->list.n; i++)
+                if (!p->is->list.v[i].late)
+                        p->is->list.v[n++] = p->is->list.v[i];
+        p->is->list.n = n;
+}
+
 static void die(struct parser *p) {
         p->dead = true;
         p->l.at = p->l.in.n;
@@ -60,8 +71,12 @@ static struct node *nothing(struct parser *p) {
 static struct node *fail_at(struct parser *p, uint32_t pos, const char *what, const char *detail) {
         struct node *n = nothing(p);
 
+        size_t before = p->is->list.n;
+
         if (!p->dead)
                 issue_add(p->is, pos, "%s%s", what, detail);
+        if (p->is->list.n > before)
+                p->is->list.v[before].late = true;
         n->pos = pos;
         return n;
 }
@@ -147,6 +162,7 @@ static void unexpected(struct parser *p, const char *what, uint64_t expected) {
 static bool may_recover(struct parser *p) {
         if (p->dead || ++p->recoveries <= MAX_RECOVERIES)
                 return !p->dead;
+        unsay(p, 0);
         issue_add(p->is, p->l.token_pos, "Syntax error: error recovery attempt limit exceeded: %d", MAX_RECOVERIES);
         die(p);
         return false;
@@ -154,9 +170,17 @@ static bool may_recover(struct parser *p) {
 
 /* The rule at hand has failed, and ends. */
 static struct node *recover(struct parser *p, struct node *n) {
-        if (may_recover(p))
-                while (p->l.token != TOK_END && !is(p, p->recover))
-                        lex_next(&p->l);
+        size_t passed = 0;
+
+        if (!may_recover(p))
+                return n;
+        for (; p->l.token != TOK_END && !is(p, p->recover) && passed < MAX_PASSED; passed++)
+                lex_next(&p->l);
+        if (passed < MAX_PASSED || p->l.token == TOK_END || is(p, p->recover))
+                return n;
+        unsay(p, 0);
+        issue_add(p->is, NO_PLACE, "error recovery token lookahead limit exceeded: %d", MAX_PASSED);
+        die(p);
         return n;
 }
 
@@ -504,6 +528,7 @@ static bool parse_items(struct parser *p, enum token close, nodes *ret) {
         bool map = close == TOK_RBRACE, call = close == TOK_RPAREN, optional;
 
         do {
+                size_t before = p->is->list.n;
                 struct node *n;
 
                 optional = !call && take(p, TOK_QUESTION);
@@ -511,6 +536,7 @@ static bool parse_items(struct parser *p, enum token close, nodes *ret) {
                 if (map) {
                         vec_push(ret, n);
                         if (!match(p, TOK_COLON, OPERAND)) {
+                                unsay(p, before);
                                 recover(p, n);
                                 return false;
                         }
@@ -592,6 +618,8 @@ static struct node *parse_name(struct parser *p) {
                 n = fail_at(p, pos, "reserved identifier: ", arena_cstr(p->a, name));
         if (dot)
                 name = arena_printf(p->a, ".%" STR_FMT, STR_ARG(name));
+        if (n)
+                n->name = name; /* fine as a part of the name of a message */
         advance(p);
         if (!is(p, T(LPAREN)))
                 return n ? n : named(p, NODE_IDENT, named_at, name);
@@ -632,7 +660,7 @@ static struct node *parse_primary(struct parser *p) {
 bool node_qualified(struct arena *a, const struct node *n, struct str *ret) {
         struct str head;
 
-        if (n->kind == NODE_IDENT) {
+        if (n->kind == NODE_IDENT || (n->kind == NODE_CONST && n->name.n > 0)) {
                 *ret = n->name;
                 return true;
         }
@@ -735,6 +763,7 @@ static bool parse_index(struct parser *p, struct node **n) {
 }
 
 static struct node *parse_member(struct parser *p) {
+        size_t before = p->is->list.n;
         struct node *n = WITHIN(p, T(DOT) | T(LBRACKET), p->after, parse_primary(p));
         struct str name;
         bool fine = true;
@@ -744,10 +773,12 @@ static struct node *parse_member(struct parser *p) {
                         fine = parse_select(p, &n);
                 else if (is(p, T(LBRACKET)))
                         fine = parse_index(p, &n);
-                else if (node_qualified(p->a, n, &name))
-                        WITHIN(p, T(DOT) | T(LBRACKET), p->after, parse_struct(p, name, &n) ? n : recover(p, n));
-                else
+                else if (!node_qualified(p->a, n, &name))
                         break;
+                else {
+                        unsay(p, before);
+                        WITHIN(p, T(DOT) | T(LBRACKET), p->after, parse_struct(p, name, &n) ? n : recover(p, n));
+                }
         return fine ? n : recover(p, n);
 }
 

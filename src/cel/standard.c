@@ -121,7 +121,7 @@ static struct cel_value f_subtract(ARGS) {
                         return shift_time(c, &v[0], v[1].i, true);
                 if (__builtin_mul_overflow(v[0].i - v[1].i, NSEC_PER_SEC, &ns) ||
                     __builtin_add_overflow(ns, (int64_t) v[0].n - v[1].n, &ns))
-                        return value_error(c, "timestamp overflow");
+                        return value_error(c, "integer overflow");
                 return duration(ns);
         default:
                 return __builtin_sub_overflow(v[0].i, v[1].i, &r.i) ? value_error(c, "duration overflow") : r;
@@ -210,10 +210,14 @@ static bool list_has(struct ctx *c, const struct cel_value *list, const struct c
 
 static struct cel_value f_in(ARGS) {
         struct cel_value r;
+        bool found;
 
         if (v[1].kind == CEL_LIST)
                 return cel_of_bool(list_has(c, &v[1], &v[0]));
-        return v[1].form == CEL_LAZY ? value_no_overload(c) : cel_of_bool(cel_map_find(c, &v[1], &v[0], &r));
+        if (v[1].form == CEL_LAZY)
+                return value_no_overload(c);
+        found = cel_map_find(c, &v[1], &v[0], &r);
+        return found && r.kind == CEL_ERROR ? r : cel_of_bool(found);
 }
 
 /* ---- containers ---- */
@@ -245,8 +249,8 @@ static int element(struct ctx *c, const struct cel_value *of, const struct cel_v
 
         if (of->kind == CEL_OBJECT && at->kind == CEL_STRING)
                 return value_select(c, of, cel_str(at), true, ret);
-        if (of->kind == CEL_MAP)
-                return cel_map_find(c, of, at, ret);
+        if (of->kind == CEL_MAP || (of->kind == CEL_OBJECT && of->form == CEL_JSON))
+                return cel_map_find(c, of, at, ret) ? (ret->kind == CEL_ERROR ? -1 : 1) : 0;
         if (of->kind != CEL_LIST)
                 return 0;
         if (!as_index(at, &i)) {
@@ -268,6 +272,8 @@ static struct cel_value f_index(ARGS) {
 
         if (!of)
                 return v[0];
+        if (v[1].kind == CEL_OPTIONAL || v[1].kind == CEL_NULL)
+                return value_error(c, "invalid qualifier type: %s", value_go_type(&v[1]));
         k = element(c, of, &v[1], &r);
         if (k < 0)
                 return r;

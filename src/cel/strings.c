@@ -229,9 +229,7 @@ struct str type_name(struct arena *a, const struct cel_type *t) {
         return t->kind == CEL_NULL        ? STR("null_type")
                : t->kind == CEL_TIMESTAMP ? STR("google.protobuf.Timestamp")
                : t->kind == CEL_DURATION  ? STR("google.protobuf.Duration")
-               : t->kind == CEL_LIST      ? STR("list")
-               : t->kind == CEL_MAP       ? STR("map")
-                                          : cel_type_text(a, t);
+                                          : cel_type_text(a, &(struct cel_type) { .kind = t->kind, .name = t->name });
 }
 
 static void add_double(struct buf *b, char clause, int precision, double d);

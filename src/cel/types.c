@@ -201,6 +201,11 @@ static uint64_t limit_or(const struct json *schema, const char *key, uint64_t df
         return v ? (uint64_t) MAX(i, (int64_t) 0) : dflt;
 }
 
+/* In bytes. */
+static uint64_t longest_text(const struct json *s) {
+        return json_getc(s, "maxLength") ? 4 * MIN(limit_or(s, "maxLength", 0), UINT64_MAX / 4) : MAX_SCALAR;
+}
+
 static struct cel_type *string_type(struct arena *a, const struct json *s) {
         struct str format = json_str(json_getc(s, "format"));
         uint64_t longest = 0;
@@ -216,10 +221,8 @@ static struct cel_type *string_type(struct arena *a, const struct json *s) {
         json_each_item(v, json_getc(s, "enum"))
                 if (json_is(v, JSON_STRING))
                         longest = MAX(longest, (uint64_t) v->len);
-        if (json_getc(s, "maxLength"))
-                longest = 4 * MIN(limit_or(s, "maxLength", 0), UINT64_MAX / 4);
-        else if (json_len(json_getc(s, "enum")) == 0)
-                longest = MAX_SCALAR;
+        if (json_getc(s, "maxLength") || json_len(json_getc(s, "enum")) == 0)
+                longest = longest_text(s);
         return declared(a, &cel_string, longest, 2);
 }
 
@@ -303,7 +306,7 @@ static struct cel_type *object_type(struct builder *b, const struct json *s, boo
         }
         json_each_member(m, props) {
                 struct str key = json_key(m);
-                const struct cel_type *ft = build(b, &m->value, false, subname(b, name, key));
+                const struct cel_type *ft = build(b, &m->value, false, subname(b, name, cel_escape(b->a, key)));
 
                 add_field(b, fields, &t->n_fields, key, ft);
                 if (ft && json_has_str(required, key) && !json_getc(&m->value, "default"))
@@ -332,7 +335,7 @@ static const struct cel_type *build(struct builder *b, const struct json *s, boo
         b->depth++;
         root = root || json_bool(json_getc(s, "x-kubernetes-embedded-resource"));
         if (json_bool(json_getc(s, "x-kubernetes-int-or-string"))) {
-                t = declared(b->a, &cel_dyn, MAX_SCALAR, 1);
+                t = declared(b->a, &cel_dyn, longest_text(s), 1);
         } else if (str_eqc(type, "array")) {
                 t = list_type(b, s, name);
         } else if (str_eqc(type, "object")) {

@@ -122,13 +122,20 @@ static struct cel_value scalar_of_json(struct arena *a, const struct json *j, co
                                        : error_of(arena_printf(a, "Invalid date-time formatted string %" STR_FMT,
                                                                STR_ARG(s)));
         case CEL_DURATION:
-                return duration_parse(s, &v.i) == 0
+                return duration_parse_words(s, &v.i) == 0
                                        ? v
-                                       : error_of(arena_printf(a, "Invalid duration %" STR_FMT, STR_ARG(s)));
+                                       : error_of(arena_printf(a,
+                                                               "Invalid duration %" STR_FMT
+                                                               ": unable to parse %" STR_FMT " as duration",
+                                                               STR_ARG(s), STR_ARG(s)));
         default: /* CEL_BYTES */
-                if (base64_decode(&bytes, s) < 0) {
+                if (s.n % 4 != 0 ||
+                    base64url_decode(&bytes, s) < 0) { /* so upstream, that validates the other alphabet */
                         buf_free(&bytes);
-                        return error_of(arena_printf(a, "Invalid byte formatted string %" STR_FMT, STR_ARG(s)));
+                        return error_of(arena_printf(a,
+                                                     "Invalid byte formatted string %" STR_FMT
+                                                     ": illegal base64 data at input byte %zu",
+                                                     STR_ARG(s), base64_error(s, true)));
                 }
                 v = value_string(arena_str(a, buf_str(&bytes)));
                 v.kind = CEL_BYTES;
@@ -403,6 +410,10 @@ int cel_map_find(struct ctx *c, const struct cel_value *map, const struct cel_va
         ssize_t i;
 
         if (map->form == CEL_JSON) {
+                if (map->type && key->kind != CEL_STRING) {
+                        *ret = value_no_overload(c);
+                        return 1;
+                }
                 j = key->kind == CEL_STRING ? json_find(c, map->json, cel_str(key)) : NULL;
                 if (!j || !visible(map, cel_str(key), &t) || (map->kind == CEL_OBJECT && j->type == JSON_NULL))
                         return 0; /* a field that is null is absent; an entry of a map is not */
@@ -682,6 +693,28 @@ const struct cel_type *value_type_of(const struct cel_value *v) {
         if (v->kind == CEL_OPAQUE)
                 return v->type;
         return v->kind == CEL_OBJECT ? &cel_map_dyn : types[v->kind];
+}
+
+const char *value_go_type(const struct cel_value *v) {
+        static const char *const names[] = {
+                [CEL_NULL] = "types.Null",
+                [CEL_BOOL] = "types.Bool",
+                [CEL_INT] = "types.Int",
+                [CEL_UINT] = "types.Uint",
+                [CEL_DOUBLE] = "types.Double",
+                [CEL_STRING] = "types.String",
+                [CEL_BYTES] = "types.Bytes",
+                [CEL_TYPE] = "*types.Type",
+                [CEL_DURATION] = "types.Duration",
+                [CEL_TIMESTAMP] = "types.Timestamp",
+                [CEL_OPTIONAL] = "*types.Optional",
+        };
+        static const char *const opaque[] = { "cel.Quantity", "cel.IP", "cel.CIDR", "cel.URL", "*cel.Format" };
+        size_t i = v->kind == CEL_OPAQUE ? (size_t) (v->type - opaque_types) : ARRAY_SIZE(opaque);
+
+        if (i < ARRAY_SIZE(opaque))
+                return opaque[i];
+        return v->kind < ARRAY_SIZE(names) && names[v->kind] ? names[v->kind] : "library.authorizerVal";
 }
 
 bool value_is_zero(const struct cel_value *v) {

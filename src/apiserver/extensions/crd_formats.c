@@ -58,32 +58,10 @@ static bool is_date(struct str s) {
         return time_parse(str_n(text, 20), &ns) == 0;
 }
 
-/* As Go's, or any text with a number and a unit: "5 days and 3 hours". */
 static bool is_duration(struct str s) {
-        static const char *const units[] = { "ns", "us", "µs", "ms", "s", "m", "h", "d", "w", "hr", "wk" },
-                                 *const prefixes[] = { "nano", "micro", "milli", "sec", "min", "hour", "day", "week" };
         int64_t ns;
 
-        if (duration_parse(s, &ns) == 0)
-                return true;
-        for (size_t i = 0, from; i < s.n; i++) {
-                struct str unit;
-
-                if (s.p[i] < '0' || s.p[i] > '9')
-                        continue;
-                while (i < s.n && ((s.p[i] >= '0' && s.p[i] <= '9') || s.p[i] == ' '))
-                        i++;
-                for (from = i; i < s.n && ((s.p[i] | 0x20) >= 'a' || (s.p[i] & 0x80)) && s.p[i] != '{';)
-                        i++;
-                unit = str_sub(s, from, i--);
-                for (size_t k = 0; k < ARRAY_SIZE(units); k++)
-                        if (str_eqc(unit, units[k]))
-                                return true;
-                for (size_t k = 0; k < ARRAY_SIZE(prefixes); k++)
-                        if (str_has_prefix(unit, str_of(prefixes[k])))
-                                return true;
-        }
-        return false;
+        return duration_parse_words(s, &ns) == 0;
 }
 
 static bool is_uri(struct str s) {

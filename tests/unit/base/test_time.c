@@ -182,6 +182,31 @@ static void durations_are_read_as_go_reads_them(void **state) {
                 assert_int_equal(duration_parse(str_of(bad[i].text), &ns), bad[i].error);
 }
 
+static void durations_may_be_words(void **state) {
+        static const struct {
+                const char *text;
+                int64_t ns; /* 0: none */
+        } cases[] = {
+                { "90s", 90 * NSEC_PER_SEC },
+                { "1d", 86400 * NSEC_PER_SEC },
+                { "2 Weeks and 3 hours", (1209600 + 10800) * NSEC_PER_SEC },
+                { "5 hrs", 0 },
+                { "7 \xc2\xb5s", 7000 },
+                { "1 month 1 minute", 60 * NSEC_PER_SEC },
+                { "3", 0 },
+                { "", 0 },
+                { "day", 0 },
+                { "99999999999999999999 d", 0 },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                int64_t ns = 0;
+
+                assert_int_equal(duration_parse_words(str_of(cases[i].text), &ns), cases[i].ns ? 0 : -EINVAL);
+                assert_true(ns == cases[i].ns);
+        }
+}
+
 static void ages_are_shown_as_kubectl_shows_them(void **state) {
         static const struct {
                 int64_t secs;
@@ -214,6 +239,7 @@ static void the_monotonic_clock_does_not_go_back(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(durations_may_be_words),
                 cmocka_unit_test(times_are_printed_as_the_api_prints_them),
                 cmocka_unit_test(times_are_read_with_zone_and_fraction),
                 cmocka_unit_test(times_far_away_are_clamped_not_wrapped),

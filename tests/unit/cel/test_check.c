@@ -57,6 +57,19 @@ static const struct {
                             " | self.true == 1\n | .....^" },
         { "['a', 'b'].sum()", "ERROR: <input>:1:15: found no matching overload for 'sum' applied to 'list(string).()'\n"
                               " | ['a', 'b'].sum()\n | ..............^" },
+        { "['a'][?0].zz", "ERROR: <input>:1:10: type 'string' does not support field selection\n | ['a'][?0].zz\n | "
+                          ".........^" },
+        { "[?self.nn]", "ERROR: <input>:1:7: undefined field 'nn'\n | [?self.nn]\n | ......^\nERROR: <input>:1:7: "
+                        "expected type 'optional_type(!error!)' but found '!error!'\n | [?self.nn]\n | ......^" },
+        { "self.?nn.optMap(x, x)", "ERROR: <input>:1:5: undefined field 'nn'\n | self.?nn.optMap(x, x)\n | ....^\n"
+                                   "ERROR: <input>:1:5: undefined field 'nn'\n | self.?nn.optMap(x, x)\n | ....^" },
+        { "quantity('1').value", "ERROR: <input>:1:14: unexpected failed resolution of 'kubernetes.Quantity'\n | "
+                                 "quantity('1').value\n | .............^" },
+        { "[optional_type].sum()",
+          "ERROR: <input>:1:20: found no matching overload for 'sum' applied to "
+          "'list(type(optional_type)).()'\n | [optional_type].sum()\n | ...................^" },
+        { "{namespace}", "ERROR: <input>:1:11: Syntax error: mismatched input '}' expecting ':'\n | {namespace}\n | "
+                         "..........^" },
         { "has(self)", "ERROR: <input>:1:5: invalid argument to has() macro\n | has(self)\n | ....^" },
         { "[1].all(1, true)", "ERROR: <input>:1:9: argument must be a simple name\n | [1].all(1, true)\n | ........^" },
         { "[1].map(__result__, 1)", "ERROR: <input>:1:9: iteration variable overwrites accumulator variable\n | "

@@ -167,7 +167,10 @@ static void lists_of_types(void **state) {
 }
 
 static void macros(void **state) {
-        ROWS({ "[1, 2, 3].all(i, i > 0)", "true" }, { "[1, 2, 3].all(i, i > 1)", "false" },
+        ROWS({ "[1u].map(x, null).size()", "1" }, { "self.list.map(x, 'a')", "[\"a\",\"a\",\"a\"]" },
+             { "dyn(1).all(k, v, true)", "error: unsupported comprehension range type: types.Int" },
+             { "dyn(ip('::1')).all(v, true)", "error: got 'cel.IP', expected iterable type" },
+             { "[1, 2, 3].all(i, i > 0)", "true" }, { "[1, 2, 3].all(i, i > 1)", "false" },
              { "[1, 2].exists(i, i == 2)", "true" }, { "[].exists(i, i == 2)", "false" },
              { "[1, 2, 2].exists_one(i, i == 1)", "true" }, { "[1, 2, 2].exists_one(i, i == 2)", "false" },
              { "[1, 2].existsOne(i, i == 2)", "true" }, { "[1, 2, 3].map(i, i * 2)", "[2,4,6]" },
@@ -209,7 +212,9 @@ static void optionals(void **state) {
 }
 
 static void conversions(void **state) {
-        ROWS({ "int('12')", "12" }, { "int(3.9)", "3" }, { "int(7u)", "7" },
+        ROWS({ "timestamp('0001-01-01T00:00:00Z') - timestamp('9999-01-01T00:00:00Z')", "error: integer overflow" },
+             { "quantity(dyn(optional.none()))", "error: no such overload: quantity(optional_type)" },
+             { "int('12')", "12" }, { "int(3.9)", "3" }, { "int(7u)", "7" },
              { "int(dyn(self.name))", "error: type conversion error from 'string' to 'int'" },
              { "int('x')", "error: program instantiation failed: type conversion error from 'string' to 'int'" },
              { "int(self.f * 1e30)", "error: integer overflow" },
