@@ -4,6 +4,7 @@
  *   /apis/apps                      APIGroup
  *   /api/v1, /apis/apps/v1          APIResourceList
  *   /openapi/v2, /openapi/v3[/…]    schemas (schema/openapi.h) */
+#include "apiserver/content.h"
 #include "apiserver/discovery.h"
 #include "apiserver/extensions/aggregator.h"
 #include "apiserver/extensions/custom.h"
@@ -15,12 +16,15 @@
 #include "schema/protobuf.h"
 #include "schema/types.h"
 
-#define GZIP_MIN 4096 /* of a document, in bytes */
+/* From how many bytes on a document is compressed. */
+#define GZIP_MIN (128 * 1024)
+#define GZIP_MIN_OPENAPI 1400
 
 struct document { /* made when it is first asked for; lives as long as its catalog */
         struct str text;
         struct str packed; /* in gzip, once a client has asked for that */
-        char etag[68], hash[17];
+        char etag[132];    /* with quotes */
+        time_t modified;
 };
 
 /* What one document is made from. */
@@ -343,15 +347,14 @@ static void free_document(void *p) {
 
 static struct document *keep(struct discovery *d, struct str key, struct buf *text) {
         struct document *doc = xcalloc(1, sizeof(*doc));
-        char hex[65];
+        char hex[129];
         size_t n;
         char *p = buf_take(text, &n);
 
         doc->text = str_n(p, n);
-        sha256_hex(hex, doc->text);
+        doc->modified = time(NULL);
+        sha512_hex(hex, d->hashed.n > 0 ? buf_str(&d->hashed) : doc->text);
         snprintf(doc->etag, sizeof(doc->etag), "\"%s\"", hex);
-        snprintf(doc->hash, sizeof(doc->hash), "%016llX",
-                 (unsigned long long) str_hash_stable(d->hashed.n > 0 ? buf_str(&d->hashed) : doc->text));
         buf_free(&d->hashed);
         if (!d->catalog->documents)
                 d->catalog->documents = map_new(free_document);
@@ -386,6 +389,10 @@ static bool make_root(struct discovery *d, struct arena *a, const struct request
                 make_legacy_versions(d, a, &doc);
         else
                 make_groups(d, a, &doc);
+        if (n->shape == SHAPE_DISCOVERY && n->media != MEDIA_JSON) { /* all forms have one tag */
+                json_write(&d->hashed, &doc);
+                buf_putc(&d->hashed, '\n');
+        }
         if (n->shape == SHAPE_DISCOVERY && n->media == MEDIA_PROTOBUF)
                 return protobuf_encode_object(dst, &type_APIGroupDiscoveryList, &doc, NULL) == 0;
         if (n->shape == SHAPE_DISCOVERY && n->media == MEDIA_YAML) {
@@ -454,12 +461,16 @@ static bool make_openapi_v2(struct discovery *d, struct arena *a, const struct r
 
         if (n_remotes(d) == 0) {
                 openapi_v2(dst, d->served, d->n_served, write);
+                if (write != json_write) /* both forms have one tag */
+                        openapi_v2(&d->hashed, d->served, d->n_served, json_write);
                 return true;
         }
         big = arena_new(1 << 20);
         openapi_v2(&own, d->served, d->n_served, json_write);
         merge_openapi_v2(d, big, buf_str(&own), &doc);
         write(dst, &doc);
+        if (write != json_write)
+                json_write(&d->hashed, &doc);
         return true;
 }
 
@@ -512,55 +523,79 @@ static struct str packed(struct catalog *c, struct document *doc) {
 }
 
 /* What a URL with a hash leads to never changes: it may be kept for a year. Another hash leads to the right one. The
- * headers, of which cache-control is the first; false: it is answered. */
+ * headers, of which cache-control is the first and the second the type; false: it is answered. */
 static bool add_lifetime(struct exchange *x, const struct document *doc, struct http_header *h, size_t *n) {
         struct arena *a = http_request_arena(x->req);
         struct str hash = request_query_get(a, http_request_query(x->req), "hash"), path = http_request_path(x->req);
-        time_t end = time(NULL) + 365 * 24 * 3600;
-        char text[40];
-        struct tm tm;
+        struct str tag = str_of(doc->etag), own = str_sub(tag, 1, tag.n - 1), expires;
 
-        if (!hash.p)
+        if (str_empty(hash))
                 return true;
-        if (!str_eqc(hash, doc->hash)) {
-                h[1] = (struct http_header) { STR("location"),
-                                              arena_printf(a, "%" STR_FMT "?hash=%s", STR_ARG(path), doc->hash) };
-                http_respond(x->req, 301, h, 2, NULL, 0);
+        if (!str_eq(hash, own)) {
+                h[(*n)++] = (struct http_header) { STR("etag"), arena_str(a, tag) };
+                h[(*n)++] = (struct http_header) { STR("location"), arena_printf(a, "%" STR_FMT "?hash=%" STR_FMT,
+                                                                                 STR_ARG(path), STR_ARG(own)) };
+                http_respond(x->req, 301, h, *n, NULL, 0);
                 return false;
         }
-        strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&end, &tm));
+        expires = http_date(a, time(NULL) + 365 * 24 * 3600);
         h[0].value = STR("public, immutable");
-        h[(*n)++] = (struct http_header) { STR("expires"), arena_str(a, str_of(text)) };
+        h[(*n)++] = (struct http_header) { STR("expires"), arena_printf(a, "%" STR_FMT "UTC",
+                                                                        STR_ARG(str_sub(expires, 0, expires.n - 3))) };
         return true;
 }
 
-/* Takes the catalog's reference over. tagged: clients may ask whether it is still the same. */
-static void send_document(struct exchange *x, struct catalog *catalog, struct document *doc, const char *type,
-                          bool tagged) {
-        bool gzip = doc->text.n >= GZIP_MIN && respond_wants_gzip(x->req);
-        bool everybodys = strstr(type, "as=APIGroupDiscoveryList");
-        struct http_header h[7] = {
-                { STR("cache-control"), everybodys ? STR("public") : STR("no-cache, private") },
-                { STR("content-type"), str_of(type) },
-                { STR("etag"), arena_str(http_request_arena(x->req), str_of(doc->etag)) },
-                { STR("vary"), STR("Accept, Accept-Encoding") },
-        };
-        size_t n = tagged ? 4 : 2;
-        struct http_slice body = { .release = release_catalog, .arg = catalog };
+/* Takes the catalog's reference over. */
+static void send_openapi(struct exchange *x, struct catalog *catalog, struct document *doc, const char *type,
+                         maker make) {
+        struct arena *a = http_request_arena(x->req);
+        bool v2 = make == make_openapi_v2, index = make == make_openapi_index,
+             gzip = v2 && doc->text.n >= GZIP_MIN_OPENAPI && respond_wants_gzip(x->req) &&
+                    !http_request_header(x->req, "range").p;
+        struct http_header h[6] = { { STR("cache-control"), STR("no-cache, private") },
+                                    { STR("content-type"), str_of(type) } };
+        struct content c = { .data = gzip ? packed(catalog, doc) : doc->text,
+                             .etag = index ? STR("") : arena_str(a, str_of(doc->etag)),
+                             .modified = index ? time(NULL) : doc->modified,
+                             .release = release_catalog,
+                             .arg = catalog };
+        size_t n = 2;
 
-        if (!add_lifetime(x, doc, h, &n)) {
+        if (v2)
+                h[n++] = (struct http_header) { STR("vary"), STR("Accept-Encoding") };
+        if (!index)
+                h[n++] = (struct http_header) { STR("vary"), STR("Accept") };
+        if (gzip)
+                h[n++] = (struct http_header) { STR("content-encoding"), STR("gzip") };
+        if (make == make_openapi_v3 && !add_lifetime(x, doc, h, &n))
                 catalog_unref(catalog);
-        } else if (tagged && str_eq(http_request_header(x->req, "if-none-match"), str_of(doc->etag))) {
+        else
+                respond_content(x->req, h, n, &c, gzip);
+}
+
+/* The same. Of all groups at once, which everybody may keep, clients may ask whether it is still the same. */
+static void send_document(struct exchange *x, struct catalog *catalog, struct document *doc, const char *type) {
+        bool gzip = doc->text.n > GZIP_MIN && respond_wants_gzip(x->req), all = type != NULL;
+        struct http_header h[6] = {
+                { STR("cache-control"), all ? STR("public") : STR("no-cache, private") },
+                { STR("etag"), arena_str(http_request_arena(x->req), str_of(doc->etag)) },
+                { STR("vary"), STR("Accept") },
+        };
+        struct http_slice body = { .release = release_catalog, .arg = catalog };
+        size_t n = all ? 3 : 1;
+
+        if (all && str_eq(http_request_header(x->req, "if-none-match"), str_of(doc->etag))) {
                 catalog_unref(catalog);
                 http_respond(x->req, 304, h, n, NULL, 0);
-        } else {
-                if (gzip)
-                        h[n++] = (struct http_header) { STR("content-encoding"), STR("gzip") };
-                if (gzip && !tagged)
-                        h[n++] = (struct http_header) { STR("vary"), STR("Accept-Encoding") };
-                body.data = gzip ? packed(catalog, doc) : doc->text;
-                http_respond(x->req, 200, h, n, &body, 1);
+                return;
         }
+        h[n++] = (struct http_header) { STR("content-type"), str_of(all ? type : "application/json") };
+        if (gzip) {
+                h[n++] = (struct http_header) { STR("content-encoding"), STR("gzip") };
+                h[n++] = (struct http_header) { STR("vary"), STR("Accept-Encoding") };
+        }
+        body.data = gzip ? packed(catalog, doc) : doc->text;
+        http_respond(x->req, 200, h, n, &body, 1);
 }
 
 static bool serve(struct exchange *x, struct str key, const struct request_info *i, const char *type, maker make) {
@@ -578,8 +613,10 @@ static bool serve(struct exchange *x, struct str key, const struct request_info 
         if (!type && (x->format.pretty || x->format.as.media != MEDIA_JSON)) {
                 respond_json_text(x->req, &x->format, 200, doc->text, NULL);
                 catalog_unref(catalog);
+        } else if (make == make_openapi_v2 || make == make_openapi_v3 || make == make_openapi_index) {
+                send_openapi(x, catalog, doc, type, make);
         } else {
-                send_document(x, catalog, doc, type ? type : "application/json", type && make != make_openapi_index);
+                send_document(x, catalog, doc, type);
         }
         return true;
 }
@@ -615,9 +652,14 @@ static bool accepts_openapi(struct exchange *x, const char *version, bool *ret_p
                 *ret_protobuf = str_among(types[i], named);
                 any = *ret_protobuf || str_among(types[i], json);
         }
-        if (!any)
-                http_respond(x->req, 406, (struct http_header[]) { { STR("cache-control"), STR("no-cache, private") } },
-                             1, NULL, 0);
+        if (!any) {
+                const struct http_header h[] = { { STR("cache-control"), STR("no-cache, private") },
+                                                 { STR("vary"), STR("Accept-Encoding") },
+                                                 { STR("vary"), STR("Accept") } };
+                bool v2 = strcmp(version, "v2") == 0;
+
+                http_respond(x->req, 406, (struct http_header[]) { h[0], h[v2 ? 1 : 2], h[2] }, v2 ? 3 : 2, NULL, 0);
+        }
         return any;
 }
 

@@ -79,7 +79,7 @@ const struct apiserver_flag apiserver_flags[] = {
         { "event-ttl", "DURATION", "how long Events live (default 1h)" },
         { "external-hostname", "NAME", "of this server, where tokens say who verifies them" },
         { "goaway-chance", "CHANCE", "of HTTP/2 requests after which the client shall connect anew (default 0)" },
-        { "http2-max-streams-per-connection", "N", "requests of a client that run at once (default 250)" },
+        { "http2-max-streams-per-connection", "N", "requests of a client that run at once (default 100)" },
         { "kubelet-certificate-authority", "FILE",
           "certifies kubelets; \"\": they are not verified (default the cluster's)" },
         { "kubelet-client-certificate", "FILE", "who we are to kubelets" },

@@ -99,7 +99,9 @@ void gzip_text(struct buf *dst, struct str text) {
 bool respond_gzip(struct http_request *req, int code, struct http_header *h, size_t n_h, const struct http_slice *body,
                   size_t n_body) {
         struct squeeze *q;
+        struct http_slice s;
         size_t bytes = 0;
+        char *first;
 
         for (size_t i = 0; i < n_body; i++)
                 bytes += body[i].data.n;
@@ -115,10 +117,18 @@ bool respond_gzip(struct http_request *req, int code, struct http_header *h, siz
         q->n = n_body;
         h[n_h++] = (struct http_header) { STR("content-encoding"), STR("gzip") };
         h[n_h++] = (struct http_header) { STR("vary"), STR("Accept-Encoding") };
+        first = xmalloc(PIECE);
+        s = (struct http_slice) { .data = str_n(first, fill(q, (Bytef *) first)), .release = free, .arg = first };
+        if (q->finished) {
+                squeeze_free(q);
+                http_respond(req, code, h, n_h, &s, 1);
+                return true;
+        }
         http_request_on_close(req, gone, q);
         http_stream_on_drain(req, more, q);
         http_stream_is_finite(req);
         http_stream_start(req, code, h, n_h);
+        http_stream_send(req, &s, 1);
         more(req, q);
         return true;
 }

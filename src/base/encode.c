@@ -1,4 +1,4 @@
-/* Base64, hex, percent encoding and SHA-256. The decoders take what Go's decoders take. */
+/* Base64, hex, percent encoding, SHA-256 and SHA-512. The decoders take what Go's decoders take. */
 #include "base/encode.h"
 
 #include <arpa/inet.h>
@@ -140,6 +140,13 @@ void sha256(uint8_t dst[static 32], struct str src) {
         SHA256((const uint8_t *) (src.p ? src.p : ""), src.n, dst);
 }
 
+void sha512_hex(char dst[static 129], struct str src) {
+        uint8_t digest[64];
+
+        SHA512((const uint8_t *) (src.p ? src.p : ""), src.n, digest);
+        for (size_t i = 0; i < sizeof(digest); i++)
+                snprintf(dst + 2 * i, 3, "%02X", digest[i]);
+}
 void sha256_hex(char dst[static 65], struct str src) {
         uint8_t digest[32];
 

@@ -12,7 +12,8 @@ size_t base64_error(struct str src, bool url);          /* where Go finds fault 
 void hex_encode(struct buf *dst, struct str src);
 void sha256(uint8_t dst[static 32], struct str src);
 void sha256_hex(char dst[static 65], struct str src);
-bool ipv4_parse(struct str text, uint32_t *ret); /* host byte order */
+void sha512_hex(char dst[static 129], struct str src); /* upper case */
+bool ipv4_parse(struct str text, uint32_t *ret);       /* host byte order */
 void ipv4_format(uint32_t ip, char dst[static 46]);
 int hex_digit(char c); /* its value, -1 when it is none */
 /* The text behind base64, in the arena; "" when it is none. */

@@ -182,6 +182,10 @@ void request_respond_simple(struct http_request *r, int status) {
         http_respond_copy(r, status, "text/plain; charset=utf-8", body);
 }
 
+bool request_has_length(const struct http_request *r, size_t max) {
+        return r->out_left >= 0 && r->out_left <= (int64_t) max && (r->method != HTTP_M_HEAD || r->out_left > 0);
+}
+
 void request_sent(struct http_request *r, size_t n) {
         slices_consume(&r->out, n);
         if (r->above && r->out.bytes < DRAIN_MARK) {

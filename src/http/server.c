@@ -408,7 +408,7 @@ void http_server_defaults(struct http_server *s) {
         o->max_header = o->max_header ? o->max_header : 1 << 20;
         o->max_headers = o->max_headers ? o->max_headers : 64 << 20;
         o->header_timeout_ms = o->header_timeout_ms ? o->header_timeout_ms : 30 * 1000;
-        o->max_streams = o->max_streams ? o->max_streams : 250;
+        o->max_streams = o->max_streams ? o->max_streams : 100;
         o->max_connections = o->max_connections ? o->max_connections : 20000;
         s->deadline_ms[DEADLINE_HEADER] = o->header_timeout_ms;
         s->deadline_ms[DEADLINE_IDLE] = 3 * (uint64_t) o->header_timeout_ms;

@@ -20,7 +20,7 @@ struct http_server_options {
         size_t max_header;       /* 0: 1 MiB; past it 431 */
         size_t max_headers;      /* 0: 64 MiB, of all requests together: of each what is beyond 16 KiB; past it 431 */
         unsigned header_timeout_ms; /* 0: 30 s from accept or last response to a whole header */
-        unsigned max_streams;       /* of one HTTP/2 connection; 0: 250 */
+        unsigned max_streams;       /* of one HTTP/2 connection; 0: 100 */
         unsigned max_connections;   /* 0: 20,000 */
         http_handler handler;
         const atomic_int *busy; /* counts what handlers wait for: loops do not end before it is 0; NULL: nothing */
@@ -56,7 +56,7 @@ struct str http_request_body(const struct http_request *r);
 /* A body that comes piece by piece, and is not at its end. */
 bool http_request_is_receiving(const struct http_request *r);
 /* fn gets it from here on: first, at once, what has come already, last with the end. fn NULL: the rest is dropped.
- * While nobody takes it or it is paused, at most 64 KiB come over HTTP/1.1, over HTTP/2 a window of 1 MiB. */
+ * While nobody takes it or it is paused, at most 64 KiB come over HTTP/1.1, over HTTP/2 a window of 256 KiB. */
 typedef void (*http_body_fn)(struct http_request *r, struct str data, bool last, void *arg);
 void http_request_on_body(struct http_request *r, http_body_fn fn, void *arg);
 void http_request_pause_body(struct http_request *r, bool paused);
@@ -104,7 +104,8 @@ bool http_request_take_over(struct http_request *r);
 /* ---- the response: one of these, once ---- */
 
 void http_respond(struct http_request *r, int status, const struct http_header *h, size_t n_h,
-                  const struct http_slice *body, size_t n_body); /* content-length and date are added */
+                  const struct http_slice *body,
+                  size_t n_body); /* date, and of short bodies content-length are added */
 void http_respond_copy(struct http_request *r, int status, const char *content_type, struct str body);
 
 /* A response of unknown length: chunked in HTTP/1.1, DATA frames in HTTP/2. */

@@ -11,6 +11,7 @@
 
 #define AHEAD_MAX (64 * 1024)
 #define CHUNK_MAX (64 * 1024)
+#define LENGTH_MAX 2048 /* a longer body is chunked, unless its handler says how long it is */
 
 enum state { HEAD, BODY, BUSY, CLOSING };
 
@@ -286,9 +287,9 @@ static void h1_start(struct http_request *r, int status, const struct http_heade
         h->chunked = false;
         if (h->state == BODY) /* answered early: what still comes is no request */
                 h->keep_alive = false;
-        if (r->out_left >= 0 && !length_given && status != 204 && status != 304)
+        if (!length_given && status != 204 && status != 304 && request_has_length(r, LENGTH_MAX))
                 buf_printf(&b, "Content-Length: %lld\r\n", (long long) r->out_left);
-        else if (r->out_left < 0 && !length_given && !r->bodyless) {
+        else if (!length_given && !r->bodyless) {
                 h->chunked = h->request.minor > 0;
                 if (h->chunked)
                         buf_addc(&b, "Transfer-Encoding: chunked\r\n");

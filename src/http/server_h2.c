@@ -11,8 +11,10 @@
 
 #include "http/server_internal.h"
 
-#define STREAM_WINDOW (1024 * 1024)
-#define CONNECTION_WINDOW (4 * 1024 * 1024)
+/* As kube-apiserver tells its clients. */
+#define STREAM_WINDOW (256 * 1024)
+#define FRAME_MAX (256 * 1024)
+#define LENGTH_MAX 4096 /* of a longer body it is not said how long it is, unless its handler does */
 
 struct h2 {
         nghttp2_session *session;
@@ -302,7 +304,7 @@ static void h2_start(struct http_request *r, int status, const struct http_heade
         }
         if (!date_given)
                 nv[n++] = make_nv(STR("date"), worker_date(c->w), NGHTTP2_NV_FLAG_NO_COPY_NAME);
-        if (r->out_left >= 0 && !length_given && status != 204 && status != 304)
+        if (!length_given && status != 204 && status != 304 && request_has_length(r, LENGTH_MAX))
                 nv[n++] = make_nv(STR("content-length"), decimal(length, (uint64_t) r->out_left),
                                   NGHTTP2_NV_FLAG_NO_COPY_NAME);
         if (r->bodyless || (r->ended && r->out.bytes == 0)) {
@@ -357,9 +359,11 @@ static int h2_begin(struct conn *c) {
         static uv_once_t once = UV_ONCE_INIT;
         const struct http_server_options *o = &c->w->server->o;
         nghttp2_settings_entry settings[] = {
+                { NGHTTP2_SETTINGS_MAX_FRAME_SIZE, FRAME_MAX },
                 { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, o->max_streams },
+                { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t) MIN(o->max_header + 320, (size_t) UINT32_MAX) },
+                { NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, NGHTTP2_DEFAULT_HEADER_TABLE_SIZE },
                 { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW },
-                { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t) MIN(o->max_header, (size_t) UINT32_MAX) },
                 { NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 },
         };
         struct h2 *h = xcalloc(1, sizeof(*h));
@@ -368,7 +372,9 @@ static int h2_begin(struct conn *c) {
         c->h2 = h;
         TRY(nghttp2_session_server_new2(&h->session, callbacks, c, option));
         TRY(nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, settings, ARRAY_SIZE(settings)));
-        return nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW);
+        return nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0,
+                                                     (int32_t) MIN(o->max_streams, INT32_MAX / STREAM_WINDOW) *
+                                                                     STREAM_WINDOW);
 }
 
 static void h2_stop(struct conn *c);

@@ -161,9 +161,12 @@ void request_dispatch(struct http_request *r);
 bool request_streams(struct http_request *r);                          /* asks who knows; then it is dispatched now */
 void request_body(struct http_request *r, struct str data, bool last); /* of one that streams */
 void request_respond_simple(struct http_request *r, int status); /* the server's own answers: 400, 413, 417, 431 … */
-void request_sent(struct http_request *r, size_t n);             /* n bytes of out were taken: bounds, on_drain */
-void request_complete(struct http_request *r);                   /* the whole response is sent: frees */
-void request_gone(struct http_request *r);    /* the client is gone: tells the handler, frees or orphans */
-void request_destroy(struct http_request *r); /* its memory, not to be used again */
+/* Whether the server tells how long the body is, where its handler does not. As Go's servers, which tell what fits into
+ * their buffer. */
+bool request_has_length(const struct http_request *r, size_t max);
+void request_sent(struct http_request *r, size_t n); /* n bytes of out were taken: bounds, on_drain */
+void request_complete(struct http_request *r);       /* the whole response is sent: frees */
+void request_gone(struct http_request *r);           /* the client is gone: tells the handler, frees or orphans */
+void request_destroy(struct http_request *r);        /* its memory, not to be used again */
 void conn_run_drains(struct conn *c);
 struct str worker_date(struct worker *w); /* for the date header */

@@ -5,6 +5,7 @@
 
 #include <ctype.h>
 
+#include "base/encode.h"
 #include "json/build.h"
 #include "schema/internal.h"
 #include "schema/openapi_private.h"
@@ -415,10 +416,11 @@ static void add_to_index(struct arena *a, struct json *paths, struct str path,
                          const struct api_group_version *const *gvs, size_t n) {
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct json url;
+        char hash[129];
 
         openapi_v3(&text, path, gvs, n, NULL);
-        url = json_of_printf(a, "/openapi/v3/%" STR_FMT "?hash=%016llX", STR_ARG(path),
-                             (unsigned long long) str_hash_stable(buf_str(&text)));
+        sha512_hex(hash, buf_str(&text));
+        url = json_of_printf(a, "/openapi/v3/%" STR_FMT "?hash=%s", STR_ARG(path), hash);
         json_add(a, paths, path, json_build(a, "{ serverRelativeURL: %j }", &url));
 }
 

@@ -180,6 +180,27 @@ void fixture_listen(struct fixture *f) {
                          0);
 }
 
+/* An answer whose body is not in chunks any more. */
+static struct str joined(struct arena *a, struct str answer) {
+        ssize_t end = str_search(answer, STR("\r\n\r\n")), line;
+        struct str head = str_sub(answer, 0, end < 0 ? answer.n : (size_t) end + 4), rest;
+        struct buf b = BUF_INIT;
+
+        if (end < 0 || str_search(head, STR("\r\nTransfer-Encoding: chunked\r\n")) < 0)
+                return answer;
+        buf_add_str(&b, head);
+        rest = str_sub(answer, head.n, answer.n);
+        while ((line = str_find(rest, '\n')) >= 0) {
+                size_t n = strtoul(rest.p, NULL, 16), from = (size_t) line + 1;
+
+                buf_add_str(&b, str_sub(rest, from, MIN(from + n, rest.n)));
+                rest = str_sub(rest, MIN(from + n + 2, rest.n), rest.n);
+        }
+        answer = arena_str(a, buf_str(&b));
+        buf_free(&b);
+        return answer;
+}
+
 struct str talk_until(struct fixture *f, const char *text, const char *last) {
         struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(http_server_port(f->s->http)) };
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -196,7 +217,7 @@ struct str talk_until(struct fixture *f, const char *text, const char *last) {
         close(fd);
         all = arena_str(f->a, buf_str(&b));
         buf_free(&b);
-        return all;
+        return last ? all : joined(f->a, all);
 }
 
 char *with_quotes(struct fixture *f, const char *text) {

@@ -77,7 +77,7 @@ struct talker {
 static void *talk_apart(void *arg) {
         struct talker *t = arg;
 
-        t->answer = talk(t->f, t->text);
+        t->answer = talk_until(t->f, t->text, "\r\n0\r\n\r\n");
         return NULL;
 }
 
@@ -613,17 +613,95 @@ static void large_answers_are_compressed(void **state) {
         assert_true(has(plain, "HTTP/1.1 301") && has(plain, "\r\nlocation: /openapi/v3/apis/apps/v1?hash="));
         plain = get(f,
                     arena_cstr(f->a, str_sub(plain, (size_t) str_search(plain, STR("/openapi")),
-                                             (size_t) str_search(plain, STR("hash=")) + 21)),
+                                             (size_t) str_search(plain, STR("hash=")) + 133)),
                     "");
         assert_true(has(plain, "\r\ncache-control: public, immutable\r\n") && has(plain, "\r\nexpires: "));
         assert_true(has(get(f, "/apis", ""), "\r\ncache-control: no-cache, private\r\n"));
         assert_true(has(get(f, "/apis",
                             "Accept: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList\r\n"),
                         "\r\ncache-control: public\r\n"));
-        packed = get(f, "/openapi/v3/apis/apps/v1", "Accept-Encoding: gzip\r\n");
+        assert_false(has(get(f, "/openapi/v3/apis/apps/v1", "Accept-Encoding: gzip\r\n"), "content-encoding"));
+        plain = get(f, "/openapi/v2", "");
+        packed = get(f, "/openapi/v2", "Accept-Encoding: gzip\r\n");
         assert_true(has(packed, "\r\ncontent-encoding: gzip\r\n") && packed.n < plain.n / 4);
+        assert_true(has(plain, "\r\nvary: Accept-Encoding\r\nvary: Accept\r\n"));
         assert_false(has(get(f, "/api/v1/configmaps", "Accept-Encoding: gzip;q=1\r\n"), "content-encoding"));
         assert_false(has(get(f, "/api/v1/namespaces/default", "Accept-Encoding: gzip\r\n"), "content-encoding"));
+}
+
+/* With the document's own tag and time in place of %E and %T. */
+static struct str ask_openapi(struct fixture *f, const char *headers, struct str tag, struct str time) {
+        struct buf b = BUF_INIT;
+        struct str r;
+
+        for (const char *p = headers; *p; p++) {
+                if (*p == '%' && *++p)
+                        buf_add_str(&b, *p == 'E' ? tag : time);
+                else
+                        buf_putc(&b, *p);
+        }
+        buf_addc(&b, "\r\n");
+        r = get(f, "/openapi/v3/apis/apps/v1", arena_cstr(f->a, buf_str(&b)));
+        buf_free(&b);
+        return r;
+}
+
+static struct str header_of(struct str answer, const char *name) {
+        ssize_t i = str_search(answer, str_of(name));
+        struct str rest = str_sub(answer, (size_t) i + strlen(name), answer.n);
+
+        assert_true(i > 0);
+        return str_sub(rest, 0, (size_t) str_find(rest, '\r'));
+}
+
+static void documents_are_asked_for_in_part_and_on_condition(void **state) {
+        static const struct {
+                const char *headers, *status, *has; /* has may be NULL */
+        } cases[] = {
+                { "If-None-Match: %E", "304", NULL },
+                { "If-None-Match: \"a\", W/%E", "304", NULL },
+                { "If-None-Match: *", "304", NULL },
+                { "If-None-Match: \"a\"", "200", "\r\naccept-ranges: bytes\r\n" },
+                { "If-None-Match: a, %E", "200", NULL },
+                { "If-Match: \"a\"", "412", "\r\ncontent-type: application/json\r\n" },
+                { "If-Match: W/%E", "412", NULL },
+                { "If-Match: %E", "200", NULL },
+                { "If-Modified-Since: %T", "304", NULL },
+                { "If-Modified-Since: Mon, 01 Jan 2001 00:00:00 GMT", "200", NULL },
+                { "If-Modified-Since: Monday", "200", NULL },
+                { "If-None-Match: \"a\"\r\nIf-Modified-Since: %T", "200", NULL },
+                { "If-Unmodified-Since: Monday, 01-Jan-01 00:00:00 GMT", "412", NULL },
+                { "If-Unmodified-Since: %T", "200", NULL },
+                { "Range: bytes=0-9", "206", "\r\n\r\n{\"openapi\"" },
+                { "Range: bytes=1-", "206", "\r\n\r\n\"openapi\":" },
+                { "Range: bytes=-3", "206", "\r\n\r\n}}}" },
+                { "Range: bytes=-0", "206", "\r\ncontent-length: 0\r\n" },
+                { "Range: bytes=0-9, 99999999-", "206", "\r\ncontent-range: bytes 0-9/" },
+                { "Range: bytes=0-1,2-3", "206", "\r\nContent-Range: bytes 2-3/" },
+                { "Range: bytes=0-,0-", "200", NULL },
+                { "Range: bytes=,", "200", NULL },
+                { "Range: bytes=99999999-", "416", "\r\n\r\ninvalid range: failed to overlap\n" },
+                { "Range: bytes=5-2", "416", "\r\n\r\ninvalid range\n" },
+                { "Range: lines=5-6", "416", "\r\nx-content-type-options: nosniff\r\n" },
+                { "Range: bytes=0-9\r\nIf-Range: %E", "206", NULL },
+                { "Range: bytes=0-9\r\nIf-Range: \"a\"", "200", NULL },
+                { "Range: bytes=0-9\r\nIf-Range: %T", "206", NULL },
+        };
+        struct fixture *f = *state;
+        struct str whole = get(f, "/openapi/v3/apis/apps/v1", ""), tag = header_of(whole, "\r\netag: "),
+                   time = header_of(whole, "\r\nlast-modified: ");
+
+        assert_int_equal(tag.n, 130);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct str r = ask_openapi(f, cases[i].headers, tag, time);
+
+                if (!str_has_prefix(r, arena_printf(f->a, "HTTP/1.1 %s ", cases[i].status)) ||
+                    (cases[i].has && !has(r, cases[i].has)))
+                        fail_msg("%s: %.*s", cases[i].headers, (int) MIN(r.n, 600), r.p);
+                assert_true(has(r, "\r\netag: ") == (strcmp(cases[i].status, "416") != 0));
+        }
+        assert_true(has(get(f, "/openapi/v3", ""), "\r\nlast-modified: "));
+        assert_true(has(get(f, "/openapi/v2", "Accept: x/y\r\n"), "\r\nvary: Accept-Encoding\r\nvary: Accept\r\n"));
 }
 
 static void people_are_answered_with_lines(void **state) {
@@ -812,6 +890,7 @@ int main(void) {
                 T(what_hangs_ends_with_its_timeout),
                 T(a_server_that_stops_lets_requests_end),
                 T(large_answers_are_compressed),
+                T(documents_are_asked_for_in_part_and_on_condition),
                 T(people_are_answered_with_lines),
                 T(what_strict_decoding_finds_is_told_in_the_order_of_the_text),
                 T(the_audit_log_has_what_the_policy_wants),

@@ -78,6 +78,36 @@ static void lower_cases_and_trims_headers(void **state) {
         answers(state, "GET http://h/abs?q HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "GET /abs ?q h2=0");
 }
 
+/* As Go's servers: what fits into their buffer has a length. */
+static void only_short_answers_have_a_length(void **state) {
+        static const struct {
+                const char *version, *method;
+                size_t n;
+                const char *has, *has_not;
+        } cases[] = {
+                { "1.1", "POST", 2048, "\r\nContent-Length: 2048\r\n", "chunked" },
+                { "1.1", "POST", 2049, "\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n801\r\naa",
+                  "Content-Length" },
+                { "1.0", "POST", 2049, "\r\n\r\naaa", "Content-Length" },
+                { "1.1", "HEAD", 2049, " 200 ", "Content-Length" },
+                { "1.1", "HEAD", 0, " 200 ", "Content-Length" },
+        };
+        struct fixture *f = *state;
+        char body[2050];
+
+        memset(body, 'a', sizeof(body));
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_free_ char *text =
+                                xprintf("%s /echo HTTP/%s\r\nHost: a\r\nConnection: close\r\n"
+                                        "Content-Length: %zu\r\n\r\n%.*s",
+                                        cases[i].method, cases[i].version, cases[i].n, (int) cases[i].n, body);
+                _cleanup_free_ char *a = raw_request(f->port, text);
+
+                assert_has(a, cases[i].has);
+                assert_null(strstr(a, cases[i].has_not));
+        }
+}
+
 static void says_continue(void **state) {
         struct fixture *f = *state;
         int fd = raw_connect(f->port);
@@ -514,6 +544,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(takes_bytes_one_by_one, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(speaks_http10, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(lower_cases_and_trims_headers, setup_plain, teardown),
+                cmocka_unit_test_setup_teardown(only_short_answers_have_a_length, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(says_continue, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(answers_head_without_body, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(refuses_smuggling, setup_plain, teardown),
