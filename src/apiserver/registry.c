@@ -334,7 +334,7 @@ static void validate_again(struct op *op, struct field_errors *fe, const struct 
                         validate_rest(op, fe, obj, NULL);
                         field_errors_settle(fe);
                 } else {
-                        fe->phase = *looks == 'u' ? -2 : *looks == 'U';
+                        fe->phase = *looks == 'u' ? -2 : *looks == 'U' ? 1 + status : 0;
                         validate_metadata_again(fe, obj, old, namespaced, r->strategy->name, *looks);
                         fe->phase = 0;
                 }
@@ -376,6 +376,8 @@ int writes_validate(struct op *op, struct json *obj, const struct json *old, str
                 custom_warn(op, obj, old);
         if (st->warn && fe.list.n == 0 && !op->sub)
                 st->warn(op, obj);
+        if (st->warn_status && fe.list.n == 0 && old && op->sub && str_eqc(op->c->subresource, "status"))
+                st->warn_status(op, obj);
         if (op->odd && is_stored_as_protobuf(r)) {
                 *obj = json_copy_tree(op->c->arena, obj); /* it shares with what is stored */
                 schema_null_empty(r->resource->type, obj);
@@ -642,6 +644,8 @@ static void merge_subresource(struct op *op, struct json *obj, const struct json
         }
         if (status && st->flags & STRATEGY_STATUS_KEEPS_LABELS)
                 copy_member(a, &meta, old_meta, "labels");
+        if (st->flags & STRATEGY_TEMPLATE_LABELS && json_len(json_getc(&meta, "labels")) == 0)
+                copy_member(a, &meta, json_at_path(old, "spec", "template", "metadata"), "labels");
         carry_metadata(op, &meta, old_meta);
         *obj = json_copy_shallow(a, old);
         json_setc(a, obj, "metadata", meta);

@@ -22,7 +22,8 @@ enum strategy_flags {
                         1 << 14,         /* the status of what is not there creates it: applied, or as PUT of it does */
         STRATEGY_IS_ADDRESS = 1 << 13,   /* generateName is the name */
         STRATEGY_COUNTS_EMPTY = 1 << 15, /* in metadata.generation, too, counts an empty list that is sent */
-        STRATEGY_STATUS_IS_OPEN = 1 << 11, /* a PUT of the object changes it, and each way owns what it sends */
+        STRATEGY_TEMPLATE_LABELS = 1 << 16, /* one that has no labels shows those of its template */
+        STRATEGY_STATUS_IS_OPEN = 1 << 11,  /* a PUT of the object changes it, and each way owns what it sends */
 };
 
 #define COMPANIONS_MAX 4
@@ -55,6 +56,7 @@ struct strategy {
         size_t (*companions)(struct op *op, const struct json *before, const struct json *after, struct store_op *ret);
         /* Of a valid object; op->old is what it was. */
         void (*warn)(struct op *op, const struct json *obj);
+        void (*warn_status)(struct op *op, const struct json *obj);
         void (*validate_status)(struct field_errors *fe, const struct json *obj, const struct json *old);
 };
 
@@ -63,6 +65,7 @@ const struct strategy *strategy_of(
 
 /* validation/warnings.c */
 void warn_pod(struct op *op, const struct json *obj);
+void warn_pod_status(struct op *op, const struct json *obj);
 void warn_pod_template(struct op *op, const struct json *obj);
 void warn_template(struct op *op, const struct json *obj);
 void warn_replicas(struct op *op, const struct json *obj);
@@ -70,6 +73,7 @@ void warn_statefulset(struct op *op, const struct json *obj);
 void warn_job(struct op *op, const struct json *obj);
 void warn_cronjob(struct op *op, const struct json *obj);
 void warn_service(struct op *op, const struct json *obj);
+void warn_balancer(struct op *op, const struct json *obj);
 void warn_endpoints(struct op *op, const struct json *obj);
 void warn_endpoint_slice(struct op *op, const struct json *obj);
 void warn_ingress(struct op *op, const struct json *obj);
@@ -85,7 +89,6 @@ void warn_capacity(struct op *op, const struct json *obj);
 
 /* Hooks that live with their kind. */
 int pod_prepare_create(struct op *op, struct json *obj, struct error *err);
-void service_prepare_status(struct op *op, struct json *obj, const struct json *old);
 void pod_prepare_status(struct op *op, struct json *obj, const struct json *old);
 int service_prepare_create(struct op *op, struct json *obj, struct error *err);
 int service_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err);

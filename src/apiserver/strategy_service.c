@@ -3,6 +3,7 @@
 #include "apiserver/allocator.h"
 #include "apiserver/strategy.h"
 #include "json/build.h"
+#include <arpa/inet.h>
 
 /* What this write has taken. */
 struct reservation {
@@ -183,6 +184,8 @@ static int set_families(struct op *op, struct json *obj, const struct json *old,
 static int take_ip(struct op *op, const struct json *spec, int family, struct str *ip, struct error *err) {
         struct field_errors fe = { .a = op->c->arena, .type = op->rest->stored->resource->type };
         bool dry = op->c->options.dry_run, nameless = str_empty(op->name) && !dry;
+        char canonical[INET6_ADDRSTRLEN] = "";
+        uint8_t b[16];
         struct str why;
         int r;
 
@@ -205,12 +208,13 @@ static int take_ip(struct op *op, const struct json *spec, int family, struct st
         r = allocator_check_ip(op->s, op->snap, op->c->arena, *ip);
         if ((r == 0 && !nameless) || (r == -EEXIST && dry)) /* upstream does not look */
                 return 0;
+        inet_ntop(parse_ip(*ip, b) == 6 ? AF_INET6 : AF_INET, b, canonical, sizeof(canonical));
         why = r != -ERANGE ? STR("provided IP is already allocated")
               : !dry       ? STR("the provided network does not match the current range")
                            : arena_printf(op->c->arena,
-                                          "the provided IP (%" STR_FMT ") is not in the valid range. The "
-                                                "range of valid IPs is %s",
-                                          STR_ARG(*ip), allocator_cidr(op->s->allocator, family));
+                                          "the provided IP (%s) is not in the valid range. The range of valid IPs is "
+                                                "%s",
+                                          canonical, allocator_cidr(op->s->allocator, family));
         field_invalid(&fe, PATH(PATH(NULL, "spec"), "clusterIPs"), json_getc(spec, "clusterIPs"),
                       "failed to allocate IP %" STR_FMT ": %" STR_FMT, STR_ARG(*ip), STR_ARG(why));
         return invalid(op, &fe, err);
@@ -271,6 +275,7 @@ static int take_port(struct op *op, struct reservation *res, const struct path *
         struct field_errors fe = { .a = op->c->arena, .type = op->rest->stored->resource->type };
         struct json bad = json_of_int(*port);
         struct str why = STR("provided port is already allocated");
+        bool ours = taken_by_us(res, *port);
         int r, min, max;
 
         if (*port == 0) {
@@ -280,13 +285,14 @@ static int take_port(struct op *op, struct reservation *res, const struct path *
                 vec_push(&res->ports, *port);
                 return 0;
         }
-        if (old && (taken_by_us(res, *port) || held_before(old, *port)))
+        if (old && (ours || held_before(old, *port)))
                 return 0; /* the same number for TCP and UDP of one Service */
-        r = allocator_take_port(op->s->allocator, *port);
-        if (r == 0)
+        r = ours ? -EEXIST : allocator_take_port(op->s->allocator, *port);
+        if (r == 0 ||
+            (r == -ERANGE && op->c->options.dry_run)) { /* where upstream looks at those that are taken only */
                 vec_push(&res->ports, *port);
-        if (r == 0 || (r == -ERANGE && op->c->options.dry_run)) /* where upstream looks at those that are taken only */
                 return 0;
+        }
         allocator_port_range(op->s->allocator, &min, &max);
         if (r == -ERANGE)
                 why = arena_printf(op->c->arena,

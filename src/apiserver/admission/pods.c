@@ -239,17 +239,25 @@ static bool is_mirror(const struct json *pod) {
         return json_getc(json_at_path(pod, "metadata", "annotations"), "kubernetes.io/config.mirror") != NULL;
 }
 
-static int find_account(struct admission *ad, const struct json *spec, struct object **ret, struct error *err) {
-        struct str name = json_str(json_getc(spec, "serviceAccountName"));
+/* What is wrong with a name that no client of upstream's could ask for; or "". */
+static struct str unaskable(struct arena *a, struct str name) {
         const char *wrong[MAX_MESSAGES];
         size_t n = check_path_segment(name, wrong);
 
-        if (n > 0) /* nobody can ask for it */
+        if (n == 0)
+                return STR("");
+        return arena_printf(a, "invalid resource name \"%" STR_FMT "\": [%s%s%s]", STR_ARG(name), wrong[0],
+                            n > 1 ? " " : "", n > 1 ? wrong[1] : "");
+}
+
+static int find_account(struct admission *ad, const struct json *spec, struct object **ret, struct error *err) {
+        struct str name = json_str(json_getc(spec, "serviceAccountName"));
+        struct str wrong = unaskable(ad->a, name);
+
+        if (wrong.n > 0)
                 return admission_forbid(ad, err,
-                                        "error looking up service account %" STR_FMT "/%" STR_FMT
-                                        ": invalid resource name \"%" STR_FMT "\": [%s%s%s]",
-                                        STR_ARG(ad->op->namespace), STR_ARG(name), STR_ARG(name), wrong[0],
-                                        n > 1 ? " " : "", n > 1 ? wrong[1] : "");
+                                        "error looking up service account %" STR_FMT "/%" STR_FMT ": %" STR_FMT,
+                                        STR_ARG(ad->op->namespace), STR_ARG(name), STR_ARG(wrong));
         *ret = server_get(ad->s, ad->op->snap, &res_serviceaccounts, ad->op->namespace, name);
         if (*ret)
                 return 0;
@@ -503,10 +511,14 @@ static int apply_scheduling(struct admission *ad, struct json *spec, const struc
 static int find_runtime_class(struct admission *ad, const struct json **ret, struct error *err) {
         struct str name = json_str(json_at_path(ad->obj, "spec", "runtimeClassName"));
         struct object *class;
+        struct str wrong;
 
         *ret = NULL;
         if (str_empty(name))
                 return 0;
+        wrong = unaskable(ad->a, name);
+        if (wrong.n > 0) /* to upstream no Status, but an error of the server's */
+                return error_status(err, REASON_UNKNOWN, "%" STR_FMT, STR_ARG(wrong));
         class = server_get(ad->s, ad->op->snap, &res_runtimeclasses, STR(""), name);
         if (!class)
                 return admission_forbid(ad, err, "pod rejected: RuntimeClass \"%" STR_FMT "\" not found",

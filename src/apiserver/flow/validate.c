@@ -269,12 +269,17 @@ static void validate_limited(struct field_errors *fe, const struct path *p, cons
         }
 }
 
+/* Only v1beta3 had it. */
+#define OF_BETA "flowcontrol.k8s.io/v1beta3-preserve-zero-concurrency-shares"
+
 void validate_priority_level(struct field_errors *fe, const struct json *obj, const struct json *old) {
         static const char *const types[] = { "Exempt", "Limited", NULL };
         const struct path *at = PATH(NULL, "spec");
         const struct json *spec = GET(obj, "spec"), *limited = GET(spec, "limited"), *exempt = GET(spec, "exempt");
         bool is_exempt = str_eqc(TEXT(spec, "type"), "Exempt");
 
+        FORBIDDEN_IF(json_at_path(obj, "metadata", "annotations", OF_BETA), PATH(PATH(NULL, "metadata"), "annotations"),
+                     "annotation '%s' is forbidden", OF_BETA);
         if (is_exempt != str_eqc(json_str(json_at_path(obj, "metadata", "name")), "exempt"))
                 field_invalid_str(fe, PATH(at, "type"), TEXT(spec, "type"),
                                   "type must be 'Exempt' if and only if name is 'exempt'");

@@ -646,11 +646,10 @@ void check_int_or_percent(struct field_errors *fe, const struct path *p, const s
                               " or '93%%', regex used for validation is '[0-9]+%%')");
 }
 
-void check_share(struct field_errors *fe, const struct path *p, const struct json *v) {
+void check_not_above_all(struct field_errors *fe, const struct path *p, const struct json *v) {
         struct str s = json_str(v);
         int64_t n;
 
-        check_int_or_percent(fe, p, v);
         if (str_has_suffix(s, STR("%")) && str_to_i64(str_sub(s, 0, s.n - 1), &n) == 0 && n > 100)
                 field_invalid(fe, p, in_go(fe->a, SCHEMA_INT_OR_STRING, v), "must not be greater than 100%%");
 }

@@ -147,8 +147,7 @@ check_of_json check_positive;
 bool check_port(struct field_errors *fe, const struct path *p, const struct json *v);
 void check_port_or_name(struct field_errors *fe, const struct path *p, const struct json *v); /* IntOrString */
 /* IntOrString: a number >= 0 or a percentage. */
-check_of_json check_int_or_percent;
-void check_share(struct field_errors *fe, const struct path *p, const struct json *v); /* and not above 100% */
+check_of_json check_int_or_percent, check_not_above_all; /* 100%; what is no percentage is fine */
 bool check_enum(struct field_errors *fe, const struct path *p, struct str v, const char *const *values);
 /* 4, 6 or 0 when s is no address; ret: its 4 or 16 bytes. ::ffff:1.2.3.4 is of family 4, as in Go, which also reads
  * 010 as 10. */
@@ -227,6 +226,7 @@ void validate_typed(struct field_errors *fe, const struct schema_type *t, const 
 /* validate_service_addresses: clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy, alone and together; old is not
  * looked at. */
 typedef void validate_kind(struct field_errors *fe, const struct json *obj, const struct json *old);
+validate_kind check_kept_annotations; /* of a pod */
 validate_kind validate_pod, validate_pod_status, validate_ephemeral_update, validate_resize, validate_deployment,
                 validate_replicaset, validate_statefulset, validate_daemonset, validate_collisions,
                 validate_replication_controller, validate_job, validate_job_status, validate_cronjob, validate_service,

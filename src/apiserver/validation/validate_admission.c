@@ -390,7 +390,8 @@ CHECK(check_audit, struct str policy, const struct json *list, const struct cel_
                 else if (n->x.text.n > MAX_ANNOTATION_EXPRESSION)
                         field_required(fe, value, "must not exceed 5120 bytes in length");
                 else
-                        check_expression(fe, value, &n->x);
+                        INVALID_IF(n->x.error.n, value, GET(json_item(list, i), "valueExpression"), "%" STR_FMT,
+                                   STR_ARG(n->x.error));
                 for (size_t k = 0; k < i; k++)
                         if (str_eq(x->annotations[k].name, n->name)) {
                                 field_duplicate(fe, PATH(at, "key"), n->name);

@@ -107,6 +107,7 @@ CHECK(validate_exit_codes, const struct json *codes, const struct json *pod) {
         REQUIRED_IF(str_empty(op_name), PATH(p, "operator"), "valid values: [\"In\" \"NotIn\"]");
         INVALID_IF(container && !has_container(pod, json_str(container)), PATH(p, "containerName"), container,
                    "must be one of the container or initContainer names in the pod template");
+        fe->at = list; /* before and after its items, as it is found */
         if (json_len(values) == 0)
                 field_invalid(fe, list, values, "at least one value is required");
         else if (json_len(values) > MAX_EXIT_CODES)
@@ -124,6 +125,7 @@ CHECK(validate_exit_codes, const struct json *codes, const struct json *pod) {
                 ordered = ordered && (i == 0 || json_int(json_item(values, i - 1)) <= json_int(v));
         }
         INVALID_IF(!ordered, list, values, "must be ordered");
+        fe->at = NULL;
 }
 
 CHECK(validate_failure_rule, const struct json *rule, const struct json *spec) {

@@ -237,11 +237,17 @@ CHECK(check_node_annotations, const struct json *annotations) {
 }
 
 void validate_node(struct field_errors *fe, const struct json *obj, const struct json *old) {
+        const struct json *swap = json_at_path(obj, "status", "nodeInfo", "swap", "capacity");
+
         check_node_annotations(fe, PATH(PATH(NULL, "metadata"), "annotations"),
                                json_at_path(obj, "metadata", "annotations"));
         check_taints(fe, PATH(PATH(NULL, "metadata"), "taints"), /* upstream says so */
                      json_at_path(obj, "spec", "taints"));
         check_node_resources(fe, GET(obj, "status"));
+        TELL_AT(PATH(NULL, "status"), /* and so */
+                INVALID_IF(json_is(swap, JSON_INT) && swap->i <= 0,
+                           PATH(PATH(PATH(NULL, "metadata"), "nodeSwapStatus"), "capacity"), swap,
+                           "must be greater than zero"));
         check_stack(fe, PATH(PATH(NULL, "spec"), "podCIDRs"), json_at_path(obj, "spec", "podCIDRs"), true);
         fe->phase = 1;
         if (old)

@@ -307,8 +307,10 @@ void validate_pdb(struct field_errors *fe, const struct json *obj, const struct 
 
         if (GET(spec, "minAvailable") && GET(spec, "maxUnavailable"))
                 field_invalid(fe, p, spec, "minAvailable and maxUnavailable cannot be both set");
-        check_share(fe, PATH(p, "minAvailable"), GET(spec, "minAvailable"));
-        check_share(fe, PATH(p, "maxUnavailable"), GET(spec, "maxUnavailable"));
+        each_word(share, "minAvailable", "maxUnavailable") {
+                check_int_or_percent(fe, PATH(p, share), GET(spec, share));
+                check_not_above_all(fe, PATH(p, share), GET(spec, share));
+        }
         validate_label_selector(fe, PATH(p, "selector"), GET(spec, "selector"));
 }
 

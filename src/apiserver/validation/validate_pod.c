@@ -164,7 +164,7 @@ static const struct schema_type *member_type(const struct schema_type *t, const 
 }
 
 /* What the node or its agent says about the pod in annotations stays; the others are looked at once more. */
-static void check_kept_annotations(struct field_errors *fe, const struct json *obj, const struct json *before) {
+void check_kept_annotations(struct field_errors *fe, const struct json *obj, const struct json *before) {
         static const char *const keys[][2] = { { APPARMOR, "AppArmor annotations" },
                                                { MIRROR, "mirror pod annotation" } };
         const struct path *p = PATH(PATH(NULL, "metadata"), "annotations");
@@ -466,9 +466,16 @@ static bool same_containers(struct field_errors *fe, const struct json *obj, con
         return fe->list.n == had;
 }
 
-void validate_resize(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const lists[] = { "initContainers", "containers" };
+static bool is_sidecar(const struct json *c) {
+        return str_eqc(TEXT(c, "restartPolicy"), "Always");
+}
 
+/* What a container at p was before. */
+static const struct json *counterpart(const struct json *old, const char *list, const struct path *p) {
+        return json_item(json_at_path(old, "spec", list), (size_t) p->index);
+}
+
+void validate_resize(struct field_errors *fe, const struct json *obj, const struct json *old) {
         if (refuse_pod(fe, is_mirror(old), "static pods cannot be resized") ||
             refuse_pod(fe, str_eqc(json_str(json_at_path(old, "spec", "os", "name")), "windows"),
                        "windows pods cannot be resized"))
@@ -478,23 +485,21 @@ void validate_resize(struct field_errors *fe, const struct json *obj, const stru
                 field_invalid(fe, SPEC, json_at_path(old, "status", "qosClass"),
                               "Pod QOS Class may not change as a result of resizing");
         FORBIDDEN_IF(!node_resizes(old), SPEC, "Pod running on node without support for resize");
-        for (size_t l = 0, same = same_containers(fe, obj, old); same && l < ARRAY_SIZE(lists); l++) {
-                size_t i = 0;
+        if (!same_containers(fe, obj, old))
+                return;
+        each_word(list, "initContainers", "containers")
+                each_at(c, p, PATH(SPEC, list), json_at_path(obj, "spec", list))
+                        if (list[0] == 'c' || is_sidecar(c))
+                                check_resize(fe, PATH(p, "resources"), c, counterpart(old, list, p));
+        each_at(c, p, PATH(SPEC, "containers"), json_at_path(obj, "spec", "containers"))
+                FORBIDDEN_IF(!only_basic_changes(fe->a, c, counterpart(old, "containers", p)), SPEC,
+                             "only cpu and memory resources are mutable");
+        each_at(c, p, PATH(SPEC, "initContainers"), json_at_path(obj, "spec", "initContainers")) {
+                const struct json *was = counterpart(old, "initContainers", p);
 
-                json_each_item(c, json_at_path(obj, "spec", lists[l])) {
-                        const struct json *was = json_item(json_at_path(old, "spec", lists[l]), i);
-                        const struct path *p = PATH(PATH_INDEX(PATH(SPEC, lists[l]), i++), "resources");
-
-                        if (l == 0 && !str_eqc(TEXT(c, "restartPolicy"), "Always")) {
-                                FORBIDDEN_IF(!json_equal(c, was), SPEC,
-                                             "resources for non-sidecar init containers are immutable");
-                                continue;
-                        }
-                        check_resize(fe, p, c, was);
-                        FORBIDDEN_IF(!only_basic_changes(fe->a, c, was), SPEC,
-                                     l ? "only cpu and memory resources are mutable"
-                                       : "only cpu and memory resources for sidecar containers are mutable");
-                }
+                FORBIDDEN_IF(is_sidecar(c) ? !only_basic_changes(fe->a, c, was) : !json_equal(c, was), SPEC,
+                             is_sidecar(c) ? "only cpu and memory resources for sidecar containers are mutable"
+                                           : "resources for non-sidecar init containers are immutable");
         }
 }
 

@@ -34,13 +34,15 @@ static void check_field_path(struct field_errors *fe, const struct path *p, stru
 
         if (str_empty(path))
                 return; /* required */
-        if (!str_among(base, known))
+        if (base.n != path.n && !str_eqc(base, known[0]) && !str_eqc(base, known[1]))
+                field_invalid_str(fe, PATH(p, "fieldPath"), path,
+                                  "error converting fieldPath: field label does not support subscript: %" STR_FMT,
+                                  STR_ARG(path));
+        else if (!str_among(base, known))
                 field_invalid_str(fe, PATH(p, "fieldPath"), path,
                                   "error converting fieldPath: field label not supported: %" STR_FMT, STR_ARG(path));
         else if (base.n == path.n && !str_among(path, volume ? of_volume : of_env))
                 field_not_supported(fe, PATH(p, "fieldPath"), path, volume ? of_volume : of_env);
-        else if (base.n != path.n && !str_eqc(base, known[0]) && !str_eqc(base, known[1]))
-                field_invalid_str(fe, p, base, "does not support subscript");
         else if (base.n != path.n && str_eqc(base, known[0]))
                 check_field(fe, p, str_lower(fe->a, str_sub(path, base.n + 2, path.n - 2)), check_qualified_name);
         else if (base.n != path.n)
@@ -519,6 +521,7 @@ void check_host_processes(struct field_errors *fe, const struct path *p, const s
         struct json no = json_of_bool(false);
         size_t all = 0, hosted = 0;
 
+        fe->at = p; /* after the containers */
         each_word(list, "initContainers", "containers", "ephemeralContainers") {
                 size_t i = 0;
 
@@ -536,8 +539,9 @@ void check_host_processes(struct field_errors *fe, const struct path *p, const s
         }
         INVALID_STR_IF(hosted > 0 && hosted != all, p, STR(""),
                        "If pod contains any hostProcess containers then all containers must be HostProcess containers");
-        TELL_AT(p, INVALID_IF(hosted > 0 && !json_bool(network), PATH(p, "hostNetwork"), network ? network : &no,
-                              "hostNetwork must be true if pod contains any hostProcess containers"));
+        INVALID_IF(hosted > 0 && !json_bool(network), PATH(p, "hostNetwork"), network ? network : &no,
+                   "hostNetwork must be true if pod contains any hostProcess containers");
+        fe->at = NULL;
 }
 
 /* "net/ipv4/ip_forward" is net.ipv4.ip_forward; after a dot, slashes are dots and dots slashes. */
@@ -791,10 +795,9 @@ RULE(dns_config) {
         json_each_item(s, searches) {
                 struct str name = json_str(s);
 
-                if (str_has_suffix(name, STR(".")) && name.n > 1)
-                        name.n--;
                 if (!str_eqc(name, "."))
-                        check_search(fe, PATH_INDEX(PATH(p, "searches"), i), name);
+                        check_search(fe, PATH_INDEX(PATH(p, "searches"), i),
+                                     str_sub(name, 0, name.n - str_has_suffix(name, STR("."))));
                 i++;
         }
 }
@@ -873,6 +876,7 @@ void validate_pod_status(struct field_errors *fe, const struct json *obj, const 
         struct str nominated = TEXT(now, "nominatedNodeName");
         size_t i = 0;
 
+        check_kept_annotations(fe, obj, old);
         json_each_item(c, GET(now, "conditions")) {
                 const struct path *at = PATH(PATH_INDEX(conditions, i++), "Type"); /* where upstream says it is */
 

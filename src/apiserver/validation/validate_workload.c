@@ -77,10 +77,13 @@ static void check_deployment_strategy(struct field_errors *fe, const struct path
                           *unavailable = json_at_path(s, "rollingUpdate", "maxUnavailable");
 
         if (str_eqc(TEXT(s, "type"), "RollingUpdate")) {
-                check_share(fe, PATH(rolling, "maxUnavailable"), unavailable);
+                fe->at = rolling; /* one after the other, wherever they stand */
+                check_int_or_percent(fe, PATH(rolling, "maxUnavailable"), unavailable);
                 check_int_or_percent(fe, PATH(rolling, "maxSurge"), surge);
                 INVALID_IF(is_zero(unavailable) && is_zero(surge), PATH(rolling, "maxUnavailable"),
                            in_go(fe->a, SCHEMA_INT_OR_STRING, unavailable), "may not be 0 when `maxSurge` is 0");
+                check_not_above_all(fe, PATH(rolling, "maxUnavailable"), unavailable);
+                fe->at = NULL;
         } else if (!str_eqc(TEXT(s, "type"), "Recreate")) {
                 field_not_supported_value(fe, p, s, WORDS("Recreate", "RollingUpdate"));
         } else if (GET(s, "rollingUpdate")) {
@@ -99,13 +102,17 @@ static void check_daemonset_strategy(struct field_errors *fe, const struct path 
                         field_not_supported_value(fe, p, s, WORDS("RollingUpdate", "OnDelete"));
                 return;
         }
-        check_share(fe, unavailable_path, unavailable);
-        check_share(fe, surge_path, surge);
+        fe->at = PATH(p, "rollingUpdate");
+        check_int_or_percent(fe, unavailable_path, unavailable);
+        check_int_or_percent(fe, surge_path, surge);
+        check_not_above_all(fe, unavailable_path, unavailable);
+        check_not_above_all(fe, surge_path, surge);
         if (!is_zero(unavailable) && !is_zero(surge))
                 field_invalid(fe, surge_path, in_go(fe->a, SCHEMA_INT_OR_STRING, surge),
                               "may not be set when maxUnavailable is non-zero");
         else if (is_zero(unavailable) && is_zero(surge))
                 field_required(fe, unavailable_path, "cannot be 0 when maxSurge is 0");
+        fe->at = NULL;
 }
 
 static void check_statefulset_strategy(struct field_errors *fe, const struct path *p, const struct json *s) {
@@ -115,9 +122,10 @@ static void check_statefulset_strategy(struct field_errors *fe, const struct pat
 
         if (str_eqc(TEXT(s, "type"), "RollingUpdate")) {
                 check_nonnegative(fe, PATH(rolling, "partition"), json_at_path(s, "rollingUpdate", "partition"));
+                check_int_or_percent(fe, PATH(rolling, "maxUnavailable"), unavailable);
                 INVALID_IF(unavailable && is_zero(unavailable), PATH(rolling, "maxUnavailable"),
                            in_go(fe->a, SCHEMA_INT_OR_STRING, unavailable), "cannot be 0");
-                check_share(fe, PATH(rolling, "maxUnavailable"), unavailable);
+                check_not_above_all(fe, PATH(rolling, "maxUnavailable"), unavailable);
         } else if (!delete) {
                 field_invalid(fe, p, s, "must be 'RollingUpdate' or 'OnDelete'");
         } else if (GET(s, "rollingUpdate")) {
@@ -125,14 +133,24 @@ static void check_statefulset_strategy(struct field_errors *fe, const struct pat
         }
 }
 
+/* What once was a field. */
+#define ROLLBACK "deprecated.deployment.rollback.to"
+
 void validate_deployment(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct json *spec = GET(obj, "spec"), *deadline = GET(spec, "progressDeadlineSeconds");
+        struct json rollback;
+        int64_t revision;
 
         check_counts(fe, spec, WORDS("replicas"));
         check_selector(fe, GET(spec, "selector"), true, "deployment");
         check_pods(fe, spec, "ReplicaSet", "invalid label selector");
         check_deployment_strategy(fe, PATH(SPEC, "strategy"), GET(spec, "strategy"));
         check_counts(fe, spec, WORDS("minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"));
+        if (str_to_i64(json_str(json_at_path(obj, "metadata", "annotations", ROLLBACK)), &revision) == 0) {
+                rollback = json_of_int(revision);
+                TELL_AT(PATH(SPEC, "progressDeadlineSeconds"),
+                        check_nonnegative(fe, PATH(PATH(SPEC, "rollback"), "version"), &rollback));
+        }
         INVALID_IF(json_is(deadline, JSON_INT) && deadline->i <= json_int(GET(spec, "minReadySeconds")),
                    PATH(SPEC, "progressDeadlineSeconds"), deadline, "must be greater than minReadySeconds");
         check_selector_kept(fe, obj, old);
@@ -215,6 +233,15 @@ void validate_replication_controller(struct field_errors *fe, const struct json 
                 check_template(fe, GET(spec, "template"), &s, "ReplicationController", "replicas");
         else
                 field_required(fe, PATH(SPEC, "template"), "");
+        json_each_member(m, json_at_path(old, "metadata", "annotations")) {
+                if (!str_has_prefix(json_key(m), STR("non-convertible.kubernetes.io/")) ||
+                    str_search(json_key(m), STR("selector")) < 0)
+                        continue;
+                fe->phase = 1;
+                INVALID_IF(!json_equal(selector, json_at_path(old, "spec", "selector")), PATH(SPEC, "selector"),
+                           selector, "cannot update non-convertible selector");
+                fe->phase = 0;
+        }
 }
 
 /* How often names of revisions collided only grows. */

@@ -376,8 +376,8 @@ static void warn_env(struct op *op, const struct path *p, const struct json *env
                 ref = arena_printf(op->c->arena, "$(%" STR_FMT ")", STR_ARG(name));
                 if (GET(e, "valueFrom") || str_eq(value, ref) || str_search(value, ref) < 0)
                         warn(op, PATH_INDEX(p, i),
-                             "hides previous definition of \"%" STR_FMT "\", which may be dropped when using apply",
-                             STR_ARG(name));
+                             "hides previous definition of %" STR_FMT ", which may be dropped when using apply",
+                             STR_ARG(quoted_in_go(op->c->arena, name)));
         }
 }
 
@@ -542,6 +542,11 @@ static bool is_same(const struct op *op, const struct json *obj) {
                                           json_int(json_at_path(object_json(op->old), "metadata", "generation"));
 }
 
+void warn_pod_status(struct op *op, const struct json *obj) {
+        each_word(list, "podIPs", "hostIPs")
+                warn_each(op, PATH(PATH(NULL, "status"), list), json_at_path(obj, "status", list), "ip", warn_ip);
+}
+
 void warn_pod_template(struct op *op, const struct json *obj) {
         const struct path *p = PATH(NULL, "template");
         const struct json *template = GET(obj, "template");
@@ -625,7 +630,7 @@ void warn_service(struct op *op, const struct json *obj) {
 }
 
 /* Where its balancer is. */
-void service_prepare_status(struct op *op, struct json *obj, const struct json *old) {
+void warn_balancer(struct op *op, const struct json *obj) {
         each_at(i, at, PATH(PATH(PATH(NULL, "status"), "loadBalancer"), "ingress"),
                 json_at_path(obj, "status", "loadBalancer", "ingress"))
                 warn_ip(op, at, TEXT(i, "ip"));
