@@ -258,7 +258,8 @@ CHECK(validate_probe, const struct json *probe, bool only_one_success) {
                 return;
         check_alternatives(fe, p, probe, &type_ProbeHandler, "handler");
         if (only_one_success && json_int_or(GET(probe, "successThreshold"), 1) != 1)
-                TELL_AT(p, invalid_at(fe, p, probe, "successThreshold", "must be 1")); /* after the numbers */
+                TELL_AT(PATH(p, "terminationGracePeriodSeconds"), /* after all numbers */
+                        invalid_at(fe, p, probe, "successThreshold", "must be 1"));
         if (!only_one_success && GET(probe, "terminationGracePeriodSeconds"))
                 invalid_at(fe, p, probe, "terminationGracePeriodSeconds", "must not be set for readinessProbes");
 }

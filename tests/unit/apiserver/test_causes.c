@@ -592,6 +592,77 @@ static const struct row {
           "metadata.taints[0].value: Invalid value: "
           "`-a23456789.123456789.123456789.123456789.123456789.123456789.123456789`: must be no more than 63 "
           "characters;" LABEL_VALUE },
+/* upstream's own tables of what is valid and what is not */
+#define SEARCH                                                                                                     \
+        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and " \
+        "must "                                                                                                    \
+        "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "          \
+        "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+        { &res_pods, POD(",`dnsConfig`:{`searches`:[`..`,`.`]}"), NULL, NULL,
+          "spec.dnsConfig.searches[0]: Invalid value: `.`: " SEARCH },
+        { &res_pods, CONTAINER("`livenessProbe`:{`tcpSocket`:{`port`:1},`successThreshold`:-1,`failureThreshold`:-1}"),
+          NULL, NULL,
+          "spec.containers[0].livenessProbe.successThreshold: Invalid value: -1: must be greater than or equal to 0\n"
+          "spec.containers[0].livenessProbe.failureThreshold: Invalid value: -1: must be greater than or equal to 0\n"
+          "spec.containers[0].livenessProbe.successThreshold: Invalid value: -1: must be 1" },
+        { &res_pods,
+          CONTAINER("`env`:[{`name`:`E`,`valueFrom`:{`fieldRef`:{`apiVersion`:`v1`,`fieldPath`:`metadata.name['k']`}}}"
+                    "]"),
+          NULL, NULL,
+          "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Invalid value: `metadata.name['k']`: error "
+          "converting fieldPath: field label does not support subscript: metadata.name['k']" },
+        { &res_pods,
+          CONTAINER("`securityContext`:{`windowsOptions`:{`hostProcess`:true}}}],`hostNetwork`:true,"
+                    "`securityContext`:{`windowsOptions`:{`hostProcess`:false}},`initContainers`:[{`name`:`c`,`image`:`"
+                    "i`"),
+          NULL, NULL,
+          "spec.initContainers[0].name: Duplicate value: `c`\n"
+          "spec.containers[0].securityContext.windowsOptions.hostProcess: Invalid value: true: pod hostProcess value "
+          "must be identical if both are specified, was false\n"
+          "spec: Invalid value: ``: If pod contains any hostProcess containers then all containers must be HostProcess "
+          "containers" },
+        { &res_pods, POD(""), "status", "{`metadata`:{`annotations`:{`kubernetes.io/config.mirror`:`a`}}}",
+          "metadata.annotations[kubernetes.io/config.mirror]: Forbidden: may not add mirror pod annotation\n"
+          "metadata.annotations[kubernetes.io/config.mirror]: Invalid value: `a`: must set spec.nodeName if mirror pod "
+          "annotation is set" },
+        { &res_deployments,
+          "{`metadata`:{`name`:`x`,`annotations`:{`deprecated.deployment.rollback.to`:`-3`}},`spec`:{"
+          "`selector`:{`matchLabels`:{`a`:`b`}},`template`:{`metadata`:{`labels`:{`a`:`b`}},`spec`:{`containers`:[{"
+          "`name`:`c`,`image`:`i`}]}},`strategy`:{`rollingUpdate`:{`maxSurge`:`20Percent`,`maxUnavailable`:0}}}}",
+          NULL, NULL,
+          "spec.strategy.rollingUpdate.maxSurge: Invalid value: intstr.IntOrString{Type:1, IntVal:0, "
+          "StrVal:`20Percent`}: a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  "
+          "or '93%', regex used for validation is '[0-9]+%')\n"
+          "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: intstr.IntOrString{Type:0, IntVal:0, "
+          "StrVal:``}: may not be 0 when `maxSurge` is 0\n"
+          "spec.rollback.version: Invalid value: -3: must be greater than or equal to 0" },
+        { &res_nodes, OBJECT("`status`:{`nodeInfo`:{`swap`:{`capacity`:0}}}"), NULL, NULL,
+          "metadata.nodeSwapStatus.capacity: Invalid value: 0: must be greater than zero" },
+        { &res_services,
+          SPEC("`type`:`NodePort`,`ports`:[{`name`:`a`,`port`:1,`nodePort`:1},{`name`:`b`,`port`:2,`protocol`:`UDP`,"
+               "`nodePort`:1}]"),
+          NULL, NULL, "spec.ports[1].nodePort: Invalid value: 1: provided port is already allocated" },
+        { &res_services, SPEC("`clusterIP`:`192.012.2.2`,`ports`:[{`port`:1}]"), NULL, NULL,
+          "spec.clusterIPs: Invalid value: []string{`192.012.2.2`}: failed to allocate IP 192.012.2.2: the provided IP "
+          "(192.12.2.2) is not in the valid range. The range of valid IPs is 10.96.0.0/12" },
+        { &res_prioritylevelconfigurations,
+          "{`metadata`:{`name`:`x`,`annotations`:{`flowcontrol.k8s.io/v1beta3-preserve-zero-concurrency-shares`:``}},"
+          "`spec`:{`type`:`Limited`,`limited`:{`limitResponse`:{`type`:`Reject`}}}}",
+          NULL, NULL,
+          "metadata.annotations: Forbidden: annotation 'flowcontrol.k8s.io/v1beta3-preserve-zero-concurrency-shares' "
+          "is forbidden" },
+        { &res_replicationcontrollers,
+          "{`metadata`:{`name`:`x`,`annotations`:{`non-convertible.kubernetes.io/spec.selector`:``}},`spec`:{"
+          "`selector`:{`a`:`b`},`template`:{`metadata`:{`labels`:{`a`:`b`,`c`:`d`}},`spec`:{`containers`:[{`name`:`c`,"
+          "`image`:`i`}]}}}}",
+          "", "{`spec`:{`selector`:{`c`:`d`}}}",
+          "spec.selector: Invalid value: map[string]string{`a`:`b`, `c`:`d`}: cannot update non-convertible selector" },
+        { &res_validatingadmissionpolicies,
+          SPEC("`matchConstraints`:{`resourceRules`:[{`apiGroups`:[``],`apiVersions`:[`v1`],`resources`:[`pods`],"
+               "`operations`:[`CREATE`]}]},`auditAnnotations`:[{`key`:`k`,`valueExpression`:`a b `}]"),
+          NULL, NULL,
+          "spec.auditAnnotations[0].valueExpression: Invalid value: `a b `: compilation failed: ERROR: <input>:1:3: "
+          "Syntax error: extraneous input 'b' expecting <EOF>\n | a b\n | ..^" },
 };
 
 static struct str quoted(struct arena *a, const char *text) {

@@ -272,6 +272,35 @@ static void numbers_that_are_none_are_told_as_go_does(void **state) {
                     "error decoding patch: json: cannot unmarshal number into Go value of type handlers.jsonPatchOp");
 }
 
+static void a_status_warns_of_its_addresses(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        make_account(f, "default");
+        check_code(ASK(f, API_CREATE, &res_pods, "default",
+                       .body = Q("{'metadata':{'name':'p'},'spec':{'containers':[{'name':'c','image':'i'}]}}")),
+                   201);
+        r = ASK(f, API_PATCH, &res_pods, "default", "p", "status", .patch = API_PATCH_MERGE,
+                .body = Q("{'status':{'podIPs':[{'ip':'1.2.3.04'}]}}"));
+        check_code(r, 200);
+        assert_int_equal(r.n_warnings, 1);
+        assert_true(str_eqc(r.warning, "status.podIPs[0].ip: non-standard IP address \"1.2.3.04\" will be considered "
+                                       "invalid in a future Kubernetes release: use \"1.2.3.4\""));
+}
+
+static void a_job_without_labels_shows_those_of_its_pods(void **state) {
+        struct fixture *f = *state;
+
+        check_code(ASK(f, API_CREATE, &res_jobs, "default",
+                       .body = Q("{'metadata':{'name':'j','labels':{'a':'b'}},'spec':{'template':{'metadata':{'labels':"
+                                 "{'c':'d'}},'spec':{'restartPolicy':'Never','containers':[{'name':'c','image':'i'}]}}}"
+                                 "}")),
+                   201);
+        check(ASK(f, API_PATCH, &res_jobs, "default", "j", "status", .patch = API_PATCH_MERGE,
+                  .body = Q("{'metadata':{'labels':null},'status':{'active':1}}")),
+              200, ".metadata.labels.c", "d");
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void) {
@@ -287,6 +316,8 @@ int main(void) {
                 T(an_empty_precondition_is_one),
                 T(an_empty_list_of_managers_resets),
                 T(numbers_that_are_none_are_told_as_go_does),
+                T(a_status_warns_of_its_addresses),
+                T(a_job_without_labels_shows_those_of_its_pods),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
