@@ -72,6 +72,7 @@ struct api_call {
         bool late_refusal;     /* of a patch: not before there is something to patch */
         bool authorized, admitted; /* by the call that this one is a part of: not asked anew */
         bool forbidden;            /* done: nobody looked at it further */
+        bool understood;           /* done: the body is what it has to be */
         bool untracked;            /* its change is nobody's: managedFields do not tell of it */
         bool collection;           /* it is a part of API_DELETE_COLLECTION, where admission knows no names */
         struct str user_agent;     /* of the HTTP request; empty for roles in this process */

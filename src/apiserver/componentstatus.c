@@ -25,12 +25,12 @@ size_t component_of(const struct api_user *user) {
 
 static struct object *status_of(struct op *op, size_t i) {
         bool well = !components[i].user || atomic_load(&op->s->component_watches[i]) > 0;
-        struct json tree =
-                        json_build(op->c->arena,
-                                   "{ kind: 'ComponentStatus', apiVersion: 'v1', metadata: { name: %c }, conditions: "
-                                   "[ { type: 'Healthy', status: %c, message: %c, error: %c } ] }",
-                                   components[i].name, well ? "True" : "False", well ? "ok" : NULL,
-                                   well ? NULL : "nothing of it watches the API server");
+        struct json tree = json_build(op->c->arena,
+                                      "{ kind: 'ComponentStatus', apiVersion: 'v1',"
+                                      "  metadata: { name: %c, creationTimestamp: null }, conditions: [ { type: "
+                                      "'Healthy', status: %c, message: %c, error: %c } ] }",
+                                      components[i].name, well ? "True" : "False", well ? "ok" : NULL,
+                                      well ? NULL : "nothing of it watches the API server");
 
         return object_from_tree(&tree);
 }

@@ -8,6 +8,7 @@
 #include "apiserver/discovery.h"
 #include "apiserver/extensions/aggregator.h"
 #include "apiserver/extensions/custom.h"
+#include "apiserver/track.h"
 #include "base/encode.h"
 #include "base/lock.h"
 #include "json/build.h"
@@ -616,6 +617,7 @@ static bool serve(struct exchange *x, struct str key, const struct request_info 
         } else if (make == make_openapi_v2 || make == make_openapi_v3 || make == make_openapi_index) {
                 send_openapi(x, catalog, doc, type, make);
         } else {
+                track_response(x->req, 200, &(struct http_slice) { .data = doc->text }, 1);
                 send_document(x, catalog, doc, type);
         }
         return true;

@@ -248,8 +248,9 @@ struct http_write {
         struct api_call call;
         struct exchange x; /* x.req is NULL once the client is gone */
         struct arena *arena;
-        struct json strict; /* duplicate fields, found before decoding */
-        struct error bad;   /* of the body: not told before it is known who may */
+        struct json strict;      /* duplicate fields, found before decoding */
+        const struct json *sent; /* for the audit log */
+        struct error bad;        /* of the body: not told before it is known who may */
 };
 
 static void client_gone(struct http_request *req, void *arg) {
@@ -317,6 +318,8 @@ static void write_done(struct api_call *c) {
 
         if (w->x.req) {
                 http_request_on_close(w->x.req, NULL, NULL); /* w goes now */
+                if (w->sent && (c->understood || (c->verb >= API_PATCH && !c->forbidden)))
+                        track_request_body(&w->x, w->sent);
                 answer(&w->x, c);
         }
         drop_results(c);
@@ -389,6 +392,9 @@ static int read_body(struct http_write *w) {
         } else if (!str_empty(text) || w->call.verb < API_DELETE) {
                 r = request_body_media(type, &media, err);
         }
+        if (r == 0 && http_request_is_too_large(req))
+                r = error_status(err, REASON_TOO_LARGE, "Request entity too large: limit is %zu",
+                                 http_request_max_body(req));
         if (r == 0 && kinds[w->call.verb])
                 r = request_check_write(w->arena, &w->x.query, kinds[w->call.verb], w->call.verb == API_PATCH,
                                         w->call.patch == API_PATCH_APPLY, err);
@@ -408,7 +414,7 @@ static int read_body(struct http_write *w) {
         text = arena_str(w->arena, text);
         w->call.late_refusal = w->call.verb == API_PATCH;
         TRY(parse_body(&w->x, w->arena, media, &w->call, text, &dup, &body, err));
-        track_request_body(&w->x, body);
+        w->sent = body;
         if (w->call.verb == API_DELETE || w->call.verb == API_DELETE_COLLECTION)
                 return request_delete_body(w->arena, body, &w->call.options, err);
         w->call.body = body;
@@ -522,6 +528,8 @@ const char *exchange_verb(const struct exchange *x) {
         struct api_call c = { .verb = API_GET };
         char *verb;
 
+        if (x->info.legacy_watch || x->info.legacy_proxy)
+                return x->info.legacy_watch ? "watch" : "proxy";
         if (x->info.is_resource &&
             (verb_of(m, x, &c.verb) || (m != HTTP_M_OPTIONS && m != HTTP_M_CONNECT && m != HTTP_M_OTHER)))
                 return call_verb_name(&c);

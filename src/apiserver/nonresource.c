@@ -40,7 +40,7 @@ static void handle_version(struct exchange *x) {
                                    GIT_VERSION, __VERSION__[0] ? "gcc" : "cc",
                                    arena_printf(a, "linux/%s", server_architecture()));
 
-        x->format.pretty = true; /* upstream indents it for everybody */
+        x->format.pretty = x->format.untold = true; /* upstream indents it for everybody */
         respond_tree(x->req, &x->format, 200, &v, NULL);
 }
 
@@ -468,7 +468,7 @@ static void handle_paths(struct exchange *x) {
                 if (i == 0 || !str_eq(all.v[i - 1], all.v[i]))
                         json_push(a, &list, json_of_str(all.v[i]));
         json_setc(a, &doc, "paths", list);
-        x->format.pretty = true;
+        x->format.pretty = x->format.untold = true;
         respond_tree(x->req, &x->format, 200, &doc, NULL);
 }
 

@@ -162,7 +162,10 @@ int registry_decode(struct op *op, const struct json *body, struct json *ret, st
                 api_parse_group_version(version, &group, &version, NULL);
                 return err_unhandled(err, kind, version, as.kind, str_of(error_text(&e)));
         }
-        return as.custom ? check_kind(op, &as, body, err) : 0;
+        if (as.custom)
+                TRY(check_kind(op, &as, body, err));
+        op->c->understood = true;
+        return 0;
 }
 
 void registry_default(struct op *op, struct json *tree) {

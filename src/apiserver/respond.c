@@ -109,7 +109,8 @@ static void send_json(struct http_request *req, const struct format *f, int code
         struct buf out = BUF_INIT;
         struct error e = ERROR_INIT;
 
-        track_response(req, code, &(struct http_slice) { .data = buf_str(text) }, 1);
+        if (!f->untold)
+                track_response(req, code, &(struct http_slice) { .data = buf_str(text) }, 1);
         if (plain(f)) {
                 buf_putc(text, '\n');
                 send_buf(req, code, media_names[MEDIA_JSON], text);
@@ -178,8 +179,8 @@ static struct format error_format(struct http_request *req, const struct format 
 
         if (f->as.shape == SHAPE_OBJECT && !f->as.exact && (f->settled || as.as.media != MEDIA_JSON))
                 return as; /* an error has no other shape */
-        as.pretty = request_negotiate(http_request_header(req, "accept"), 0, &as.as, &e) < 0 || as.as.pretty ||
-                    respond_wants_pretty(req);
+        as.untold = request_negotiate(http_request_header(req, "accept"), 0, &as.as, &e) < 0;
+        as.pretty = as.untold || as.as.pretty || respond_wants_pretty(req);
         return as;
 }
 
@@ -199,8 +200,9 @@ void respond_error(struct http_request *req, const struct format *f, const struc
         a = arena_new(0);
         status = status_of_error(a, e);
         json_write(&b, &status);
-        track_response(req, e->code ? e->code : status_reason_code(e->reason),
-                       &(struct http_slice) { .data = buf_str(&b) }, 1);
+        if (!e->text && !as.untold)
+                track_response(req, e->code ? e->code : status_reason_code(e->reason),
+                               &(struct http_slice) { .data = buf_str(&b) }, 1);
         if (e->text) {
                 send_error_text(req, e);
                 buf_free(&b);

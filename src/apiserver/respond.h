@@ -9,6 +9,7 @@
 struct format {
         struct negotiated as;
         bool pretty, settled;        /* settled: it is known what is acceptable; else an error looks for it */
+        bool untold;                 /* the audit log does not have it */
         bool with_object, no_object; /* of a Table's rows: the whole object, none; else its metadata */
 };
 

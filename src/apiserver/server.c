@@ -277,7 +277,7 @@ int apiserver_listen(struct apiserver *s, struct error *err) {
                 .max_streams = server_flag_number(s, "http2-max-streams-per-connection", 0),
                 .handler = handle_request,
                 .streams = relay_streams,
-                .refused = track_refused,
+                .too_large = handle_request,
                 .busy = &s->busy,
                 .arg = s,
         };

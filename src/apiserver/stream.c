@@ -242,6 +242,7 @@ void handle_watch(struct exchange *x, const struct api_call *c) {
         http_stream_on_drain(x->req, drained, s);
         if (x->rest->deprecated.n)
                 track_warnings(x, &x->rest->deprecated, 1);
+        track_permitted(x);
         http_stream_start(x->req, 200, h, n);
         watch_begin(s->watch);
 }

@@ -502,10 +502,6 @@ bool track_too_late(struct exchange *x) {
         return true;
 }
 
-void track_refused(struct http_request *req, void *apiserver) {
-        track_begin(apiserver, req);
-}
-
 static void client_gone(struct http_request *req, void *arg) {
         give_up(arg);
 }
@@ -625,7 +621,8 @@ static void describe(struct track *t, struct attributes *at) {
             str_has_prefix(http_request_header(x->req, "content-type"), STR("application/apply-patch")))
                 t->verb = "APPLY";
         t->is_watch = strcmp(at->verb, "watch") == 0;
-        t->long_running = t->is_watch || (i->is_resource && is_connect(i));
+        t->long_running = t->is_watch || (i->is_resource ? is_connect(i) || i->legacy_proxy
+                                                         : str_has_prefix(at->path, STR("/debug/pprof/")));
         if (t->long_running && !t->is_watch)
                 t->verb = "CONNECT";
 }
@@ -707,11 +704,6 @@ void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
         }
         if (x->s->audit)
                 t->audit = audit_begin(x->s->audit, x, &at, t->headers[0].value);
-        if (t->audit && x->rest && x->rest->deprecated.n) {
-                audit_annotate(t->audit, STR("k8s.io/deprecated"), STR("true"));
-                if (removed_release(x->rest).n)
-                        audit_annotate(t->audit, STR("k8s.io/removed-release"), removed_release(x->rest));
-        }
         if (!t->audit || !audit_waits(t->audit, received, t)) {
                 enter(t, &at);
                 return;
@@ -798,12 +790,24 @@ void track_warnings(struct exchange *x, const struct str *warnings, size_t n) {
         }
 }
 
+void track_permitted(struct exchange *x) {
+        const struct track *t = x->track;
+
+        if (!t->audit || !x->rest->deprecated.n)
+                return;
+        audit_annotate(t->audit, STR("k8s.io/deprecated"), STR("true"));
+        if (removed_release(x->rest).n)
+                audit_annotate(t->audit, STR("k8s.io/removed-release"), removed_release(x->rest));
+}
+
 void track_uncounted(struct exchange *x) {
         x->track->uncounted = true;
 }
 
 void track_call(struct exchange *x, const struct api_call *c) {
         x->track->uncounted = c->forbidden;
+        if (!c->forbidden)
+                track_permitted(x);
         if (c->n_warnings)
                 track_warnings(x, c->warnings, c->n_warnings);
         x->track->elsewhere_ns += c->webhooks_ns;

@@ -13,7 +13,6 @@ void tracks_free(struct tracks *t);
 
 /* An exchange for a request, in its arena. From here on its answer is watched. */
 struct exchange *track_begin(struct apiserver *s, struct http_request *req);
-void track_refused(struct http_request *req, void *apiserver); /* by http/: its answer gets an Audit-Id all the same */
 /* The server stops, and the request is answered 429: true. Else nothing. */
 bool track_too_late(struct exchange *x);
 /* A browser asks whether a page may use the API, and it may: answered, true. */
@@ -34,6 +33,7 @@ struct str track_id(const struct exchange *x);       /* its Audit-Id */
 int64_t track_deadline_ms(const struct exchange *x); /* when its client hears that it took too long */
 /* It is refused before it would count: by authorizers, or because it has no route. */
 void track_uncounted(struct exchange *x);
+void track_permitted(struct exchange *x); /* whoever asks may: the audit log hears that it is deprecated */
 /* For the audit log: the object that was sent; the JSON text of the answer, whatever the client gets it as. */
 void track_request_body(struct exchange *x, const struct json *body);
 void track_call(struct exchange *x, const struct api_call *c); /* when it is done: annotations, warnings … */

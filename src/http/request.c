@@ -109,11 +109,11 @@ void request_dispatch(struct http_request *r) {
 
         if (r->header_too_large)
                 request_respond_simple(r, 431);
-        else if (r->too_large)
+        else if (r->too_large && !o->too_large)
                 request_respond_simple(r, 413);
         else {
                 r->dispatched = true;
-                o->handler(r, o->arg);
+                (r->too_large ? o->too_large : o->handler)(r, o->arg);
         }
 }
 
@@ -154,8 +154,6 @@ void request_respond_simple(struct http_request *r, int status) {
         struct str body;
 
         if (status == 413) {
-                if (r->w->server->o.refused)
-                        r->w->server->o.refused(r, r->w->server->o.arg);
                 body = arena_printf(r->arena,
                                     "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\","
                                     "\"message\":\"Request entity too large: limit is %zu\","
@@ -264,6 +262,12 @@ size_t http_request_headers(const struct http_request *r, const struct http_head
 }
 struct str http_request_body(const struct http_request *r) {
         return buf_str(&r->body);
+}
+bool http_request_is_too_large(const struct http_request *r) {
+        return r->too_large;
+}
+size_t http_request_max_body(const struct http_request *r) {
+        return r->w->server->o.max_body;
 }
 bool http_request_is_receiving(const struct http_request *r) {
         return r->streams && (r->receiving || r->body.n > 0);

@@ -27,7 +27,7 @@ struct http_server_options {
         /* NULL: none. Called with a request's header: true when its body, whatever its size, shall come to the handler
          * piece by piece (http_request_on_body). The handler is called before it is there. */
         bool (*streams)(struct http_request *r, void *arg);
-        http_handler refused; /* a body past the limit: may observe what is answered instead; NULL: nobody does */
+        http_handler too_large; /* gets requests with a body past the limit, without it; NULL: they are refused */
         void *arg;
 };
 
@@ -53,6 +53,8 @@ struct str http_request_query(const struct http_request *r);                    
 struct str http_request_header(const struct http_request *r, const char *lower_name); /* p == NULL when absent */
 size_t http_request_headers(const struct http_request *r, const struct http_header **ret);
 struct str http_request_body(const struct http_request *r);
+bool http_request_is_too_large(const struct http_request *r); /* its body was, and is not there */
+size_t http_request_max_body(const struct http_request *r);   /* what may be sent here */
 /* A body that comes piece by piece, and is not at its end. */
 bool http_request_is_receiving(const struct http_request *r);
 /* fn gets it from here on: first, at once, what has come already, last with the end. fn NULL: the rest is dropped.

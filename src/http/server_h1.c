@@ -42,7 +42,13 @@ static void refuse(struct conn *c, int status) {
         h->keep_alive = false;
         h->state = BUSY;
         conn_set_deadline(c, DEADLINE_BODY);
-        request_respond_simple(h->r, status);
+        if (status == 413) {
+                h->r->too_large = true;
+                buf_free(&h->r->body);
+                request_dispatch(h->r);
+        } else {
+                request_respond_simple(h->r, status);
+        }
 }
 
 static void dispatch(struct conn *c) {

@@ -86,10 +86,11 @@ static int on_data_chunk(nghttp2_session *s, uint8_t flags, int32_t stream_id, c
                 return 0;
         }
         nghttp2_session_consume(s, stream_id, n);
-        if (!r || r->started)
+        if (!r || r->started || r->dispatched)
                 return 0;
         if (r->body.n + n > c->w->server->o.max_body) {
                 r->too_large = true;
+                buf_free(&r->body);
                 request_dispatch(r); /* 413 */
                 return 0;
         }

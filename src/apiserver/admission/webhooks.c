@@ -169,11 +169,14 @@ static int verdict_of(struct ask *q, bool mutating, struct error *err) {
         }
         json_each_item(w, q->answer.warnings)
                 op_warn(q->ad->op, json_str(w));
-        json_each_member(m, q->answer.annotations)
-                op_annotate(q->ad->op,
-                            arena_printf(q->ad->a, "%" STR_FMT "/%" STR_FMT, STR_ARG(q->hook->name),
-                                         STR_ARG(json_key(m))),
-                            json_str(&m->value));
+        json_each_member(m, q->answer.annotations) {
+                struct str key = arena_printf(q->ad->a, "%" STR_FMT "/%" STR_FMT, STR_ARG(q->hook->name),
+                                              STR_ARG(json_key(m)));
+                const char *wrong[MAX_MESSAGES];
+
+                if (check_qualified_name(key, wrong) == 0)
+                        op_annotate(q->ad->op, key, json_str(&m->value));
+        }
         if (q->answer.allowed)
                 return 0;
         r = review_denied(err, q->hook->name, q->answer.status);
@@ -198,6 +201,7 @@ struct mutation {
         bool *before, *due; /* by webhook: was asked and may be again; must be */
         struct json last;   /* what the first round has made */
         struct json owners; /* managedFields before; null: none */
+        bool rounded;       /* their times: see rounds_times */
 };
 
 static int internal(struct error *err, const struct error *why) {
@@ -233,14 +237,44 @@ static void complete(const struct ask *q, const struct schema_type *t, struct js
 
 static void patch_converted(struct admission *ad, int r);
 
+/* Does it change more than who owns what? */
+static bool owns_anew(struct arena *a, const struct json *old, const struct json *obj, const struct json *owners) {
+        static const char *const keys[] = { "labels", "annotations", "finalizers", "ownerReferences" };
+        struct json was = json_copy_shallow(a, old), now = json_copy_shallow(a, obj);
+        const struct json *managers = json_at_path(old, "metadata", "managedFields");
+        bool differs = !managers || !json_equal(managers, owners);
+
+        for (size_t i = 0; i < ARRAY_SIZE(keys) && !differs; i++) {
+                const struct json *p = json_at_path(old, "metadata", keys[i]),
+                                  *q = json_at_path(obj, "metadata", keys[i]);
+
+                differs = p && q ? !json_equal(p, q) : p != q;
+        }
+        json_removec(&was, "metadata");
+        json_removec(&now, "metadata");
+        return differs || !json_equal(&was, &now);
+}
+
+/* Upstream has this write's time in managedFields finer than what comes back: the first patch, whatever it says, changes
+ * that, and so the object. */
+static bool rounds_times(struct mutation *m) {
+        const struct admission *ad = m->ask.ad;
+        bool first = !m->rounded;
+
+        m->rounded = true;
+        return first && !ad->op->rest->custom && json_len(&m->owners) > 0 &&
+               (!ad->op->old || owns_anew(ad->a, object_json(ad->op->old), ad->obj, &m->owners));
+}
+
 /* 0 with ask.changed; ADMISSION_WAITS: patch_converted takes up what the conversion webhook answers; or a negative
  * errno. */
-static int apply_patch(struct ask *q, struct error *err) {
+static int apply_patch(struct mutation *m, struct error *err) {
+        struct ask *q = &m->ask;
         struct admission *ad = q->ad;
         const struct op *op = ad->op;
         const struct schema_type *t = op->sub ? op->sub->type : q->as->resource->type;
         _cleanup_error_ struct error e = ERROR_INIT;
-        struct json before, doc, after, back;
+        struct json before, same, doc, after, back;
         int r;
 
         if (!ad->obj)
@@ -271,7 +305,7 @@ static int apply_patch(struct ask *q, struct error *err) {
                                                       STR_ARG(q->as->kind));
         if (decode(q, t, &doc, &after, err) < 0)
                 return err->err;
-        q->changed = !json_equal(&before, &after);
+        q->changed = rounds_times(m) || decode(q, t, &before, &same, &e) < 0 || !json_equal(&same, &after);
         complete(q, t, &after);
         if (check_place(ad, &after, err) < 0)
                 return err->err;
@@ -395,7 +429,7 @@ static void mutated(struct webhook_call *w) {
 
         if (r == 0 && m->ask.answer.patch) {
                 m->ask.rejection = "apiserver_internal_error";
-                r = apply_patch(&m->ask, err);
+                r = apply_patch(m, err);
                 m->ask.code = r < 0 ? 0 : 200;
         }
         if (r != ADMISSION_WAITS)

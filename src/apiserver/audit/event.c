@@ -1,8 +1,13 @@
 /* One event of the audit log: begun with the request, filled on its way, written at each stage as audit.k8s.io/v1
  * Event. */
+#include <arpa/inet.h>
+
 #include "apiserver/audit/audit.h"
 #include "apiserver/auth/authn.h"
+#include "apiserver/extensions/crd_schema.h"
+#include "apiserver/extensions/custom.h"
 #include "apiserver/flags.h"
+#include "apiserver/validation/validate.h"
 #include "base/file.h"
 #include "base/metrics.h"
 #include "schema/decode.h"
@@ -122,17 +127,35 @@ static void set_text(struct arena *a, struct json *o, const char *key, struct st
                 json_set_str(a, o, key, v);
 }
 
+/* s as addresses are written; empty: it is none. */
+static struct str address_of(struct arena *a, struct str s) {
+        char text[INET6_ADDRSTRLEN];
+        uint8_t ip[16];
+        int family = parse_ip(s, ip);
+
+        if (family == 0)
+                return STR("");
+        inet_ntop(family == 4 ? AF_INET : AF_INET6, ip, text, sizeof(text));
+        return arena_str(a, str_of(text));
+}
+
+/* Who forwarded it, as far as that is told in addresses; the peer's own comes last, once. */
 static struct json addresses_of(struct arena *a, struct http_request *req) {
         struct json list = json_new_array();
         struct str forwarded = http_request_header(req, "x-forwarded-for"), one, peer = http_request_peer(req);
         ssize_t colon = str_rfind(peer, ':');
 
-        for (int i = 0; i < 16 && str_split(&forwarded, ',', &one); i++)
-                json_push(a, &list, json_of_str(str_trim(one)));
-        one = http_request_header(req, "x-real-ip");
-        if (!str_empty(one))
+        while (str_split(&forwarded, ',', &one)) {
+                one = address_of(a, str_trim(one));
+                if (!str_empty(one))
+                        json_push(a, &list, json_of_str(one));
+        }
+        one = address_of(a, http_request_header(req, "x-real-ip"));
+        if (!str_empty(one) && !json_has_str(&list, one))
                 json_push(a, &list, json_of_str(one));
-        json_push(a, &list, json_of_str(colon > 0 ? str_sub(peer, 0, (size_t) colon) : peer));
+        one = colon > 0 ? str_sub(peer, 0, (size_t) colon) : peer;
+        if (json_len(&list) == 0 || !str_eq(json_str(json_item(&list, json_len(&list) - 1)), one))
+                json_push(a, &list, json_of_str(one));
         return list;
 }
 
@@ -239,12 +262,12 @@ void audit_failed(struct audit *audit, struct exchange *x, const struct attribut
 void audit_annotate(struct audit_event *e, struct str key, struct str value) {
         bool tells_content = str_has_prefix(key, STR("patch.webhook.admission.k8s.io/"));
 
-        if (e && (!tells_content || e->decision.level >= AUDIT_REQUEST))
+        if (e && (!tells_content || e->decision.level >= AUDIT_REQUEST) && !json_get(&e->annotations, key))
                 json_set(e->a, &e->annotations, arena_str(e->a, key), json_of_copy(e->a, value));
 }
 
-/* The object as it was understood: of a kind, in the version of the request, with its defaults. What a patch says, and
- * custom resources, are as they were sent. */
+/* The object as it was understood: of a kind, in the version of the request, with its defaults. What a patch says is as
+ * it was sent. */
 static struct json understood(const struct audit_event *e, const struct json *body) {
         const struct exchange *x = e->x;
         enum http_method m = http_request_method(x->req);
@@ -254,12 +277,22 @@ static struct json understood(const struct audit_event *e, const struct json *bo
         if (!x->rest || !json_is(body, JSON_OBJECT) || m == HTTP_M_PATCH)
                 return out;
         if (m == HTTP_M_DELETE) {
-                json_set_cstr(e->a, &out, "kind", "DeleteOptions");
-                json_set_cstr(e->a, &out, "apiVersion", "meta.k8s.io/__internal");
-                return out;
+                struct json options = json_new_object();
+
+                json_set_cstr(e->a, &options, "kind", "DeleteOptions");
+                json_set_cstr(e->a, &options, "apiVersion", "meta.k8s.io/__internal");
+                json_each_member(o, &out)
+                        if (!json_get(&options, json_key(o)))
+                                json_set(e->a, &options, json_key(o), o->value);
+                return options;
         }
         as = sent_of(e->a, x->rest, api_subresource(x->rest->resource, x->info.subresource));
-        if (as.custom || !as.type || schema_decode(e->a, as.type, body, NULL, &out, NULL) < 0)
+        if (as.custom) {
+                if (crd_prune(e->a, x->rest->custom->schema, body, NULL, &out, NULL) == 0)
+                        out = crd_complete(e->a, x->rest->custom->schema, &out);
+                return out;
+        }
+        if (!as.type || schema_decode(e->a, as.type, body, NULL, &out, NULL) < 0)
                 return out;
         json_set_str(e->a, &out, "kind", as.kind);
         json_set_str(e->a, &out, "apiVersion", as.api_version);
@@ -274,7 +307,7 @@ void audit_request(struct audit_event *e, const struct json *body) {
 
         if (!e)
                 return;
-        for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+        for (size_t i = 0; i < ARRAY_SIZE(keys) && http_request_method(e->x->req) != HTTP_M_PATCH; i++) {
                 struct str v = json_str(json_getc(meta, keys[i]));
 
                 if (!str_empty(v) && !json_getc(&e->ref, keys[i]))
@@ -319,26 +352,29 @@ static struct str user_agent(struct arena *a, struct http_request *req) {
 }
 
 static struct json event_json(struct audit_event *e, enum audit_stage stage, int code, bool truncated) {
-        struct json o = json_new_object();
+        static const char *const ref_keys[] = { "resource",   "namespace",       "name",       "uid", "apiGroup",
+                                                "apiVersion", "resourceVersion", "subresource" };
+        struct json o = json_new_object(), ref = json_new_object();
         struct arena *a = e->a;
         struct http_request *req = e->x->req;
-        struct str path = http_request_path(req), query = http_request_query(req);
 
         json_set_cstr(a, &o, "kind", "Event");
         json_set_cstr(a, &o, "apiVersion", "audit.k8s.io/v1");
         json_set_cstr(a, &o, "level", audit_levels[e->decision.level]);
         json_set_str(a, &o, "auditID", e->id);
         json_set_cstr(a, &o, "stage", audit_stages[stage]);
-        json_setc(a, &o, "requestURI",
-                  json_of_printf(a, "%" STR_FMT "%s%" STR_FMT, STR_ARG(path), query.n ? "?" : "", STR_ARG(query)));
+        json_set_str(a, &o, "requestURI", http_request_uri(req));
         json_set_cstr(a, &o, "verb", e->at.verb);
         json_setc(a, &o, "user", user_json(a, e->x->impersonated ? &e->x->real_user : &e->x->user));
         if (e->x->impersonated && stage != AUDIT_RECEIVED)
                 json_setc(a, &o, "impersonatedUser", user_json(a, &e->x->user));
         json_setc(a, &o, "sourceIPs", e->sources);
         set_text(a, &o, "userAgent", user_agent(a, req));
-        if (json_len(&e->ref) > 0)
-                json_setc(a, &o, "objectRef", e->ref);
+        for (size_t i = 0; i < ARRAY_SIZE(ref_keys); i++)
+                if (json_getc(&e->ref, ref_keys[i]))
+                        json_setc(a, &ref, ref_keys[i], *json_getc(&e->ref, ref_keys[i]));
+        if (json_len(&ref) > 0)
+                json_setc(a, &o, "objectRef", ref);
         if (code > 0) {
                 json_set_int(a, &e->status, "code", code);
                 json_setc(a, &o, "responseStatus", e->status);
@@ -349,6 +385,7 @@ static struct json event_json(struct audit_event *e, enum audit_stage stage, int
                 json_setc(a, &o, "responseObject", e->response);
         json_setc(a, &o, "requestReceivedTimestamp", time_of(a, e->received_ns));
         json_setc(a, &o, "stageTimestamp", time_of(a, stage == AUDIT_RECEIVED ? e->received_ns : now_wall_ns()));
+        json_sort(&e->annotations);
         if (json_len(&e->annotations) > 0)
                 json_setc(a, &o, "annotations", e->annotations);
         return o;
@@ -380,7 +417,7 @@ static struct str groups_text(struct arena *a, const struct api_user *u, const c
 static void write_legacy(struct buf *b, const struct audit_event *e, enum audit_stage stage, int code) {
         const struct exchange *x = e->x;
         const struct api_user *u = x->impersonated ? &x->real_user : &x->user, *as = x->impersonated ? &x->user : NULL;
-        struct str none = STR("<none>"), path = http_request_path(x->req), query = http_request_query(x->req);
+        struct str none = STR("<none>");
         const struct {
                 const char *name;
                 struct str value;
@@ -395,8 +432,7 @@ static void write_legacy(struct buf *b, const struct audit_event *e, enum audit_
                 { "asgroups", as ? groups_text(e->a, as, "<lookup>") : STR("<lookup>") },
                 { "user-agent", user_agent(e->a, x->req) },
                 { "namespace", str_empty(e->at.namespace) ? none : e->at.namespace },
-                { "uri",
-                  arena_printf(e->a, "%" STR_FMT "%s%" STR_FMT, STR_ARG(path), query.n ? "?" : "", STR_ARG(query)) },
+                { "uri", http_request_uri(x->req) },
         };
         char when[36];
 

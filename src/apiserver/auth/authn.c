@@ -61,8 +61,12 @@ struct json user_json(struct arena *a, const struct api_user *u) {
                 json_set_str(a, &o, "uid", u->uid);
         if (u->n_groups > 0)
                 json_setc(a, &o, "groups", groups);
-        if (u->extra && json_len(u->extra) > 0)
-                json_setc(a, &o, "extra", *u->extra);
+        if (u->extra && json_len(u->extra) > 0) {
+                struct json extra = json_copy_shallow(a, u->extra);
+
+                json_sort(&extra);
+                json_setc(a, &o, "extra", extra);
+        }
         return o;
 }
 
@@ -132,8 +136,11 @@ int authn_parse_tokens(struct arena *a, const char *path, struct str rest, struc
                 }
                 u = arena_new_of(a, struct api_user);
                 *u = user_new(a, fields[1], fields[2], NULL, fields[3].n + 2);
-                while (str_split(&fields[3], ',', &group))
-                        user_add_group(u, group);
+                for (ssize_t comma = 0; n > 3 && comma >= 0; fields[3] = str_sub(fields[3], group.n + 1, fields[3].n)) {
+                        comma = str_find(fields[3], ',');
+                        group = comma < 0 ? fields[3] : str_sub(fields[3], 0, (size_t) comma);
+                        user_add_group(u, group); /* which may be empty */
+                }
                 user_add_authenticated(u);
                 map_put(ret, fields[0], u);
         }

@@ -173,7 +173,7 @@ void fixture_listen(struct fixture *f) {
                                                                            .listen_fd = -1,
                                                                            .workers = 1,
                                                                            .handler = handle_request,
-                                                                           .refused = track_refused,
+                                                                           .too_large = handle_request,
                                                                            .busy = &f->s->busy,
                                                                            .arg = f->s },
                                            &f->s->http, &e),

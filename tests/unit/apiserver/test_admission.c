@@ -132,6 +132,25 @@ static void a_webhook_that_wants_it_sees_later_changes(void **state) {
         hook_answers(w->hook, "/b", "\"allowed\":true");
         assert_int_equal(create_map(w, "y").code, 201);
         assert_int_equal(hook_calls(w->hook, "/a"), 3);
+        hook_answers(w->hook, "/b", hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/metadata/name\",\"value\":\"z\"}]"));
+        assert_int_equal(create_map(w, "z").code, 201); /* which it is named anyway */
+        assert_int_equal(hook_calls(w->hook, "/a"), 4);
+}
+
+/* Upstream compares times of owners that are rounded in between. */
+static void a_patch_changes_an_object_with_new_owners(void **state) {
+        struct world *w = *state;
+        struct fixture *f = &w->f;
+
+        hook_answers(w->hook, "/a", "\"allowed\":true");
+        hook_answers(w->hook, "/b", hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/metadata/name\",\"value\":\"z\"}]"));
+        MUTATE(w, "a", "/a", CONFIGMAPS ",\"reinvocationPolicy\":\"IfNeeded\"");
+        MUTATE(w, "b", "/b", CONFIGMAPS);
+        assert_int_equal(ASK(f, API_CREATE, &res_configmaps, "default", .options.field_manager = STR("m"),
+                             .body = "{\"metadata\":{\"name\":\"z\"},\"data\":{\"a\":\"b\"}}")
+                                         .code,
+                         201);
+        assert_int_equal(hook_calls(w->hook, "/a"), 2);
 }
 
 static void refusals_say_who_and_why(void **state) {
@@ -158,11 +177,13 @@ static void refusals_say_who_and_why(void **state) {
                             "\"message\":\"admission webhook \\\"v.example.com\\\" denied the request: m\","
                             "\"reason\":\"Mine\",\"details\":{\"kind\":\"k\",\"uid\":\"u\",\"causes\":[{\"reason\":"
                             "\"r\"}]},\"code\":600}");
-        hook_answers(w->hook, "/v", "\"allowed\":true,\"warnings\":[\"take care\"],\"auditAnnotations\":{\"a\":\"b\"}");
+        hook_answers(w->hook, "/v",
+                     "\"allowed\":true,\"warnings\":[\"take care\"],\"auditAnnotations\":{\"a\":\"b\",\"a b\":\"c\"}");
         r = create_map(w, "x");
         assert_int_equal(r.code, 201);
         assert_int_equal(r.n_warnings, 1);
         assert_memory_equal(r.warning.p, "take care", 9);
+        assert_int_equal(json_len(r.annotations), 1); /* the other is no name */
         assert_true(str_eqc(json_str(json_getc(r.annotations, "v.example.com/a")), "b"));
 }
 
@@ -399,7 +420,7 @@ static void selectors_and_scope_choose(void **state) {
         ASK(f, API_CREATE, &res_namespaces, .body = "{\"metadata\":{\"name\":\"t\",\"labels\":{\"team\":\"x\"}}}");
         assert_int_equal(hook_calls(w->hook, "/c"), 1);
         assert_int_equal(hook_calls(w->hook, "/n"), 0);
-        ASK(f, API_CREATE, &res_configmaps, "t", .body = "{\"metadata\":{\"name\":\"z\"}}");
+        ASK(f, API_CREATE, &res_configmaps, "t", .body = "{\"metadata\":{\"name\":\"z\"},\"data\":{\"a\":\"b\"}}");
         assert_int_equal(hook_calls(w->hook, "/n"), 1);
 }
 
@@ -574,6 +595,7 @@ int main(void) {
                 T(patches_follow_each_other_by_name),
                 T(what_a_patch_makes_is_defaulted_and_validated),
                 T(a_webhook_that_wants_it_sees_later_changes),
+                T(a_patch_changes_an_object_with_new_owners),
                 T(refusals_say_who_and_why),
                 T(the_first_refusal_in_order_is_told),
                 T(the_policy_decides_when_a_webhook_fails),

@@ -239,10 +239,10 @@ static void write_file(const char *name, const char *text) {
         assert_int_equal(file_write(path, str_of(text), 0600, NULL), 0);
 }
 
-static struct str get(struct fixture *f, const char *path) {
+static struct str say(struct fixture *f, const char *request) {
         struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(apiserver_port(f->s)) };
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        struct str text = arena_printf(f->a, "GET %s HTTP/1.0\r\n\r\n", path);
+        struct str text = str_of(request);
         _cleanup_buf_ struct buf b = BUF_INIT;
         ssize_t n;
 
@@ -255,17 +255,24 @@ static struct str get(struct fixture *f, const char *path) {
         return arena_str(f->a, buf_str(&b));
 }
 
+static struct str get(struct fixture *f, const char *path) {
+        return say(f, arena_printf(f->a, "GET %s HTTP/1.0\r\n\r\n", path).p);
+}
+
+#define BY_ADMIN " HTTP/1.0\r\nAuthorization: Bearer t"
 #define ALL "{kind: Policy, apiVersion: audit.k8s.io/v1, rules: [{level: RequestResponse}]}"
 
 /* A server with these flags beside the policy's and the log's. */
 static struct fixture *serve(void **state, const char *a, const char *b, const char *c) {
         _cleanup_free_ char *policy = xprintf("audit-policy-file=%s/policy", dir),
-                            *log = xprintf("audit-log-path=%s/log", dir), *path = file("log");
-        const char *const args[] = { policy, log, a, b, c, NULL };
+                            *log = xprintf("audit-log-path=%s/log", dir), *path = file("log"),
+                            *tokens = xprintf("token-auth-file=%s/tokens", dir);
+        const char *const args[] = { policy, log, tokens, a, b, c, NULL };
         struct error e = ERROR_INIT;
 
         unlink(path);
         write_file("policy", ALL);
+        write_file("tokens", "t,admin,u,system:masters\n");
         fixture_setup_with(state, args);
         if (apiserver_listen(((struct fixture *) *state)->s, &e) < 0)
                 fail_msg("%s", error_text(&e));
@@ -307,6 +314,86 @@ static void a_list_of_one_name_has_it(void **state) {
         fixture_teardown(state);
 }
 
+static void sources_are_addresses(void **state) {
+        static const struct {
+                const char *headers, *sources;
+        } cases[] = {
+                { "X-Forwarded-For: x, 1.2.3.4 ,127.0.0.1", "[\"1.2.3.4\",\"127.0.0.1\"]" },
+                { "X-Forwarded-For: ::ffff:1.2.3.4,2001:DB8::0001\r\nX-Real-Ip: 1.2.3.4",
+                  "[\"1.2.3.4\",\"2001:db8::1\",\"127.0.0.1\"]" },
+                { "X-Forwarded-For: , ,\r\nX-Real-Ip: 010.1.2.3", "[\"10.1.2.3\",\"127.0.0.1\"]" },
+                { "X-Real-Ip: x", "[\"127.0.0.1\"]" },
+        };
+        struct fixture *f = serve(state, NULL, NULL, NULL);
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                get(f, arena_printf(f->a, "/version?%zu HTTP/1.0\r\n%s\r\nX-Rest:", i, cases[i].headers).p);
+                assert_true(str_search(logged(f), arena_printf(f->a,
+                                                               "\"requestURI\":\"/version?%zu\",\"verb\":\"get\","
+                                                               "\"user\":{\"username\":\"system:anonymous\","
+                                                               "\"groups\":[\"system:unauthenticated\"]},"
+                                                               "\"sourceIPs\":%s",
+                                                               i, cases[i].sources)) > 0);
+        }
+        fixture_teardown(state);
+}
+
+#define TO_PODS "POST /api/v1/namespaces/default/pods HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: "
+
+/* Nobody has read it, nor would it have helped to be large. */
+static void what_was_sent_by_who_may_not_is_not_told(void **state) {
+        struct fixture *f = serve(state, NULL, NULL, NULL);
+        struct str text, line;
+        int done = 0;
+
+        assert_true(str_search(say(f, TO_PODS "23\r\n\r\n{\"metadata\":{\"name\":1}}"), STR(" 403 ")) > 0);
+        assert_true(str_search(say(f, TO_PODS "4000000\r\n\r\n"), STR(" 403 ")) > 0);
+        text = logged(f);
+        assert_true(str_search(text, STR("requestObject")) < 0);
+        while (str_split(&text, '\n', &line))
+                done += str_search(line, STR("\"stage\":\"ResponseComplete\"")) > 0;
+        assert_int_equal(done, 2);
+        fixture_teardown(state);
+}
+
+static bool last_has(struct fixture *f, const char *text) {
+        struct str all = logged(f);
+
+        all.n--;
+        return str_search(str_sub(all, (size_t) (str_rfind(all, '\n') + 1), all.n), str_of(text)) >= 0;
+}
+
+static void answers_that_are_objects_are_told(void **state) {
+        struct fixture *f = serve(state, NULL, NULL, NULL);
+
+        get(f, "/api" BY_ADMIN "\r\nX-Rest:");
+        assert_true(last_has(f, "\"responseObject\":{\"kind\":\"APIVersions\""));
+        get(f, "/version" BY_ADMIN "\r\nX-Rest:");
+        assert_false(last_has(f, "responseObject"));
+        get(f, "/%61pi/none" BY_ADMIN "\r\nX-Rest:");
+        assert_true(last_has(f, "\"requestURI\":\"/%61pi/none\""));
+        get(f, "/api/v1/pods" BY_ADMIN "\r\nAccept: text/html\r\nX-Rest:");
+        assert_true(last_has(f, "\"responseStatus\":{\"metadata\":{},\"code\":406},\"requestReceived"));
+        get(f, "/api/v1/proxy/pods" BY_ADMIN "\r\nX-Rest:");
+        assert_true(last_has(f, "\"verb\":\"proxy\""));
+        fixture_teardown(state);
+}
+
+static void the_object_is_told_as_it_was_read(void **state) {
+        struct fixture *f = serve(state, NULL, NULL, NULL);
+
+        say(f, "POST /api/v1/namespaces/default/configmaps" BY_ADMIN "\r\nContent-Type: application/json\r\n"
+               "Content-Length: 25\r\n\r\n{\"metadata\":{\"name\":\"x\"}}");
+        assert_true(last_has(f, "\"name\":\"x\",\"apiVersion\":\"v1\"},\"responseStatus\""));
+        assert_true(last_has(f,
+                             "\"requestObject\":{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":"
+                             "\"x\",\"creationTimestamp\":null}}"));
+        say(f, "POST /api/v1/namespaces/default/configmaps" BY_ADMIN "\r\nContent-Type: application/json\r\n"
+               "Content-Length: 25\r\n\r\n{\"metadata\":{\"name\":[0]}}");
+        assert_false(last_has(f, "requestObject"));
+        fixture_teardown(state);
+}
+
 static void the_legacy_format_is_a_line_of_text(void **state) {
         struct fixture *f = serve(state, "audit-log-format=legacy", NULL, NULL);
         struct str line;
@@ -327,14 +414,14 @@ static void what_is_too_large_loses_its_objects(void **state) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct str text;
 
-        get(f, "/version");
+        get(f, "/apis" BY_ADMIN "\r\nX-Rest:");
         text = logged(f);
         assert_true(str_search(text, STR("\"audit.k8s.io/truncated\":\"true\"")) > 0);
         assert_true(str_search(text, STR("responseObject")) < 0);
         for (int i = 0; i < 900; i++)
                 buf_putc(&b, 'x');
         get(f, arena_printf(f->a, "/version?%" STR_FMT, STR_ARG(buf_str(&b))).p);
-        assert_int_equal(logged(f).n, text.n);
+        assert_int_equal(logged(f).n, text.n); /* not even so */
         fixture_teardown(state);
 }
 
@@ -434,6 +521,10 @@ int main(void) {
                 cmocka_unit_test(an_answer_comes_after_its_event),
                 cmocka_unit_test(who_may_not_be_somebody_else_is_told),
                 cmocka_unit_test(a_list_of_one_name_has_it),
+                cmocka_unit_test(sources_are_addresses),
+                cmocka_unit_test(what_was_sent_by_who_may_not_is_not_told),
+                cmocka_unit_test(answers_that_are_objects_are_told),
+                cmocka_unit_test(the_object_is_told_as_it_was_read),
                 cmocka_unit_test(the_legacy_format_is_a_line_of_text),
                 cmocka_unit_test(what_is_too_large_loses_its_objects),
                 cmocka_unit_test(a_request_waits_for_a_webhook_that_blocks),

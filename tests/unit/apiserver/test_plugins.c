@@ -439,6 +439,8 @@ static void components_are_well_while_they_watch(void **state) {
         assert_int_equal(r.code, 200);
         assert_string_equal(at(f, r, ".items[1].metadata.name"), "etcd-0");
         assert_string_equal(at(f, r, ".items[1].conditions[0].status"), "True");
+        assert_int_equal(json_at_path(json_item(json_getc(r.body, "items"), 1), "metadata", "creationTimestamp")->type,
+                         JSON_NULL);
         assert_int_equal(ASK(f, API_LIST, &res_componentstatuses, .options.label_selector = STR("a=b")).code, 200);
         assert_string_equal(at(f, ASK(f, API_GET, &res_componentstatuses, NULL, "scheduler"), ".conditions[0].status"),
                             "False");

@@ -389,7 +389,9 @@ static void questions_are_checked(void **state) {
 static int setup_token_file(void **state) {
         static const char *const args[] = { "token-auth-file=" TOKENS, "api-audiences=one,two", NULL };
 
-        assert_int_equal(file_write(TOKENS, STR("t1,jane,u1,\"dev,ops\"\r\n\n,nobody,u\nt2,joe,u2\n"), 0600, NULL), 0);
+        assert_int_equal(file_write(TOKENS, STR("t1,jane,u1,\"dev,ops\"\r\n\n,nobody,u\nt2,joe,u2\nt4,jim,u4,\n"), 0600,
+                                    NULL),
+                         0);
         return fixture_setup_with(state, args);
 }
 
@@ -401,6 +403,7 @@ static void a_file_may_have_tokens(void **state) {
         assert_string_equal(at(f, r, ".status.user.groups"), "[\"dev\",\"ops\",\"system:authenticated\"]");
         assert_string_equal(at(f, r, ".status.audiences"), "[\"one\",\"two\"]");
         assert_string_equal(at(f, review(f, STR("t2")), ".status.user.uid"), "u2");
+        assert_string_equal(at(f, review(f, STR("t4")), ".status.user.groups"), "[\"\",\"system:authenticated\"]");
         assert_string_equal(at(f, review(f, STR("t3")), ".status.error"), "invalid bearer token");
         r = ASK(f, API_CREATE, &res_tokenreviews,
                 .body = "{\"spec\":{\"token\":\"t1\",\"audiences\":[\"two\",\"x\"]}}");
