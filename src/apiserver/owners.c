@@ -72,16 +72,29 @@ static const char *const *reset_fields(const struct op *op) {
                                                                                          : spec;
 }
 
+static const struct schema_type *type_in_version(const void *custom, struct str api_version) {
+        const struct custom *c = custom;
+
+        for (size_t i = 0; i < c->n_versions; i++)
+                if (str_eq(c->versions[i].rest.api_version, api_version))
+                        return c->versions[i].resource.type;
+        return NULL;
+}
+
 struct apply_opts writes_apply_opts(const struct op *op) {
         struct str given = op->c->options.field_manager;
+        const struct custom_version *v = op->rest->custom;
 
         return (struct apply_opts) {
                 .manager = str_empty(given) ? writer_name(op->c) : given,
                 .subresource = op->c->subresource,
                 .api_version = op->rest->api_version,
                 .force = op->c->options.force,
-                .custom = op->rest->custom,
-                .one_version = op->rest->custom, /* of the others: op_track_versions() */
+                .custom = v,
+                .type_of = v ? type_in_version : NULL,
+                .versions = v ? v->of : NULL,
+                .alike = v && !v->of->webhook,
+                .one_version = v, /* of the others: op_track_versions() */
                 .now_wall_ns = now_wall_ns(),
                 .reset = reset_fields(op),
         };
@@ -95,22 +108,19 @@ void writes_track_sent(struct op *op, struct json *body) {
         apply_track_update(op->c->arena, as.type, NULL, body, &opts);
 }
 
-static bool has_version(const struct custom *c, struct str api_version) {
-        for (size_t i = 0; i < c->n_versions; i++)
-                if (str_eq(c->versions[i].rest.api_version, api_version))
-                        return true;
-        return false;
-}
-
 /* Is the new object of the definition's kind (a patch of the status may say otherwise), and has the definition all the
- * versions in which managers have written? Else upstream forgets them all. */
-static bool can_be_tracked(const struct rest *r, const struct json *old, const struct json *new) {
+ * versions in which managers have written, be it as the client says? Else upstream forgets them all. */
+static bool can_be_tracked(struct op *op, const struct json *old, const struct json *new) {
+        const struct rest *r = op->rest->stored;
         const struct custom *c = r->custom->of;
+        const struct json *sent = op->sub ? NULL : json_at_path(new, "metadata", "managedFields");
+        bool counts = json_len(sent) > 0 && (json_len(sent) > 1 || json_len(json_item(sent, 0)) > 0) &&
+                      apply_check_managers(op->c->arena, new, NULL) == 0;
 
-        json_each_item(e, json_at_path(old, "metadata", "managedFields"))
-                if (!has_version(c, TEXT(e, "apiVersion")))
+        json_each_item(e, counts ? sent : json_at_path(old, "metadata", "managedFields"))
+                if (!type_in_version(c, TEXT(e, "apiVersion")))
                         return false;
-        return str_eq(TEXT(new, "kind"), r->kind) && has_version(c, TEXT(new, "apiVersion"));
+        return str_eq(TEXT(new, "kind"), r->kind) && type_in_version(c, TEXT(new, "apiVersion"));
 }
 
 void writes_track_fields(struct op *op, const struct json *old, struct json *obj) {
@@ -121,7 +131,7 @@ void writes_track_fields(struct op *op, const struct json *old, struct json *obj
                 return;
         if (op->tracked && (!old || !json_at_path(obj, "metadata", "managedFields")))
                 return; /* in the version of the request they were reset */
-        if (r->custom && old && !can_be_tracked(r, old, obj)) {
+        if (r->custom && !can_be_tracked(op, old, obj)) {
                 json_removec(meta_of(op->c->arena, obj), "managedFields");
                 return;
         }

@@ -374,13 +374,13 @@ int registry_check_config(struct op *op, const struct json *live, struct error *
                                   json_str(json_getc(op->rest->custom->scale, "specReplicasPath"))))
                 return unfit(op, &nobody, "create manager for existing fields: failed to convert live object",
                              NOT_CUSTOM, err);
-        if (json_is(json_at_path(body, "metadata", "managedFields"), JSON_ARRAY))
-                return err_bad_request(err, "metadata.managedFields must be nil");
         fits = !live || !(t->flags & SCHEMA_TYPE_ODD_SETS) ||
                structure_check(op->c->arena, t, live, true, &unfit_live) == 0;
         if (!fits && !json_len(json_at_path(live, "metadata", "managedFields")))
                 return unfit(op, live, "create manager for existing fields: failed to convert new object",
                              " to smd typed", error_text(&unfit_live), err);
+        if (json_is(json_at_path(body, "metadata", "managedFields"), JSON_ARRAY))
+                return err_bad_request(err, "metadata.managedFields must be nil");
         if (structure_check(op->c->arena, t, body, false, &e) < 0)
                 return unfit(op, NULL, "create typed patch object", "", error_text(&e), err);
         return fits ? 0 : unfit(op, live, "create typed live object", "", error_text(&unfit_live), err);
@@ -422,7 +422,13 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         meta = meta_of(a, &config);
         *meta = json_copy_shallow(a, meta);
         opts.odd = &op->odd;
+        op->conflicts = NULL;
+        if (op->rest->custom) /* those of all versions are told */
+                opts.conflicts = &op->conflicts;
+        op->applied = true;
         r = apply_merge(a, op->rest->resource->type, live, &config, &opts, &op->tree, &e);
+        if (op->conflicts)
+                return 0;
         if (r == 0 && op->rest->custom) {
                 r = custom_decode(op, &op->tree, NULL, &out, &e);
                 if (r == -EINVAL && drop_malformed(op)) {
@@ -451,7 +457,6 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         TRY(writes_match_patched(op, meta, err));
         if (op->rest->resource->namespaced && str_empty(json_str(json_getc(meta, "namespace"))))
                 json_set_str(a, meta, "namespace", op->namespace);
-        op->applied = true;
         op->sent = op->c->body;
         registry_default(op, &op->tree);
         return 0;
@@ -511,6 +516,10 @@ void registry_patch(struct op *op) {
         if (apply) {
                 if (apply_config(op, &live, err) < 0)
                         goto fail;
+                if (op->conflicts) {
+                        registry_write_changed(op);
+                        return;
+                }
         } else {
                 if (registry_patched(op, &live, err) < 0)
                         goto fail;

@@ -169,7 +169,9 @@ int registry_decode(struct op *op, const struct json *body, struct json *ret, st
 }
 
 void registry_default(struct op *op, struct json *tree) {
-        if (op->rest->custom)
+        if (op->rest->custom && op->applied)
+                *tree = crd_default(op->c->arena, op->rest->custom->schema, tree, &op->nulls);
+        else if (op->rest->custom)
                 *tree = crd_complete(op->c->arena, op->rest->custom->schema, tree);
         else
                 schema_default(op->c->arena, op->rest->resource->type, tree);
@@ -810,7 +812,10 @@ static void change_admitted(struct op *op) {
 }
 
 static void change_tracked(struct op *op) {
-        admission_admit(op, ADMIT_UPDATE, &op->tree, object_json(op->old), change_admitted);
+        if (op->conflicts && apply_report_conflicts(op->conflicts, op->c->subresource, &op->c->error) < 0)
+                op_fail(op);
+        else
+                admission_admit(op, ADMIT_UPDATE, &op->tree, object_json(op->old), change_admitted);
 }
 
 void registry_write_changed(struct op *op) {

@@ -211,10 +211,12 @@ struct op {
         int64_t submitted_ns; /* to the store */
         bool upsert;          /* an update that may create, an apply */
         bool generated;       /* the name comes from generateName */
+        bool nulls;           /* that are no value are in the tree, until validation has seen them: it was applied */
         bool applied;         /* server-side apply has recorded the owners of fields */
         bool pinned;          /* the client named the resourceVersion: a conflict is its business; so is a create */
-        size_t next_version;  /* of a custom resource: whose managers op_track_versions() looks at */
-        bool tracked;         /* managedFields know of the change, in the version of the request */
+        struct managers *conflicts; /* of an apply to a custom resource, in all its versions; NULL: none */
+        size_t next_version;        /* of a custom resource: whose managers op_track_versions() looks at */
+        bool tracked;               /* managedFields know of the change, in the version of the request */
         bool odd;      /* it was sent with what upstream does not store: empty lists and maps, fields that are off */
         bool has_turn; /* turns.c */
         struct list turn;

@@ -370,6 +370,18 @@ static void drop_policy(struct json *spec) {
                 json_removec(spec, "internalTrafficPolicy");
 }
 
+/* That the name of a valid Service is taken is told rather than that its address is. */
+int service_permit(struct op *op, const struct json *obj, const struct json *old, struct error *err) {
+        struct object *there = old ? NULL : rest_get(op->snap, op->rest->stored, op->namespace, op->name);
+
+        if (!there)
+                return 0;
+        err_exists(err, op->rest, op->name);
+        if (object_deleting(there))
+                error_prefix(err, "object is being deleted");
+        return -EEXIST;
+}
+
 int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
         struct json *spec = json_get_or_add_object(op->c->arena, obj, "spec");
         struct reservation *res;
@@ -380,14 +392,8 @@ int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
                 json_setc(op->c->arena, obj, "status", json_build(op->c->arena, "{ loadBalancer: {} }"));
                 return 0;
         }
-        struct object *there = rest_get(op->snap, op->rest->stored, op->namespace, op->name);
-
-        if (there) { /* rather than "its address is taken" */
-                err_exists(err, op->rest, op->name);
-                if (object_deleting(there))
-                        error_prefix(err, "object is being deleted");
-                return -EEXIST;
-        }
+        if (rest_get(op->snap, op->rest->stored, op->namespace, op->name))
+                return 0; /* it gets nothing: service_permit() */
         res = reserve(op, json_len(json_getc(spec, "ports")));
         drop_policy(spec);
         if (json_len(json_getc(spec, "clusterIPs")) == 0 && json_str(json_getc(spec, "clusterIP")).n > 0)

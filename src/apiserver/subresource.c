@@ -136,7 +136,7 @@ static int own_scale(struct op *op, int64_t replicas, struct error *err) {
         const struct rest *r = op->rest->stored;
         struct apply_opts opts = writes_apply_opts(op);
         struct arena *a = op->c->arena;
-        struct json config, owned;
+        struct json config, owned, was;
 
         opts.api_version = r->api_version;
         opts.one_version = false;
@@ -144,8 +144,10 @@ static int own_scale(struct op *op, int64_t replicas, struct error *err) {
         if (op->c->patch != API_PATCH_APPLY) {
                 set_replicas(op, &op->tree, replicas, true);
                 owned = json_copy_tree(a, &op->tree);
+                was = json_copy_tree(a, object_json(op->old));
                 set_replicas(op, &owned, replicas, false);
-                apply_track_update(a, r->resource->type, object_json(op->old), &owned, &opts);
+                set_replicas(op, &was, json_int(scale_value(op, &was, "specReplicasPath", "spec")), false);
+                apply_track_update(a, r->resource->type, &was, &owned, &opts);
                 json_removec(meta_of(a, &op->tree), "managedFields");
                 if (json_at_path(&owned, "metadata", "managedFields"))
                         json_setc(a, meta_of(a, &op->tree), "managedFields",
@@ -194,6 +196,8 @@ static void write_scale(struct op *op) {
                 op_fail(op);
                 return;
         }
+        if (op->rest->custom) /* the spec may be new */
+                registry_default(op, &op->tree);
         replicas = json_int(scale_value(op, &op->tree, "specReplicasPath", "spec"));
         if (!scale_value(op, &op->tree, "specReplicasPath", "spec")) /* its applier has left it out */
                 set_replicas(op, &op->tree, 0, true);

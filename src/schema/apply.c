@@ -110,6 +110,13 @@ static int decode_managers(struct arena *a, const struct json *entries, struct m
         return 0;
 }
 
+/* Of the object in that version. */
+static const struct schema_type *type_of(const struct schema_type *t, const struct apply_opts *o, struct str version) {
+        const struct schema_type *other = o->type_of ? o->type_of(o->versions, version) : NULL;
+
+        return other ? other : t;
+}
+
 /* The schema of a custom resource may have changed since the entries were written; versions of others may be gone, and
  * upstream does not know the types of /api behind /apis, nor the other way round: an Event is served by both. */
 static void reconcile_managers(const struct schema_type *t, struct managers *m, const struct apply_opts *o) {
@@ -123,7 +130,7 @@ static void reconcile_managers(const struct schema_type *t, struct managers *m, 
                         group = str_sub(version, 0, (size_t) slash);
                         version = str_sub(version, (size_t) slash + 1, version.n);
                 }
-                if (t->openapi && structure_reconcile(t, m->v[i].fields))
+                if (t->openapi && structure_reconcile(type_of(t, o, m->v[i].version), m->v[i].fields))
                         m->v[i].stored = NULL;
                 else if (!t->openapi && (!api_find_kind(group, version, str_of(t->name)) ||
                                          (!o->other_version && !o->scale && core != str_empty(group))))
@@ -224,8 +231,8 @@ struct conflicts {
         char who[512];
 };
 
-static void name_manager(struct conflicts *c, const struct manager *m, const struct manager *applier) {
-        struct str version = str_eqc(applier->subresource, "scale") ? STR("autoscaling/v1") : m->version;
+static void name_manager(struct conflicts *c, const struct manager *m, struct str subresource) {
+        struct str version = str_eqc(subresource, "scale") ? STR("autoscaling/v1") : m->version;
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         json_write_string(&b, m->name);
@@ -265,7 +272,8 @@ static int conflict_error(struct conflicts *c, struct error *err, const char *wh
 }
 
 /* By name, as upstream sorts them: as JSON, in which an entry of a subresource goes on and comes first. */
-static int compare_told(const struct manager *x, const struct manager *y) {
+static int compare_told(const void *p, const void *q) {
+        const struct manager *x = p, *y = q;
         int c = str_cmp(x->name, y->name);
 
         if (c || x->apply != y->apply)
@@ -276,23 +284,17 @@ static int compare_told(const struct manager *x, const struct manager *y) {
                                                                       : str_cmp(x->subresource, y->subresource);
 }
 
-static int report_conflicts(struct managers *m, struct fieldset **sets, const struct manager *self, struct error *err) {
+/* Of each manager its fields are those in conflict. */
+int apply_report_conflicts(struct managers *m, struct str subresource, struct error *err) {
         _cleanup_error_ struct error causes = ERROR_INIT;
         struct conflicts c = { .err = &causes };
         int r;
 
-        for (;;) {
-                size_t first = m->n;
-
-                for (size_t i = 0; i < m->n; i++)
-                        if (!fieldset_empty(sets[i]) && (first == m->n || compare_told(&m->v[i], &m->v[first]) < 0))
-                                first = i;
-                if (first == m->n)
-                        break;
-                name_manager(&c, &m->v[first], self);
+        qsort(m->v, m->n, sizeof(*m->v), compare_told);
+        for (size_t i = 0; i < m->n; i++) {
+                name_manager(&c, &m->v[i], subresource);
                 buf_printf(&c.text, "%sconflicts with %s:", c.text.n ? "\n" : " ", c.who);
-                fieldset_each(sets[first], add_conflict, &c);
-                sets[first] = NULL;
+                fieldset_each(m->v[i].fields, add_conflict, &c);
         }
         r = conflict_error(&c, err, c.who);
         buf_free(&c.text);
@@ -301,24 +303,23 @@ static int report_conflicts(struct managers *m, struct fieldset **sets, const st
 
 /* ---- the two operations ---- */
 
-/* Takes from all managers but self what has changed: from those of a version, or of all (""). allowed: conflicts that
- * do not count (or NULL). */
-static int take_changes(struct arena *a, struct managers *m, const struct manager *self, struct str version,
-                        const struct structure_diff *d, bool force, const struct fieldset *allowed, struct error *err) {
+/* Takes from all managers but self what has changed: from those of a version, or of all (""). found: gets those that
+ * conflict, with the fields that do; NULL: they are not asked. allowed: conflicts that do not count (or NULL). */
+static void take_changes(struct arena *a, struct managers *m, const struct manager *self, struct str version,
+                         const struct structure_diff *d, const struct fieldset *allowed, struct managers *found) {
         struct fieldset *changed = fieldset_union(a, d->modified, d->added), *gone;
-        struct fieldset **conflicts = arena_array(a, struct fieldset *, m->n + 1);
-        bool any = false;
 
-        for (size_t i = 0; i < m->n; i++) {
-                if (&m->v[i] == self || (version.n > 0 && !str_eq(m->v[i].version, version)))
+        for (size_t i = 0; found && i < m->n; i++) {
+                struct manager x = m->v[i];
+
+                if (&m->v[i] == self || (version.n > 0 && !str_eq(x.version, version)))
                         continue;
-                conflicts[i] = fieldset_intersection(a, m->v[i].fields, changed);
+                x.fields = fieldset_intersection(a, x.fields, changed);
                 if (allowed)
-                        conflicts[i] = fieldset_difference(a, conflicts[i], allowed);
-                any = any || !fieldset_empty(conflicts[i]);
+                        x.fields = fieldset_difference(a, x.fields, allowed);
+                if (!fieldset_empty(x.fields))
+                        add_manager(a, found, &x);
         }
-        if (any && !force)
-                return report_conflicts(m, conflicts, self, err);
         gone = fieldset_union(a, changed, d->removed);
         for (size_t i = 0; i < m->n; i++) {
                 if (&m->v[i] == self || (version.n > 0 && !str_eq(m->v[i].version, version)))
@@ -326,6 +327,22 @@ static int take_changes(struct arena *a, struct managers *m, const struct manage
                 if (fieldset_intersects(m->v[i].fields, gone))
                         m->v[i].fields = fieldset_difference(a, m->v[i].fields, gone);
         }
+}
+
+/* The same for who applies: those that conflict are told, or put with those of other versions. */
+static int apply_changes(struct arena *a, struct managers *m, const struct manager *self, struct str version,
+                         const struct structure_diff *d, const struct fieldset *allowed, const struct apply_opts *o,
+                         struct error *err) {
+        struct managers found = { 0 };
+
+        if (o->conflicts && *o->conflicts)
+                found = **o->conflicts;
+        take_changes(a, m, self, version, d, allowed, o->force ? NULL : &found);
+        if (found.n == 0)
+                return 0;
+        if (!o->conflicts)
+                return apply_report_conflicts(&found, o->subresource, err);
+        *o->conflicts = arena_dup(a, &found, sizeof(found));
         return 0;
 }
 
@@ -392,7 +409,7 @@ static void track(struct arena *a, const struct schema_type *t, const struct jso
         if (emptied && !fieldset_empty(emptied))
                 d.modified = fieldset_union(a, d.modified, emptied);
         changed = fieldset_difference(a, fieldset_union(a, d.modified, d.added), strip_set(a));
-        take_changes(a, m, NULL, o->one_version || o->other_version ? self->version : STR(""), &d, true, NULL, NULL);
+        take_changes(a, m, NULL, o->one_version || o->other_version ? self->version : STR(""), &d, NULL, NULL);
         if (!fieldset_empty(changed) && !o->other_version) {
                 mine = find_manager(m, self);
                 me.fields = mine ? fieldset_union(a, changed, mine->fields) : changed;
@@ -438,19 +455,26 @@ static bool somebody_owns(const struct managers *m, const struct fieldset *s) {
         return owned;
 }
 
-/* Upstream hands the replicas over to a Scale and takes them back from it, each time: updaters get an entry of its own
- * for them, which has no time. */
-static void take_back(struct arena *a, struct managers *m, const struct fieldset *replicas) {
+/* Upstream hands the replicas over to a Scale and takes them back from it, each time: updaters, of whatever version,
+ * get an entry of its own for them, which has no time. */
+static void take_back(struct arena *a, struct managers *m, const struct apply_opts *o) {
+        struct fieldset *replicas = replicas_of(a, o);
+        struct managers given = { 0 };
+
         for (size_t i = m->n; i-- > 0;) {
                 struct manager x = m->v[i];
 
                 if (x.apply || !fieldset_intersects(x.fields, replicas))
                         continue;
                 m->v[i].fields = fieldset_difference(a, x.fields, replicas);
-                x.fields = (struct fieldset *) replicas;
+                x.fields = replicas;
                 x.time = STR("");
-                add_manager(a, m, &x);
+                x.version = arena_str(a, o->api_version);
+                if (!find_manager(&given, &x))
+                        add_manager(a, &given, &x);
         }
+        for (size_t i = 0; i < given.n; i++)
+                add_manager(a, m, &given.v[i]);
         drop_empty(m);
 }
 
@@ -527,7 +551,7 @@ void apply_track_update(struct arena *a, const struct schema_type *t, const stru
                         track(a, t, &old, &new, &m, &self, opts);
                 else if (somebody_owns(&m, replicas_of(a, opts))) { /* else a Scale nobody keeps track of */
                         track(a, t, &old, &new, &m, &self, opts);
-                        take_back(a, &m, replicas_of(a, opts));
+                        take_back(a, &m, opts);
                 }
         }
         encode_managers(a, &m, next);
@@ -546,31 +570,85 @@ int apply_track_version(struct arena *a, const struct schema_type *t, const stru
         remove_managed_fields(a, &old);
         remove_managed_fields(a, &new);
         d = diff_of(a, t, opts, &old, &new);
-        TRY(take_changes(a, &m, &self, self.version, &d, opts->force, NULL, err));
+        TRY(apply_changes(a, &m, &self, self.version, &d, NULL, opts, err));
         drop_empty(&m);
         encode_managers(a, &m, object);
         return 0;
 }
 
-/* What was applied last time and is not now goes from the object, unless somebody else owns it, or nobody did. */
-static struct json prune(struct arena *a, const struct schema_type *t, const struct json *merged,
-                         const struct managers *m, const struct fieldset *last) {
-        struct fieldset *owned = fieldset_new(a), *all, *kept, *gone;
+/* What of merged somebody owns in a version, or in any (""), comes back to pruned. */
+static void add_back(struct arena *a, const struct schema_type *t, const struct json *merged, const struct managers *m,
+                     struct str version, struct json *pruned) {
+        struct fieldset *owned = fieldset_new(a), *kept;
+
+        for (size_t i = 0; i < m->n; i++)
+                if (str_empty(version) || str_eq(version, m->v[i].version))
+                        owned = fieldset_union(a, owned, m->v[i].fields);
+        kept = fieldset_union(a, structure_with_parents(a, t, structure_fields(a, t, pruned)),
+                              structure_with_parents(a, t, owned));
+        *pruned = structure_remove(
+                        a, t, merged,
+                        fieldset_difference(a, structure_with_parents(a, t, structure_fields(a, t, merged)), kept));
+}
+
+#define PRUNE "failed to prune fields: "
+
+/* Is this an object of another version's type, too? what could not be done else comes first. */
+static int check_fits(struct arena *a, const struct schema_type *t, const struct json *object, const char *what,
+                      struct error *err) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+
+        if (structure_check(a, t, object, true, &e) == 0)
+                return 0;
+        return error_status(err, REASON_UNKNOWN, "%s%s", what, error_text(&e));
+}
+
+/* The same in the versions of all managers but last's. */
+static int add_back_others(struct arena *a, const struct schema_type *t, const struct json *merged,
+                           const struct managers *m, const struct manager *last, const struct apply_opts *o,
+                           struct json *pruned, struct error *err) {
+        for (size_t i = 0, k; i < m->n; i++) {
+                struct str version = m->v[i].version;
+                const struct schema_type *other = type_of(t, o, version);
+                struct str what;
+
+                for (k = 0; k < i && !str_eq(m->v[k].version, version);)
+                        k++;
+                if (k < i || str_eq(version, last->version))
+                        continue;
+                what = arena_printf(a,
+                                    PRUNE "failed add back owned items: failed to convert merged object at version "
+                                          "%" STR_FMT ": ",
+                                    STR_ARG(version));
+                TRY(check_fits(a, other, merged, what.p, err));
+                add_back(a, other, merged, m, version, pruned);
+        }
+        return 0;
+}
+
+/* What was applied last time (mine was before) and is not now goes from the object, unless somebody else owns it, or
+ * nobody did. That is looked at in the version of last time. */
+static int prune(struct arena *a, const struct schema_type *t, const struct json *merged, const struct managers *m,
+                 const struct manager *mine, const struct apply_opts *o, struct json *ret, struct error *err) {
+        const struct schema_type *then = o->alike ? type_of(t, o, mine->version) : t;
+        struct fieldset *last, *gone;
         struct json pruned;
 
-        if (fieldset_empty(last))
-                return *merged;
-        all = structure_with_parents(a, t, structure_fields(a, t, merged));
-        last = structure_with_parents(a, t, last);
-        pruned = structure_remove(a, t, merged, last);
-        for (size_t i = 0; i < m->n; i++)
-                owned = fieldset_union(a, owned, m->v[i].fields);
-        kept = fieldset_union(a, structure_with_parents(a, t, structure_fields(a, t, &pruned)),
-                              structure_with_parents(a, t, owned));
-        pruned = structure_remove(a, t, merged, fieldset_difference(a, all, kept));
-        kept = structure_with_parents(a, t, structure_fields(a, t, &pruned));
-        gone = fieldset_intersection(a, fieldset_difference(a, all, kept), last);
-        return structure_remove(a, t, merged, gone);
+        *ret = *merged;
+        if (fieldset_empty(mine->fields))
+                return 0;
+        if (then != t)
+                TRY(check_fits(a, then, merged,
+                               PRUNE "failed to convert merged object to last applied version: ", err));
+        last = structure_with_parents(a, then, mine->fields);
+        pruned = structure_remove(a, then, merged, last);
+        add_back(a, then, merged, m, o->alike ? mine->version : STR(""), &pruned);
+        if (o->alike)
+                TRY(add_back_others(a, t, merged, m, mine, o, &pruned, err));
+        gone = fieldset_difference(a, structure_with_parents(a, then, structure_fields(a, then, merged)),
+                                   structure_with_parents(a, then, structure_fields(a, then, &pruned)));
+        *ret = structure_remove(a, then, merged, fieldset_intersection(a, gone, last));
+        return 0;
 }
 
 /* `kubectl apply --server-side` after client-side applies: what the annotation says was applied, and still is so, may
@@ -623,7 +701,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         struct manager self = manager_of(a, opts, true), *mine;
         struct str now = self.time;
         struct json old = live ? json_copy_shallow(a, live) : schema_zero(a, t), merged;
-        struct fieldset *last = NULL;
+        struct manager last = { 0 };
         struct managers m = { 0 };
         struct structure_diff d;
         bool changed, odd;
@@ -648,22 +726,25 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
                 before.fields = fieldset_intersection(a, replicas_of(a, opts), structure_fields(a, t, &old));
                 add_manager(a, &m, &before);
         }
+        for (size_t i = 0; opts->alike && i < m.n; i++)
+                if (type_of(t, opts, m.v[i].version) != t)
+                        TRY(check_fits(a, type_of(t, opts, m.v[i].version), &old, "", err));
         merged = structure_merge(a, t, &old, config);
         mine = find_manager(&m, &self);
         if (mine)
-                last = mine->fields;
+                last = *mine;
         else {
                 self.time = STR(""); /* who changes nothing has none */
                 mine = add_manager(a, &m, &self);
         }
         mine->fields = reachable(a, opts, structure_fields(a, t, config));
         mine->version = self.version;
-        merged = prune(a, t, &merged, &m, last);
+        TRY(prune(a, t, &merged, &m, &last, opts, &merged, err));
         d = diff_of(a, t, opts, &old, &merged);
-        TRY(take_changes(a, &m, mine, opts->custom && !opts->one_version ? STR("") : self.version, &d, opts->force,
-                         allowed_by_last_applied(a, t, &old, opts), err));
+        TRY(apply_changes(a, &m, mine, opts->custom && !opts->one_version ? STR("") : self.version, &d,
+                          allowed_by_last_applied(a, t, &old, opts), opts, err));
         mine->fields = fieldset_difference(a, mine->fields, strip_set(a));
-        if (opts->scale_kept && last && fieldset_intersects(last, replicas_of(a, opts)))
+        if (opts->scale_kept && last.fields && fieldset_intersects(last.fields, replicas_of(a, opts)))
                 mine->fields = replicas_of(a, opts);
         changed = !json_equal(&old, &merged);
         if (changed && !opts->scale)
@@ -671,7 +752,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         sync_last_applied(a, &merged, config, opts);
         drop_empty(&m);
         if (opts->scale)
-                take_back(a, &m, replicas_of(a, opts));
+                take_back(a, &m, opts);
         encode_managers(a, &m, &merged);
         *ret = merged;
         if (opts->custom)

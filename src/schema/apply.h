@@ -4,15 +4,22 @@
 
 #include "schema/schema.h"
 
+struct managers;
+
 struct apply_opts {
-        struct str manager;     /* at most 128 characters of it are kept; empty: "unknown" */
-        struct str subresource; /* "status", "scale" or "" */
-        struct str api_version; /* of the request: "apps/v1" */
-        bool force, custom;     /* custom: of a run-time type, whose owner normalises the result */
+        struct str manager;          /* at most 128 characters of it are kept; empty: "unknown" */
+        struct str subresource;      /* "status", "scale" or "" */
+        struct str api_version;      /* of the request: "apps/v1" */
+        struct managers **conflicts; /* go to those that are there (or NULL); NULL: they are an error at once */
+        bool force, custom;          /* custom: of a run-time type, whose owner normalises the result */
         /* The object is served in two versions, which name fields differently. one_version: of what others own only the
          * entries of api_version are looked at. other_version: afterwards, of those that the request was not in: they
          * lose what has changed, and nobody gains. */
         bool one_version, other_version;
+        /* Of a custom resource: its type in a version, or NULL. alike: its versions name fields alike. */
+        const struct schema_type *(*type_of)(const void *versions, struct str version);
+        const void *versions;
+        bool alike;
         /* Through the scale subresource: where the replicas are, "spec.replicas". Else NULL. */
         const char *scale;
         bool scale_kept; /* a Scale that says anything keeps the replicas for who had applied them */
@@ -40,6 +47,8 @@ void apply_track_update(struct arena *a, const struct schema_type *t, const stru
 int apply_track_version(struct arena *a, const struct schema_type *t, const struct json *before,
                         const struct json *after, const struct apply_opts *opts, struct json *object,
                         struct error *err);
+/* As apply_merge does: each manager's fields are those that conflict. */
+int apply_report_conflicts(struct managers *m, struct str subresource, struct error *err);
 /* Whether somebody owns the replicas, which are at a path (".spec.replicas"). */
 bool apply_scale_is_owned(struct arena *a, const struct json *object, struct str path);
 /* -EINVAL when its managedFields cannot be what they say. */

@@ -138,7 +138,9 @@ static bool without_directives(struct arena *a, const struct json *v, bool nulls
         struct json out, item;
 
         if (json_is(v, JSON_OBJECT)) {
-                if (json_get(v, DIRECTIVE))
+                const struct json *directive = json_get(v, DIRECTIVE);
+
+                if (directive && !(nulls_go && directive->type == JSON_NULL))
                         return false;
                 out = json_new_object();
                 json_each_member(m, v)
@@ -405,7 +407,8 @@ static const struct schema_field *list_field(struct merge *m, const struct schem
 static int set_element_order(struct merge *m, const struct schema_type *t, const struct json_member *directive,
                              const struct json *patch, struct json *out) {
         struct str name = str_sub(json_key(directive), ELEMENT_ORDER.n, json_key(directive).n);
-        const struct json *live = json_get(out, name), *list = json_get(patch, name), *order = &directive->value;
+        const struct json *live = json_get(out, name), *list = json_get(patch, name), *order = &directive->value,
+                          *first;
         const struct schema_field *f;
         struct json merged;
         bool objects;
@@ -432,6 +435,9 @@ static int set_element_order(struct merge *m, const struct schema_type *t, const
         TRY(check_elements(m, live, list, &objects));
         if (json_len(live) + json_len(list) == 0)
                 return error_set(m->err, -EINVAL, "no elements in any of the given slices");
+        first = json_len(order) ? json_item(order, 0) : json_item(live, 0);
+        if (objects && !f->patch_key && merged.len == 0 && first) /* it has no key to be ordered by */
+                return check_key(m, first, "");
         TRY(order_items(m, &merged, order, live, f->patch_key, &merged));
         json_set(m->arena, out, name, merged);
         return 0;

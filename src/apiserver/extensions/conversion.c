@@ -287,13 +287,15 @@ static void converted_out(struct conversion *k, const struct error *err) {
         struct op *op = k->arg[0];
         void (*again)(struct op * op) = k->arg[1];
         struct conversion *back;
+        struct json complete;
 
         if (err) {
                 error_copy(&op->c->error, err);
                 op_fail(op);
                 return;
         }
-        op->outgoing = json_new(op->c->arena, json_copy(op->c->arena, &k->out[0]));
+        complete = crd_complete(op->c->arena, k->to->custom->schema, &k->out[0]); /* readers take it as it is */
+        op->outgoing = json_new(op->c->arena, json_copy(op->c->arena, &complete));
         back = conversion_new(op->rest, 1); /* the answer is what is read then */
         back->in[0] = op->outgoing;
         back->arg[0] = op;
@@ -307,12 +309,16 @@ bool op_convert_out(struct op *op, void (*again)(struct op *op)) {
         struct conversion *k;
         struct json copy;
 
+        if (op->nulls) { /* whoever reads it finds none */
+                op->tree = crd_narrow(op->c->arena, v->schema, &op->tree);
+                op->nulls = false;
+        }
         if (!v || v == storage || op->outgoing)
                 return true;
         if (!v->of->webhook) {
                 copy = json_copy_shallow(op->c->arena, &op->tree);
                 json_set_str(op->c->arena, &copy, "apiVersion", storage->rest.api_version);
-                copy = crd_narrow(op->c->arena, storage->schema, &copy);
+                copy = crd_complete(op->c->arena, storage->schema, &copy); /* readers take it as it is */
                 op->outgoing = json_new(op->c->arena, copy);
                 op->tree = custom_in_version(op->c->arena, op->rest,
                                              op->outgoing); /* the answer is what is read then */
@@ -342,6 +348,7 @@ static bool compare_version(struct op *op, const struct rest *version, const str
                 error_prefix(&e, "failed to convert new object");
         opts.api_version = version->api_version;
         opts.force |= !op->applied;
+        opts.conflicts = &op->conflicts;
         opts.reset = NULL; /* upstream knows what a way cannot change in the version of the request only */
         if (!e.err)
                 apply_track_version(a, t, before, after, &opts, &op->tree, &op->c->error);

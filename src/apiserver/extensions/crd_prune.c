@@ -16,6 +16,7 @@ struct pruner {
         bool keep;           /* nothing is */
         bool nulls;          /* those that are no value go */
         bool defaults;       /* are filled in */
+        bool kept_nulls;     /* some that are no value */
         struct error *err;   /* the first metadata that is none; NULL, and fe too: that is dropped instead */
         struct field_errors *fe;
         int result;
@@ -125,10 +126,12 @@ static void walk_member(struct pruner *c, const struct crd_schema *s, struct jso
         } else if (below) {
                 const struct json *v = &m->value;
 
-                if (c->nulls && dropped_null(below, v) && (c->defaults || !below->dflt))
+                if (dropped_null(below, v) && c->defaults && below->dflt)
                         v = below->dflt;
-                if (!v)
+                else if (dropped_null(below, v) && c->nulls && !below->dflt)
                         return;
+                else if (dropped_null(below, v))
+                        c->kept_nulls = true;
                 to->value = walk(c, below, v, here);
         } else if (s->preserve || c->keep) {
                 to->value = m->value;
@@ -212,6 +215,14 @@ struct json crd_complete(struct arena *a, const struct crd_schema *s, const stru
         struct pruner c = { .a = a, .nulls = true, .defaults = true };
 
         return walk(&c, s, in, NULL);
+}
+
+struct json crd_default(struct arena *a, const struct crd_schema *s, const struct json *in, bool *ret_nulls) {
+        struct pruner c = { .a = a, .defaults = true };
+        struct json out = walk(&c, s, in, NULL);
+
+        *ret_nulls = c.kept_nulls;
+        return out;
 }
 
 struct json crd_narrow(struct arena *a, const struct crd_schema *s, const struct json *in) {

@@ -81,7 +81,9 @@ int crd_prune(struct arena *a, const struct crd_schema *s, const struct json *in
               struct error *err);
 /* The same, with defaults filled in and nulls dropped where they are no value. Metadata that is none is emptied. */
 struct json crd_complete(struct arena *a, const struct crd_schema *s, const struct json *in);
-/* The same without defaults: what becomes of an object that comes from another version. */
+/* The same, but nulls that are no value and have no default stay, which *ret_nulls tells: of what was applied. */
+struct json crd_default(struct arena *a, const struct crd_schema *s, const struct json *in, bool *ret_nulls);
+/* The same as crd_complete without defaults: what becomes of an object that comes from another version. */
 struct json crd_narrow(struct arena *a, const struct crd_schema *s, const struct json *in);
 /* Has *value nothing that pruning would drop, and are the parts that all objects have of their types? Its metadata is
  * decoded. False: that is of wrong types, and nothing more can be said of it. */

@@ -205,7 +205,7 @@ static int prepare_create(struct op *op, struct json *obj, struct error *err) {
         if (v->status)
                 json_removec(obj, "status");
         if (status && status->dflt)
-                *obj = crd_complete(op->c->arena, v->schema, obj);
+                registry_default(op, obj);
         return 0;
 }
 

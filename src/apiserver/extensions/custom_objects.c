@@ -138,10 +138,10 @@ void custom_validate(struct op *op, struct field_errors *fe, const struct json *
                 return;
         if (status) {
                 const struct crd_schema *below = crd_property(s, STR("status"));
+                const struct json *now = json_getc(obj, "status"), *was = json_getc(old, "status");
 
-                if (below && json_getc(obj, "status"))
-                        crd_validate_value(fe, PATH(NULL, "status"), below, json_getc(obj, "status"),
-                                           json_getc(old, "status"));
+                if (below && now && (was || now->type != JSON_NULL)) /* null is what was not there */
+                        crd_validate_value(fe, PATH(NULL, "status"), below, now, was);
         } else {
                 crd_validate_value(fe, NULL, s, obj, old);
         }

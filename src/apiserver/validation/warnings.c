@@ -536,8 +536,13 @@ void warn_pod(struct op *op, const struct json *obj) {
         warn_spec(op, PATH(NULL, "metadata"), GET(obj, "metadata"), PATH(NULL, "spec"), GET(obj, "spec"));
 }
 
-/* Templates are looked at when they are made and when their object counts a change. */
+/* Templates are looked at when they are made and when their object counts a change; a DaemonSet counts theirs. */
 static bool is_same(const struct op *op, const struct json *obj) {
+        static const char counter[] = "deprecated.daemonset.template.generation";
+
+        if (op->old && str_eqc(op->rest->kind, "DaemonSet"))
+                return str_eq(json_str(json_at_path(obj, "metadata", "annotations", counter)),
+                              json_str(json_at_path(object_json(op->old), "metadata", "annotations", counter)));
         return op->old && json_int(json_at_path(obj, "metadata", "generation")) ==
                                           json_int(json_at_path(object_json(op->old), "metadata", "generation"));
 }
