@@ -385,26 +385,22 @@ int service_permit(struct op *op, const struct json *obj, const struct json *old
 int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
         struct json *spec = json_get_or_add_object(op->c->arena, obj, "spec");
         struct reservation *res;
-        int r;
 
         if (op->sub) { /* by way of its status, which gives it nothing */
                 drop_policy(spec);
                 json_setc(op->c->arena, obj, "status", json_build(op->c->arena, "{ loadBalancer: {} }"));
                 return 0;
         }
-        if (rest_get(op->snap, op->rest->stored, op->namespace, op->name))
-                return 0; /* it gets nothing: service_permit() */
-        res = reserve(op, json_len(json_getc(spec, "ports")));
         drop_policy(spec);
         if (json_len(json_getc(spec, "clusterIPs")) == 0 && json_str(json_getc(spec, "clusterIP")).n > 0)
                 json_setc(op->c->arena, spec, "clusterIPs", one(op->c->arena, *json_getc(spec, "clusterIP")));
-        if (needs_ip(spec)) {
-                r = set_families(op, obj, NULL, err);
-                if (r == 0)
-                        r = choose_ips(op, spec, 0, err);
-                if (r < 0)
-                        return r;
-        }
+        if (needs_ip(spec))
+                TRY(set_families(op, obj, NULL, err));
+        if (rest_get(op->snap, op->rest->stored, op->namespace, op->name))
+                return 0; /* it gets nothing: service_permit() */
+        res = reserve(op, json_len(json_getc(spec, "ports")));
+        if (needs_ip(spec))
+                TRY(choose_ips(op, spec, 0, err));
         return take_ports(op, res, spec, NULL, err);
 }
 
