@@ -147,6 +147,9 @@ ADMISSION_HALF(admission_resource_quota);
 int admission_limited(struct apiserver *s, const struct json **ret, struct error *err);
 /* pod_security.c: refuses pods and warns as their namespace's labels say. */
 ADMISSION_HALF(admission_pod_security);
+/* node_restriction.c: does a pod's spec refer to one? */
+bool admission_names_secrets(const struct json *spec);
+
 /* pods.c */
 ADMISSION_HALF(admission_service_account);
 ADMISSION_HALF(admission_check_account);

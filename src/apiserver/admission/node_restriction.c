@@ -67,13 +67,19 @@ static int check_owner(const struct check *k) {
         return 0;
 }
 
+bool admission_names_secrets(const struct json *spec) {
+        static const char *const keys[] = {
+                "secret", "secretRef", "secretKeyRef", "imagePullSecrets", "nodePublishSecretRef", "azureFile", NULL
+        };
+
+        return has_member(spec, keys);
+}
+
 static int check_references(const struct check *k) {
         static const struct {
                 const char *what;
-                const char *keys[7];
+                const char *keys[4];
         } table[] = {
-                { "secrets",
-                  { "secret", "secretRef", "secretKeyRef", "imagePullSecrets", "nodePublishSecretRef", "azureFile" } },
                 { "configmaps", { "configMap", "configMapRef", "configMapKeyRef" } },
                 { "clustertrustbundles", { "clusterTrustBundle" } },
                 { "persistentvolumeclaims", { "persistentVolumeClaim" } },
@@ -82,9 +88,13 @@ static int check_references(const struct check *k) {
 
         if (!str_empty(json_str(json_getc(spec, "serviceAccountName"))))
                 return node_may_not(k, "can not create pods that reference a service account");
+        if (admission_names_secrets(spec))
+                return node_may_not(k, "can not create pods that reference secrets");
         for (size_t i = 0; i < ARRAY_SIZE(table); i++)
                 if (has_member(spec, table[i].keys))
                         return node_may_not(k, "can not create pods that reference %s", table[i].what);
+        if (json_len(json_at_path(k->op->c->body, "spec", "resourceClaims")) > 0) /* which are not kept */
+                return node_may_not(k, "can not create pods that reference resourceclaims");
         return 0;
 }
 
@@ -395,18 +405,20 @@ static int check_token(const struct check *k) {
         return check_audience(k, object_json(pod));
 }
 
+/* A name that is still to be made is none. */
+static bool is_named_as_node(const struct check *k) {
+        return str_eq(k->operation == ADMIT_CREATE ? json_str(json_at_path(k->obj, "metadata", "name")) : k->op->name,
+                      k->node);
+}
+
 static int check_lease(const struct check *k) {
         if (!str_eqc(k->op->namespace, "kube-node-lease"))
                 return no(k, "can only access leases in the \"kube-node-lease\" system namespace");
-        return str_eq(k->op->name, k->node)
-                               ? 0
-                               : no(k, "can only access node lease with the same name as the requesting node");
+        return is_named_as_node(k) ? 0 : no(k, "can only access node lease with the same name as the requesting node");
 }
 
 static int check_csi_node(const struct check *k) {
-        return str_eq(k->op->name, k->node)
-                               ? 0
-                               : no(k, "can only access CSINode with the same name as the requesting node");
+        return is_named_as_node(k) ? 0 : no(k, "can only access CSINode with the same name as the requesting node");
 }
 
 static int check_request(const struct check *k) {

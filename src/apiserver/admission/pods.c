@@ -341,13 +341,12 @@ static int check_mirror(struct admission *ad, struct error *err) {
 
         if (!str_empty(json_str(json_getc(spec, "serviceAccountName"))))
                 what = "a mirror pod may not reference service accounts";
-        json_each_item(v, json_getc(spec, "volumes")) {
-                if (json_getc(v, "secret") && !what)
-                        what = "a mirror pod may not reference secrets";
+        else if (admission_names_secrets(spec))
+                what = "a mirror pod may not reference secrets";
+        json_each_item(v, json_getc(spec, "volumes"))
                 json_each_item(s, json_at_path(v, "projected", "sources"))
                         if (json_getc(s, "serviceAccountToken") && !what)
                                 what = "a mirror pod may not use ServiceAccountToken volume projections";
-        }
         return what ? admission_forbid(ad, err, "%s", what) : 0;
 }
 
@@ -535,6 +534,19 @@ static bool same_amounts(const struct json *a, const struct json *b) {
         return json_len(a) == json_len(b);
 }
 
+/* Also when nothing is in it, which is not kept. */
+static bool gives_overhead(const struct admission *ad) {
+        return json_len(json_at_path(ad->obj, "spec", "overhead")) > 0 ||
+               (ad->operation == ADMIT_CREATE &&
+                json_is(json_at_path(ad->op->c->body, "spec", "overhead"), JSON_OBJECT));
+}
+
+static int check_overhead(struct admission *ad, const struct json *class, struct error *err) {
+        if (same_amounts(json_at_path(class, "overhead", "podFixed"), json_at_path(ad->obj, "spec", "overhead")))
+                return 0;
+        return admission_forbid(ad, err, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead");
+}
+
 int admission_runtime_class(struct admission *ad, struct error *err) {
         struct json *spec = json_get_mut(ad->obj, STR("spec"));
         const struct json *class, *fixed;
@@ -544,25 +556,24 @@ int admission_runtime_class(struct admission *ad, struct error *err) {
         if (find_runtime_class(ad, &class, err) < 0)
                 return -EACCES;
         fixed = json_at_path(class, "overhead", "podFixed");
-        if (fixed && json_len(json_getc(spec, "overhead")) == 0)
+        if (fixed && json_len(json_getc(spec, "overhead")) > 0)
+                TRY(check_overhead(ad, class, err));
+        else if (fixed)
                 json_setc(ad->a, spec, "overhead", json_copy(ad->a, fixed));
         return apply_scheduling(ad, spec, json_getc(class, "scheduling"), err);
 }
 
 int admission_check_overhead(struct admission *ad, struct error *err) {
-        const struct json *class, *overhead = json_at_path(ad->obj, "spec", "overhead");
+        const struct json *class;
 
         if (!admission_is(ad, &res_pods))
                 return 0;
         if (find_runtime_class(ad, &class, err) < 0)
                 return -EACCES;
-        if (!json_getc(class, "overhead"))
-                return json_len(overhead) == 0
-                                       ? 0
-                                       : admission_forbid(ad, err,
-                                                          "pod rejected: Pod Overhead set without corresponding "
-                                                          "RuntimeClass defined Overhead");
-        if (same_amounts(json_at_path(class, "overhead", "podFixed"), overhead))
-                return 0;
-        return admission_forbid(ad, err, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead");
+        if (json_getc(class, "overhead"))
+                return check_overhead(ad, class, err);
+        return gives_overhead(ad) ? admission_forbid(ad, err,
+                                                     "pod rejected: Pod Overhead set without corresponding "
+                                                     "RuntimeClass defined Overhead")
+                                  : 0;
 }

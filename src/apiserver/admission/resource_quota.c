@@ -30,11 +30,16 @@ struct charge {
         bool force;
 };
 
-static bool is_handled(const struct op *op, const struct api_resource *r, enum admission_operation o) {
+static bool ends(const struct json *pod) {
+        return json_is(json_at_path(pod, "spec", "activeDeadlineSeconds"), JSON_INT);
+}
+
+static bool is_handled(const struct op *op, const struct admission *ad, const struct api_resource *r) {
+        enum admission_operation o = ad->operation;
         struct str sub = op->c->subresource;
 
-        if (o == ADMIT_UPDATE && r == &res_pods)
-                return str_eqc(sub, "resize");
+        if (o == ADMIT_UPDATE && r == &res_pods) /* which may come into other scopes */
+                return str_eqc(sub, "resize") || (!op->sub && ends(ad->obj) != ends(ad->old));
         if (o == ADMIT_UPDATE && r == &res_persistentvolumeclaims)
                 return !op->sub || str_eqc(sub, "status");
         return !op->sub && r != &res_events && (o == ADMIT_CREATE || (o == ADMIT_UPDATE && r == &res_services));
@@ -366,7 +371,7 @@ int admission_resource_quota(struct admission *ad, struct error *err) {
         int r = 0;
 
         op->with.n = 0;
-        if (!op->rest->resource->namespaced || !is_handled(op, k.resource, ad->operation))
+        if (!op->rest->resource->namespaced || !is_handled(op, ad, k.resource))
                 return 0;
         k.old = ad->operation == ADMIT_UPDATE ? ad->old : NULL;
         k.status = str_eqc(op->c->subresource, "status");

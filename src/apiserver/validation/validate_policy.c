@@ -136,7 +136,9 @@ static void check_scope_selector(struct field_errors *fe, const struct path *spe
                                       "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope "
                                       "selector");
         }
-        check_conflicts(fe, p, list, "scopeName", GET(spec, "scopes"));
+        check_conflicts(fe, p, list, "scopeName", /* and shows what is no part of it */
+                        GET(spec, "scopes") ? GET(spec, "scopes")
+                                            : json_new(fe->a, json_of_raw(STR("[]core.ResourceQuotaScope(nil)"))));
         fe->at = NULL;
 }
 

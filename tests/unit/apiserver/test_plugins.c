@@ -96,6 +96,13 @@ static void a_runtime_class_brings_overhead_and_nodes(void **state) {
         refused(create(f, &res_pods, "default", POD("q", "'overhead':{'memory':'1'},", "")),
                 "pods \"q\" is forbidden: pod rejected: Pod Overhead set without corresponding RuntimeClass defined "
                 "Overhead");
+        refused(create(f, &res_pods, "default", POD("q", "'overhead':{},", "")),
+                "pods \"q\" is forbidden: pod rejected: Pod Overhead set without corresponding RuntimeClass defined "
+                "Overhead");
+        made(create(f, &res_pods, "default", POD("r", "'runtimeClassName':'vm','overhead':{},", "")));
+        refused(create(f, &res_pods, "default", /* before what is wrong with it */
+                       POD("q", "'runtimeClassName':'vm','overhead':{'memory':'1'},'dnsPolicy':'x',", "")),
+                "pods \"q\" is forbidden: pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead");
 }
 
 static void an_account_may_confine_its_pods_to_its_secrets(void **state) {
@@ -126,6 +133,10 @@ static void mirror_pods_have_no_account(void **state) {
                        "config.mirror':'x'}},'spec':{'nodeName':'n',"
                        "'serviceAccountName':'a','containers':[{'name':'c','image':'x'}]}}"),
                 "pods \"m\" is forbidden: a mirror pod may not reference service accounts");
+        refused(create(f, &res_pods, "default",
+                       "{'metadata':{'name':'m','annotations':{'kubernetes.io/config.mirror':'x'}},'spec':{"
+                       "'imagePullSecrets':[{'name':'s'}],'containers':[{'name':'c','image':'x'}]}}"),
+                "pods \"m\" is forbidden: a mirror pod may not reference secrets");
 }
 
 static void a_limit_range_notes_what_it_gave(void **state) {

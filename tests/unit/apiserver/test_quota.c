@@ -210,6 +210,21 @@ static void scopes_choose_the_pods_that_count(void **state) {
         }
 }
 
+static void a_pod_may_come_into_a_scope(void **state) {
+        struct fixture *f = *state;
+        const char *const ends = "{\"spec\":{\"activeDeadlineSeconds\":5}}";
+
+        make_account(f, "default");
+        quota(f, "q", "{\"hard\":{\"pods\":\"1\"},\"scopes\":[\"Terminating\"]}",
+              "{\"hard\":{\"pods\":\"1\"},\"used\":{\"pods\":\"0\"}}");
+        expect(CREATE(f, &res_pods, pod(f, "a", "", "")), NULL);
+        expect(CREATE(f, &res_pods, pod(f, "b", "", "")), NULL);
+        expect(ASK(f, API_PATCH, &res_pods, "default", "a", .patch = API_PATCH_MERGE, .body = ends), NULL);
+        assert_string_equal(used(f, "q", "pods"), "1");
+        expect(ASK(f, API_PATCH, &res_pods, "default", "b", .patch = API_PATCH_MERGE, .body = ends),
+               "pods \"b\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1");
+}
+
 static void an_update_is_charged_for_what_it_adds(void **state) {
         struct fixture *f = *state;
         const char *const hard =
@@ -412,6 +427,7 @@ int main(void) {
                 TEST(a_quota_that_was_never_counted_admits_nothing),
                 TEST(computing_resources_must_be_named),
                 TEST(scopes_choose_the_pods_that_count),
+                TEST(a_pod_may_come_into_a_scope),
                 TEST(an_update_is_charged_for_what_it_adds),
                 TEST(claims_are_measured_by_their_class),
                 TEST(what_makes_no_sense_is_invalid),

@@ -462,12 +462,14 @@ static void a_node_creates_mirror_pods_only(void **state) {
                   "\"u\"}]",
                   ",\"nodeName\":\"n1\"",
                   "node \"n1\" can only create pods with a controller owner reference set to itself" },
-                { OWNED, OWN ",\"imagePullSecrets\":[{\"name\":\"s\"}]", REFERENCES " secrets" },
+                { OWNED, OWN ",\"imagePullSecrets\":[{\"name\":\"s\"}]", "a mirror pod may not reference secrets" },
                 { OWNED,
                   OWN ",\"volumes\":[{\"name\":\"v\",\"projected\":{\"sources\":[{\"configMap\":{\"name\":\"c\"}}]}}]",
                   REFERENCES " configmaps" },
                 { OWNED, OWN ",\"volumes\":[{\"name\":\"v\",\"persistentVolumeClaim\":{\"claimName\":\"c\"}}]",
                   REFERENCES " persistentvolumeclaims" },
+                { OWNED, OWN ",\"resourceClaims\":[{\"name\":\"c\",\"resourceClaimName\":\"d\"}]",
+                  REFERENCES " resourceclaims" },
                 { OWNED, OWN ",\"nodeSelector\":{\"secret\":\"x\",\"configMap\":\"y\"}", NULL },
         };
         const char *uid;
@@ -527,6 +529,11 @@ static void a_node_steers_nothing_to_itself(void **state) {
         check_error(ASK(f, API_PATCH, &res_nodes, NULL, "n2", "status", .patch = API_PATCH_MERGE, .user = &n1,
                         .body = "{\"status\":{\"phase\":\"x\"}}"),
                     403, "nodes \"n2\" is forbidden: node \"n1\" is not allowed to modify node \"n2\"");
+        check_error(ASK(f, API_CREATE, &res_leases, "kube-node-lease", .user = &n1,
+                        .body = "{\"metadata\":{\"generateName\":\"n1\"}}"),
+                    403,
+                    "leases.coordination.k8s.io \"n1\" is forbidden: can only access node lease with the same name as "
+                    "the requesting node");
 }
 
 static void a_node_asks_for_tokens_of_its_pods(void **state) {
