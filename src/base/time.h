@@ -41,7 +41,7 @@ int moment_parse(struct str s, struct moment *ret);
 struct str moment_format(char dst[static 36], struct moment m, int fraction); /* 0, 6 or 9 digits after the second */
 /* Go durations: "1h30m", "1.5s", "300ms". -EINVAL, -ERANGE. */
 int duration_parse(struct str s, int64_t *ret_ns);
-/* The same, or as go-openapi's strfmt goes on to read it: what has a unit in any text, "5 days and 3 hours". -EINVAL. */
+/* The same, or as go-openapi's strfmt goes on to read it: what has a unit in any text, "2 days, 3 hours". -EINVAL. */
 int duration_parse_words(struct str s, int64_t *ret_ns);
 struct str duration_format(char dst[static 36], int64_t ns); /* as Go prints: "1h30m0s", "1.5s" */
 struct str duration_human(char dst[static 36], int64_t ns);  /* as kubectl's AGE column: "5m30s", "3h", "12d" */

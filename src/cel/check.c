@@ -397,6 +397,7 @@ static void check_call(struct checker *c, struct node *n) {
                 check(c, n->args[i]);
         if (n->member && node_qualified(c->a, n->args[0], &name)) {
                 name = arena_printf(c->a, "%" STR_FMT ".%" STR_FMT, STR_ARG(name), STR_ARG(n->name));
+                name = str_sub(name, *name.p == '.', name.n);
                 n->fn = function_find(name);
                 if (n->fn) { /* sets.contains(…): the "target" is a part of the name */
                         n->member = false;

@@ -376,8 +376,6 @@ static struct range call_estimate(const struct coster *c, const struct node *n, 
         case COST_DYN:
                 r->size = e[0].size;
                 r->sized = e[0].sized;
-                r->decl = e[0].decl;
-                r->lost = e[0].lost;
                 return one;
         case COST_INDEX:
                 if (n->name.p[2] == '?' || n->args[0]->type->kind == CEL_OPTIONAL)

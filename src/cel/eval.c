@@ -15,9 +15,22 @@ static inline void pay(struct ctx *c, uint64_t cost) {
                 c->cancelled = true;
 }
 
+/* What an optional holds, where cel-go takes it out to look into it: that forgets how the data was declared. */
+static struct cel_value plain(struct ctx *c, const struct cel_value *v) {
+        bool data = v->form == CEL_JSON && (v->kind == CEL_LIST || v->kind == CEL_MAP || v->kind == CEL_OBJECT);
+
+        return data && v->type ? cel_of_json(c->a, v->json, NULL) : *v;
+}
+
 static struct cel_value eval_ident(struct ctx *c, const struct node *n) {
+        const struct cel_value *v = n->slot < 0 ? &c->locals[~n->slot] : &c->variables[n->slot];
+        struct cel_value inner;
+
         pay(c, !n->again ? 1 : n->member ? c->locals[~n->slot - 1].u : 0);
-        return n->slot < 0 ? c->locals[~n->slot] : c->variables[n->slot];
+        if (v->kind != CEL_OPTIONAL || !v->value || n->again)
+                return *v;
+        inner = plain(c, v->value);
+        return cel_of_optional(c->a, &inner);
 }
 
 /* A branch of ?: and an index: cel-go takes nothing for the variable that begins a path there. */
@@ -60,11 +73,14 @@ static struct cel_value eval_select(struct ctx *c, const struct node *n) {
                 c->cost -= n->test && n->chained;
                 return n->test ? cel_of_bool(false) : v;
         }
+        if (optional && !is_step(n->args[0]))
+                v = plain(c, &v);
         pay(c, n->test && !is_step(n->args[0]));
         if (n->optional && v.kind == CEL_NULL)
                 return cel_of_optional(c->a, NULL);
         optional = optional || n->optional;
         r = value_select(c, &v, n->name, n->test || optional, &ret);
+        c->cost -= r == 0 && n->test && optional && n->chained;
         if (!n->test && (r != 0 || !optional))
                 pay(c, 1);
         if (r < 0)
@@ -435,6 +451,12 @@ static void fold_constants(struct ctx *c, struct node *n, struct str *fault) {
                 constant = constant || str_eqc(n->name, conversions[i]);
         for (size_t i = 0; i < n->n_args; i++)
                 constant = constant && n->args[i]->kind == NODE_CONST && !n->args[i]->maybe;
+        if (n->kind == NODE_CALL && str_eqc(n->name, "@in") && n->args[1]->kind == NODE_CONST &&
+            n->args[1]->value.kind == CEL_LIST && n->args[1]->value.n == 0) { /* nothing is in that */
+                n->kind = NODE_CONST;
+                n->n_args = 0;
+                n->value = cel_of_bool(false);
+        }
         if (!constant)
                 return;
         c->cost = 0;

@@ -220,6 +220,7 @@ const struct cel_field *type_json_field(const struct cel_type *t, struct str nam
 /* a.f or, with only_test, whether it is there: 1, 0, or -1 with an error in *ret. */
 int value_select(struct ctx *c, const struct cel_value *v, struct str field, bool only_test, struct cel_value *ret);
 
+struct str quoted(struct arena *a, struct str s);                            /* "…", escaped */
 void value_print(struct buf *dst, struct ctx *c, const struct cel_value *v); /* as %v in messages of upstream */
 struct cel_value opaque_string(struct ctx *c, const struct cel_value *v);    /* string(ip), string(cidr) */
 /* The offset of a named time zone at a time, in seconds; false when the machine does not know it. */

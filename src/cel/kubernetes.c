@@ -1,5 +1,7 @@
 /* The Kubernetes function libraries: lists, regular expressions, quantities, named formats, the authorizer.
  * https://kubernetes.io/docs/reference/using-api/cel/ */
+#include <ctype.h>
+
 #include "cel/internal.h"
 
 #include "base/encode.h"
@@ -69,7 +71,7 @@ static struct cel_value f_find(ARGS) {
         const struct regex *re = c->call->regex;
         struct str s = cel_str(&v[0]);
         VEC(struct str) found = { 0 };
-        size_t at = 0, from, to;
+        size_t at = 0, from, to, last = SIZE_MAX;
         struct cel_value ret;
         int r = 0;
 
@@ -82,16 +84,15 @@ static struct cel_value f_find(ARGS) {
                 r = regex_find(re, s, at, &from, &to);
                 if (r <= 0)
                         break;
-                if (to > from || found.n == 0 || from > at || !all || at == 0)
+                if (to > at || from != last) /* nothing right behind a match is none */
                         vec_push(&found, str_sub(s, from, to));
-                at = to;
-                if (to == from) {
-                        if (at >= s.n)
-                                break;
-                        utf8_next(s, &at);
-                }
-                if (!all)
+                last = to;
+                if (!all || (to == at && at == s.n))
                         break;
+                if (to > at)
+                        at = to;
+                else
+                        utf8_next(s, &at);
         }
         if (r < 0)
                 ret = value_error(c, "regular expression is too expensive");
@@ -105,21 +106,75 @@ static struct cel_value f_find(ARGS) {
 
 /* ---- quantities ---- */
 
-#define NANO 1000000000
+/* A quantity, and upstream's way to hold it: as value * 10^scale, or else as a decimal of any size, which is no integer
+ * for it whatever its value. */
+struct amount {
+        struct quantity q; /* first: what compares takes it for one */
+        bool decimal;
+        int64_t value;
+        int scale;
+};
 
-static struct cel_value quantity_value_of(struct ctx *c, struct quantity q) {
+static struct cel_value amount_value(struct ctx *c, struct amount q) {
         return value_opaque('Q', arena_dup(c->a, &q, sizeof(q)));
+}
+
+/* How a text is held: by how many digits it has, before and after the point, and by its suffix. */
+static void hold(struct amount *x, struct str s) {
+        bool negative = s.n > 0 && *s.p == '-', e;
+        char digits[32] = { 0 };
+        size_t n = 0, whole = 0;
+        int64_t exponent = 0;
+        ssize_t suffix;
+
+        s = str_sub(s, s.n > 0 && strchr("+-", *s.p), s.n);
+        while (s.n > 1 && *s.p == '0' && isdigit((unsigned char) s.p[1]))
+                s = str_sub(s, 1, s.n);
+        for (; s.n > 0 && (isdigit((unsigned char) *s.p) || *s.p == '.'); s = str_sub(s, 1, s.n)) {
+                if (*s.p == '.') {
+                        whole = n + 1;
+                        continue;
+                }
+                if (n < sizeof(digits) - 1)
+                        digits[n] = *s.p;
+                n++;
+        }
+        whole = whole ? whole - 1 : n;
+        e = s.n > 1 && (*s.p | 32) == 'e' && x->q.format == QUANTITY_DECIMAL_EXPONENT;
+        suffix = s.n > 0 ? str_find(STR("numkMGTPE"), *s.p == 'K' ? 'k' : *s.p) : 3;
+        x->decimal = true;
+        if (s.n == 2 && s.p[1] == 'i') {
+                exponent = 10 * (suffix - 2);
+                if (n > whole || 15 - (int) n - (int) ((float) exponent * 3 / 10) - 1 < 0)
+                        return;
+        } else if (n > 18) {
+                return;
+        } else if (e) {
+                if (str_to_i64(str_sub(s, s.p[1] == '+' ? 2 : 1, s.n), &exponent) < 0 || exponent > INT16_MAX)
+                        return;
+                x->scale = (int) exponent;
+        } else if (s.n > 0) {
+                x->scale = (int) (suffix < 3 ? 3 * suffix - 9 : 3 * (suffix - 2));
+        }
+        x->scale -= (int) (n - whole);
+        if (x->scale < -9 || (n > 0 && str_to_i64(str_of(digits), &x->value) < 0))
+                return;
+        x->decimal = false;
+        x->value = (negative ? -x->value : x->value) * (s.n == 2 && s.p[1] == 'i' ? 1LL << exponent : 1);
 }
 
 static struct cel_value f_quantity(ARGS) {
         bool test = c->call->fn->name[0] == 'i';
         _cleanup_error_ struct error err = ERROR_INIT;
-        struct quantity q;
-        int r = quantity_parse(cel_str(&v[0]), &q, &err);
+        struct amount x = { 0 };
+        int r = quantity_parse(cel_str(&v[0]), &x.q, &err);
 
         if (test)
                 return cel_of_bool(r == 0);
-        return r < 0 ? value_error(c, "%s", error_text(&err)) : quantity_value_of(c, q);
+        if (r < 0)
+                return value_error(c, "%s", error_text(&err));
+        hold(&x, cel_str(&v[0]));
+        return amount_value(c, x);
 }
 
 static struct cel_value f_quantity_compare(ARGS) {
@@ -131,27 +186,54 @@ static struct cel_value f_quantity_compare(ARGS) {
         return cel_of_bool(name[2] == 'G' ? k > 0 : k < 0);
 }
 
+static bool scale_up(int64_t *v, int by) {
+        for (; by > 0 && *v != 0; by--)
+                if (__builtin_mul_overflow(*v, 10, v))
+                        return false;
+        return true;
+}
+
 static struct cel_value f_quantity_part(ARGS) {
-        const struct quantity *q = v[0].opaque;
+        const struct amount *x = v[0].opaque;
         const char *name = c->call->fn->name;
-        __int128 whole = q->nano / NANO;
-        bool fits = whole * NANO == q->nano && whole >= INT64_MIN && whole <= INT64_MAX;
+        int64_t whole = x->value;
+        bool fits = !x->decimal && x->scale >= 0 && scale_up(&whole, x->scale);
 
         if (strcmp(name, "sign") == 0)
-                return value_int(q->nano < 0 ? -1 : q->nano > 0);
+                return value_int(x->q.nano < 0 ? -1 : x->q.nano > 0);
         if (strcmp(name, "isInteger") == 0)
                 return cel_of_bool(fits);
         if (strcmp(name, "asApproximateFloat") == 0)
-                return value_double(quantity_double(*q));
-        return fits ? value_int((int64_t) whole) : value_error(c, "cannot convert value to integer");
+                return value_double(quantity_double(x->q));
+        return fits ? value_int(whole) : value_error(c, "cannot convert value to integer");
+}
+
+/* The sum as value * 10^scale, if both are held so and there is room for it. */
+static bool add_amounts(struct amount *x, int64_t value, int scale) {
+        int64_t mine = x->value;
+
+        if (value == 0)
+                return true;
+        if (mine == 0)
+                x->scale = scale;
+        if (!scale_up(&mine, x->scale - scale) || !scale_up(&value, scale - x->scale) ||
+            __builtin_add_overflow(mine, value, &x->value))
+                return false;
+        x->scale = MIN(x->scale, scale);
+        return true;
 }
 
 static struct cel_value f_quantity_add(ARGS) {
-        const struct quantity *q = v[0].opaque;
-        struct quantity other = v[1].kind == CEL_INT ? quantity_of_int(v[1].i, q->format)
-                                                     : *(const struct quantity *) v[1].opaque;
+        struct amount x = *(const struct amount *) v[0].opaque, y = { 0 };
+        bool minus = c->call->fn->name[0] == 's';
 
-        return quantity_value_of(c, c->call->fn->name[0] == 'a' ? quantity_add(*q, other) : quantity_sub(*q, other));
+        if (v[1].kind == CEL_INT)
+                y = (struct amount) { .q = quantity_of_int(v[1].i, x.q.format), .value = v[1].i };
+        else
+                y = *(const struct amount *) v[1].opaque;
+        x.q = minus ? quantity_sub(x.q, y.q) : quantity_add(x.q, y.q);
+        x.decimal = x.decimal || y.decimal || !add_amounts(&x, minus ? 0 - y.value : y.value, y.scale);
+        return amount_value(c, x);
 }
 
 /* ---- named formats ---- */
@@ -315,10 +397,10 @@ static struct cel_value f_authz_part(ARGS) {
         *(struct str *) ((char *) &q->check + parts[i].at) = cel_str(&v[1]);
         if (n == 3)
                 q->check.service_account_name = cel_str(&v[2]);
-        if (n == 3 &&
-            (!name_is_dns1123_label(cel_str(&v[1]), NULL) || !name_is_dns1123_subdomain(cel_str(&v[2]), NULL)))
-                return value_error(c, "invalid service account %s",
-                                   !name_is_dns1123_label(cel_str(&v[1]), NULL) ? "namespace" : "name");
+        if (n == 3 && !name_is_dns1123_subdomain(cel_str(&v[2]), NULL))
+                return value_error(c, "Invalid service account name");
+        if (n == 3 && !name_is_dns1123_label(cel_str(&v[1]), NULL))
+                return value_error(c, "Invalid service account namespace");
         return value_opaque(parts[i].becomes, q);
 }
 

@@ -96,23 +96,29 @@ static const char *v6_fault(struct str s, struct str *ret_at) {
 static const char *parse_address(struct arena *a, struct str s, struct address *ret) {
         char text[INET6_ADDRSTRLEN + 16], first = 0;
         const char *fault = "unable to parse IP";
-        struct str at = STR("");
+        struct str at = STR(""), plain = s;
+        ssize_t zone;
 
         for (size_t i = 0; i < s.n && !first; i++)
                 first = strchr(".:%", s.p[i]) ? s.p[i] : 0;
+        zone = first == ':' ? str_find(s, '%') : -1;
+        if (zone >= 0)
+                plain = str_sub(s, 0, (size_t) zone);
         if (first == '%')
                 fault = "missing IPv6 address";
+        else if (zone >= 0 && plain.n + 1 == s.n)
+                fault = "zone must be a non-empty string";
         else if (first)
-                fault = first == '.' ? v4_fault(s, &at) : v6_fault(s, &at);
+                fault = first == '.' ? v4_fault(s, &at) : v6_fault(plain, &at);
         *ret = (struct address) { .n = first == '.' ? 4 : 16 };
         ret->bits = (uint8_t) (ret->n * 8);
-        snprintf(text, sizeof(text), "%" STR_FMT, STR_ARG(s));
+        snprintf(text, sizeof(text), "%" STR_FMT, STR_ARG(plain));
         if (!fault)
                 return inet_pton(first == '.' ? AF_INET : AF_INET6, text, ret->b) == 1 ? NULL : "unable to parse IP";
-        return at.n == 0 ? arena_printf(a, "ParseAddr(\"%" STR_FMT "\"): %s", STR_ARG(s), fault).p
-                         : arena_printf(a, "ParseAddr(\"%" STR_FMT "\"): %s (at \"%" STR_FMT "\")", STR_ARG(s), fault,
-                                        STR_ARG(at))
-                                               .p;
+        return arena_printf(a,
+                            at.n == 0 ? "ParseAddr(%" STR_FMT "): %s" : "ParseAddr(%" STR_FMT "): %s (at %" STR_FMT ")",
+                            STR_ARG(quoted(a, s)), fault, STR_ARG(quoted(a, at)))
+                        .p;
 }
 
 static bool mapped(const struct address *a) {
@@ -122,16 +128,16 @@ static bool mapped(const struct address *a) {
 }
 
 static struct cel_value read_ip(struct ctx *c, struct str s, struct address *ret) {
-        ssize_t zone = str_find(s, '%');
         const char *why = parse_address(c->a, s, ret);
 
-        if (zone > 0 && !parse_address(c->a, str_sub(s, 0, (size_t) zone), ret) && ret->n == 16)
-                return value_error(c, "IP address \"%" STR_FMT "\" with zone value is not allowed", STR_ARG(s));
+        if (!why && str_find(s, '%') >= 0)
+                return value_error(c, "IP address %" STR_FMT " with zone value is not allowed",
+                                   STR_ARG(quoted(c->a, s)));
         if (why)
-                return value_error(c, "IP Address \"%" STR_FMT "\" parse error during conversion from string: %s",
-                                   STR_ARG(s), why);
+                return value_error(c, "IP Address %" STR_FMT " parse error during conversion from string: %s",
+                                   STR_ARG(quoted(c->a, s)), why);
         if (mapped(ret))
-                return value_error(c, "IPv4-mapped IPv6 address \"%" STR_FMT "\" is not allowed", STR_ARG(s));
+                return value_error(c, "IPv4-mapped IPv6 address %" STR_FMT " is not allowed", STR_ARG(quoted(c->a, s)));
         return value_null;
 }
 
@@ -141,15 +147,17 @@ static struct cel_value read_cidr(struct ctx *c, struct str s, struct address *r
         const char *why = slash < 0 ? "no '/'" : parse_address(c->a, str_sub(s, 0, (size_t) slash), ret);
         uint64_t v = 0;
 
+        if (!why && str_find(s, '%') >= 0)
+                why = "IPv6 zones cannot be present in a prefix";
         if (!why && (str_to_u64(bits, &v) < 0 || (bits.n > 1 && *bits.p == '0')))
-                why = arena_printf(c->a, "bad bits after slash: \"%" STR_FMT "\"", STR_ARG(bits)).p;
+                why = arena_printf(c->a, "bad bits after slash: %" STR_FMT, STR_ARG(quoted(c->a, bits))).p;
         if (!why && v > ret->n * 8u)
                 why = "prefix length out of range";
         if (why)
                 return value_error(c,
                                    "network address parse error during conversion from string: network address parse "
-                                   "error during conversion from string: netip.ParsePrefix(\"%" STR_FMT "\"): %s",
-                                   STR_ARG(s), why);
+                                   "error during conversion from string: netip.ParsePrefix(%" STR_FMT "): %s",
+                                   STR_ARG(quoted(c->a, s)), why);
         if (mapped(ret))
                 return value_error(c,
                                    "network address parse error during conversion from string: IPv4-mapped IPv6 "
@@ -294,34 +302,54 @@ struct url {
         struct str scheme, host, path, query;
 };
 
-static bool valid_escapes(struct str s) {
+/* The first '%' that begins no escape, with the two characters after it; empty: there is none. */
+static struct str bad_escape(struct str s) {
         for (size_t i = 0; i < s.n; i++)
                 if (s.p[i] == '%' &&
                     (i + 2 >= s.n || !isxdigit((unsigned char) s.p[i + 1]) || !isxdigit((unsigned char) s.p[i + 2])))
-                        return false;
-        return true;
+                        return str_sub(s, i, i + 3);
+        return STR("");
 }
 
-static const char *check_host(struct str host) {
-        ssize_t bracket = str_rfind(host, ']'), colon;
-        struct str port;
+/* Host and port; *host becomes what its escapes stand for. NULL, or what is wrong. */
+static const char *read_host(struct arena *a, struct str *host) {
+        bool bracket = str_has_prefix(*host, STR("["));
+        ssize_t end = bracket ? str_rfind(*host, ']') : -1, colon = bracket ? end + 1 : str_rfind(*host, ':');
+        struct str port = colon < 0 ? STR("") : str_sub(*host, (size_t) colon, host->n);
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        size_t zone = SIZE_MAX;
 
-        if (host.n > 0 && host.p[0] == '[' && bracket < 0)
+        if (bracket && end < 0)
                 return "missing ']' in host";
-        colon = bracket >= 0 ? (bracket + 1 < (ssize_t) host.n ? bracket + 1 : -1) : str_rfind(host, ':');
-        port = colon < 0 ? STR("") : str_sub(host, (size_t) colon, host.n);
         for (size_t i = 0; i < port.n; i++)
                 if (i == 0 ? port.p[i] != ':' : !isdigit((unsigned char) port.p[i]))
-                        return "invalid port after host";
-        for (size_t i = 0; i < host.n; i++)
-                if (strchr(" \"<>\\^`{|}", host.p[i]))
-                        return "invalid character in host name";
+                        return arena_printf(a, "invalid port %" STR_FMT " after host", STR_ARG(quoted(a, port))).p;
+        for (size_t i = 0; i < host->n; i++) {
+                struct str escape = str_sub(*host, i, i + 3);
+
+                if (strchr(" \"<>\\^`{|}", host->p[i]))
+                        return arena_printf(a, "invalid character %" STR_FMT " in host name",
+                                            STR_ARG(quoted(a, str_sub(*host, i, i + 1))))
+                                        .p;
+                if (host->p[i] != '%') {
+                        buf_putc(&b, host->p[i]);
+                        continue;
+                }
+                if (bracket && zone == SIZE_MAX && str_eqc(escape, "%25"))
+                        zone = i;
+                if (bad_escape(escape).n > 0 || (zone > i && escape.p[1] < '8' && !str_eqc(escape, "%25")))
+                        return arena_printf(a, "invalid URL escape %" STR_FMT, STR_ARG(quoted(a, escape))).p;
+                url_decode(&b, escape, false);
+                i += 2;
+        }
+        *host = arena_str(a, buf_str(&b));
         return NULL;
 }
 
 /* Go's url.ParseRequestURI; then, as url.Parse sees it, the fragment is no part of the path. */
 static const char *parse_url(struct arena *a, struct str s, struct url *u) {
         struct str rest = s;
+        const char *fault;
         size_t i = 0;
         ssize_t at;
         char *scheme;
@@ -351,18 +379,20 @@ static const char *parse_url(struct arena *a, struct str s, struct url *u) {
         rest = at < 0 ? rest : str_sub(rest, 0, (size_t) at);
         if (!str_has_prefix(rest, STR("/")))
                 return u->scheme.n > 0 ? NULL : "invalid URI for request";
-        if (u->scheme.n > 0 && str_has_prefix(rest, STR("//"))) {
+        if ((u->scheme.n > 0 || !str_has_prefix(rest, STR("///"))) && str_has_prefix(rest, STR("//"))) {
                 rest = str_sub(rest, 2, rest.n);
                 at = str_find(rest, '/');
                 u->host = at < 0 ? rest : str_sub(rest, 0, (size_t) at);
                 rest = str_sub(rest, u->host.n, rest.n);
                 at = str_rfind(u->host, '@');
                 u->host = str_sub(u->host, (size_t) (at + 1), u->host.n);
-                if (check_host(u->host))
-                        return check_host(u->host);
+                fault = read_host(a, &u->host);
+                if (fault)
+                        return fault;
         }
         u->path = rest;
-        return valid_escapes(rest) && valid_escapes(u->host) ? NULL : "invalid URL escape";
+        rest = bad_escape(rest);
+        return rest.n == 0 ? NULL : arena_printf(a, "invalid URL escape %" STR_FMT, STR_ARG(quoted(a, rest))).p;
 }
 
 bool url_is_request_uri(struct str s, struct buf *why) {
@@ -371,7 +401,7 @@ bool url_is_request_uri(struct str s, struct buf *why) {
         const char *fault = parse_url(a, s, &u);
 
         if (fault)
-                buf_printf(why, "parse \"%" STR_FMT "\": %s", STR_ARG(s), fault);
+                buf_printf(why, "parse %" STR_FMT ": %s", STR_ARG(quoted(a, s)), fault);
         return !fault;
 }
 
@@ -383,18 +413,25 @@ static struct cel_value f_url(ARGS) {
         if (test)
                 return cel_of_bool(!fault);
         if (fault)
-                return value_error(c, "URL parse error during conversion from string: parse \"%" STR_FMT "\": %s",
-                                   STR_ARG(cel_str(&v[0])), fault);
+                return value_error(c, "URL parse error during conversion from string: parse %" STR_FMT ": %s",
+                                   STR_ARG(quoted(c->a, cel_str(&v[0]))), fault);
         return value_opaque('U', u);
 }
 
+/* As it was written, unless something there ought to be escaped: then all is escaped anew. */
 static struct cel_value escaped_path(struct ctx *c, struct str path) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
+        _cleanup_buf_ struct buf plain = BUF_INIT, b = BUF_INIT;
+        bool fine = true;
 
-        for (size_t i = 0; i < path.n; i++) {
-                unsigned char ch = (unsigned char) path.p[i];
+        for (size_t i = 0; i < path.n; i++)
+                fine = fine && (isalnum((unsigned char) path.p[i]) || strchr("-_.~$&+,/:;=@%!'()*[]", path.p[i]));
+        if (fine)
+                return value_string(path);
+        url_decode(&plain, path, false);
+        for (size_t i = 0; i < plain.n; i++) {
+                unsigned char ch = (unsigned char) plain.p[i];
 
-                if (isalnum(ch) || strchr("-_.~$&+,/:;=@%!'()*[]", ch))
+                if (isalnum(ch) || (ch && strchr("-_.~$&+,/:;=@", ch)))
                         buf_putc(&b, (char) ch);
                 else
                         buf_printf(&b, "%%%02X", ch);
@@ -415,7 +452,7 @@ static struct cel_value query_map(struct ctx *c, struct str query) {
         ssize_t eq;
 
         while (str_split(&query, '&', &part)) {
-                if (part.n == 0 || str_find(part, ';') >= 0 || !valid_escapes(part))
+                if (part.n == 0 || str_find(part, ';') >= 0 || bad_escape(part).n > 0)
                         continue;
                 eq = str_find(part, '=');
                 key = query_value(c, eq < 0 ? part : str_sub(part, 0, (size_t) eq));

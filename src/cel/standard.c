@@ -179,7 +179,9 @@ static struct cel_value f_not_strictly_false(ARGS) {
 static struct cel_value f_equal(ARGS) {
         bool list = v[0].kind == CEL_LIST, map = v[0].kind == CEL_MAP || v[0].kind == CEL_OBJECT;
 
-        if ((list || map) && v[0].form == CEL_JSON && v[1].kind != CEL_NULL &&
+        if (v[0].kind == CEL_OPAQUE && v[0].type != v[1].type && v[1].kind != CEL_NULL)
+                return value_no_overload(c);
+        if ((list || map) && v[0].form == CEL_JSON && v[0].type && v[1].kind != CEL_NULL &&
             (list ? v[1].kind != CEL_LIST : v[1].kind != CEL_MAP && v[1].kind != CEL_OBJECT))
                 return value_no_overload(c); /* upstream's values of data compare with nothing else */
         return cel_of_bool(value_equal(c, &v[0], &v[1]));
@@ -369,7 +371,8 @@ struct cel_value string_to(struct ctx *c, enum cel_kind kind, const struct cel_v
         case CEL_DOUBLE:
                 text = arena_cstr(c->a, s);
                 r.d = strtod(text, &end);
-                ok = s.n > 0 && !strchr(" \t\n\r\f\v", *text) && end == text + s.n;
+                ok = s.n > 0 && !strchr(" \t\n\r\f\v", *text) && end == text + s.n &&
+                     (!strpbrk(text, "xX") || strpbrk(text, "pP")) && (!isinf(r.d) || strpbrk(text, "nN"));
                 break;
         case CEL_TIMESTAMP:
                 ok = parse_timestamp(s, &r) == 0 && time_in_range(r.i);

@@ -216,6 +216,13 @@ static void add_quoted(struct buf *b, struct str s) {
         buf_putc(b, '"');
 }
 
+struct str quoted(struct arena *a, struct str s) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        add_quoted(&b, s);
+        return arena_str(a, buf_str(&b));
+}
+
 static struct cel_value f_quote(ARGS) {
         struct buf b = BUF_INIT;
 
@@ -422,21 +429,35 @@ static const char *clause_error(char clause) {
         }
 }
 
-/* After the '%': [.precision]clause. Leaves *at behind it. */
-static bool read_clause(struct str f, size_t *at, char *ret_clause, int *ret_precision) {
+/* After the '%': [.precision]clause. Leaves *at behind it. NULL, or what is wrong. */
+static const char *read_clause(struct arena *a, struct str f, size_t *at, char *ret_clause, int *ret_precision) {
         *ret_precision = 6;
-        if (*at < f.n && f.p[*at] == '.') {
+        if (f.p[*at] == '.') {
+                size_t from = ++*at;
+
                 *ret_precision = 0;
-                for (++*at; *at < f.n && f.p[*at] >= '0' && f.p[*at] <= '9' && *ret_precision < 100; ++*at)
-                        *ret_precision = *ret_precision * 10 + (f.p[*at] - '0');
+                for (; *at < f.n && f.p[*at] >= '0' && f.p[*at] <= '9'; ++*at)
+                        *ret_precision = MIN(*ret_precision * 10 + (f.p[*at] - '0'), 1000);
+                if (*at == f.n)
+                        return "error while parsing precision: could not find end of precision specifier";
+                if (*at == from)
+                        return "error while parsing precision: error while converting precision to integer: "
+                               "strconv.Atoi: parsing \"\": invalid syntax";
+                if (*ret_precision >= 100)
+                        return "error while parsing precision: precision is too large";
         }
-        *ret_clause = *at < f.n ? f.p[(*at)++] : 0;
-        return *ret_clause && strchr("sdfebxXo", *ret_clause) && *ret_precision < 100;
+        *ret_clause = f.p[(*at)++];
+        return *ret_clause && strchr("sdfebxXo", *ret_clause)
+                               ? NULL
+                               : arena_printf(a, "unrecognized formatting clause \"%c\"", *ret_clause).p;
 }
 
-/* The next clause, after plain text that goes to b, or nowhere: 1; 0 at the end; -1 and *ret_why. */
-static int next_clause(struct arena *a, struct str f, size_t *at, struct buf *b, char *ret_clause, int *ret_precision,
-                       struct str *ret_why) {
+/* The next clause, after plain text that goes to b, or nowhere: 1; 0 at the end; -1 and *ret_why. used: so many of n
+ * arguments are spoken for. */
+static int next_clause(struct arena *a, struct str f, size_t used, size_t n, size_t *at, struct buf *b,
+                       char *ret_clause, int *ret_precision, struct str *ret_why) {
+        const char *fault;
+
         for (; *at < f.n && (f.p[*at] != '%' || (*at + 1 < f.n && f.p[*at + 1] == '%')); ++*at) {
                 *at += f.p[*at] == '%';
                 if (b)
@@ -445,13 +466,14 @@ static int next_clause(struct arena *a, struct str f, size_t *at, struct buf *b,
         if (*at >= f.n)
                 return 0;
         *ret_why = STR("unexpected end of string");
-        if (++*at >= f.n)
+        if (used >= n && (b || *at + 1 < f.n))
+                *ret_why = arena_printf(a, "index %zu out of range", used);
+        if (used >= n || ++*at >= f.n)
                 return -1;
-        if (read_clause(f, at, ret_clause, ret_precision))
-                return 1;
-        *ret_why = arena_printf(a, "could not parse formatting clause: unrecognized formatting clause \"%c\"",
-                                *ret_clause ? *ret_clause : '%');
-        return -1;
+        fault = read_clause(a, f, at, ret_clause, ret_precision);
+        if (fault)
+                *ret_why = arena_printf(a, "could not parse formatting clause: %s", fault);
+        return fault ? -1 : 1;
 }
 
 static struct cel_value f_format(ARGS) {
@@ -462,12 +484,9 @@ static struct cel_value f_format(ARGS) {
         char clause;
         bool ok;
 
-        while (!too_long(&b) && (r = next_clause(c->a, f, &at, &b, &clause, &precision, &why)) > 0) {
-                struct cel_value arg;
+        while (!too_long(&b) && (r = next_clause(c->a, f, used, v[1].n, &at, &b, &clause, &precision, &why)) > 0) {
+                struct cel_value arg = list_get(c->a, &v[1], used++);
 
-                if (used >= v[1].n)
-                        return value_error(c, "index %zu out of range", used);
-                arg = list_get(c->a, &v[1], used++);
                 if (arg.kind == CEL_ERROR)
                         return arg;
                 ok = clause == 's'                    ? format_string(c, &b, &arg, false)
@@ -509,12 +528,9 @@ struct str format_check(struct arena *a, const struct node *n, uint32_t *ret_pos
         char clause;
 
         *ret_pos = n->pos;
-        while ((r = next_clause(a, f, &at, NULL, &clause, &precision, &why)) > 0) {
-                const struct node *arg;
+        while ((r = next_clause(a, f, used, list->n_args, &at, NULL, &clause, &precision, &why)) > 0) {
+                const struct node *arg = list->args[used++];
 
-                if (used >= list->n_args)
-                        return arena_printf(a, "index %zu out of range", used);
-                arg = list->args[used++];
                 *ret_pos = arg->pos;
                 if (arg->type->kind != CEL_DYN && arg->type->kind != CEL_PARAM && !clause_takes(clause, arg->type))
                         return arena_printf(a, "error during formatting: %s, was given %" STR_FMT, clause_error(clause),

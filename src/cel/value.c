@@ -767,14 +767,14 @@ struct str format_double(struct arena *a, double d, int limit) {
 }
 
 struct str format_duration(struct arena *a, int64_t ns) {
-        long long sec = ns / NSEC_PER_SEC, nanos = ns % NSEC_PER_SEC;
-        int digits = 9;
+        double seconds = (double) (ns / NSEC_PER_SEC) + (double) (ns % NSEC_PER_SEC) / 1e9;
+        char text[64];
+        int digits = 0;
 
-        if (nanos == 0)
-                return arena_printf(a, "%llds", sec);
-        for (nanos = nanos < 0 ? -nanos : nanos; nanos % 10 == 0; nanos /= 10)
-                digits--;
-        return arena_printf(a, "%s%lld.%0*llds", ns < 0 ? "-" : "", sec < 0 ? -sec : sec, digits, nanos);
+        do /* the shortest that reads back the same */
+                snprintf(text, sizeof(text), "%.*f", digits, seconds);
+        while (strtod(text, NULL) != seconds && digits++ < 9);
+        return arena_printf(a, "%ss", text);
 }
 
 #define QUARTER (15 * 60) /* zones are told in quarters of an hour */
@@ -790,13 +790,13 @@ int parse_timestamp(struct str s, struct cel_value *ret) {
             sscanf(p, "%4d-%2d-%2dT%2d:%2d:%2d%n", &y, &mo, &d, &h, &mi, &sec, &n) != 6 || n != 19)
                 return -EINVAL;
         p += n;
-        if (*p == '.')
+        if (*p == '.' || *p == ',')
                 for (p++; *p >= '0' && *p <= '9'; p++, scale /= 10)
                         nanos += (*p - '0') * scale;
         if (*p == '+' || *p == '-') {
                 int oh, om;
 
-                if (sscanf(p + 1, "%2d:%2d%n", &oh, &om, &n) != 2 || n != 5 || p[6] || oh > 23 || om > 59)
+                if (sscanf(p + 1, "%2d:%2d%n", &oh, &om, &n) != 2 || n != 5 || p[6] || oh > 24 || om > 60)
                         return -EINVAL;
                 offset = (*p == '-' ? -1 : 1) * (oh * 3600 + om * 60);
         } else if (strcmp(p, "Z") != 0) {

@@ -121,7 +121,11 @@ bool name_is_label_value(struct str s, struct buf *why) {
 }
 
 bool name_is_dns1123_label(struct str s, struct buf *why) {
-        return check(s, &dns1123_label, follows(s, &dns1123_label), why, "");
+        struct rule rule = dns1123_label;
+
+        if (subdomain(s, NULL, ""))
+                rule.message = "must not contain dots";
+        return check(s, &rule, follows(s, &rule), why, "");
 }
 
 bool name_is_dns1123_subdomain(struct str s, struct buf *why) {

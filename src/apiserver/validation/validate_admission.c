@@ -212,8 +212,17 @@ static void check_webhook(struct field_errors *fe, const struct path *p, const s
         check_versions(fe, PATH(p, "admissionReviewVersions"), GET(w, "admissionReviewVersions"));
 }
 
+/* text: as the errors show it. What compiles, and can only fail, upstream takes for its own fault. */
+static void check_expression_of(struct field_errors *fe, const struct path *p, const struct cel_expression *x,
+                                struct str text) {
+        if (str_has_prefix(x->error, STR("program instantiation failed")))
+                field_internal(fe, p, arena_cstr(fe->a, x->error));
+        else
+                INVALID_STR_IF(x->error.n, p, text, "%" STR_FMT, STR_ARG(x->error));
+}
+
 static void check_expression(struct field_errors *fe, const struct path *p, const struct cel_expression *x) {
-        INVALID_STR_IF(x->error.n, p, x->text, "%" STR_FMT, STR_ARG(x->error));
+        check_expression_of(fe, p, x, x->text);
 }
 
 /* matchConditions, and what they were compiled into. */
@@ -390,8 +399,7 @@ CHECK(check_audit, struct str policy, const struct json *list, const struct cel_
                 else if (n->x.text.n > MAX_ANNOTATION_EXPRESSION)
                         field_required(fe, value, "must not exceed 5120 bytes in length");
                 else
-                        INVALID_IF(n->x.error.n, value, GET(json_item(list, i), "valueExpression"), "%" STR_FMT,
-                                   STR_ARG(n->x.error));
+                        check_expression_of(fe, value, &n->x, TEXT(json_item(list, i), "valueExpression"));
                 for (size_t k = 0; k < i; k++)
                         if (str_eq(x->annotations[k].name, n->name)) {
                                 field_duplicate(fe, PATH(at, "key"), n->name);

@@ -68,6 +68,8 @@ static const struct {
         { "[optional_type].sum()",
           "ERROR: <input>:1:20: found no matching overload for 'sum' applied to "
           "'list(type(optional_type)).()'\n | [optional_type].sum()\n | ...................^" },
+        { "'%d'.format(['a', 1])", "ERROR: <input>:1:14: error during formatting: decimal clause can only be used on "
+                                   "integers, was given string\n | '%d'.format(['a', 1])\n | .............^" },
         { "{namespace}", "ERROR: <input>:1:11: Syntax error: mismatched input '}' expecting ':'\n | {namespace}\n | "
                          "..........^" },
         { "has(self)", "ERROR: <input>:1:5: invalid argument to has() macro\n | has(self)\n | ....^" },

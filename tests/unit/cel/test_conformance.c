@@ -42,6 +42,39 @@ static void check_rows(const struct row *rows, size_t n) {
                 check_rows(rows, ARRAY_SIZE(rows));               \
         } while (0)
 
+static void odd_texts(void **state) {
+        ROWS({ "'abc'.findAll('')", "[\"\",\"\",\"\",\"\"]" }, { "'baac'.findAll('a*')", "[\"\",\"aa\",\"\"]" },
+             { "'aaa'.findAll('', 2)", "[\"\",\"\"]" }, { "quantity('1.5Gi').isInteger()", "false" },
+             { "quantity('1Ei').isInteger()", "false" }, { "quantity('1Ti').asInteger()", "1099511627776" },
+             { "quantity('1000m').isInteger()", "false" }, { "quantity('1k').add(quantity('1')).asInteger()", "1001" },
+             { "quantity('1').sub(quantity('1m')).isInteger()", "false" }, { "quantity('2e3').asInteger()", "2000" },
+             { "quantity('1Gi').add(1).asInteger()", "1073741825" },
+             { "quantity('').isInteger()", "error: quantities must match" }, { "quantity('0.0').isInteger()", "false" },
+             { "cidr('fe80::1%a/64')", "error: IPv6 zones cannot be present in a prefix" },
+             { "ip('a\"b')", "error: IP Address \"a\\\"b\" parse error" },
+             { "ip('fe80::1%a')", "error: IP address \"fe80::1%a\" with zone value is not allowed" },
+             { "url('/%zz').getHost()", "error: invalid URL escape \"%zz\"" },
+             { "url('http://%41/').getHost()", "error: invalid URL escape \"%41\"" },
+             { "url('http://a b/').getHost()", "error: invalid character \" \" in host name" },
+             { "url('http://a:x/').getHost()", "error: invalid port \":x\" after host" },
+             { "url('//h/p').getHost()", "\"h\"" }, { "url('///h/p').getHost()", "\"\"" },
+             { "url('http://[fe80::1%25en0]/').getHostname()", "\"fe80::1%en0\"" },
+             { "url('/%2F/\xc3\xa4').getEscapedPath()", "\"///%C3%A4\"" },
+             { "url('/%2F/a').getEscapedPath()", "\"/%2F/a\"" },
+             { "format.dns1123Label().validate('a.b').value()", "[\"must not contain dots\"]" },
+             { "dyn(ip('::1')) == 5", "error: no such overload" }, { "dyn(ip('::1')) == null", "false" },
+             { "double('0x10' + '')", "error: type conversion error" }, { "double('0x1p4' + '')", "16.0" },
+             { "double('1e400' + '')", "error: type conversion error" },
+             { "string(duration('9223372036854775807ns'))", "\"9223372036.854776s\"" },
+             { "string(duration('-1.5s'))", "\"-1.5s\"" },
+             { "timestamp('2020-01-01T00:00:00,5+24:00') == timestamp('2019-12-31T00:00:00.5Z')", "true" },
+             { "('%5d' + '').format([])", "error: index 0 out of range" },
+             { "('%.d' + '').format([1])", "error: strconv.Atoi: parsing \"\": invalid syntax" },
+             { "('%.3' + '').format([1])", "error: could not find end of precision specifier" },
+             { "('%' + '').format([1])", "error: unexpected end of string" }, { "1 in []", "false" },
+             { "[].join().substring(5) in []", "false" });
+}
+
 static void literals(void **state) {
         ROWS({ "0U", "0u" }, { "0x55555555", "1431655765" }, { "-0x55555555", "-1431655765" }, { "0x0000001u", "1u" },
              { "-2.3e+1", "-23.0" }, { "1e+3", "1000.0" }, { "r'\\n'", "'\\\\n'" }, { "'\\u00ffoo'", "'\xc3\xbfoo'" },
@@ -256,11 +289,17 @@ static void libraries(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(literals),     cmocka_unit_test(numbers),
-                cmocka_unit_test(across_kinds), cmocka_unit_test(logic_and_macros),
-                cmocka_unit_test(containers),   cmocka_unit_test(conversions),
-                cmocka_unit_test(times),        cmocka_unit_test(texts),
-                cmocka_unit_test(optionals),    cmocka_unit_test(libraries),
+                cmocka_unit_test(odd_texts),
+                cmocka_unit_test(literals),
+                cmocka_unit_test(numbers),
+                cmocka_unit_test(across_kinds),
+                cmocka_unit_test(logic_and_macros),
+                cmocka_unit_test(containers),
+                cmocka_unit_test(conversions),
+                cmocka_unit_test(times),
+                cmocka_unit_test(texts),
+                cmocka_unit_test(optionals),
+                cmocka_unit_test(libraries),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

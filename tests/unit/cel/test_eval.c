@@ -193,7 +193,11 @@ static void macros(void **state) {
 }
 
 static void optionals(void **state) {
-        ROWS({ "optional.of(1).value()", "1" }, { "optional.none().hasValue()", "false" },
+        ROWS({ "type(optional.of(self).when.value()) == string", "true" }, /* in an optional, data has no types */
+             { "self.?when.value() == timestamp('1970-01-01T00:00:00Z')", "false" },
+             { "self.?set == optional.of(['b', 'a'])", "true" },
+             { "optional.of(self).set == optional.of(['b', 'a'])", "false" }, { "optional.of(1).value()", "1" },
+             { "optional.none().hasValue()", "false" },
              { "optional.none().value()", "error: optional.none() dereference" },
              { "optional.of(1).or(optional.of(2)).value()", "1" }, { "optional.none().orValue(3)", "3" },
              { "optional.ofNonZeroValue('').hasValue()", "false" }, { "self.?name.orValue('x')", "\"web\"" },
