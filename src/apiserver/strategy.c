@@ -54,6 +54,7 @@ static int claim_prepare_update(struct op *op, struct json *obj, const struct js
         static const char older[] = "dataSource", newer[] = "dataSourceRef", class[] = "volumeAttributesClassName";
         struct json *spec = json_get_or_add_object(op->c->arena, obj, "spec");
         const struct json *before = json_getc(old, "spec");
+        struct json source;
 
         if (!json_getc(before, class))
                 json_removec(spec, class);
@@ -65,8 +66,11 @@ static int claim_prepare_update(struct op *op, struct json *obj, const struct js
         if (json_getc(spec, older) && !json_getc(spec, newer))
                 json_setc(op->c->arena, spec, newer, *json_getc(spec, older));
         else if (json_getc(spec, newer) && !json_getc(spec, older) &&
-                 str_empty(json_str(json_at_path(spec, newer, "namespace"))))
-                json_setc(op->c->arena, spec, older, *json_getc(spec, newer));
+                 str_empty(json_str(json_at_path(spec, newer, "namespace")))) {
+                source = json_copy_shallow(op->c->arena, json_getc(spec, newer));
+                json_removec(&source, "namespace");
+                json_setc(op->c->arena, spec, older, source);
+        }
         return 0;
 }
 

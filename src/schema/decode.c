@@ -738,7 +738,7 @@ int schema_decode_request(struct arena *a, const struct schema_type *t, const st
         return r;
 }
 
-/* Whether there are fields that are off; they go, and what may be absent and has nothing else. */
+/* Whether there are fields that are off; they go, and with them a lifecycle that has nothing else. */
 static bool find_off(const struct schema_type *t, struct json *v, bool drop) {
         bool found = false;
 
@@ -752,7 +752,7 @@ static bool find_off(const struct schema_type *t, struct json *v, bool drop) {
                 bool off = f && (f->flags & SCHEMA_OFF), within = f && !off && find_off(f->type, &m->value, drop);
 
                 found = found || off || within;
-                if (drop && (off || (within && (f->flags & SCHEMA_POINTER) && json_len(&m->value) == 0))) {
+                if (drop && (off || (within && json_len(&m->value) == 0 && strcmp(f->name, "lifecycle") == 0))) {
                         json_remove(v, json_key(m));
                         i--;
                 }

@@ -124,12 +124,25 @@ static bool is_compound(const struct schema_type *t) {
         return t->kind == SCHEMA_STRUCT || t->kind == SCHEMA_LIST || t->kind == SCHEMA_MAP;
 }
 
-/* Two styles: that of %#v, and that of Diff, which leaves out types and what is zero. */
+/* Two styles: that of %#v, and that of Diff, which leaves out what is zero, and of what is deep or long the most. */
 struct printer {
         struct arena *a;
         struct buf *b;
-        bool diff;
+        bool diff, same; /* same: what does not differ, without types */
+        unsigned level;  /* of Diff: how much is shown; goes down by one with each composite value around */
 };
+
+#define LEVEL 3
+
+/* How many members of a composite value are shown; *ret_inner prints these. */
+static size_t begin_members(const struct printer *g, struct printer *ret_inner) {
+        *ret_inner = *g;
+        if (!g->diff)
+                return SIZE_MAX;
+        if (!g->same && g->level > 0)
+                ret_inner->level--;
+        return ((1U << g->level) >> 1) << 2;
+}
 
 static void add_value(struct printer *g, const struct schema_type *t, const struct json *v, bool pointer, bool typed);
 
@@ -159,13 +172,20 @@ static void add_quantity(struct printer *g, const struct json *v, bool typed) {
                 value /= 10;
         for (int i = scale; i < -9; i++)
                 value *= 10;
-        buf_printf(g->b, "%s{i:%s%s{value:%s%lld", typed ? "resource.Quantity" : "", sep,
-                   typed ? "resource.int64Amount" : "", sep, (long long) value);
-        if (scale != 0 || !g->diff) /* differences leave out what is zero */
-                buf_printf(g->b, ", scale:%s%d", sep, scale);
-        buf_printf(g->b, "}, %ss:%s\"%" STR_FMT "\", Format:%s\"%s\"}",
-                   g->diff ? "" : "d:resource.infDecAmount{Dec:(*inf.Dec)(nil)}, ", sep, STR_ARG(s), sep,
-                   formats[q.format]);
+        buf_printf(g->b, "%s{", typed ? "resource.Quantity" : "");
+        if (!g->diff)
+                buf_printf(g->b, "i:%s{value:%lld, scale:%d}, d:resource.infDecAmount{Dec:(*inf.Dec)(nil)}, ",
+                           typed ? "resource.int64Amount" : "", (long long) value, scale);
+        else if (g->level == 0)
+                return buf_addc(g->b, "...}");
+        else if (value != 0 && (g->same || g->level == 1))
+                buf_printf(g->b, "i: %s{...}, ", g->same ? "" : "resource.int64Amount");
+        else if (value != 0)
+                buf_printf(g->b,
+                           scale ? "i: resource.int64Amount{value: %lld, scale: %d}, "
+                                 : "i: resource.int64Amount{value: %lld}, ",
+                           (long long) value, scale);
+        buf_printf(g->b, "s:%s\"%" STR_FMT "\", Format:%s\"%s\"}", sep, STR_ARG(s), sep, formats[q.format]);
 }
 
 /* ".1234" of ".123400Z", and nothing of ".000000Z". */
@@ -204,7 +224,8 @@ static bool is_zero(const struct json *v) {
 
 static void add_struct(struct printer *g, const struct schema_type *t, const struct json *v) {
         const size_t *order = go_order(g->a, t);
-        const char *separator = "";
+        struct printer inner;
+        size_t n = 0, max = begin_members(g, &inner);
 
         buf_putc(g->b, '{');
         for (size_t k = 0; k < t->n_fields;) {
@@ -216,16 +237,21 @@ static void add_struct(struct printer *g, const struct schema_type *t, const str
                         continue;
                 if (g->diff && (m.pointer ? !m.old : is_zero(m.old)))
                         continue;
-                buf_printf(g->b, "%s%" STR_FMT ":%s", separator, STR_ARG(m.name), g->diff ? " " : "");
-                add_value(g, m.type, m.old, m.pointer, !g->diff);
-                separator = ", ";
+                buf_addc(g->b, n > 0 ? ", " : "");
+                if (n++ == max) {
+                        buf_addc(g->b, "...");
+                        break;
+                }
+                buf_printf(g->b, "%" STR_FMT ":%s", STR_ARG(m.name), g->diff ? " " : "");
+                add_value(&inner, m.type, m.old, m.pointer, !g->same);
         }
         buf_putc(g->b, '}');
 }
 
 /* Lists and maps; of no type at all (custom resources) too. */
 static void add_items(struct printer *g, const struct schema_type *t, const struct json *v) {
-        const char *separator = "";
+        struct printer inner;
+        size_t n = 0, max = begin_members(g, &inner);
         struct json sorted;
 
         if (json_is(v, JSON_OBJECT)) { /* as Go prints maps */
@@ -235,18 +261,22 @@ static void add_items(struct printer *g, const struct schema_type *t, const stru
         }
         buf_putc(g->b, '{');
         json_each_item(it, v) {
-                buf_addc(g->b, separator);
-                add_value(g, t ? t->elem : NULL, it, false, !g->diff);
-                separator = ", ";
+                if (n < max) {
+                        buf_addc(g->b, n > 0 ? ", " : "");
+                        add_value(&inner, t ? t->elem : NULL, it, false, !g->diff);
+                }
+                n++;
         }
         json_each_member(m, v) {
-                buf_printf(g->b, "%s%s", separator, g->diff && t && t->name ? "s" : "");
-                add_quoted(g, json_key(m));
-                buf_printf(g->b, ":%s", g->diff ? " " : "");
-                add_value(g, t ? t->elem : NULL, &m->value, false, !g->diff);
-                separator = ", ";
+                if (n < max) {
+                        buf_printf(g->b, "%s%s", n > 0 ? ", " : "", g->diff && t && t->name ? "s" : "");
+                        add_quoted(g, json_key(m));
+                        buf_printf(g->b, ":%s", g->diff ? " " : "");
+                        add_value(&inner, t ? t->elem : NULL, &m->value, false, !g->diff);
+                }
+                n++;
         }
-        buf_putc(g->b, '}');
+        buf_printf(g->b, "%s%s}", n > max && max > 0 ? ", " : "", n > max ? "..." : "");
 }
 
 static void add_nothing(struct printer *g, const struct schema_type *t, bool pointer) {
@@ -261,6 +291,27 @@ static void add_nothing(struct printer *g, const struct schema_type *t, bool poi
         }
 }
 
+/* For Diff. */
+static void add_int_or_string(struct printer *g, const struct json *v, const char *type) {
+        if (g->level == 0)
+                buf_printf(g->b, "%s{...}", type);
+        else if (!json_is(v, JSON_STRING))
+                buf_printf(g->b, json_int(v) ? "%s{IntVal: %lld}" : "%s{}", type, (long long) json_int(v));
+        else if (v->len == 0)
+                buf_printf(g->b, "%s{Type: 1}", type);
+        else
+                buf_printf(g->b, "%s{Type: 1, StrVal: \"%" STR_FMT "\"}", type, STR_ARG(json_str(v)));
+}
+
+/* t: values of some types may print themselves. */
+static void add_text(struct printer *g, const struct schema_type *t, struct str s) {
+        size_t max = g->diff ? 32U << g->level : SIZE_MAX;
+
+        buf_addc(g->b, g->diff && t && t->name && strcmp(t->name, "ResourceName") == 0 ? "s" : "");
+        add_quoted(g, g->diff && s.n > max + strlen("...") ? str_sub(s, 0, max) : s);
+        buf_addc(g->b, g->diff && s.n > max + strlen("...") ? "..." : "");
+}
+
 static void add_scalar(struct printer *g, const struct schema_type *t, const struct json *v, bool typed) {
         enum schema_kind kind = t ? t->kind : SCHEMA_ANY;
 
@@ -268,14 +319,13 @@ static void add_scalar(struct printer *g, const struct schema_type *t, const str
                 add_quantity(g, v, typed);
         else if (kind == SCHEMA_TIME || kind == SCHEMA_MICRO_TIME)
                 add_time(g->b, json_str(v), false);
+        else if (kind == SCHEMA_INT_OR_STRING && g->diff)
+                add_int_or_string(g, v, typed ? t->go_name : "");
         else if (kind == SCHEMA_INT_OR_STRING)
-                buf_printf(g->b,
-                           g->diff ? "%s{Type: %d, IntVal: %lld, StrVal: \"%" STR_FMT "\"}"
-                                   : "%s{Type:%d, IntVal:%lld, StrVal:\"%" STR_FMT "\"}",
-                           typed ? t->go_name : "", json_is(v, JSON_STRING), (long long) json_int(v),
-                           STR_ARG(json_str(v)));
+                buf_printf(g->b, "%s{Type:%d, IntVal:%lld, StrVal:\"%" STR_FMT "\"}", typed ? t->go_name : "",
+                           json_is(v, JSON_STRING), (long long) json_int(v), STR_ARG(json_str(v)));
         else if (json_is(v, JSON_STRING) || (!v && (kind == SCHEMA_STRING || kind == SCHEMA_BYTES)))
-                add_quoted(g, json_str(v));
+                add_text(g, t, json_str(v));
         else if (v)
                 json_write(g->b, v);
         else
@@ -404,7 +454,7 @@ static void add_raw(struct buf *b, const struct json *v) {
 
 struct str go_value(struct field_errors *fe, const struct path *p, const struct json *v) {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct printer g = { fe->a, &b, false };
+        struct printer g = { .a = fe->a, .b = &b };
         const struct schema_type *known = fe->object && v ? type_of(fe->type, fe->object, v) : NULL;
         bool pointer = true;
         const struct schema_type *root = root_type(fe, p), *t = type_at(root, p, &pointer);
@@ -439,7 +489,7 @@ const struct json *in_go(struct arena *a, enum schema_kind kind, const struct js
                 [SCHEMA_INT_OR_STRING] = { .kind = SCHEMA_INT_OR_STRING, .go_name = "intstr.IntOrString" },
         };
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct printer g = { a, &b, false };
+        struct printer g = { .a = a, .b = &b };
 
         add_value(&g, &types[kind], v, false, true);
         return json_new(a, json_of_raw(arena_str(a, buf_str(&b))));
@@ -454,16 +504,17 @@ struct row {
         char sign; /* ' ', '-', '+' */
         bool same, line;
         struct str key, text;
+        bool bare; /* without a comma */
 };
 struct rows {
         VEC(struct row) list;
         const char *what; /* "field" */
         char sign;        /* of all of them, or ' ' */
-        unsigned depth;
+        unsigned depth, level;
 };
 
 static struct str add_diff(struct printer *g, const struct schema_type *t, bool pointer, const struct json *old,
-                           const struct json *now, char sign, unsigned depth, bool typed);
+                           const struct json *now, char sign, unsigned depth, unsigned level, bool typed);
 
 static void indent(struct buf *b, char sign, unsigned depth) {
         buf_printf(b, "%c ", sign);
@@ -472,14 +523,41 @@ static void indent(struct buf *b, char sign, unsigned depth) {
 }
 
 static struct str value_text(struct printer *g, const struct schema_type *t, const struct json *v, bool pointer,
-                             char sign, unsigned depth, bool typed) {
+                             const struct rows *r, char sign, bool typed) {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct printer one = { g->a, &b, true };
+        bool same = sign == ' ';
+        struct printer one = { .a = g->a, .b = &b, .diff = true, .same = same, .level = same ? 1 : r->level };
+        ssize_t open;
 
-        add_value(&one, t, v, pointer, typed && sign != ' ');
-        if (sign == ' ' || b.n <= WIDTH || !is_compound(t))
+        add_value(&one, t, v, pointer, typed && !same);
+        open = str_find(buf_str(&b), '{');
+        if (same || !is_compound(t) || open < 0 || b.n - (size_t) open - 2 <= WIDTH)
                 return arena_str(g->a, buf_str(&b));
-        return add_diff(g, t, pointer, v, v, sign, depth, typed);
+        return add_diff(g, t, pointer, v, v, sign, r->depth + 1, r->level, typed);
+}
+
+/* The members of both, sorted. */
+static struct json union_of(struct arena *a, const struct json *old, const struct json *now) {
+        struct json all = json_is(old, JSON_OBJECT) ? json_copy_shallow(a, old) : json_new_object();
+
+        json_each_member(m, now)
+                json_set(a, &all, json_key(m), m->value);
+        json_sort(&all);
+        return all;
+}
+
+/* One value in one value, and so on: Diff shows such a one as a whole before and after. */
+static bool is_chain(struct arena *a, const struct schema_type *t, const struct json *old, const struct json *now) {
+        struct json all;
+
+        if (!is_compound(t) || !old || !now)
+                return true;
+        if (t->kind == SCHEMA_LIST || (t->kind == SCHEMA_STRUCT && t->n_fields != 1))
+                return false;
+        all = union_of(a, old, now);
+        return all.len == 1 &&
+               is_chain(a, t->kind == SCHEMA_MAP ? t->elem : t->fields[0].type,
+                        json_get(old, json_key(json_members(&all))), json_get(now, json_key(json_members(&all))));
 }
 
 static void add_row(struct printer *g, struct rows *r, struct str key, const struct schema_type *t, bool pointer,
@@ -491,15 +569,15 @@ static void add_row(struct printer *g, struct rows *r, struct str key, const str
         if (r->sign != ' ' && (pointer ? !now : is_zero(now)) && always)
                 return;
         if (same) {
-                row.text = value_text(g, t, now, pointer, r->sign, r->depth + 1, always);
+                row.text = value_text(g, t, now, pointer, r, r->sign, always);
                 vec_push(&r->list, row);
-        } else if (both && is_compound(t)) {
-                row.text = add_diff(g, t, pointer, old, now, ' ', r->depth + 1, always);
+        } else if (both && is_compound(t) && !(old && now && is_chain(g->a, t, old, now))) {
+                row.text = add_diff(g, t, pointer, old, now, ' ', r->depth + 1, LEVEL, always);
                 vec_push(&r->list, row);
         } else {
                 for (int side = 0; side < 2; side++) {
                         row.sign = side ? '+' : '-';
-                        row.text = value_text(g, t, side ? now : old, pointer, row.sign, r->depth + 1, always);
+                        row.text = value_text(g, t, side ? now : old, pointer, r, row.sign, always);
                         if (always || (side ? now : old))
                                 vec_push(&r->list, row);
                 }
@@ -509,6 +587,7 @@ static void add_row(struct printer *g, struct rows *r, struct str key, const str
 static void add_rows(struct printer *g, struct rows *r, const struct schema_type *t, const struct json *old,
                      const struct json *now) {
         const size_t *order = t->kind == SCHEMA_STRUCT ? go_order(g->a, t) : NULL;
+        struct json keys;
 
         for (size_t k = 0; order && k < t->n_fields;) {
                 size_t i = order[k], hidden = move_of(t, t->fields[i].name);
@@ -522,16 +601,12 @@ static void add_rows(struct printer *g, struct rows *r, const struct schema_type
         }
         for (size_t i = 0; t->kind == SCHEMA_LIST && i < MAX(json_len(old), json_len(now)); i++)
                 add_row(g, r, STR(""), t->elem, false, json_item(old, i), json_item(now, i), false);
-        for (int side = 0; t->kind == SCHEMA_MAP && side < 2; side++)
-                json_each_member(m, side ? now : old) {
-                        const struct json *other = json_get(side ? old : now, json_key(m));
-
-                        if (!side || !other)
-                                add_row(g, r,
-                                        arena_printf(g->a, "%s\"%" STR_FMT "\"", t->name ? "s" : "",
-                                                     STR_ARG(json_key(m))),
-                                        t->elem, false, side ? NULL : &m->value, side ? &m->value : other, false);
-                }
+        if (t->kind != SCHEMA_MAP)
+                return;
+        keys = union_of(g->a, old, now);
+        json_each_member(m, &keys)
+                add_row(g, r, arena_printf(g->a, "%s\"%" STR_FMT "\"", t->name ? "s" : "", STR_ARG(json_key(m))),
+                        t->elem, false, json_get(old, json_key(m)), json_get(now, json_key(m)), false);
 }
 
 /* Of a run of rows that are the same, those beside a difference; an ellipsis stands for the rest. */
@@ -569,12 +644,19 @@ static size_t column(const struct rows *r, size_t i) {
 }
 
 static struct str add_diff(struct printer *g, const struct schema_type *t, bool pointer, const struct json *old,
-                           const struct json *now, char sign, unsigned depth, bool typed) {
+                           const struct json *now, char sign, unsigned depth, unsigned level, bool typed) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         const char *what = t->kind == SCHEMA_STRUCT ? "field" : t->kind == SCHEMA_LIST ? "element" : "entrie";
-        struct rows all = { .what = what, .sign = sign, .depth = depth }, some = { .what = what };
+        struct printer outer = { .diff = true, .level = level }, inner;
+        size_t max = sign == ' ' ? SIZE_MAX : begin_members(&outer, &inner);
+        struct rows all = { .what = what, .sign = sign, .depth = depth, .level = sign == ' ' ? LEVEL : inner.level },
+                    some = { .what = what };
 
         add_rows(g, &all, t, old, now);
+        if (all.list.n > max) {
+                all.list.n = max;
+                vec_push(&all.list, (struct row) { .sign = sign, .bare = true, .text = STR("...") });
+        }
         for (size_t i = 0; i < all.list.n; i++)
                 all.list.v[i].line = str_find(all.list.v[i].text, '\n') < 0;
         shorten(g, &all, &some);
@@ -589,7 +671,7 @@ static struct str add_diff(struct printer *g, const struct schema_type *t, bool 
                 indent(&b, row->sign ? row->sign : ' ', depth + 1);
                 if (row->key.n)
                         buf_printf(&b, "%" STR_FMT ": %*s", STR_ARG(row->key), (int) pad, "");
-                buf_printf(&b, "%" STR_FMT "%s\n", STR_ARG(row->text), row->sign ? "," : "");
+                buf_printf(&b, "%" STR_FMT "%s\n", STR_ARG(row->text), row->sign && !row->bare ? "," : "");
         }
         indent(&b, sign, depth);
         buf_putc(&b, '}');
@@ -601,5 +683,5 @@ static struct str add_diff(struct printer *g, const struct schema_type *t, bool 
 struct str go_diff(struct arena *a, const struct schema_type *t, const struct json *old, const struct json *now) {
         struct printer g = { .a = a, .diff = true };
 
-        return arena_printf(a, "  %" STR_FMT "\n", STR_ARG(add_diff(&g, t, false, old, now, ' ', 0, true)));
+        return arena_printf(a, "  %" STR_FMT "\n", STR_ARG(add_diff(&g, t, false, old, now, ' ', 0, LEVEL, true)));
 }

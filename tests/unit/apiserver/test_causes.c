@@ -395,7 +395,7 @@ static const struct row {
           "+ \t\t`Odd`,\n"
           "  \t},\n"
           "  \tSelector:  nil,\n"
-          "  \tResources: {Requests: {s`storage`: {i: {value: 2}, s: `2`, Format: `DecimalSI`}}},\n"
+          "  \tResources: {Requests: {s`storage`: {i: {...}, s: `2`, Format: `DecimalSI`}}},\n"
           "  \t... // 6 identical fields\n"
           "  }\n"
           "" },
