@@ -388,6 +388,11 @@ int writes_validate(struct op *op, struct json *obj, const struct json *old, str
                 schema_null_empty(r->resource->type, obj);
         }
         TRY(field_errors_finish(&fe, kind, group, op->name, err));
+        if (op->rest != r && !r->custom) { /* its defaults in the version that is stored, which nobody has looked at */
+                *obj = json_copy_tree(op->c->arena, obj);
+                schema_default(op->c->arena, r->resource->type, obj);
+                schema_reorder(op->c->arena, r->resource->type, obj);
+        }
         return st->permit && !op->sub ? st->permit(op, obj, old, err) : 0;
 }
 
@@ -525,7 +530,7 @@ static void begin_new(struct op *op) {
 
 /* What belongs to features that are off has been seen by admission and has its managers, and goes no further. */
 static void drop_off(struct op *op) {
-        if (op->odd && !op->rest->custom)
+        if ((op->odd || op->rest != op->rest->stored) && !op->rest->custom)
                 schema_drop_off(op->c->arena, op->rest->stored->resource->type, &op->tree);
 }
 

@@ -456,10 +456,13 @@ struct str go_value(struct field_errors *fe, const struct path *p, const struct 
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct printer g = { .a = fe->a, .b = &b };
         const struct schema_type *known = fe->object && v ? type_of(fe->type, fe->object, v) : NULL;
+        const struct json *sent = fe->sent ? at_path(fe->sent, p) : NULL;
         bool pointer = true;
         const struct schema_type *root = root_type(fe, p), *t = type_at(root, p, &pointer);
 
-        v = with_empty(fe->a, v, fe->sent ? at_path(fe->sent, p) : NULL);
+        if (json_is(sent, JSON_NULL) && json_is(v, JSON_ARRAY) && v->len == 0) /* none, where decoding has one */
+                v = NULL;
+        v = with_empty(fe->a, v, sent);
         if (json_is(v, JSON_ARRAY) && t && t->kind != SCHEMA_LIST && p && !p->name) /* the whole list, at an item */
                 t = type_at(root, p->up, &pointer);
         if (json_is(v, JSON_OBJECT) && t && t->kind == SCHEMA_LIST) /* an item, at the whole list */

@@ -414,7 +414,7 @@ static void validate_scaling(struct field_errors *fe, const struct path *p, cons
         INVALID_IF(json_int(window) > MAX_WINDOW, window_path, window, "must be less than or equal to %d", MAX_WINDOW);
         if (GET(rules, "selectPolicy"))
                 check_enum(fe, PATH(p, "selectPolicy"), TEXT(rules, "selectPolicy"), WORDS("Disabled", "Max", "Min"));
-        if (GET(rules, "policies") && json_len(GET(rules, "policies")) == 0)
+        if (rules && json_len(GET(rules, "policies")) == 0)
                 field_required(fe, list, "must specify at least one Policy");
         json_each_item(policy, GET(rules, "policies")) {
                 const struct path *at = PATH_INDEX(list, i++);

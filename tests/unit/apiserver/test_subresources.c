@@ -301,6 +301,39 @@ static void a_job_without_labels_shows_those_of_its_pods(void **state) {
               200, ".metadata.labels.c", "d");
 }
 
+/* What an older version says in an annotation is a field of the newer one, which is stored. */
+static void scaling_rules_of_the_older_version_are_as_those_of_the_newer(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        r = ASK(f, API_CREATE, &res_horizontalpodautoscalers_v1, "default",
+                .body = Q("{'metadata':{'name':'h','annotations':{'autoscaling.alpha.kubernetes.io/behavior':"
+                          "'{\\'ScaleUp\\':{\\'SelectPolicy\\':\\'Min\\'}}'}},'spec':{'maxReplicas':5,"
+                          "'scaleTargetRef':{'kind':'Deployment','name':'d'}}}"));
+        check_error(r, 422,
+                    "HorizontalPodAutoscaler.autoscaling \"h\" is invalid: spec.behavior.scaleUp.policies: Required "
+                    "value: must specify at least one Policy");
+        r = ASK(f, API_CREATE, &res_horizontalpodautoscalers_v1, "default",
+                .body = Q("{'metadata':{'name':'h','annotations':{'autoscaling.alpha.kubernetes.io/behavior':"
+                          "'{\\'ScaleUp\\':{\\'Policies\\':[{\\'Type\\':\\'Pods\\',\\'Value\\':1,"
+                          "\\'PeriodSeconds\\':9}],\\'Tolerance\\':\\'10m\\'}}'}},'spec':{'maxReplicas':5,"
+                          "'scaleTargetRef':{'kind':'Deployment','name':'d'}}}"));
+        check_code(r, 201);
+        r = ASK(f, API_GET, &res_horizontalpodautoscalers, "default", "h");
+        check(r, 200, ".spec.behavior.scaleUp.selectPolicy", "Max");
+        check(r, 200, ".spec.behavior.scaleUp.tolerance", "(absent)");
+        check(r, 200, ".spec.behavior.scaleDown.policies[0].periodSeconds", "15");
+}
+
+static void hints_that_are_off_leave_none(void **state) {
+        struct fixture *f = *state;
+
+        check(ASK(f, API_CREATE, &res_endpointslices, "default",
+                  .body = Q("{'metadata':{'name':'s'},'addressType':'IPv4','endpoints':[{'addresses':['10.1.2.3'],"
+                            "'hints':{'forNodes':[{'name':'n'}]}}]}")),
+              201, ".endpoints[0].hints", "{}");
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void) {
@@ -318,6 +351,8 @@ int main(void) {
                 T(numbers_that_are_none_are_told_as_go_does),
                 T(a_status_warns_of_its_addresses),
                 T(a_job_without_labels_shows_those_of_its_pods),
+                T(scaling_rules_of_the_older_version_are_as_those_of_the_newer),
+                T(hints_that_are_off_leave_none),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
