@@ -1,5 +1,7 @@
 /* The subresources that are streams or other servers: log, exec, attach, portforward of pods (their node's kubelet
  * answers), proxy of nodes, pods and Services. Each becomes a target (where, which path) for relay.c. */
+#include <arpa/inet.h>
+
 #include "apiserver/flags.h"
 #include "apiserver/relay.h"
 #include "apiserver/track.h"
@@ -260,9 +262,29 @@ static int node_proxy_target(struct exchange *x, struct store_snapshot *snap, st
         set_path(x, t);
         if (node_target(x, snap, name, t, err) < 0)
                 return -ENOENT;
-        if (!str_empty(port) && str_to_u64(port, &n) == 0 && n <= 65535)
-                t->port = (uint16_t) n;
+        if (str_empty(port) || str_to_u64(port, &n) < 0 || n > 65535 || n == t->port)
+                return 0;
+        t->port = (uint16_t) n; /* not its kubelet: anything else on that machine */
+        t->tls = str_eqc(scheme, "https") ? relay_any_tls(x->s) : NULL;
         return 0;
+}
+
+/* An address of one machine that others reach: nobody gets to what is only here by the status of a pod. */
+static bool is_proxyable(struct arena *a, struct str host) {
+        const char *text = arena_cstr(a, host);
+        struct in6_addr v6;
+        struct in_addr v4;
+
+        if (inet_pton(AF_INET6, text, &v6) == 1) {
+                if (!IN6_IS_ADDR_V4MAPPED(&v6))
+                        return !IN6_IS_ADDR_LOOPBACK(&v6) && !IN6_IS_ADDR_UNSPECIFIED(&v6) &&
+                               !IN6_IS_ADDR_MULTICAST(&v6) && !IN6_IS_ADDR_LINKLOCAL(&v6);
+                memcpy(&v4, v6.s6_addr + 12, sizeof(v4));
+        } else if (inet_pton(AF_INET, text, &v4) != 1)
+                return false;
+        v4.s_addr = ntohl(v4.s_addr);
+        return v4.s_addr != 0 && v4.s_addr != INADDR_BROADCAST && !IN_MULTICAST(v4.s_addr) && v4.s_addr >> 24 != 127 &&
+               v4.s_addr >> 16 != 0xa9fe;
 }
 
 static int pod_proxy_target(struct exchange *x, struct store_snapshot *snap, struct relay_target *t,
@@ -292,7 +314,7 @@ static int pod_proxy_target(struct exchange *x, struct store_snapshot *snap, str
                                         n = (uint64_t) json_int(json_getc(p, "containerPort"));
         }
         t->host = arena_str(http_request_arena(x->req), json_str(json_at_path(j, "status", "podIP")));
-        if (str_empty(t->host) || n == 0 || n > 65535)
+        if (!is_proxyable(http_request_arena(x->req), t->host) || n == 0 || n > 65535)
                 return err_bad_request(err, "address not allowed");
         t->port = (uint16_t) n;
         t->tls = str_eqc(scheme, "https") ? relay_any_tls(x->s) : NULL;
@@ -499,14 +521,14 @@ static int connect_options(struct exchange *x, struct arena *a, const struct api
 static bool redirect_to_root(struct exchange *x, const struct connector *c) {
         struct str query = http_request_query(x->req), path = http_request_path(x->req), protocol;
         enum http_method m = http_request_method(x->req);
-        struct http_header h = { .name = STR("location") };
+        struct http_header h[] = { { STR("cache-control"), STR("no-cache, private") }, { .name = STR("location") } };
 
         if (strcmp(c->subresource, "proxy") != 0 || !str_empty(x->info.tail) || path.p[path.n - 1] == '/' ||
             (m != HTTP_M_GET && m != HTTP_M_HEAD) || http_request_wants_upgrade(x->req, &protocol))
                 return false;
-        h.value = arena_printf(http_request_arena(x->req), "%" STR_FMT "/%s%" STR_FMT, STR_ARG(path),
-                               str_empty(query) ? "" : "?", STR_ARG(query));
-        http_respond(x->req, 301, &h, 1, NULL, 0);
+        h[1].value = arena_printf(http_request_arena(x->req), "%" STR_FMT "/%s%" STR_FMT, STR_ARG(path),
+                                  str_empty(query) ? "" : "?", STR_ARG(query));
+        http_respond(x->req, 301, h, ARRAY_SIZE(h), NULL, 0);
         return true;
 }
 

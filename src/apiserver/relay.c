@@ -197,6 +197,25 @@ struct relay {
         struct str name;
 };
 
+/* Named by the header Connection. */
+static bool is_of_connection(const struct http_header *h, size_t n, struct str name) {
+        for (size_t i = 0; i < n; i++) {
+                struct str all = h[i].value, one;
+
+                while (str_eqc(h[i].name, "connection") && str_split(&all, ',', &one))
+                        if (str_eq_fold(str_trim(one), name))
+                                return true;
+        }
+        return false;
+}
+
+/* What a pod, a Service or a node must not say to browsers in our name, and what is between us and them. */
+static bool is_not_proxied(struct str name) {
+        return str_among(name,
+                         WORDS("access-control-allow-credentials", "access-control-allow-headers",
+                               "access-control-allow-methods", "access-control-allow-origin", "proxy-authenticate"));
+}
+
 static bool is_hop_header(struct str name) {
         return str_among(name, WORDS("connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te",
                                      "trailer", "proxy-connection", "proxy-authorization", "host", "authorization"));
@@ -273,6 +292,7 @@ static struct http_header proxied_header(struct relay *r, struct http_header h) 
 
 static void relay_response(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {
         struct relay *r = arg;
+        bool proxied = r->links.prefix.n > 0, has_length = false;
         struct http_header *out;
         size_t k = 0;
 
@@ -289,9 +309,15 @@ static void relay_response(struct http_call *c, int status, const struct http_he
         }
         out = arena_array(r->arena, struct http_header, n + 2);
         out[k++] = (struct http_header) { STR("cache-control"), STR("no-cache, private") };
-        for (size_t i = 0; i < n; i++)
-                if (!is_hop_header(h[i].name) || str_eqc(h[i].name, "content-length"))
-                        out[k++] = r->links.prefix.n > 0 ? proxied_header(r, h[i]) : h[i];
+        for (size_t i = 0; i < n; i++) {
+                bool length = str_eqc(h[i].name, "content-length");
+
+                if ((is_hop_header(h[i].name) && (!length || has_length || r->is_log)) ||
+                    is_of_connection(h, n, h[i].name) || (proxied && is_not_proxied(h[i].name)))
+                        continue;
+                has_length |= length;
+                out[k++] = proxied ? proxied_header(r, h[i]) : h[i];
+        }
         for (size_t i = 0; i < k && r->is_page; i++) /* it gets longer */
                 if (str_eqc(out[i].name, "content-length"))
                         out[i--] = out[--k];
@@ -584,7 +610,8 @@ static void tunnel_refused(struct tunnel *t, const struct http_upgrade_result *r
                 http_respond(t->req, r->status, h, n, &body, 1);
                 return;
         }
-        error_status(&e, REASON_INTERNAL, "error dialing backend: %s", strerror(-r->err));
+        error_status(&e, REASON_UNKNOWN, "%s%s", r->connected ? "" : "error dialing backend: ", r->message);
+        e.code = 500;
         respond_error(t->req, &t->format, &e);
 }
 

@@ -141,6 +141,10 @@ static int read_flags(struct apiserver *s, struct error *err) {
                 if (path)
                         *files[i].to = arena_str(s->arena, buf_str(&text));
         }
+        /* Kubelets of somebody else's: unless it is said who certifies them, they are believed, as upstream does. */
+        if (server_flag(s, "kubelet-client-certificate", NULL) &&
+            !server_flag(s, "kubelet-certificate-authority", NULL))
+                o->kubelet_ca_pem = STR("");
         TRY(use_cert_dir(s, err));
         o->address = server_flag(s, "bind-address", o->address);
         if (str_empty(range))

@@ -54,9 +54,11 @@ static void call_release(struct http_call *c) {
         loop_post(c->client->o.loop, &c->work);
 }
 
-static void tell_upgraded(struct http_call *c, int err, struct duplex *d) {
+static void tell_upgraded(struct http_call *c, int err, const struct error *error, struct duplex *d) {
         struct http_upgrade_result r = {
                 .err = err,
+                .message = err && error ? error_text(error) : "",
+                .connected = c->connected,
                 .status = c->status,
                 .headers = c->headers.v,
                 .n_headers = c->headers.n,
@@ -112,7 +114,7 @@ static void call_end(struct http_call *c, int err, const struct error *error) {
                 conn_call_ended(conn, c);
         if (c->upgraded) {
                 close_upgrade_conn(c);
-                tell_upgraded(c, err, NULL);
+                tell_upgraded(c, err, error, NULL);
         } else if (c->o.on_done)
                 c->o.on_done(c, err, err ? error : NULL, c->o.arg);
         call_release(c);
@@ -355,7 +357,8 @@ void conn_fail(struct client_conn *c, int err, const char *why) {
                 if (c->reused && !call->got_bytes && idempotent(call))
                         call_retry(call, cause, why);
                 else
-                        call_done(call, cause, "%s", err || !call->got_bytes ? why : "unexpected EOF");
+                        call_done(call, cause, "%s",
+                                  err || !(call->got_bytes || call->upgraded) ? why : "unexpected EOF");
         }
         if (upgrade && !upgrade->done)
                 call_done(upgrade, cause, "%s", why);
@@ -440,6 +443,7 @@ static void on_open(struct transport *t) {
         if (c->upgrade) {
                 list_push(&c->calls, &c->upgrade->link);
                 c->upgrade->conn = c;
+                c->upgrade->connected = true;
                 c->n_calls = 1;
                 c->class->start(c, c->upgrade);
                 return;
@@ -707,7 +711,7 @@ void client_conn_upgraded(struct client_conn *c, struct str first) {
         c->upgrade = NULL;
         c->closed = true;
         d = raw_duplex_new(&c->t, first, NULL, NULL);
-        tell_upgraded(call, 0, d);
+        tell_upgraded(call, 0, NULL, d);
         call_release(call);
 }
 

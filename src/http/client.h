@@ -57,7 +57,9 @@ struct str http_call_trailer(const struct http_call *c, const char *lower_name);
  * response's header. status is 101 when the peer agreed; otherwise body has its answer (at most 64 KiB) and duplex is
  * NULL. */
 struct http_upgrade_result {
-        int err; /* 0 or negative errno */
+        int err;             /* 0 or negative errno */
+        const char *message; /* why, as http_call_options.on_done hears it */
+        bool connected;      /* it failed later */
         int status;
         const struct http_header *headers;
         size_t n_headers;

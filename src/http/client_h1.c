@@ -101,23 +101,39 @@ static void finish(struct client_conn *c, bool more_came) {
         call_done(call, 0, "%s", "");
 }
 
+/* As far as it is text. */
+static void add_quoted(struct buf *dst, const char *what, struct str text) {
+        buf_printf(dst, "%s \"", what);
+        for (size_t i = 0; i < MIN(text.n, (size_t) 200); i++) {
+                unsigned char c = (unsigned char) text.p[i];
+
+                if (c < ' ' || c >= 0x7f)
+                        buf_printf(dst, "\\x%02x", c);
+                else
+                        buf_printf(dst, c == '"' || c == '\\' ? "\\%c" : "%c", c);
+        }
+        buf_putc(dst, '"');
+}
+
 static void malformed(struct client_conn *c) {
         conn_fail(c, -EPROTO, "malformed HTTP response");
 }
 
-/* What begins like an answer, but has no status. */
+/* What is no answer, or begins like one but has no status. */
 static void bad_head(struct client_conn *c, struct str head) {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct str line = STR(""), status = STR("");
+        struct str line = STR(""), rest, status = STR("");
 
+        if (!c->upgrade)
+                buf_addc(&b, "net/http: HTTP/1.x transport connection broken: ");
         str_split(&head, '\r', &line);
-        str_split(&line, ' ', &status);
-        if (str_has_prefix(status, STR("HTTP/1.")) && str_split(&line, ' ', &status) && status.n != 3)
-                buf_printf(&b,
-                           "net/http: HTTP/1.x transport connection broken: malformed HTTP status code \"%" STR_FMT
-                           "\"",
-                           STR_ARG(status));
-        if (b.n == 0) {
+        rest = line;
+        str_split(&rest, ' ', &status);
+        if (!str_has_prefix(status, STR("HTTP/1.")))
+                add_quoted(&b, "malformed HTTP response", line);
+        else if (str_split(&rest, ' ', &status) && status.n != 3)
+                add_quoted(&b, "malformed HTTP status code", status);
+        else {
                 malformed(c);
                 return;
         }

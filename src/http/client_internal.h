@@ -73,6 +73,7 @@ struct http_call {
         bool waiting, paused, done, got_bytes, retried;
         /* upgrades */
         void (*upgraded)(const struct http_upgrade_result *r, void *arg);
+        bool connected;
         struct buf answer;
 };
 

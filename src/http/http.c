@@ -60,7 +60,7 @@ const char *http_status_text(int status) {
         for (size_t i = 0; i < ARRAY_SIZE(statuses); i++)
                 if (statuses[i].status == status)
                         return statuses[i].text;
-        return "Unknown";
+        return "";
 }
 
 /* ---- guessing types: https://mimesniff.spec.whatwg.org/#identifying-a-resource-with-an-unknown-mime-type ---- */

@@ -5,7 +5,7 @@
 #include "base/arena.h"
 #include "base/loop.h"
 
-const char *http_status_text(int status); /* "Not Found" */
+const char *http_status_text(int status); /* "Not Found"; empty: unknown */
 
 enum http_method {
         HTTP_M_GET,

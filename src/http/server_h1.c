@@ -270,12 +270,16 @@ static void h1_start(struct http_request *r, int status, const struct http_heade
         struct conn *c = r->conn;
         struct h1 *h = c->h1;
         struct str date = worker_date(c->w);
+        const char *text = http_status_text(status);
         bool length_given = false, date_given = false, say = r->problem && status != 500; /* which has a Status */
         struct buf b = BUF_INIT;
 
         buf_reserve(&b, 512);
-        buf_printf(&b, "HTTP/1.%d %d %s%s%s\r\n", h->request.minor > 0, status, http_status_text(status),
-                   say ? ": " : "", say ? r->problem : "");
+        buf_printf(&b, "HTTP/1.%d %d ", h->request.minor > 0, status);
+        if (*text)
+                buf_printf(&b, "%s%s%s\r\n", text, say ? ": " : "", say ? r->problem : "");
+        else
+                buf_printf(&b, "status code %d\r\n", status);
         for (size_t i = 0; i < n_hv + r->n_added; i++) {
                 const struct http_header *v = i < n_hv ? &hv[i] : &r->added[i - n_hv];
 

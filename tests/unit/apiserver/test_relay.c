@@ -1,0 +1,181 @@
+/* What comes back through a proxy: a backend of our own answers with what it is told to, once for each connection. */
+#include <arpa/inet.h>
+
+#include "help.h"
+
+#include "apiserver/flow/flow.h"
+#include "apiserver/relay.h"
+#include "apiserver/track.h"
+
+static int setup(void **state) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct fixture *f;
+
+        fixture_setup(state);
+        f = *state;
+        fixture_listen(f);
+        assert_int_equal(relays_new(f->s, &f->s->relays, &e), 0);
+        flow_start(f->s);
+        fixture_let_all(f);
+        return 0;
+}
+
+static int teardown(void **state) {
+        struct fixture *f = *state;
+
+        flow_stop(f->s);
+        tracks_stop(f->s->tracks);
+        relays_stop(f->s->relays);
+        http_server_stop(f->s->http, 0);
+        f->s->http = NULL;
+        relays_free(f->s->relays);
+        f->s->relays = NULL;
+        return fixture_teardown(state);
+}
+
+struct backend {
+        pthread_t thread;
+        int fd;
+        uint16_t port;
+        const char *answer;
+};
+
+static void *answer_once(void *arg) {
+        struct backend *b = arg;
+        int fd = accept(b->fd, NULL, NULL);
+        char request[4096];
+        size_t n = 0;
+
+        while (n < sizeof(request) - 1 && !memmem(request, n, "\r\n\r\n", 4)) {
+                ssize_t got = recv(fd, request + n, sizeof(request) - 1 - n, 0);
+
+                if (got <= 0)
+                        break;
+                n += (size_t) got;
+        }
+        send(fd, b->answer, strlen(b->answer), MSG_NOSIGNAL);
+        close(fd);
+        return NULL;
+}
+
+static void backend_listen(struct backend *b) {
+        struct sockaddr_in at = { .sin_family = AF_INET };
+        socklen_t n = sizeof(at);
+
+        at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        b->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(bind(b->fd, (struct sockaddr *) &at, sizeof(at)), 0);
+        assert_int_equal(listen(b->fd, 1), 0);
+        getsockname(b->fd, (struct sockaddr *) &at, &n);
+        b->port = ntohs(at.sin_port);
+}
+
+static void make_node(struct fixture *f) {
+        check_code(ASK(f, API_CREATE, &res_nodes, "", .body = Q("{'metadata':{'name':'n'}}")), 201);
+        check_code(ASK(f, API_PATCH, &res_nodes, "", "n", "status", .patch = API_PATCH_MERGE,
+                       .body = Q("{'status':{'addresses':[{'type':'InternalIP','address':'127.0.0.1'}]}}")),
+                   200);
+}
+
+static struct str ask_node(struct fixture *f, uint16_t port, const char *headers) {
+        return talk_until(f,
+                          arena_printf(f->a,
+                                       "GET /api/v1/nodes/n:%u/proxy/x HTTP/1.1\r\nHost: x\r\n%sConnection: %s\r\n\r\n",
+                                       port, headers, *headers ? "Upgrade" : "close")
+                                          .p,
+                          *headers ? "}\n" : NULL);
+}
+
+static void answers_come_through_without_what_is_between_two_hops(void **state) {
+#define OK "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+#define UPGRADE "Upgrade: foo\r\n"
+        static const struct {
+                const char *headers, *answer, *has, *has_not;
+        } cases[] = {
+                { "", OK "Connection: X-Hop, close\r\nX-Hop: 1\r\nX-Stay: 2\r\nContent-Length: 2\r\n\r\nhi",
+                  "x-stay: 2\r\n", "x-hop" },
+                { "", OK "Proxy-Authenticate: Basic\r\nContent-Length: 2\r\n\r\nhi", "\r\n\r\nhi",
+                  "proxy-authenticate" },
+                { "", OK "Access-Control-Allow-Origin: *\r\nContent-Length: 2\r\n\r\nhi", "\r\n\r\nhi",
+                  "access-control" },
+                { "", OK "Content-Length: 2\r\nContent-Length: 2\r\n\r\nhi", "content-length: 2\r\n",
+                  "content-length: 2\r\ncontent-length: 2\r\n" },
+                { "", "HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 999 status code 999\r\n", "Odd" },
+                { "", "garb\"age\r\n\r\n",
+                  "reach service: net/http: HTTP/1.x transport connection broken: malformed HTTP response "
+                  "\\\"garb\\\\\\\"age\\\"\"",
+                  " 200 " },
+                { UPGRADE, "garbage\r\n\r\n", "\"message\":\"malformed HTTP response \\\"garbage\\\"\",\"code\":500}",
+                  "dialing" },
+                { UPGRADE, "", "\"message\":\"unexpected EOF\",\"code\":500}", "dialing" },
+        };
+        struct fixture *f = *state;
+
+        make_node(f);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct backend b = { .answer = cases[i].answer };
+                struct str r;
+
+                backend_listen(&b);
+                pthread_create(&b.thread, NULL, answer_once, &b);
+                r = ask_node(f, b.port, cases[i].headers);
+                pthread_join(b.thread, NULL);
+                close(b.fd);
+                if (str_search(r, str_of(cases[i].has)) < 0 || str_search(r, str_of(cases[i].has_not)) >= 0)
+                        fail_msg("%s: %.*s", cases[i].answer, (int) r.n, r.p);
+        }
+}
+
+static void an_upgrade_says_why_nobody_answers(void **state) {
+        struct fixture *f = *state;
+        struct backend b = { 0 };
+        struct str r;
+
+        make_node(f);
+        backend_listen(&b);
+        close(b.fd);
+        r = ask_node(f, b.port, UPGRADE);
+        assert_true(str_search(r, arena_printf(f->a,
+                                               "\"message\":\"error dialing backend: dial tcp 127.0.0.1:%u: connect: "
+                                               "connection refused\",\"code\":500}",
+                                               b.port)) > 0);
+}
+
+static void what_only_this_machine_reaches_is_no_pods(void **state) {
+        static const char *const forbidden[] = { "127.0.0.1", "169.254.169.254", "224.0.0.1",
+                                                 "::1",       "fe80::1",         "::ffff:127.0.0.1" };
+        struct fixture *f = *state;
+
+        make_account(f, "default");
+        check_code(ASK(f, API_CREATE, &res_pods, "default",
+                       .body = Q("{'metadata':{'name':'p'},'spec':{'containers':[{'name':'c','image':'i'}]}}")),
+                   201);
+        for (size_t i = 0; i < ARRAY_SIZE(forbidden); i++) {
+                struct str r;
+
+                check_code(ASK(f, API_PATCH, &res_pods, "default", "p", "status", .patch = API_PATCH_MERGE,
+                               .body = arena_printf(f->a,
+                                                    "{\"status\":{\"podIP\":\"%s\",\"podIPs\":[{\"ip\":\"%s\"}]}}",
+                                                    forbidden[i], forbidden[i])
+                                                       .p),
+                           200);
+                r = talk_until(f,
+                               "GET /api/v1/namespaces/default/pods/p:1/proxy/x HTTP/1.1\r\nHost: x\r\n"
+                               "Connection: close\r\n\r\n",
+                               NULL);
+                if (str_search(r, STR("\"message\":\"address not allowed\"")) < 0)
+                        fail_msg("%s: %.*s", forbidden[i], (int) r.n, r.p);
+        }
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                T(answers_come_through_without_what_is_between_two_hops),
+                T(an_upgrade_says_why_nobody_answers),
+                T(what_only_this_machine_reaches_is_no_pods),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
