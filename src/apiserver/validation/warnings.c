@@ -435,7 +435,7 @@ static void warn_port(struct op *op, const struct path *spec_path, const struct 
 
 /* Names that two ports of the pod have. */
 static void warn_port_names(struct op *op, const struct path *p, const struct json *spec) {
-        struct json seen = json_new_object();
+        _cleanup_(map_freep) struct map *seen = map_new(NULL); /* name → where */
 
         for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++) {
                 size_t c = 0;
@@ -446,18 +446,19 @@ static void warn_port_names(struct op *op, const struct path *p, const struct js
 
                         json_each_item(port, GET(container, "ports")) {
                                 _cleanup_buf_ struct buf where = BUF_INIT;
-                                struct str name = TEXT(port, "name"), other = json_str(json_get(&seen, name));
                                 const struct path *at = PATH_INDEX(list, i++);
+                                struct str name = TEXT(port, "name");
+                                const char *other = map_get(seen, name);
 
-                                if (other.n)
+                                if (other)
                                         warn(op, at,
-                                             "duplicate port name \"%" STR_FMT "\" with %" STR_FMT
-                                             ", services and probes that select ports by name will use %" STR_FMT,
-                                             STR_ARG(name), STR_ARG(other), STR_ARG(other));
-                                if (other.n || !name.n)
+                                             "duplicate port name \"%" STR_FMT "\" with %s, services and probes that "
+                                             "select ports by name will use %s",
+                                             STR_ARG(name), other, other);
+                                if (other || !name.n)
                                         continue;
                                 path_print(&where, at);
-                                json_set(op->c->arena, &seen, name, json_of_copy(op->c->arena, buf_str(&where)));
+                                map_put(seen, name, arena_cstr(op->c->arena, buf_str(&where)));
                         }
                 }
         }
