@@ -455,11 +455,16 @@ static void add_raw(struct buf *b, const struct json *v) {
 struct str go_value(struct field_errors *fe, const struct path *p, const struct json *v) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct printer g = { .a = fe->a, .b = &b };
-        const struct schema_type *known = fe->object && v ? type_of(fe->type, fe->object, v) : NULL;
-        const struct json *sent = fe->sent ? at_path(fe->sent, p) : NULL;
+        const struct schema_type *known, *root, *t;
+        const struct json *sent;
         bool pointer = true;
-        const struct schema_type *root = root_type(fe, p), *t = type_at(root, p, &pointer);
 
+        if (errors_are_many(fe))
+                return STR("");
+        sent = fe->sent ? at_path(fe->sent, p) : NULL;
+        known = fe->object && v ? type_of(fe->type, fe->object, v) : NULL;
+        root = root_type(fe, p);
+        t = type_at(root, p, &pointer);
         if (json_is(sent, JSON_NULL) && json_is(v, JSON_ARRAY) && v->len == 0) /* none, where decoding has one */
                 v = NULL;
         v = with_empty(fe->a, v, sent);

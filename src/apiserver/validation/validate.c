@@ -9,7 +9,8 @@
 #include "apiserver/server.h"
 
 #define MAX_FIELD_ERRORS 1000
-#define SETTLED INT_MIN /* the phase of what was found before; see field_errors_settle() */
+#define MAX_ERROR_BYTES (8 << 20) /* of all bodies together, the last one may pass it: some show a whole list each */
+#define SETTLED INT_MIN           /* the phase of what was found before; see field_errors_settle() */
 #define NO_VALUE ((struct str) { NULL, 0 })
 
 /* ---- paths and errors ---- */
@@ -55,13 +56,17 @@ static struct str rename_field(struct arena *a, struct str s) {
         return s;
 }
 
+bool errors_are_many(const struct field_errors *fe) {
+        return fe->list.n >= MAX_FIELD_ERRORS || fe->told >= MAX_ERROR_BYTES;
+}
+
 /* value: what stands between the type and the detail, or NO_VALUE. */
 static void add(struct field_errors *fe, const char *type, const struct path *p, const char *title, struct str value,
                 const char *detail) {
         _cleanup_buf_ struct buf path = BUF_INIT;
         struct field_error e = { .phase = fe->phase, .type = type };
 
-        if (fe->list.n >= MAX_FIELD_ERRORS)
+        if (errors_are_many(fe))
                 return;
         path_print(&path, fe->at ? fe->at : p);
         e.at = e.field = arena_str(fe->a, buf_str(&path));
@@ -76,7 +81,7 @@ static void add(struct field_errors *fe, const char *type, const struct path *p,
                 e.field = rename_field(fe->a, e.field);
         e.body = arena_printf(fe->a, "%s%s%" STR_FMT "%s%s", title, value.p ? ": " : "", STR_ARG(value),
                               *detail ? ": " : "", detail);
-        vec_push_in(fe->a, &fe->list, e);
+        field_error_add(fe, &e);
 }
 
 struct str quoted_in_go(struct arena *a, struct str s) {
@@ -189,8 +194,10 @@ void forget_errors_at(struct field_errors *fe, const struct path *p) {
 }
 
 void field_error_add(struct field_errors *fe, const struct field_error *e) {
-        if (fe->list.n < MAX_FIELD_ERRORS)
-                vec_push_in(fe->a, &fe->list, *e);
+        if (errors_are_many(fe))
+                return;
+        vec_push_in(fe->a, &fe->list, *e);
+        fe->told += e->body.n;
 }
 
 void field_not_found(struct field_errors *fe, const struct path *p, struct str value) {

@@ -37,7 +37,8 @@ struct field_error {
 struct map;
 struct field_errors {
         struct arena *a;
-        VEC(struct field_error) list; /* at most 1000; in the arena */
+        VEC(struct field_error) list; /* in the arena */
+        size_t told;                  /* the bytes of their bodies */
         /* The object that is looked at and its type; NULL for others than those of the built-in groups. */
         const struct json *object;
         const struct schema_type *type;
@@ -54,6 +55,9 @@ struct field_errors {
                 __VA_ARGS__;      \
                 fe->at = NULL;    \
         } while (0)
+
+/* That no more are taken: a client that sent so many does not read them, and whole lists may be in each. */
+bool errors_are_many(const struct field_errors *fe);
 
 /* What looks at a value, or at a text. */
 typedef void check_of_json(struct field_errors *fe, const struct path *p, const struct json *v);

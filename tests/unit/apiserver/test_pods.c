@@ -325,9 +325,30 @@ static void long_lists_are_no_trouble(void **state) {
                    201);
 }
 
+/* Each of many errors shows the whole list. */
+static void errors_do_not_grow_with_the_square(void **state) {
+        struct fixture *f = *state;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct answer r;
+
+        buf_addc(&b, "{\"metadata\":{\"name\":\"x\",\"ownerReferences\":[");
+        for (int i = 0; i < 3000; i++)
+                buf_printf(&b,
+                           "%s{\"apiVersion\":\"v1\",\"kind\":\"K\",\"name\":\"n%d\",\"uid\":\"u\",\"controller\":"
+                           "true}",
+                           i ? "," : "", i);
+        buf_addc(&b, "]}}");
+        r = ASK(f, API_CREATE, &res_configmaps, "default", .body = arena_cstr(f->a, buf_str(&b)));
+        check_code(r, 422);
+        assert_non_null(strstr(r.message, "Only one reference can have Controller set to true. Found \"true\" in "
+                                          "references for K/n0 and K/n1"));
+        assert_true(strlen(r.message) < (10 << 20));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(long_lists_are_no_trouble, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(errors_do_not_grow_with_the_square, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(pods_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(new_pods_are_completed_as_upstream_does, fixture_setup,
                                                 fixture_teardown),
