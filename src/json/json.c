@@ -81,18 +81,14 @@ static bool numbers_equal(const struct json *a, const struct json *b) {
 }
 
 static bool objects_equal(const struct json *a, const struct json *b) {
-        _cleanup_(json_index_freep) struct json_index *index = NULL;
+        _cleanup_(json_edit_end) struct json_edit by_key = { .object = (struct json *) b };
 
         for (uint32_t i = 0; i < a->len; i++) {
                 const struct json_member *m = &json_members(a)[i], *n = &json_members(b)[i];
                 const struct json *v = &n->value;
 
-                /* Mostly both have the same order. */
-                if (!str_eq(json_key(m), json_key(n))) {
-                        if (!index && a->len >= JSON_INDEX_FROM)
-                                index = json_index_new(b);
-                        v = index ? json_index_get(index, json_key(m)) : json_get(b, json_key(m));
-                }
+                if (!str_eq(json_key(m), json_key(n))) /* mostly both have the same order */
+                        v = json_edit_get(&by_key, json_key(m));
                 if (!v || !json_equal(&m->value, v))
                         return false;
         }

@@ -165,12 +165,6 @@ struct json *json_new(struct arena *a, struct json v);
 struct json json_new_object(void); /* empty; needs no memory until something is added */
 struct json json_new_array(void);
 
-/* An index over many members, for what would be quadratic without one. */
-struct json_index;
-struct json_index *json_index_new(const struct json *object);
-const struct json *json_index_get(const struct json_index *x, struct str key);
-void json_index_free(struct json_index *x);
-DEFINE_CLEANUP(struct json_index *, json_index_free)
 #define JSON_INDEX_FROM 32 /* below, a linear search is as fast */
 
 /* Sets (adds at the end, or replaces in place) and returns where the value now is; that address is valid until the next
@@ -190,6 +184,19 @@ struct json *json_get_or_add_array(struct arena *a, struct json *object, const c
 struct json *json_get_mut(struct json *object, struct str key);
 bool json_remove(struct json *object, struct str key); /* keeps the order of the rest */
 bool json_removec(struct json *object, const char *key);
+/* Asks one object for many keys, and may change it meanwhile: { .arena, .object } and zeroes. Linear, where the functions
+ * above would be quadratic. The object, which may be NULL, changes through these alone and is whole again at the end. */
+struct json_edit {
+        struct arena *arena; /* may be NULL when nothing is set */
+        struct json *object;
+        struct json_index *index;
+        uint32_t asked;
+        bool removes;
+};
+struct json *json_edit_get(struct json_edit *e, struct str key); /* as json_get_mut() */
+void json_edit_set(struct json_edit *e, struct str key, struct json v);
+void json_edit_remove(struct json_edit *e, struct str key);
+void json_edit_end(struct json_edit *e);
 struct json *json_push(struct arena *a, struct json *array, struct json v);
 void json_insert(struct arena *a, struct json *array, size_t at, struct json v);
 void json_sort(struct json *object); /* by key */

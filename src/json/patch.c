@@ -363,12 +363,6 @@ int json_patch_apply(struct arena *a, const struct json *doc, const struct json 
 
 /* ---- merge patch ---- */
 
-#define REMOVED 1 /* json.flags of a null: the member goes */
-
-static struct json *find_member(struct json *object, const struct json_index *index, struct str key) {
-        return index ? (struct json *) json_index_get(index, key) : json_get_mut(object, key);
-}
-
 /* In lists, too, the nulls of objects say that a member is not there. */
 static struct json list_without_nulls(struct arena *a, const struct json *list) {
         struct json out = json_copy_shallow(a, list);
@@ -382,38 +376,23 @@ static struct json list_without_nulls(struct arena *a, const struct json *list) 
 }
 
 struct json json_merge_patch(struct arena *a, const struct json *doc, const struct json *patch) {
-        _cleanup_(json_index_freep) struct json_index *index = NULL;
-        struct json old, added = json_new_object();
-        uint32_t n = 0;
+        struct json out;
+        struct json_edit e = { .arena = a, .object = &out };
 
         if (!json_is(patch, JSON_OBJECT))
                 return *patch;
-        old = json_is(doc, JSON_OBJECT) ? json_copy_shallow(a, doc) : json_new_object();
-        if (patch->len >= JSON_INDEX_FROM)
-                index = json_index_new(&old);
-
+        out = json_is(doc, JSON_OBJECT) ? json_copy_shallow(a, doc) : json_new_object();
         json_each_member(m, patch) {
-                struct json *mine = find_member(&old, index, json_key(m)), v = m->value;
+                struct str key = json_key(m);
 
-                if (v.type == JSON_NULL) {
-                        if (mine)
-                                *mine = (struct json) { .type = JSON_NULL, .flags = REMOVED };
-                        continue;
-                }
-                if (v.type == JSON_OBJECT)
-                        v = json_merge_patch(a, mine, &v);
-                else if (v.type == JSON_ARRAY)
-                        v = list_without_nulls(a, &v);
-                if (mine)
-                        *mine = v;
+                if (m->value.type == JSON_NULL)
+                        json_edit_remove(&e, key);
+                else if (m->value.type == JSON_OBJECT)
+                        json_edit_set(&e, key, json_merge_patch(a, json_edit_get(&e, key), &m->value));
                 else
-                        json_add(a, &added, json_key(m), v);
+                        json_edit_set(&e, key,
+                                      m->value.type == JSON_ARRAY ? list_without_nulls(a, &m->value) : m->value);
         }
-        json_each_member(m, &old)
-                if (m->value.type != JSON_NULL || m->value.flags != REMOVED)
-                        json_members(&old)[n++] = *m;
-        old.len = n;
-        json_each_member(m, &added)
-                json_add(a, &old, json_key(m), m->value);
-        return old;
+        json_edit_end(&e);
+        return out;
 }

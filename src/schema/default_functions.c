@@ -27,13 +27,12 @@ static struct json *get_mut(struct json *o, const char *key) {
 static void fill_map(struct arena *a, struct json *o, const char *key, const struct json *from) {
         if (json_len(from) == 0)
                 return;
-        struct json *map = json_get_or_add_object(a, o, key);
-        _cleanup_(json_index_freep) struct json_index *had =
-                        json_len(map) + json_len(from) < JSON_INDEX_FROM ? NULL : json_index_new(map);
+        struct json_edit map = { .arena = a, .object = json_get_or_add_object(a, o, key) };
 
         json_each_member(m, from)
-                if (!(had ? json_index_get(had, json_key(m)) : json_get(map, json_key(m))))
-                        json_add(a, map, json_key(m), m->value);
+                if (!json_edit_get(&map, json_key(m)))
+                        json_edit_set(&map, json_key(m), m->value);
+        json_edit_end(&map);
 }
 
 /* ---- pods ---- */
@@ -181,26 +180,17 @@ void default_replication_controller(struct arena *a, struct json *value) {
 /* stringData is only for writing: it goes into data. */
 void default_secret(struct arena *a, struct json *value) {
         const struct json *plain = Secret_stringData(value);
-        struct json *data;
 
         if (json_len(plain) > 0) {
-                _cleanup_(json_index_freep) struct json_index *had = NULL;
+                struct json_edit data = { .arena = a, .object = json_get_or_add_object(a, value, "data") };
 
-                data = json_get_or_add_object(a, value, "data");
-                had = json_index_new(data);
-                for (int adds = 0; adds < 2; adds++) /* what is there is replaced before anything moves */
-                        json_each_member(m, plain) {
-                                struct json *there = (struct json *) json_index_get(had, json_key(m));
-                                _cleanup_buf_ struct buf text = BUF_INIT;
+                json_each_member(m, plain) {
+                        _cleanup_buf_ struct buf text = BUF_INIT;
 
-                                if ((there == NULL) != adds)
-                                        continue;
-                                base64_encode(&text, json_str(&m->value));
-                                if (there)
-                                        *there = json_of_copy(a, buf_str(&text));
-                                else
-                                        json_add(a, data, json_key(m), json_of_copy(a, buf_str(&text)));
-                        }
+                        base64_encode(&text, json_str(&m->value));
+                        json_edit_set(&data, json_key(m), json_of_copy(a, buf_str(&text)));
+                }
+                json_edit_end(&data);
         }
         json_removec(value, "stringData");
 }

@@ -405,9 +405,9 @@ static const struct schema_field *list_field(struct merge *m, const struct schem
 
 /* $setElementOrder/x: merges x, then orders it as told. */
 static int set_element_order(struct merge *m, const struct schema_type *t, const struct json_member *directive,
-                             const struct json *patch, struct json *out) {
+                             const struct json *patch, struct json_edit *out) {
         struct str name = str_sub(json_key(directive), ELEMENT_ORDER.n, json_key(directive).n);
-        const struct json *live = json_get(out, name), *list = json_get(patch, name), *order = &directive->value,
+        const struct json *live = json_edit_get(out, name), *list = json_get(patch, name), *order = &directive->value,
                           *first;
         const struct schema_field *f;
         struct json merged;
@@ -439,21 +439,21 @@ static int set_element_order(struct merge *m, const struct schema_type *t, const
         if (objects && !f->patch_key && merged.len == 0 && first) /* it has no key to be ordered by */
                 return check_key(m, first, "");
         TRY(order_items(m, &merged, order, live, f->patch_key, &merged));
-        json_set(m->arena, out, name, merged);
+        json_edit_set(out, name, merged);
         return 0;
 }
 
 /* deletes: the value is of $deleteFromPrimitiveList, which says nothing of what is not there. */
 static int merge_member(struct merge *m, const struct schema_type *t, struct str name, const struct json *v,
-                        bool deletes, struct json *out) {
-        const struct json *live = json_get(out, name);
+                        bool deletes, struct json_edit *out) {
+        const struct json *live = json_edit_get(out, name);
         const struct schema_field *f = t && t->kind == SCHEMA_STRUCT ? schema_field(t, name) : NULL;
         const struct schema_type *below = f ? f->type : t && t->kind == SCHEMA_MAP ? t->elem : NULL;
         bool alike = live && live->type == v->type, merges = deletes || (f && f->flags & SCHEMA_PATCH_MERGE);
         struct json merged = *v;
 
         if (v->type == JSON_NULL) {
-                json_remove(out, name);
+                json_edit_remove(out, name);
                 return 0;
         }
         if (alike && v->type == JSON_ARRAY && t && t->kind == SCHEMA_MAP) /* upstream finds no tags in a map */
@@ -468,10 +468,10 @@ static int merge_member(struct merge *m, const struct schema_type *t, struct str
         else if (!alike && deletes)
                 return 0;
         else if (!alike && !without_directives(m->arena, v, true, &merged)) {
-                json_remove(out, name);
+                json_edit_remove(out, name);
                 return 0;
         }
-        json_set(m->arena, out, name, merged);
+        json_edit_set(out, name, merged);
         return 0;
 }
 
@@ -480,24 +480,31 @@ static struct str directed(struct str key, struct str directive) {
         return str_has_prefix(key, directive) ? str_sub(key, directive.n, key.n) : STR("");
 }
 
-static int merge_members(struct merge *m, const struct schema_type *t, const struct json *patch, struct json *out) {
-        TRY(retain_keys(m, patch, out));
+static struct str order_of(struct arena *a, struct str name) {
+        return arena_printf(a, "%" STR_FMT "%" STR_FMT, STR_ARG(ELEMENT_ORDER), STR_ARG(name));
+}
+
+static int merge_members(struct merge *m, const struct schema_type *t, const struct json *patch,
+                         struct json_edit *out) {
+        bool ordered = false;
+
+        TRY(retain_keys(m, patch, out->object));
         json_each_member(p, patch) {
                 if (str_eq(json_key(p), str_sub(ELEMENT_ORDER, 0, ELEMENT_ORDER.n - 1)))
                         return error_set(m->err, -EINVAL, "invalid patch format of setElementOrder list");
-                if (str_has_prefix(json_key(p), ELEMENT_ORDER))
-                        TRY(set_element_order(m, t, p, patch, out));
+                if (!str_has_prefix(json_key(p), ELEMENT_ORDER))
+                        continue;
+                TRY(set_element_order(m, t, p, patch, out));
+                ordered = true;
         }
         json_each_member(p, patch) {
                 struct str name = json_key(p), list = directed(name, DELETE_FROM);
-                char order[300];
-                int n = snprintf(order, sizeof(order), "$setElementOrder/%" STR_FMT, STR_ARG(name));
 
                 if (str_has_prefix(name, ELEMENT_ORDER) || str_eq(name, RETAIN_KEYS))
                         continue;
                 if (str_eq(name, str_sub(DELETE_FROM, 0, DELETE_FROM.n - 1)))
                         return error_set(m->err, -EINVAL, "invalid patch format of primitive list");
-                if (p->value.type != JSON_NULL && n < (int) sizeof(order) && json_get(patch, str_n(order, (size_t) n)))
+                if (ordered && p->value.type != JSON_NULL && json_get(patch, order_of(m->arena, name)))
                         continue; /* merged already */
                 TRY(merge_member(m, t, list.n ? list : name, &p->value, list.n > 0, out));
         }
@@ -508,6 +515,7 @@ static int merge_map(struct merge *m, const struct schema_type *t, const struct 
                      struct json *ret) {
         const struct json *directive = json_get(patch, DIRECTIVE);
         struct json out = json_copy_shallow(m->arena, live);
+        struct json_edit edit = { .arena = m->arena, .object = &out };
         int r;
 
         if (directive) {
@@ -523,7 +531,8 @@ static int merge_map(struct merge *m, const struct schema_type *t, const struct 
         }
         if (++m->depth > MAX_DEPTH)
                 return error_set(m->err, -EINVAL, "exceeded max depth");
-        r = merge_members(m, t, patch, &out);
+        r = merge_members(m, t, patch, &edit);
+        json_edit_end(&edit);
         m->depth--;
         if (r < 0)
                 return r;

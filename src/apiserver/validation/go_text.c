@@ -425,6 +425,7 @@ static const struct json *at_path(const struct json *j, const struct path *p) {
 static const struct json *with_empty(struct arena *a, const struct json *v, const struct json *sent) {
         bool compound = json_is(sent, JSON_ARRAY) || json_is(sent, JSON_OBJECT);
         struct json out;
+        struct json_edit e = { .arena = a, .object = &out };
 
         if (json_type(v) == JSON_NULL && compound && sent->len == 0)
                 return sent;
@@ -434,11 +435,12 @@ static const struct json *with_empty(struct arena *a, const struct json *v, cons
         for (size_t i = 0; sent->type == JSON_ARRAY && i < MIN(out.len, sent->len); i++)
                 json_items(&out)[i] = *with_empty(a, &json_items(&out)[i], &json_items(sent)[i]);
         json_each_member(m, sent) {
-                const struct json *filled = with_empty(a, json_get(&out, json_key(m)), &m->value);
+                const struct json *filled = with_empty(a, json_edit_get(&e, json_key(m)), &m->value);
 
                 if (filled)
-                        json_set(a, &out, json_key(m), *filled);
+                        json_edit_set(&e, json_key(m), *filled);
         }
+        json_edit_end(&e);
         return json_new(a, out);
 }
 

@@ -320,8 +320,7 @@ CHECK(check_request, struct str name, const struct json *request, const struct j
 void check_resources(struct field_errors *fe, const struct path *p, const struct json *limits,
                      const struct json *requests) {
         const struct json *both[] = { limits, requests };
-        _cleanup_(json_index_freep) struct json_index *index =
-                        json_len(limits) < JSON_INDEX_FROM ? NULL : json_index_new(limits);
+        _cleanup_(json_edit_end) struct json_edit limits_by_name = { .object = (struct json *) limits };
         bool huge = false, basic = false;
 
         fe->at = p;
@@ -333,8 +332,7 @@ void check_resources(struct field_errors *fe, const struct path *p, const struct
                         check_resource_name(fe, at, name, true);
                         check_resource_quantity(fe, at, name, &m->value);
                         if (i == 1)
-                                check_request(fe, p, name, &m->value,
-                                              index ? json_index_get(index, name) : json_get(limits, name));
+                                check_request(fe, p, name, &m->value, json_edit_get(&limits_by_name, name));
                         if (str_has_prefix(name, STR("hugepages-")))
                                 check_huge(fe, at, name, &m->value);
                         huge = huge || str_has_prefix(name, STR("hugepages-"));
