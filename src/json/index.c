@@ -42,15 +42,26 @@ static void index_all(struct json_edit *e) {
 
 /* The member, be it removed or not. */
 static struct json *find_member(struct json_edit *e, struct str key) {
-        uint32_t at;
+        struct json_member *members = json_is(e->object, JSON_OBJECT) ? json_members(e->object) : NULL;
+        uint32_t at = e->next;
 
-        if (!e->index) {
-                if (json_len(e->object) < JSON_INDEX_FROM || e->asked++ < JSON_INDEX_FROM)
-                        return json_get_mut(e->object, key);
-                index_all(e);
+        if (at < json_len(e->object) && members && str_eq(json_key(&members[at]), key)) {
+                e->next++;
+                return &members[at].value;
         }
-        at = *find(e->index, json_members(e->object), key);
-        return at == NONE ? NULL : &json_members(e->object)[at].value;
+        if (!members || e->object->len < JSON_INDEX_FROM || (!e->index && e->asked++ < JSON_INDEX_FROM)) {
+                struct json *v = json_get_mut(e->object, key);
+
+                e->next = v ? (uint32_t) (container_of(v, struct json_member, value) - members) + 1 : e->next;
+                return v;
+        }
+        if (!e->index)
+                index_all(e);
+        at = *find(e->index, members, key);
+        if (at == NONE)
+                return NULL;
+        e->next = at + 1;
+        return &members[at].value;
 }
 
 static bool is_removed(const struct json *v) {

@@ -190,7 +190,7 @@ struct json_edit {
         struct arena *arena; /* may be NULL when nothing is set */
         struct json *object;
         struct json_index *index;
-        uint32_t asked;
+        uint32_t asked, next; /* next: where keys in the object's own order come */
         bool removes;
 };
 struct json *json_edit_get(struct json_edit *e, struct str key); /* as json_get_mut() */

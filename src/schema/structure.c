@@ -116,24 +116,67 @@ static size_t n_items(const struct json *v) {
         return json_is(v, JSON_ARRAY) ? v->len : 0;
 }
 
-static struct str *item_elements(struct arena *a, struct place list, const struct json *v) {
-        struct str *elements = arena_array(a, struct str, n_items(v) + 1), missing;
+/* The elements of a list's items, found by their texts however many they are. */
+#define MANY 16
+struct elements {
+        struct element {
+                struct str text; /* p == NULL: the item has none */
+                uint32_t first, next,
+                                last; /* of the same text: the first one; the one after this, 0 for none; first.last */
+        } * v;
+        size_t n, mask;
+        uint32_t *slots; /* 1 + the first of a text, by hash; NULL: they are few */
+};
 
-        for (size_t i = 0; i < n_items(v); i++)
-                elements[i] = item_element(a, list, json_item(v, i), &missing);
-        return elements;
+static struct elements elements_new(struct arena *a, size_t n_max) {
+        struct elements e = { .v = arena_array(a, struct element, n_max + 1) };
+
+        if (n_max < MANY)
+                return e;
+        for (e.mask = MANY; e.mask < 2 * n_max; e.mask *= 2)
+                ;
+        e.slots = arena_array(a, uint32_t, e.mask--);
+        return e;
 }
 
-static ssize_t find_element(const struct str *elements, size_t n, struct str e) {
-        for (size_t i = 0; e.p && i < n; i++)
-                if (elements[i].p && str_eq(elements[i], e))
+/* The first one with that text; -1: there is none. */
+static ssize_t find_element(const struct elements *e, struct str text) {
+        for (size_t i = 0; text.p && !e->slots && i < e->n; i++)
+                if (e->v[i].text.p && str_eq(e->v[i].text, text))
                         return (ssize_t) i;
+        for (size_t i = text.p && e->slots ? str_hash(text) & e->mask : SIZE_MAX; i != SIZE_MAX && e->slots[i];
+             i = (i + 1) & e->mask)
+                if (str_eq(e->v[e->slots[i] - 1].text, text))
+                        return e->slots[i] - 1;
         return -1;
 }
 
-/* Is the element at i there once more, behind it? */
-static bool comes_again(const struct str *elements, size_t n, size_t i) {
-        return find_element(&elements[i + 1], n - i - 1, elements[i]) >= 0;
+/* Returns whether it was there before. */
+static bool add_element(struct elements *e, struct str text) {
+        ssize_t first = find_element(e, text);
+        uint32_t at = (uint32_t) e->n++;
+        size_t slot = e->slots && text.p ? str_hash(text) & e->mask : 0;
+
+        e->v[at] = (struct element) { .text = text, .first = at, .last = at };
+        if (first >= 0) {
+                e->v[at].first = (uint32_t) first;
+                e->v[e->v[first].last].next = at;
+                e->v[first].last = at;
+        } else if (e->slots && text.p) {
+                while (e->slots[slot])
+                        slot = (slot + 1) & e->mask;
+                e->slots[slot] = at + 1;
+        }
+        return first >= 0;
+}
+
+static struct elements item_elements(struct arena *a, struct place list, const struct json *v) {
+        struct elements e = elements_new(a, n_items(v));
+        struct str missing;
+
+        while (e.n < n_items(v))
+                add_element(&e, item_element(a, list, json_item(v, e.n), &missing));
+        return e;
 }
 
 /* ---- the fields a value sets ---- */
@@ -173,15 +216,15 @@ static void add_fields(struct arena *a, struct place p, const struct json *v, st
 
 /* Items that are there twice are owned together, as a whole. */
 static void add_items(struct arena *a, struct place p, const struct json *v, struct fieldset *to) {
-        struct str *elements = item_elements(a, p, v);
+        struct elements all = item_elements(a, p, v);
 
-        for (size_t i = 0; i < n_items(v); i++) {
+        for (size_t i = 0; i < all.n; i++) {
                 struct fieldset_entry *e;
 
-                if (!elements[i].p)
+                if (!all.v[i].text.p)
                         continue;
-                e = fieldset_get_or_add(a, to, elements[i]);
-                if (!e->member && !comes_again(elements, n_items(v), i))
+                e = fieldset_get_or_add(a, to, all.v[i].text);
+                if (!e->member && !all.v[i].next)
                         add_fields(a, place_of_item(p.type), json_item(v, i), e);
                 e->member = true;
         }
@@ -388,30 +431,29 @@ static void mark(struct differ *d, const struct json *old, const struct json *ne
 
 static void compare_members_of(struct differ *d, struct place p, const struct json *old, const struct json *new,
                                const struct fieldpath *at) {
-        size_t hint = 0;
+        _cleanup_(json_edit_end) struct json_edit olds = { .object = (struct json *) old },
+                                                  news = { .object = (struct json *) new };
 
         json_each_member(m, old) {
-                const struct json *other = json_get_after(new, json_key(m), &hint);
+                const struct json *other = json_edit_get(&news, json_key(m));
 
                 if (other && other->type < JSON_ARRAY && json_equal(&m->value, other))
                         continue; /* the most common case, without making a path */
                 compare(d, place_of_member(p, json_key(m)), &m->value, other,
                         &(struct fieldpath) { at, field_element(d->arena, json_key(m)) });
         }
-        hint = 0;
         json_each_member(m, new)
-                if (!json_get_after(old, json_key(m), &hint))
+                if (!json_edit_get(&olds, json_key(m)))
                         compare(d, place_of_member(p, json_key(m)), NULL, &m->value,
                                 &(struct fieldpath) { at, field_element(d->arena, json_key(m)) });
 }
 
-/* All items of that element, as one value. */
-static struct json items_of(struct arena *a, const struct json *v, const struct str *elements, struct str element) {
+/* All items with the element of the first-th, as one value; none when that is below 0. */
+static struct json items_of(struct arena *a, const struct json *v, const struct elements *elements, ssize_t first) {
         struct json out = json_new_array();
 
-        for (size_t i = 0; i < n_items(v); i++)
-                if (elements[i].p && str_eq(elements[i], element))
-                        json_push(a, &out, *json_item(v, i));
+        for (ssize_t i = first; i >= 0; i = (ssize_t) elements->v[i].next - !elements->v[i].next)
+                json_push(a, &out, *json_item(v, (size_t) i));
         return out;
 }
 
@@ -432,27 +474,26 @@ static void compare_twins(struct differ *d, struct place below, const struct jso
 static void compare_items(struct differ *d, struct place p, const struct json *old, const struct json *new,
                           const struct fieldpath *at) {
         struct place below = place_of_item(p.type);
-        struct str *olds = item_elements(d->arena, p, old), *news = item_elements(d->arena, p, new);
-        size_t n_old = n_items(old), n = n_old + n_items(new);
+        struct elements olds = item_elements(d->arena, p, old), news = item_elements(d->arena, p, new);
 
-        for (size_t i = 0; i < n; i++) { /* each element once, where it comes first */
-                const struct str *mine = i < n_old ? olds : news;
-                size_t own = i < n_old ? i : i - n_old;
-                struct fieldpath here = { at, mine[own] };
-                ssize_t k = i < n_old ? find_element(news, n - n_old, olds[i]) : (ssize_t) own;
+        for (size_t i = 0; i < olds.n + news.n; i++) { /* each element once, where it comes first */
+                bool was = i < olds.n;
+                size_t own = was ? i : i - olds.n;
+                const struct element *e = was ? &olds.v[own] : &news.v[own];
+                struct fieldpath here = { at, e->text };
+                ssize_t before = was ? (ssize_t) own : find_element(&olds, e->text),
+                        now = was ? find_element(&news, e->text) : (ssize_t) own;
 
-                if (!here.element.p || find_element(mine, own, here.element) >= 0 ||
-                    (i >= n_old && find_element(olds, n_old, here.element) >= 0))
+                if (!e->text.p || e->first != own || (!was && before >= 0))
                         continue;
-                if ((i < n_old && comes_again(olds, n_old, i)) ||
-                    (k >= 0 && comes_again(news, n - n_old, (size_t) k))) {
-                        struct json was = items_of(d->arena, old, olds, here.element),
-                                    is = items_of(d->arena, new, news, here.element);
+                if ((before >= 0 && olds.v[before].next) || (now >= 0 && news.v[now].next)) {
+                        struct json all_old = items_of(d->arena, old, &olds, before),
+                                    all_new = items_of(d->arena, new, &news, now);
 
-                        compare_twins(d, below, &was, &is, &here);
+                        compare_twins(d, below, &all_old, &all_new, &here);
                 } else
-                        compare(d, below, i < n_old ? json_item(old, i) : NULL,
-                                k < 0 ? NULL : json_item(new, (size_t) k), &here);
+                        compare(d, below, before < 0 ? NULL : json_item(old, (size_t) before),
+                                now < 0 ? NULL : json_item(new, (size_t) now), &here);
         }
 }
 
@@ -489,9 +530,11 @@ struct structure_diff structure_compare(struct arena *a, const struct schema_typ
 
 static void find_emptied(struct arena *a, struct place p, const struct json *sent, const struct json *now,
                          const struct fieldpath *at, struct fieldset *ret) {
+        _cleanup_(json_edit_end) struct json_edit of_now = { .object = (struct json *) now };
+
         json_each_member(m, sent) {
                 struct place below = place_of_member(p, json_key(m));
-                const struct json *v = json_get(now, json_key(m));
+                const struct json *v = json_edit_get(&of_now, json_key(m));
                 struct fieldpath here = { at, field_element(a, json_key(m)) };
                 enum form form = below.type && json_len(v) > 0 ? form_of(below, v) : KEYED;
 
@@ -516,42 +559,42 @@ static struct json merge(struct arena *a, struct place p, const struct json *liv
 
 static struct json merge_map(struct arena *a, struct place p, const struct json *live, const struct json *config) {
         struct json out = json_is(live, JSON_OBJECT) ? json_copy_shallow(a, live) : json_new_object();
+        struct json_edit e = { .arena = a, .object = &out };
 
         json_each_member(c, config) {
                 struct place below = place_of_member(p, json_key(c));
 
-                json_set(a, &out, json_key(c),
-                         below.type ? merge(a, below, json_get(live, json_key(c)), &c->value) : c->value);
+                json_edit_set(&e, json_key(c),
+                              below.type ? merge(a, below, json_edit_get(&e, json_key(c)), &c->value) : c->value);
         }
+        json_edit_end(&e);
         return out;
 }
 
 /* The config's items come in its order; those that only the live list has stay where they are relative to the items
  * around them that both have, before what is new. */
 static struct json merge_items(struct arena *a, struct place p, const struct json *live, const struct json *config) {
-        size_t n_live = n_items(live), n_config = n_items(config), l = 0, c = 0, shared = 0;
-        struct str *lives = item_elements(a, p, live), *configs = item_elements(a, p, config);
+        struct elements lives = item_elements(a, p, live), configs = item_elements(a, p, config);
         struct place below = place_of_item(p.type);
         struct json out = json_new_array();
+        size_t l = 0, c = 0, shared = 0;
 
-        while (l < n_live || c < n_config) {
-                bool twice;
+        while (l < lives.n || c < configs.n) {
                 ssize_t k;
 
-                for (shared = MAX(shared, c); shared < n_config; shared++)
-                        if (find_element(lives, n_live, configs[shared]) >= 0)
+                for (shared = MAX(shared, c); shared < configs.n; shared++)
+                        if (find_element(&lives, configs.v[shared].text) >= 0)
                                 break;
-                if (l < n_live && find_element(configs, n_config, lives[l]) < 0)
+                if (l < lives.n && find_element(&configs, lives.v[l].text) < 0)
                         json_push(a, &out, *json_item(live, l++));
-                else if (l < n_live && (shared == n_config || !str_eq(lives[l], configs[shared])))
+                else if (l < lives.n && (shared == configs.n || !str_eq(lives.v[l].text, configs.v[shared].text)))
                         l++; /* its turn comes with the config, or has come */
                 else {
-                        k = find_element(lives, n_live, configs[c]);
-                        twice = k >= 0 && comes_again(lives, n_live, (size_t) k);
+                        k = find_element(&lives, configs.v[c].text);
                         json_push(a, &out,
-                                  merge(a, below, k >= 0 && !twice ? json_item(live, (size_t) k) : NULL,
+                                  merge(a, below, k >= 0 && !lives.v[k].next ? json_item(live, (size_t) k) : NULL,
                                         json_item(config, c++)));
-                        l += k >= 0 && l < n_live;
+                        l += k >= 0 && l < lives.n;
                 }
         }
         return out;
@@ -698,23 +741,24 @@ static struct str nameless(struct arena *a, struct place list, const struct json
 }
 
 static void check_items(struct checker *c, struct place p, const struct json *v, const struct fieldpath *at) {
-        struct str *elements = arena_array(c->arena, struct str, n_items(v) + 1), missing;
+        struct elements elements = elements_new(c->arena, n_items(v));
 
         for (size_t i = 0; i < n_items(v); i++) {
-                elements[i] = item_element(c->arena, p, json_item(v, i), &missing);
-                if (!elements[i].p) {
+                struct str missing, element = item_element(c->arena, p, json_item(v, i), &missing);
+
+                if (!element.p) {
                         missing = nameless(c->arena, p, json_item(v, i), missing);
                         problem(c, at, arena_printf(c->arena, "element %zu: %" STR_FMT, i, STR_ARG(missing)));
                         return;
                 }
-                if (!c->twins && find_element(elements, i, elements[i]) >= 0) {
+                if (add_element(&elements, element) && !c->twins) {
                         _cleanup_buf_ struct buf b = BUF_INIT;
 
-                        fieldset_print_element(&b, elements[i]);
+                        fieldset_print_element(&b, element);
                         problem(c, at,
                                 arena_printf(c->arena, "duplicate entries for key %" STR_FMT, STR_ARG(buf_str(&b))));
                 }
-                check(c, place_of_item(p.type), json_item(v, i), &(struct fieldpath) { at, elements[i] });
+                check(c, place_of_item(p.type), json_item(v, i), &(struct fieldpath) { at, element });
         }
 }
 

@@ -280,7 +280,8 @@ static void check_array(struct checker *c, const struct crd_schema *s, const str
 static void check_object(struct checker *c, const struct crd_schema *s, const struct json *v, const struct json *old,
                          const struct path *at) {
         const struct crd_limits *l = s->limits;
-        size_t hint = 0, old_hint = 0;
+        _cleanup_(json_edit_end) struct json_edit olds = { .object = (struct json *) old };
+        size_t hint = 0;
 
         json_each_member(m, v) {
                 const struct schema_field *f = schema_field_after(&s->type, json_key(m), &hint);
@@ -289,8 +290,7 @@ static void check_object(struct checker *c, const struct crd_schema *s, const st
                 bool converted = at == c->top && (str_eqc(json_key(m), "apiVersion") || str_eqc(json_key(m), "kind"));
 
                 if (below)
-                        check(c, below, &m->value, converted ? NULL : json_get_after(old, json_key(m), &old_hint),
-                              here);
+                        check(c, below, &m->value, converted ? NULL : json_edit_get(&olds, json_key(m)), here);
                 else if (!f && l && l->closed)
                         field_invalid_str(c->fe, at, json_key(m), "%" STR_FMT " in body is a forbidden property",
                                           STR_ARG(path_text(c, here)));
