@@ -266,10 +266,14 @@ static size_t add_companions(struct op *op, struct store_op *ops, size_t n) {
 
 size_t op_stored_bytes(const struct op *op, const struct object *o) {
         const struct rest *r = op->rest->stored;
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_buf_ struct buf b = BUF_INIT;
+        struct json *tree; /* of our own: that of the object is not to be asked for before it has its revision */
 
-        return r->custom || protobuf_encode_object(&b, r->resource->type, object_json(o), NULL) < 0 ? object_text(o).n
-                                                                                                    : b.n;
+        return r->custom || json_parse(a, object_text(o), NULL, &tree, NULL) < 0 ||
+                                               protobuf_encode_object(&b, r->resource->type, tree, NULL) < 0
+                               ? object_text(o).n
+                               : b.n;
 }
 
 void op_submit(struct op *op, size_t n_ops, void (*finished)(struct op *op)) {

@@ -258,6 +258,7 @@ static void shift(const struct object *o, struct str *view, size_t by) {
 }
 
 void object_set_revision(struct object *o, uint64_t revision) {
+        struct doc *early = atomic_load_explicit(&o->doc, memory_order_relaxed);
         struct object_owner *owners = owners_of(o);
         char insert[GAP + 2];
         size_t n;
@@ -265,6 +266,9 @@ void object_set_revision(struct object *o, uint64_t revision) {
         o->revision = revision;
         if (!o->head)
                 return;
+        if (early) /* its views would show other parts of the text than before */
+                arena_free(early->arena);
+        atomic_store_explicit(&o->doc, NULL, memory_order_relaxed);
         n = (size_t) snprintf(insert, sizeof(insert), "%s\"resourceVersion\":\"%llu\"%s", o->comma_before ? "," : "",
                               (unsigned long long) revision, o->comma_after ? "," : "");
         shift(o, &o->name, n);
