@@ -141,12 +141,12 @@ static int own_scale(struct op *op, int64_t replicas, struct error *err) {
         opts.api_version = r->api_version;
         opts.one_version = false;
         opts.scale = arena_cstr(a, scale_path(op)) + 1;
+        was = json_copy_tree(a, object_json(op->old));
+        set_replicas(op, &was, json_int(scale_value(op, &was, "specReplicasPath", "spec")), false);
         if (op->c->patch != API_PATCH_APPLY) {
                 set_replicas(op, &op->tree, replicas, true);
                 owned = json_copy_tree(a, &op->tree);
-                was = json_copy_tree(a, object_json(op->old));
                 set_replicas(op, &owned, replicas, false);
-                set_replicas(op, &was, json_int(scale_value(op, &was, "specReplicasPath", "spec")), false);
                 apply_track_update(a, r->resource->type, &was, &owned, &opts);
                 json_removec(meta_of(a, &op->tree), "managedFields");
                 if (json_at_path(&owned, "metadata", "managedFields"))
@@ -159,7 +159,7 @@ static int own_scale(struct op *op, int64_t replicas, struct error *err) {
         if (json_at_path(op->c->body, "spec", "replicas"))
                 set_replicas(op, &config, replicas, true);
         opts.scale_kept = json_getc(op->c->body, "spec") || json_getc(op->c->body, "status");
-        return apply_merge(a, r->resource->type, object_json(op->old), &config, &opts, &op->tree, err);
+        return apply_merge(a, r->resource->type, &was, &config, &opts, &op->tree, err);
 }
 
 static bool has_its_replicas(const struct op *op) {

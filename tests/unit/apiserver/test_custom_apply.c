@@ -162,6 +162,12 @@ static void a_scale_hands_replicas_back_in_its_version(void **state) {
         check(r, 200, ".metadata.managedFields[1].manager", "one");
         assert_string_equal(at(f, r, ".metadata.managedFields[1].apiVersion"), "example.com/v2");
         assert_string_equal(at(f, r, ".metadata.managedFields[1].fieldsV1"), "{\"f:spec\":{\"f:n\":{}}}");
+        /* a Scale leaves 0 out, so that to apply it is a change */
+        check_error(ASK(f, API_PATCH, &widgets, "default", "w", "scale", .patch = API_PATCH_APPLY,
+                        .options.field_manager = STR("three"),
+                        .body = Q("{'apiVersion':'autoscaling/v1','kind':'Scale','metadata':{'name':'w'},"
+                                  "'spec':{'replicas':0}}")),
+                    409, "Apply failed with 1 conflict: conflict with \"one\" using autoscaling/v1: .spec.n");
         undefine(f);
 }
 

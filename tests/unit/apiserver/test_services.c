@@ -244,6 +244,16 @@ static void an_address_that_somebody_made_is_taken(void **state) {
                     "10.96.0.30: provided IP is already allocated");
 }
 
+static void a_name_is_taken_for_valid_services(void **state) {
+        struct fixture *f = *state;
+
+        check_code(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"clusterIP\":\"10.96.0.31\"")), 201);
+        check_error(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"clusterIP\":\"10.96.0.31\"")), 409,
+                    "services \"x\" already exists");
+        check_code(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"type\":\"Foo\"")), 422);
+        check_code(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"ipFamilies\":[\"IPv6\"]")), 422);
+}
+
 static void a_deleted_address_comes_back(void **state) {
         struct fixture *f = *state;
 
@@ -466,6 +476,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(an_address_is_an_object, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(an_address_that_somebody_made_is_taken, fixture_setup,
                                                 fixture_teardown),
+                cmocka_unit_test_setup_teardown(a_name_is_taken_for_valid_services, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(a_deleted_address_comes_back, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(a_server_has_a_lease_as_long_as_it_lives, fixture_setup,
                                                 fixture_teardown),

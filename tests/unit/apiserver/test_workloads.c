@@ -345,9 +345,29 @@ static void an_update_of_a_controller_warns_of_what_it_was(void **state) {
         assert_int_equal(r.n_warnings, 0);
 }
 
+static void a_daemon_set_warns_of_templates_that_change(void **state) {
+        struct fixture *f = *state;
+
+        check_code(ASK(f, API_CREATE, &res_daemonsets, "default",
+                       .body = "{\"metadata\":{\"name\":\"x\"},\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"b\"}},"
+                               "\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{"
+                               "\"imagePullSecrets\":[{}],\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}"),
+                   201);
+        assert_int_equal(ASK(f, API_PATCH, &res_daemonsets, "default", "x", .patch = API_PATCH_MERGE,
+                             .body = "{\"spec\":{\"minReadySeconds\":1}}")
+                                         .n_warnings,
+                         0);
+        assert_int_equal(ASK(f, API_PATCH, &res_daemonsets, "default", "x", .patch = API_PATCH_MERGE,
+                             .body = "{\"spec\":{\"template\":{\"spec\":{\"hostNetwork\":true}}}}")
+                                         .n_warnings,
+                         1);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(workloads_are_refused_as_upstream_does, fixture_setup,
+                                                fixture_teardown),
+                cmocka_unit_test_setup_teardown(a_daemon_set_warns_of_templates_that_change, fixture_setup,
                                                 fixture_teardown),
                 cmocka_unit_test_setup_teardown(an_update_of_a_controller_warns_of_what_it_was, fixture_setup,
                                                 fixture_teardown),

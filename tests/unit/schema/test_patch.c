@@ -60,6 +60,8 @@ static void test_what_is_new_has_no_directives(void **state) {
         patched(&type_PodSpec, "{}",
                 "{'containers':[{'name':'a','$patch':'delete'},{'name':'b'}],'nodeSelector':{'a':null,'b':'c'}}",
                 "{'containers':[{'name':'b'}],'nodeSelector':{'b':'c'}}");
+        /* A null goes before it could be a directive. */
+        patched(&type_ObjectMeta, "{}", "{'labels':{'a':'b','$patch':null}}", "{'labels':{'a':'b'}}");
         /* What is new in a merged list is not looked at. */
         patched(&type_PodSpec, "{'containers':[{'name':'a'}]}",
                 "{'containers':[{'name':'b','$retainKeys':[],'env':null}]}",
@@ -127,6 +129,11 @@ static void test_patch_errors(void **state) {
                 { "{'$setElementOrder/securityContext':[]}",
                   "expected a []interface {}, but received a map[string]interface {}" },
                 { "{'$setElementOrder':[]}", "invalid patch format of setElementOrder list" },
+                /* items of a list without a key have nothing to be ordered by */
+                { "{'$setElementOrder/tolerations':[],'tolerations':[]}",
+                  "map: map[key:t] does not contain declared merge key: " },
+                { "{'$setElementOrder/tolerations':[1],'tolerations':[]}",
+                  "expected a map[string]interface {}, but received a int64" },
                 { "{'$deleteFromPrimitiveList':[]}", "invalid patch format of primitive list" },
                 { "{'$deleteFromPrimitiveList/containers':['a']}",
                   "list element types are not identical: [[map[name:a]] [a]]" },
@@ -138,7 +145,8 @@ static void test_patch_errors(void **state) {
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 _cleanup_error_ struct error err = ERROR_INIT;
-                struct json live = doc(a, "{'containers':[{'name':'a'}],'securityContext':{}}"),
+                struct json live = doc(a, "{'containers':[{'name':'a'}],'securityContext':{},'tolerations':[{'key':'t'}"
+                                          "]}"),
                             p = doc(a, cases[i][0]), out;
 
                 assert_int_equal(strategic_merge_patch(a, &type_PodSpec, &live, &p, &out, &err), -EINVAL);
