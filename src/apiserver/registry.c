@@ -756,10 +756,13 @@ static bool completes_deletion(const struct json *obj) {
 
 void writes_put_changed(struct op *op) {
         const struct rest *r = op->rest->stored;
-        bool delete = completes_deletion(&op->tree);
+        bool delete = completes_deletion(&op->tree), same;
 
         writes_keep_times(op);
-        if (!delete &&json_equal(&op->tree, object_json(op->old)) && !op_stores_anew(op) &&
+        same = !delete &&json_equal(&op->tree, object_json(op->old));
+        if (same && op->raw != op->old && !op_convert_out(op, writes_put_changed))
+                return;
+        if (same && !op_stores_anew(op) &&
             !store_is_stale(op->s->store, rest_key(op->c->arena, r, op->namespace, op->name))) {
                 op->result = object_ref(op->old);
                 if (op->undo)

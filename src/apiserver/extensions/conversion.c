@@ -417,7 +417,10 @@ struct object *op_stored_object(struct op *op) {
 bool op_stores_anew(const struct op *op) {
         const struct custom_version *v = op->rest->custom;
 
-        return v && op->raw && !custom_is_in_version(&v->of->storage->rest, op->raw);
+        if (!v || !op->raw)
+                return false;
+        return !custom_is_in_version(&v->of->storage->rest, op->raw) ||
+               (op->raw != op->old && !json_equal(op->outgoing ? op->outgoing : &op->tree, object_json(op->raw)));
 }
 
 /* ---- for lists and watches ---- */

@@ -99,7 +99,8 @@ bool op_convert_out(struct op *op, void (*again)(struct op *op));
 bool op_track_versions(struct op *op, void (*then)(struct op *op));
 /* The object to hand to the store for op->result: the same, or op->outgoing as an object. */
 struct object *op_stored_object(struct op *op);
-/* Is op->raw in another version than objects are stored in now? Then writing it is a change. */
+/* Is op->raw in another version than objects are stored in now, or has it what the request's version has not? Then
+ * writing op->tree is a change, which has been converted. */
 bool op_stores_anew(const struct op *op);
 /* The items of op->c->list in the version of the request, then then. */
 void convert_list(struct op *op, void (*then)(struct op *op));

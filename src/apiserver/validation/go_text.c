@@ -80,6 +80,8 @@ static const struct {
         const char *type, *field, *after;
 } moved[] = {
         { "JSONSchemaProps", "nullable", "type" },
+        { "VolumeSource", "quobyte", "rbd" },
+        { "JobSpec", "activeDeadlineSeconds", "successPolicy" },
         { "PodSpec", "setHostnameAsFQDN", "subdomain" },
         { "PodSpec", "preemptionPolicy", "priority" },
         { "PodSpec", "overhead", "runtimeClassName" },

@@ -171,6 +171,20 @@ static void a_scale_hands_replicas_back_in_its_version(void **state) {
         undefine(f);
 }
 
+static void an_update_through_a_version_loses_what_that_has_not(void **state) {
+        struct fixture *f = *state;
+        const char *revision;
+
+        define(f, GRANULAR, ATOMIC);
+        check_code(apply(f, &widgets, "me", ",'spec':{'a':'x','n':1}"), 201);
+        check_code(ASK(f, API_PATCH, &widgets_v2, "default", "w", .patch = API_PATCH_MERGE, .body = "{}"), 200);
+        check(ASK(f, API_GET, &widgets, "default", "w"), 200, ".spec", "{\"a\":\"x\"}");
+        revision = at(f, ASK(f, API_GET, &widgets, "default", "w"), ".metadata.resourceVersion");
+        check(ASK(f, API_PATCH, &widgets_v2, "default", "w", .patch = API_PATCH_MERGE, .body = "{}"), 200,
+              ".metadata.resourceVersion", revision);
+        undefine(f);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_null_that_is_no_value_is_refused),
@@ -178,6 +192,7 @@ int main(void) {
                 cmocka_unit_test(what_is_owned_is_looked_at_in_its_own_version),
                 cmocka_unit_test(what_was_applied_in_another_version_is_removed_as_that_has_it),
                 cmocka_unit_test(managers_of_no_version_make_all_forgotten),
+                cmocka_unit_test(an_update_through_a_version_loses_what_that_has_not),
                 cmocka_unit_test(a_scale_hands_replicas_back_in_its_version),
         };
 
