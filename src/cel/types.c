@@ -368,42 +368,47 @@ struct schema_types {
         VEC(const struct schema_type *) of;
 };
 
+/* NULL: expressions cannot see such data, because upstream's OpenAPI gives it no one type: quantities and unions. */
 static const struct cel_type *from_schema(struct schema_types *s, const struct schema_type *t) {
         static const struct cel_type *const simple[] = {
-                [SCHEMA_ANY] = &cel_dyn,
                 [SCHEMA_BOOL] = &cel_bool,
                 [SCHEMA_INT32] = &cel_int,
                 [SCHEMA_INT64] = &cel_int,
                 [SCHEMA_DOUBLE] = &cel_double,
                 [SCHEMA_STRING] = &cel_string,
                 [SCHEMA_BYTES] = &cel_bytes,
-                [SCHEMA_QUANTITY] = &cel_dyn,
                 [SCHEMA_TIME] = &cel_timestamp,
-                [SCHEMA_DURATION] = &cel_duration,
+                [SCHEMA_DURATION] = &cel_string,
                 [SCHEMA_MICRO_TIME] = &cel_timestamp,
                 [SCHEMA_INT_OR_STRING] = &cel_dyn,
-                [SCHEMA_UNION] = &cel_dyn,
         };
+        const struct cel_type *elem;
         struct cel_field *fields;
         struct cel_type *ct;
 
-        if (t->kind == SCHEMA_LIST)
-                return cel_type_list(s->a, from_schema(s, t->elem));
-        if (t->kind == SCHEMA_MAP)
-                return new_type(s->a, CEL_MAP, &cel_string, from_schema(s, t->elem));
+        if (t->kind == SCHEMA_ANY && t->name && strcmp(t->name, "JSON") != 0) /* RawExtension, FieldsV1 */
+                return cel_type_object(s->a, "object", NULL, 0);
+        if (t->kind == SCHEMA_LIST || t->kind == SCHEMA_MAP) {
+                elem = from_schema(s, t->elem);
+                if (!elem)
+                        return NULL;
+                return t->kind == SCHEMA_LIST ? cel_type_list(s->a, elem) : new_type(s->a, CEL_MAP, &cel_string, elem);
+        }
         if (t->kind != SCHEMA_STRUCT)
                 return simple[t->kind];
         for (size_t i = 0; i < s->of.n; i++)
                 if (s->of.v[i] == t)
                         return s->made.v[i];
         fields = arena_array(s->a, struct cel_field, t->n_fields);
-        ct = (struct cel_type *) cel_type_object(s->a, t->name ? t->name : "object", fields, t->n_fields);
+        ct = (struct cel_type *) cel_type_object(s->a, t->name ? t->name : "object", fields, 0);
         vec_push(&s->of, t);
         vec_push(&s->made, ct);
         for (size_t i = 0; i < t->n_fields; i++) {
                 struct str name = str_n(t->fields[i].name, t->fields[i].name_len);
 
-                fields[i] = (struct cel_field) { name, cel_escape(s->a, name), from_schema(s, t->fields[i].type) };
+                elem = from_schema(s, t->fields[i].type);
+                if (elem)
+                        fields[ct->n_fields++] = (struct cel_field) { name, cel_escape(s->a, name), elem };
         }
         return ct;
 }

@@ -111,10 +111,13 @@ static const struct cel_type *param_type(const struct controller *c, struct aren
 
 /* With one expression, as checked against one type: a line for each. */
 static void add_issue(struct buf *text, const struct checked *t, const struct cel_expression *x) {
-        if (!str_has_prefix(x->error, STR("compilation failed")))
+        static const struct str prefix = STR_INIT("compilation failed: ");
+
+        if (!str_has_prefix(x->error, prefix))
                 return;
         buf_printf(text, "%s%" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT ": %" STR_FMT "\n", text->n ? "\n" : "",
-                   STR_ARG(t->group), STR_ARG(t->version), STR_ARG(t->kind), STR_ARG(x->error));
+                   STR_ARG(t->group), STR_ARG(t->version), STR_ARG(t->kind),
+                   STR_ARG(str_sub(x->error, prefix.n, x->error.n)));
 }
 
 static void add_warning(struct arena *a, struct json *list, size_t i, const char *field, const struct buf *text) {
