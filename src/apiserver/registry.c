@@ -350,6 +350,16 @@ static struct str prefix_of_names(const struct json *obj) {
         return json_str(json_at_path(obj, "metadata", "generateName"));
 }
 
+/* As a write of the status may have left it. */
+static bool has_bad_prefix(const struct op *op, const struct json *obj) {
+        struct field_errors fe = { .a = op->c->arena };
+        name_check name = op->rest->stored->strategy->name;
+
+        if (!str_empty(prefix_of_names(obj)))
+                check_prefix(&fe, NULL, prefix_of_names(obj), name ? name : check_dns_subdomain);
+        return fe.list.n > 0;
+}
+
 static bool is_stored_as_protobuf(const struct rest *r) {
         return !r->custom && !str_eqc(r->group, "apiextensions.k8s.io") && !str_eqc(r->group, "apiregistration.k8s.io");
 }
@@ -375,7 +385,7 @@ int writes_validate(struct op *op, struct json *obj, const struct json *old, str
         validate_rest(op, &fe, obj, old);
         if (bare && fe.list.n == 0)
                 validate_metadata(&fe, obj, old, r->resource->namespaced, st->name);
-        if (old && (fe.list.n > 0 || !str_eq(prefix_of_names(obj), prefix_of_names(old))))
+        if (old && (fe.list.n > 0 || !str_eq(prefix_of_names(obj), prefix_of_names(old)) || has_bad_prefix(op, obj)))
                 validate_again(op, &fe, obj, old);
         if (r->custom)
                 custom_warn(op, obj, old);

@@ -508,6 +508,23 @@ static void let_pass(struct field_errors *fe, size_t first, const struct json *s
         fe->list.n = n;
 }
 
+/* Told with what else is wrong with the name, before the rest of metadata. */
+static void refuse_name(struct field_errors *fe, const char *member, struct str name) {
+        struct field_error e;
+        size_t k;
+
+        field_invalid_str(fe, PATH(PATH(NULL, "metadata"), member), name, NAME_OF_PARTS);
+        e = fe->list.v[fe->list.n - 1];
+        for (k = fe->list.n - 1; k > 0; k--) {
+                struct str before = fe->list.v[k - 1].field;
+
+                if (str_eq(before, e.field) || str_eqc(before, "metadata.generateName"))
+                        break;
+                fe->list.v[k] = fe->list.v[k - 1];
+        }
+        fe->list.v[k] = e;
+}
+
 void validate_crd(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct json *spec = json_getc(obj, "spec"), *preserve = json_getc(spec, "preserveUnknownFields");
         const struct path *p = PATH(NULL, "spec");
@@ -519,9 +536,9 @@ void validate_crd(struct field_errors *fe, const struct json *obj, const struct 
         size_t first;
 
         if (!old && !str_empty(prefix)) /* none can be completed to that name */
-                field_invalid_str(fe, PATH(PATH(NULL, "metadata"), "generateName"), prefix, NAME_OF_PARTS);
+                refuse_name(fe, "generateName", prefix);
         if (!old && !str_empty(name) && !str_eq(name, wanted))
-                field_invalid_str(fe, PATH(PATH(NULL, "metadata"), "name"), name, NAME_OF_PARTS);
+                refuse_name(fe, "name", name);
         first = fe->list.n;
         check_spec(fe, p, spec);
         if (old)

@@ -452,10 +452,12 @@ void validate_policy(struct field_errors *fe, const struct json *obj, const stru
 void validate_policy_status(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct json *list = json_at_path(obj, "status", "typeChecking", "expressionWarnings");
 
+        fe->phase = -1; /* before the conditions */
         each_at(w, at, PATH(PATH(PATH(NULL, "status"), "typeChecking"), "expressionWarnings"), list) {
                 require_text(fe, at, w, "warning", "");
                 REQUIRED_IF(str_empty(str_trim(TEXT(w, "fieldRef"))), PATH(at, "fieldRef"), "");
         }
+        fe->phase = 0;
 }
 
 static void check_param_ref(struct field_errors *fe, const struct path *p, const struct json *ref) {
