@@ -304,8 +304,9 @@ static int decode_patched(struct op *op, const struct json *live, struct json *d
                         return invalid_patch(op, live, doc, text, err);
                 op->tree = json_new_object();
         }
-        if (nameless)
-                TRY(forget_all(op, doc, err));
+        error_clear(&e);
+        if (nameless && forget_all(op, doc, &e) < 0)
+                return invalid_patch(op, live, doc, error_text(&e), err);
         return writes_match_patched(op, json_getc(&op->tree, "metadata"), err);
 }
 

@@ -290,7 +290,7 @@ void validate_priority_level(struct field_errors *fe, const struct json *obj, co
                         field_forbidden(fe, PATH(at, "limited"), "must be nil if the type is not Limited");
                 validate_shares(fe, PATH(at, "exempt"), exempt);
         } else {
-                TELL_AT(PATH(at, "limited"),
+                TELL_AT(PATH(PATH(at, "limited"), "nominalConcurrencyShares"),
                         FORBIDDEN_IF(exempt, PATH(at, "exempt"), "must be nil if the type is Limited"));
                 if (limited)
                         validate_limited(fe, PATH(at, "limited"), limited);

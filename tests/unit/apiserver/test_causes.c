@@ -663,6 +663,24 @@ static const struct row {
           NULL, NULL,
           "spec.auditAnnotations[0].valueExpression: Invalid value: `a b `: compilation failed: ERROR: <input>:1:3: "
           "Syntax error: extraneous input 'b' expecting <EOF>\n | a b\n | ..^" },
+        { &res_customresourcedefinitions,
+          "{`metadata`:{`name`:`x`,`labels`:{`a`:`-`}},`spec`:{`group`:`a.b`,`scope`:`Cluster`,`names`:{`plural`:`cs`,"
+          "`kind`:`C`},`versions`:[{`name`:`v1`,`served`:true,`storage`:true,`schema`:{`openAPIV3Schema`:{`type`:"
+          "`object`}}}]}}",
+          NULL, NULL, "metadata.name: Invalid value: `x`: must be spec.names.plural+`.`+spec.group\n" LABEL },
+        { &res_validatingadmissionpolicies,
+          SPEC("`matchConstraints`:{`resourceRules`:[{`apiGroups`:[``],`apiVersions`:[`v1`],`resources`:[`pods`],"
+               "`operations`:[`CREATE`]}]},`validations`:[{`expression`:`true`}]"),
+          "status",
+          "{`status`:{`typeChecking`:{`expressionWarnings`:[{`fieldRef`:`f`,`warning`:``}]},`conditions`:[{`type`:`A`,"
+          "`status`:`x`,`reason`:`R`,`message`:``,`lastTransitionTime`:`2020-01-01T00:00:00Z`}]}}",
+          "status.typeChecking.expressionWarnings[0].warning: Required value\n"
+          "status.conditions[0].status: Unsupported value: `x`: supported values: `False`, `True`, `Unknown`" },
+        { &res_prioritylevelconfigurations,
+          SPEC("`type`:`Limited`,`exempt`:{},`limited`:{`lendablePercent`:-1,`limitResponse`:{`type`:`Reject`}}"), NULL,
+          NULL,
+          "spec.exempt: Forbidden: must be nil if the type is Limited\n"
+          "spec.limited.lendablePercent: Invalid value: -1: must be between 0 and 100, inclusive" },
 };
 
 static struct str quoted(struct arena *a, const char *text) {

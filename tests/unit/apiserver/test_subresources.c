@@ -283,6 +283,12 @@ static void a_status_warns_of_its_addresses(void **state) {
         r = ASK(f, API_PATCH, &res_pods, "default", "p", "status", .patch = API_PATCH_MERGE,
                 .body = Q("{'status':{'podIPs':[{'ip':'1.2.3.04'}]}}"));
         check_code(r, 200);
+        check_code(ASK(f, API_PATCH, &res_pods, "default", "p", "status", .patch = API_PATCH_MERGE,
+                       .body = Q("{'metadata':{'generateName':'A_'}}")),
+                   200);
+        check_code(ASK(f, API_PATCH, &res_pods, "default", "p", .patch = API_PATCH_MERGE,
+                       .body = Q("{'metadata':{'labels':{'a':'b'}}}")),
+                   422); /* the prefix is looked at now */
         assert_int_equal(r.n_warnings, 1);
         assert_true(str_eqc(r.warning, "status.podIPs[0].ip: non-standard IP address \"1.2.3.04\" will be considered "
                                        "invalid in a future Kubernetes release: use \"1.2.3.4\""));

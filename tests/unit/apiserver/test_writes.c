@@ -144,7 +144,8 @@ static void patches_change_no_identity(void **state) {
              { "PATCH", CM "/a", MERGE, "{\"apiVersion\":null}", "400 (a based on URL) was undeterminable" },
              { "PATCH", CM "/a", STRATEGIC, "{\"apiVersion\":null}", "200 \"apiVersion\":\"v1\"" },
              { "PATCH", CM "/a?fieldValidation=Strict", "application/json-patch+json",
-               "[{\"op\":\"remove\",\"path\":\"/apiVersion\"}]", "400 unknown field \"metadata\"" },
+               "[{\"op\":\"remove\",\"path\":\"/apiVersion\"}]",
+               "422 strict decoding error: unknown field \"data\", unknown field \"metadata\"" },
              { "PATCH", CM "/a", MERGE, "{\"metadata\":{\"generateName\":\"x-\"}}", "200 \"generateName\":\"x-\"" },
              { "PUT", CM "/a", JSON, "{\"metadata\":{\"name\":\"a\",\"uid\":\"x\"}}",
                "409 on configmaps \"a\": StorageError: invalid object, Code: 4, Key: /registry/configmaps/default/a, "
