@@ -484,7 +484,8 @@ bool track_preflight(struct exchange *x) {
 
         if (!x->s->cors || http_request_method(x->req) != HTTP_M_OPTIONS || cors_headers(x->s->cors, x->req, h) == 0)
                 return false;
-        http_respond(x->req, 204, NULL, 0, NULL, 0);
+        http_respond(x->req, 204, (struct http_header[]) { { STR("cache-control"), STR("no-cache, private") } }, 1,
+                     NULL, 0);
         return true;
 }
 

@@ -19,15 +19,6 @@ struct h1 {
 
 /* ---- sending ---- */
 
-/* A value may be somebody's text (x-remote-user): it ends no line, as in Go. */
-static void add_header(struct buf *b, struct str name, struct str value) {
-        buf_add_str(b, name);
-        buf_addc(b, ": ");
-        for (size_t i = 0; i < value.n; i++)
-                buf_putc(b, value.p[i] == '\r' || value.p[i] == '\n' || !value.p[i] ? ' ' : value.p[i]);
-        buf_addc(b, "\r\n");
-}
-
 static void h1_start(struct client_conn *c, struct http_call *call) {
         struct h1 *h = c->state;
         const struct http_call_options *o = &call->o;
@@ -42,9 +33,9 @@ static void h1_start(struct client_conn *c, struct http_call *call) {
                 has_length |= str_eq_fold(o->headers[i].name, STR("content-length"));
         }
         if (!has_host)
-                add_header(&b, STR("Host"), str_of(c->client->authority));
+                http_add_header(&b, STR("Host"), str_of(c->client->authority));
         for (size_t i = 0; i < o->n_headers; i++)
-                add_header(&b, o->headers[i].name, o->headers[i].value);
+                http_add_header(&b, o->headers[i].name, o->headers[i].value);
         if (o->streams && o->body_length >= 0)
                 buf_printf(&b, "Content-Length: %lld\r\n", (long long) o->body_length);
         else if (o->streams)

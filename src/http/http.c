@@ -63,6 +63,27 @@ const char *http_status_text(int status) {
         return "";
 }
 
+void http_add_header(struct buf *dst, struct str name, struct str value) {
+        char *p = buf_reserve(dst, name.n + value.n + 4);
+        bool upper = true;
+
+        for (size_t i = 0; i < name.n; i++) {
+                char c = name.p[i];
+
+                if (upper && c >= 'a' && c <= 'z')
+                        c ^= 0x20;
+                upper = c == '-';
+                *p++ = c;
+        }
+        *p++ = ':';
+        *p++ = ' ';
+        for (size_t i = 0; i < value.n; i++)
+                *p++ = value.p[i] == '\r' || value.p[i] == '\n' || !value.p[i] ? ' ' : value.p[i];
+        *p++ = '\r';
+        *p++ = '\n';
+        dst->n += name.n + value.n + 4;
+}
+
 /* ---- guessing types: https://mimesniff.spec.whatwg.org/#identifying-a-resource-with-an-unknown-mime-type ---- */
 
 static const struct magic {

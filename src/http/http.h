@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/loop.h"
 
 const char *http_status_text(int status); /* "Not Found"; empty: unknown */
@@ -31,6 +32,9 @@ struct http_slice {
         void *arg;
 };
 
+/* "Name: value\r\n" of HTTP/1.1, the name as Go writes it: "Content-Type". A value may be somebody's text
+ * (x-remote-user): it ends no line. */
+void http_add_header(struct buf *dst, struct str name, struct str value);
 /* The first of this name; p == NULL when absent. */
 struct str http_header_get(const struct http_header *h, size_t n, const char *lower_name);
 

@@ -287,10 +287,7 @@ static void h1_start(struct http_request *r, int status, const struct http_heade
                         continue; /* ours to say */
                 length_given |= str_eq_fold(v->name, STR("content-length"));
                 date_given |= str_eq_fold(v->name, STR("date"));
-                buf_add_str(&b, v->name);
-                buf_addc(&b, ": ");
-                buf_add_str(&b, v->value);
-                buf_addc(&b, "\r\n");
+                http_add_header(&b, v->name, v->value);
         }
         if (!date_given)
                 buf_printf(&b, "Date: %" STR_FMT "\r\n", STR_ARG(date));
@@ -402,12 +399,8 @@ static void h1_fill(struct conn *c) {
 
 static void add_head(struct buf *b, int status, const struct http_header *hv, size_t n_hv) {
         buf_printf(b, "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
-        for (size_t i = 0; i < n_hv; i++) {
-                buf_add_str(b, hv[i].name);
-                buf_addc(b, ": ");
-                buf_add_str(b, hv[i].value);
-                buf_addc(b, "\r\n");
-        }
+        for (size_t i = 0; i < n_hv; i++)
+                http_add_header(b, hv[i].name, hv[i].value);
         buf_addc(b, "\r\n");
 }
 

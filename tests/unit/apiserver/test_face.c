@@ -62,13 +62,13 @@ static void run_all(void **state, const struct exchange_case *cases, size_t n) {
 static void discovery_says_no_more_than_it_has_to(void **state) {
         static const struct exchange_case cases[] = {
                 { "GET /apis/apps/v1 HTTP/1.1", HOST,
-                  "!\r\netag: " AND
+                  "!\r\nEtag: " AND
                   "{\"name\":\"deployments/status\",\"singularName\":\"\",\"namespaced\":true,\"kind\":" AND
                   "\"group\":\"autoscaling\",\"version\":\"v1\",\"kind\":\"Scale\"" },
                 { "GET /apis HTTP/1.1", AGGREGATED("json", "v2"),
-                  "\r\netag: " AND "{\"group\":\"\",\"version\":\"\",\"kind\":\"Deployment\"}" },
+                  "\r\nEtag: " AND "{\"group\":\"\",\"version\":\"\",\"kind\":\"Deployment\"}" },
                 { "GET /apis HTTP/1.1", AGGREGATED("vnd.kubernetes.protobuf", "v2"),
-                  "\r\ncontent-type: application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=API" AND
+                  "\r\nContent-Type: application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=API" AND
                   "\r\n\r\nk8s" },
                 { "GET /apis HTTP/1.1", AGGREGATED("json", "v2beta1"), " 406 " },
                 { "GET /apis/networking.k8s.io/v1 HTTP/1.1", HOST, "\"storageVersionHash\":\"O4H8VxQhW5Y=\"" },
@@ -121,9 +121,9 @@ static void media_types_are_those_of_upstream(void **state) {
                 { "GET /openapi/v3/apis/networking.k8s.io/v1 HTTP/1.1", HOST,
                   "\"required\":[\"resource\",\"name\"]" AND "\"required\":[\"parentRef\"]" },
                 { "GET /openapi/v3/version HTTP/1.1", HOST, "\"gitVersion\":{\"type\":\"string\",\"default\":\"\"}" },
-                { "GET /openapi/v3 HTTP/1.1", HOST, "\r\ncontent-type: text/plain; charset=utf-8\r\n" },
+                { "GET /openapi/v3 HTTP/1.1", HOST, "\r\nContent-Type: text/plain; charset=utf-8\r\n" },
                 { "GET /openapi/v2 HTTP/1.1", HOST "Accept: application/json;q=0.5, " OPENAPI "v2@v1.0+protobuf\r\n",
-                  "\r\ncontent-type: " OPENAPI "v2.v1.0+protobuf\r\n" },
+                  "\r\nContent-Type: " OPENAPI "v2.v1.0+protobuf\r\n" },
                 { "GET /openapi/v2 HTTP/1.1", HOST "Accept: " OPENAPI "v2.v1+protobuf\r\n", "HTTP/1.1 406 " },
                 { "GET /apis/rbac.authorization.k8s.io/v1/namespaces/default/roles HTTP/1.1", AS("json", "Table"),
                   ",\"rows\":null}" },

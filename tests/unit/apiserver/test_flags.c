@@ -405,7 +405,7 @@ static bool tells(struct str page, const char *line) {
 static void post(struct fixture *f, const char *path, const char *body) {
         struct str r = talk_until(f,
                                   arena_printf(f->a,
-                                               "POST %s HTTP/1.0\r\ncontent-type: application/json\r\ncontent-length: "
+                                               "POST %s HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: "
                                                "%zu\r\n\r\n%s",
                                                path, strlen(body), body)
                                                   .p,
@@ -433,7 +433,7 @@ static void metrics_count_what_upstream_counts(void **state) {
                 "\nregistered_metrics_total{deprecated_version=\"\",stability_level=\"STABLE\"} ",
                 "\napiserver_flowcontrol_demand_seats_count{priority_level=\"catch-all\"} ",
                 "\napiserver_flowcontrol_seat_fair_frac ",
-                "\r\nprocess-start-time-unix: ",
+                "\r\nProcess-Start-Time-Unix: ",
         };
         static const char *const missing[] = { "/version",
                                                "code=\"403\"",
@@ -479,13 +479,13 @@ static void what_is_logged_may_change(void **state) {
         fixture_listen(f);
         assert_true(tells(FETCH(f, "/debug/flags"), "<tr>v<br>"));
         assert_true(tells(FETCH(f, "/debug/flags/v"), " 406 "));
-        assert_true(tells(talk_until(f, "PUT /debug/flags/v HTTP/1.0\r\ncontent-length: 1\r\n\r\n4", NULL),
+        assert_true(tells(talk_until(f, "PUT /debug/flags/v HTTP/1.0\r\nContent-Length: 1\r\n\r\n4", NULL),
                           "successfully set klog.logging.verbosity to 4\n"));
         assert_true(log_enabled(LOG_LEVEL_DEBUG));
-        assert_true(tells(talk_until(f, "PUT /debug/flags/v HTTP/1.0\r\ncontent-length: 1\r\n\r\n2", NULL), " 200 "));
+        assert_true(tells(talk_until(f, "PUT /debug/flags/v HTTP/1.0\r\nContent-Length: 1\r\n\r\n2", NULL), " 200 "));
         assert_false(log_enabled(LOG_LEVEL_DEBUG));
-        assert_true(tells(talk_until(f, "PUT /debug/flags/v HTTP/1.0\r\ncontent-length: 1\r\n\r\nx", NULL), " 400 "));
-        assert_true(tells(FETCH(f, "/debug/pprof"), "\r\nlocation: /debug/pprof/\r\n"));
+        assert_true(tells(talk_until(f, "PUT /debug/flags/v HTTP/1.0\r\nContent-Length: 1\r\n\r\nx", NULL), " 400 "));
+        assert_true(tells(FETCH(f, "/debug/pprof"), "\r\nLocation: /debug/pprof/\r\n"));
         assert_true(tells(FETCH(f, "/debug/pprof/x"), "Unknown profile\n"));
         assert_true(tells(FETCH(f, "/version/x"), "\"the server could not find the requested resource\""));
         assert_true(tells(FETCH(f, "/apis//"), "404 page not found\n"));

@@ -109,7 +109,7 @@ static void a_read_waits_for_its_revision(void **state) {
                 fail_msg("%s", arena_cstr(f->a, t.answer));
         before = now_mono_ms();
         r = get(f, "/api/v1/namespaces?resourceVersion=99999", "");
-        assert_true(has(r, "HTTP/1.1 504") && has(r, "ResourceVersionTooLarge") && has(r, "\r\nretry-after: 1\r\n"));
+        assert_true(has(r, "HTTP/1.1 504") && has(r, "ResourceVersionTooLarge") && has(r, "\r\nRetry-After: 1\r\n"));
         assert_true(now_mono_ms() - before >= 3000);
         before = now_mono_ms(); /* who may not read need not wait to hear it */
         r = get(f, "/api/v1/namespaces?resourceVersion=99999", "Impersonate-User: nobody\r\n");
@@ -122,21 +122,21 @@ static void every_answer_has_its_headers(void **state) {
         struct str r = get(f, "/api/v1/namespaces/default", "");
 
         assert_true(has(r, "HTTP/1.1 200"));
-        assert_true(has(r, "\r\naudit-id: "));
-        assert_true(has(r, "\r\nx-kubernetes-pf-flowschema-uid: ") &&
-                    has(r, "\r\nx-kubernetes-pf-prioritylevel-uid: "));
-        assert_true(has(get(f, "/none", "Audit-ID: mine-1\r\n"), "\r\naudit-id: mine-1\r\n"));
-        assert_true(has(get(f, "/api/v1/pods", "Authorization: Bearer x\r\n"), "\r\naudit-id: ")); /* 401 */
+        assert_true(has(r, "\r\nAudit-Id: "));
+        assert_true(has(r, "\r\nX-Kubernetes-Pf-Flowschema-Uid: ") &&
+                    has(r, "\r\nX-Kubernetes-Pf-Prioritylevel-Uid: "));
+        assert_true(has(get(f, "/none", "Audit-ID: mine-1\r\n"), "\r\nAudit-Id: mine-1\r\n"));
+        assert_true(has(get(f, "/api/v1/pods", "Authorization: Bearer x\r\n"), "\r\nAudit-Id: ")); /* 401 */
         r = get(f, "/api/v1/pods", "Authorization: Bearer  x\r\n");
         assert_true(has(r, "HTTP/1.1 200") &&
-                    has(r, "\r\nwarning: 299 - \"the provided Authorization header contains extra space before the "
+                    has(r, "\r\nWarning: 299 - \"the provided Authorization header contains extra space before the "
                            "bearer token, and is ignored\"\r\n"));
         assert_true(has(get(f, "/api/v1/pods?timeout=soon", ""),
                         "invalid timeout specified in the request URL - time: invalid duration \\\"soon\\\"\""));
         assert_true(has(get(f, "/api/v1/pods?timeout=5", ""), " - time: missing unit in duration \\\"5\\\"\""));
         assert_true(has(get(f, "/api/v1/pods?timeout=5x", ""), " - time: unknown unit \\\"x\\\" in duration "));
         r = talk(f, "POST /api/v1/namespaces/default/pods HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n");
-        assert_true(has(r, "HTTP/1.1 413") && has(r, "\r\naudit-id: ") &&
+        assert_true(has(r, "HTTP/1.1 413") && has(r, "\r\nAudit-Id: ") &&
                     has(r, "Request entity too large: limit is 3145728"));
         r = get(f, "/metrics", "");
         assert_true(has(r,
@@ -205,12 +205,12 @@ static void texts_of_clients_stay_texts(void **state) {
         struct fixture *f = *state;
         struct str r = get(f, "/api/v1/secrets?a=<b>", "Impersonate-Group: <i>\r\n");
 
-        assert_true(has(r, "HTTP/1.1 500") && has(r, "\r\ncontent-type: text/plain; charset=utf-8\r\n") &&
-                    has(r, "\r\nx-content-type-options: nosniff\r\n"));
+        assert_true(has(r, "HTTP/1.1 500") && has(r, "\r\nContent-Type: text/plain; charset=utf-8\r\n") &&
+                    has(r, "\r\nX-Content-Type-Options: nosniff\r\n"));
         assert_true(str_eqc(body_of(r), "Internal Server Error: \"/api/v1/secrets?a=&lt;b&gt;\": requested [{Group  "
                                         "&lt;i&gt;    }] without impersonating a user\n"));
         r = get(f, "/api/v1/secrets", "Impersonate-User: <i>\"x\r\n");
-        assert_true(has(r, "HTTP/1.1 403") && has(r, "\r\nx-content-type-options: nosniff\r\n") &&
+        assert_true(has(r, "HTTP/1.1 403") && has(r, "\r\nX-Content-Type-Options: nosniff\r\n") &&
                     has(r, "User \\\"\\u0026lt;i\\u0026gt;\\\\\\\"x\\\" cannot list"));
         r = talk(f, "DELETE /api/v1/namespaces/default HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         assert_true(has(r, "HTTP/1.1 403") && has(r, "may not be deleted") && !has(r, "nosniff")); /* by admission */
@@ -224,7 +224,7 @@ static void texts_of_clients_stay_texts(void **state) {
                         "apiserver_authorization_decisions_total{decision=\"allowed\",name=\"rbac\",type=\"RBAC\"} "));
         for (int i = 0; i < 2; i++) {
                 r = get(f, i ? "/openid/v1/jwks/" : "/openid/v1/jwks", "");
-                assert_true(has(r, "\r\ncache-control: public, max-age=3600\r\n"));
+                assert_true(has(r, "\r\nCache-Control: public, max-age=3600\r\n"));
         }
         assert_true(has(get(f, "/.well-known/openid-configuration/", ""), "\"jwks_uri\":"));
         assert_true(has(get(f, "/metrics/", ""), "HTTP/1.1 404"));
@@ -329,7 +329,7 @@ static void what_is_not_there_is_told_as_upstream_does(void **state) {
                 if (!str_has_prefix(r, arena_printf(f->a, "HTTP/1.0 %s ", table[i].status)) || !has(r, table[i].text))
                         fail_msg("%s: %s", table[i].line, arena_cstr(f->a, r));
         }
-        assert_true(has(get(f, "/none", ""), "\r\nx-content-type-options: nosniff\r\n"));
+        assert_true(has(get(f, "/none", ""), "\r\nX-Content-Type-Options: nosniff\r\n"));
 }
 
 static void a_group_that_nobody_serves_is_listed(void **state) {
@@ -466,7 +466,7 @@ static void a_full_level_refuses(void **state) {
 
         jail(f, "{\"type\":\"Reject\"}", 0);
         r = get(f, "/api/v1/namespaces/default/pods", "");
-        assert_true(has(r, "HTTP/1.1 429") && has(r, "\r\nretry-after: 1\r\n"));
+        assert_true(has(r, "HTTP/1.1 429") && has(r, "\r\nRetry-After: 1\r\n"));
         assert_true(str_eqc(body_of(r), "Too many requests, please try again later.\n"));
         assert_true(has(get(f, "/metrics", ""),
                         "apiserver_flowcontrol_rejected_requests_total{reason=\"concurrency-limit\","
@@ -541,7 +541,7 @@ static void what_hangs_ends_with_its_timeout(void **state) {
                  "POST /api/v1/namespaces/default/configmaps?timeout=300ms HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
                  "Content-Type: application/json\r\nContent-Length: 25\r\n\r\n{\"metadata\":{\"name\":\"c\"}}");
         assert_true(has(r, "HTTP/1.1 504"));
-        assert_true(has(r, "content-type: text/plain; charset=utf-8"));
+        assert_true(has(r, "Content-Type: text/plain; charset=utf-8"));
         assert_true(has(r, "{\"metadata\":{},\"status\":\"Failure\",\"message\":\"Timeout: request did not complete "
                            "within the allotted timeout\",\"reason\":\"Timeout\",\"details\":{},\"code\":504}\n"));
         close(fd);
@@ -597,7 +597,7 @@ static void large_answers_are_compressed(void **state) {
         assert_true(has(get(f, "/metrics", ""),
                         "apiserver_response_sizes_count{component=\"apiserver\",group=\"\",resource=\"configmaps\","
                         "scope=\"cluster\",subresource=\"\",verb=\"LIST\",version=\"v1\"} 2\n"));
-        assert_true(has(packed, "\r\ncontent-encoding: gzip\r\n") && has(packed, "\r\nvary: Accept-Encoding\r\n"));
+        assert_true(has(packed, "\r\nContent-Encoding: gzip\r\n") && has(packed, "\r\nVary: Accept-Encoding\r\n"));
         body = body_of(packed);
         assert_true(body.n < plain.n / 4);
         out = arena_alloc(f->a, plain.n);
@@ -610,21 +610,21 @@ static void large_answers_are_compressed(void **state) {
         inflateEnd(&z);
         assert_true(str_eq(str_n((char *) out, z.total_out), plain));
         plain = get(f, "/openapi/v3/apis/apps/v1?hash=0", "");
-        assert_true(has(plain, "HTTP/1.1 301") && has(plain, "\r\nlocation: /openapi/v3/apis/apps/v1?hash="));
+        assert_true(has(plain, "HTTP/1.1 301") && has(plain, "\r\nLocation: /openapi/v3/apis/apps/v1?hash="));
         plain = get(f,
                     arena_cstr(f->a, str_sub(plain, (size_t) str_search(plain, STR("/openapi")),
                                              (size_t) str_search(plain, STR("hash=")) + 133)),
                     "");
-        assert_true(has(plain, "\r\ncache-control: public, immutable\r\n") && has(plain, "\r\nexpires: "));
-        assert_true(has(get(f, "/apis", ""), "\r\ncache-control: no-cache, private\r\n"));
+        assert_true(has(plain, "\r\nCache-Control: public, immutable\r\n") && has(plain, "\r\nExpires: "));
+        assert_true(has(get(f, "/apis", ""), "\r\nCache-Control: no-cache, private\r\n"));
         assert_true(has(get(f, "/apis",
                             "Accept: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList\r\n"),
-                        "\r\ncache-control: public\r\n"));
+                        "\r\nCache-Control: public\r\n"));
         assert_false(has(get(f, "/openapi/v3/apis/apps/v1", "Accept-Encoding: gzip\r\n"), "content-encoding"));
         plain = get(f, "/openapi/v2", "");
         packed = get(f, "/openapi/v2", "Accept-Encoding: gzip\r\n");
-        assert_true(has(packed, "\r\ncontent-encoding: gzip\r\n") && packed.n < plain.n / 4);
-        assert_true(has(plain, "\r\nvary: Accept-Encoding\r\nvary: Accept\r\n"));
+        assert_true(has(packed, "\r\nContent-Encoding: gzip\r\n") && packed.n < plain.n / 4);
+        assert_true(has(plain, "\r\nVary: Accept-Encoding\r\nVary: Accept\r\n"));
         assert_false(has(get(f, "/api/v1/configmaps", "Accept-Encoding: gzip;q=1\r\n"), "content-encoding"));
         assert_false(has(get(f, "/api/v1/namespaces/default", "Accept-Encoding: gzip\r\n"), "content-encoding"));
 }
@@ -661,9 +661,9 @@ static void documents_are_asked_for_in_part_and_on_condition(void **state) {
                 { "If-None-Match: %E", "304", NULL },
                 { "If-None-Match: \"a\", W/%E", "304", NULL },
                 { "If-None-Match: *", "304", NULL },
-                { "If-None-Match: \"a\"", "200", "\r\naccept-ranges: bytes\r\n" },
+                { "If-None-Match: \"a\"", "200", "\r\nAccept-Ranges: bytes\r\n" },
                 { "If-None-Match: a, %E", "200", NULL },
-                { "If-Match: \"a\"", "412", "\r\ncontent-type: application/json\r\n" },
+                { "If-Match: \"a\"", "412", "\r\nContent-Type: application/json\r\n" },
                 { "If-Match: W/%E", "412", NULL },
                 { "If-Match: %E", "200", NULL },
                 { "If-Modified-Since: %T", "304", NULL },
@@ -675,21 +675,21 @@ static void documents_are_asked_for_in_part_and_on_condition(void **state) {
                 { "Range: bytes=0-9", "206", "\r\n\r\n{\"openapi\"" },
                 { "Range: bytes=1-", "206", "\r\n\r\n\"openapi\":" },
                 { "Range: bytes=-3", "206", "\r\n\r\n}}}" },
-                { "Range: bytes=-0", "206", "\r\ncontent-length: 0\r\n" },
-                { "Range: bytes=0-9, 99999999-", "206", "\r\ncontent-range: bytes 0-9/" },
+                { "Range: bytes=-0", "206", "\r\nContent-Length: 0\r\n" },
+                { "Range: bytes=0-9, 99999999-", "206", "\r\nContent-Range: bytes 0-9/" },
                 { "Range: bytes=0-1,2-3", "206", "\r\nContent-Range: bytes 2-3/" },
                 { "Range: bytes=0-,0-", "200", NULL },
                 { "Range: bytes=,", "200", NULL },
                 { "Range: bytes=99999999-", "416", "\r\n\r\ninvalid range: failed to overlap\n" },
                 { "Range: bytes=5-2", "416", "\r\n\r\ninvalid range\n" },
-                { "Range: lines=5-6", "416", "\r\nx-content-type-options: nosniff\r\n" },
+                { "Range: lines=5-6", "416", "\r\nX-Content-Type-Options: nosniff\r\n" },
                 { "Range: bytes=0-9\r\nIf-Range: %E", "206", NULL },
                 { "Range: bytes=0-9\r\nIf-Range: \"a\"", "200", NULL },
                 { "Range: bytes=0-9\r\nIf-Range: %T", "206", NULL },
         };
         struct fixture *f = *state;
-        struct str whole = get(f, "/openapi/v3/apis/apps/v1", ""), tag = header_of(whole, "\r\netag: "),
-                   time = header_of(whole, "\r\nlast-modified: ");
+        struct str whole = get(f, "/openapi/v3/apis/apps/v1", ""), tag = header_of(whole, "\r\nEtag: "),
+                   time = header_of(whole, "\r\nLast-Modified: ");
 
         assert_int_equal(tag.n, 130);
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -698,10 +698,10 @@ static void documents_are_asked_for_in_part_and_on_condition(void **state) {
                 if (!str_has_prefix(r, arena_printf(f->a, "HTTP/1.1 %s ", cases[i].status)) ||
                     (cases[i].has && !has(r, cases[i].has)))
                         fail_msg("%s: %.*s", cases[i].headers, (int) MIN(r.n, 600), r.p);
-                assert_true(has(r, "\r\netag: ") == (strcmp(cases[i].status, "416") != 0));
+                assert_true(has(r, "\r\nEtag: ") == (strcmp(cases[i].status, "416") != 0));
         }
-        assert_true(has(get(f, "/openapi/v3", ""), "\r\nlast-modified: "));
-        assert_true(has(get(f, "/openapi/v2", "Accept: x/y\r\n"), "\r\nvary: Accept-Encoding\r\nvary: Accept\r\n"));
+        assert_true(has(get(f, "/openapi/v3", ""), "\r\nLast-Modified: "));
+        assert_true(has(get(f, "/openapi/v2", "Accept: x/y\r\n"), "\r\nVary: Accept-Encoding\r\nVary: Accept\r\n"));
 }
 
 static void people_are_answered_with_lines(void **state) {
@@ -766,7 +766,7 @@ static void what_strict_decoding_finds_is_told_in_the_order_of_the_text(void **s
                 struct str line;
 
                 while (str_split(&r, '\n', &line))
-                        if (str_has_prefix(line, STR("warning: 299 - \"")))
+                        if (str_has_prefix(line, STR("Warning: 299 - \"")))
                                 for (size_t k = 16; k + 2 < line.n; k++) {
                                         if (k == 16 && got.n)
                                                 buf_addc(&got, ", ");

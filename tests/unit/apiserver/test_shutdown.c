@@ -116,7 +116,7 @@ static void who_comes_too_late_is_told_to_come_again(void **state) {
         while (!atomic_load(&f->s->refusing))
                 usleep(1000);
         r = answer_on(f, client(f, get));
-        assert_true(str_has_prefix(r, STR("HTTP/1.1 429 ")) && str_search(r, STR("\r\nretry-after: 5\r\n")) > 0 &&
+        assert_true(str_has_prefix(r, STR("HTTP/1.1 429 ")) && str_search(r, STR("\r\nRetry-After: 5\r\n")) > 0 &&
                     str_search(r, STR("\r\nConnection: close\r\n")) > 0);
         assert_true(str_has_suffix(r, STR("\r\n\r\nThe apiserver is shutting down, please try again later.\n")));
         r = answer_on(f, client(f, "GET /readyz HTTP/1.0\r\n\r\n"));
@@ -144,7 +144,7 @@ static void pages_of_allowed_origins_may_use_the_api(void **state) {
                 struct str r = answer_on(f, client(f, table[i].request));
 
                 if (!str_has_prefix(r, arena_printf(f->a, "HTTP/1.0 %s ", table[i].status)) ||
-                    (str_search(r, STR("\r\naccess-control-allow-origin: http")) > 0) != table[i].allowed)
+                    (str_search(r, STR("\r\nAccess-Control-Allow-Origin: http")) > 0) != table[i].allowed)
                         fail_msg("%s%s", table[i].request, arena_cstr(f->a, r));
         }
         fixture_teardown(state);
@@ -162,7 +162,7 @@ static void without_levels_so_many_run_at_once(void **state) {
         while (!writing)
                 usleep(1000);
         r = answer_on(f, client(f, "POST /api/v1/namespaces HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}"));
-        assert_true(str_has_prefix(r, STR("HTTP/1.0 429 ")) && str_search(r, STR("\r\nretry-after: 1\r\n")) > 0);
+        assert_true(str_has_prefix(r, STR("HTTP/1.0 429 ")) && str_search(r, STR("\r\nRetry-After: 1\r\n")) > 0);
         assert_true(str_search(r, STR("x-kubernetes-pf-")) < 0);
         r = answer_on(f, client(f, "GET /api/v1/namespaces HTTP/1.0\r\n\r\n"));
         assert_true(str_has_prefix(r, STR("HTTP/1.0 200 ")));
