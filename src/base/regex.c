@@ -17,10 +17,13 @@
 #define MATCH_LIMIT 200000 /* steps */
 #define HEAP_LIMIT_KB 4096
 #define DFA_LIMIT 2000000
-#define DFA_WORKSPACE (64 << 10) /* ints */
+#define DFA_WORK 400000000 /* of the text's length by the square of the states that may be alive at once */
+#define DFA_STATES 48      /* at least */
+#define DFA_MOST_STATES 8192
 
 struct regex {
         pcre2_code *code;
+        struct buf text; /* as PCRE2 reads it */
 };
 
 /* ---- what threads keep for matching ---- */
@@ -486,12 +489,25 @@ static int translate(struct reader *r) {
         return 0;
 }
 
+static pcre2_code *make_code(struct str text, uint32_t more, int *ret_fault) {
+        pcre2_compile_context *context = pcre2_compile_context_create(NULL);
+        pcre2_code *code;
+        PCRE2_SIZE offset;
+
+        if (!context)
+                abort();
+        pcre2_set_newline(context, PCRE2_NEWLINE_LF);
+        code = pcre2_compile((PCRE2_SPTR) (text.p ? text.p : ""), text.n,
+                             PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C | more, ret_fault, &offset,
+                             context);
+        pcre2_compile_context_free(context);
+        return code;
+}
+
 int regex_compile(struct str pattern, struct regex **ret, struct error *err) {
         struct reader r = { .in = pattern, .err = err };
-        pcre2_compile_context *context;
-        PCRE2_UCHAR text[128];
+        PCRE2_UCHAR text[256];
         pcre2_code *code;
-        size_t offset;
         int k;
 
         if (pattern.n > MAX_PATTERN)
@@ -501,21 +517,16 @@ int regex_compile(struct str pattern, struct regex **ret, struct error *err) {
                 buf_free(&r.out);
                 return k;
         }
-        context = pcre2_compile_context_create(NULL);
-        if (!context)
-                abort();
-        pcre2_set_newline(context, PCRE2_NEWLINE_LF);
-        code = pcre2_compile((PCRE2_SPTR) (r.out.p ? r.out.p : ""), r.out.n,
-                             PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C, &k, &offset, context);
-        pcre2_compile_context_free(context);
-        buf_free(&r.out);
+        code = make_code(buf_str(&r.out), 0, &k);
         if (!code) {
+                buf_free(&r.out);
                 pcre2_get_error_message(k, text, sizeof(text));
                 return error_set(err, -EINVAL, "error parsing regexp: %s: `%" STR_FMT "`", (char *) text,
                                  STR_ARG(pattern));
         }
         *ret = xcalloc(1, sizeof(**ret));
         (*ret)->code = code;
+        (*ret)->text = r.out;
         return 0;
 }
 
@@ -523,26 +534,47 @@ void regex_free(struct regex *re) {
         if (!re)
                 return;
         pcre2_code_free(re->code);
+        buf_free(&re->text);
         free(re);
 }
 
+/* A search that goes on from some place has found the text before to be UTF-8. */
 static int run(const struct regex *re, struct str s, size_t from, pcre2_match_data *m) {
-        int r = pcre2_match(re->code, (PCRE2_SPTR) (s.p ? s.p : ""), s.n, from, 0, m, match_context);
+        int r = pcre2_match(re->code, (PCRE2_SPTR) (s.p ? s.p : ""), s.n, from, from ? PCRE2_NO_UTF_CHECK : 0, m,
+                            match_context);
 
+        return r >= 0 ? 1 : r == PCRE2_ERROR_NOMATCH ? 0 : -E2BIG;
+}
+
+/* Once over the text, in all states at once that the pattern may be in. Each step looks at each pair of them, so the
+ * longer the text is, the fewer there may be. */
+static int run_states(const struct regex *re, struct str s, pcre2_match_data *m) {
+        size_t states = DFA_STATES, ints;
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        _cleanup_free_ int *workspace = NULL;
+        pcre2_code *code;
+        int r;
+
+        while (states < DFA_MOST_STATES && 4 * states * states * (s.n + 1) <= DFA_WORK)
+                states *= 2;
+        buf_addc(&text, "(?s:.*)(?:");
+        buf_add_str(&text, buf_str(&re->text));
+        buf_putc(&text, ')');
+        code = make_code(buf_str(&text), PCRE2_ANCHORED, &r);
+        if (!code)
+                return -E2BIG;
+        ints = 2 + 6 * states;
+        workspace = xmalloc(ints * sizeof(int));
+        r = pcre2_dfa_match(code, (PCRE2_SPTR) s.p, s.n, 0, PCRE2_DFA_SHORTEST, m, dfa_context, workspace, ints);
+        pcre2_code_free(code);
         return r >= 0 ? 1 : r == PCRE2_ERROR_NOMATCH ? 0 : -E2BIG;
 }
 
 int regex_match(const struct regex *re, struct str s) {
         pcre2_match_data *m = match_data();
-        int r = run(re, s, 0, m), *workspace;
+        int r = run(re, s, 0, m);
 
-        if (r != -E2BIG)
-                return r;
-        workspace = xmalloc(DFA_WORKSPACE * sizeof(int));
-        r = pcre2_dfa_match(re->code, (PCRE2_SPTR) s.p, s.n, 0, PCRE2_DFA_SHORTEST, m, dfa_context, workspace,
-                            DFA_WORKSPACE);
-        free(workspace);
-        return r >= 0 ? 1 : r == PCRE2_ERROR_NOMATCH ? 0 : -E2BIG;
+        return r != -E2BIG ? r : run_states(re, s, m);
 }
 
 int regex_find(const struct regex *re, struct str s, size_t from, size_t *ret_start, size_t *ret_end) {

@@ -18,5 +18,6 @@ DEFINE_CLEANUP(struct regex *, regex_free)
 
 /* Is there a match anywhere in s? 1, 0, or -E2BIG (also for text that is not UTF-8). */
 int regex_match(const struct regex *re, struct str s);
-/* The first match at or after byte from: 1 and its bounds, 0, or -E2BIG. */
+/* The first match at or after byte from: 1 and its bounds, 0, or -E2BIG. With a from that is not 0, s has been searched
+ * from 0 before, and a character begins there. */
 int regex_find(const struct regex *re, struct str s, size_t from, size_t *ret_start, size_t *ret_end);

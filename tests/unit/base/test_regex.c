@@ -1,6 +1,7 @@
 /* Regular expressions: RE2's syntax and answers, its refusals, and an end for every pattern. */
 #include "../test.h"
 
+#include "base/buf.h"
 #include "base/regex.h"
 
 static const struct {
@@ -116,8 +117,54 @@ static void finds_leftmost_first(void **state) {
         assert_int_equal(regex_find(re, STR("xxab12"), to, &from, &to), 0);
 }
 
+/* What backtracking gives up on is matched in one go over the text, however long; what would be in too many states on
+ * the way is refused, and so is text that is not UTF-8. */
+static void goes_over_long_texts_once(void **state) {
+        static const struct {
+                const char *pattern;
+                int match, at_the_end; /* of 200,000 times "ab"; and then a "c" */
+        } cases[] = {
+                { "(a|b)*c", 0, 1 },
+                { "^(a|b)*$", 1, 0 },
+                { "^(a|b)*c$", 0, 1 },
+                { "(b|a)+[cd]", 0, 1 },
+                { "(?i)(A|B)*C", 0, 1 },
+                { "(a|b)*b$", 1, 0 },
+                { "\\b(a|b)+c\\b", 0, 1 },
+                { "^(ab|ba)*b", 0, 0 },
+                { "(?m)^(a|b)*$", 1, 0 },
+                { "^(a+)+[cd]$", 0, 0 },
+                { "(ab)*?c|d", 0, 1 },
+                { "^((a|b)*)*$", 1, 0 },
+                { "^(?:[ab]+)+[xy]$", -E2BIG, -E2BIG },
+        };
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct str without;
+
+        for (size_t i = 0; i < 200000; i++)
+                buf_addc(&b, "ab");
+        buf_putc(&b, 'c');
+        without = str_n(b.p, b.n - 1);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_(regex_freep) struct regex *re = NULL;
+
+                assert_int_equal(regex_compile(str_of(cases[i].pattern), &re, NULL), 0);
+                if (regex_match(re, without) != cases[i].match || regex_match(re, buf_str(&b)) != cases[i].at_the_end)
+                        fail_msg("%s: %d, %d", cases[i].pattern, regex_match(re, without),
+                                 regex_match(re, buf_str(&b)));
+        }
+        b.p[1000] = (char) 0xff;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_(regex_freep) struct regex *re = NULL;
+
+                assert_int_equal(regex_compile(str_of(cases[i].pattern), &re, NULL), 0);
+                assert_int_equal(regex_match(re, buf_str(&b)), -E2BIG);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(goes_over_long_texts_once),
                 cmocka_unit_test(matches_as_re2),
                 cmocka_unit_test(refuses_what_re2_refuses),
                 cmocka_unit_test(finds_leftmost_first),
