@@ -1,30 +1,95 @@
 #include "apiserver/config_file.h"
 
 #include "base/file.h"
+#include "base/time.h"
 #include "cel/cel.h"
 #include "json/yaml.h"
 
 /* ---- what may be there ---- */
 
-static void check_shape(struct arena *a, const struct json *is, const struct json *shape, struct str path,
-                        struct buf *bad) {
+#define DURATION "Duration"
+
+/* A shape's types as Go names them. Objects have theirs under the empty name; the names of versioned types begin with
+ * their package, which is the version. */
+static struct str go_type(struct arena *a, const struct json *shape, struct str version) {
+        switch (shape->type) {
+        case JSON_OBJECT:
+                return arena_printf(a, "%" STR_FMT ".%" STR_FMT, STR_ARG(version),
+                                    STR_ARG(json_str(json_getc(shape, ""))));
+        case JSON_ARRAY:
+                return arena_printf(a, "[]%" STR_FMT, STR_ARG(go_type(a, json_item(shape, 0), version)));
+        case JSON_STRING:
+                return json_str(shape).n > 0 && !str_eqc(json_str(shape), DURATION)
+                                       ? arena_printf(a, "%" STR_FMT ".%" STR_FMT, STR_ARG(version),
+                                                      STR_ARG(json_str(shape)))
+                                       : STR("string");
+        default:
+                return shape->type == JSON_INT ? STR("int32") : STR("bool");
+        }
+}
+
+struct place {
+        struct arena *a;
+        struct str version;
+        const struct json *in; /* the shape of the object that has the field at hand */
+        struct str path;       /* to it, without indexes, as Go tells it */
+};
+
+static int check_types(const struct place *p, const struct json *is, const struct json *shape, struct error *err) {
+        static const char *const names[] = {
+                [JSON_BOOL] = "bool",  [JSON_INT] = "number",  [JSON_DOUBLE] = "number", [JSON_STRING] = "string",
+                [JSON_RAW] = "number", [JSON_ARRAY] = "array", [JSON_OBJECT] = "object",
+        };
+        int64_t ns;
+
+        if (json_is(is, JSON_NULL) || json_is(shape, JSON_NULL))
+                return 0;
+        if (is->type != shape->type)
+                return error_set(err, -EINVAL,
+                                 "json: cannot unmarshal %s into Go struct field %" STR_FMT ".%" STR_FMT
+                                 " of type %" STR_FMT,
+                                 names[is->type], STR_ARG(json_str(json_getc(p->in, ""))), STR_ARG(p->path),
+                                 STR_ARG(go_type(p->a, shape, p->version)));
+        if (str_eqc(json_str(shape), DURATION) && duration_parse(json_str(is), &ns) < 0)
+                return error_set(err, -EINVAL, "time: invalid duration \"%" STR_FMT "\"", STR_ARG(json_str(is)));
+        json_each_item(item, is)
+                TRY(check_types(p, item, json_item(shape, 0), err));
+        json_each_member(m, is) {
+                struct str key = json_key(m);
+                struct place below = *p;
+
+                below.in = shape;
+                below.path = p->path.n ? arena_printf(p->a, "%" STR_FMT ".%" STR_FMT, STR_ARG(p->path), STR_ARG(key))
+                                       : key;
+                if (key.n > 0 && json_get(shape, key))
+                        TRY(check_types(&below, &m->value, json_get(shape, key), err));
+        }
+        return 0;
+}
+
+int config_check_types(struct arena *a, const struct json *doc, const struct json *shape, struct error *err) {
+        struct place p = { .a = a, .in = shape };
+        struct str group;
+
+        api_parse_group_version(json_str(json_getc(doc, "apiVersion")), &group, &p.version, NULL);
+        return check_types(&p, doc, shape, err);
+}
+
+static void check_fields(struct arena *a, const struct json *is, const struct json *shape, struct str path,
+                         struct buf *bad) {
         size_t i = 0;
 
         if (json_is(is, JSON_NULL) || json_is(shape, JSON_NULL))
                 return;
-        if (is->type != shape->type) {
-                buf_printf(bad, "%sfield \"%" STR_FMT "\" is of the wrong type", bad->n ? ", " : "", STR_ARG(path));
-                return;
-        }
         json_each_item(item, is)
-                check_shape(a, item, json_item(shape, 0), arena_printf(a, "%" STR_FMT "[%zu]", STR_ARG(path), i++),
-                            bad);
+                check_fields(a, item, json_item(shape, 0), arena_printf(a, "%" STR_FMT "[%zu]", STR_ARG(path), i++),
+                             bad);
         json_each_member(m, is) {
                 struct str key = json_key(m), below;
 
                 below = path.n ? arena_printf(a, "%" STR_FMT ".%" STR_FMT, STR_ARG(path), STR_ARG(key)) : key;
-                if (json_get(shape, key))
-                        check_shape(a, &m->value, json_get(shape, key), below, bad);
+                if (key.n > 0 && json_get(shape, key))
+                        check_fields(a, &m->value, json_get(shape, key), below, bad);
                 else if (path.n || (!str_eqc(key, "kind") && !str_eqc(key, "apiVersion")))
                         buf_printf(bad, "%sunknown field \"%" STR_FMT "\"", bad->n ? ", " : "", STR_ARG(below));
         }
@@ -33,7 +98,8 @@ static void check_shape(struct arena *a, const struct json *is, const struct jso
 int config_check(struct arena *a, const struct json *doc, const struct json *shape, struct error *err) {
         _cleanup_buf_ struct buf bad = BUF_INIT;
 
-        check_shape(a, doc, shape, STR(""), &bad);
+        TRY(config_check_types(a, doc, shape, err));
+        check_fields(a, doc, shape, STR(""), &bad);
         return bad.n ? error_set(err, -EINVAL, "strict decoding error: %" STR_FMT, STR_ARG(buf_str(&bad))) : 0;
 }
 

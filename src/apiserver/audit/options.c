@@ -47,8 +47,7 @@ static int check(const struct audit_plugin *p, const char *version, struct error
                                  "(%lld)",
                                  p->name, (long long) p->max_batch, (long long) p->max_event);
         if (strcmp(version, "audit.k8s.io/v1") != 0)
-                return error_set(err, -EINVAL,
-                                 "invalid group version, allowed versions are [{\"audit.k8s.io\" \"v1\"}]");
+                return error_set(err, -EINVAL, "invalid group version, allowed versions are [\"audit.k8s.io/v1\"]");
         return 0;
 }
 

@@ -1,6 +1,7 @@
 /* The first rule that matches a request says how much of it is logged. */
 #include "apiserver/audit/audit.h"
 #include "apiserver/config_file.h"
+#include "json/build.h"
 #include "json/yaml.h"
 
 const char *const audit_levels[] = { "None", "Metadata", "Request", "RequestResponse", NULL };
@@ -86,22 +87,40 @@ static void parse_rule(struct field_errors *fe, const struct path *p, const stru
                               "rules cannot apply to both regular resources and non-resource URLs");
 }
 
+static const char policy_shape[] =
+                "{ '': 'Policy', omitStages: [ 'Stage' ], omitManagedFields: true, rules: [ { '': 'PolicyRule',"
+                "    level: 'Level', users: [ '' ], userGroups: [ '' ], verbs: [ '' ], namespaces: [ '' ],"
+                "    resources: [ { '': 'GroupResources', group: '', resources: [ '' ], resourceNames: [ '' ] } ],"
+                "    nonResourceURLs: [ '' ], omitStages: [ 'Stage' ], omitManagedFields: true } ] }";
+
 static int parse(struct audit_policy *p, struct str text, struct error *err) {
         struct field_errors fe = { .a = p->arena };
         struct audit_decision all = { 0 };
         struct str kind, version;
         const struct json *rules;
-        struct json *doc;
+        struct json *doc, shape;
 
         TRY(yaml_parse(p->arena, arena_str(p->arena, text), NULL, &doc, err));
         kind = TEXT(doc, "kind");
         version = TEXT(doc, "apiVersion");
         rules = GET(doc, "rules");
+        if (str_empty(version) && (str_empty(kind) || str_eqc(kind, "Policy")))
+                return error_set(err, -EINVAL,
+                                 "unknown group version field audit.k8s.io/__internal, Kind=Policy in policy");
+        if (str_empty(kind))
+                kind = STR("Policy");
+        if (str_eqc(version, "audit.k8s.io/v1") && str_among(kind, WORDS("Event", "EventList", "PolicyList")))
+                return error_set(err, -EINVAL,
+                                 "failed decoding: converting (v1.%" STR_FMT ") to (audit.Policy): unknown conversion",
+                                 STR_ARG(kind));
         if (!str_eqc(kind, "Policy") || !str_eqc(version, "audit.k8s.io/v1"))
                 return error_set(err, -EINVAL,
                                  "failed decoding: no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT
                                  "\" in scheme \"k8s.io/apiserver/pkg/audit/scheme.go:30\"",
                                  STR_ARG(kind), STR_ARG(version));
+        shape = json_build(p->arena, policy_shape);
+        if (config_check_types(p->arena, doc, &shape, err) < 0)
+                return error_prefix(err, "failed decoding");
         if (json_len(rules) == 0)
                 return error_set(err, -EINVAL, "loaded illegal policy with 0 rules");
         all.omit_stages = parse_stages(&fe, NULL, GET(doc, "omitStages"));

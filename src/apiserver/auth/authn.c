@@ -244,15 +244,19 @@ static void configure_issuers(struct authn *n) {
 }
 
 static const char config_shape[] =
-                "{ jwt: [ { issuer: { url: '', discoveryURL: '', certificateAuthority: '', audiences: [ '' ],"
-                "                     audienceMatchPolicy: '' },"
-                "           claimValidationRules: [ { claim: '', requiredValue: '', expression: '', message: '' } ],"
-                "           claimMappings: { username: { claim: '', prefix: '', expression: '' },"
-                "                            groups: { claim: '', prefix: '', expression: '' },"
-                "                            uid: { claim: '', expression: '' },"
-                "                            extra: [ { key: '', valueExpression: '' } ] },"
-                "           userValidationRules: [ { expression: '', message: '' } ] } ],"
-                "  anonymous: { enabled: true, conditions: [ { path: '' } ] } }";
+                "{ '': 'AuthenticationConfiguration', jwt: [ { '': 'JWTAuthenticator',"
+                "    issuer: { '': 'Issuer', url: '', discoveryURL: '', certificateAuthority: '', audiences: [ '' ],"
+                "              audienceMatchPolicy: 'AudienceMatchPolicyType' },"
+                "    claimValidationRules: [ { '': 'ClaimValidationRule', claim: '', requiredValue: '',"
+                "                              expression: '', message: '' } ],"
+                "    claimMappings: { '': 'ClaimMappings',"
+                "        username: { '': 'PrefixedClaimOrExpression', claim: '', prefix: '', expression: '' },"
+                "        groups: { '': 'PrefixedClaimOrExpression', claim: '', prefix: '', expression: '' },"
+                "        uid: { '': 'ClaimOrExpression', claim: '', expression: '' },"
+                "        extra: [ { '': 'ExtraMapping', key: '', valueExpression: '' } ] },"
+                "    userValidationRules: [ { '': 'UserValidationRule', expression: '', message: '' } ] } ],"
+                "  anonymous: { '': 'AnonymousAuthConfig', enabled: true,"
+                "               conditions: [ { '': 'AnonymousAuthCondition', path: '' } ] } }";
 
 static int read_file(struct authn *n, const char *path, struct authn_config *c, struct error *err) {
         struct field_errors fe = { .a = c->arena };

@@ -140,12 +140,15 @@ static int read_modes(struct apiserver *s, struct authorizers *z, struct error *
         return r < 0 || z->n > 0 ? r : error_set(err, -EINVAL, "at least one authorization-mode must be passed");
 }
 
-static const char config_shape[] = "{ authorizers: [ { type: '', name: '', webhook: {"
-                                   "     authorizedTTL: '', unauthorizedTTL: '', timeout: '',"
-                                   "     subjectAccessReviewVersion: '',"
-                                   "     matchConditionSubjectAccessReviewVersion: '', failurePolicy: '',"
-                                   "     connectionInfo: { type: '', kubeConfigFile: '' }, matchConditions: [ { "
-                                   "expression: '' } ] } } ] }";
+static const char config_shape[] =
+                "{ '': 'AuthorizationConfiguration', authorizers: [ {"
+                "     '': 'AuthorizerConfiguration', type: '', name: '', webhook: {"
+                "     '': 'WebhookConfiguration', authorizedTTL: '', unauthorizedTTL: '', timeout: '',"
+                "     subjectAccessReviewVersion: '',"
+                "     matchConditionSubjectAccessReviewVersion: '', failurePolicy: '',"
+                "     connectionInfo: { '': 'WebhookConnectionInfo', type: '',"
+                "                       kubeConfigFile: '' },"
+                "     matchConditions: [ { '': 'WebhookMatchCondition', expression: '' } ] } } ] }";
 
 static bool name_is_taken(const struct json *list, const struct json *item) {
         for (const struct json *i = json_items(list); i < item; i++)

@@ -158,7 +158,9 @@ static void check_authorities(struct build *b, const struct path *p, struct str 
 
         if (pem.n > 0 && !cert)
                 field_invalid_str(&b->fe, p, STR("<omitted>"),
-                                  "data does not contain any valid RSA or ECDSA certificates");
+                                  str_search(pem, STR("-----BEGIN CERTIFICATE-----")) >= 0
+                                                  ? "x509: malformed certificate"
+                                                  : "data does not contain any valid RSA or ECDSA certificates");
         X509_free(cert);
         BIO_free(bio);
 }

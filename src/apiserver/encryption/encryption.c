@@ -633,10 +633,13 @@ static int add_rule(struct config *e, const struct json *config, struct error *e
 }
 
 static const char config_shape[] =
-                "{ resources: [ { resources: [ '' ], providers: [ { identity: {},"
-                "    aescbc: { keys: [ { name: '', secret: '' } ] }, aesgcm: { keys: [ { name: '', secret: '' } ] },"
-                "    secretbox: { keys: [ { name: '', secret: '' } ] },"
-                "    kms: { apiVersion: '', name: '', endpoint: '', cachesize: 1, timeout: '' } } ] } ] }";
+                "{ '': 'EncryptionConfiguration', resources: [ { '': 'ResourceConfiguration', resources: [ '' ],"
+                "  providers: [ { '': 'ProviderConfiguration', identity: { '': 'IdentityConfiguration' },"
+                "    aescbc: { '': 'AESConfiguration', keys: [ { '': 'Key', name: '', secret: '' } ] },"
+                "    aesgcm: { '': 'AESConfiguration', keys: [ { '': 'Key', name: '', secret: '' } ] },"
+                "    secretbox: { '': 'SecretboxConfiguration', keys: [ { '': 'Key', name: '', secret: '' } ] },"
+                "    kms: { '': 'KMSConfiguration', apiVersion: '', name: '', endpoint: '', cachesize: 1,"
+                "           timeout: 'Duration' } } ] } ] }";
 
 static int read_config(struct config *e, const char *path, struct error *err) {
         struct json shape = json_build(e->arena, config_shape), *doc;

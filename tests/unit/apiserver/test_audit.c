@@ -49,6 +49,21 @@ static void policies_are_checked(void **state) {
                 { "{kind: Policy, apiVersion: audit.k8s.io/v1beta1}",
                   "failed decoding: no kind \"Policy\" is registered for version \"audit.k8s.io/v1beta1\" in scheme "
                   "\"k8s.io/apiserver/pkg/audit/scheme.go:30\"" },
+                { "", "unknown group version field audit.k8s.io/__internal, Kind=Policy in policy" },
+                { "{kind: Event, apiVersion: audit.k8s.io/v1}",
+                  "failed decoding: converting (v1.Event) to (audit.Policy): unknown conversion" },
+                { "{kind: Policy, apiVersion: audit.k8s.io/v1, rules: x}",
+                  "failed decoding: json: cannot unmarshal string into Go struct field Policy.rules of type "
+                  "[]v1.PolicyRule" },
+                { RULE "users: bob}]}",
+                  "failed decoding: json: cannot unmarshal string into Go struct field PolicyRule.rules.users of type "
+                  "[]string" },
+                { "{kind: Policy, apiVersion: audit.k8s.io/v1, rules: [{level: 5}]}",
+                  "failed decoding: json: cannot unmarshal number into Go struct field PolicyRule.rules.level of type "
+                  "v1.Level" },
+                { RULE "omitManagedFields: 'yes'}]}",
+                  "failed decoding: json: cannot unmarshal string into Go struct field PolicyRule.rules."
+                  "omitManagedFields of type bool" },
                 { "{kind: Policy, apiVersion: audit.k8s.io/v1}", "loaded illegal policy with 0 rules" },
                 { "{kind: Policy, apiVersion: audit.k8s.io/v1, rules: [{level: All}, {}]}",
                   "[rules[0].level: Unsupported value: \"All\": supported values: \"None\", \"Metadata\", \"Request\", "
@@ -488,7 +503,7 @@ static void flags_are_checked_in_upstreams_words(void **state) {
                 { "audit-log-truncate-max-batch-size=5",
                   "invalid audit truncate log max batch size 5, must be greater than max event size (102400)" },
                 { "audit-log-version=audit.k8s.io/v1beta1",
-                  "invalid group version, allowed versions are [{\"audit.k8s.io\" \"v1\"}]" },
+                  "invalid group version, allowed versions are [\"audit.k8s.io/v1\"]" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(table); i++) {

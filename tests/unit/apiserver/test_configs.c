@@ -359,6 +359,14 @@ static void wrong_files_are_told(void **state) {
                   "overlap with disallowed issuers: [https://kubernetes.default.svc.cluster.local], "
                   "jwt[0].issuer.discoveryURL: Invalid value: \"https://kubernetes.default.svc.cluster.local/\": "
                   "discoveryURL must be different from URL]" },
+                { "'jwt':[{'issuer':{'url':5}}]",
+                  "json: cannot unmarshal number into Go struct field Issuer.jwt.issuer.url of type string" },
+                { "'jwt':{}",
+                  "json: cannot unmarshal object into Go struct field AuthenticationConfiguration.jwt of type "
+                  "[]v1beta1.JWTAuthenticator" },
+                { "'jwt':[{'issuer':{'url':'https://a','audiences':['x'],'certificateAuthority':'-----BEGIN "
+                  "CERTIFICATE-----'},'claimMappings':{'username':{'claim':'c','prefix':''}}}]",
+                  "jwt[0].issuer.certificateAuthority: Invalid value: \"<omitted>\": x509: malformed certificate" },
                 { "'anonymous':{'enabled':false,'conditions':[{'path':'/x'}]}",
                   "anonymous.conditions: Invalid value: "
                   "[]apiserver.AnonymousAuthCondition{apiserver.AnonymousAuthCondition{Path:\"/x\"}}: enabled should "

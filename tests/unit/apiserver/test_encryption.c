@@ -277,6 +277,11 @@ static void bad_configurations_are_refused(void **state) {
                   "does not contain any of the expected providers: KMS, AESGCM, AESCBC, Secretbox, Identity" },
                 { RULE("secrets", "  - kms: {apiVersion: v2, name: x, endpoint: 'unix:///x', timeout: -1s}\n"),
                   "kms.timeout: Invalid value: v1.Duration{Duration:-1000000000}: timeout should be a positive value" },
+                { RULE("secrets", "  - kms: {apiVersion: v2, name: x, endpoint: 'unix:///x', timeout: x}\n"),
+                  "time: invalid duration \"x\"" },
+                { RULE("secrets", "  - kms: {apiVersion: v2, name: x, endpoint: 'unix:///x', timeout: 5}\n"),
+                  "json: cannot unmarshal number into Go struct field KMSConfiguration.resources.providers.kms.timeout "
+                  "of type string" },
                 { RULE("secrets", "  - {identity: {}, aesgcm: {keys: []}}\n"),
                   "more than one provider specified in a single element" },
                 { RULE("secrets", "  - rot13: {}\n"),
