@@ -416,7 +416,8 @@ static struct str groups_text(struct arena *a, const struct api_user *u, const c
 /* The format "legacy": a line of text. */
 static void write_legacy(struct buf *b, const struct audit_event *e, enum audit_stage stage, int code) {
         const struct exchange *x = e->x;
-        const struct api_user *u = x->impersonated ? &x->real_user : &x->user, *as = x->impersonated ? &x->user : NULL;
+        const struct api_user *u = x->impersonated ? &x->real_user : &x->user,
+                              *as = x->impersonated && stage != AUDIT_RECEIVED ? &x->user : NULL;
         struct str none = STR("<none>");
         const struct {
                 const char *name;

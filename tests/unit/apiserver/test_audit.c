@@ -420,6 +420,12 @@ static void the_legacy_format_is_a_line_of_text(void **state) {
                                          "as=\"<self>\" asgroups=\"<lookup>\" user-agent=\"\" namespace=\"<none>\" "
                                          "uri=\"/version?a=b\" response=\"<deferred>\"\n")) > 0);
         assert_true(str_search(line, STR(" response=\"200\"\n")) > 0);
+        get(f, "/version" BY_ADMIN "\r\nImpersonate-User: bob\r\nX-Rest:");
+        line = logged(f); /* as whom is known after it was received */
+        assert_true(str_search(line,
+                               STR(" user=\"admin\" groups=\"\\\"system:masters\\\",\\\"system:authenticated\\\"\" "
+                                   "as=\"<self>\" asgroups=\"<lookup>\"")) > 0);
+        assert_true(str_search(line, STR(" as=\"bob\" asgroups=\"\\\"system:authenticated\\\"\"")) > 0);
         fixture_teardown(state);
 }
 
