@@ -640,6 +640,58 @@ static void kubelets_are_shown_the_certificate_of_today(void **state) {
         reloads_stop(f->s);
 }
 
+/* ---- what servers of one cluster tell others: who certifies clients, whom they believe ---- */
+
+static const char *told(struct fixture *f, const char *key) {
+        struct answer r = ASK(f, API_GET, &res_configmaps, "kube-system", "extension-apiserver-authentication");
+        const struct json *v = json_getc(json_getc(r.body, "data"), key);
+
+        return v ? arena_cstr(f->a, json_str(v)) : NULL;
+}
+
+static void another_server(struct fixture *f, const char *const *flags) {
+        struct apiserver_options o = { .store = f->store, .advertise_address = "127.0.0.1", .args = flags };
+        struct error e = ERROR_INIT;
+        struct apiserver *s;
+
+        if (apiserver_new(&o, &s, &e) < 0 || apiserver_bootstrap(s, &e) < 0)
+                fail_msg("%s", error_text(&e));
+        apiserver_free(s);
+}
+
+static int count(const char *text, const char *what) {
+        int n = 0;
+
+        for (const char *p = text; (p = strstr(p, what)); p++)
+                n++;
+        return n;
+}
+
+static void servers_add_to_what_is_believed(void **state) {
+        const struct certs *certs = test_certs();
+        struct fixture *f;
+
+        assert_int_equal(file_write("one.crt", buf_str(&certs->ca), 0600, NULL), 0);
+        assert_int_equal(file_write("two.crt", buf_str(&certs->other_cert), 0600, NULL), 0);
+        fixture_setup_with(state, (const char *const[]) { "client-ca-file=one.crt",
+                                                          "requestheader-client-ca-file=two.crt", NULL });
+        f = *state;
+        assert_string_equal(told(f, "requestheader-allowed-names"), "[]"); /* whoever is certified */
+        assert_string_equal(told(f, "requestheader-username-headers"), "[\"X-Remote-User\"]");
+        assert_null(told(f, "requestheader-uid-headers"));
+        another_server(f, (const char *const[]) { "client-ca-file=two.crt", "requestheader-client-ca-file=two.crt",
+                                                  "requestheader-allowed-names=b,a",
+                                                  "requestheader-username-headers=X-User", NULL });
+        assert_int_equal(count(told(f, "client-ca-file"), "BEGIN"), 2);
+        assert_int_equal(count(told(f, "requestheader-client-ca-file"), "BEGIN"), 1);
+        assert_string_equal(told(f, "requestheader-allowed-names"), "[\"b\",\"a\"]");
+        assert_string_equal(told(f, "requestheader-username-headers"), "[\"X-Remote-User\",\"X-User\"]");
+        another_server(f, (const char *const[]) { "client-ca-file=one.crt", NULL });
+        assert_int_equal(count(told(f, "client-ca-file"), "BEGIN"), 2);
+        assert_string_equal(told(f, "requestheader-allowed-names"), "[\"b\",\"a\"]");
+        fixture_teardown(state);
+}
+
 int main(void) {
 #define T(name, setup) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
@@ -652,6 +704,7 @@ int main(void) {
                 T(a_changed_file_is_taken_up, setup_authz),
                 T(issuers_are_asked_before_they_are_believed, setup_authn),
                 T(kubelets_are_shown_the_certificate_of_today, setup_kubelet_client),
+                cmocka_unit_test(servers_add_to_what_is_believed),
         };
 
         char dir[] = "/tmp/test-configs-XXXXXX"; /* where the tests write their files */
