@@ -81,7 +81,7 @@ const struct apiserver_flag apiserver_flags[] = {
         { "goaway-chance", "CHANCE", "of HTTP/2 requests after which the client shall connect anew (default 0)" },
         { "http2-max-streams-per-connection", "N", "requests of a client that run at once (default 100)" },
         { "kubelet-certificate-authority", "FILE",
-          "certifies kubelets; \"\": they are not verified (default the cluster's)" },
+          "certifies kubelets; \"\": they are not verified (default the cluster's, \"\" with the next)" },
         { "kubelet-client-certificate", "FILE", "who we are to kubelets" },
         { "kubelet-client-key", "FILE", "its key" },
         { "kubelet-preferred-address-types", "LIST", "of nodes (default InternalIP,Hostname,ExternalIP)" },
