@@ -130,7 +130,7 @@ static void reconcile_managers(const struct schema_type *t, struct managers *m, 
                         group = str_sub(version, 0, (size_t) slash);
                         version = str_sub(version, (size_t) slash + 1, version.n);
                 }
-                if (t->openapi && structure_reconcile(type_of(t, o, m->v[i].version), m->v[i].fields))
+                if (t->openapi && !o->scale && structure_reconcile(type_of(t, o, m->v[i].version), m->v[i].fields))
                         m->v[i].stored = NULL;
                 else if (!t->openapi && (!api_find_kind(group, version, str_of(t->name)) ||
                                          (!o->other_version && !o->scale && core != str_empty(group))))
