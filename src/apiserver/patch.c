@@ -428,6 +428,7 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
                 opts.conflicts = &op->conflicts;
         op->applied = true;
         r = apply_merge(a, op->rest->resource->type, live, &config, &opts, &op->tree, &e);
+        op->merged = json_new(a, op->tree);
         if (op->conflicts)
                 return 0;
         if (r == 0 && op->rest->custom) {

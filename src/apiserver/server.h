@@ -214,6 +214,7 @@ struct op {
         bool nulls;           /* that are no value are in the tree, until validation has seen them: it was applied */
         bool applied;         /* server-side apply has recorded the owners of fields */
         bool pinned;          /* the client named the resourceVersion: a conflict is its business; so is a create */
+        const struct json *merged;  /* by an apply, before defaults came, which other versions need not know */
         struct managers *conflicts; /* of an apply to a custom resource, in all its versions; NULL: none */
         size_t next_version;        /* of a custom resource: whose managers op_track_versions() looks at */
         bool tracked;               /* managedFields know of the change, in the version of the request */

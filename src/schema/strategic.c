@@ -364,6 +364,9 @@ static int retain_keys(struct merge *m, const struct json *patch, struct json *o
 static int check_order(struct merge *m, const struct json *patch, const struct json *order, const char *key) {
         size_t p = json_len(order) ? 0 : json_len(patch), o = 0;
 
+        for (size_t i = p; key && i < json_len(patch); i++)
+                if (!json_is(json_item(patch, i), JSON_OBJECT))
+                        return wrong_type(m, "map[string]interface {}", json_item(patch, i));
         while (p < json_len(patch) && o < json_len(order)) {
                 if (key && json_get(json_item(patch, p), DIRECTIVE)) {
                         p++;

@@ -383,6 +383,7 @@ static bool has_managers(const struct json *object, struct str api_version) {
 }
 
 bool op_track_versions(struct op *op, void (*then)(struct op *op)) {
+        const struct json *now = op->applied ? op->merged : &op->tree;
         const struct custom_version *v = op->rest->custom, *other;
         struct conversion *k;
 
@@ -391,14 +392,14 @@ bool op_track_versions(struct op *op, void (*then)(struct op *op)) {
                 if (other == v || !has_managers(&op->tree, other->rest.api_version))
                         continue;
                 if (!v->of->webhook) {
-                        if (!compare_version(op, &other->rest, object_json(op->old), &op->tree, NULL))
+                        if (!compare_version(op, &other->rest, object_json(op->old), now, NULL))
                                 return false;
                         continue;
                 }
                 k = conversion_new(&other->rest, 2);
                 k->whole = true;
                 k->in[0] = object_json(op->old);
-                k->in[1] = &op->tree;
+                k->in[1] = now;
                 k->arg[0] = op;
                 k->arg[1] = then;
                 k->done = version_converted;

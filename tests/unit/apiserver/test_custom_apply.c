@@ -126,6 +126,20 @@ static void what_was_applied_in_another_version_is_removed_as_that_has_it(void *
         undefine(f);
 }
 
+static void defaults_of_one_version_are_no_matter_to_another(void **state) {
+        struct fixture *f = *state;
+
+        define(f, "{'type':'object','properties':{'a':{'type':'string'},'b':{'type':'string','default':'d'}}}", ATOMIC);
+        check_code(apply(f, &widgets_v2, "two", ""), 201);
+        check_code(ASK(f, API_PATCH, &widgets_v2, "default", "w", .patch = API_PATCH_APPLY,
+                       .options.field_manager = STR("two"),
+                       .body = Q("{'apiVersion':'example.com/v2','kind':'Widget','metadata':{'name':'w','labels':{'a':"
+                                 "'b'}}}")),
+                   200);
+        check(apply(f, &widgets, "one", ",'spec':{'a':'x'}"), 200, ".spec", "{\"a\":\"x\",\"b\":\"d\"}");
+        undefine(f);
+}
+
 static void managers_of_no_version_make_all_forgotten(void **state) {
         struct fixture *f = *state;
         static const char given[] = ",'managedFields':[{'manager':'m','operation':'Update','apiVersion':"
@@ -191,6 +205,7 @@ int main(void) {
                 cmocka_unit_test(conflicts_in_all_versions_are_told),
                 cmocka_unit_test(what_is_owned_is_looked_at_in_its_own_version),
                 cmocka_unit_test(what_was_applied_in_another_version_is_removed_as_that_has_it),
+                cmocka_unit_test(defaults_of_one_version_are_no_matter_to_another),
                 cmocka_unit_test(managers_of_no_version_make_all_forgotten),
                 cmocka_unit_test(an_update_through_a_version_loses_what_that_has_not),
                 cmocka_unit_test(a_scale_hands_replicas_back_in_its_version),

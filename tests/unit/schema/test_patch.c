@@ -128,6 +128,8 @@ static void test_patch_errors(void **state) {
                   "expected a map[string]interface {}, but received a string" },
                 { "{'$setElementOrder/securityContext':[]}",
                   "expected a []interface {}, but received a map[string]interface {}" },
+                { "{'$setElementOrder/containers':[{'name':'a'}],'containers':[{'name':'a'},[]]}",
+                  "expected a map[string]interface {}, but received a []interface {}" },
                 { "{'$setElementOrder':[]}", "invalid patch format of setElementOrder list" },
                 /* items of a list without a key have nothing to be ordered by */
                 { "{'$setElementOrder/tolerations':[],'tolerations':[]}",
