@@ -130,6 +130,14 @@ static void set_replicas(struct op *op, struct json *tree, int64_t replicas, boo
                 json_removec(tree, arena_cstr(op->c->arena, key));
 }
 
+static void take_managers(struct op *op, const struct json *owned) {
+        const struct json *managers = json_at_path(owned, "metadata", "managedFields");
+
+        json_removec(meta_of(op->c->arena, &op->tree), "managedFields");
+        if (managers)
+                json_setc(op->c->arena, meta_of(op->c->arena, &op->tree), "managedFields", *managers);
+}
+
 /* Sets the replicas of op->tree, and who owns them: an entry for the subresource "scale". A Scale leaves out 0, which
  * nobody owns then. */
 static int own_scale(struct op *op, int64_t replicas, struct error *err) {
@@ -148,10 +156,7 @@ static int own_scale(struct op *op, int64_t replicas, struct error *err) {
                 owned = json_copy_tree(a, &op->tree);
                 set_replicas(op, &owned, replicas, false);
                 apply_track_update(a, r->resource->type, &was, &owned, &opts);
-                json_removec(meta_of(a, &op->tree), "managedFields");
-                if (json_at_path(&owned, "metadata", "managedFields"))
-                        json_setc(a, meta_of(a, &op->tree), "managedFields",
-                                  *json_at_path(&owned, "metadata", "managedFields"));
+                take_managers(op, &owned);
                 return 0;
         }
         config = json_build(a, "{kind:%s,apiVersion:%s,metadata:{name:%s,namespace:%o}}", r->kind, r->api_version,
@@ -159,7 +164,14 @@ static int own_scale(struct op *op, int64_t replicas, struct error *err) {
         if (json_at_path(op->c->body, "spec", "replicas"))
                 set_replicas(op, &config, replicas, true);
         opts.scale_kept = json_getc(op->c->body, "spec") || json_getc(op->c->body, "status");
-        return apply_merge(a, r->resource->type, &was, &config, &opts, &op->tree, err);
+        TRY(apply_merge(a, r->resource->type, &was, &config, &opts, &owned, err));
+        op->tree = json_copy_tree(a, object_json(op->old)); /* nothing else changes, be it owned as a whole */
+        if (scale_value(op, &owned, "specReplicasPath", "spec"))
+                set_replicas(op, &op->tree, json_int(scale_value(op, &owned, "specReplicasPath", "spec")), true);
+        else
+                set_replicas(op, &op->tree, 0, false);
+        take_managers(op, &owned);
+        return 0;
 }
 
 static bool has_its_replicas(const struct op *op) {
