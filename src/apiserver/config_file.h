@@ -8,9 +8,9 @@
  * its name). shape: an object that has every field once, with a value of its type; what is not there is an error. */
 int config_read(struct arena *a, const char *path, const char *kind, const char *versions, const struct json *shape,
                 struct json **ret, struct error *err);
-/* Of such a document: -EINVAL when a field has a value of another type, which is told as Go does. A null in shape stands
- * for anything; a text that is not empty names the type of a text (a Duration is read), the member "" that of its
- * object. */
+/* Of such a document: -EINVAL when a field has a value of another type, which is told as Go does. A null in shape
+ * stands for anything; a text that is not empty names the type of a text (a Duration is read), the member "" that of
+ * its object. */
 int config_check_types(struct arena *a, const struct json *doc, const struct json *shape, struct error *err);
 /* The same, and when it has fields that shape does not. */
 int config_check(struct arena *a, const struct json *doc, const struct json *shape, struct error *err);

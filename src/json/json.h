@@ -184,8 +184,9 @@ struct json *json_get_or_add_array(struct arena *a, struct json *object, const c
 struct json *json_get_mut(struct json *object, struct str key);
 bool json_remove(struct json *object, struct str key); /* keeps the order of the rest */
 bool json_removec(struct json *object, const char *key);
-/* Asks one object for many keys, and may change it meanwhile: { .arena, .object } and zeroes. Linear, where the functions
- * above would be quadratic. The object, which may be NULL, changes through these alone and is whole again at the end. */
+/* Asks one object for many keys, and may change it meanwhile: { .arena, .object } and zeroes. Linear, where the
+ * functions above would be quadratic. The object, which may be NULL, changes through these alone and is whole again
+ * at the end. */
 struct json_edit {
         struct arena *arena; /* may be NULL when nothing is set */
         struct json *object;

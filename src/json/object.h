@@ -31,8 +31,8 @@ int object_from_text(struct str text, uint64_t revision, struct object **ret, st
 /* From a tree: writes the text, without any metadata.resourceVersion the tree may have, and leaves the gap for it
  * (right after metadata.uid, where upstream prints it; else after namespace or name; else first in metadata). */
 struct object *object_from_tree(const struct json *tree);
-/* Fills the gap, once, before the object is shared: a tree of it that somebody has is gone, as the text moves. Owner: the
- * store's writer. */
+/* Fills the gap, once, before the object is shared: a tree of it that somebody has is gone, as the text moves.
+ * Owner: the store's writer. */
 void object_set_revision(struct object *o, uint64_t revision);
 
 struct object *object_ref(struct object *o);

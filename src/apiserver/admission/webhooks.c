@@ -255,8 +255,8 @@ static bool owns_anew(struct arena *a, const struct json *old, const struct json
         return differs || !json_equal(&was, &now);
 }
 
-/* Upstream has this write's time in managedFields finer than what comes back: the first patch, whatever it says, changes
- * that, and so the object. */
+/* Upstream has this write's time in managedFields finer than what comes back: the first patch, whatever it says,
+ * changes that, and so the object. */
 static bool rounds_times(struct mutation *m) {
         const struct admission *ad = m->ask.ad;
         bool first = !m->rounded;

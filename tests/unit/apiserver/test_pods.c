@@ -325,8 +325,8 @@ static void long_lists_are_no_trouble(void **state) {
                    201);
 }
 
-/* Its text is longer than may be stored, but not what upstream would store of it: somebody has to look into it before it
- * has its revision. */
+/* Its text is longer than may be stored, but not what upstream would store of it: somebody has to look into it
+ * before it has its revision. */
 static void large_pods_stay_whole(void **state) {
         struct fixture *f = *state;
         _cleanup_buf_ struct buf b = BUF_INIT;
