@@ -9,6 +9,7 @@
 #include "schema/strategic.h"
 
 #include "json/number.h"
+#include "schema/elements.h"
 #include "schema/internal.h"
 
 #define MAX_DEPTH 1000
@@ -164,11 +165,26 @@ static const struct json *item_id(const struct json *item, const char *key) {
         return key ? json_getc(item, key) : item;
 }
 
-static ssize_t find_item(const struct json *list, const struct json *id, const char *key) {
-        for (size_t i = 0; id && i < json_len(list); i++)
-                if (json_equal(item_id(json_item(list, i), key), id))
-                        return (ssize_t) i;
-        return -1;
+/* What names an item among others: the value of its key, or itself. p == NULL: it has no key. */
+static struct str item_name(struct arena *a, const struct json *item, const char *key) {
+        const struct json *id = item_id(item, key);
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (!id)
+                return str_n(NULL, 0);
+        if (json_is(id, JSON_STRING))
+                return id->len ? json_str(id) : STR("");
+        buf_putc(&b, '\n'); /* the number 80 is not the text "80" */
+        json_write(&b, id);
+        return arena_str(a, buf_str(&b));
+}
+
+static struct elements names_of(struct arena *a, const struct json *list, const char *key) {
+        struct elements e = elements_new(a, json_len(list));
+
+        json_each_item(it, list)
+                elements_add(&e, item_name(a, it, key));
+        return e;
 }
 
 /* All elements of both lists must be of one type; *ret_objects: they are objects. */
@@ -188,25 +204,23 @@ static int check_elements(struct merge *m, const struct json *a, const struct js
         return same ? 0 : different_types(m, a, b);
 }
 
-/* What of list is (or is not) among order: in the order of order, or of list. */
-static struct json partition(struct arena *a, const struct json *list, const struct json *order, const char *key,
+/* What of list is (or is not) named in order: in the order of order, or of list. */
+static struct json partition(struct arena *a, const struct json *list, const char *key, const struct elements *order,
                              bool among) {
         struct json out = json_new_array();
+        struct elements names;
 
-        if (!among) {
-                json_each_item(it, list)
-                        if (find_item(order, item_id(it, key), key) < 0)
-                                json_push(a, &out, *it);
+        json_each_item(it, among ? NULL : list)
+                if (elements_find(order, item_name(a, it, key)) < 0)
+                        json_push(a, &out, *it);
+        if (!among)
                 return out;
-        }
-        for (size_t i = 0; i < json_len(order); i++) {
-                const struct json *id = item_id(json_item(order, i), key);
-
-                if (find_item(order, id, key) == (ssize_t) i) /* the order may name one twice */
-                        json_each_item(it, list)
-                                if (json_equal(item_id(it, key), id))
-                                        json_push(a, &out, *it);
-        }
+        names = names_of(a, list, key);
+        for (size_t i = 0; i < order->n; i++)
+                if (order->v[i].first == i) /* it may name one twice */
+                        for (ssize_t at = elements_find(&names, order->v[i].text); at >= 0;
+                             at = elements_next(&names, at))
+                                json_push(a, &out, *json_item(list, (size_t) at));
         return out;
 }
 
@@ -214,8 +228,8 @@ static struct json partition(struct arena *a, const struct json *list, const str
  * comes first. */
 static int order_items(struct merge *m, const struct json *merged, const struct json *order, const struct json *live,
                        const char *key, struct json *ret) {
-        struct json ours, theirs;
-        struct json sorted, added, out = json_new_array();
+        struct elements orders, lives;
+        struct json ours, theirs, sorted, added, out = json_new_array();
         size_t i = 0, k = 0;
 
         for (; key && i < json_len(merged); i++)
@@ -225,10 +239,12 @@ static int order_items(struct merge *m, const struct json *merged, const struct 
                         return error_set(m->err, -EINVAL, "value for key %zu is not a map", i);
         for (i = 0; key && i < json_len(order); i++)
                 TRY(check_key(m, json_item(order, i), key));
-        ours = partition(m->arena, merged, order, key, true);
-        theirs = partition(m->arena, merged, order, key, false);
-        sorted = partition(m->arena, &theirs, live, key, true);
-        added = partition(m->arena, &theirs, live, key, false);
+        orders = names_of(m->arena, order, key);
+        lives = names_of(m->arena, live, key);
+        ours = partition(m->arena, merged, key, &orders, true);
+        theirs = partition(m->arena, merged, key, &orders, false);
+        sorted = partition(m->arena, &theirs, key, &lives, true);
+        added = partition(m->arena, &theirs, key, &lives, false);
         i = 0;
         json_each_item(it, &added)
                 json_push(m->arena, &sorted, *it);
@@ -236,8 +252,8 @@ static int order_items(struct merge *m, const struct json *merged, const struct 
                 bool take_theirs = k == ours.len;
 
                 if (i < sorted.len && k < ours.len) {
-                        ssize_t a = find_item(live, item_id(json_item(&sorted, i), key), key);
-                        ssize_t b = find_item(live, item_id(json_item(&ours, k), key), key);
+                        ssize_t a = elements_find(&lives, item_name(m->arena, json_item(&sorted, i), key));
+                        ssize_t b = elements_find(&lives, item_name(m->arena, json_item(&ours, k), key));
 
                         take_theirs = a >= 0 && b >= 0 && a < b;
                 }
@@ -250,12 +266,12 @@ static int order_items(struct merge *m, const struct json *merged, const struct 
 /* [{"name":"x","$patch":"delete"}, {"$patch":"replace"}] are done to *live; the rest of patch is in *ret. */
 static int list_directives(struct merge *m, const char *key, const struct json *patch, struct json *live,
                            struct json *ret) {
+        struct elements gone = elements_new(m->arena, json_len(patch));
         struct json rest = json_new_array();
         bool replace = false;
 
         json_each_item(it, patch) {
                 const struct json *directive = json_get(it, DIRECTIVE);
-                ssize_t at;
 
                 if (!directive)
                         json_push(m->arena, &rest, *it);
@@ -265,13 +281,13 @@ static int list_directives(struct merge *m, const char *key, const struct json *
                         return error_set(m->err, -EINVAL, "merging lists cannot yet be specified in the patch");
                 else if (!str_eqc(json_str(directive), "delete"))
                         return bad_patch_type(m, directive, it);
-                else {
-                        if (!json_getc(it, key))
-                                return no_merge_key(m, it, key);
-                        while ((at = find_item(live, json_getc(it, key), key)) >= 0)
-                                json_remove_item(live, (size_t) at);
-                }
+                else if (!json_getc(it, key))
+                        return no_merge_key(m, it, key);
+                else
+                        elements_add(&gone, item_name(m->arena, it, key));
         }
+        if (gone.n > 0)
+                *live = partition(m->arena, live, key, &gone, false);
         if (replace) {
                 *live = rest;
                 rest = json_new_array();
@@ -283,23 +299,28 @@ static int list_directives(struct merge *m, const char *key, const struct json *
 /* What the directives have left of both lists is what is ordered then. */
 static int merge_objects(struct merge *m, const struct schema_type *elem, const char *key, struct json *live,
                          struct json *patch, struct json *ret) {
+        struct elements names;
         struct json out;
 
         TRY(list_directives(m, key, patch, live, patch));
         out = json_copy_shallow(m->arena, live);
+        names = elements_new(m->arena, json_len(live) + json_len(patch));
+        json_each_item(it, live)
+                elements_add(&names, item_name(m->arena, it, key));
         json_each_item(it, patch) {
-                const struct json *id = json_getc(it, key);
+                struct str name = item_name(m->arena, it, key);
+                ssize_t at = elements_find(&names, name);
                 struct json merged;
-                ssize_t at;
 
-                if (!id)
+                if (!name.p)
                         return no_merge_key(m, it, key);
-                at = find_item(&out, id, key);
                 if (at >= 0) {
                         TRY(merge_map(m, elem, &json_items(&out)[at], it, &merged));
                         json_items(&out)[at] = merged;
-                } else
+                } else {
                         json_push(m->arena, &out, *it);
+                        elements_add(&names, name);
+                }
         }
         *ret = out;
         return 0;
@@ -310,6 +331,7 @@ static int merge_list(struct merge *m, const struct schema_field *f, const struc
                       bool deletes, struct json *ret) {
         const struct schema_type *elem = f->type->elem;
         struct json merged, old = json_copy_shallow(m->arena, live), new = *patch;
+        struct elements names;
         bool objects;
 
         TRY(check_elements(m, live, patch, &objects));
@@ -317,16 +339,18 @@ static int merge_list(struct merge *m, const struct schema_field *f, const struc
                 return error_set(m->err, -EINVAL, "cannot merge lists without merge key for %s",
                                  elem->kind == SCHEMA_STRUCT ? "struct" : elem->go_name);
         if (!objects && deletes) {
-                *ret = partition(m->arena, live, patch, NULL, false);
+                names = names_of(m->arena, patch, NULL);
+                *ret = partition(m->arena, live, NULL, &names, false);
                 return 0;
         }
         if (objects)
                 TRY(merge_objects(m, elem, f->patch_key, &old, &new, &merged));
         else {
                 merged = json_new_array();
+                names = elements_new(m->arena, json_len(live) + json_len(patch));
                 for (size_t i = 0; i < 2; i++)
                         json_each_item(it, i ? patch : live)
-                                if (find_item(&merged, it, NULL) < 0)
+                                if (!elements_add(&names, item_name(m->arena, it, NULL)))
                                         json_push(m->arena, &merged, *it);
         }
         return order_items(m, &merged, &new, &old, objects ? f->patch_key : NULL, ret);
@@ -338,24 +362,20 @@ static int merge_list(struct merge *m, const struct schema_field *f, const struc
 static int retain_keys(struct merge *m, const struct json *patch, struct json *out) {
         const struct json *keys = json_get(patch, RETAIN_KEYS);
         struct json kept = json_new_object();
+        struct elements names;
 
         if (!keys)
                 return 0;
         if (!json_is(keys, JSON_ARRAY))
                 return error_set(m->err, -EINVAL, "invalid patch format of retainKeys");
-        json_each_member(p, patch) {
-                struct json name = json_of_str(json_key(p));
-
+        names = names_of(m->arena, keys, NULL);
+        json_each_member(p, patch)
                 if (json_key(p).n > 0 && json_key(p).p[0] != '$' && p->value.type != JSON_NULL &&
-                    find_item(keys, &name, NULL) < 0)
+                    elements_find(&names, json_key(p)) < 0)
                         return error_set(m->err, -EINVAL, "invalid patch format of retainKeys");
-        }
-        json_each_member(o, out) {
-                struct json name = json_of_str(json_key(o));
-
-                if (find_item(keys, &name, NULL) >= 0)
+        json_each_member(o, out)
+                if (elements_find(&names, json_key(o)) >= 0)
                         json_add(m->arena, &kept, json_key(o), o->value);
-        }
         *out = kept;
         return 0;
 }
@@ -584,10 +604,11 @@ static struct json left_of_new(struct arena *a, const struct json *v) {
 
 static struct json left_of_list(struct arena *a, const struct schema_field *f, const struct json *live,
                                 const struct json *patch) {
+        struct elements lives = names_of(a, live, f->patch_key);
         struct json out = json_copy_shallow(a, patch);
 
         json_each_item(it, &out) {
-                ssize_t at = json_get(it, DIRECTIVE) ? -1 : find_item(live, json_getc(it, f->patch_key), f->patch_key);
+                ssize_t at = json_get(it, DIRECTIVE) ? -1 : elements_find(&lives, item_name(a, it, f->patch_key));
 
                 if (at >= 0)
                         *it = strategic_left(a, f->type->elem, json_item(live, (size_t) at), it);

@@ -8,6 +8,7 @@
 #include "schema/structure.h"
 
 #include "base/vec.h"
+#include "schema/elements.h"
 #include "schema/internal.h"
 #include "schema/strategic.h"
 #include "schema/types.h"
@@ -116,66 +117,12 @@ static size_t n_items(const struct json *v) {
         return json_is(v, JSON_ARRAY) ? v->len : 0;
 }
 
-/* The elements of a list's items, found by their texts however many they are. */
-#define MANY 16
-struct elements {
-        struct element {
-                struct str text; /* p == NULL: the item has none */
-                uint32_t first, next,
-                                last; /* of the same text: the first one; the one after this, 0 for none; first.last */
-        } * v;
-        size_t n, mask;
-        uint32_t *slots; /* 1 + the first of a text, by hash; NULL: they are few */
-};
-
-static struct elements elements_new(struct arena *a, size_t n_max) {
-        struct elements e = { .v = arena_array(a, struct element, n_max + 1) };
-
-        if (n_max < MANY)
-                return e;
-        for (e.mask = MANY; e.mask < 2 * n_max; e.mask *= 2)
-                ;
-        e.slots = arena_array(a, uint32_t, e.mask--);
-        return e;
-}
-
-/* The first one with that text; -1: there is none. */
-static ssize_t find_element(const struct elements *e, struct str text) {
-        for (size_t i = 0; text.p && !e->slots && i < e->n; i++)
-                if (e->v[i].text.p && str_eq(e->v[i].text, text))
-                        return (ssize_t) i;
-        for (size_t i = text.p && e->slots ? str_hash(text) & e->mask : SIZE_MAX; i != SIZE_MAX && e->slots[i];
-             i = (i + 1) & e->mask)
-                if (str_eq(e->v[e->slots[i] - 1].text, text))
-                        return e->slots[i] - 1;
-        return -1;
-}
-
-/* Returns whether it was there before. */
-static bool add_element(struct elements *e, struct str text) {
-        ssize_t first = find_element(e, text);
-        uint32_t at = (uint32_t) e->n++;
-        size_t slot = e->slots && text.p ? str_hash(text) & e->mask : 0;
-
-        e->v[at] = (struct element) { .text = text, .first = at, .last = at };
-        if (first >= 0) {
-                e->v[at].first = (uint32_t) first;
-                e->v[e->v[first].last].next = at;
-                e->v[first].last = at;
-        } else if (e->slots && text.p) {
-                while (e->slots[slot])
-                        slot = (slot + 1) & e->mask;
-                e->slots[slot] = at + 1;
-        }
-        return first >= 0;
-}
-
 static struct elements item_elements(struct arena *a, struct place list, const struct json *v) {
         struct elements e = elements_new(a, n_items(v));
         struct str missing;
 
         while (e.n < n_items(v))
-                add_element(&e, item_element(a, list, json_item(v, e.n), &missing));
+                elements_add(&e, item_element(a, list, json_item(v, e.n), &missing));
         return e;
 }
 
@@ -452,7 +399,7 @@ static void compare_members_of(struct differ *d, struct place p, const struct js
 static struct json items_of(struct arena *a, const struct json *v, const struct elements *elements, ssize_t first) {
         struct json out = json_new_array();
 
-        for (ssize_t i = first; i >= 0; i = (ssize_t) elements->v[i].next - !elements->v[i].next)
+        for (ssize_t i = first; i >= 0; i = elements_next(elements, i))
                 json_push(a, &out, *json_item(v, (size_t) i));
         return out;
 }
@@ -481,8 +428,8 @@ static void compare_items(struct differ *d, struct place p, const struct json *o
                 size_t own = was ? i : i - olds.n;
                 const struct element *e = was ? &olds.v[own] : &news.v[own];
                 struct fieldpath here = { at, e->text };
-                ssize_t before = was ? (ssize_t) own : find_element(&olds, e->text),
-                        now = was ? find_element(&news, e->text) : (ssize_t) own;
+                ssize_t before = was ? (ssize_t) own : elements_find(&olds, e->text),
+                        now = was ? elements_find(&news, e->text) : (ssize_t) own;
 
                 if (!e->text.p || e->first != own || (!was && before >= 0))
                         continue;
@@ -583,14 +530,14 @@ static struct json merge_items(struct arena *a, struct place p, const struct jso
                 ssize_t k;
 
                 for (shared = MAX(shared, c); shared < configs.n; shared++)
-                        if (find_element(&lives, configs.v[shared].text) >= 0)
+                        if (elements_find(&lives, configs.v[shared].text) >= 0)
                                 break;
-                if (l < lives.n && find_element(&configs, lives.v[l].text) < 0)
+                if (l < lives.n && elements_find(&configs, lives.v[l].text) < 0)
                         json_push(a, &out, *json_item(live, l++));
                 else if (l < lives.n && (shared == configs.n || !str_eq(lives.v[l].text, configs.v[shared].text)))
                         l++; /* its turn comes with the config, or has come */
                 else {
-                        k = find_element(&lives, configs.v[c].text);
+                        k = elements_find(&lives, configs.v[c].text);
                         json_push(a, &out,
                                   merge(a, below, k >= 0 && !lives.v[k].next ? json_item(live, (size_t) k) : NULL,
                                         json_item(config, c++)));
@@ -751,7 +698,7 @@ static void check_items(struct checker *c, struct place p, const struct json *v,
                         problem(c, at, arena_printf(c->arena, "element %zu: %" STR_FMT, i, STR_ARG(missing)));
                         return;
                 }
-                if (add_element(&elements, element) && !c->twins) {
+                if (elements_add(&elements, element) && !c->twins) {
                         _cleanup_buf_ struct buf b = BUF_INIT;
 
                         fieldset_print_element(&b, element);
