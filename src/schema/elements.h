@@ -1,5 +1,4 @@
-/* The items of a list by what names each: its merge key, its keys, or itself. Found fast however many they are.
- * Private to src/schema. */
+/* The items of a list by what names each: its merge key, its keys, or itself. Found fast however many they are. */
 #pragma once
 
 #include "json/json.h"

@@ -349,10 +349,12 @@ bool selector_matches_object(const struct selector *s, const struct object *o) {
 }
 
 bool selector_matches_labels(const struct selector *s, const struct json *labels) {
+        _cleanup_(json_edit_end) struct json_edit by_key = { .object = (struct json *) labels };
+
         if (s->nothing)
                 return false;
         for (size_t i = 0; i < s->n; i++) {
-                const struct json *v = json_get(labels, s->reqs[i].key);
+                const struct json *v = json_edit_get(&by_key, s->reqs[i].key);
                 struct str value = v ? json_str(v) : str_n(NULL, 0);
 
                 if (v && !value.p)

@@ -457,13 +457,16 @@ static void walk(struct runner *e, const struct crd_schema *s, const struct plac
 
                 walk(e, branch, &(struct place) { at->up, branch, at->now, at->old, at->path, true });
         }
-        if (s->items && s->items->has_rules)
+        if (s->items && s->items->has_rules) {
+                struct crd_before before = crd_before_new(e->fe->a, s, at->old);
+
                 json_each_item(it, at->now) {
                         const struct path *p = PATH_INDEX(at->path, it - json_items(at->now));
 
                         walk(e, s->items,
-                             &(struct place) { at, s->items, it, crd_item_before(s, at->old, it), p, at->branch });
+                             &(struct place) { at, s->items, it, crd_item_before(&before, it), p, at->branch });
                 }
+        }
         json_each_member(m, at->now) {
                 const struct crd_schema *below = crd_node(s, json_key(m));
 

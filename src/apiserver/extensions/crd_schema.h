@@ -9,6 +9,7 @@
 #pragma once
 
 #include "apiserver/validation/validate.h"
+#include "schema/elements.h"
 
 struct regex;
 struct custom_version;
@@ -95,8 +96,16 @@ bool crd_check_known(struct field_errors *fe, const struct path *p, const struct
  * has not changed is let pass (ratcheting, KEP-4008). */
 void crd_validate_value(struct field_errors *fe, const struct path *p, const struct crd_schema *s,
                         const struct json *value, const struct json *old);
-/* The item of the list before with the same keys: only keyed lists can say which that is. NULL: there is none. */
-const struct json *crd_item_before(const struct crd_schema *s, const struct json *old, const struct json *item);
+/* A list as it was (NULL: there was none), whose items are asked for by the keys of those that are there now: only keyed
+ * lists can say which that is. */
+struct crd_before {
+        const struct crd_schema *schema;
+        const struct json *list;
+        struct arena *arena;
+        struct elements items;
+};
+struct crd_before crd_before_new(struct arena *a, const struct crd_schema *s, const struct json *old);
+const struct json *crd_item_before(const struct crd_before *b, const struct json *item); /* NULL: there is none */
 /* Is a value what it was? Items of keyed lists may have moved; of fields that are not in the schema nobody knows. */
 bool crd_unchanged(const struct crd_schema *s, const struct json *now, const struct json *old);
 /* Sets and keyed lists have no duplicates. True when there are none. */

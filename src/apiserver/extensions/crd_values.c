@@ -221,22 +221,47 @@ static bool has_twice(const struct json *list) {
 
 /* ---- lists and objects ---- */
 
-const struct json *crd_item_before(const struct crd_schema *s, const struct json *old, const struct json *item) {
-        if (s->list_type != SCHEMA_LIST_MAP)
-                return NULL;
-        json_each_item(o, old) {
-                struct str rest = str_of(s->list_keys), key;
-                bool same = true;
+/* The values of its keys; p == NULL when it lacks one. */
+static struct str name_of_item(struct arena *a, const struct crd_schema *s, const struct json *item) {
+        struct str rest = str_of(s->list_keys), key;
+        _cleanup_buf_ struct buf b = BUF_INIT;
 
-                while (same && str_split(&rest, ',', &key)) {
-                        const struct json *x = json_get(o, key), *y = json_get(item, key);
+        while (str_split(&rest, ',', &key)) {
+                const struct json *v = json_get(item, key);
 
-                        same = x && y && json_equal(x, y);
-                }
-                if (same)
-                        return o;
+                if (!v)
+                        return str_n(NULL, 0);
+                json_write(&b, v);
+                buf_putc(&b, ',');
         }
-        return NULL;
+        return arena_str(a, buf_str(&b));
+}
+
+struct crd_before crd_before_new(struct arena *a, const struct crd_schema *s, const struct json *old) {
+        struct crd_before b = { s, old, a };
+
+        if (s->list_type != SCHEMA_LIST_MAP || !json_is(old, JSON_ARRAY))
+                return b;
+        b.items = elements_new(a, old->len);
+        json_each_item(it, old)
+                elements_add(&b.items, name_of_item(a, s, it));
+        return b;
+}
+
+const struct json *crd_item_before(const struct crd_before *b, const struct json *item) {
+        ssize_t at = b->items.n > 0 ? elements_find(&b->items, name_of_item(b->arena, b->schema, item)) : -1;
+
+        return at < 0 ? NULL : json_item(b->list, (size_t) at);
+}
+
+static bool items_unchanged(const struct crd_schema *s, const struct json *now, const struct json *old) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct crd_before before = crd_before_new(a, s, old);
+
+        json_each_item(it, now)
+                if (!crd_unchanged(s->items, it, crd_item_before(&before, it)))
+                        return false;
+        return true;
 }
 
 bool crd_unchanged(const struct crd_schema *s, const struct json *now, const struct json *old) {
@@ -244,11 +269,9 @@ bool crd_unchanged(const struct crd_schema *s, const struct json *now, const str
                 return s && now && old && json_equal(now, old);
         if (now->len != old->len)
                 return false;
-        if (json_is(now, JSON_ARRAY) && (s->list_type != SCHEMA_LIST_MAP || !s->items))
-                return json_equal(now, old);
-        json_each_item(it, now)
-                if (!crd_unchanged(s->items, it, crd_item_before(s, old, it)))
-                        return false;
+        if (json_is(now, JSON_ARRAY))
+                return s->list_type == SCHEMA_LIST_MAP && s->items ? items_unchanged(s, now, old)
+                                                                   : json_equal(now, old);
         json_each_member(m, now) {
                 const struct crd_schema *below = crd_node(s, json_key(m));
 
@@ -261,6 +284,7 @@ bool crd_unchanged(const struct crd_schema *s, const struct json *now, const str
 static void check_array(struct checker *c, const struct crd_schema *s, const struct json *v, const struct json *old,
                         const struct path *at) {
         const struct crd_limits *l = s->limits;
+        struct crd_before before = crd_before_new(c->fe->a, s, old);
 
         c->score++;
         for (size_t i = 0; s->items && i < v->len; i++) {
@@ -268,7 +292,7 @@ static void check_array(struct checker *c, const struct crd_schema *s, const str
 
                 if (at && at == c->top) /* upstream takes it for a name there: "default.[0]" */
                         here = *PATH_DOT(at, arena_printf(c->fe->a, "[%zu]", i));
-                check(c, s->items, &json_items(v)[i], crd_item_before(s, old, &json_items(v)[i]), &here);
+                check(c, s->items, &json_items(v)[i], crd_item_before(&before, &json_items(v)[i]), &here);
         }
         if (!l)
                 return;

@@ -673,6 +673,21 @@ static bool is_no_list(const struct json *j) {
         return !j || j->type == JSON_NULL || (j->type == JSON_ARRAY && j->len == 0);
 }
 
+static bool is_same(const struct json *a, const struct json *b);
+
+/* Whether b has what a has, and the same values. */
+static bool has_same(const struct json *a, const struct json *b, bool values) {
+        _cleanup_(json_edit_end) struct json_edit other = { .object = (struct json *) b };
+
+        json_each_member(m, a) {
+                const struct json *v = json_edit_get(&other, json_key(m));
+
+                if (values ? !is_same(&m->value, v) : !v && !is_no_list(&m->value))
+                        return false;
+        }
+        return true;
+}
+
 /* Whether upstream sees a change: an empty list is as none. */
 static bool is_same(const struct json *a, const struct json *b) {
         if (is_no_list(a) || is_no_list(b))
@@ -686,13 +701,7 @@ static bool is_same(const struct json *a, const struct json *b) {
                         same = is_same(&json_items(a)[i], &json_items(b)[i]);
                 return same;
         }
-        json_each_member(m, a)
-                if (!is_same(&m->value, json_get(b, json_key(m))))
-                        return false;
-        json_each_member(m, b)
-                if (!json_get(a, json_key(m)) && !is_no_list(&m->value))
-                        return false;
-        return true;
+        return has_same(a, b, true) && has_same(b, a, false);
 }
 
 bool map_differs(const struct field_errors *fe, const char *key, const struct json *now, const struct json *old) {

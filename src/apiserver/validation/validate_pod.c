@@ -1,6 +1,7 @@
 /* Pods and what pods are made of: pkg/apis/core/validation of v1.33, the parts that users meet. Enumerations are
  * checked by validate_rules.c. */
 #include "apiserver/validation/validate_rules.h"
+#include "schema/elements.h"
 #include "schema/quantity.h"
 #include "schema/quota.h"
 
@@ -224,18 +225,22 @@ static bool check_deadline(struct field_errors *fe, const struct json *now, cons
         return false;
 }
 
+/* All of a toleration but its seconds. */
+static struct str toleration_name(struct arena *a, const struct json *t) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        each_word(part, "key", "effect", "operator", "value")
+                json_write_string(&b, TEXT(t, part));
+        return arena_str(a, buf_str(&b));
+}
+
 static void check_tolerations_kept(struct field_errors *fe, const struct json *now, const struct json *before) {
+        struct elements names = elements_new(fe->a, json_len(GET(now, "tolerations")));
+
+        json_each_item(t, GET(now, "tolerations"))
+                elements_add(&names, toleration_name(fe->a, t));
         json_each_item(t, GET(before, "tolerations")) {
-                bool kept = false;
-
-                json_each_item(n, GET(now, "tolerations")) {
-                        bool same = true;
-
-                        each_word(part, "key", "effect", "operator", "value")
-                                same = same && str_eq(TEXT(t, part), TEXT(n, part));
-                        kept = kept || same;
-                }
-                if (kept)
+                if (elements_find(&names, toleration_name(fe->a, t)) >= 0)
                         continue;
                 field_forbidden(fe, PATH(SPEC, "tolerations"),
                                 "existing toleration can not be modified except its tolerationSeconds");
@@ -246,13 +251,15 @@ static void check_tolerations_kept(struct field_errors *fe, const struct json *n
 }
 
 static void check_gates(struct field_errors *fe, const struct json *now, const struct json *before) {
+        struct elements names = elements_new(fe->a, json_len(GET(before, "schedulingGates")));
+
+        json_each_item(o, GET(before, "schedulingGates"))
+                elements_add(&names, TEXT(o, "name"));
         each_at(g, each, PATH(SPEC, "schedulingGates"), GET(now, "schedulingGates")) {
                 const struct path *p = PATH(each, "name");
-                bool known = false;
 
-                json_each_item(o, GET(before, "schedulingGates"))
-                        known = known || str_eq(TEXT(g, "name"), TEXT(o, "name"));
-                FORBIDDEN_IF(!known, p, "only deletion is allowed, but found new scheduling gate '%" STR_FMT "'",
+                FORBIDDEN_IF(elements_find(&names, TEXT(g, "name")) < 0, p,
+                             "only deletion is allowed, but found new scheduling gate '%" STR_FMT "'",
                              STR_ARG(TEXT(g, "name")));
         }
 }
