@@ -180,6 +180,33 @@ static void large_objects_are_merged_by_index(void **state) {
         assert_int_equal(json_int(json_getc(&merged, "k29998")), -29998);
 }
 
+/* Any changes to any number of members come to what json_set() and json_remove() make of them. */
+static void edits_are_many_single_changes(void **state) {
+        for (unsigned round = 0; round < 60; round++) {
+                struct json one = json_new_object(), two = json_new_object();
+                struct json_edit e = { .arena = arena, .object = &two };
+                unsigned seed = round, n_keys = round % 2 ? 1 + round : 20 * round + 1;
+
+                for (unsigned i = 0; i < 10 * n_keys; i++) {
+                        struct str key = arena_printf(arena, "k%u", (unsigned) rand_r(&seed) % n_keys);
+                        const struct json *a = json_get(&one, key), *b = json_edit_get(&e, key);
+
+                        assert_int_equal(a != NULL, b != NULL);
+                        assert_true(!a || json_equal(a, b));
+                        if (rand_r(&seed) % 3 == 0) {
+                                json_remove(&one, key);
+                                json_edit_remove(&e, key);
+                        } else {
+                                json_set(arena, &one, key, json_of_int(i));
+                                json_edit_set(&e, key, json_of_int(i));
+                        }
+                }
+                json_edit_end(&e);
+                assert_int_equal(one.len, two.len);
+                assert_true(json_equal(&one, &two));
+        }
+}
+
 static void ten_thousand_levels_fit_on_the_stack(void **state) {
         _cleanup_buf_ struct buf a = BUF_INIT, b = BUF_INIT;
         struct json *doc, *patch, merged, copy;
@@ -209,6 +236,7 @@ int main(void) {
                 cmocka_unit_test(copies_that_double_are_stopped),
                 cmocka_unit_test(merge_patches_do_what_rfc_7396_shows),
                 cmocka_unit_test(large_objects_are_merged_by_index),
+                cmocka_unit_test(edits_are_many_single_changes),
                 cmocka_unit_test(ten_thousand_levels_fit_on_the_stack),
         };
 
