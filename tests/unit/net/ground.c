@@ -204,7 +204,7 @@ const char *ask_from(const char *netns, int type, const char *ip, uint16_t port)
         static unsigned turn;
         char *answer = answers[turn++ % 8];
         struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port) };
-        struct timeval limit = { 1, 500000 };
+        struct timeval limit = { 4, 0 };
         _cleanup_close_ int fd = socket_in(netns, type);
         assert_int_equal(inet_pton(AF_INET, ip, &a.sin_addr), 1);
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
