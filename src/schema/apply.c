@@ -55,9 +55,12 @@ static void drop_manager(struct managers *m, size_t i) {
 }
 
 static void drop_empty(struct managers *m) {
-        for (size_t i = m->n; i-- > 0;)
-                if (fieldset_empty(m->v[i].fields))
-                        drop_manager(m, i);
+        size_t kept = 0;
+
+        for (size_t i = 0; i < m->n; i++)
+                if (!fieldset_empty(m->v[i].fields))
+                        m->v[kept++] = m->v[i];
+        m->n = kept;
 }
 
 /* An applier has one entry whatever the version. */
@@ -108,6 +111,14 @@ static int decode_managers(struct arena *a, const struct json *entries, struct m
         }
         *ret = m;
         return 0;
+}
+
+/* The first one of its version. */
+static bool is_first(const struct managers *m, size_t i) {
+        for (size_t k = 0; k < i; k++)
+                if (str_eq(m->v[k].version, m->v[i].version))
+                        return false;
+        return true;
 }
 
 /* Of the object in that version. */
@@ -374,29 +385,37 @@ static int by_age(const void *p, const void *q) {
 
 /* At most ten updaters: the oldest of a version become one, "ancient-changes". */
 static void cap_updaters(struct arena *a, struct managers *m) {
-        size_t n = 0;
+        size_t n = 0, kept = 0;
 
         for (size_t i = 0; i < m->n; i++)
                 n += !m->v[i].apply;
         if (n <= MAX_UPDATERS)
                 return;
         qsort(m->v, m->n, sizeof(*m->v), by_age);
-        for (size_t i = 0; i < m->n && n > MAX_UPDATERS; i++) {
+        for (size_t i = 0; i < m->n; i++) {
                 struct manager *old = &m->v[i];
-                size_t k = i + 1;
+                struct fieldset *all = NULL;
 
-                while (k < m->n && (m->v[k].apply || !str_eq(m->v[k].version, old->version)))
-                        k++;
-                if (old->apply || k == m->n)
-                        continue;
-                old->fields = fieldset_union(a, old->fields, m->v[k].fields);
-                old->time = m->v[k].time;
-                old->name = STR("ancient-changes");
-                old->subresource = STR("");
-                drop_manager(m, k);
-                n--;
-                i--;
+                for (size_t k = i + 1; k < m->n && n > MAX_UPDATERS && !old->apply && old->fields; k++) {
+                        struct manager *next = &m->v[k];
+
+                        if (next->apply || !next->fields || !str_eq(next->version, old->version))
+                                continue;
+                        if (!all)
+                                fieldset_add_all(a, all = fieldset_new(a), old->fields);
+                        fieldset_add_all(a, all, next->fields);
+                        old->time = next->time;
+                        old->name = STR("ancient-changes");
+                        old->subresource = STR("");
+                        next->fields = NULL; /* it goes */
+                        n--;
+                }
+                old->fields = all ? all : old->fields;
         }
+        for (size_t i = 0; i < m->n; i++)
+                if (m->v[i].fields)
+                        m->v[kept++] = m->v[i];
+        m->n = kept;
 }
 
 static void track(struct arena *a, const struct schema_type *t, const struct json *old, const struct json *new,
@@ -583,7 +602,7 @@ static void add_back(struct arena *a, const struct schema_type *t, const struct 
 
         for (size_t i = 0; i < m->n; i++)
                 if (str_empty(version) || str_eq(version, m->v[i].version))
-                        owned = fieldset_union(a, owned, m->v[i].fields);
+                        fieldset_add_all(a, owned, m->v[i].fields);
         kept = fieldset_union(a, structure_with_parents(a, t, structure_fields(a, t, pruned)),
                               structure_with_parents(a, t, owned));
         *pruned = structure_remove(
@@ -607,14 +626,12 @@ static int check_fits(struct arena *a, const struct schema_type *t, const struct
 static int add_back_others(struct arena *a, const struct schema_type *t, const struct json *merged,
                            const struct managers *m, const struct manager *last, const struct apply_opts *o,
                            struct json *pruned, struct error *err) {
-        for (size_t i = 0, k; i < m->n; i++) {
+        for (size_t i = 0; i < m->n; i++) {
                 struct str version = m->v[i].version;
                 const struct schema_type *other = type_of(t, o, version);
                 struct str what;
 
-                for (k = 0; k < i && !str_eq(m->v[k].version, version);)
-                        k++;
-                if (k < i || str_eq(version, last->version))
+                if (str_eq(version, last->version) || !is_first(m, i))
                         continue;
                 what = arena_printf(a,
                                     PRUNE "failed add back owned items: failed to convert merged object at version "
@@ -727,7 +744,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
                 add_manager(a, &m, &before);
         }
         for (size_t i = 0; opts->alike && i < m.n; i++)
-                if (type_of(t, opts, m.v[i].version) != t)
+                if (type_of(t, opts, m.v[i].version) != t && is_first(&m, i))
                         TRY(check_fits(a, type_of(t, opts, m.v[i].version), &old, "", err));
         merged = structure_merge(a, t, &old, config);
         mine = find_manager(&m, &self);

@@ -176,6 +176,17 @@ struct fieldset *fieldset_union(struct arena *a, const struct fieldset *x, const
         return combine(a, x, y, UNION);
 }
 
+void fieldset_add_all(struct arena *a, struct fieldset *s, const struct fieldset *x) {
+        for (size_t i = 0; x && i < x->n; i++) {
+                struct fieldset_entry *e = fieldset_get_or_add(a, s, x->v[i].element);
+
+                e->member |= x->v[i].member;
+                if (x->v[i].below && !e->below)
+                        e->below = fieldset_new(a);
+                fieldset_add_all(a, e->below, x->v[i].below);
+        }
+}
+
 struct fieldset *fieldset_difference(struct arena *a, const struct fieldset *x, const struct fieldset *y) {
         return combine(a, x, y, DIFFERENCE);
 }

@@ -44,6 +44,8 @@ bool fieldset_empty(const struct fieldset *s); /* NULL is empty */
 
 bool fieldset_intersects(const struct fieldset *x, const struct fieldset *y);
 struct fieldset *fieldset_union(struct arena *a, const struct fieldset *x, const struct fieldset *y);
+/* The same in place, for the union of many: s, which has nothing of other sets, takes what is in x. */
+void fieldset_add_all(struct arena *a, struct fieldset *s, const struct fieldset *x);
 struct fieldset *fieldset_difference(struct arena *a, const struct fieldset *x, const struct fieldset *y);
 struct fieldset *fieldset_intersection(struct arena *a, const struct fieldset *x, const struct fieldset *y);
 /* Without everything at and below the fields that are named ("status", "metadata.labels", …; ends with NULL). */

@@ -8,13 +8,11 @@
 #include "apiserver/track.h"
 
 static int setup(void **state) {
-        _cleanup_error_ struct error e = ERROR_INIT;
         struct fixture *f;
 
         fixture_setup(state);
         f = *state;
         fixture_listen(f);
-        assert_int_equal(relays_new(f->s, &f->s->relays, &e), 0);
         flow_start(f->s);
         fixture_let_all(f);
         return 0;
@@ -28,8 +26,6 @@ static int teardown(void **state) {
         relays_stop(f->s->relays);
         http_server_stop(f->s->http, 0);
         f->s->http = NULL;
-        relays_free(f->s->relays);
-        f->s->relays = NULL;
         return fixture_teardown(state);
 }
 
