@@ -23,6 +23,10 @@ int64_t now_mono_ns(void) {
         return clock_ns(CLOCK_MONOTONIC);
 }
 
+int64_t now_thread_ns(void) {
+        return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
 int64_t now_coarse_ns(void) {
         return clock_ns(CLOCK_MONOTONIC_COARSE);
 }

@@ -16,6 +16,7 @@ extern const struct clock system_clock;
 
 int64_t now_wall_ns(void);
 int64_t now_mono_ns(void);
+int64_t now_thread_ns(void); /* what this thread has had of a processor; asks the kernel each time */
 int64_t now_mono_ms(void);
 int64_t now_coarse_ns(void); /* monotonic, at the last tick: for what must cost nothing and may be off by 4 ms */
 

@@ -91,7 +91,8 @@ struct ctx {
         struct cel_run *run;
         struct arena *a;
         uint64_t cost, limit, work;
-        int64_t until;   /* mono_ns; 0: no matter */
+        int64_t begun;   /* thread_ns */
+        int64_t until;   /* mono_ns: not late before; 0: no matter */
         size_t compiled; /* patterns */
         bool cancelled, late;
         const struct node *call;    /* the call at work */
