@@ -767,7 +767,8 @@ struct str format_double(struct arena *a, double d, int limit) {
 }
 
 struct str format_duration(struct arena *a, int64_t ns) {
-        double seconds = (double) (ns / NSEC_PER_SEC) + (double) (ns % NSEC_PER_SEC) / 1e9;
+        int64_t whole = ns / NSEC_PER_SEC;
+        double seconds = (double) whole + (double) (ns % NSEC_PER_SEC) / 1e9;
         char text[64];
         int digits = 0;
 

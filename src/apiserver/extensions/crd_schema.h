@@ -96,8 +96,8 @@ bool crd_check_known(struct field_errors *fe, const struct path *p, const struct
  * has not changed is let pass (ratcheting, KEP-4008). */
 void crd_validate_value(struct field_errors *fe, const struct path *p, const struct crd_schema *s,
                         const struct json *value, const struct json *old);
-/* A list as it was (NULL: there was none), whose items are asked for by the keys of those that are there now: only keyed
- * lists can say which that is. */
+/* A list as it was (NULL: there was none), whose items are asked for by the keys of those that are there now: only
+ * keyed lists can say which that is. */
 struct crd_before {
         const struct crd_schema *schema;
         const struct json *list;
