@@ -813,8 +813,10 @@ void handle_request(struct http_request *req, void *arg) {
         if (x->notes.warning.n)
                 track_warnings(x, NULL, 0);
         if (r < 0) {
-                if (r != -EINPROGRESS && track_timeout_is_wrong(x))
+                if (r != -EINPROGRESS && track_timeout_is_wrong(x)) {
+                        error_clear(&e); /* who he is not is not told */
                         return;
+                }
                 if (r != -EINPROGRESS)
                         track_turned_away(x, &e);
                 handle_failed(x, &e);

@@ -134,6 +134,7 @@ static void every_answer_has_its_headers(void **state) {
         assert_true(has(get(f, "/api/v1/pods?timeout=soon", ""),
                         "invalid timeout specified in the request URL - time: invalid duration \\\"soon\\\"\""));
         assert_true(has(get(f, "/api/v1/pods?timeout=5", ""), " - time: missing unit in duration \\\"5\\\"\""));
+        assert_true(has(get(f, "/api/v1/pods?timeout=5", "Impersonate-Group: g\r\n"), " - time: missing unit "));
         assert_true(has(get(f, "/api/v1/pods?timeout=5x", ""), " - time: unknown unit \\\"x\\\" in duration "));
         r = talk(f, "POST /api/v1/namespaces/default/pods HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n");
         assert_true(has(r, "HTTP/1.1 413") && has(r, "\r\nAudit-Id: ") &&
