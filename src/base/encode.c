@@ -140,22 +140,26 @@ void sha256(uint8_t dst[static 32], struct str src) {
         SHA256((const uint8_t *) (src.p ? src.p : ""), src.n, dst);
 }
 
-void sha512_hex(char dst[static 129], struct str src) {
-        uint8_t digest[64];
-
-        SHA512((const uint8_t *) (src.p ? src.p : ""), src.n, digest);
-        for (size_t i = 0; i < sizeof(digest); i++)
-                snprintf(dst + 2 * i, 3, "%02X", digest[i]);
+static void digest_hex(char *dst, const uint8_t *digest, size_t n, const char *digits) {
+        for (size_t i = 0; i < n; i++) {
+                dst[2 * i] = digits[digest[i] >> 4];
+                dst[2 * i + 1] = digits[digest[i] & 15];
+        }
+        dst[2 * n] = 0;
 }
+
 void sha256_hex(char dst[static 65], struct str src) {
         uint8_t digest[32];
 
         sha256(digest, src);
-        for (size_t i = 0; i < 32; i++) {
-                dst[2 * i] = hex_digits[digest[i] >> 4];
-                dst[2 * i + 1] = hex_digits[digest[i] & 15];
-        }
-        dst[64] = 0;
+        digest_hex(dst, digest, sizeof(digest), hex_digits);
+}
+
+void sha512_hex(char dst[static 129], struct str src) {
+        uint8_t digest[64];
+
+        SHA512((const uint8_t *) (src.p ? src.p : ""), src.n, digest);
+        digest_hex(dst, digest, sizeof(digest), "0123456789ABCDEF");
 }
 
 static bool unreserved(char c) {

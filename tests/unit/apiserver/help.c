@@ -7,7 +7,10 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
+#include "apiserver/flow/flow.h"
+#include "apiserver/relay.h"
 #include "apiserver/track.h"
+#include "apiserver/webhook_client.h"
 #include "schema/jsonpath.h"
 
 /* A signing key for service account tokens. */
@@ -178,6 +181,32 @@ void fixture_listen(struct fixture *f) {
                                                                            .arg = f->s },
                                            &f->s->http, &e),
                          0);
+}
+
+void fixture_serve(struct fixture *f) {
+        fixture_listen(f);
+        flow_start(f->s);
+        fixture_let_all(f);
+}
+
+int fixture_serve_setup(void **state) {
+        fixture_setup(state);
+        fixture_serve(*state);
+        return 0;
+}
+
+int fixture_serve_teardown(void **state) {
+        struct fixture *f = *state;
+
+        webhooks_stop(f->s->webhooks);
+        flow_stop(f->s);
+        if (f->s->http) {
+                tracks_stop(f->s->tracks);
+                relays_stop(f->s->relays);
+                http_server_stop(f->s->http, 0);
+                f->s->http = NULL;
+        }
+        return fixture_teardown(state);
 }
 
 /* An answer whose body is not in chunks any more. */

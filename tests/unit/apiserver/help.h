@@ -81,6 +81,10 @@ void make_account(struct fixture *f, const char *ns);
 /* The server's HTTP, on a port of its own. */
 void fixture_listen(struct fixture *f);
 void fixture_let_all(struct fixture *f); /* who says nothing of himself may do anything */
+/* Listens, with what requests over HTTP go through, and lets all in; as a setup, and with its end. */
+void fixture_serve(struct fixture *f);
+int fixture_serve_setup(void **state);
+int fixture_serve_teardown(void **state);
 /* Sends a request, reads until this comes (NULL: until the server closes). In the fixture's arena. */
 struct str talk_until(struct fixture *f, const char *text, const char *last);
 /* 'text' with double quotes. */

@@ -3,30 +3,7 @@
 
 #include "apiserver/extensions/aggregator.h"
 #include "apiserver/extensions/custom.h"
-#include "apiserver/flow/flow.h"
-#include "apiserver/track.h"
 #include "json/build.h"
-
-static int setup(void **state) {
-        struct fixture *f;
-
-        fixture_setup(state);
-        f = *state;
-        fixture_listen(f);
-        flow_start(f->s);
-        fixture_let_all(f);
-        return 0;
-}
-
-static int teardown(void **state) {
-        struct fixture *f = *state;
-
-        flow_stop(f->s);
-        tracks_stop(f->s->tracks);
-        http_server_stop(f->s->http, 0);
-        f->s->http = NULL;
-        return fixture_teardown(state);
-}
 
 /* What an answer has to have, each part by '\x1f'; "!" before what it must not have. */
 struct exchange_case {
@@ -219,7 +196,7 @@ static void groups_come_by_priority(void **state) {
         }
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, fixture_serve_setup, fixture_serve_teardown)
 
 int main(void) {
         const struct CMUnitTest tests[] = {

@@ -6,10 +6,8 @@
 #include <sys/socket.h>
 #include <zlib.h>
 
-#include "apiserver/webhook_client.h"
 #include "apiserver/audit/audit.h"
 #include "apiserver/flow/flow.h"
-#include "apiserver/track.h"
 #include "base/file.h"
 
 static char dir[] = "/tmp/cube-front-XXXXXX";
@@ -39,23 +37,8 @@ static int setup(void **state) {
                                                              .log = { .mode = AUDIT_BLOCKING, .max_event = 1 << 20 } },
                                    &f->s->audit, &e),
                          0);
-        fixture_listen(f);
-        flow_start(f->s);
-        fixture_let_all(f);
+        fixture_serve(f);
         return 0;
-}
-
-static int teardown(void **state) {
-        struct fixture *f = *state;
-
-        webhooks_stop(f->s->webhooks);
-        flow_stop(f->s);
-        if (f->s->http) {
-                tracks_stop(f->s->tracks);
-                http_server_stop(f->s->http, 0);
-                f->s->http = NULL;
-        }
-        return fixture_teardown(state);
 }
 
 static struct str talk(struct fixture *f, const char *text) {
@@ -630,83 +613,6 @@ static void large_answers_are_compressed(void **state) {
         assert_false(has(get(f, "/api/v1/namespaces/default", "Accept-Encoding: gzip\r\n"), "content-encoding"));
 }
 
-/* With the document's own tag and time in place of %E and %T. */
-static struct str ask_openapi(struct fixture *f, const char *headers, struct str tag, struct str time) {
-        struct buf b = BUF_INIT;
-        struct str r;
-
-        for (const char *p = headers; *p; p++) {
-                if (*p == '%' && *++p)
-                        buf_add_str(&b, *p == 'E' ? tag : time);
-                else
-                        buf_putc(&b, *p);
-        }
-        buf_addc(&b, "\r\n");
-        r = get(f, "/openapi/v3/apis/apps/v1", arena_cstr(f->a, buf_str(&b)));
-        buf_free(&b);
-        return r;
-}
-
-static struct str header_of(struct str answer, const char *name) {
-        ssize_t i = str_search(answer, str_of(name));
-        struct str rest = str_sub(answer, (size_t) i + strlen(name), answer.n);
-
-        assert_true(i > 0);
-        return str_sub(rest, 0, (size_t) str_find(rest, '\r'));
-}
-
-static void documents_are_asked_for_in_part_and_on_condition(void **state) {
-        static const struct {
-                const char *headers, *status, *has; /* has may be NULL */
-        } cases[] = {
-                { "If-None-Match: %E", "304", NULL },
-                { "If-None-Match: \"a\", W/%E", "304", NULL },
-                { "If-None-Match: *", "304", NULL },
-                { "If-None-Match: \"a\"", "200", "\r\nAccept-Ranges: bytes\r\n" },
-                { "If-None-Match: a, %E", "200", NULL },
-                { "If-Match: \"a\"", "412", "\r\nContent-Type: application/json\r\n" },
-                { "If-Match: W/%E", "412", NULL },
-                { "If-Match: %E", "200", NULL },
-                { "If-Modified-Since: %T", "304", NULL },
-                { "If-Modified-Since: Mon, 01 Jan 2001 00:00:00 GMT", "200", NULL },
-                { "If-Modified-Since: Monday", "200", NULL },
-                { "If-None-Match: \"a\"\r\nIf-Modified-Since: %T", "200", NULL },
-                { "If-Unmodified-Since: Monday, 01-Jan-01 00:00:00 GMT", "412", NULL },
-                { "If-Unmodified-Since: %T", "200", NULL },
-                { "Range: bytes=0-9", "206", "\r\n\r\n{\"openapi\"" },
-                { "Range: bytes=1-", "206", "\r\n\r\n\"openapi\":" },
-                { "Range: bytes=-3", "206", "\r\n\r\n}}}" },
-                { "Range: bytes=-0", "206", "\r\nContent-Length: 0\r\n" },
-                { "Range: bytes=0-9, 99999999-", "206", "\r\nContent-Range: bytes 0-9/" },
-                { "Range: bytes=0-1,2-3", "206", "\r\nContent-Range: bytes 2-3/" },
-                { "Range: bytes=0-,0-", "200", NULL },
-                { "Range: bytes=,", "200", NULL },
-                { "Range: bytes=99999999-", "416", "\r\n\r\ninvalid range: failed to overlap\n" },
-                { "Range: bytes=5-2", "416", "\r\n\r\ninvalid range\n" },
-                { "Range: lines=5-6", "416", "\r\nX-Content-Type-Options: nosniff\r\n" },
-                { "Range: bytes=0-9\r\nIf-Range: %E", "206", NULL },
-                { "Range: bytes=0-9\r\nIf-Range: \"a\"", "200", NULL },
-                { "Range: bytes=0-9\r\nIf-Range: %T", "206", NULL },
-        };
-        struct fixture *f = *state;
-        struct str whole = get(f, "/openapi/v3/apis/apps/v1", ""), tag = header_of(whole, "\r\nEtag: "),
-                   time = header_of(whole, "\r\nLast-Modified: ");
-
-        assert_int_equal(tag.n, 130);
-        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-                struct str r = ask_openapi(f, cases[i].headers, tag, time);
-
-                if (!str_has_prefix(r, arena_printf(f->a, "HTTP/1.1 %s ", cases[i].status)) ||
-                    (cases[i].has && !has(r, cases[i].has)))
-                        fail_msg("%s: %.*s", cases[i].headers, (int) MIN(r.n, 600), r.p);
-                assert_true(has(r, "\r\nEtag: ") == (strcmp(cases[i].status, "416") != 0));
-        }
-        assert_true(has(get(f, "/openapi/v3", ""), "\r\nLast-Modified: "));
-        assert_true(has(get(f, "/openapi/v3", "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT\r\n"),
-                        "HTTP/1.1 200 "));
-        assert_true(has(get(f, "/openapi/v2", "Accept: x/y\r\n"), "\r\nVary: Accept-Encoding\r\nVary: Accept\r\n"));
-}
-
 static void people_are_answered_with_lines(void **state) {
 #define CURL "User-Agent: curl/8.5\r\n"
 #define STATUS "\r\n\r\n{\n  \"kind\": \"Status\",\n"
@@ -845,7 +751,7 @@ static void the_audit_log_has_what_the_policy_wants(void **state) {
         assert_string_equal(field(f, line, ".responseStatus.code"), "401");
 }
 
-#define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+#define T(t) cmocka_unit_test_setup_teardown(t, setup, fixture_serve_teardown)
 
 static void a_scale_has_rows_of_its_own(void **state) {
         struct fixture *f = *state;
@@ -893,7 +799,6 @@ int main(void) {
                 T(what_hangs_ends_with_its_timeout),
                 T(a_server_that_stops_lets_requests_end),
                 T(large_answers_are_compressed),
-                T(documents_are_asked_for_in_part_and_on_condition),
                 T(people_are_answered_with_lines),
                 T(what_strict_decoding_finds_is_told_in_the_order_of_the_text),
                 T(the_audit_log_has_what_the_policy_wants),

@@ -3,32 +3,6 @@
 
 #include "help.h"
 
-#include "apiserver/flow/flow.h"
-#include "apiserver/relay.h"
-#include "apiserver/track.h"
-
-static int setup(void **state) {
-        struct fixture *f;
-
-        fixture_setup(state);
-        f = *state;
-        fixture_listen(f);
-        flow_start(f->s);
-        fixture_let_all(f);
-        return 0;
-}
-
-static int teardown(void **state) {
-        struct fixture *f = *state;
-
-        flow_stop(f->s);
-        tracks_stop(f->s->tracks);
-        relays_stop(f->s->relays);
-        http_server_stop(f->s->http, 0);
-        f->s->http = NULL;
-        return fixture_teardown(state);
-}
-
 struct backend {
         pthread_t thread;
         int fd;
@@ -163,7 +137,7 @@ static void what_only_this_machine_reaches_is_no_pods(void **state) {
         }
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, fixture_serve_setup, fixture_serve_teardown)
 
 int main(void) {
         const struct CMUnitTest tests[] = {

@@ -1,9 +1,6 @@
 /* What is wrong with a write, over HTTP, and what upstream v1.33 says to it. */
 #include "help.h"
 
-#include "apiserver/flow/flow.h"
-#include "apiserver/track.h"
-
 #define DEPLOYMENTS "/apis/apps/v1/namespaces/default/deployments"
 #define WORKLOAD                                                                                              \
         "\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}}," \
@@ -65,22 +62,10 @@ static int setup(void **state) {
 
         fixture_setup(state);
         f = *state;
-        fixture_listen(f);
-        flow_start(f->s);
-        fixture_let_all(f);
+        fixture_serve(f);
         ASK(f, API_CREATE, &res_configmaps, "default", .body = "{\"metadata\":{\"name\":\"a\"},\"data\":{\"k\":\"v\"}}",
             .options.field_manager = STR("other"));
         return 0;
-}
-
-static int teardown(void **state) {
-        struct fixture *f = *state;
-
-        flow_stop(f->s);
-        tracks_stop(f->s->tracks);
-        http_server_stop(f->s->http, 0);
-        f->s->http = NULL;
-        return fixture_teardown(state);
 }
 
 /* Nobody learns from an error what he might not have asked for. */
@@ -342,7 +327,7 @@ static void fields_are_owned_in_the_version_of_the_request(void **state) {
         assert_true(str_search(say(f, &(struct said) { "GET", HPA("v2") "/h" }), STR("managedFields")) < 0);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, fixture_serve_teardown)
 int main(void) {
         const struct CMUnitTest tests[] = {
                 T(rights_come_before_what_is_wrong_with_a_body),
