@@ -200,11 +200,8 @@ static void dispatch_event(struct watch_hub *hub, const struct store_event *e) {
 
                 if (w->stopped || w->lagging || w->failed || e->revision <= w->position)
                         continue;
-                if (watch_full(w)) {
-                        w->lagging = true;
-                        continue;
-                }
-                w->lagging = !watch_deliver(w, e, shared);
+                w->position = e->revision - 1;
+                w->lagging = watch_full(w) || !watch_deliver(w, e, shared);
         }
         for (size_t i = 0; i < ARRAY_SIZE(shared); i++)
                 shared_bytes_unref(shared[i]);

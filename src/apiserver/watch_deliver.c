@@ -229,11 +229,8 @@ static void each_past(const struct store_event *e, void *arg) {
         if (c->blocked)
                 return;
         memset(c->w->hub->nodes, 0, sizeof(c->w->hub->nodes));
-        if (watch_full(c->w) || !watch_deliver(c->w, e, NULL)) {
-                c->blocked = true;
-                return;
-        }
-        c->w->position = e->revision;
+        c->w->position = e->revision - 1; /* others may be of this revision, too */
+        c->blocked = watch_full(c->w) || !watch_deliver(c->w, e, NULL);
 }
 
 /* Sends what there is in the snapshot; false when the sink is full. */

@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <semaphore.h>
 
+#include "apiserver/watch.h"
+
 struct watcher {
         struct fixture *f;
         struct loop *loop;
@@ -12,6 +14,7 @@ struct watcher {
         pthread_cond_t more;
         char log[4096]; /* "ADDED a;MODIFIED a+;": + is a finalizer */
         uint64_t last;
+        bool full; /* of one that takes an event at a time */
 };
 
 static void on_event(const struct api_event *e, void *arg) {
@@ -279,6 +282,75 @@ static void watches_begun_amid_writes_see_everything_once(void **state) {
         }
 }
 
+static void take_one(struct api_watch *watch, const struct watch_event *e) {
+        struct watcher *w = watch_arg(watch);
+
+        w->full = true;
+        on_event(&(struct api_event) { .type = e->type, .object = e->object, .revision = e->revision }, w);
+}
+
+static bool has_one(struct api_watch *watch) {
+        return ((struct watcher *) watch_arg(watch))->full;
+}
+
+static void take_next(void *arg) {
+        struct watcher *w = arg;
+
+        w->full = false;
+        watch_drained(w->watch);
+}
+
+static void wait_for(struct store_txn *t) {
+        sem_wait(t->userdata);
+}
+
+/* Whose reader falls behind in the middle of what was written in one go, it goes on there. */
+static void a_slow_reader_sees_everything_once(void **state) {
+        static const struct watch_sink sink = { .event = take_one, .full = has_one };
+        static const char *const keys[] = { "/secrets/default/first", "/configmaps/default/a", "/configmaps/default/b",
+                                            "/configmaps/default/c" };
+        struct fixture *f = *state;
+        struct watcher *w = watcher_new(f);
+        struct api_options from_now = { .no_initial_events = true, .resource_version_match = STR("NotOlderThan") };
+        struct api_call c = { .verb = API_WATCH,
+                              .resource = &res_configmaps,
+                              .options = from_now,
+                              .user = api_user_system,
+                              .loop = w->loop };
+        struct store_op ops[ARRAY_SIZE(keys)];
+        struct store_txn txns[ARRAY_SIZE(keys)];
+        sem_t go;
+
+        sem_init(&go, 0, 0);
+        assert_int_equal(watch_new(f->s, &c, &sink, w, 0, &w->watch, NULL), 0);
+        watch_begin(w->watch);
+        loop_call_sync(w->loop, take_next, w);
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++) { /* the first keeps the writer waiting until all are there */
+                struct json meta = json_new_object(), tree = json_new_object();
+
+                json_set_str(f->a, &meta, "name", str_of(strrchr(keys[i], '/') + 1));
+                json_setc(f->a, &tree, "metadata", meta);
+                ops[i] = (struct store_op) { .kind = STORE_CREATE,
+                                             .key = str_of(keys[i]),
+                                             .object = object_from_tree(&tree) };
+                txns[i] = (struct store_txn) { .ops = &ops[i], .n_ops = 1, .done = wait_for, .userdata = &go };
+                store_submit(f->store, &txns[i]);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+                sem_post(&go);
+        expect(w, "ADDED a;");
+        loop_call_sync(w->loop, take_next, w);
+        expect(w, "ADDED a;ADDED b;");
+        loop_call_sync(w->loop, take_next, w);
+        expect(w, "ADDED a;ADDED b;ADDED c;");
+        loop_call_sync(w->loop, take_next, w);
+        expect(w, "ADDED a;ADDED b;ADDED c;");
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+                object_unref(ops[i].object);
+        watch_end(w);
+        sem_destroy(&go);
+}
+
 /* As upstream does it: the pod is marked, which all see, and then goes; both are revisions of their own. */
 static void a_pod_is_marked_before_it_goes(void **state) {
         static const char pod[] =
@@ -322,6 +394,7 @@ int main(void) {
                 T(initial_events_end_with_a_bookmark),
                 T(initial_events_are_not_older_than_what_is_asked_for),
                 T(watches_begun_amid_writes_see_everything_once),
+                T(a_slow_reader_sees_everything_once),
                 T(a_pod_is_marked_before_it_goes),
         };
 
