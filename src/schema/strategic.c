@@ -16,8 +16,8 @@
 
 #define DIRECTIVE STR("$patch")
 #define RETAIN_KEYS STR("$retainKeys")
-#define DELETE_FROM STR("$deleteFromPrimitiveList/")
-#define ELEMENT_ORDER STR("$setElementOrder/")
+#define DELETE_FROM STR("$deleteFromPrimitiveList")
+#define ELEMENT_ORDER STR("$setElementOrder")
 
 struct merge {
         struct arena *arena;
@@ -224,23 +224,34 @@ static struct json partition(struct arena *a, const struct json *list, const cha
         return out;
 }
 
+/* Each item is looked for by its key among those of order. */
+static int check_items(struct merge *m, const struct json *merged, const struct json *order, const char *key) {
+        struct elements orders = names_of(m->arena, order, key);
+        size_t odd = 0;
+
+        while (key && odd < json_len(order) && json_is(json_item(order, odd), JSON_OBJECT))
+                odd++;
+        for (size_t i = 0; key && i < json_len(merged); i++) {
+                TRY(check_key(m, json_item(merged, i), key));
+                if (odd < json_len(order) &&
+                    (size_t) elements_find(&orders, item_name(m->arena, json_item(merged, i), key)) > odd)
+                        return error_set(m->err, -EINVAL, "value for key %zu is not a map", odd);
+        }
+        return 0;
+}
+
 /* Items of the patch keep the patch's order, the others the live one; where both are live, the live order decides which
  * comes first. */
 static int order_items(struct merge *m, const struct json *merged, const struct json *order, const struct json *live,
                        const char *key, struct json *ret) {
-        struct elements orders, lives;
+        struct elements orders = names_of(m->arena, order, key), lives = names_of(m->arena, live, key);
         struct json ours, theirs, sorted, added, out = json_new_array();
         size_t i = 0, k = 0;
 
-        for (; key && i < json_len(merged); i++)
-                TRY(check_key(m, json_item(merged, i), key));
-        for (i = 0; key && json_len(merged) && i < json_len(order); i++)
-                if (!json_is(json_item(order, i), JSON_OBJECT))
-                        return error_set(m->err, -EINVAL, "value for key %zu is not a map", i);
         for (i = 0; key && i < json_len(order); i++)
                 TRY(check_key(m, json_item(order, i), key));
-        orders = names_of(m->arena, order, key);
-        lives = names_of(m->arena, live, key);
+        for (i = 0; key && i < json_len(live); i++)
+                TRY(check_key(m, json_item(live, i), key));
         ours = partition(m->arena, merged, key, &orders, true);
         theirs = partition(m->arena, merged, key, &orders, false);
         sorted = partition(m->arena, &theirs, key, &lives, true);
@@ -263,7 +274,8 @@ static int order_items(struct merge *m, const struct json *merged, const struct 
         return 0;
 }
 
-/* [{"name":"x","$patch":"delete"}, {"$patch":"replace"}] are done to *live; the rest of patch is in *ret. */
+/* [{"name":"x","$patch":"delete"}, {"$patch":"replace"}] are done to *live; the rest of patch is in *ret: null when all
+ * is replaced. */
 static int list_directives(struct merge *m, const char *key, const struct json *patch, struct json *live,
                            struct json *ret) {
         struct elements gone = elements_new(m->arena, json_len(patch));
@@ -290,7 +302,7 @@ static int list_directives(struct merge *m, const char *key, const struct json *
                 *live = partition(m->arena, live, key, &gone, false);
         if (replace) {
                 *live = rest;
-                rest = json_new_array();
+                rest = json_null();
         }
         *ret = rest;
         return 0;
@@ -326,9 +338,10 @@ static int merge_objects(struct merge *m, const struct schema_type *elem, const 
         return 0;
 }
 
-/* deletes: of a list of scalars the patch says what goes. */
+/* deletes: of a list of scalars the patch says what goes. ret_live: the live list as upstream's has it then, in which
+ * what is new has taken the places of what is gone. */
 static int merge_list(struct merge *m, const struct schema_field *f, const struct json *live, const struct json *patch,
-                      bool deletes, struct json *ret) {
+                      bool deletes, struct json *ret, struct json *ret_live) {
         const struct schema_type *elem = f->type->elem;
         struct json merged, old = json_copy_shallow(m->arena, live), new = *patch;
         struct elements names;
@@ -345,7 +358,11 @@ static int merge_list(struct merge *m, const struct schema_field *f, const struc
         }
         if (objects)
                 TRY(merge_objects(m, elem, f->patch_key, &old, &new, &merged));
-        else {
+        if (objects && ret_live && !json_is(&new, JSON_NULL)) {
+                *ret_live = json_copy_shallow(m->arena, &merged);
+                ret_live->len = MIN(ret_live->len, live->len);
+        }
+        if (!objects) {
                 merged = json_new_array();
                 names = elements_new(m->arena, json_len(live) + json_len(patch));
                 for (size_t i = 0; i < 2; i++)
@@ -353,6 +370,7 @@ static int merge_list(struct merge *m, const struct schema_field *f, const struc
                                 if (!elements_add(&names, item_name(m->arena, it, NULL)))
                                         json_push(m->arena, &merged, *it);
         }
+        TRY(check_items(m, &merged, &new, objects ? f->patch_key : NULL));
         return order_items(m, &merged, &new, &old, objects ? f->patch_key : NULL, ret);
 }
 
@@ -370,7 +388,8 @@ static int retain_keys(struct merge *m, const struct json *patch, struct json *o
                 return error_set(m->err, -EINVAL, "invalid patch format of retainKeys");
         names = names_of(m->arena, keys, NULL);
         json_each_member(p, patch)
-                if (json_key(p).n > 0 && json_key(p).p[0] != '$' && p->value.type != JSON_NULL &&
+                if (p->value.type != JSON_NULL && !str_eq(json_key(p), RETAIN_KEYS) &&
+                    !str_has_prefix(json_key(p), DELETE_FROM) && !str_has_prefix(json_key(p), ELEMENT_ORDER) &&
                     elements_find(&names, json_key(p)) < 0)
                         return error_set(m->err, -EINVAL, "invalid patch format of retainKeys");
         json_each_member(o, out)
@@ -388,14 +407,16 @@ static int check_order(struct merge *m, const struct json *patch, const struct j
                 if (!json_is(json_item(patch, i), JSON_OBJECT))
                         return wrong_type(m, "map[string]interface {}", json_item(patch, i));
         while (p < json_len(patch) && o < json_len(order)) {
-                if (key && json_get(json_item(patch, p), DIRECTIVE)) {
+                if (json_get(json_item(patch, p), DIRECTIVE)) {
                         p++;
                         continue;
                 }
-                if (key) {
-                        TRY(check_key(m, json_item(patch, p), key));
-                        TRY(check_key(m, json_item(order, o), key));
-                }
+                for (size_t i = 0; key && i < 2; i++)
+                        if (!json_is(json_item(i ? order : patch, i ? o : p), JSON_OBJECT))
+                                return wrong_type(m, "map[string]interface {}",
+                                                  json_item(i ? order : patch, i ? o : p));
+                for (size_t i = 0; key && i < 2; i++)
+                        TRY(check_key(m, json_item(i ? order : patch, i ? o : p), key));
                 if (json_equal(item_id(json_item(patch, p), key), item_id(json_item(order, o), key)))
                         p++;
                 o++;
@@ -415,53 +436,71 @@ static int check_order(struct merge *m, const struct json *patch, const struct j
         return 0;
 }
 
-static const struct schema_field *list_field(struct merge *m, const struct schema_type *t, struct str key,
-                                             int *ret_error) {
-        const struct schema_field *f = t && t->kind == SCHEMA_STRUCT ? schema_field(t, key) : NULL;
+/* The field of a struct, with what it says of merging. */
+static int find_field(struct merge *m, const struct schema_type *t, struct str key, enum json_type wanted,
+                      const struct schema_field **ret) {
+        const struct schema_field *f = t->kind == SCHEMA_STRUCT ? schema_field(t, key) : NULL;
 
-        if (!f || f->type->kind != SCHEMA_LIST)
-                *ret_error = error_set(m->err, -EINVAL,
-                                       "unable to find api field in struct %s for the json field \"%" STR_FMT "\"",
-                                       t && t->name ? t->name : "map", STR_ARG(key));
-        return f;
+        if (t->kind == SCHEMA_MAP)
+                return error_set(m->err, -EINVAL,
+                                 "merging an object in json but data type is not struct, instead is: map");
+        if (!f)
+                return error_set(m->err, -EINVAL,
+                                 "unable to find api field in struct %s for the json field \"%" STR_FMT "\"", t->name,
+                                 STR_ARG(key));
+        if (wanted == JSON_ARRAY && f->type->kind != SCHEMA_LIST && f->type->kind != SCHEMA_BYTES &&
+            !(f->flags & SCHEMA_POINTER))
+                return error_set(m->err, -EINVAL, "expected slice or array type, but got: struct");
+        *ret = f;
+        return 0;
+}
+
+/* The field that "$directive/field" is about. */
+static bool directed(struct str key, struct str directive, struct str *ret) {
+        if (key.n <= directive.n || !str_has_prefix(key, directive) || key.p[directive.n] != '/')
+                return false;
+        *ret = str_sub(key, directive.n + 1, key.n);
+        return true;
 }
 
 /* $setElementOrder/x: merges x, then orders it as told. */
 static int set_element_order(struct merge *m, const struct schema_type *t, const struct json_member *directive,
                              const struct json *patch, struct json_edit *out) {
-        struct str name = str_sub(json_key(directive), ELEMENT_ORDER.n, json_key(directive).n);
-        const struct json *live = json_edit_get(out, name), *list = json_get(patch, name), *order = &directive->value,
-                          *first;
+        const struct json *live, *list, *order = &directive->value, *first;
         const struct schema_field *f;
-        struct json merged;
+        struct json merged, before;
+        struct str name;
         bool objects;
-        int r = 0;
 
         if (!json_is(order, JSON_ARRAY))
                 return not_a_list(m, order);
+        if (!directed(json_key(directive), ELEMENT_ORDER, &name))
+                return error_set(m->err, -EINVAL, "invalid patch format of setElementOrder list");
+        live = json_edit_get(out, name);
+        list = json_get(patch, name);
         if (live && !json_is(live, JSON_ARRAY))
                 return not_a_list(m, live);
         if (list && !json_is(list, JSON_ARRAY))
                 return not_a_list(m, list);
-        f = list_field(m, t, name, &r);
-        if (r < 0)
-                return r;
+        TRY(find_field(m, t, name, JSON_ARRAY, &f));
         if (!live && !list)
                 return 0;
         TRY(check_order(m, list, order, f->patch_key));
+        before = live ? *live : json_new_array();
         if (!live)
                 without_directives(m->arena, list, false, &merged);
         else if (list && f->flags & SCHEMA_PATCH_MERGE)
-                TRY(merge_list(m, f, live, list, false, &merged));
+                TRY(merge_list(m, f, live, list, false, &merged, &before));
         else
                 merged = list ? *list : *live;
+        TRY(check_items(m, &merged, order, f->patch_key));
         TRY(check_elements(m, live, list, &objects));
         if (json_len(live) + json_len(list) == 0)
                 return error_set(m->err, -EINVAL, "no elements in any of the given slices");
         first = json_len(order) ? json_item(order, 0) : json_item(live, 0);
         if (objects && !f->patch_key && merged.len == 0 && first) /* it has no key to be ordered by */
                 return check_key(m, first, "");
-        TRY(order_items(m, &merged, order, live, f->patch_key, &merged));
+        TRY(order_items(m, &merged, order, &before, f->patch_key, &merged));
         json_edit_set(out, name, merged);
         return 0;
 }
@@ -470,24 +509,21 @@ static int set_element_order(struct merge *m, const struct schema_type *t, const
 static int merge_member(struct merge *m, const struct schema_type *t, struct str name, const struct json *v,
                         bool deletes, struct json_edit *out) {
         const struct json *live = json_edit_get(out, name);
-        const struct schema_field *f = t && t->kind == SCHEMA_STRUCT ? schema_field(t, name) : NULL;
-        const struct schema_type *below = f ? f->type : t && t->kind == SCHEMA_MAP ? t->elem : NULL;
-        bool alike = live && live->type == v->type, merges = deletes || (f && f->flags & SCHEMA_PATCH_MERGE);
+        bool alike = live && live->type == v->type;
+        const struct schema_field *f = NULL;
         struct json merged = *v;
 
         if (v->type == JSON_NULL) {
                 json_edit_remove(out, name);
                 return 0;
         }
-        if (alike && v->type == JSON_ARRAY && t && t->kind == SCHEMA_MAP) /* upstream finds no tags in a map */
-                return error_set(m->err, -EINVAL,
-                                 "merging an object in json but data type is not struct, instead is: map");
-        if (alike && v->type == JSON_ARRAY && f && f->type->kind != SCHEMA_LIST && f->type->kind != SCHEMA_BYTES)
-                return error_set(m->err, -EINVAL, "expected slice or array type, but got: struct");
-        if (alike && v->type == JSON_OBJECT && !(f && f->flags & SCHEMA_PATCH_REPLACE))
-                TRY(merge_map(m, below, live, v, &merged));
-        else if (alike && v->type == JSON_ARRAY && merges && f && json_len(v) + json_len(live) > 0)
-                TRY(merge_list(m, f, live, v, deletes, &merged));
+        if (alike && v->type >= JSON_ARRAY)
+                TRY(find_field(m, t, name, v->type, &f));
+        if (alike && v->type == JSON_OBJECT && !(f->flags & SCHEMA_PATCH_REPLACE))
+                TRY(merge_map(m, f->type, live, v, &merged));
+        else if (alike && v->type == JSON_ARRAY && (deletes || f->flags & SCHEMA_PATCH_MERGE) &&
+                 json_len(v) + json_len(live) > 0)
+                TRY(merge_list(m, f, live, v, deletes, &merged, NULL));
         else if (!alike && deletes)
                 return 0;
         else if (!alike && !without_directives(m->arena, v, true, &merged)) {
@@ -498,13 +534,8 @@ static int merge_member(struct merge *m, const struct schema_type *t, struct str
         return 0;
 }
 
-/* The field that "$directive/field" is about; empty: none. */
-static struct str directed(struct str key, struct str directive) {
-        return str_has_prefix(key, directive) ? str_sub(key, directive.n, key.n) : STR("");
-}
-
 static struct str order_of(struct arena *a, struct str name) {
-        return arena_printf(a, "%" STR_FMT "%" STR_FMT, STR_ARG(ELEMENT_ORDER), STR_ARG(name));
+        return arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(ELEMENT_ORDER), STR_ARG(name));
 }
 
 static int merge_members(struct merge *m, const struct schema_type *t, const struct json *patch,
@@ -513,23 +544,22 @@ static int merge_members(struct merge *m, const struct schema_type *t, const str
 
         TRY(retain_keys(m, patch, out->object));
         json_each_member(p, patch) {
-                if (str_eq(json_key(p), str_sub(ELEMENT_ORDER, 0, ELEMENT_ORDER.n - 1)))
-                        return error_set(m->err, -EINVAL, "invalid patch format of setElementOrder list");
                 if (!str_has_prefix(json_key(p), ELEMENT_ORDER))
                         continue;
                 TRY(set_element_order(m, t, p, patch, out));
                 ordered = true;
         }
         json_each_member(p, patch) {
-                struct str name = json_key(p), list = directed(name, DELETE_FROM);
+                struct str name = json_key(p);
+                bool deletes = str_has_prefix(name, DELETE_FROM);
 
                 if (str_has_prefix(name, ELEMENT_ORDER) || str_eq(name, RETAIN_KEYS))
                         continue;
-                if (str_eq(name, str_sub(DELETE_FROM, 0, DELETE_FROM.n - 1)))
+                if (deletes && !directed(name, DELETE_FROM, &name))
                         return error_set(m->err, -EINVAL, "invalid patch format of primitive list");
-                if (ordered && p->value.type != JSON_NULL && json_get(patch, order_of(m->arena, name)))
+                if (ordered && !deletes && p->value.type != JSON_NULL && json_get(patch, order_of(m->arena, name)))
                         continue; /* merged already */
-                TRY(merge_member(m, t, list.n ? list : name, &p->value, list.n > 0, out));
+                TRY(merge_member(m, t, name, &p->value, deletes, out));
         }
         return 0;
 }

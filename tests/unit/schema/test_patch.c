@@ -54,6 +54,17 @@ static void test_directives(void **state) {
         patched(&type_PodSpec, "{'volumes':[{'name':'v','emptyDir':{}}]}",
                 "{'volumes':[{'name':'v','$retainKeys':['name','hostPath'],'hostPath':{'path':'/x'}}]}",
                 "{'volumes':[{'name':'v','hostPath':{'path':'/x'}}]}");
+        /* What is new stands where it was asked to when it takes the place of what goes. */
+        patched(&type_PodSpec, "{'containers':[{'name':'a'},{'name':'b'},{'name':'c'}]}",
+                "{'$setElementOrder/containers':[{'name':'d'}],"
+                "'containers':[{'name':'d'},{'name':'a','$patch':'delete'}]}",
+                "{'containers':[{'name':'b'},{'name':'c'},{'name':'d'}]}");
+        patched(&type_PodSpec, "{'containers':[{'name':'a'},{'name':'b'}]}",
+                "{'$setElementOrder/containers':[{'name':'d'}],'containers':[{'name':'d'}]}",
+                "{'containers':[{'name':'d'},{'name':'a'},{'name':'b'}]}");
+        patched(&type_ObjectMeta, "{'finalizers':['a','b']}",
+                "{'$setElementOrder/finalizers':['b'],'$deleteFromPrimitiveList/finalizers':['a']}",
+                "{'finalizers':['b']}");
 }
 
 static void test_what_is_new_has_no_directives(void **state) {
@@ -130,7 +141,15 @@ static void test_patch_errors(void **state) {
                   "expected a []interface {}, but received a map[string]interface {}" },
                 { "{'$setElementOrder/containers':[{'name':'a'}],'containers':[{'name':'a'},[]]}",
                   "expected a map[string]interface {}, but received a []interface {}" },
+                { "{'$setElementOrder/containers':[{'nam':'a'},[]]}", "value for key 1 is not a map" },
+                { "{'$setElementOrder/containers':[[]],'containers':[{'image':'x'}]}",
+                  "expected a map[string]interface {}, but received a []interface {}" },
+                { "{'$setElementOrder/hostname':[]}", "expected slice or array type, but got: struct" },
+                { "{'nodeSelector':{'$setElementOrder/x':[]}}",
+                  "merging an object in json but data type is not struct, instead is: map" },
                 { "{'$setElementOrder':[]}", "invalid patch format of setElementOrder list" },
+                { "{'$setElementOrder':'x'}", "expected a []interface {}, but received a string" },
+                { "{'$retainKeys':[],'$x':[]}", "invalid patch format of retainKeys" },
                 /* items of a list without a key have nothing to be ordered by */
                 { "{'$setElementOrder/tolerations':[],'tolerations':[]}",
                   "map: map[key:t] does not contain declared merge key: " },
@@ -147,13 +166,24 @@ static void test_patch_errors(void **state) {
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 _cleanup_error_ struct error err = ERROR_INIT;
-                struct json live = doc(a, "{'containers':[{'name':'a'}],'securityContext':{},'tolerations':[{'key':'t'}"
-                                          "]}"),
+                struct json live = doc(a, "{'containers':[{'name':'a'}],'nodeSelector':{'a':'b'},"
+                                          "'securityContext':{},'tolerations':[{'key':'t'}]}"),
                             p = doc(a, cases[i][0]), out;
 
                 assert_int_equal(strategic_merge_patch(a, &type_PodSpec, &live, &p, &out, &err), -EINVAL);
                 assert_string_equal(error_text(&err), cases[i][1]);
         }
+}
+
+static void test_what_has_no_type_is_not_merged(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct json live = doc(a, "{'data':{'a':{},'b':1}}"), p = doc(a, "{'data':{'a':{'x':1}}}"), out;
+
+        patched(&type_ControllerRevision, "{'data':{'a':{},'b':1}}", "{'data':{'b':2}}", "{'data':{'a':{},'b':2}}");
+        assert_int_equal(strategic_merge_patch(a, &type_ControllerRevision, &live, &p, &out, &err), -EINVAL);
+        assert_string_equal(error_text(&err),
+                            "unable to find api field in struct RawExtension for the json field \"a\"");
 }
 
 /* ---- server-side apply ---- */
@@ -467,6 +497,7 @@ int main(void) {
                 cmocka_unit_test(test_directives),
                 cmocka_unit_test(test_what_is_new_has_no_directives),
                 cmocka_unit_test(test_patch_errors),
+                cmocka_unit_test(test_what_has_no_type_is_not_merged),
                 cmocka_unit_test(test_what_is_left_of_a_patch),
                 cmocka_unit_test(test_appliers_own_what_they_apply),
                 cmocka_unit_test(test_conflicts_are_told_and_forced),
