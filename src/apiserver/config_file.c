@@ -1,8 +1,10 @@
 #include "apiserver/config_file.h"
 
+#include "apiserver/server.h"
 #include "base/file.h"
 #include "base/time.h"
 #include "cel/cel.h"
+#include "json/build.h"
 #include "json/yaml.h"
 
 /* ---- what may be there ---- */
@@ -24,7 +26,7 @@ static struct str go_type(struct arena *a, const struct json *shape, struct str 
                                                       STR_ARG(json_str(shape)))
                                        : STR("string");
         default:
-                return shape->type == JSON_INT ? STR("int32") : STR("bool");
+                return shape->type != JSON_INT ? STR("bool") : json_int(shape) == 64 ? STR("int64") : STR("int32");
         }
 }
 
@@ -95,52 +97,88 @@ static void check_fields(struct arena *a, const struct json *is, const struct js
         }
 }
 
-int config_check(struct arena *a, const struct json *doc, const struct json *shape, struct error *err) {
-        _cleanup_buf_ struct buf bad = BUF_INIT;
+/* What is no JSON is YAML. */
+static int parse(struct arena *a, struct str text, struct json_duplicates *twice, struct json **ret,
+                 struct error *err) {
+        const struct json_parse_opts opts = { .copy_strings = true, .duplicates = twice };
+        bool json = str_has_prefix(str_trim(text), STR("{"));
 
-        TRY(config_check_types(a, doc, shape, err));
-        check_fields(a, doc, shape, STR(""), &bad);
+        text = arena_str(a, text);
+        if (json && json_parse(a, text, &opts, ret, err) < 0)
+                return error_prefix(err, "couldn't get version/kind; json parse error");
+        if (!json) {
+                _cleanup_error_ struct error e = ERROR_INIT;
+                static const struct str extra = STR_INIT("error converting YAML to JSON: ");
+
+                if (yaml_parse(a, text, twice, ret, &e) < 0) {
+                        struct str why = str_of(error_text(&e));
+
+                        if (str_has_prefix(why, extra))
+                                why = str_sub(why, extra.n, why.n);
+                        return error_set(err, -EINVAL, "%" STR_FMT, STR_ARG(why));
+                }
+        }
+        return 0;
+}
+
+/* To Go they are not there. */
+static void drop_nulls(struct json *j) {
+        json_each_item(i, j)
+                drop_nulls(i);
+        for (size_t i = json_type(j) == JSON_OBJECT ? json_len(j) : 0; i-- > 0;) {
+                struct json_member *m = &json_members(j)[i];
+
+                if (json_is(&m->value, JSON_NULL))
+                        json_remove(j, json_key(m));
+                else
+                        drop_nulls(&m->value);
+        }
+}
+
+int config_decode(struct arena *a, struct str text, const struct config_kind *k, struct json **ret, struct error *err) {
+        struct json_duplicates twice = { .arena = a };
+        _cleanup_buf_ struct buf bad = BUF_INIT;
+        struct json *doc, shape = json_build(a, k->shape);
+        struct str kind, version;
+
+        TRY(parse(a, text, &twice, &doc, err));
+        if (json_is(doc, JSON_NULL))
+                doc = json_new(a, json_new_object());
+        TRY(api_check_head(doc, err));
+        drop_nulls(doc);
+        kind = json_str(json_getc(doc, "kind"));
+        version = json_str(json_getc(doc, "apiVersion"));
+        if (!k->untold && (str_empty(kind) || str_empty(version)))
+                return error_set(err, -EINVAL, "Object '%s' is missing in '%" STR_FMT "'",
+                                 str_empty(kind) ? "Kind" : "apiVersion", STR_ARG(text));
+        if (version.n + kind.n &&
+            !str_is_part(arena_printf(a, "%" STR_FMT ":%" STR_FMT, STR_ARG(version), STR_ARG(kind)), ' ',
+                         str_of(k->known)))
+                return error_set(err, -EINVAL,
+                                 "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT "\" in scheme \"%s\"",
+                                 STR_ARG(kind), STR_ARG(version), k->scheme);
+        *ret = doc;
+        TRY(config_check_types(a, doc, &shape, err));
+        if (k->lenient)
+                return 0;
+        for (size_t i = 0; i < MIN(twice.n, ARRAY_SIZE(twice.messages)); i++) {
+                bool line = str_has_prefix(twice.messages[i], STR("line ")); /* all of them are one error */
+
+                buf_printf(&bad, "%s%" STR_FMT,
+                           line    ? bad.n ? "\n  " : "yaml: unmarshal errors:\n  "
+                           : bad.n ? ", "
+                                   : "",
+                           STR_ARG(twice.messages[i]));
+        }
+        check_fields(a, doc, &shape, STR(""), &bad);
         return bad.n ? error_set(err, -EINVAL, "strict decoding error: %" STR_FMT, STR_ARG(buf_str(&bad))) : 0;
 }
 
-static bool is_version(struct str versions, struct str api_version) {
-        static const struct str group = STR_INIT("apiserver.config.k8s.io/");
-        struct str v;
-
-        if (str_has_prefix(api_version, group))
-                api_version = str_sub(api_version, group.n, api_version.n);
-        else if (str_find(api_version, '/') < 0)
-                return false;
-        while (str_split(&versions, ' ', &v))
-                if (str_eq(v, api_version))
-                        return true;
-        return false;
-}
-
-int config_read(struct arena *a, const char *path, const char *kind, const char *versions, const struct json *shape,
-                struct json **ret, struct error *err) {
+int config_read(struct arena *a, const char *path, const struct config_kind *k, struct json **ret, struct error *err) {
         _cleanup_buf_ struct buf text = BUF_INIT;
-        struct json *doc;
-        struct str is, version;
-        int r;
 
         TRY(file_read(path, 1 << 20, &text, err));
-        r = yaml_parse(a, arena_str(a, buf_str(&text)), NULL, &doc, err);
-        if (r < 0)
-                return r;
-        if (str_empty(str_trim(buf_str(&text))))
-                return error_set(err, -EINVAL, "empty config data");
-        is = json_str(json_getc(doc, "kind"));
-        if (str_empty(is))
-                return error_set(err, -EINVAL, "Object 'Kind' is missing in '%" STR_FMT "'", STR_ARG(buf_str(&text)));
-        version = json_str(json_getc(doc, "apiVersion"));
-        if (!str_eqc(is, kind) || !is_version(str_of(versions), version))
-                return error_set(err, -EINVAL,
-                                 "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT
-                                 "\": this must be %s of apiserver.config.k8s.io, %s",
-                                 STR_ARG(is), STR_ARG(version), kind, versions);
-        *ret = doc;
-        return config_check(a, doc, shape, err);
+        return text.n ? config_decode(a, buf_str(&text), k, ret, err) : error_set(err, -EINVAL, "empty config data");
 }
 
 const struct json *list_in_go(struct arena *a, const struct json *list, const char *type, const char *member,
@@ -161,6 +199,25 @@ const struct json *list_in_go(struct arena *a, const struct json *list, const ch
 
 int config_finish(struct field_errors *fe, struct error *err) {
         return field_errors_finish(fe, (struct str) { 0 }, STR(""), STR(""), err);
+}
+
+void fault_add(struct faults *f, const char *fmt, ...) {
+        _cleanup_free_ char *text = NULL;
+        va_list ap;
+
+        va_start(ap, fmt);
+        text = xvprintf(fmt, ap);
+        va_end(ap);
+        buf_printf(&f->text, "%s%s", f->n++ ? ", " : "", text);
+}
+
+int faults_finish(struct faults *f, struct error *err) {
+        int r = f->n ? error_set(err, -EINVAL, f->n > 1 ? "[%" STR_FMT "]" : "%" STR_FMT, STR_ARG(buf_str(&f->text)))
+                     : 0;
+
+        buf_free(&f->text);
+        *f = (struct faults) { 0 };
+        return r;
 }
 
 /* ---- expressions ---- */

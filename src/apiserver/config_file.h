@@ -4,21 +4,35 @@
 
 #include "apiserver/validation/validate.h"
 
-/* Reads a file of YAML or JSON into a. versions: those that are known of the kind ("v1 v1beta1"; of another group with
- * its name). shape: an object that has every field once, with a value of its type; what is not there is an error. */
-int config_read(struct arena *a, const char *path, const char *kind, const char *versions, const struct json *shape,
-                struct json **ret, struct error *err);
+/* What a document must be. */
+struct config_kind {
+        const char *known;  /* its versions and kinds: "apiserver.config.k8s.io/v1:EncryptionConfiguration …" */
+        const char *scheme; /* where upstream keeps them, for errors */
+        const char *shape;  /* for json_build: an object that has every field once, with a value of its type */
+        bool lenient;       /* fields that are not there are passed over */
+        bool untold;        /* it need not tell version and kind */
+};
+/* Reads YAML or JSON into a, as upstream's decoders do, with their errors. */
+int config_decode(struct arena *a, struct str text, const struct config_kind *k, struct json **ret, struct error *err);
+/* The same from a file, which may not be empty. */
+int config_read(struct arena *a, const char *path, const struct config_kind *k, struct json **ret, struct error *err);
 /* Of such a document: -EINVAL when a field has a value of another type, which is told as Go does. A null in shape
  * stands for anything; a text that is not empty names the type of a text (a Duration is read), the member "" that of
  * its object. */
 int config_check_types(struct arena *a, const struct json *doc, const struct json *shape, struct error *err);
-/* The same, and when it has fields that shape does not. */
-int config_check(struct arena *a, const struct json *doc, const struct json *shape, struct error *err);
 /* For errors: a list as upstream's has it, []type{"a", …}, or of objects with one member: []type{type{Key:"a"}, …}. */
 const struct json *list_in_go(struct arena *a, const struct json *list, const char *type, const char *member,
                               const char *key);
 /* 0, or -EINVAL with all errors: "[jwt[0].issuer.url: Required value, …]". Frees the list. */
 int config_finish(struct field_errors *fe, struct error *err);
+
+/* Faults that are told as one error: "a", or "[a, b]". */
+struct faults {
+        struct buf text;
+        unsigned n;
+};
+void fault_add(struct faults *f, const char *fmt, ...) _printf_(2, 3);
+int faults_finish(struct faults *f, struct error *err); /* 0, or -EINVAL; f is empty again */
 
 struct cel_program;
 struct cel_variable;

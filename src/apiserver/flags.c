@@ -356,34 +356,44 @@ const struct apiserver_feature apiserver_features[] = {
         { NULL, NULL, false },
 };
 
+/* Of all components there is one, which is also meant when none is named. */
 static int check_features(struct str rest, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct str name, value, whole;
-        bool given;
+        struct str part;
 
-        while (str_split(&rest, ',', &value)) {
+        while (str_split(&rest, ',', &part)) {
                 const struct apiserver_feature *f = apiserver_features;
+                ssize_t colon = str_find(part, ':'), equals;
+                struct str component = colon < 0 ? STR("kube") : str_trim(str_sub(part, 0, (size_t) colon)), name,
+                           value;
                 _cleanup_buf_ struct buf on = BUF_INIT;
 
-                if (str_has_prefix(value, STR("kube:")))
-                        value = str_sub(value, 5, value.n);
-                given = str_find(value, '=') >= 0;
-                whole = value;
-                str_split(&value, '=', &name);
+                part = str_trim(str_sub(part, (size_t) (colon + 1), part.n));
+                if (!str_eqc(component, "kube") && component.n)
+                        return error_set(err, -EINVAL, "component not registered: %" STR_FMT, STR_ARG(component));
+                if (str_empty(part))
+                        continue;
+                equals = str_find(part, '=');
+                name = str_trim(str_sub(part, 0, equals < 0 ? part.n : (size_t) equals));
+                value = str_trim(equals < 0 ? STR("") : str_sub(part, (size_t) equals + 1, part.n));
                 while (f->name && !str_eqc(name, f->name))
                         f++;
-                if (!given)
+                if (equals < 0)
                         return error_set(err, -EINVAL, "missing bool value for %" STR_FMT, STR_ARG(name));
-                if (!f->name)
-                        return error_set(err, -EINVAL, "unrecognized feature gate: %" STR_FMT, STR_ARG(name));
                 if (apiserver_flag_read(name, "BOOL", arena_cstr(a, value), &on, NULL) < 0)
                         return error_set(err, -EINVAL,
-                                         "invalid value of %" STR_FMT ", err: strconv.ParseBool: parsing \"%" STR_FMT
-                                         "\": invalid syntax",
-                                         STR_ARG(whole), STR_ARG(value));
-                if (!str_eqc(buf_str(&on), f->enabled ? "true" : "false"))
-                        return error_set(err, -EINVAL, "--feature-gates: %s is always %s here", f->name,
-                                         f->enabled ? "true" : "false");
+                                         "invalid value of %" STR_FMT "=%" STR_FMT ", err: strconv.ParseBool: parsing "
+                                         "\"%" STR_FMT "\": invalid syntax",
+                                         STR_ARG(name), STR_ARG(value), STR_ARG(value));
+                if (!f->name)
+                        return error_set(err, -EINVAL, "unrecognized feature gate: %" STR_FMT, STR_ARG(name));
+                if (str_eqc(buf_str(&on), f->enabled ? "true" : "false"))
+                        continue;
+                return *f->stage ? error_set(err, -EINVAL, "--" FEATURE_GATES ": %s is always %s here", f->name,
+                                             f->enabled ? "true" : "false")
+                                 : error_set(err, -EINVAL,
+                                             "cannot set feature gate %s to %" STR_FMT ", feature is locked to %s",
+                                             f->name, STR_ARG(buf_str(&on)), f->enabled ? "true" : "false");
         }
         return 0;
 }
@@ -397,6 +407,8 @@ static int check_versions(struct str rest, struct error *err) {
                 const struct api_group_version *gv = NULL;
                 bool on, served, all;
 
+                if (str_empty(value))
+                        continue;
                 str_split(&value, '=', &name);
                 if (!str_eqc(name, "v1") && str_find(name, '/') < 0)
                         return error_set(err, -EINVAL, "runtime-config invalid key %" STR_FMT, STR_ARG(name));

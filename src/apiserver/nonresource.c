@@ -493,7 +493,8 @@ static unsigned shapes_of(const struct exchange *x, struct str path) {
 void respond_nowhere(struct exchange *x) {
         static const struct str apis = STR_INIT("/apis/");
         struct str path = http_request_path(x->req), group = str_sub(path, MIN(path.n, apis.n), path.n);
-        bool ours = str_has_prefix(path, STR("/api/")) || str_has_prefix(path, STR("/version/"));
+        bool ours = str_has_prefix(path, STR("/api/")) || str_has_prefix(path, STR("/version/")) ||
+                    str_has_prefix(path, STR("/openid/v1/jwks/"));
         ssize_t slash = str_find(group, '/');
         _cleanup_error_ struct error e = ERROR_INIT;
 

@@ -3,6 +3,7 @@
 #include "apiserver/admission/pod_security.h"
 #include "apiserver/config_file.h"
 #include "apiserver/flags.h"
+#include "apiserver/validation/validate_rules.h"
 #include "base/file.h"
 #include "json/build.h"
 #include "json/yaml.h"
@@ -98,106 +99,205 @@ _Static_assert(ARRAY_SIZE(plugins) <= 64, "admission_settings.off has a bit for 
 
 /* ---- which of them are on, and how ---- */
 
-static int read_names(struct apiserver *s, const char *flag, uint64_t *ret, struct error *err) {
+static uint64_t read_names(struct apiserver *s, const char *flag, struct faults *w) {
         struct str names, name;
         const char *list;
+        uint64_t bits = 0;
         size_t i = 0, p;
 
-        *ret = 0;
         while ((list = server_flag_next(s, flag, &i)))
-                for (names = str_of(list); str_split(&names, ',', &name); *ret |= 1ULL << p) {
+                for (names = str_of(list); str_split(&names, ',', &name);) {
                         for (p = 0; p < ARRAY_SIZE(plugins) && !str_eqc(name, plugins[p].name); p++)
                                 ;
                         if (p == ARRAY_SIZE(plugins))
-                                return error_set(err, -EINVAL, "%s plugin \"%" STR_FMT "\" is unknown", flag,
-                                                 STR_ARG(name));
+                                fault_add(w, "%s plugin \"%" STR_FMT "\" is unknown", flag, STR_ARG(name));
+                        else
+                                bits |= 1ULL << p;
                 }
-        return 0;
+        return bits;
 }
 
-static int choose(struct apiserver *s, uint64_t *ret_off, struct error *err) {
+static uint64_t choose(struct apiserver *s, struct faults *w) {
         _cleanup_buf_ struct buf both = BUF_INIT;
         bool only = server_flag(s, "admission-control", NULL) != NULL;
         uint64_t on, off, all;
 
         if (only &&
-            (server_flag(s, "enable-admission-plugins", NULL) || server_flag(s, "disable-admission-plugins", NULL)))
-                return error_set(err, -EINVAL,
-                                 "admission-control and enable-admission-plugins/disable-admission-plugins flags are "
-                                 "mutually exclusive");
-        if (read_names(s, "admission-control", &all, err) < 0 ||
-            read_names(s, "enable-admission-plugins", &on, err) < 0 ||
-            read_names(s, "disable-admission-plugins", &off, err) < 0)
-                return -EINVAL;
-        if (only) {
-                *ret_off = ~all;
+            (server_flag(s, "enable-admission-plugins", NULL) || server_flag(s, "disable-admission-plugins", NULL))) {
+                fault_add(w, "admission-control and enable-admission-plugins/disable-admission-plugins flags are "
+                             "mutually exclusive");
                 return 0;
         }
+        all = read_names(s, "admission-control", w);
+        on = read_names(s, "enable-admission-plugins", w);
+        off = read_names(s, "disable-admission-plugins", w);
+        if (only)
+                return ~all;
         for (size_t p = 0; p < ARRAY_SIZE(plugins); p++) {
                 if (on & off & 1ULL << p)
                         buf_printf(&both, "%s%s", both.n ? " " : "", plugins[p].name);
                 if (plugins[p].handles & OFF)
                         off |= 1ULL << p;
         }
-        *ret_off = off & ~on;
-        return both.n ? error_set(err, -EINVAL,
-                                  "[%" STR_FMT "] in enable-admission-plugins and disable-admission-plugins overlapped",
-                                  STR_ARG(buf_str(&both)))
-                      : 0;
+        if (both.n)
+                fault_add(w, "[%" STR_FMT "] in enable-admission-plugins and disable-admission-plugins overlapped",
+                          STR_ARG(buf_str(&both)));
+        return off & ~on;
 }
 
-int admission_config(struct apiserver *s, const char *plugin, const struct json **ret, struct error *err) {
-        const char *path = server_flag(s, "admission-control-config-file", NULL), *slash;
-        struct json shape = json_build(s->arena, "{plugins:[{name:'',path:'',configuration:null}]}"), *doc;
-        _cleanup_buf_ struct buf text = BUF_INIT;
-        const struct json *entry;
-        struct str own;
+static const struct config_kind file_kind = {
+        "apiserver.config.k8s.io/v1:AdmissionConfiguration apiserver.k8s.io/v1alpha1:AdmissionConfiguration",
+        "k8s.io/apiserver/pkg/server/options/admission.go:50",
+        "{ '': 'AdmissionConfiguration',"
+        "  plugins: [ { '': 'AdmissionPluginConfiguration', name: '', path: '', configuration: null } ] }",
+        false,
+};
 
-        *ret = NULL;
-        if (!path)
+/* What is written for one plugin, itself or in another file; without text: nothing. */
+static int read_plugin(struct apiserver *s, const char *file, const struct json *entry, struct str *ret,
+                       struct error *err) {
+        const struct json *own = json_getc(entry, "configuration");
+        struct str path = json_str(json_getc(entry, "path"));
+        const char *slash = strrchr(file, '/');
+        _cleanup_buf_ struct buf text = BUF_INIT;
+
+        if (own) {
+                json_write(&text, own);
+        } else if (path.n) {
+                if (path.p[0] != '/' && slash)
+                        path = arena_printf(s->arena, "%.*s/%" STR_FMT, (int) (slash - file), file, STR_ARG(path));
+                if (file_read(arena_cstr(s->arena, path), 1 << 20, &text, err) < 0)
+                        return error_prefix(err, "Couldn't open admission plugin configuration %" STR_FMT,
+                                            STR_ARG(path));
+        } else {
                 return 0;
-        if (config_read(s->arena, path, "AdmissionConfiguration", "v1 v1alpha1 apiserver.k8s.io/v1alpha1", &shape, &doc,
-                        err) < 0)
-                return err->err;
-        entry = json_find_by(json_getc(doc, "plugins"), "name", str_of(plugin));
-        own = json_str(json_getc(entry, "path"));
-        *ret = json_getc(entry, "configuration");
-        if (*ret || str_empty(own))
-                return 0;
-        slash = strrchr(path, '/');
-        if (own.p[0] != '/' && slash)
-                own = arena_printf(s->arena, "%.*s/%" STR_FMT, (int) (slash - path), path, STR_ARG(own));
-        if (file_read(arena_cstr(s->arena, own), 1 << 20, &text, err) < 0 ||
-            yaml_parse(s->arena, arena_str(s->arena, buf_str(&text)), NULL, &doc, err) < 0)
-                return error_prefix(err, "%s", plugin);
-        *ret = doc;
+        }
+        *ret = arena_str(s->arena, buf_str(&text));
         return 0;
 }
 
-static bool is_on(const struct admission_settings *settings, const char *name) {
+/* Before files had kinds, the whole of one could be that of the plugins which still have none. */
+static bool is_of_old(struct arena *a, struct str text) {
+        struct json *doc;
+
+        return yaml_parse(a, text, NULL, &doc, NULL) == 0 &&
+               (json_getc(doc, "imagePolicy") || json_getc(doc, "podNodeSelectorPluginConfig"));
+}
+
+static int read_configs(struct apiserver *s, struct str *texts, struct error *err) {
+        static const char *const old[] = { "ImagePolicyWebhook", "PodNodeSelector", NULL };
+        const char *file = server_flag(s, "admission-control-config-file", NULL);
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        struct json *doc = NULL;
+        bool is_old;
+
+        if (!file)
+                return 0;
+        if (file_read(file, 1 << 20, &text, err) < 0) {
+                _cleanup_free_ char *why = xstrdup(error_text(err));
+
+                return error_set(err, -EINVAL,
+                                 "failed to read plugin config: unable to read admission control configuration from "
+                                 "\"%s\" [%s]",
+                                 file, why);
+        }
+        is_old = config_decode(s->arena, buf_str(&text), &file_kind, &doc, err) < 0;
+        if (is_old && !is_of_old(s->arena, buf_str(&text)))
+                return error_prefix(err, "failed to read plugin config");
+        error_clear(err);
+        for (size_t p = 0; p < ARRAY_SIZE(plugins); p++) {
+                struct str name = str_of(plugins[p].name);
+
+                if (s->plugins->off >> p & 1)
+                        continue;
+                if (is_old && str_among(name, old))
+                        texts[p] = arena_str(s->arena, buf_str(&text));
+                else if (!is_old)
+                        TRY(read_plugin(s, file, json_find_by(json_getc(doc, "plugins"), "name", name), &texts[p],
+                                        err));
+        }
+        return 0;
+}
+
+static size_t plugin_index(const char *name) {
         size_t p = 0;
 
         while (strcmp(plugins[p].name, name) != 0)
                 p++;
-        return !(settings->off >> p & 1);
+        return p;
+}
+
+int admission_config(struct apiserver *s, const char *plugin, const struct config_kind *k, const struct json **ret,
+                     struct error *err) {
+        struct str text = s->plugins->configs[plugin_index(plugin)];
+        struct json *doc = NULL;
+        int r = 0;
+
+        if (text.p)
+                r = k ? config_decode(s->arena, text, k, &doc, err) : yaml_parse(s->arena, text, NULL, &doc, err);
+        *ret = doc;
+        return r < 0 ? admission_unfit(err, plugin) : 0;
+}
+
+int admission_unfit(struct error *err, const char *plugin) {
+        return error_prefix(err, "couldn't init admission plugin \"%s\"", plugin);
+}
+
+static const struct config_kind tolerations_kind = {
+        "podtolerationrestriction.admission.k8s.io/v1alpha1:Configuration",
+        "pkg/admission/podtolerationrestriction/config.go:32",
+        "{ '': 'Configuration', default: [ { '': 'Toleration', key: '', operator: '', value: '', effect: '',"
+        "  tolerationSeconds: 64 } ], whitelist: [ { '': 'Toleration', key: '', operator: '', value: '', effect: '',"
+        "  tolerationSeconds: 64 } ] }",
+        true,
+};
+
+static int read_tolerations(struct apiserver *s, const struct json **ret, struct error *err) {
+        struct field_errors fe = { .a = s->arena };
+        const struct path *root = PATH(NULL, "podtolerationrestriction");
+        struct str text;
+
+        TRY(admission_config(s, "PodTolerationRestriction", &tolerations_kind, ret, err));
+        each_word(list, "default", "whitelist")
+                each_at(t, at, PATH(root, list), json_getc(*ret, list))
+                        rule_toleration(&fe, at, t, NULL);
+        if (config_finish(&fe, err) == 0)
+                return 0;
+        text = arena_str(s->arena, str_of(error_text(err)));
+        error_set(err, -EINVAL, fe.list.n == 1 ? "invalid config: [%" STR_FMT "]" : "invalid config: %" STR_FMT,
+                  STR_ARG(text));
+        return admission_unfit(err, "PodTolerationRestriction");
+}
+
+static int configure(struct apiserver *s, struct error *err) {
+        struct admission_settings *p = s->plugins;
+
+        p->configs = arena_array(s->arena, struct str, ARRAY_SIZE(plugins));
+        TRY(read_configs(s, p->configs, err));
+        if (!(p->off >> plugin_index("ImagePolicyWebhook") & 1))
+                TRY(image_policy_new(s, &p->image_policy, err));
+        TRY(pod_security_configure(s, err));
+        TRY(admission_config(s, "PodNodeSelector", NULL, &p->node_selectors, err));
+        p->node_selectors = json_getc(p->node_selectors, "podNodeSelectorPluginConfig");
+        TRY(read_tolerations(s, &p->tolerations, err));
+        if (!(p->off >> plugin_index("EventRateLimit") & 1))
+                TRY(admission_event_limits(s, &p->event_limits, err));
+        TRY(admission_hook_users(s, "MutatingAdmissionWebhook", &p->hook_users[0], err));
+        TRY(admission_hook_users(s, "ValidatingAdmissionWebhook", &p->hook_users[1], err));
+        return admission_limited(s, &p->limited, err);
 }
 
 int admission_configure(struct apiserver *s, struct error *err) {
         struct admission_settings *p = s->plugins = arena_new_of(s->arena, struct admission_settings);
+        struct faults w = { 0 };
 
         p->toleration_s[0] = server_flag_number(s, "default-not-ready-toleration-seconds", 300);
         p->toleration_s[1] = server_flag_number(s, "default-unreachable-toleration-seconds", 300);
-        if (choose(s, &p->off, err) < 0 || admission_config(s, "PodNodeSelector", &p->node_selectors, err) < 0 ||
-            admission_config(s, "PodTolerationRestriction", &p->tolerations, err) < 0 ||
-            admission_event_limits(s, &p->event_limits, err) < 0 || admission_limited(s, &p->limited, err) < 0 ||
-            admission_hook_users(s, "MutatingAdmissionWebhook", &p->hook_users[0], err) < 0 ||
-            admission_hook_users(s, "ValidatingAdmissionWebhook", &p->hook_users[1], err) < 0)
-                return err->err;
-        p->node_selectors = json_getc(p->node_selectors, "podNodeSelectorPluginConfig");
-        TRY(admission_pod_parts(s, err));
-        if (is_on(p, "ImagePolicyWebhook"))
-                TRY(image_policy_new(s, &p->image_policy, err));
-        return pod_security_configure(s, err);
+        p->off = choose(s, &w);
+        TRY(faults_finish(&w, err));
+        if (configure(s, err) < 0)
+                return error_prefix(err, "failed to apply admission");
+        return admission_pod_parts(s, err);
 }
 
 /* ---- the way along it ---- */

@@ -104,6 +104,7 @@ int admission_webhooks_validate(struct admission *ad, struct error *err);
 int admission_node_restriction(struct op *op, enum admission_operation o, const struct json *obj,
                                const struct json *old, struct error *err);
 
+struct config_kind;
 struct hook_users;
 struct event_limits;
 struct image_policy;
@@ -111,6 +112,7 @@ struct image_policy;
 /* What flags and --admission-control-config-file say about plugins. */
 struct admission_settings {
         uint64_t off;            /* by their places in the table */
+        struct str *configs;     /* the text for each, by its place; or none */
         int64_t toleration_s[2]; /* DefaultTolerationSeconds: of not-ready and unreachable nodes */
         const struct json *node_selectors, *tolerations;     /* of PodNodeSelector, PodTolerationRestriction; or NULL */
         struct hook_users *hook_users[2];                    /* configs.h; or NULL */
@@ -124,8 +126,12 @@ int admission_configure(struct apiserver *s, struct error *err);
 int admission_pod_parts(struct apiserver *s, struct error *err);
 /* Reads the kubeconfig that the plugin's configuration names. */
 int admission_hook_users(struct apiserver *s, const char *plugin, struct hook_users **ret, struct error *err);
-/* What the file says about one plugin, itself or in another file; *ret NULL: nothing. In s->arena. */
-int admission_config(struct apiserver *s, const char *plugin, const struct json **ret, struct error *err);
+/* What the file says about one plugin, itself or in another file; *ret NULL: nothing. In s->arena. k NULL: its
+ * configuration has no kind. */
+int admission_config(struct apiserver *s, const char *plugin, const struct config_kind *k, const struct json **ret,
+                     struct error *err);
+/* For what is wrong with it: "couldn't init admission plugin …: why". */
+int admission_unfit(struct error *err, const char *plugin);
 
 /* The namespace that the object is in; NULL: it is not there. */
 struct object *admission_ns(struct admission *ad);

@@ -21,21 +21,32 @@ static const struct api_resource *const hook_kinds[] = { &res_mutatingwebhookcon
 
 /* ---- who we are to webhooks ---- */
 
+static const struct config_kind hook_kind = {
+        "apiserver.config.k8s.io/v1:WebhookAdmissionConfiguration apiserver.config.k8s.io/v1alpha1:WebhookAdmission",
+        "k8s.io/apiserver/pkg/admission/plugin/webhook/config/kubeconfig.go:34",
+        "{ '': 'WebhookAdmission', kubeConfigFile: '' }",
+        true,
+};
+
 int admission_hook_users(struct apiserver *s, const char *plugin, struct hook_users **ret, struct error *err) {
-        struct json shape = json_build(s->arena, "{kind:'',apiVersion:'',kubeConfigFile:''}"), *doc;
-        _cleanup_buf_ struct buf text = BUF_INIT;
         const struct json *config, *users;
         struct hook_users *u;
+        struct json *doc;
+        struct str file;
         int r;
 
-        if (admission_config(s, plugin, &config, err) < 0)
-                return err->err;
+        TRY(admission_config(s, plugin, &hook_kind, &config, err));
         if (!config)
                 return 0;
-        if (config_check(s->arena, config, &shape, err) < 0 ||
-            file_read(arena_cstr(s->arena, json_str(json_getc(config, "kubeConfigFile"))), 1 << 20, &text, err) < 0 ||
-            yaml_parse(s->arena, arena_str(s->arena, buf_str(&text)), NULL, &doc, err) < 0)
-                return error_prefix(err, "%s", plugin);
+        file = json_str(json_getc(config, "kubeConfigFile"));
+        if (!str_has_prefix(file, STR("/")))
+                error_set(err, -EINVAL,
+                          "kubeConfigFile: Invalid value: \"%" STR_FMT "\": must be an absolute file path",
+                          STR_ARG(file));
+        else
+                kubeconfig_read(s->arena, arena_cstr(s->arena, file), &doc, err);
+        if (err->err)
+                return admission_unfit(err, plugin);
         users = json_getc(doc, "users");
         *ret = u = arena_new_of(s->arena, struct hook_users);
         u->v = arena_alloc0(s->arena, json_len(users) * sizeof(*u->v));
@@ -43,7 +54,7 @@ int admission_hook_users(struct apiserver *s, const char *plugin, struct hook_us
                 u->v[u->n].target = json_str(json_getc(user, "name"));
                 r = kubeconfig_read_user(s->arena, json_getc(user, "user"), &u->v[u->n++].user, err);
                 if (r < 0)
-                        return error_prefix(err, "%s", plugin);
+                        return admission_unfit(err, plugin);
         }
         return 0;
 }

@@ -4,6 +4,7 @@
 
 #include "apiserver/admission/admission.h"
 #include "apiserver/auth/remote.h"
+#include "apiserver/config_file.h"
 #include "json/build.h"
 #include "schema/types.h"
 
@@ -19,35 +20,53 @@ static int64_t keep_ms(const struct remote_options *o, const struct json *answer
         return !answer ? 0 : json_bool(json_at_path(answer, "status", "allowed")) ? o->yes_ms : o->no_ms;
 }
 
-/* A number of seconds: -1 is none, 0 the default. */
-static int read_ttl(const struct json *config, const char *key, int64_t dflt_ms, int64_t *ret, struct error *err) {
-        int64_t s = json_int(json_getc(config, key));
+/* A number of units; -1 is none, 0 the default. */
+static int read_duration(const struct json *config, const char *key, int64_t unit_ns, const char *range, int64_t max_s,
+                         int64_t *ret_ms, struct error *err) {
+        int64_t n = json_int(json_getc(config, key));
         char text[36];
 
-        *ret = s < 0 ? 0 : s ? s * 1000 : dflt_ms;
-        if (s >= -1 && s <= 1800)
+        if (n)
+                *ret_ms = n < 0 ? 0 : n * (unit_ns / NSEC_PER_MSEC);
+        if (n >= -1 && n <= max_s * NSEC_PER_SEC / unit_ns)
                 return 0;
-        duration_format(text, s * NSEC_PER_SEC);
-        return error_set(err, -EINVAL, "ImagePolicyWebhook: valid value is between 1s and 30m0s, got %s", text);
+        duration_format(text, n * unit_ns);
+        return error_set(err, -EINVAL, "valid value is between %s, got %s", range, text);
+}
+
+static int configure(struct apiserver *s, const struct json *config, struct image_policy *p, struct error *err) {
+        static const char seconds[] = "1s and 30m0s";
+        struct remote_options o = {
+                .s = s, .name = "image policy webhook", .keep_ms = keep_ms, .yes_ms = 5 * 60 * 1000, .no_ms = 30 * 1000
+        };
+        struct json shape =
+                        json_build(s->arena, "{ '': 'AdmissionConfig', imagePolicy: { '': 'imagePolicyWebhookConfig',"
+                                             "  kubeConfigFile: '', allowTTL: 1, denyTTL: 1, retryBackoff: 1,"
+                                             "  defaultAllow: true } }");
+        int64_t backoff;
+
+        if (!config)
+                return error_set(err, -EINVAL, "no config specified");
+        if (config_check_types(s->arena, config, &shape, err) < 0)
+                return error_prefix(err, "error unmarshaling JSON: while decoding JSON");
+        config = json_getc(config, "imagePolicy");
+        TRY(read_duration(config, "retryBackoff", NSEC_PER_MSEC, "1ns and 5m0s", 300, &backoff, err));
+        TRY(read_duration(config, "allowTTL", NSEC_PER_SEC, seconds, 1800, &o.yes_ms, err));
+        TRY(read_duration(config, "denyTTL", NSEC_PER_SEC, seconds, 1800, &o.no_ms, err));
+        o.kubeconfig = arena_cstr(s->arena, json_str(json_getc(config, "kubeConfigFile")));
+        p->default_allow = json_bool(json_getc(config, "defaultAllow"));
+        return remote_new(&o, &p->remote, err);
 }
 
 int image_policy_new(struct apiserver *s, struct image_policy **ret, struct error *err) {
-        struct remote_options o = { .s = s, .name = "image policy webhook", .keep_ms = keep_ms };
         struct image_policy *p = arena_new_of(s->arena, struct image_policy);
         const struct json *config;
-        struct str file;
 
-        TRY(admission_config(s, "ImagePolicyWebhook", &config, err));
-        config = json_getc(config, "imagePolicy");
-        file = json_str(json_getc(config, "kubeConfigFile"));
-        if (str_empty(file))
-                return error_set(err, -EINVAL, "ImagePolicyWebhook: no config specified");
-        TRY(read_ttl(config, "allowTTL", 5 * 60 * 1000, &o.yes_ms, err));
-        TRY(read_ttl(config, "denyTTL", 30 * 1000, &o.no_ms, err));
-        o.kubeconfig = arena_cstr(s->arena, file);
-        p->default_allow = json_bool(json_getc(config, "defaultAllow"));
+        TRY(admission_config(s, "ImagePolicyWebhook", NULL, &config, err));
+        if (configure(s, config, p, err) < 0)
+                return admission_unfit(err, "ImagePolicyWebhook");
         *ret = p;
-        return remote_new(&o, &p->remote, err);
+        return 0;
 }
 
 void image_policy_free(struct image_policy *p) {

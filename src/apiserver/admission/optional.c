@@ -2,7 +2,7 @@
  * admission.c. https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/ */
 #include "base/lock.h"
 #include "apiserver/admission/admission.h"
-#include "apiserver/validation/validate.h"
+#include "apiserver/config_file.h"
 #include "json/build.h"
 #include "schema/quota.h"
 #include "schema/types.h"
@@ -300,7 +300,8 @@ int admission_tolerate_extended(struct admission *ad, struct error *err) {
 
 /* ---- EventRateLimit: buckets that fill up again; two keys that share a place push each other out ---- */
 
-#define MAX_BUCKETS 4096 /* unless cacheSize says otherwise */
+#define MAX_BUCKETS 4096  /* unless cacheSize says otherwise, */
+#define MAX_CACHE 1000000 /* which is at most this */
 
 struct bucket {
         uint64_t key;
@@ -319,16 +320,42 @@ struct event_limits {
         } v[];
 };
 
-int admission_event_limits(struct apiserver *s, struct event_limits **ret, struct error *err) {
+static const struct config_kind limits_kind = {
+        "eventratelimit.admission.k8s.io/v1alpha1:Configuration",
+        "pkg/admission/eventratelimit/config.go:31",
+        "{ '': 'Configuration', limits: [ { '': 'Limit', type: 'LimitType', qps: 1, burst: 1, cacheSize: 1 } ] }",
+        true,
+};
+
+static void check_limits(struct field_errors *fe, const struct json *list) {
         static const char *const types[] = { "Server", "Namespace", "User", "SourceAndObject", NULL };
+
+        if (json_len(list) == 0)
+                field_invalid(fe, PATH(NULL, "limits"),
+                              json_new(fe->a, json_of_raw(list ? STR("[]eventratelimit.Limit{}")
+                                                               : STR("[]eventratelimit.Limit(nil)"))),
+                              "must not be empty");
+        each_at(l, at, PATH(NULL, "limits"), list) {
+                int64_t burst = json_int(GET(l, "burst")), qps = json_int(GET(l, "qps"));
+
+                REFUSE_IF(not_supported, !str_among(TEXT(l, "type"), types), PATH(at, "type"), TEXT(l, "type"), types);
+                INVALID_IF(burst <= 0, PATH(at, "burst"), json_new(fe->a, json_of_int(burst)), "must be positive");
+                INVALID_IF(qps <= 0, PATH(at, "qps"), json_new(fe->a, json_of_int(qps)), "must be positive");
+                INVALID_IF(!str_eqc(TEXT(l, "type"), "Server") && json_int(GET(l, "cacheSize")) < 0,
+                           PATH(at, "cacheSize"), GET(l, "cacheSize"), "must not be negative");
+        }
+}
+
+int admission_event_limits(struct apiserver *s, struct event_limits **ret, struct error *err) {
+        struct field_errors fe = { .a = s->arena };
         const struct json *config, *list;
         struct event_limits *l;
 
-        if (admission_config(s, "EventRateLimit", &config, err) < 0)
-                return err->err;
-        if (!config)
-                return 0;
+        TRY(admission_config(s, "EventRateLimit", &limits_kind, &config, err));
         list = json_getc(config, "limits");
+        check_limits(&fe, list);
+        if (config_finish(&fe, err) < 0)
+                return admission_unfit(err, "EventRateLimit");
         *ret = l = arena_alloc0(s->arena, sizeof(*l) + json_len(list) * sizeof(l->v[0]));
         pthread_mutex_init(&l->lock, NULL);
         json_each_item(j, list) {
@@ -337,13 +364,9 @@ int admission_event_limits(struct apiserver *s, struct event_limits **ret, struc
                 l->v[l->n].type = json_str(json_getc(j, "type"));
                 l->v[l->n].qps = (double) json_int(json_getc(j, "qps"));
                 l->v[l->n].burst = (double) json_int(json_getc(j, "burst"));
-                if (!str_among(l->v[l->n].type, types) || l->v[l->n].qps <= 0 || l->v[l->n].burst <= 0 || size < 0 ||
-                    size > 1000000)
-                        return error_set(err, -EINVAL,
-                                         "EventRateLimit: limits[%zu]: type must be Server, Namespace, User or "
-                                         "SourceAndObject; qps and burst must be positive, cacheSize not negative",
-                                         l->n);
-                l->v[l->n].n_buckets = str_eqc(l->v[l->n].type, "Server") ? 1 : size ? (size_t) size : MAX_BUCKETS;
+                l->v[l->n].n_buckets = str_eqc(l->v[l->n].type, "Server") ? 1
+                                       : size                             ? (size_t) MIN(size, MAX_CACHE)
+                                                                          : MAX_BUCKETS;
                 l->v[l->n].buckets = arena_alloc0(s->arena, l->v[l->n].n_buckets * sizeof(struct bucket));
                 l->n++;
         }

@@ -411,44 +411,82 @@ int admission_pod_security(struct admission *ad, struct error *err) {
 
 /* ---- configuration ---- */
 
-static int read_default(const struct json *defaults, const char *mode, const char *version_key,
-                        struct pod_security_level *l, struct error *err) {
-        struct str level = json_str_or(json_getc(defaults, mode), STR("privileged")),
-                   version = json_str_or(json_getc(defaults, version_key), STR("latest"));
+static void read_default(const struct json *defaults, const char *mode, struct pod_security_level *l,
+                         struct faults *w) {
+        char key[24];
+        struct str level = json_str(json_getc(defaults, mode)), version;
 
-        if (!parse_level(level, &l->level))
-                return error_set(err, -EINVAL,
-                                 "PodSecurity: defaults.%s: must be one of privileged, baseline, restricted", mode);
-        if (!parse_version(version, &l->minor))
-                return error_set(err, -EINVAL, "PodSecurity: defaults.%s: must be \"latest\" or \"v1.x\"", version_key);
-        return 0;
+        snprintf(key, sizeof(key), "%s-version", mode);
+        version = json_str(json_getc(defaults, key));
+        if (!parse_level(level.n ? level : STR("privileged"), &l->level))
+                fault_add(w, "%s: must be one of privileged, baseline, restricted", mode);
+        if (!parse_version(version.n ? version : STR("latest"), &l->minor))
+                fault_add(w, "%s: must be \"latest\" or \"v1.x\"", key);
 }
 
+static void read_exemptions(struct field_errors *fe, const struct json *exempt) {
+        static const struct {
+                const char *name;
+                name_check check;
+        } lists[] = { { "namespaces", check_dns_label },
+                      { "runtimeClasses", check_dns_subdomain },
+                      { "usernames", NULL } };
+
+        for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+                const struct json *list = json_getc(exempt, lists[i].name);
+
+                each_at(v, at, PATH(PATH(NULL, "exemptions"), lists[i].name), list) {
+                        struct str name = json_str(v);
+                        bool twice = false;
+
+                        if (lists[i].check && !check_joined(fe, at, name, lists[i].check, ", "))
+                                continue;
+                        INVALID_STR_IF(str_empty(name), at, name, "username must not be empty");
+                        for (const struct json *b = json_items(list); b < v && !twice; b++)
+                                twice = str_eq(json_str(b), name);
+                        REFUSE_IF(duplicate, twice && !str_empty(name), at, name);
+                }
+        }
+}
+
+static const struct config_kind config_kind = {
+        "pod-security.admission.config.k8s.io/v1:PodSecurityConfiguration "
+        "pod-security.admission.config.k8s.io/v1beta1:PodSecurityConfiguration "
+        "pod-security.admission.config.k8s.io/v1alpha1:PodSecurityConfiguration",
+        "k8s.io/pod-security-admission/admission/api/scheme/scheme.go:31",
+        "{ '': 'PodSecurityConfiguration', defaults: { '': 'PodSecurityDefaults', enforce: '', 'enforce-version': '',"
+        "  audit: '', 'audit-version': '', warn: '', 'warn-version': '' },"
+        "  exemptions: { '': 'PodSecurityExemptions', usernames: [ '' ], namespaces: [ '' ],"
+        "  runtimeClasses: [ '' ] } }",
+        false,
+};
+
+#define UNFIT "failed to initialize admission plugin \"PodSecurity\": PodSecurity "
+
 int pod_security_configure(struct apiserver *s, struct error *err) {
+        struct field_errors fe = { .a = s->arena };
         struct pod_security_config *c;
         const struct json *config, *defaults, *exempt;
-        struct json shape = json_build(s->arena,
-                                       "{kind:'',apiVersion:'',defaults:{enforce:'','enforce-version':'',audit:'',"
-                                       "'audit-version':'',warn:'','warn-version':''},"
-                                       "exemptions:{usernames:[''],namespaces:[''],runtimeClasses:['']}}");
+        struct faults w = { 0 };
 
         pod_security_expose();
-        if (admission_config(s, "PodSecurity", &config, err) < 0)
-                return -EINVAL;
+        TRY(admission_config(s, "PodSecurity", &config_kind, &config, err));
         if (!config)
                 return 0;
-        if (config_check(s->arena, config, &shape, err) < 0)
-                return error_prefix(err, "PodSecurity");
         c = arena_new_of(s->arena, struct pod_security_config);
         defaults = json_getc(config, "defaults");
         exempt = json_getc(config, "exemptions");
         c->namespaces = json_getc(exempt, "namespaces");
         c->usernames = json_getc(exempt, "usernames");
         c->runtime_classes = json_getc(exempt, "runtimeClasses");
-        if (read_default(defaults, "enforce", "enforce-version", &c->defaults.enforce, err) < 0 ||
-            read_default(defaults, "audit", "audit-version", &c->defaults.audit, err) < 0 ||
-            read_default(defaults, "warn", "warn-version", &c->defaults.warn, err) < 0)
-                return -EINVAL;
+        read_default(defaults, "enforce", &c->defaults.enforce, &w);
+        read_default(defaults, "audit", &c->defaults.audit, &w);
+        read_default(defaults, "warn", &c->defaults.warn, &w);
+        if (faults_finish(&w, err) < 0)
+                return error_prefix(err, UNFIT "configuration error");
+        read_exemptions(&fe, exempt);
+        if (config_finish(&fe, err) < 0)
+                return error_prefix(err, UNFIT "invalid");
         s->pod_security = c;
         return 0;
 }

@@ -9,6 +9,7 @@
  * (controllers/resourcequota.c) counts again what becomes free.
  * https://kubernetes.io/docs/concepts/policy/resource-quotas/ */
 #include "apiserver/admission/admission.h"
+#include "apiserver/config_file.h"
 #include "json/build.h"
 #include "schema/quota.h"
 #include "schema/types.h"
@@ -210,18 +211,25 @@ static void charge(struct check *k, struct str key, struct json *amounts) {
 
 /* ---- what may only be used where a quota limits it ---- */
 
-int admission_limited(struct apiserver *s, const struct json **ret, struct error *err) {
-        const struct json *config;
-        size_t i = 0;
+static const struct config_kind limited_kind = {
+        "apiserver.config.k8s.io/v1:ResourceQuotaConfiguration "
+        "resourcequota.admission.k8s.io/v1beta1:Configuration resourcequota.admission.k8s.io/v1alpha1:Configuration",
+        "k8s.io/apiserver/pkg/admission/plugin/resourcequota/config.go:31",
+        "{ '': 'Configuration', limitedResources: [ { '': 'LimitedResource', apiGroup: '', resource: '',"
+        "  matchContains: [ '' ], matchScopes: [ { '': 'ScopedResourceSelectorRequirement', scopeName: '',"
+        "  operator: '', values: [ '' ] } ] } ] }",
+        false,
+};
 
-        TRY(admission_config(s, "ResourceQuota", &config, err));
-        *ret = json_getc(config, "limitedResources");
-        json_each_item(l, *ret) {
-                if (str_empty(json_str(json_getc(l, "resource"))))
-                        return error_set(err, -EINVAL, "limitedResources[%zu].resource: Required value", i);
-                i++;
-        }
-        return 0;
+int admission_limited(struct apiserver *s, const struct json **ret, struct error *err) {
+        struct field_errors fe = { .a = s->arena };
+
+        TRY(admission_config(s, "ResourceQuota", &limited_kind, ret, err));
+        *ret = json_getc(*ret, "limitedResources");
+        each_at(l, at, PATH(NULL, "limitedResources"), *ret)
+                if (str_empty(TEXT(l, "resource")))
+                        field_required(&fe, PATH(at, "resource"), "");
+        return config_finish(&fe, err) < 0 ? admission_unfit(err, "ResourceQuota") : 0;
 }
 
 /* What this quota covers of the object. */

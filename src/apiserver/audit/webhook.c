@@ -288,7 +288,7 @@ int audit_webhook_new(struct apiserver *s, struct audit_webhook **ret, struct er
         };
         r = audit_plugin_read(s, "webhook", &h->plugin, err);
         if (r == 0)
-                r = remote_new(&o, &h->remote, err);
+                r = remote_new(&o, &h->remote, err) < 0 ? error_prefix(err, "initializing audit webhook") : 0;
         if (r == 0)
                 r = loop_new("audit", &h->loop, err);
         if (r < 0) {

@@ -243,28 +243,34 @@ static void configure_issuers(struct authn *n) {
         n->extends_tokens = strcmp(server_flag(n->s, "service-account-extend-token-expiration", "true"), "false") != 0;
 }
 
-static const char config_shape[] =
-                "{ '': 'AuthenticationConfiguration', jwt: [ { '': 'JWTAuthenticator',"
-                "    issuer: { '': 'Issuer', url: '', discoveryURL: '', certificateAuthority: '', audiences: [ '' ],"
-                "              audienceMatchPolicy: 'AudienceMatchPolicyType' },"
-                "    claimValidationRules: [ { '': 'ClaimValidationRule', claim: '', requiredValue: '',"
-                "                              expression: '', message: '' } ],"
-                "    claimMappings: { '': 'ClaimMappings',"
-                "        username: { '': 'PrefixedClaimOrExpression', claim: '', prefix: '', expression: '' },"
-                "        groups: { '': 'PrefixedClaimOrExpression', claim: '', prefix: '', expression: '' },"
-                "        uid: { '': 'ClaimOrExpression', claim: '', expression: '' },"
-                "        extra: [ { '': 'ExtraMapping', key: '', valueExpression: '' } ] },"
-                "    userValidationRules: [ { '': 'UserValidationRule', expression: '', message: '' } ] } ],"
-                "  anonymous: { '': 'AnonymousAuthConfig', enabled: true,"
-                "               conditions: [ { '': 'AnonymousAuthCondition', path: '' } ] } }";
+static const struct config_kind config_kind = {
+        "apiserver.config.k8s.io/v1beta1:AuthenticationConfiguration "
+        "apiserver.config.k8s.io/v1alpha1:AuthenticationConfiguration",
+        "pkg/kubeapiserver/options/authentication.go:852",
+        "{ '': 'AuthenticationConfiguration', jwt: [ { '': 'JWTAuthenticator',"
+        "    issuer: { '': 'Issuer', url: '', discoveryURL: '', certificateAuthority: '', audiences: [ '' ],"
+        "              audienceMatchPolicy: 'AudienceMatchPolicyType' },"
+        "    claimValidationRules: [ { '': 'ClaimValidationRule', claim: '', requiredValue: '',"
+        "                              expression: '', message: '' } ],"
+        "    claimMappings: { '': 'ClaimMappings',"
+        "        username: { '': 'PrefixedClaimOrExpression', claim: '', prefix: '', expression: '' },"
+        "        groups: { '': 'PrefixedClaimOrExpression', claim: '', prefix: '', expression: '' },"
+        "        uid: { '': 'ClaimOrExpression', claim: '', expression: '' },"
+        "        extra: [ { '': 'ExtraMapping', key: '', valueExpression: '' } ] },"
+        "    userValidationRules: [ { '': 'UserValidationRule', expression: '', message: '' } ] } ],"
+        "  anonymous: { '': 'AnonymousAuthConfig', enabled: true,"
+        "               conditions: [ { '': 'AnonymousAuthCondition', path: '' } ] } }",
+        false,
+        false,
+};
 
 static int read_file(struct authn *n, const char *path, struct authn_config *c, struct error *err) {
         struct field_errors fe = { .a = c->arena };
-        struct json shape = json_build(c->arena, config_shape), *doc;
+        struct json *doc;
         const struct json *anonymous;
         int r;
 
-        TRY(config_read(c->arena, path, "AuthenticationConfiguration", "v1beta1 v1alpha1", &shape, &doc, err));
+        TRY(config_read(c->arena, path, &config_kind, &doc, err));
         if (server_flag(n->s, "oidc-issuer-url", NULL))
                 return error_set(err, -EINVAL, "authentication-config file and oidc-* flags are mutually exclusive");
         anonymous = json_getc(doc, "anonymous");

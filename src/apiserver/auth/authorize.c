@@ -140,15 +140,22 @@ static int read_modes(struct apiserver *s, struct authorizers *z, struct error *
         return r < 0 || z->n > 0 ? r : error_set(err, -EINVAL, "at least one authorization-mode must be passed");
 }
 
-static const char config_shape[] =
-                "{ '': 'AuthorizationConfiguration', authorizers: [ {"
-                "     '': 'AuthorizerConfiguration', type: '', name: '', webhook: {"
-                "     '': 'WebhookConfiguration', authorizedTTL: '', unauthorizedTTL: '', timeout: '',"
-                "     subjectAccessReviewVersion: '',"
-                "     matchConditionSubjectAccessReviewVersion: '', failurePolicy: '',"
-                "     connectionInfo: { '': 'WebhookConnectionInfo', type: '',"
-                "                       kubeConfigFile: '' },"
-                "     matchConditions: [ { '': 'WebhookMatchCondition', expression: '' } ] } } ] }";
+static const struct config_kind config_kind = {
+        "apiserver.config.k8s.io/v1:AuthorizationConfiguration "
+        "apiserver.config.k8s.io/v1beta1:AuthorizationConfiguration "
+        "apiserver.config.k8s.io/v1alpha1:AuthorizationConfiguration",
+        "k8s.io/apiserver/pkg/apis/apiserver/load/load.go:32",
+        "{ '': 'AuthorizationConfiguration', authorizers: [ {"
+        "     '': 'AuthorizerConfiguration', type: '', name: '', webhook: {"
+        "     '': 'WebhookConfiguration', authorizedTTL: '', unauthorizedTTL: '', timeout: '',"
+        "     subjectAccessReviewVersion: '',"
+        "     matchConditionSubjectAccessReviewVersion: '', failurePolicy: '',"
+        "     connectionInfo: { '': 'WebhookConnectionInfo', type: '',"
+        "                       kubeConfigFile: '' },"
+        "     matchConditions: [ { '': 'WebhookMatchCondition', expression: '' } ] } } ] }",
+        false,
+        false,
+};
 
 static bool name_is_taken(const struct json *list, const struct json *item) {
         for (const struct json *i = json_items(list); i < item; i++)
@@ -195,7 +202,7 @@ static int read_authorizer(struct apiserver *s, struct authorizers *z, const str
 
 static int read_file(struct apiserver *s, const char *path, struct authorizers *z, struct error *err) {
         struct field_errors fe = { .a = z->arena };
-        struct json shape = json_build(z->arena, config_shape), *doc;
+        struct json *doc;
         const struct json *list;
         int r;
 
@@ -203,7 +210,7 @@ static int read_file(struct apiserver *s, const char *path, struct authorizers *
                 return error_set(err, -EINVAL,
                                  "--authorization-config can not be specified when --authorization-mode or "
                                  "--authorization-webhook-* flags are defined");
-        r = config_read(z->arena, path, "AuthorizationConfiguration", "v1 v1beta1 v1alpha1", &shape, &doc, err);
+        r = config_read(z->arena, path, &config_kind, &doc, err);
         if (r < 0)
                 return error_prefix(err, "failed to load AuthorizationConfiguration from file");
         list = json_getc(doc, "authorizers");

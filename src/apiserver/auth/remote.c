@@ -1,5 +1,6 @@
 #include "apiserver/auth/remote.h"
 
+#include "apiserver/config_file.h"
 #include "apiserver/track.h"
 #include "apiserver/webhook_client.h"
 #include "base/encode.h"
@@ -72,6 +73,101 @@ static int read_material(struct arena *a, const struct json *from, const char *n
         return e;
 }
 
+/* Paths are relative to the file that has them. */
+static void resolve(struct arena *a, struct str dir, struct json *list, const char *member, const char *const *keys) {
+        json_each_item(e, list) {
+                struct json *o = json_get_mut(e, str_of(member));
+
+                for (const char *const *k = keys; *k; k++) {
+                        struct str path = json_str(json_getc(o, *k));
+
+                        if (path.n && path.p[0] != '/')
+                                json_setc(a, o, *k,
+                                          json_of_str(arena_printf(a, "%" STR_FMT "%" STR_FMT, STR_ARG(dir),
+                                                                   STR_ARG(path))));
+                }
+        }
+}
+
+int kubeconfig_read(struct arena *a, const char *path, struct json **ret, struct error *err) {
+        static const struct config_kind kind = { "v1:Config",
+                                                 "k8s.io/client-go/tools/clientcmd/api/latest/latest.go:50", "{}", true,
+                                                 true };
+        struct str dir = str_sub(str_of(path), 0, (size_t) (str_rfind(str_of(path), '/') + 1));
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        struct stat st;
+
+        if (*path && stat(path, &st) < 0)
+                return error_set(err, -errno, "stat %s: %s", path,
+                                 errno == ENOENT ? "no such file or directory" : strerrordesc_np(errno));
+        if (*path)
+                TRY(file_read(path, 0, &text, err));
+        if (config_decode(a, buf_str(&text), &kind, ret, err) < 0)
+                return error_prefix(err, "error loading config file \"%s\"", path);
+        resolve(a, dir, json_get_mut(*ret, STR("clusters")), "cluster", WORDS("certificate-authority"));
+        resolve(a, dir, json_get_mut(*ret, STR("users")), "user",
+                WORDS("client-certificate", "client-key", "tokenFile"));
+        return 0;
+}
+
+/* The file of what name tells cannot be opened: of whose, and what it is. */
+static void check_material(struct faults *f, const struct json *from, const char *key, const char *called,
+                           struct str of) {
+        struct str path = json_str(json_getc(from, key));
+        _cleanup_free_ char *p = str_dup(path);
+
+        if (path.n && access(p, R_OK) < 0)
+                fault_add(f, "unable to read %s %s for %" STR_FMT " due to open %s: %s", called, p, STR_ARG(of), p,
+                          errno == ENOENT ? "no such file or directory" : strerrordesc_np(errno));
+}
+
+static void check_user(struct faults *f, const struct json *user, struct str name) {
+        bool has_cert = json_getc(user, "client-certificate") || json_getc(user, "client-certificate-data"),
+             has_key = json_getc(user, "client-key") || json_getc(user, "client-key-data"),
+             basic = json_getc(user, "username") || json_getc(user, "password");
+
+        if (has_cert && !has_key)
+                fault_add(f,
+                          "client-key-data or client-key must be specified for %" STR_FMT
+                          " to use the clientCert authentication method.",
+                          STR_ARG(name));
+        if (has_cert) {
+                check_material(f, user, "client-certificate", "client-cert", name);
+                check_material(f, user, "client-key", "client-key", name);
+        }
+        if (basic && json_getc(user, "token"))
+                fault_add(f,
+                          "more than one authentication method found for %" STR_FMT
+                          "; found [token basicAuth], only one is allowed",
+                          STR_ARG(name));
+        each_word(how, "exec", "auth-provider")
+                if (json_getc(user, how))
+                        fault_add(f, "%s of %" STR_FMT " is not supported: use a certificate or a token", how,
+                                  STR_ARG(name));
+}
+
+/* What the file's context tells must be usable. */
+static int check_context(const struct json *doc, const struct json *context, const struct json *cluster,
+                         const struct json *user, struct error *err) {
+        struct str current = json_str(json_getc(doc, "current-context")),
+                   name = json_str(json_getc(context, "cluster"));
+        struct faults f = { 0 };
+        bool empty;
+
+        if (current.n && !context)
+                fault_add(&f, "context was not found for specified context: %" STR_FMT, STR_ARG(current));
+        check_user(&f, user, json_str(json_getc(context, "user")));
+        empty = f.n == 0;
+        if (json_len(cluster) == 0)
+                fault_add(&f, empty ? "no configuration has been provided, try setting KUBERNETES_MASTER environment "
+                                      "variable"
+                                    : "cluster has no server defined");
+        else if (str_empty(json_str(json_getc(cluster, "server"))))
+                fault_add(&f, "no server found for cluster \"%" STR_FMT "\"", STR_ARG(name));
+        check_material(&f, cluster, "certificate-authority", "certificate-authority", name);
+        return faults_finish(&f, err) < 0 ? error_prefix(err, "invalid configuration") : 0;
+}
+
 int kubeconfig_read_user(struct arena *a, const struct json *user, struct webhook_user *ret, struct error *err) {
         struct str token = json_str(json_getc(user, "token")), file = json_str(json_getc(user, "tokenFile")),
                    name = json_str(json_getc(user, "username"));
@@ -104,22 +200,17 @@ static void set_ca(struct remote *r, struct str pem) {
 }
 
 static int read_kubeconfig(struct remote *r, struct error *err) {
-        _cleanup_buf_ struct buf text = BUF_INIT;
         const struct json *context, *cluster, *user;
         struct json *doc;
         struct str ca;
         bool insecure;
-        int e = file_read(r->o.kubeconfig, 0, &text, err);
+        int e;
 
-        if (e == 0)
-                e = yaml_parse(r->arena, arena_str(r->arena, buf_str(&text)), NULL, &doc, err);
-        if (e < 0)
-                return error_prefix(err, "%s", r->o.kubeconfig);
+        TRY(kubeconfig_read(r->arena, r->o.kubeconfig, &doc, err));
         context = named(doc, "contexts", json_str(json_getc(doc, "current-context")), "context");
         cluster = named(doc, "clusters", json_str(json_getc(context, "cluster")), "cluster");
         user = named(doc, "users", json_str(json_getc(context, "user")), "user");
-        if (!cluster)
-                return error_set(err, -EINVAL, "%s has no cluster for its current context", r->o.kubeconfig);
+        TRY(check_context(doc, context, cluster, user, err));
         insecure = json_bool(json_getc(cluster, "insecure-skip-tls-verify"));
         json_setc(r->arena, &r->config, "url", *json_getc(cluster, "server"));
         e = read_material(r->arena, cluster, "certificate-authority", &ca, err);

@@ -25,6 +25,8 @@ struct remote_options {
         int64_t (*keep_ms)(const struct remote_options *o, const struct json *answer);
         int64_t yes_ms, no_ms; /* for keep_ms */
 };
+/* A kubeconfig, with the paths in it made whole; an empty path: it has nothing. In a. */
+int kubeconfig_read(struct arena *a, const char *path, struct json **ret, struct error *err);
 /* Who we are to a server, as a user of a kubeconfig says. In a. */
 struct webhook_user;
 int kubeconfig_read_user(struct arena *a, const struct json *user, struct webhook_user *ret, struct error *err);

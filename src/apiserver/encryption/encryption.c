@@ -6,6 +6,7 @@
 #include "apiserver/config_file.h"
 #include "apiserver/encryption/kms.h"
 #include "base/encode.h"
+#include "base/file.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -409,7 +410,7 @@ static bool is_v2(const struct json *kms) {
 
 static void check_kms(struct field_errors *fe, const struct path *p, const struct json *kms, struct json *names) {
         struct str name = json_str(json_getc(kms, "name")), endpoint = json_str(json_getc(kms, "endpoint"));
-        struct str version = json_str_or(json_getc(kms, "apiVersion"), STR("v1"));
+        struct str version = json_str(json_getc(kms, "apiVersion"));
         struct str timeout = json_str_or(json_getc(kms, "timeout"), STR("3s"));
         ssize_t colon = str_find(endpoint, ':');
         bool v2 = is_v2(kms);
@@ -438,25 +439,38 @@ static void check_kms(struct field_errors *fe, const struct path *p, const struc
         if (v2 && json_getc(kms, "cachesize"))
                 field_invalid(fe, PATH(p, "cachesize"), json_getc(kms, "cachesize"),
                               "cachesize is not supported in v2");
-        if (!v2 && !str_eqc(version, "v1"))
+        if (!v2 && json_is(json_getc(kms, "cachesize"), JSON_INT) && json_int(json_getc(kms, "cachesize")) == 0)
+                field_invalid(fe, PATH(p, "cachesize"), json_getc(kms, "cachesize"),
+                              "cachesize should be a positive value, or negative to disable");
+        if (!v2 && !str_empty(version) && !str_eqc(version, "v1"))
                 field_invalid_str(fe, PATH(p, "apiVersion"), version,
                                   "unsupported apiVersion apiVersion for KMS provider, only v1 and v2 are supported");
 }
 
+/* As Go shows it: whether there is something, but not what. */
+static const struct json *shown(struct arena *a, const struct json *provider) {
+        static const char *const fields[][3] = { { "AESGCM", "AES", "aesgcm" },
+                                                 { "AESCBC", "AES", "aescbc" },
+                                                 { "Secretbox", "Secretbox", "secretbox" },
+                                                 { "Identity", "Identity", "identity" },
+                                                 { "KMS", "KMS", "kms" } };
+        struct str s = STR("apiserver.ProviderConfiguration{");
+
+        for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+                s = arena_printf(a, "%" STR_FMT "%s%s:(*apiserver.%sConfiguration)(%s)", STR_ARG(s), i ? ", " : "",
+                                 fields[i][0], fields[i][1],
+                                 json_getc(provider, fields[i][2]) ? "0xc000000000" : "nil");
+        return json_new(a, json_of_raw(arena_printf(a, "%" STR_FMT "}", STR_ARG(s))));
+}
+
 static void check_provider(struct field_errors *fe, const struct path *p, const struct json *provider,
                            struct json *names) {
-        static const char none[] =
-                        "apiserver.ProviderConfiguration{AESGCM:(*apiserver.AESConfiguration)(nil), "
-                        "AESCBC:(*apiserver.AESConfiguration)(nil), "
-                        "Secretbox:(*apiserver.SecretboxConfiguration)(nil), "
-                        "Identity:(*apiserver.IdentityConfiguration)(nil), KMS:(*apiserver.KMSConfiguration)(nil)}";
-
         if (json_len(provider) == 0)
-                field_invalid(fe, p, json_new(fe->a, json_of_raw(STR(none))),
+                field_invalid(fe, p, shown(fe->a, provider),
                               "provider does not contain any of the expected providers: KMS, AESGCM, AESCBC, "
                               "Secretbox, Identity");
         if (json_len(provider) > 1)
-                field_invalid(fe, p, provider,
+                field_invalid(fe, p, shown(fe->a, provider),
                               "more than one provider specified in a single element, should split into different list "
                               "elements");
         if (json_getc(provider, "kms"))
@@ -632,24 +646,41 @@ static int add_rule(struct config *e, const struct json *config, struct error *e
         return result;
 }
 
-static const char config_shape[] =
-                "{ '': 'EncryptionConfiguration', resources: [ { '': 'ResourceConfiguration', resources: [ '' ],"
-                "  providers: [ { '': 'ProviderConfiguration', identity: { '': 'IdentityConfiguration' },"
-                "    aescbc: { '': 'AESConfiguration', keys: [ { '': 'Key', name: '', secret: '' } ] },"
-                "    aesgcm: { '': 'AESConfiguration', keys: [ { '': 'Key', name: '', secret: '' } ] },"
-                "    secretbox: { '': 'SecretboxConfiguration', keys: [ { '': 'Key', name: '', secret: '' } ] },"
-                "    kms: { '': 'KMSConfiguration', apiVersion: '', name: '', endpoint: '', cachesize: 1,"
-                "           timeout: 'Duration' } } ] } ] }";
+static const struct config_kind config_kind = {
+        "apiserver.config.k8s.io/v1:EncryptionConfiguration v1:EncryptionConfig",
+        "k8s.io/apiserver/pkg/server/options/encryptionconfig/config.go:142",
+        "{ '': 'EncryptionConfiguration', resources: [ { '': 'ResourceConfiguration', resources: [ '' ],"
+        "  providers: [ { '': 'ProviderConfiguration', identity: { '': 'IdentityConfiguration' },"
+        "    aescbc: { '': 'AESConfiguration', keys: [ { '': 'Key', name: '', secret: '' } ] },"
+        "    aesgcm: { '': 'AESConfiguration', keys: [ { '': 'Key', name: '', secret: '' } ] },"
+        "    secretbox: { '': 'SecretboxConfiguration', keys: [ { '': 'Key', name: '', secret: '' } ] },"
+        "    kms: { '': 'KMSConfiguration', apiVersion: '', name: '', endpoint: '', cachesize: 1,"
+        "           timeout: 'Duration' } } ] } ] }",
+        false,
+        false,
+};
+
+#define FILE_OF "encryption provider configuration file \"%s\""
+
+static int read_file(struct config *e, const char *path, struct json **ret, struct error *err) {
+        _cleanup_buf_ struct buf text = BUF_INIT;
+
+        if (file_read(path, 1 << 20, &text, err) < 0)
+                return error_prefix(err, "error while loading file: error reading " FILE_OF, path);
+        if (text.n == 0)
+                return error_set(err, -EINVAL, "error while loading file: " FILE_OF " is empty", path);
+        if (config_decode(e->arena, buf_str(&text), &config_kind, ret, err) < 0)
+                return error_prefix(err, "error decoding " FILE_OF, path);
+        return 0;
+}
 
 static int read_config(struct config *e, const char *path, struct error *err) {
-        struct json shape = json_build(e->arena, config_shape), *doc;
         struct field_errors fe = { .a = e->arena };
-        int r = config_read(e->arena, path, "EncryptionConfiguration", "v1", &shape, &doc, err);
+        struct json *doc;
+        int r = 0;
 
-        if (r < 0) {
-                error_prefix(err, "error decoding encryption provider configuration file \"%s\"", path);
+        if (read_file(e, path, &doc, err) < 0)
                 return error_prefix(err, "error while parsing file");
-        }
         check_rules(&fe, json_getc(doc, "resources"));
         if (config_finish(&fe, err) < 0)
                 return error_prefix(err, "error while parsing file");

@@ -77,7 +77,7 @@ static void add(struct field_errors *fe, const char *type, const struct path *p,
                         buf_addc(&path, p ? "[]" : "<nil>");
                 e.field = arena_str(fe->a, buf_str(&path));
         }
-        if (!fe->type || !strstr(fe->type->package, "flowcontrol")) /* has "namespaces" of its own */
+        if (fe->type && !strstr(fe->type->package, "flowcontrol")) /* has "namespaces" of its own */
                 e.field = rename_field(fe->a, e.field);
         e.body = arena_printf(fe->a, "%s%s%" STR_FMT "%s%s", title, value.p ? ": " : "", STR_ARG(value),
                               *detail ? ": " : "", detail);

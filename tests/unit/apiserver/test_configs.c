@@ -492,8 +492,9 @@ static void webhooks_know_us_from_a_kubeconfig(void **state) {
                     "Internal error occurred: failed calling webhook \"h.example.com\": failed to call webhook: the "
                     "server has asked for the client to provide credentials");
         write_file("admission.yaml",
-                   "{apiVersion: apiserver.config.k8s.io/v1, kind: AdmissionConfiguration, plugins: [{name: "
-                   "ValidatingAdmissionWebhook, configuration: {kubeConfigFile: hooks.yaml}}]}");
+                   "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins: [{name: "
+                   "ValidatingAdmissionWebhook, configuration: {kind: WebhookAdmissionConfiguration, apiVersion: "
+                   "apiserver.config.k8s.io/v1, kubeConfigFile: /proc/self/cwd/hooks.yaml}}]");
         f->s->options.args = hook_args;
         for (size_t i = 0; i <= ARRAY_SIZE(names); i++) {
                 const char *name = i < ARRAY_SIZE(names) ? names[i] : other.issuer + strlen("https://");
@@ -549,8 +550,8 @@ static void wrong_authorizers_are_told(void **state) {
                 struct authorizers *z;
 
                 write_file(AUTHZ, arena_printf(f->a,
-                                               "{apiVersion: apiserver.config.k8s.io/v1, kind: "
-                                               "AuthorizationConfiguration, authorizers: %s}",
+                                               "apiVersion: apiserver.config.k8s.io/v1\nkind: "
+                                               "AuthorizationConfiguration\nauthorizers: %s",
                                                table[i].text)
                                                   .p);
                 assert_true(authorizers_configure(f->s, &z, &e) < 0);
@@ -597,10 +598,9 @@ static void issuers_are_asked_before_they_are_believed(void **state) {
         second = atomic_load(&f->s->authn->config);
         assert_ptr_not_equal(second, first);
         write_file(AUTHN,
-                   arena_printf(f->a,
-                                "{apiVersion: apiserver.config.k8s.io/v1beta1, kind: AuthenticationConfiguration, "
-                                "jwt: [{issuer: {url: 'https://127.0.0.1:1', audiences: [a]}, claimMappings: "
-                                "{username: {claim: sub, prefix: ''}}}]}")
+                   arena_printf(f->a, "apiVersion: apiserver.config.k8s.io/v1beta1\nkind: AuthenticationConfiguration\n"
+                                      "jwt: [{issuer: {url: 'https://127.0.0.1:1', audiences: [a]}, claimMappings: "
+                                      "{username: {claim: sub, prefix: ''}}}]")
                                    .p);
         usleep(1500000);
         assert_ptr_equal(atomic_load(&f->s->authn->config), second);

@@ -71,6 +71,11 @@ static void values_are_read_as_upstream_reads_them(void **state) {
                 { "feature-gates", "WatchList=x", "",
                   "invalid value of WatchList=x, err: strconv.ParseBool: parsing \"x\": invalid syntax" },
                 { "feature-gates", "WatchList=true,KMSv1=true", "", "--feature-gates: KMSv1 is always false here" },
+                { "feature-gates", "SidecarContainers=false", "",
+                  "cannot set feature gate SidecarContainers to false, feature is locked to true" },
+                { "feature-gates", " WatchList = T ,,kube:", " WatchList = T ,,kube:", "" },
+                { "feature-gates", "x:WatchList=true", "", "component not registered: x" },
+                { "runtime-config", ",", ",", "" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(table); i++) {

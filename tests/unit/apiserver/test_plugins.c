@@ -585,9 +585,10 @@ static void plugins_that_are_enabled_guard(void **state) {
 }
 
 static void events_are_limited(void **state) {
-        static const char config[] = "{kind: AdmissionConfiguration, apiVersion: apiserver.config.k8s.io/v1, plugins: "
-                                     "[{name: EventRateLimit, configuration: {limits: [{type: Namespace, qps: %d, "
-                                     "burst: 2}, {type: SourceAndObject, qps: 1, burst: 3}]}}]}";
+        static const char config[] = "kind: AdmissionConfiguration\napiVersion: apiserver.config.k8s.io/v1\nplugins: "
+                                     "[{name: EventRateLimit, configuration: {kind: Configuration, apiVersion: "
+                                     "eventratelimit.admission.k8s.io/v1alpha1, limits: [{type: Namespace, qps: %d, "
+                                     "burst: 2}, {type: SourceAndObject, qps: 1, burst: 3}]}}]";
         static const char event[] = "{'metadata':{'generateName':'e'},'involvedObject':{'kind':'Pod','name':'p',"
                                     "'namespace':'default'}}";
         struct fixture *f = *state;
@@ -602,6 +603,10 @@ static void events_are_limited(void **state) {
         for (int qps = 0; qps < 2; qps++) {
                 assert_int_equal(file_write(path, arena_printf(f->a, config, qps), 0600, NULL), 0);
                 assert_int_equal(admission_configure(f->s, &e), qps ? 0 : -EINVAL);
+                if (!qps)
+                        assert_string_equal(error_text(&e), "failed to apply admission: couldn't init admission plugin "
+                                                            "\"EventRateLimit\": limits[0].qps: Invalid value: 0: "
+                                                            "must be positive");
                 error_clear(&e);
         }
         made(create(f, &res_events, "default", event));
@@ -609,6 +614,85 @@ static void events_are_limited(void **state) {
         check_error(create(f, &res_events, "default", event), 429,
                     "Too many requests: limit reached on type Namespace for key default");
         made(create(f, &res_configmaps, "default", "{'metadata':{'name':'x'}}"));
+        f->s->options.args = NULL;
+        unlink(path);
+}
+
+#define GROUP "apiserver.config.k8s.io/v1"
+#define UNFIT(name) "failed to apply admission: couldn't init admission plugin \"" name "\": "
+#define UNREAD "failed to apply admission: failed to read plugin config: "
+
+static void a_wrong_file_is_told_as_upstream_does(void **state) {
+        static const struct {
+                const char *text, *error; /* text: of the plugins, or (with a colon first) all of it */
+        } table[] = {
+                { ":", UNREAD "Object 'Kind' is missing in ''" },
+                { ":{", UNREAD "couldn't get version/kind; json parse error: unexpected end of JSON input" },
+                { ":kind: AdmissionConfiguration", UNREAD "Object 'apiVersion' is missing in 'kind: "
+                                                          "AdmissionConfiguration'" },
+                { ":kind: A\napiVersion: " GROUP,
+                  UNREAD "no kind \"A\" is registered for version \"" GROUP "\" in scheme "
+                         "\"k8s.io/apiserver/pkg/server/options/admission.go:50\"" },
+                { "5", UNREAD "json: cannot unmarshal number into Go struct field AdmissionConfiguration.plugins of "
+                              "type []v1.AdmissionPluginConfiguration" },
+                { "[{name: x, foo: 1}]", UNREAD "strict decoding error: unknown field \"plugins[0].foo\"" },
+                { "[]\nplugins: []", UNREAD "strict decoding error: yaml: unmarshal errors:\n  line 4: key \"plugins\" "
+                                            "already set in map" },
+                { "[{name: LimitRanger, path: /none}]",
+                  "failed to apply admission: Couldn't open admission plugin configuration /none: open /none: No such "
+                  "file or directory" },
+                { "[{name: PodSecurity, configuration: {kind: x}}]",
+                  UNFIT("PodSecurity") "Object 'apiVersion' is missing in '{\"kind\":\"x\"}'" },
+                { "[{name: ResourceQuota, configuration: {kind: ResourceQuotaConfiguration, apiVersion: " GROUP
+                  ", limitedResources: [{}]}}]",
+                  UNFIT("ResourceQuota") "limitedResources[0].resource: Required value" },
+                { "[{name: ValidatingAdmissionWebhook, configuration: {kind: WebhookAdmissionConfiguration, "
+                  "apiVersion: " GROUP ", kubeConfigFile: a}}]",
+                  UNFIT("ValidatingAdmissionWebhook") "kubeConfigFile: Invalid value: \"a\": must be an absolute file "
+                                                      "path" },
+                { "[{name: PodTolerationRestriction, configuration: {kind: Configuration, apiVersion: "
+                  "podtolerationrestriction.admission.k8s.io/v1alpha1, whitelist: [{}]}}]",
+                  UNFIT("PodTolerationRestriction") "invalid config: [podtolerationrestriction.whitelist[0].operator: "
+                                                    "Invalid value: \"\": operator must be Exists when `key` is "
+                                                    "empty, which means \"match all values and all keys\"]" },
+                { "[{name: PodSecurity, configuration: {kind: PodSecurityConfiguration, apiVersion: "
+                  "pod-security.admission.config.k8s.io/v1, exemptions: {namespaces: [a, a], usernames: ['']}}}]",
+                  "failed to apply admission: failed to initialize admission plugin \"PodSecurity\": PodSecurity "
+                  "invalid: [exemptions.namespaces[1]: Duplicate value: \"a\", exemptions.usernames[0]: Invalid value: "
+                  "\"\": username must not be empty]" },
+                { "[{name: ImagePolicyWebhook, configuration: {imagePolicy: {allowTTL: 9999}}}]",
+                  UNFIT("ImagePolicyWebhook") "valid value is between 1s and 30m0s, got 2h46m39s" },
+                { "[{name: ImagePolicyWebhook, configuration: {imagePolicy: {kubeConfigFile: /none}}}]",
+                  UNFIT("ImagePolicyWebhook") "stat /none: no such file or directory" },
+                { ":imagePolicy: {kubeConfigFile: /dev/null}",
+                  UNFIT("ImagePolicyWebhook") "invalid configuration: no configuration has been provided, try setting "
+                                              "KUBERNETES_MASTER environment variable" },
+        };
+        struct fixture *f = *state;
+        char path[] = "/tmp/plugins-XXXXXX";
+        const char *args[3] = { NULL };
+        int fd = mkstemp(path);
+
+        assert_true(fd >= 0 && close(fd) == 0);
+        args[1] = arena_printf(f->a, "admission-control-config-file=%s", path).p;
+        f->s->options.args = args;
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                bool whole = *table[i].text == ':', images = strstr(table[i].text, "magePolicy");
+                _cleanup_error_ struct error e = ERROR_INIT;
+
+                assert_int_equal(file_write(path,
+                                            arena_printf(f->a, "%s%s",
+                                                         whole ? ""
+                                                               : "kind: AdmissionConfiguration\napiVersion: " GROUP
+                                                                 "\nplugins: ",
+                                                         table[i].text + whole),
+                                            0600, NULL),
+                                 0);
+                args[0] = images ? "enable-admission-plugins=ImagePolicyWebhook"
+                                 : "enable-admission-plugins=PodTolerationRestriction";
+                assert_true(admission_configure(f->s, &e) < 0);
+                assert_string_equal(error_text(&e), table[i].error);
+        }
         f->s->options.args = NULL;
         unlink(path);
 }
@@ -621,6 +705,9 @@ static void flags_name_plugins(void **state) {
                 { { "enable-admission-plugins=AlwaysPullImages,Nope" },
                   "enable-admission-plugins plugin \"Nope\" is unknown" },
                 { { "disable-admission-plugins=X" }, "disable-admission-plugins plugin \"X\" is unknown" },
+                { { "enable-admission-plugins=X,Priority", "disable-admission-plugins=Y,Priority" },
+                  "[enable-admission-plugins plugin \"X\" is unknown, disable-admission-plugins plugin \"Y\" is "
+                  "unknown, [Priority] in enable-admission-plugins and disable-admission-plugins overlapped]" },
                 { { "enable-admission-plugins=Priority,AlwaysAdmit", "disable-admission-plugins=Priority,AlwaysAdmit" },
                   "[AlwaysAdmit Priority] in enable-admission-plugins and disable-admission-plugins overlapped" },
         };
@@ -661,6 +748,7 @@ int main(void) {
                 TEST(a_node_asks_for_its_own_certificates),
                 TEST(a_pod_is_labelled_with_where_its_node_is),
                 TEST(flags_name_plugins),
+                TEST(a_wrong_file_is_told_as_upstream_does),
                 TEST(events_are_limited),
                 OPTIONAL(plugins_that_are_enabled_change_pods),
                 OPTIONAL(plugins_that_are_enabled_guard),

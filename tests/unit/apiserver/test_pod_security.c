@@ -275,13 +275,14 @@ static int configure(struct fixture *f, const char *defaults, struct error *err)
         assert_non_null(file);
         fprintf(file,
                 "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n- name: PodSecurity\n"
-                "  configuration:\n    kind: PodSecurityConfiguration\n    defaults: {%s}\n"
+                "  configuration:\n    kind: PodSecurityConfiguration\n"
+                "    apiVersion: pod-security.admission.config.k8s.io/v1\n    defaults: {%s}\n"
                 "    exemptions: {namespaces: [free], usernames: [root], runtimeClasses: [vm]}\n",
                 defaults);
         fclose(file);
         args[0] = arena_printf(f->a, "admission-control-config-file=%s", path).p;
         f->s->options.args = args;
-        r = pod_security_configure(f->s, err);
+        r = admission_configure(f->s, err);
         unlink(path);
         return r;
 }
@@ -294,7 +295,9 @@ static void a_file_has_defaults_and_exemptions(void **state) {
 
         assert_int_equal(configure(f, "enforce: strict", &e), -EINVAL);
         assert_string_equal(e.message,
-                            "PodSecurity: defaults.enforce: must be one of privileged, baseline, restricted");
+                            "failed to apply admission: failed to initialize admission plugin \"PodSecurity\": "
+                            "PodSecurity configuration error: enforce: must be one of privileged, baseline, "
+                            "restricted");
         error_clear(&e);
         assert_int_equal(configure(f, "enforce: baseline, enforce-version: v1.30", &e), 0);
         namespace(f, "n", "");

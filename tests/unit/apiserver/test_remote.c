@@ -5,13 +5,14 @@
 
 #include "../http/helper.h"
 #include "../test.h"
-#include "apiserver/server.h"
+#include "apiserver/auth/remote.h"
 #include "base/encode.h"
 #include "base/file.h"
 #include "schema/types.h"
 
 #define CONFIG "/tmp/test-remote.json"
 #define IMAGES "/tmp/test-remote-images.yaml"
+#define USABLE "remote-usable.yaml" /* where the test runs */
 
 struct world {
         struct http_server *hook;
@@ -343,6 +344,47 @@ static void images_are_asked_about(void **state) {
         unlink(IMAGES);
 }
 
+static void a_kubeconfig_must_be_usable(void **state) {
+#define CLUSTER "clusters: [{name: a, cluster: {server: 'https://localhost'}}]\n"
+#define CONTEXT "contexts: [{name: a, context: {cluster: a, user: a}}]\ncurrent-context: a\n"
+#define USERS(user) "users: [{name: a, user: {" user "}}]\n"
+#define BAD "invalid configuration: "
+        static const struct {
+                const char *text, *error;
+        } table[] = {
+                { "kind: Foo\napiVersion: v1", "error loading config file \"%s\": no kind \"Foo\" is registered for "
+                                               "version \"v1\" in scheme "
+                                               "\"k8s.io/client-go/tools/clientcmd/api/latest/latest.go:50\"" },
+                { "", BAD "no configuration has been provided, try setting KUBERNETES_MASTER environment variable" },
+                { "current-context: b\n" CLUSTER,
+                  BAD "[context was not found for specified context: b, cluster has no server defined]" },
+                { "clusters: [{name: a, cluster: {insecure-skip-tls-verify: true}}]\n" CONTEXT,
+                  BAD "no server found for cluster \"a\"" },
+                { CLUSTER CONTEXT USERS("client-certificate: x.crt"),
+                  BAD "[client-key-data or client-key must be specified for a to use the clientCert authentication "
+                      "method., unable to read client-cert /proc/self/cwd/x.crt for a due to open "
+                      "/proc/self/cwd/x.crt: no such file or directory]" },
+                { CLUSTER CONTEXT USERS("token: x, username: y"),
+                  BAD "more than one authentication method found for a; found [token basicAuth], only one is allowed" },
+                { CLUSTER CONTEXT USERS("exec: {command: x}"),
+                  BAD "exec of a is not supported: use a certificate or a token" },
+                { CLUSTER CONTEXT USERS("tokenFile: " USABLE), NULL }, /* beside the file that names it */
+        };
+        struct remote_options o = { .name = "x", .kubeconfig = "/proc/self/cwd/" USABLE };
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                _cleanup_error_ struct error e = ERROR_INIT;
+                _cleanup_free_ char *wanted = table[i].error ? xprintf(table[i].error, o.kubeconfig) : NULL;
+                struct remote *r = NULL;
+
+                assert_int_equal(file_write(USABLE, str_of(table[i].text), 0600, NULL), 0);
+                assert_int_equal(remote_new(&o, &r, &e) < 0, wanted != NULL);
+                assert_string_equal(error_text(&e), wanted ? wanted : "no error");
+                remote_free(r);
+        }
+        unlink(USABLE);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         const struct CMUnitTest tests[] = {
@@ -353,6 +395,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(a_call_waits_and_its_answer_holds, setup_unverified, teardown),
                 cmocka_unit_test_setup_teardown(a_call_waits_and_its_answer_holds, setup_plain, teardown),
                 T(a_webhook_that_is_gone_allows_nothing),
+                cmocka_unit_test(a_kubeconfig_must_be_usable),
                 cmocka_unit_test_setup_teardown(images_are_asked_about, setup_images, teardown),
         };
 
