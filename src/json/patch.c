@@ -384,14 +384,16 @@ struct json json_merge_patch(struct arena *a, const struct json *doc, const stru
         out = json_is(doc, JSON_OBJECT) ? json_copy_shallow(a, doc) : json_new_object();
         json_each_member(m, patch) {
                 struct str key = json_key(m);
+                const struct json *old = m->value.type < JSON_ARRAY ? NULL : json_edit_get(&e, key);
 
                 if (m->value.type == JSON_NULL)
                         json_edit_remove(&e, key);
                 else if (m->value.type == JSON_OBJECT)
-                        json_edit_set(&e, key, json_merge_patch(a, json_edit_get(&e, key), &m->value));
+                        json_edit_set(&e, key, json_merge_patch(a, old, &m->value));
+                else if (m->value.type == JSON_ARRAY && !json_is(old, JSON_OBJECT)) /* upstream's keeps them there */
+                        json_edit_set(&e, key, list_without_nulls(a, &m->value));
                 else
-                        json_edit_set(&e, key,
-                                      m->value.type == JSON_ARRAY ? list_without_nulls(a, &m->value) : m->value);
+                        json_edit_set(&e, key, m->value);
         }
         json_edit_end(&e);
         return out;

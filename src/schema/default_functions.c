@@ -363,17 +363,33 @@ void default_crd_conversion(struct arena *a, struct json *value) {
                 json_removec(value, "webhook");
 }
 
-void default_crd_names(struct arena *a, struct json *value) {
-        struct str kind = CustomResourceDefinitionNames_kind(value);
+static void default_crd_names(struct arena *a, struct json *names) {
+        struct str kind = CustomResourceDefinitionNames_kind(names);
 
-        if (CustomResourceDefinitionNames_singular(value).n == 0) {
+        if (CustomResourceDefinitionNames_singular(names).n == 0 && kind.n > 0) {
                 char *lower = arena_cstr(a, kind);
 
                 for (char *p = lower; *p; p++)
                         if (*p >= 'A' && *p <= 'Z')
                                 *p = (char) (*p - 'A' + 'a');
-                json_set_cstr(a, value, "singular", lower);
+                json_set_cstr(a, names, "singular", lower);
         }
-        if (CustomResourceDefinitionNames_listKind(value).n == 0 && kind.n > 0)
-                json_setc(a, value, "listKind", json_of_printf(a, "%" STR_FMT "List", STR_ARG(kind)));
+        if (CustomResourceDefinitionNames_listKind(names).n == 0 && kind.n > 0)
+                json_setc(a, names, "listKind", json_of_printf(a, "%" STR_FMT "List", STR_ARG(kind)));
+}
+
+/* Names are given to what is wanted, not to what is accepted. A status that knows of no version is one of now. */
+void default_crd(struct arena *a, struct json *value) {
+        struct json *spec = json_get_or_add_object(a, value, "spec"),
+                    *status = json_get_or_add_object(a, value, "status"), *stored;
+
+        default_crd_names(a, json_get_or_add_object(a, spec, "names"));
+        stored = json_get_or_add_array(a, status, "storedVersions");
+        if (stored->len > 0)
+                return;
+        json_each_item(v, CustomResourceDefinitionSpec_versions(spec))
+                if (CustomResourceDefinitionVersion_storage(v)) {
+                        json_push(a, stored, json_of_str(CustomResourceDefinitionVersion_name(v)));
+                        return;
+                }
 }

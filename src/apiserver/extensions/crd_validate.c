@@ -583,12 +583,6 @@ static void note_storage(struct arena *a, struct json *obj) {
                 json_push(a, list, json_of_str(storage));
 }
 
-/* A status without any is taken to be of now. */
-void crd_prepare_status(struct op *op, struct json *obj, const struct json *old) {
-        if (json_len(json_at_path(obj, "status", "storedVersions")) == 0)
-                note_storage(op->c->arena, obj);
-}
-
 int crd_prepare_create(struct op *op, struct json *obj, struct error *err) {
         struct arena *a = op->c->arena;
         struct json status = json_new_object(), names = json_new_object();

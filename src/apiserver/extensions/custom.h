@@ -128,7 +128,6 @@ void crd_set_condition(struct arena *a, struct json *status, const char *type, b
 int crd_prepare_create(struct op *op, struct json *obj, struct error *err);
 int crd_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err);
 void crd_prepare_delete(struct op *op, struct json *obj);
-void crd_prepare_status(struct op *op, struct json *obj, const struct json *old);
 validate_kind validate_crd, validate_crd_status;
 /* Has its conversion webhook a caBundle that is none? */
 bool crd_bundle_is_bad(const struct json *crd);

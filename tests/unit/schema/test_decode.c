@@ -437,6 +437,19 @@ static void test_workload_defaults(void **state) {
         check_json(a, ObjectMeta_labels(Job_metadata(&d)), "{'a':'b'}");
 }
 
+static void test_definitions_have_names_and_a_stored_version(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct json d = defaulted(a, &type_CustomResourceDefinition,
+                                  "{'spec':{'names':{'kind':'Foo'},'conversion':{'strategy':'None'},"
+                                  "'versions':[{'name':'v1'},{'name':'v2','storage':true}]},"
+                                  "'status':{'acceptedNames':{'kind':'Foo'},'storedVersions':[]}}");
+
+        check_json(a, CustomResourceDefinitionSpec_names(CustomResourceDefinition_spec(&d)),
+                   "{'plural':'','singular':'foo','kind':'Foo','listKind':'FooList'}");
+        check_json(a, CustomResourceDefinition_status(&d),
+                   "{'conditions':null,'acceptedNames':{'plural':'','kind':'Foo'},'storedVersions':['v2']}");
+}
+
 static void test_secret_strings_become_data(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json d = defaulted(a, &type_Secret, "{'stringData':{'k':'value'},'data':{'o':'eA=='}}");
@@ -516,6 +529,7 @@ int main(void) {
                 cmocka_unit_test(test_image_decides_the_pull_policy),
                 cmocka_unit_test(test_service_defaults),
                 cmocka_unit_test(test_workload_defaults),
+                cmocka_unit_test(test_definitions_have_names_and_a_stored_version),
                 cmocka_unit_test(test_secret_strings_become_data),
                 cmocka_unit_test(test_versions_convert),
         };
