@@ -1,5 +1,5 @@
 """JSON Patch against python3-jsonpatch, merge patch against the pseudo code of RFC 7396, over generated documents. Nulls of objects within
-lists go, as upstream's library has it.
+lists go, but where the list takes the place of an object, as upstream's library has it.
 
     test_oracle.py PATCH_TOOL
 
@@ -82,8 +82,10 @@ def merge(target, patch):
     for k, v in patch.items():
         if v is None:
             target.pop(k, None)
-        else:
+        elif not (isinstance(v, list) and isinstance(target.get(k), dict)):
             target[k] = merge(target.get(k), v)
+        else:
+            target[k] = v
     return target
 
 
