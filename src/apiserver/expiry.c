@@ -1,11 +1,12 @@
 /* Events live for an hour after they were last written (--event-ttl). Once a minute one worker looks at the old ones. A
  * store has no clock: what counts is the event's own time of last change. What lists of earlier revisions need is kept
- * for five minutes, as upstream compacts etcd. Every ten seconds what a cluster cannot do without is made again if it
- * was deleted. */
+ * for five minutes, as upstream compacts etcd; memory that a burst took goes back. Every ten seconds what a cluster
+ * cannot do without is made again if it was deleted. */
 #include "apiserver/expiry.h"
 #include "apiserver/bootstrap.h"
 #include "apiserver/flags.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "schema/types.h"
 
 #define EVENT_TTL_MS (3600 * 1000)
@@ -22,6 +23,7 @@ struct expiry {
         bool running, stopped;            /* a batch is at the store; who has it is the last */
         uint64_t revisions[LIST_MINUTES]; /* a minute ago, two … : a ring */
         unsigned minute, ticks;
+        uint64_t settled; /* memory_settle */
         struct arena *arena;
         struct store_op ops[MAX_BATCH];
         struct store_txn txn;
@@ -97,6 +99,7 @@ static void tick(struct timer *t) {
                 sweep(x);
                 snapshots_expire(x->s, *oldest);
                 *oldest = store_revision(x->s->store);
+                memory_settle(&x->settled);
         }
         timer_start(x->loop, t, INTERVAL_MS, tick);
 }

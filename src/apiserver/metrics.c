@@ -10,6 +10,7 @@
 #include "apiserver/metrics.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/metrics.h"
 #include "json/yaml.h"
 #include "schema/types.h"
@@ -85,19 +86,10 @@ static void gauge(struct buf *b, const char *name, const char *type, const char 
 }
 
 static void write_memory(struct buf *b) {
-        _cleanup_buf_ struct buf text = BUF_INIT;
-        struct str rest, field;
-        uint64_t pages[2] = { 0 };
+        struct memory m = memory_taken();
 
-        if (file_read("/proc/self/statm", 256, &text, NULL) < 0)
-                return;
-        rest = buf_str(&text);
-        for (size_t i = 0; i < 2 && str_split(&rest, ' ', &field); i++) /* size, resident, … */
-                str_to_u64(field, &pages[i]);
-        gauge(b, "process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.",
-              (double) pages[0] * (double) sysconf(_SC_PAGESIZE));
-        gauge(b, "process_resident_memory_bytes", "gauge", "Resident memory size in bytes.",
-              (double) pages[1] * (double) sysconf(_SC_PAGESIZE));
+        gauge(b, "process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.", (double) m.virtual);
+        gauge(b, "process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", (double) m.resident);
 }
 
 static size_t entries_of(const char *path) {
