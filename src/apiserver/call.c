@@ -224,10 +224,12 @@ void op_count_list(const struct op *op, int64_t since_ns) {
                        { &cache_fetched, l ? l->n_seen : 0, write_cache_index },
                        { &cache_returned, l ? l->n : 0, write_cache_place } };
         uint64_t key = str_hash(r->qualified);
-        bool from_store = r->resource == &res_events || api_lists_exactly(&op->c->options);
+        bool from_store = r->resource == &res_events || api_lists_exactly(&op->c->options), failed = op->c->error.err;
 
+        if (failed && op->c->error.reason != REASON_EXPIRED)
+                return; /* the store was not asked */
         if (from_store)
-                count_stored(op->rest, STORE_LIST, since_ns, op->c->error.err != 0);
+                count_stored(op->rest, STORE_LIST, since_ns, failed);
         for (size_t i = 0; i < (from_store ? ARRAY_SIZE(stored) : ARRAY_SIZE(cached)); i++) {
                 const struct count *c = from_store ? &stored[i] : &cached[i];
 
@@ -235,10 +237,19 @@ void op_count_list(const struct op *op, int64_t since_ns) {
         }
 }
 
+/* That something was not as expected is an answer, and what no POST creates is to upstream a change of nothing. */
+static void count_submitted(const struct op *op) {
+        enum store_op_kind kind = op->txn.ops[0].kind;
+        int r = op->txn.result;
+
+        count_stored(op->rest, kind == STORE_CREATE && op->c->verb != API_CREATE ? STORE_UPDATE : kind,
+                     op->submitted_ns, r < 0 && r != -EEXIST && r != -ENOENT && r != -EAGAIN);
+}
+
 static void submitted(struct store_txn *t) {
         struct op *op = container_of(t, struct op, txn);
 
-        count_stored(op->rest, op->txn.ops[0].kind, op->submitted_ns, t->result < 0);
+        count_submitted(op);
         if (t->current)
                 object_unref(TAKE_PTR(t->current));
         if (op->rest->custom && t->result == 0 && op->result && op->result != t->ops[0].object)

@@ -8,6 +8,7 @@
 #include "apiserver/validation/validate.h"
 #include "base/encode.h"
 #include "base/rand.h"
+#include "base/metrics.h"
 #include "json/build.h"
 #include "schema/types.h"
 
@@ -179,12 +180,17 @@ static int check_log_options(struct exchange *x, struct error *err) {
 }
 
 static int log_target(struct exchange *x, struct store_snapshot *snap, struct relay_target *t, struct error *err) {
+        METRIC(usage, COUNTER, "kube_apiserver_pod_logs_insecure_backend_total",
+               "[ALPHA] Total number of requests for pods/logs sliced by usage type: enforce_tls, skip_tls_allowed, "
+               "skip_tls_denied");
         struct str any = request_query_get(http_request_arena(x->req), http_request_query(x->req),
                                            "insecureSkipTLSVerifyBackend");
+        bool insecure = any.p && request_bool(any);
 
+        series_add(SERIES(&usage, { "usage", insecure ? STR("skip_tls_allowed") : STR("enforce_tls") }), 1);
         TRY(check_log_options(x, err));
         TRY(pod_target(x, snap, "containerLogs", true, log_params, t, err));
-        if (any.p && request_bool(any))
+        if (insecure)
                 t->tls = relay_kubelet_tls(x->s, true);
         return 0;
 }

@@ -11,6 +11,7 @@
 #include "apiserver/track.h"
 #include "base/encode.h"
 #include "base/lock.h"
+#include "base/metrics.h"
 #include "json/build.h"
 #include "json/yaml.h"
 #include "schema/openapi.h"
@@ -312,9 +313,12 @@ static struct json remote_discovery(struct arena *a, const struct remote *r) {
 
 static void make_aggregated(const struct discovery *d, struct arena *a, bool legacy, struct json *ret) {
         struct json items = json_new_array();
+        METRIC(made, COUNTER, "aggregator_discovery_aggregation_count_total",
+               "[ALPHA] Counter of number of times discovery was aggregated");
         const char **names;
         size_t n = all_groups(d, a, &names);
 
+        metric_add(&made, 1);
         for (size_t i = 0; i < n; i++) {
                 struct json versions = json_new_array();
                 const char *group = names[i];

@@ -609,6 +609,13 @@ static int check_options(const struct exchange *x, enum api_verb verb, struct er
         return str_empty(bad) ? 0 : err_bad_request(err, "%" STR_FMT, STR_ARG(bad));
 }
 
+/* Said by upstream's router, before what counts. */
+static bool is_routers(const struct error *e) {
+        struct str message = str_of(error_text(e));
+
+        return str_has_prefix(message, STR("406: ")) || str_has_prefix(message, STR("415: "));
+}
+
 enum refusal { NOWHERE, NO_METHOD, BAD };
 
 /* A resource or a method that is not there, or what is wrong (in e): told to those only who might have asked. */
@@ -616,7 +623,7 @@ static void refuse(struct exchange *x, enum refusal why, struct error *e) {
         struct attributes at = exchange_attributes(x);
         _cleanup_error_ struct error no = ERROR_INIT;
 
-        if (authorize_or_error(x->s, &x->user, &at, &no) < 0 || why != BAD)
+        if (authorize_or_error(x->s, &x->user, &at, &no) < 0 || why != BAD || is_routers(e))
                 track_uncounted(x);
         if (!no.err && why == NOWHERE) {
                 respond_nowhere(x);

@@ -8,6 +8,7 @@
 #include "apiserver/flags.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/metrics.h"
+#include "apiserver/watch.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -24,7 +25,7 @@ static void write_objects(struct apiserver *s, struct buf *b) {
         for (size_t i = 0; i < s->n_rests; i++) {
                 const struct rest *r = &s->rest_table[i];
 
-                if (r->stored != r || r->resource->transient)
+                if (r->stored != r || r->resource->transient || r->resource == &res_componentstatuses)
                         continue;
                 buf_printf(b, "apiserver_storage_objects{resource=\"%" STR_FMT "\"} %zu\n", STR_ARG(r->qualified),
                            store_count(snap, r->prefix, r->prefix));
@@ -58,6 +59,28 @@ static void write_caches(struct apiserver *s, struct buf *b) {
         }
 }
 
+/* What the store publishes is at once in the cache, and told to whoever watches: one number under three names. */
+static void write_events(struct buf *b) {
+        static const char *const names[][2] = {
+                { "apiserver_storage_events_received_total", "[ALPHA] Number of etcd events received split by kind." },
+                { "apiserver_watch_cache_events_dispatched_total",
+                  "[ALPHA] Counter of events dispatched in watch cache broken by resource type." },
+        };
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        struct str line;
+
+        metric_collect(&text, &watch_received);
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+                struct str rest = buf_str(&text);
+
+                metric_header(b, names[i][0], "counter", names[i][1]);
+                while (str_split(&rest, '\n', &line))
+                        if (str_find(line, '{') >= 0 && line.p[0] != '#')
+                                buf_printf(b, "%s%" STR_FMT "\n", names[i][0],
+                                           STR_ARG(str_sub(line, (size_t) str_find(line, '{'), line.n)));
+        }
+}
+
 /* Groups of other servers; those of this one are always there. */
 static void write_api_services(struct apiserver *s, struct buf *b) {
         static const char *const service[] = { "spec", "service", "name", NULL };
@@ -81,8 +104,10 @@ static void write_api_services(struct apiserver *s, struct buf *b) {
 }
 
 static void gauge(struct buf *b, const char *name, const char *type, const char *help, double value) {
+        char text[32];
+
         metric_header(b, name, type, help);
-        buf_printf(b, "%s %.15g\n", name, value);
+        buf_printf(b, "%s %s\n", name, metric_number(text, value));
 }
 
 static void write_memory(struct buf *b) {
@@ -406,6 +431,7 @@ static void write_all(struct apiserver *s, struct buf *b) {
               (double) metrics_unexpected());
         flow_sample(s);
         metrics_collect(b);
+        write_events(b);
         flow_metrics(s, b);
         allocator_metrics(s, snap, b);
         write_caches(s, b);
@@ -413,7 +439,7 @@ static void write_all(struct apiserver *s, struct buf *b) {
         write_api_services(s, b);
         metric_header(b, "apiserver_storage_size_bytes", "gauge",
                       "[STABLE] Size of the storage database file physically allocated in bytes.");
-        buf_printf(b, "apiserver_storage_size_bytes{storage_cluster_id=\"store-0\"} %llu\n",
+        buf_printf(b, "apiserver_storage_size_bytes{storage_cluster_id=\"etcd-0\"} %llu\n",
                    (unsigned long long) store_file_bytes(s->store));
         gauge(b, "apiserver_storage_revision", "gauge", "Revision of the store.", (double) store_revision(s->store));
         gauge(b, "apiserver_registered_watchers", "gauge",

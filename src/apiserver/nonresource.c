@@ -254,44 +254,54 @@ static void handle_readyz(struct exchange *x) {
 
 #define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 
-/* DELETE lets counters begin anew. */
-static bool resets(struct exchange *x) {
+/* DELETE lets counters begin anew: those that are told at this path. */
+static bool resets(struct exchange *x, bool slis) {
         if (http_request_method(x->req) != HTTP_M_DELETE)
                 return false;
-        metrics_reset();
+        metrics_reset(&health_checks, slis);
         respond_plain(x, STR("metrics reset\n"));
         return true;
 }
 
-static void handle_metrics(struct exchange *x) {
-        struct arena *a = http_request_arena(x->req);
-        struct http_header h[5] = {
-                /* two more for gzip */
+/* However short it is, as upstream. */
+static void respond_metrics(struct exchange *x, struct buf *text) {
+        struct http_header h[] = {
                 { STR("cache-control"), STR("no-cache, private") },
                 { STR("content-type"), STR(METRICS_TYPE) },
                 { STR("process-start-time-unix"),
-                  arena_printf(a, "%lld", (long long) (x->s->started_ns / NSEC_PER_SEC)) },
+                  arena_printf(http_request_arena(x->req), "%lld", (long long) (x->s->started_ns / NSEC_PER_SEC)) },
+                { STR("content-encoding"), STR("gzip") },
         };
         struct http_slice s = { .release = free };
+        struct buf packed = BUF_INIT;
+        bool gzip = respond_wants_gzip(x->req);
+
+        if (gzip) {
+                gzip_text(&packed, buf_str(text));
+                buf_free(text);
+        }
+        s.arg = buf_take(gzip ? &packed : text, &s.data.n);
+        s.data.p = s.arg;
+        http_respond(x->req, 200, h, ARRAY_SIZE(h) - !gzip, &s, 1);
+}
+
+static void handle_metrics(struct exchange *x) {
         struct buf b = BUF_INIT;
 
-        if (resets(x))
+        if (resets(x, false))
                 return;
         metrics_write(x->s, &b);
-        s.arg = buf_take(&b, &s.data.n);
-        s.data.p = s.arg;
-        if (!respond_gzip(x->req, 200, h, 3, &s, 1))
-                http_respond(x->req, 200, h, 3, &s, 1);
+        respond_metrics(x, &b);
 }
 
 /* The health checks as numbers (KEP-3466). */
 static void handle_slis(struct exchange *x) {
-        _cleanup_buf_ struct buf b = BUF_INIT, all = BUF_INIT, why = BUF_INIT;
+        _cleanup_buf_ struct buf why = BUF_INIT;
         struct arena *a = http_request_arena(x->req);
         VEC(struct str) lines = { 0 };
-        ssize_t at;
+        struct buf b = BUF_INIT;
 
-        if (resets(x))
+        if (resets(x, true))
                 return;
         metric_header(&b, "kubernetes_healthcheck", "gauge",
                       "[STABLE] This metric records the result of a single healthcheck.");
@@ -304,14 +314,8 @@ static void handle_slis(struct exchange *x) {
         qsort(lines.v, lines.n, sizeof(*lines.v), str_compare);
         for (size_t i = 0; i < lines.n; i++)
                 buf_add_str(&b, lines.v[i]);
-        metrics_collect(&all);
-        at = str_search(buf_str(&all), STR("# HELP kubernetes_healthchecks_total"));
-        if (at >= 0) {
-                ssize_t end = str_search(str_sub(buf_str(&all), (size_t) at + 1, all.n), STR("# HELP"));
-
-                buf_add_str(&b, str_sub(buf_str(&all), (size_t) at, end < 0 ? all.n : (size_t) (at + 1 + end)));
-        }
-        respond_text(x->req, 200, METRICS_TYPE, buf_str(&b));
+        metric_collect(&b, &health_checks);
+        respond_metrics(x, &b);
 }
 
 /* /debug/flags: how much is logged may be changed while the server runs. Upstream's verbosity of 4 and more is ours of

@@ -34,6 +34,7 @@ static void publish(struct store_subscriber *sub, struct store_batch *b) {
                           *addresses = rest_of(s, &res_ipaddresses);
 
         for (size_t i = 0; i < n; i++) {
+                watch_count(e[i].key);
                 rbac_changed(s->rbac, e[i].key);
                 if (str_has_prefix(e[i].key, crds->prefix))
                         extensions_changed(s->extensions);

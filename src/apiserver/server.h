@@ -334,6 +334,18 @@ bool user_is_in(const struct api_user *user, const char *group);
 /* -EACCES with upstream's text when it is not allowed, -EIO when an authorizer could not be asked; -EINPROGRESS when it
  * is not known yet. */
 int authorize_or_error(struct apiserver *s, const struct api_user *user, const struct attributes *a, struct error *err);
+
+/* What a request passes before anybody answers it, and how long that took: 0 where nothing was done that a clock could
+ * tell. */
+enum request_filter {
+        FILTER_AUTHENTICATION,
+        FILTER_AUDIT,
+        FILTER_IMPERSONATION,
+        FILTER_FLOW,
+        FILTER_AUTHORIZATION,
+        N_FILTERS
+};
+void filter_passed(enum request_filter f, int64_t ns);
 int authorize_refuse(const struct api_user *user, const struct attributes *a, struct str reason, struct error *err);
 const char *call_verb_name(const struct api_call *c);
 /* The one name that a field selector asks for; or empty. */

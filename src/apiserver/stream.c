@@ -16,6 +16,7 @@ struct stream {
         struct series *sizes; /* of its events */
         struct api_watch *watch;
         struct format format;
+        int64_t bytes; /* of them all */
         bool told_columns, shareable;
 };
 
@@ -28,13 +29,14 @@ static void release_buf(void *p) {
 }
 
 /* The plain JSON of an event: made by the first stream of this loop, sent by all. */
-static struct shared_bytes *shared_event(const struct watch_event *e, const struct rest *rest) {
+static struct shared_bytes *shared_event(const struct stream *s, const struct watch_event *e, const struct rest *rest) {
         static const struct format plain = { 0 };
         struct shared_bytes *b = e->shared ? e->shared[e->type] : NULL;
         struct buf text = BUF_INIT;
 
         if (!b) {
                 respond_event(&text, &plain, rest, e, false);
+                series_observe(s->sizes, (double) text.n);
                 b = xmalloc(sizeof(*b) + text.n);
                 b->refs = 1;
                 memcpy(b->text, text.p, text.n);
@@ -55,7 +57,7 @@ static void send_event(struct api_watch *w, const struct watch_event *e) {
         size_t n;
 
         if (s->shareable) {
-                struct shared_bytes *b = shared_event(e, watch_rest(w));
+                struct shared_bytes *b = shared_event(s, e, watch_rest(w));
 
                 slice = (struct http_slice) { .data = b->data, .release = release_shared, .arg = b };
         } else {
@@ -66,8 +68,9 @@ static void send_event(struct api_watch *w, const struct watch_event *e) {
                 slice.arg = buf_take(&text, &n);
                 slice.data = str_n(slice.arg, n);
                 slice.release = release_buf;
+                series_observe(s->sizes, (double) n);
         }
-        series_observe(s->sizes, (double) slice.data.n);
+        s->bytes += (int64_t) slice.data.n;
         http_stream_send(s->req, &slice, 1);
 }
 
@@ -83,6 +86,7 @@ static void end(struct api_watch *w) {
         http_request_on_close(s->req, NULL, NULL);
         http_stream_on_drain(s->req, NULL, NULL);
         api_watch_stop(w);
+        track_size(s->req, s->bytes);
         http_stream_end(s->req); /* s goes with the request */
 }
 
@@ -92,6 +96,7 @@ static void client_gone(struct http_request *req, void *arg) {
         struct stream *s = arg;
 
         api_watch_stop(s->watch);
+        track_size(s->req, s->bytes);
 }
 
 static void drained(struct http_request *req, void *arg) {

@@ -210,14 +210,19 @@ static bool reads(const struct track *t) {
         return strcmp(t->verb, "GET") == 0 || strcmp(t->verb, "LIST") == 0; /* a watch too, but it is counted apart */
 }
 
+/* Upstream's watch is a GET as well, but not of what has handlers of its own. */
+static bool is_sized(const struct track *t) {
+        return reads(t) || (t->is_watch && t->x->rest && !t->x->rest->custom && !t->x->info.legacy_watch);
+}
+
 static void count_kind(const struct track *t, const struct metric *m, int n) {
         series_add(metric_series(m, reads(t), kind_label, reads(t) ? "readOnly" : "mutating"), n);
 }
 
 static void count_running(const struct track *t, int n) {
-        if (t->long_running)
+        if (t->long_running && t->x->rest)
                 series_add(series_of(t, identity(t), &long_running, false, false), n);
-        else
+        else if (!t->long_running)
                 count_kind(t, &inflight, n);
 }
 
@@ -234,17 +239,17 @@ static void count_done(const struct track *t) {
 
         if (t->uncounted || (!t->x->rest && (t->x->info.is_resource || !page_of(t))))
                 return;
-        if (t->writes && t->x->rest)
+        if (t->writes && t->x->rest && t->status != 406 && t->status != 415) /* for these nobody reads it */
                 series_observe(metric_series(&body_sizes,
                                              (uint64_t) (uintptr_t) t->writes ^ str_hash(t->x->rest->qualified),
                                              body_labels, t),
                                (double) http_request_body(t->req).n);
         series_add(series_of(t, h, &request_total, true, true), 1);
         series_observe(series_of(t, h, &request_duration, true, false), (double) ns / 1e9);
-        if (!t->long_running)
+        if (!t->is_watch)
                 series_observe(series_of(t, h, &request_sli_duration, false, false),
                                (double) (ns - t->elsewhere_ns) / 1e9);
-        if (t->bytes >= 0 && reads(t))
+        if (t->bytes >= 0 && is_sized(t))
                 series_observe(series_of(t, h, &response_sizes, false, false), (double) t->bytes);
         if (t->x->rest && t->x->rest->deprecated.n)
                 series_add(metric_series(&deprecated_apis, h, deprecated_labels, t), 1);
@@ -515,6 +520,11 @@ static void run(struct track *t) {
                 wait_for_answer(t);
 }
 
+static void admitted(struct track *t) {
+        filter_passed(FILTER_FLOW, t->elsewhere_ns);
+        run(t);
+}
+
 static void turn_came(void *arg) {
         struct track *t = arg;
 
@@ -522,7 +532,7 @@ static void turn_came(void *arg) {
         t->elsewhere_ns = flow_arrived(&t->ticket);
         http_request_on_close(t->req, NULL, NULL);
         list_del(&t->link);
-        run(t);
+        admitted(t);
 }
 
 static void left(struct http_request *req, void *arg) {
@@ -624,8 +634,10 @@ static void describe(struct track *t, struct attributes *at) {
         t->is_watch = strcmp(at->verb, "watch") == 0;
         t->long_running = t->is_watch || (i->is_resource ? is_connect(i) || i->legacy_proxy
                                                          : str_has_prefix(at->path, STR("/debug/pprof/")));
-        if (t->long_running && !t->is_watch)
+        if (t->long_running && !t->is_watch) {
                 t->verb = "CONNECT";
+                t->writes = NULL;
+        }
 }
 
 static void seat(struct track *t, const struct attributes *at) {
@@ -635,7 +647,7 @@ static void seat(struct track *t, const struct attributes *at) {
         switch (flow_enter(x->s, http_request_worker(x->req), &x->user, at, &work, http_request_loop(x->req),
                            &t->ticket, turn_came, t)) {
         case FLOW_RUN:
-                run(t);
+                admitted(t);
                 break;
         case FLOW_WAIT:
                 count_kind(t, &inqueue, 1);
@@ -657,7 +669,7 @@ static void enter(struct track *t, const struct attributes *at) {
                             arena_printf(a, "Internal Server Error: \"%" STR_FMT "\": failed to store audit event\n",
                                          STR_ARG(http_request_path(t->req))));
         else if (t->long_running && !t->is_watch) /* connections to pods are not the server's work */
-                run(t);
+                admitted(t);
         else
                 seat(t, at);
 }
@@ -694,6 +706,7 @@ void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
         struct track *t = x->track;
         _cleanup_error_ struct error e = ERROR_INIT;
         struct attributes at = { 0 };
+        int64_t since;
 
         describe(t, &at);
         t->known = true;
@@ -703,8 +716,10 @@ void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
                 refuse_timeout(x, &at, &e);
                 return;
         }
+        since = x->s->audit ? now_mono_ns() : 0;
         if (x->s->audit)
                 t->audit = audit_begin(x->s->audit, x, &at, t->headers[0].value);
+        filter_passed(FILTER_AUDIT, since ? now_mono_ns() - since : 0);
         if (!t->audit || !audit_waits(t->audit, received, t)) {
                 enter(t, &at);
                 return;
@@ -819,7 +834,7 @@ void track_call(struct exchange *x, const struct api_call *c) {
 void track_size(struct http_request *req, int64_t bytes) {
         const struct track *t = http_request_userdata(req);
 
-        if (t && t->known && reads(t))
+        if (t && t->known && is_sized(t))
                 series_observe(series_of(t, identity(t), &response_sizes, false, false), (double) bytes);
 }
 

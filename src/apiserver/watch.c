@@ -29,17 +29,16 @@
 static const struct metric watch_events = { "apiserver_watch_events_total",
                                             "[ALPHA] Number of events sent in watch clients", METRIC_COUNTER, NULL, 0 };
 
-static const struct metric dispatched = {
-        "apiserver_watch_cache_events_dispatched_total",
-        "[ALPHA] Counter of events dispatched in watch cache broken by resource type.", METRIC_COUNTER, NULL, 0
-};
+const struct metric watch_received = { "apiserver_watch_cache_events_received_total",
+                                       "[ALPHA] Counter of events received in watch cache broken by resource type.",
+                                       METRIC_COUNTER, NULL, 0 };
+
 struct series *watch_resource_series(const struct metric *m, const struct rest *r) {
         return SERIES(m, { "resource", r->qualified });
 }
 
 struct watched { /* one resource in a hub */
         struct list watchers;
-        struct series *dispatched; /* on its loop's thread */
 };
 
 struct hub_timer {
@@ -187,6 +186,24 @@ static struct str resource_prefix(struct str key) {
         return second < 0 ? key : str_sub(key, 0, (size_t) (first + second + 2));
 }
 
+/* prefix: "apps/deployments/" */
+static void write_received(struct buf *dst, const void *arg) {
+        struct str plural = *(const struct str *) arg, group = STR("");
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        str_split(&plural, '/', &group);
+        buf_add_str(&b, str_sub(plural, 0, plural.n - 1));
+        buf_printf(&b, "%s%" STR_FMT, group.n ? "." : "", STR_ARG(group));
+        metric_label(dst, "resource", buf_str(&b));
+}
+
+void watch_count(struct str key) {
+        struct str prefix = resource_prefix(key);
+
+        if (prefix.n < key.n && !str_eqc(prefix, "/events/")) /* of which upstream has no cache */
+                series_add(metric_series(&watch_received, str_hash(prefix), write_received, &prefix), 1);
+}
+
 static void dispatch_event(struct watch_hub *hub, const struct store_event *e) {
         struct watched *r = map_get(hub->resources, resource_prefix(e->key));
         struct shared_bytes *shared[API_ERROR + 1] = { NULL };
@@ -194,7 +211,6 @@ static void dispatch_event(struct watch_hub *hub, const struct store_event *e) {
         if (!r)
                 return;
         memset(hub->nodes, 0, sizeof(hub->nodes));
-        series_add(r->dispatched, 1);
         list_for_each(it, &r->watchers) {
                 struct api_watch *w = list_entry(it, struct api_watch, link);
 
@@ -441,7 +457,6 @@ static void link_watch(struct api_watch *w) {
         if (!r) {
                 r = xcalloc(1, sizeof(*r));
                 list_init(&r->watchers);
-                r->dispatched = watch_resource_series(&dispatched, w->rest);
                 map_put(w->hub->resources, w->rest->prefix, r);
         }
         list_push(&r->watchers, &w->link);

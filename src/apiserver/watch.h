@@ -41,6 +41,9 @@ const struct rest *watch_rest(const struct api_watch *w);
 struct series *watch_series(const struct metric *m, const struct rest *r);
 /* How many watchers hear of a write to this object, about. Any thread. */
 unsigned watch_interest(struct apiserver *s, const struct rest *r, struct str namespace, struct str name);
+/* Counts what was written. On the store's writer thread. */
+void watch_count(struct str key);
+extern const struct metric watch_received;
 void hubs_free(struct apiserver *s);
 /* Ends the watches of custom resources that are no longer what they were. */
 void hubs_end_retired(struct apiserver *s);

@@ -4,6 +4,8 @@
 #include "schema/decode.h"
 #include "schema/types.h"
 
+METRIC(init_events, COUNTER, "apiserver_init_events_total",
+       "[ALPHA] Counter of init events processed in watch cache broken by resource type.");
 METRIC(terminated, COUNTER, "apiserver_terminated_watchers_total",
        "[ALPHA] Counter of watchers closed due to unresponsiveness broken by resource type.");
 
@@ -209,6 +211,7 @@ void watch_bookmark(struct api_watch *w, uint64_t revision, bool initial_end) {
         o = object_from_tree(schema_decode(a, w->rest->resource->type, &tree, NULL, &zero, NULL) == 0 ? &zero : &tree);
         object_set_revision(o, revision);
         e.object = o;
+        series_add(w->events, 1);
         w->sink->event(w, &e);
 }
 
@@ -220,6 +223,7 @@ bool watch_full(struct api_watch *w) {
 
 struct catch_up {
         struct api_watch *w;
+        size_t n; /* events that it began with */
         bool blocked;
 };
 
@@ -228,18 +232,20 @@ static void each_past(const struct store_event *e, void *arg) {
 
         if (c->blocked)
                 return;
+        c->n += !c->w->was_live;
         memset(c->w->hub->nodes, 0, sizeof(c->w->hub->nodes));
         c->w->position = e->revision - 1; /* others may be of this revision, too */
         c->blocked = watch_full(c->w) || !watch_deliver(c->w, e, NULL);
 }
 
 /* Sends what there is in the snapshot; false when the sink is full. */
-static bool send_initial(struct api_watch *w) {
+static bool send_initial(struct api_watch *w, size_t *n) {
         for (;;) {
                 if (watch_full(w))
                         return false;
                 if (!w->pending && !store_iter_next(&w->iter))
                         break;
+                *n += !w->pending;
                 w->pending = w->iter.object;
                 memset(w->hub->nodes, 0, sizeof(w->hub->nodes));
                 if (selects_converted(w)) {
@@ -265,7 +271,7 @@ void watch_catch_up(struct api_watch *w) {
         uint64_t now;
 
         hub->dispatching++;
-        if (w->snapshot && !send_initial(w))
+        if (w->snapshot && !send_initial(w, &c.n))
                 goto out;
         now = store_revision(s->store);
         if (w->position < now && !watch_full(w)) {
@@ -289,6 +295,8 @@ void watch_catch_up(struct api_watch *w) {
                 w->was_live = true;
         }
 out:
+        if (c.n > 0)
+                series_add(watch_resource_series(&init_events, w->rest), (int64_t) c.n);
         hub->dispatching--;
         hub_bury(hub);
 }

@@ -259,7 +259,7 @@ void metric_header(struct buf *dst, const char *name, const char *type, const ch
 }
 
 /* As Go prints numbers in metrics: the fewest digits that tell it, from a million on with an exponent. */
-static const char *number(char dst[static 32], double v) {
+const char *metric_number(char dst[static 32], double v) {
         char digits[32];
         int precision = 0, exponent;
 
@@ -309,14 +309,15 @@ static int64_t count_of(struct series *const *v, size_t n) {
         return count;
 }
 
-void metrics_reset(void) {
+void metrics_reset(const struct metric *that, bool only) {
         HOLD(&lock);
 
         for (struct shard *s = shards; s; s = s->next)
                 for (struct series *x = atomic_load_explicit(&s->series, memory_order_acquire); x; x = x->next) {
                         const struct metric *m = x->metric;
 
-                        if ((m->type != METRIC_COUNTER && m->type != METRIC_HISTOGRAM) || !*x->labels)
+                        if ((m->type != METRIC_COUNTER && m->type != METRIC_HISTOGRAM) || !*x->labels ||
+                            (m == that) != only)
                                 continue;
                         if (!x->base)
                                 x->base = xcalloc(1, sizeof(*x->base) + m->n_buckets * sizeof(x->base->buckets[0]));
@@ -334,9 +335,9 @@ static void write_sum(struct buf *dst, const struct metric *m, struct series *co
 
         for (size_t i = 0; i < n; i++)
                 sum += atomic_load_explicit(&v[i]->sum, memory_order_relaxed) - (v[i]->base ? v[i]->base->sum : 0);
-        buf_printf(dst, *labels ? "%s_sum{%s} %s\n" : "%s_sum%s %s\n", m->name, labels, number(text[0], sum));
+        buf_printf(dst, *labels ? "%s_sum{%s} %s\n" : "%s_sum%s %s\n", m->name, labels, metric_number(text[0], sum));
         buf_printf(dst, *labels ? "%s_count{%s} %s\n" : "%s_count%s %s\n", m->name, labels,
-                   number(text[1], (double) count));
+                   metric_number(text[1], (double) count));
 }
 
 static void write_histogram(struct buf *dst, const struct metric *m, struct series *const *v, size_t n) {
@@ -348,11 +349,12 @@ static void write_histogram(struct buf *dst, const struct metric *m, struct seri
                 for (size_t i = 0; i < n; i++)
                         below += atomic_load_explicit(&v[i]->buckets[b], memory_order_relaxed) -
                                  (v[i]->base ? v[i]->base->buckets[b] : 0);
-                buf_printf(dst, "%s_bucket{%s%sle=\"%s\"} %s\n", m->name, labels, comma, number(text[0], m->buckets[b]),
-                           number(text[1], (double) below));
+                buf_printf(dst, "%s_bucket{%s%sle=\"%s\"} %s\n", m->name, labels, comma,
+                           metric_number(text[0], m->buckets[b]), metric_number(text[1], (double) below));
         }
         below = MAX(below, (uint64_t) count_of(v, n)); /* the threads go on counting meanwhile */
-        buf_printf(dst, "%s_bucket{%s%sle=\"+Inf\"} %s\n", m->name, labels, comma, number(text[0], (double) below));
+        buf_printf(dst, "%s_bucket{%s%sle=\"+Inf\"} %s\n", m->name, labels, comma,
+                   metric_number(text[0], (double) below));
         write_sum(dst, m, v, n, (int64_t) below);
 }
 
@@ -381,7 +383,7 @@ static void write_summary(struct buf *dst, const struct metric *m, struct series
         qsort(all, kept, sizeof(*all), by_value);
         for (size_t q = 0; q < ARRAY_SIZE(quantiles) && kept > 0; q++)
                 buf_printf(dst, "%s{%s%squantile=\"%g\"} %s\n", m->name, labels, comma, quantiles[q],
-                           number(text, all[(size_t) (quantiles[q] * (double) (kept - 1))]));
+                           metric_number(text, all[(size_t) (quantiles[q] * (double) (kept - 1))]));
         free(all);
         write_sum(dst, m, v, n, count_of(v, n));
 }
@@ -392,10 +394,11 @@ static void write_number(struct buf *dst, const struct metric *m, struct series 
 
         if (m->type == METRIC_FLAG)
                 sum = MIN(sum, 1);
-        buf_printf(dst, *v[0]->labels ? "%s{%s} %s\n" : "%s%s %s\n", m->name, v[0]->labels, number(text, (double) sum));
+        buf_printf(dst, *v[0]->labels ? "%s{%s} %s\n" : "%s%s %s\n", m->name, v[0]->labels,
+                   metric_number(text, (double) sum));
 }
 
-void metrics_collect(struct buf *dst) {
+void metric_collect(struct buf *dst, const struct metric *only) {
         static const char *const types[] = { "counter", "gauge", "histogram", "gauge", "summary" };
         VEC(struct series *) all = { 0 };
         const char *name = "";
@@ -405,7 +408,7 @@ void metrics_collect(struct buf *dst) {
 
         for (struct shard *s = shards; s; s = s->next)
                 for (struct series *x = atomic_load_explicit(&s->series, memory_order_acquire); x; x = x->next)
-                        if (!x->base || count_of(&x, 1) != 0)
+                        if ((!x->base || count_of(&x, 1) != 0) && (!only || x->metric == only))
                                 vec_push(&all, x);
         if (all.n > 1)
                 qsort(all.v, all.n, sizeof(*all.v), by_name);
@@ -425,4 +428,8 @@ void metrics_collect(struct buf *dst) {
                         write_number(dst, m, all.v + i, n);
         }
         vec_free(&all);
+}
+
+void metrics_collect(struct buf *dst) {
+        metric_collect(dst, NULL);
 }

@@ -55,7 +55,11 @@ int64_t metrics_unexpected(void);
 void metric_label(struct buf *dst, const char *name, struct str value);
 /* HELP and TYPE, for what is measured when it is asked for. */
 void metric_header(struct buf *dst, const char *name, const char *type, const char *help);
-/* Counters and histograms with labels begin anew: they are gone until they are counted again. */
-void metrics_reset(void);
+/* A number as Go prints it in metrics. */
+const char *metric_number(char dst[static 32], double v);
+/* Counters and histograms with labels begin anew: they are gone until they are counted again. That one only, or
+ * all but that. */
+void metrics_reset(const struct metric *that, bool only);
 /* All that was ever counted, in order of name and labels. */
 void metrics_collect(struct buf *dst);
+void metric_collect(struct buf *dst, const struct metric *m);

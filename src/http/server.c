@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/time.h"
 #include "http/duplex.h"
 #include "http/server_internal.h"
@@ -151,7 +152,12 @@ static void conn_on_finished(struct transport *t) {
         conn_set_deadline(c, DEADLINE_LINGER);
 }
 
+METRIC(handshake_errors, COUNTER, "apiserver_tls_handshake_errors_total",
+       "[ALPHA] Number of requests dropped with 'TLS handshake error from' error");
+
 static void conn_on_close(struct transport *t, int err, const char *why) {
+        if (t->ssl && !t->open)
+                metric_add(&handshake_errors, 1);
         conn_close(container_of(t, struct conn, t));
 }
 

@@ -598,12 +598,25 @@ void count_labelled(const struct metric *m, uint64_t key, const char *const labe
 const double authz_seconds[15] = { 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128,
                                    0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384 };
 
-void observe_labelled(const struct metric *m, uint64_t key, const char *const label[2], int64_t since_ns) {
-        series_observe(metric_series(m, key, write_label, label), (double) (now_mono_ns() - since_ns) / NSEC_PER_SEC);
+void observe_labelled(const struct metric *m, uint64_t key, const char *const label[2], int64_t ns) {
+        series_observe(metric_series(m, key, write_label, label), (double) ns / NSEC_PER_SEC);
+}
+
+void filter_passed(enum request_filter f, int64_t ns) {
+        static const double seconds[] = { 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 5, 10, 15, 30 };
+        HISTOGRAM(duration, seconds, "apiserver_request_filter_duration_seconds",
+                  "[ALPHA] Request filter latency distribution in seconds, for each filter type");
+        static const char *const names[N_FILTERS][2] = { [FILTER_AUTHENTICATION] = { "filter", "authentication" },
+                                                         [FILTER_AUDIT] = { "filter", "audit" },
+                                                         [FILTER_IMPERSONATION] = { "filter", "impersonation" },
+                                                         [FILTER_FLOW] = { "filter", "priorityandfairness" },
+                                                         [FILTER_AUTHORIZATION] = { "filter", "authorization" } };
+
+        observe_labelled(&duration, f, names[f], ns);
 }
 
 /* Users are counted by kind, as upstream does, since they are many. */
-static void count_attempt(int r, const struct api_user *user, int64_t since_ns) {
+static void count_attempt(int r, const struct api_user *user, int64_t ns) {
         HISTOGRAM(duration, authz_seconds, "authentication_duration_seconds",
                   "[ALPHA] Authentication duration in seconds broken out by result.");
         METRIC(attempts, COUNTER, "authentication_attempts", "[ALPHA] Counter of authenticated attempts.");
@@ -622,7 +635,8 @@ static void count_attempt(int r, const struct api_user *user, int64_t since_ns) 
         if (r == -EINPROGRESS)
                 return;
         count_labelled(&attempts, r < 0, results[r < 0]);
-        observe_labelled(&duration, r < 0, results[r < 0], since_ns);
+        observe_labelled(&duration, r < 0, results[r < 0], ns);
+        filter_passed(FILTER_AUTHENTICATION, ns);
         if (r < 0)
                 return;
         while (kind > 1 && !str_eqc(user->name, users[kind][1]))
@@ -637,12 +651,15 @@ int authenticate(struct apiserver *s, struct http_request *req, struct api_user 
         int64_t since = now_mono_ns();
         int r = find_user(s, req, ret, notes, err);
 
-        count_attempt(r, ret, since);
+        count_attempt(r, ret, now_mono_ns() - since);
         /* HTTP/2 is dear: nobody that we do not know keeps a connection */
         if (http_request_is_h2(req) && (r == 0 ? str_eqc(ret->name, "system:anonymous") : r != -EINPROGRESS))
                 http_request_last(req);
         if (r < 0)
                 return r;
         *ret_real = *ret;
-        return impersonate(s, req, ret, err);
+        since = str_empty(http_request_header(req, "impersonate-user")) ? 0 : now_mono_ns();
+        TRY(impersonate(s, req, ret, err));
+        filter_passed(FILTER_IMPERSONATION, since ? now_mono_ns() - since : 0);
+        return 0;
 }

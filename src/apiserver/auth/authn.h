@@ -147,7 +147,7 @@ void authorizers_free(struct authorizers *c);
 struct metric;
 void count_labelled(const struct metric *m, uint64_t key, const char *const label[2]);
 extern const double authz_seconds[15]; /* upstream's buckets of how long both take */
-void observe_labelled(const struct metric *m, uint64_t key, const char *const label[2], int64_t since_ns);
+void observe_labelled(const struct metric *m, uint64_t key, const char *const label[2], int64_t ns);
 
 /* ---- users ---- */
 

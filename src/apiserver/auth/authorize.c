@@ -342,7 +342,7 @@ int authorize_refuse(const struct api_user *user, const struct attributes *at, s
         return -EACCES;
 }
 
-static void count(enum authz decision, bool failed, int64_t since_ns) {
+static void count(enum authz decision, bool failed, int64_t ns) {
         HISTOGRAM(duration, authz_seconds, "authorization_duration_seconds",
                   "[ALPHA] Authorization duration in seconds broken out by result.");
         METRIC(attempts, COUNTER, "authorization_attempts_total",
@@ -355,7 +355,9 @@ static void count(enum authz decision, bool failed, int64_t since_ns) {
 
         decision = failed ? AUTHZ_PENDING : decision;
         count_labelled(&attempts, decision, results[decision]);
-        observe_labelled(&duration, decision, results[decision], since_ns);
+        observe_labelled(&duration, decision, results[decision], ns);
+        if (decision == AUTHZ_ALLOW)
+                filter_passed(FILTER_AUTHORIZATION, ns);
 }
 
 int authorize_or_error(struct apiserver *s, const struct api_user *user, const struct attributes *at,
@@ -365,14 +367,14 @@ int authorize_or_error(struct apiserver *s, const struct api_user *user, const s
         enum authz decision = authorize_why(s, user, at, NULL);
 
         if (decision == AUTHZ_ALLOW) {
-                count(decision, false, since);
+                count(decision, false, now_mono_ns() - since);
                 return 0;
         }
         if (decision != AUTHZ_PENDING)
                 decision = authorize_why(s, user, at, &why); /* only who is refused wants to know why */
         if (decision == AUTHZ_PENDING)
                 return error_set(err, -EINPROGRESS, "the authorization webhook is being asked");
-        count(decision, why.error.n > 0, since);
+        count(decision, why.error.n > 0, now_mono_ns() - since);
         if (why.error.n > 0)
                 return err_internal_text(err, buf_str(&why.error));
         return authorize_refuse(user, at, buf_str(&why.reason), err);

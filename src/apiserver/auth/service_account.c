@@ -135,19 +135,44 @@ static struct token *known_token(struct authn *n, struct str text) {
         return t;
 }
 
+/* Whether it was known, else how it was to open it. Nothing of the first can be told by a clock of milliseconds. */
+static void count_cache(int r, int64_t ns) {
+        static const double seconds[] = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 };
+        HISTOGRAM(duration, seconds, "authentication_token_cache_request_duration_seconds", "[ALPHA] ");
+        METRIC(requests, COUNTER, "authentication_token_cache_request_total", "[ALPHA] ");
+        METRIC(fetches, COUNTER, "authentication_token_cache_fetch_total", "[ALPHA] ");
+        static const char *const status[][2] = { { "status", "hit" }, { "status", "miss" } }, *const fetched[][2] = {
+                { "status", "ok" }, { "status", "error" }
+        };
+        bool miss = ns > 0, failed = r < 0 && r != -ENOENT;
+
+        count_labelled(&requests, miss, status[miss]);
+        observe_labelled(&duration, miss, status[miss], ns);
+        if (miss)
+                count_labelled(&fetches, failed, fetched[failed]);
+}
+
 /* The token, from the known ones or opened (then in a, unless it is kept). */
 static int find_token(struct authn *n, struct arena *a, struct str text, struct token **ret) {
         _cleanup_(arena_freep) struct arena *own = NULL;
         struct token *t;
+        int64_t since;
+        int r;
 
         *ret = known_token(n, text);
-        if (*ret)
+        if (*ret) {
+                count_cache(0, 0);
                 return 0;
+        }
+        since = now_mono_ns();
         own = arena_new(0);
         t = arena_new_of(own, struct token);
         t->arena = own;
         atomic_store(&t->used_ms, now_mono_ms());
-        TRY(open_token(n, own, text, t));
+        r = open_token(n, own, text, t);
+        count_cache(r, MAX(now_mono_ns() - since, 1));
+        if (r < 0)
+                return r;
         *ret = t;
         t->kept = true;
         if (keep_token(n, text, t)) {

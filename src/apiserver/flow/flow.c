@@ -47,6 +47,7 @@ struct flow {
 
 static const double wait_buckets[] = { 0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30 };
 static const double seat_buckets[] = { 1, 2, 4, 10 };
+static const double length_buckets[] = { 0, 10, 25, 50, 100, 250, 500, 1000 };
 static const double watch_buckets[] = { 0, 1, 10, 100, 1000, 10000 };
 #define FLOW(name) "apiserver_flowcontrol_" #name
 METRIC(dispatched_requests_total, COUNTER, FLOW(dispatched_requests_total),
@@ -65,6 +66,9 @@ METRIC(rejected_requests_total, COUNTER, FLOW(rejected_requests_total),
        "[BETA] Number of requests rejected by API Priority and Fairness subsystem");
 HISTOGRAM(request_wait_duration_seconds, wait_buckets, FLOW(request_wait_duration_seconds),
           "[BETA] Length of time a request spent waiting in its queue");
+HISTOGRAM(request_queue_length, length_buckets, FLOW(request_queue_length_after_enqueue),
+          "[ALPHA] Length of queue in the API Priority and Fairness subsystem, as seen by each request after it is "
+          "enqueued");
 HISTOGRAM(request_execution_seconds, wait_buckets, FLOW(request_execution_seconds),
           "[ALPHA] Duration of initial stage (for a WATCH) or any (for a non-WATCH) stage of request execution in the "
           "API Priority and Fairness subsystem");
@@ -95,6 +99,7 @@ enum count {
         SEATS,
         QUEUED,
         QUEUED_SEATS,
+        QUEUE_LENGTH,
         WAITED,
         GAVE_UP,
         RAN,
@@ -113,6 +118,7 @@ static const struct {
         [SEATS] = { &current_executing_seats },
         [QUEUED] = { &current_inqueue_requests },
         [QUEUED_SEATS] = { &current_inqueue_seats },
+        [QUEUE_LENGTH] = { &request_queue_length },
         [WAITED] = { &request_wait_duration_seconds, "execute", "true" },
         [GAVE_UP] = { &request_wait_duration_seconds, "execute", "false" },
         [RAN] = { &request_execution_seconds, "type", "regular" },
@@ -132,14 +138,15 @@ struct flow_use {
         struct series *series[][N_COUNTS]; /* by schema */
 };
 
-/* Of a schema, with one more label; name may be NULL. */
+/* Of a schema, with one more label, in their order; name may be NULL. */
 static struct series *series_of(const struct metric *m, const struct flow_schema *f, const char *name,
                                 const char *value) {
-        const struct metric_label labels[] = { { name, str_of(value) },
-                                               { "flow_schema", f->name },
-                                               { "priority_level", str_of(f->level->name) } };
+        const struct metric_label more = { name, str_of(value) }, labels[] = {
+                more, { "flow_schema", f->name }, { "priority_level", str_of(f->level->name) }, more
+        };
+        bool last = !name || strcmp(name, "flow_schema") > 0;
 
-        return metric_labelled(m, name ? labels : labels + 1, name ? 3 : 2);
+        return metric_labelled(m, labels + last, name ? 3 : 2);
 }
 
 static struct series *count_of(const struct flow_ticket *t, enum count c) {
@@ -266,6 +273,19 @@ static void begin(struct flow_ticket *t) {
         count_place(t, REQUESTS, 1);
 }
 
+/* Upstream puts a request in a queue for which there is a seat, too, and takes it at once. */
+static void count_no_wait(const struct flow_ticket *t) {
+        const struct flow_level *l = t->schema->level;
+
+        if (l->exempt)
+                return;
+        series_observe(count_of(t, WAITED), 0);
+        if (atomic_load_explicit(&l->queuing, memory_order_relaxed)) {
+                series_observe(count_of(t, QUEUE_LENGTH), 1);
+                count_place(t, QUEUED, 0);
+        }
+}
+
 static enum flow_answer enter_counted(struct flow *f, const struct api_user *u, const char *verb,
                                       struct flow_ticket *t) {
         bool reads = strcmp(verb, "get") == 0 || strcmp(verb, "list") == 0;
@@ -302,7 +322,7 @@ enum flow_answer flow_enter(struct apiserver *s, size_t worker, const struct api
         t->is_watch = strcmp(at->verb, "watch") == 0;
         estimate(t, work);
         if (flow_level_enter(schema->level, t->width)) {
-                series_observe(count_of(t, WAITED), 0);
+                count_no_wait(t);
                 begin(t);
                 return FLOW_RUN;
         }
@@ -312,6 +332,7 @@ enum flow_answer flow_enter(struct apiserver *s, size_t worker, const struct api
                                     loop, go, arg);
         if (t->waiter) {
                 count_place(t, QUEUED, 1);
+                series_observe(count_of(t, QUEUE_LENGTH), flow_level_length(t->waiter));
                 return FLOW_WAIT;
         }
         t->retry_after = flow_count_rejected(t, schema->level->limits.queuing ? "queue-full" : "concurrency-limit");
@@ -549,9 +570,8 @@ static void sample_level(struct flow_level *l, int64_t ns) {
                          used / limit, ns);
         series_observe_n(SERIES(&request_utilization, { "phase", STR("executing") }, { "priority_level", name }),
                          used / limit, ns);
-        if (l->limits.queuing)
-                series_observe_n(SERIES(&request_utilization, { "phase", STR("waiting") }, { "priority_level", name }),
-                                 waiting / places, ns);
+        series_observe_n(SERIES(&request_utilization, { "phase", STR("waiting") }, { "priority_level", name }),
+                         waiting / places, ns);
 }
 
 void flow_sample(struct apiserver *s) {
@@ -594,29 +614,38 @@ static const char *const gauges[][2] = {
         { "demand_seats_high_watermark", "[ALPHA] High watermark, over last adjustment period, of demand_seats" },
         { "demand_seats_smoothed", "[ALPHA] Smoothed seat demands" },
         { "target_seats", "[ALPHA] Seat allocation targets" },
+        { "current_r", "[ALPHA] R(time of last change)" },
+        { "latest_s", "[ALPHA] S(most recently dispatched request)" },
 };
 
 void flow_metrics(struct apiserver *s, struct buf *dst) {
         struct flow_config *c = newest(s->flow);
-        char name[80];
+        char name[80], text[32];
 
         for (size_t g = 0; g < ARRAY_SIZE(gauges); g++) {
                 snprintf(name, sizeof(name), "apiserver_flowcontrol_%s", gauges[g][0]);
                 metric_header(dst, name, "gauge", gauges[g][1]);
                 for (size_t i = 0; i < c->n_levels; i++) {
                         struct flow_level *l = c->levels[i];
-                        const double values[] = { l->limits.nominal, atomic_load(&l->limit),
-                                                  l->limits.min,     l->limits.max,
-                                                  l->peak,           l->smooth_demand,
-                                                  l->target };
+                        double now = flow_level_now(l); /* that of who was taken last */
+                        const double values[] = { l->limits.nominal,
+                                                  atomic_load(&l->limit),
+                                                  l->limits.min,
+                                                  l->limits.max,
+                                                  l->peak,
+                                                  l->smooth_demand,
+                                                  l->target,
+                                                  now,
+                                                  now };
 
-                        buf_printf(dst, "%s{priority_level=\"%s\"} %g\n", name, l->name, values[g]);
+                        buf_printf(dst, "%s{priority_level=\"%s\"} %s\n", name, l->name,
+                                   metric_number(text, values[g]));
                 }
         }
         metric_header(dst, "apiserver_flowcontrol_seat_fair_frac", "gauge",
                       "[ALPHA] Fair fraction of server's concurrency to allocate to each priority level that can use "
                       "it");
-        buf_printf(dst, "apiserver_flowcontrol_seat_fair_frac %g\n", s->flow->fair);
+        buf_printf(dst, "apiserver_flowcontrol_seat_fair_frac %s\n", metric_number(text, s->flow->fair));
         flow_config_unref(c);
 }
 

@@ -38,7 +38,8 @@ struct flow_level {
         struct flow_limits limits;
         _Atomic uint64_t state;       /* seats in use; above 32 bits: references of the configuration and of requests */
         _Atomic unsigned limit;       /* seats now */
-        _Atomic unsigned widest;      /* as in the limits */
+        _Atomic unsigned widest;      /* as in the limits, */
+        atomic_bool queuing;          /* as this */
         _Atomic unsigned n_waiting;   /* requests in queues */
         _Atomic unsigned demand_peak; /* seats in use and wanted, since the last adjustment */
         _Atomic double peak, smooth_demand, target; /* of the adjustment */
@@ -66,6 +67,8 @@ void flow_level_leave(struct flow_level *l, unsigned width);
 struct flow_waiter *flow_level_wait(struct flow_level *l, uint64_t flow_hash, unsigned width,
                                     const struct flow_about *about, struct loop *loop, void (*go)(void *arg),
                                     void *arg); /* NULL: refused, the queue is full */
+/* How many waited in its queue when it had come, itself one of them: until go. */
+unsigned flow_level_length(const struct flow_waiter *w);
 /* Which queue it came from: in go. */
 unsigned flow_level_queue(const struct flow_waiter *w);
 /* One that came from that queue is done, and ran for so long. */
@@ -77,6 +80,8 @@ unsigned flow_level_dropped(struct flow_level *l, int64_t second);
 /* What the level needed since the last call, and how much it gets until the next; returns by which factor the targets
  * were shared out. */
 double flow_levels_adjust(struct flow_level *const *levels, size_t n, unsigned total);
+/* The virtual time, in seconds of a seat: when who was taken from a queue last began. */
+double flow_level_now(struct flow_level *l);
 /* How many of its queues somebody waits in. */
 unsigned flow_level_active(struct flow_level *l);
 /* Rows of /debug/api_priority_and_fairness/dump_queues, and of the requests in the queues of dump_requests: cells with

@@ -26,7 +26,7 @@ struct flow_waiter {
         struct flow_level *level;
         struct flow_queue *queue; /* NULL: taken, the message is on its way */
         struct loop *loop;
-        unsigned width, index; /* of its queue, once it is taken */
+        unsigned width, length, index; /* of its queue: when it came; once it is taken */
         struct flow_about about;
         int64_t since_ns;
         void (*go)(void *arg); /* NULL: gave up */
@@ -45,6 +45,7 @@ struct flow_level *flow_level_new(struct str name, const struct flow_limits *lim
         atomic_store(&l->limit, limits->nominal - (limits->nominal - MIN(limits->min, limits->nominal)) / 2);
         atomic_store(&l->state, ONE_REF);
         atomic_store(&l->widest, limits->widest);
+        atomic_store(&l->queuing, limits->queuing);
         l->retry_after = 1;
         return l;
 }
@@ -78,6 +79,7 @@ void flow_level_set(struct flow_level *l, const struct flow_limits *limits) {
                 l->limits = *limits;
         }
         atomic_store(&l->widest, limits->widest);
+        atomic_store(&l->queuing, limits->queuing);
         atomic_store(&l->limit, MAX(limits->min, MIN(limits->max, atomic_load(&l->limit))));
         dispatch(l);
 }
@@ -229,6 +231,7 @@ struct flow_waiter *flow_level_wait(struct flow_level *l, uint64_t hash, unsigne
                 w->work.run = arrive;
                 if (q->n++ == 0)
                         q->finish = q->running ? MAX(q->finish, l->virtual_now) : l->virtual_now;
+                w->length = q->n;
                 q->seats += width;
                 list_push(&q->waiters, &w->link);
                 l->waiting_seats += width;
@@ -238,6 +241,10 @@ struct flow_waiter *flow_level_wait(struct flow_level *l, uint64_t hash, unsigne
         note_demand(l, (unsigned) atomic_load(&l->state) + l->waiting_seats + (w ? 0 : width));
         pthread_mutex_unlock(&l->lock);
         return w;
+}
+
+unsigned flow_level_length(const struct flow_waiter *w) {
+        return w->length;
 }
 
 unsigned flow_level_queue(const struct flow_waiter *w) {
@@ -348,16 +355,22 @@ unsigned flow_level_active(struct flow_level *l) {
         return n;
 }
 
-/* Times of work are in seconds of a seat. */
+#define UNIT (SERVICE_NS / 1e9) /* times of work are told in seconds of a seat */
+
+double flow_level_now(struct flow_level *l) {
+        HOLD(&l->lock);
+
+        return l->virtual_now * UNIT;
+}
+
 void flow_level_dump_queues(struct flow_level *l, struct buf *dst) {
-        static const double unit = SERVICE_NS / 1e9;
         HOLD(&l->lock);
 
         for (unsigned i = 0; l->limits.queuing && i < l->limits.queues; i++) {
                 const struct flow_queue none = { 0 }, *q = l->queues ? &l->queues[i] : &none;
 
                 buf_printf(dst, "%s,\t%u,\t%u,\t%u,\t%u,\t%.8fss,\t%u,\t%u,\t%.8fss\n", l->name, i, q->n, q->running,
-                           q->used, q->finish * unit, q->seats, q->seats, q->seats * unit);
+                           q->used, q->finish * UNIT, q->seats, q->seats, q->seats * UNIT);
         }
 }
 

@@ -130,7 +130,8 @@ static void every_answer_has_its_headers(void **state) {
         r = get(f, "/metrics/slis", "");
         assert_true(has(r, "kubernetes_healthcheck{name=\"ping\",type=\"livez\"} 1") &&
                     has(r, "kubernetes_healthchecks_total{name=\"ping\",status=\"success\",type=\"livez\"} 1\n") &&
-                    !has(r, "apiserver_request"));
+                    has(r, "\r\nProcess-Start-Time-Unix: ") && !has(r, "apiserver_request"));
+        assert_true(has(get(f, "/metrics/slis", "Accept-Encoding: gzip\r\n"), "\r\nContent-Encoding: gzip\r\n"));
         assert_true(has(get(f, "/debug/api_priority_and_fairness/dump_priority_levels", ""),
                         "\nworkload-low,      0,            true,   false,       0,               0,                "
                         " "));
@@ -392,9 +393,17 @@ static void metrics_have_upstreams_names(void **state) {
                 "apiserver_flowcontrol_current_executing_requests{flow_schema=\"global-default\",priority_level=\""
                 "global-default\"} 1",
                 "apiserver_flowcontrol_request_wait_duration_seconds_bucket{execute=\"true\",",
-                "apiserver_flowcontrol_request_execution_seconds_count{type=\"regular\",",
+                "apiserver_flowcontrol_request_execution_seconds_count{flow_schema=\"global-default\",priority_level=\""
+                "global-default\",type=\"regular\"} ",
+                "apiserver_flowcontrol_request_queue_length_after_enqueue_bucket{flow_schema=\"global-default\","
+                "priority_level=\"global-default\",le=\"0\"} 0\n",
+                "apiserver_flowcontrol_current_inqueue_requests{flow_schema=\"global-default\",priority_level=\""
+                "global-default\"} 0\n",
+                "apiserver_flowcontrol_priority_level_request_utilization_count{phase=\"waiting\",priority_level=\""
+                "exempt\"} ",
+                "apiserver_flowcontrol_latest_s{priority_level=\"exempt\"} 0\n",
                 "apiserver_flowcontrol_upper_limit_seats{priority_level=\"exempt\"} 600",
-                "apiserver_storage_size_bytes{storage_cluster_id=\"store-0\"} 0",
+                "apiserver_storage_size_bytes{storage_cluster_id=\"etcd-0\"} 0",
                 "aggregator_unavailable_apiservice{name=\"elsewhere.example.com\"} 1",
                 "aggregator_unavailable_apiservice{name=\"v1.\"} 0",
         };
@@ -452,9 +461,8 @@ static void a_full_level_refuses(void **state) {
         r = get(f, "/api/v1/namespaces/default/pods", "");
         assert_true(has(r, "HTTP/1.1 429") && has(r, "\r\nRetry-After: 1\r\n"));
         assert_true(str_eqc(body_of(r), "Too many requests, please try again later.\n"));
-        assert_true(has(get(f, "/metrics", ""),
-                        "apiserver_flowcontrol_rejected_requests_total{reason=\"concurrency-limit\","
-                        "flow_schema=\"jail\",priority_level=\"jail\"} 1"));
+        assert_true(has(get(f, "/metrics", ""), "apiserver_flowcontrol_rejected_requests_total{flow_schema=\"jail\","
+                                                "priority_level=\"jail\",reason=\"concurrency-limit\"} 1"));
 }
 
 static void a_queued_request_is_refused_after_a_quarter_of_its_time(void **state) {

@@ -46,10 +46,31 @@ static void numbers_are_written_as_go_writes_them(void **state) {
         }
 }
 
+METRIC(told, COUNTER, "c_total", "Told.");
+
+static void one_begins_anew_or_all_others(void **state) {
+        static const char *const text = "# HELP c_total Told.\n# TYPE c_total counter\nc_total{of=\"x\"} 3\n";
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct series *s = SERIES(&told, { "of", STR("x") });
+
+        series_add(s, 3);
+        metrics_reset(&told, false);
+        metric_collect(&b, &told);
+        assert_true(str_eqc(buf_str(&b), text));
+        b.n = 0;
+        metrics_reset(&told, true);
+        metric_collect(&b, &told);
+        assert_int_equal(b.n, 0);
+        series_add(s, 3);
+        metric_collect(&b, &told);
+        assert_true(str_eqc(buf_str(&b), text));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(threads_count_together),
                 cmocka_unit_test(numbers_are_written_as_go_writes_them),
+                cmocka_unit_test(one_begins_anew_or_all_others),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
