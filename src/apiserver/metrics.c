@@ -441,9 +441,6 @@ static void write_all(struct apiserver *s, struct buf *b) {
                       "[STABLE] Size of the storage database file physically allocated in bytes.");
         buf_printf(b, "apiserver_storage_size_bytes{storage_cluster_id=\"etcd-0\"} %llu\n",
                    (unsigned long long) store_file_bytes(s->store));
-        gauge(b, "apiserver_storage_revision", "gauge", "Revision of the store.", (double) store_revision(s->store));
-        gauge(b, "apiserver_registered_watchers", "gauge",
-              "Running watches, of clients and of the roles in this process.", (double) atomic_load(&s->watchers));
         metric_header(b, "kubernetes_build_info", "gauge",
                       "[ALPHA] A metric with a constant '1' value labeled by major, minor, git version, git commit, "
                       "git tree state, build date, Go version, and compiler from which Kubernetes was built, and "

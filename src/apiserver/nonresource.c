@@ -362,7 +362,9 @@ static void handle_debug(struct exchange *x) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct str path = http_request_path(x->req);
         bool profiling = server_flag_on(x->s, "profiling", true),
-             found = str_has_prefix(path, flow)    ? flow_dump(x->s, str_sub(path, flow.n, path.n), &b)
+             detailed = !str_empty(request_query_get(http_request_arena(x->req), http_request_query(x->req),
+                                                     "includeRequestDetails")),
+             found = str_has_prefix(path, flow)    ? flow_dump(x->s, str_sub(path, flow.n, path.n), detailed, &b)
                      : str_has_prefix(path, pprof) ? profiling && debug_write(str_sub(path, pprof.n, path.n), &b)
                                                    : false;
 

@@ -644,6 +644,7 @@ static void seat(struct track *t, const struct attributes *at) {
         struct exchange *x = t->x;
         struct flow_work work = work_of(x, at, t->is_watch);
 
+        t->ticket.path = http_request_path(x->req);
         switch (flow_enter(x->s, http_request_worker(x->req), &x->user, at, &work, http_request_loop(x->req),
                            &t->ticket, turn_came, t)) {
         case FLOW_RUN:

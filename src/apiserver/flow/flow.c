@@ -313,9 +313,13 @@ enum flow_answer flow_enter(struct apiserver *s, size_t worker, const struct api
         use = use_of(s->flow, worker);
         schema = classify(use, u, at);
 
-        *t = (struct flow_ticket) {
-                .flow = s->flow, .worker = worker, .loop = loop, .use = use, .schema = schema, .since_ns = t->since_ns
-        };
+        *t = (struct flow_ticket) { .flow = s->flow,
+                                    .worker = worker,
+                                    .loop = loop,
+                                    .use = use,
+                                    .schema = schema,
+                                    .since_ns = t->since_ns,
+                                    .path = t->path };
         use->n++;
         if (!schema)
                 return FLOW_RUN;
@@ -328,7 +332,12 @@ enum flow_answer flow_enter(struct apiserver *s, size_t worker, const struct api
         }
         t->since_ns = now_mono_ns();
         t->waiter = flow_level_wait(schema->level, flow_hash(schema, u, at), t->width,
-                                    &(struct flow_about) { schema->name, distinguished(schema, u, at), t->after_ms },
+                                    &(struct flow_about) { .schema = schema->name,
+                                                           .by = distinguished(schema, u, at),
+                                                           .after_ms = t->after_ms,
+                                                           .user = u->name,
+                                                           .path = t->path,
+                                                           .what = *at },
                                     loop, go, arg);
         if (t->waiter) {
                 count_place(t, QUEUED, 1);
@@ -690,7 +699,7 @@ static void dump_levels(const struct flow_config *c, struct buf *dst) {
 
 /* Rows of cells with tabs between, as columns: the last is as wide as it is. */
 static void write_aligned(struct buf *dst, struct str text) {
-        int widths[16] = { 0 };
+        int widths[18] = { 0 };
 
         for (int pass = 0; pass < 2; pass++) {
                 struct str rest = text, line;
@@ -711,23 +720,25 @@ static void write_aligned(struct buf *dst, struct str text) {
         }
 }
 
-bool flow_dump(struct apiserver *s, struct str what, struct buf *dst) {
+bool flow_dump(struct apiserver *s, struct str what, bool detailed, struct buf *dst) {
         static const struct {
                 const char *name, *heads;
-                void (*level)(struct flow_level *l, struct buf *dst);
+                void (*level)(struct flow_level *l, bool detailed, struct buf *dst);
+                const char *more_heads;
         } dumps[] = {
                 { "dump_priority_levels",
                   "PriorityLevelName,\tActiveQueues,\tIsIdle,\tIsQuiescing,\tWaitingRequests,\tExecutingRequests,\t"
-                  "DispatchedRequests,\tRejectedRequests,\tTimedoutRequests,\tCancelledRequests\n",
+                  "DispatchedRequests,\tRejectedRequests,\tTimedoutRequests,\tCancelledRequests",
                   NULL },
                 { "dump_queues",
                   "PriorityLevelName,\tIndex,\tPendingRequests,\tExecutingRequests,\tSeatsInUse,\tNextDispatchR,\t"
-                  "InitialSeatsSum,\tMaxSeatsSum,\tTotalWorkSum\n",
+                  "InitialSeatsSum,\tMaxSeatsSum,\tTotalWorkSum",
                   flow_level_dump_queues },
                 { "dump_requests",
                   "PriorityLevelName,\tFlowSchemaName,\tQueueIndex,\tRequestIndexInQueue,\tFlowDistingsher,\t"
-                  "ArriveTime,\tInitialSeats,\tFinalSeats,\tAdditionalLatency,\tStartTime\n",
-                  flow_level_dump_requests },
+                  "ArriveTime,\tInitialSeats,\tFinalSeats,\tAdditionalLatency,\tStartTime",
+                  flow_level_dump_requests,
+                  ",\tUserName,\tVerb,\tAPIPath,\tNamespace,\tName,\tAPIVersion,\tResource,\tSubResource" },
         };
         size_t d = 0;
 
@@ -737,11 +748,11 @@ bool flow_dump(struct apiserver *s, struct str what, struct buf *dst) {
                 struct flow_config *c = newest(s->flow);
                 _cleanup_buf_ struct buf rows = BUF_INIT;
 
-                buf_addc(&rows, dumps[d].heads);
+                buf_printf(&rows, "%s%s\n", dumps[d].heads, detailed && dumps[d].more_heads ? dumps[d].more_heads : "");
                 if (!dumps[d].level)
                         dump_levels(c, &rows);
                 for (size_t i = 0; dumps[d].level && i < c->n_levels; i++)
-                        dumps[d].level(c->levels[i], &rows);
+                        dumps[d].level(c->levels[i], detailed, &rows);
                 write_aligned(dst, buf_str(&rows));
                 flow_config_unref(c);
         }

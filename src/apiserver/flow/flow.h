@@ -21,6 +21,8 @@ struct flow_queue;
 struct flow_about {
         struct str schema, by; /* its FlowSchema, and whose flow it is of */
         unsigned after_ms;
+        struct str user, path;
+        struct attributes what;
 };
 
 struct flow_limits {
@@ -85,9 +87,9 @@ double flow_level_now(struct flow_level *l);
 /* How many of its queues somebody waits in. */
 unsigned flow_level_active(struct flow_level *l);
 /* Rows of /debug/api_priority_and_fairness/dump_queues, and of the requests in the queues of dump_requests: cells with
- * tabs between. */
-void flow_level_dump_queues(struct flow_level *l, struct buf *dst);
-void flow_level_dump_requests(struct flow_level *l, struct buf *dst);
+ * tabs between. detailed: and what they ask for. */
+void flow_level_dump_queues(struct flow_level *l, bool detailed, struct buf *dst);
+void flow_level_dump_requests(struct flow_level *l, bool detailed, struct buf *dst);
 
 /* ---- config.c ---- */
 
@@ -157,7 +159,8 @@ struct flow_ticket {
         const struct flow_schema *schema; /* NULL: under no control. Valid until flow_leave */
         atomic_uint *counted;             /* where it is one of those that run; NULL: nowhere */
         struct flow_waiter *waiter;
-        int64_t since_ns; /* before flow_enter: when the request came */
+        int64_t since_ns; /* before flow_enter: when the request came, */
+        struct str path;  /* and its path */
         unsigned width;
         unsigned retry_after; /* refused: in how many seconds the client may come again */
         unsigned after_ms;    /* how long it keeps its seats when it is done */
@@ -177,4 +180,4 @@ unsigned flow_count_rejected(const struct flow_ticket *t, const char *reason); /
 void flow_sample(struct apiserver *s);
 void flow_metrics(struct apiserver *s, struct buf *dst);
 /* /debug/api_priority_and_fairness/what: false when there is no such page. */
-bool flow_dump(struct apiserver *s, struct str what, struct buf *dst);
+bool flow_dump(struct apiserver *s, struct str what, bool detailed, struct buf *dst);

@@ -363,7 +363,7 @@ double flow_level_now(struct flow_level *l) {
         return l->virtual_now * UNIT;
 }
 
-void flow_level_dump_queues(struct flow_level *l, struct buf *dst) {
+void flow_level_dump_queues(struct flow_level *l, bool detailed, struct buf *dst) {
         HOLD(&l->lock);
 
         for (unsigned i = 0; l->limits.queuing && i < l->limits.queues; i++) {
@@ -374,7 +374,16 @@ void flow_level_dump_queues(struct flow_level *l, struct buf *dst) {
         }
 }
 
-void flow_level_dump_requests(struct flow_level *l, struct buf *dst) {
+static void write_details(struct buf *dst, const struct flow_about *w) {
+        const struct attributes *at = &w->what;
+
+        buf_printf(dst, ",\t%" STR_FMT ",\t%s,\t%" STR_FMT ",\t%" STR_FMT ",\t%" STR_FMT ",\t%" STR_FMT "%s%" STR_FMT,
+                   STR_ARG(w->user), at->verb, STR_ARG(w->path), STR_ARG(at->namespace), STR_ARG(at->name),
+                   STR_ARG(at->group), at->group.n ? "/" : "", STR_ARG(at->version));
+        buf_printf(dst, ",\t%" STR_FMT ",\t%" STR_FMT, STR_ARG(at->resource), STR_ARG(at->subresource));
+}
+
+void flow_level_dump_requests(struct flow_level *l, bool detailed, struct buf *dst) {
         int64_t now = now_mono_ns(), wall = now_wall_ns();
         HOLD(&l->lock);
 
@@ -389,9 +398,12 @@ void flow_level_dump_requests(struct flow_level *l, struct buf *dst) {
                         time_format_micro(text, wall - (now - w->since_ns));
                         buf_printf(dst,
                                    "%s,\t%" STR_FMT ",\t%u,\t%u,\t%" STR_FMT ",\t%s,\t%u,\t%u,\t%u%s,\t"
-                                   "0001-01-01T00:00:00Z\n", /* it has not begun */
+                                   "0001-01-01T00:00:00Z", /* it has not begun */
                                    l->name, STR_ARG(w->about.schema), i, k++, STR_ARG(w->about.by), text, w->width,
                                    after ? w->width : 0, after, after ? "ms" : "s");
+                        if (detailed)
+                                write_details(dst, &w->about);
+                        buf_putc(dst, '\n');
                 }
         }
 }

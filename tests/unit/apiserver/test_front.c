@@ -490,6 +490,12 @@ static void a_queued_request_whose_client_left_is_forgotten(void **state) {
                 dump = get(f, "/debug/api_priority_and_fairness/dump_requests", "");
         while (!has(dump, "\njail,              jail,           0,          0,                   "));
         assert_true(has(dump, "FlowDistingsher, ArriveTime,") && has(dump, "Z, 1,            0,          0s,"));
+        dump = get(f, "/debug/api_priority_and_fairness/dump_requests?includeRequestDetails=1", "");
+        assert_true(has(dump,
+                        " UserName,         Verb,   APIPath,                         Namespace, Name,   APIVersion, "
+                        "Resource, SubResource\n") &&
+                    has(dump, "Z, system:anonymous, list,   /api/v1/namespaces/default/pods, default,   ,       v1,"
+                              "         pods,     \n"));
         dump = get(f, "/debug/api_priority_and_fairness/dump_queues", "");
         assert_true(has(dump, "\njail,              0,      1,               0,                 0,          0.") &&
                     has(dump, "ss,  1,               1,           0.00300000ss\n"));
