@@ -8,8 +8,7 @@
 #include "apiserver/audit/audit.h"
 #include "apiserver/cors.h"
 #include "apiserver/flags.h"
-#include "apiserver/flow/flow.h"
-#include "apiserver/track.h"
+#include "apiserver/track_internal.h"
 #include "apiserver/watch.h"
 #include "base/rand.h"
 
@@ -35,231 +34,6 @@ struct tracks {
         atomic_bool stopping;
 };
 
-struct track {
-        struct exchange *x;
-        struct list link; /* of pending.requests */
-        struct http_request *req;
-        int64_t started_ns, late_ms, wait_late_ms;
-        uint64_t revision; /* that the store has to reach first; 0: none */
-        int64_t fresh_late_ms, look_ms;
-        int64_t elsewhere_ns; /* waited in a queue, or for webhooks */
-        int64_t bytes;        /* of the answer; -1: not known */
-        void (*proceed)(struct exchange *x);
-        struct flow_ticket ticket;
-        struct audit_event *audit;        /* NULL: not logged */
-        const struct attributes *waiting; /* for the audit webhook */
-        struct http_header headers[4], *warnings;
-        size_t n_warnings;
-        const char *verb;   /* as metrics call it */
-        const char *writes; /* the same of one with a body; NULL: it has none that counts */
-        int status;
-        bool known, long_running, is_watch, answered;
-        bool uncounted; /* refused before upstream's handlers, which count */
-        char id[64];
-};
-
-/* ---- metrics ---- */
-
-static const double seconds[] = { 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1,  1.25, 1.5, 2,
-                                  3,     4,     5,    6,   8,   10,  15,  20,  30, 45,   60 };
-METRIC(request_total, COUNTER, "apiserver_request_total",
-       "[STABLE] Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, "
-       "scope, component, and HTTP response code.");
-HISTOGRAM(request_duration, seconds, "apiserver_request_duration_seconds",
-          "[STABLE] Response latency distribution in seconds for each verb, dry run value, group, version, resource, "
-          "subresource, scope and component.");
-static const struct metric request_sli_duration = {
-        "apiserver_request_sli_duration_seconds",
-        "[ALPHA] Response latency distribution (not counting webhook duration and priority & fairness queue wait "
-        "times) in seconds for each verb, group, version, resource, subresource, scope and component.",
-        METRIC_HISTOGRAM, seconds + 2, ARRAY_SIZE(seconds) - 2
-};
-static const double sizes[] = { 1000, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9 };
-HISTOGRAM(response_sizes, sizes, "apiserver_response_sizes",
-          "[STABLE] Response size distribution in bytes for each group, version, verb, resource, subresource, scope "
-          "and component.");
-METRIC(deprecated_apis, FLAG, "apiserver_requested_deprecated_apis",
-       "[STABLE] Gauge of deprecated APIs that have been requested, broken out by API group, version, resource, "
-       "subresource, and removed_release.");
-METRIC(inflight, GAUGE, "apiserver_current_inflight_requests",
-       "[STABLE] Maximal number of currently used inflight request limit of this apiserver per request kind in last "
-       "second.");
-METRIC(long_running, GAUGE, "apiserver_longrunning_requests",
-       "[STABLE] Gauge of all active long-running apiserver requests broken out by verb, group, version, resource, "
-       "scope and component. Not all requests are tracked this way.");
-METRIC(terminations, COUNTER, "apiserver_request_terminations_total",
-       "[ALPHA] Number of requests which apiserver terminated in self-defense.");
-
-METRIC(aborts, COUNTER, "apiserver_request_aborts_total",
-       "[ALPHA] Number of requests which apiserver aborted possibly due to a timeout, for each group, version, verb, "
-       "resource, subresource and scope");
-METRIC(inqueue, GAUGE, "apiserver_current_inqueue_requests",
-       "[ALPHA] Maximal number of queued requests in this apiserver per request kind in last second.");
-
-/* 0.05 MB, and up to the limit by 0.1 MB */
-static const double body_bounds[] = { 5e4,   15e4,  25e4,  35e4,  45e4,  55e4,  65e4,  75e4,  85e4,  95e4,  105e4,
-                                      115e4, 125e4, 135e4, 145e4, 155e4, 165e4, 175e4, 185e4, 195e4, 205e4, 215e4,
-                                      225e4, 235e4, 245e4, 255e4, 265e4, 275e4, 285e4, 295e4, 305e4 };
-HISTOGRAM(body_sizes, body_bounds, "apiserver_request_body_size_bytes",
-          "[ALPHA] Apiserver request body size in bytes broken out by resource and verb.");
-
-/* What upstream counts of paths that are no resource, and as what; NULL: it does not. */
-static const char *page_of(const struct track *t) {
-        static const char *const pages[][2] = {
-                { "/healthz", "/healthz" },
-                { "/livez", "/livez" },
-                { "/readyz", "/readyz" },
-                { "/openapi/v3", "openapi/v3" },
-        };
-        struct str path = http_request_path(t->req);
-
-        for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
-                if (str_eqc(path, pages[i][0]))
-                        return pages[i][1];
-        return str_has_prefix(path, STR("/openapi/v3/")) ? "openapi/v3/" : NULL;
-}
-
-static const char *scope_of(const struct track *t) {
-        const struct request_info *i = &t->x->info;
-
-        if (!i->is_resource)
-                return "";
-        return !str_empty(i->name) || strcmp(t->verb, "POST") == 0 ? "resource"
-               : !str_empty(i->namespace)                          ? "namespace"
-                                                                   : "cluster";
-}
-
-/* Only what exists: paths of clients' invention do not become labels. */
-static struct str subresource_of(const struct track *t) {
-        const struct exchange *x = t->x;
-
-        if (!x->info.is_resource)
-                return str_of(page_of(t) ? page_of(t) : "");
-        return x->rest && !str_empty(x->info.subresource) && api_subresource(x->rest->resource, x->info.subresource)
-                               ? x->info.subresource
-                               : STR("");
-}
-
-struct labels {
-        const struct track *t;
-        bool dry_run, code, no_component;
-};
-
-static void write_labels(struct buf *dst, const void *arg) {
-        const struct labels *l = arg;
-        const struct track *t = l->t;
-        const struct rest *r = t->x->rest;
-        struct str none = STR("");
-        char code[12];
-
-        if (l->code) {
-                snprintf(code, sizeof(code), "%d", t->status);
-                metric_label(dst, "code", str_of(code));
-        }
-        if (!l->no_component)
-                metric_label(dst, "component", t->x->info.is_resource ? STR("apiserver") : STR(""));
-        if (l->dry_run)
-                metric_label(dst, "dry_run", t->x->query.options.dry_run ? STR("All") : none);
-        metric_label(dst, "group", r ? r->group : none);
-        metric_label(dst, "resource", r ? r->plural : none);
-        metric_label(dst, "scope", str_of(scope_of(t)));
-        metric_label(dst, "subresource", subresource_of(t));
-        metric_label(dst, "verb", str_of(t->verb));
-        metric_label(dst, "version", r ? r->version : none);
-}
-
-/* "1.37", or empty. */
-static struct str removed_release(const struct rest *r) {
-        static const struct str removed = STR_INIT("unavailable in v");
-        ssize_t at = str_search(r->deprecated, removed);
-        struct str release = at < 0 ? STR("") : str_sub(r->deprecated, (size_t) at + removed.n, r->deprecated.n);
-
-        return str_sub(release, 0, (size_t) MAX(str_find(release, '+'), 0));
-}
-
-static void deprecated_labels(struct buf *dst, const void *arg) {
-        const struct track *t = arg;
-        const struct rest *r = t->x->rest;
-
-        metric_label(dst, "group", r->group);
-        metric_label(dst, "removed_release", removed_release(r));
-        metric_label(dst, "resource", r->plural);
-        metric_label(dst, "subresource", subresource_of(t));
-        metric_label(dst, "version", r->version);
-}
-
-/* What the labels of all these metrics have in common, as a number. */
-static uint64_t identity(const struct track *t) {
-        const struct rest *r = t->x->rest;
-        uint64_t h = r ? str_hash(r->prefix) ^ str_hash(r->api_version) * 3 : 0;
-
-        h = (h ^ str_hash(subresource_of(t))) * 0x9e3779b97f4a7c15ULL;
-        return h ^ (uint64_t) (uintptr_t) t->verb ^ ((uint64_t) (uintptr_t) scope_of(t) << 7);
-}
-
-static struct series *series_of(const struct track *t, uint64_t h, const struct metric *m, bool dry_run, bool code) {
-        h ^= (uint64_t) (code ? t->status : 0) << 48 ^ (uint64_t) (dry_run && t->x->query.options.dry_run) << 63;
-        return metric_series(m, h, write_labels, &(struct labels) { t, dry_run, code });
-}
-
-static void kind_label(struct buf *dst, const void *arg) {
-        metric_label(dst, "request_kind", str_of(arg));
-}
-
-static bool reads(const struct track *t) {
-        return strcmp(t->verb, "GET") == 0 || strcmp(t->verb, "LIST") == 0; /* a watch too, but it is counted apart */
-}
-
-/* Upstream's watch is a GET as well, but not of what has handlers of its own. */
-static bool is_sized(const struct track *t) {
-        return reads(t) || (t->is_watch && t->x->rest && !t->x->rest->custom && !t->x->info.legacy_watch);
-}
-
-static void count_kind(const struct track *t, const struct metric *m, int n) {
-        series_add(metric_series(m, reads(t), kind_label, reads(t) ? "readOnly" : "mutating"), n);
-}
-
-static void count_running(const struct track *t, int n) {
-        if (t->long_running && t->x->rest)
-                series_add(series_of(t, identity(t), &long_running, false, false), n);
-        else if (!t->long_running)
-                count_kind(t, &inflight, n);
-}
-
-static void body_labels(struct buf *dst, const void *arg) {
-        const struct track *t = arg;
-
-        metric_label(dst, "resource", t->x->rest->qualified);
-        metric_label(dst, "verb", str_of(t->writes));
-}
-
-static void count_done(const struct track *t) {
-        uint64_t h = identity(t);
-        int64_t ns = now_mono_ns() - t->started_ns;
-
-        if (t->uncounted || (!t->x->rest && (t->x->info.is_resource || !page_of(t))))
-                return;
-        if (t->writes && t->x->rest && t->status != 406 && t->status != 415) /* for these nobody reads it */
-                series_observe(metric_series(&body_sizes,
-                                             (uint64_t) (uintptr_t) t->writes ^ str_hash(t->x->rest->qualified),
-                                             body_labels, t),
-                               (double) http_request_body(t->req).n);
-        series_add(series_of(t, h, &request_total, true, true), 1);
-        series_observe(series_of(t, h, &request_duration, true, false), (double) ns / 1e9);
-        if (!t->is_watch)
-                series_observe(series_of(t, h, &request_sli_duration, false, false),
-                               (double) (ns - t->elsewhere_ns) / 1e9);
-        if (t->bytes >= 0 && is_sized(t))
-                series_observe(series_of(t, h, &response_sizes, false, false), (double) t->bytes);
-        if (t->x->rest && t->x->rest->deprecated.n)
-                series_add(metric_series(&deprecated_apis, h, deprecated_labels, t), 1);
-}
-
-static void count_termination(struct track *t, int status) {
-        t->status = status;
-        series_add(series_of(t, identity(t), &terminations, false, true), 1);
-}
-
 /* ---- those that are not answered at once ---- */
 
 static void plain_error(struct http_request *req, int status, unsigned retry_after, struct str text) {
@@ -275,7 +49,7 @@ static void plain_error(struct http_request *req, int status, unsigned retry_aft
 }
 
 static void too_many(struct track *t, unsigned retry_after) {
-        count_termination(t, 429);
+        track_count_termination(t, 429);
         plain_error(t->req, 429, retry_after, STR("Too many requests, please try again later.\n"));
 }
 
@@ -283,7 +57,7 @@ static void too_many(struct track *t, unsigned retry_after) {
 static void timed_out(struct track *t) {
         if (!http_request_take_over(t->req))
                 return;
-        count_termination(t, 504);
+        track_count_termination(t, 504);
         plain_error(t->req, 504, 0,
                     STR("{\"metadata\":{},\"status\":\"Failure\",\"message\":\"Timeout: request did not complete "
                         "within "
@@ -292,7 +66,7 @@ static void timed_out(struct track *t) {
 
 /* The request does not wait in its queue any more. */
 static void give_up(struct track *t) {
-        count_kind(t, &inqueue, -1);
+        track_count_queued(t, -1);
         flow_release(&t->ticket);
 }
 
@@ -410,7 +184,7 @@ static bool answered(struct http_request *req, int status, int64_t bytes, void *
         if (t->audit)
                 audit_emit(t->audit, t->long_running ? AUDIT_STARTED : AUDIT_COMPLETE, status);
         if (!t->long_running)
-                count_done(t);
+                track_count_done(t);
         if (t->is_watch || (bytes >= 0 && bytes <= SMALL))
                 flow_release(&t->ticket);
         return bytes >= 0 && t->audit && audit_waits(t->audit, logged, t);
@@ -423,13 +197,11 @@ static void ended(struct http_request *req, void *arg) {
         if (!t->known)
                 return; /* and no x->rest either */
         if (t->status == 0 && !t->long_running)
-                series_add(metric_series(&aborts, identity(t), write_labels,
-                                         &(struct labels) { .t = t, .no_component = true }),
-                           1);
+                track_count_abort(t);
         if (t->status == 0)
                 t->status = t->long_running ? 101 : 499; /* handed over; gone before an answer */
         if (t->long_running || !t->answered) {
-                count_done(t);
+                track_count_done(t);
                 if (t->audit && t->long_running && !t->answered) /* the connection was handed over */
                         audit_emit(t->audit, AUDIT_STARTED, t->status);
                 if (t->audit)
@@ -437,7 +209,7 @@ static void ended(struct http_request *req, void *arg) {
         }
         if (t->audit)
                 audit_forget(t->audit);
-        count_running(t, -1);
+        track_count_running(t, -1);
         flow_leave(&t->ticket);
         rest_release(t->x->rest);
 }
@@ -528,7 +300,7 @@ static void admitted(struct track *t) {
 static void turn_came(void *arg) {
         struct track *t = arg;
 
-        count_kind(t, &inqueue, -1);
+        track_count_queued(t, -1);
         t->elsewhere_ns = flow_arrived(&t->ticket);
         http_request_on_close(t->req, NULL, NULL);
         list_del(&t->link);
@@ -651,7 +423,7 @@ static void seat(struct track *t, const struct attributes *at) {
                 admitted(t);
                 break;
         case FLOW_WAIT:
-                count_kind(t, &inqueue, 1);
+                track_count_queued(t, 1);
                 http_request_on_close(x->req, client_gone, t);
                 wait_for_answer(t);
                 break;
@@ -712,7 +484,7 @@ void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
         describe(t, &at);
         t->known = true;
         t->proceed = proceed;
-        count_running(t, 1);
+        track_count_running(t, 1);
         if (read_timeout(t, &e) < 0) {
                 refuse_timeout(x, &at, &e);
                 return;
@@ -813,8 +585,8 @@ void track_permitted(struct exchange *x) {
         if (!t->audit || !x->rest->deprecated.n)
                 return;
         audit_annotate(t->audit, STR("k8s.io/deprecated"), STR("true"));
-        if (removed_release(x->rest).n)
-                audit_annotate(t->audit, STR("k8s.io/removed-release"), removed_release(x->rest));
+        if (track_removed_release(x->rest).n)
+                audit_annotate(t->audit, STR("k8s.io/removed-release"), track_removed_release(x->rest));
 }
 
 void track_uncounted(struct exchange *x) {
@@ -830,13 +602,6 @@ void track_call(struct exchange *x, const struct api_call *c) {
         x->track->elsewhere_ns += c->webhooks_ns;
         json_each_member(m, c->annotations)
                 audit_annotate(x->track->audit, json_key(m), json_str(&m->value));
-}
-
-void track_size(struct http_request *req, int64_t bytes) {
-        const struct track *t = http_request_userdata(req);
-
-        if (t && t->known && is_sized(t))
-                series_observe(series_of(t, identity(t), &response_sizes, false, false), (double) bytes);
 }
 
 /* A Status is told at all levels. */
@@ -867,10 +632,7 @@ struct tracks *tracks_new(struct apiserver *s) {
                 buf_add_str(&b, one);
         }
         t->hsts = arena_str(s->arena, buf_str(&b));
-        for (size_t i = 0; i < 2; i++) { /* they are told from the start on */
-                series_add(metric_series(&inflight, i, kind_label, i ? "readOnly" : "mutating"), 0);
-                series_add(metric_series(&inqueue, i, kind_label, i ? "readOnly" : "mutating"), 0);
-        }
+        track_count_nothing();
         return t;
 }
 

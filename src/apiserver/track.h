@@ -33,6 +33,8 @@ struct str track_id(const struct exchange *x);       /* its Audit-Id */
 int64_t track_deadline_ms(const struct exchange *x); /* when its client hears that it took too long */
 /* It is refused before it would count: by authorizers, or because it has no route. */
 void track_uncounted(struct exchange *x);
+/* Counts one that the server that should answer it was not asked for. */
+void track_terminated(struct exchange *x, struct str status);
 void track_permitted(struct exchange *x); /* whoever asks may: the audit log hears that it is deprecated */
 /* For the audit log: the object that was sent; the JSON text of the answer, whatever the client gets it as. */
 void track_request_body(struct exchange *x, const struct json *body);

@@ -183,15 +183,19 @@ void admission_count_open(const struct admission *ad, struct str name) {
         series_add(SERIES(&webhook_open, { "name", name }, hook_type(ad)), 1);
 }
 
+/* Upstream has two words for it, and tells the time only of those that do not hold. */
 void admission_observe_conditions(const struct admission *ad, struct str name, const char *kind, int64_t ns, int r) {
         const struct metric_label l[] = { { "kind", str_of(kind) },
                                           { "name", name },
                                           { "operation", operation(ad) },
-                                          { "type", ad->validating ? STR("validate") : STR("admit") } };
+                                          { "type", !ad->validating               ? STR("admit")
+                                                    : strcmp(kind, "policy") == 0 ? STR("validate")
+                                                                                  : STR("validating") } };
 
+        if (r > 0)
+                return;
         series_observe(metric_labelled(&condition_time, l, ARRAY_SIZE(l)), (double) ns / NSEC_PER_SEC);
-        if (r <= 0)
-                series_add(metric_labelled(r < 0 ? &condition_errors : &condition_exclusions, l, ARRAY_SIZE(l)), 1);
+        series_add(metric_labelled(r < 0 ? &condition_errors : &condition_exclusions, l, ARRAY_SIZE(l)), 1);
 }
 
 /* The kind of error is told from the message, as upstream does: a plain refusal counts as "invalid_error" too. */

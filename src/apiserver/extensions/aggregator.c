@@ -10,6 +10,7 @@
 #include "apiserver/extensions/custom.h"
 #include "apiserver/flags.h"
 #include "apiserver/relay.h"
+#include "apiserver/track.h"
 #include "base/encode.h"
 #include "base/file.h"
 #include "base/lock.h"
@@ -677,6 +678,7 @@ void aggregator_relay(struct exchange *x, const struct remote *r) {
 
         if (!r->available || !r->tls ||
             service_endpoint(x->s, snap, a, r->ns, r->service, r->port, &t.host, &t.port, NULL) < 0) {
+                track_terminated(x, STR("503"));
                 respond_text(x->req, 503, "text/plain; charset=utf-8", STR("service unavailable\n"));
                 return;
         }

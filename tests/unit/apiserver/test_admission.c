@@ -369,7 +369,7 @@ static void what_webhooks_and_plugins_do_is_counted(void **state) {
         expect_counted("admission_webhook_admission_duration_seconds_count{name=\"no.example.com\","
                        "operation=\"CREATE\",rejected=\"true\",type=\"validating\"} 1\n");
         expect_counted("admission_match_condition_exclusions_total{kind=\"webhook\",name=\"out.example.com\","
-                       "operation=\"CREATE\",type=\"validate\"} 1");
+                       "operation=\"CREATE\",type=\"validating\"} 1");
         expect_counted("admission_controller_admission_duration_seconds_count{name=\"ValidatingAdmissionWebhook\","
                        "operation=\"CREATE\",rejected=\"true\",type=\"validate\"} ");
 }

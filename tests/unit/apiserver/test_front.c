@@ -406,6 +406,8 @@ static void metrics_have_upstreams_names(void **state) {
                 "apiserver_storage_size_bytes{storage_cluster_id=\"etcd-0\"} 0",
                 "aggregator_unavailable_apiservice{name=\"elsewhere.example.com\"} 1",
                 "aggregator_unavailable_apiservice{name=\"v1.\"} 0",
+                "apiserver_request_terminations_total{code=\"503\",component=\"aggregator\",group=\"example.com\","
+                "resource=\"things\",scope=\"cluster\",subresource=\"\",verb=\"LIST\",version=\"elsewhere\"} 1\n",
         };
         struct fixture *f = *state;
         struct str r;
@@ -424,6 +426,7 @@ static void metrics_have_upstreams_names(void **state) {
                     .body = arena_printf(f->a, "{\"metadata\":{\"name\":\"c%d\",\"labels\":{\"n\":\"%d\"}}}", i, i).p);
         get(f, "/api/v1/namespaces/default/configmaps?labelSelector=n=1", "");
         get(f, "/livez/ping", "");
+        get(f, "/apis/example.com/elsewhere/things", "");
         r = get(f, "/metrics", "");
         for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
                 if (!has(r, lines[i]))
