@@ -14,6 +14,7 @@
 #include "apiserver/flags.h"
 #include "base/encode.h"
 #include "base/file.h"
+#include "base/metrics.h"
 #include "http/client.h"
 #include "http/tls.h"
 #include "http/websocket.h"
@@ -425,9 +426,13 @@ static void answer_refused(struct relay *r) {
 }
 
 static void relay_done(struct http_call *c, int err, const struct error *error, void *arg) {
+        METRIC(untrusted, COUNTER, "kube_apiserver_pod_logs_backend_tls_failure_total",
+               "[ALPHA] Total number of requests for pods/logs that failed due to kubelet server TLS verification");
         struct relay *r = arg;
         _cleanup_error_ struct error e = ERROR_INIT;
 
+        if (r->is_log)
+                metric_add(&untrusted, error && str_search(str_of(error_text(error)), STR("x509:")) >= 0);
         r->call = NULL;
         r->peer->n_running--;
         if (r->req) {

@@ -42,7 +42,9 @@ struct workqueue {
 
 /* ---- metrics ---- */
 
-static const double seconds[] = { 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1, 10 };
+/* As ten times ten comes out when it is multiplied: bounds are texts to whoever adds up ours and upstream's. */
+static const double seconds[] = { 1e-08, 1e-07, 1e-06, 9.999999999999999e-06, 9.999999999999999e-05, 0.001, 0.01,
+                                  0.1,   1,     10 };
 METRIC(adds, COUNTER, "workqueue_adds_total", "[ALPHA] Total number of adds handled by workqueue");
 METRIC(depth, GAUGE, "workqueue_depth", "[ALPHA] Current depth of workqueue");
 METRIC(retries, COUNTER, "workqueue_retries_total", "[ALPHA] Total number of retries handled by workqueue");
