@@ -67,30 +67,40 @@ static int pick_container(struct exchange *x, const struct object *pod, struct s
                                STR_ARG(object_name(pod)), STR_ARG(buf_str(&names)));
 }
 
-/* A parameter as the kubelet reads it: switches are 1 and 0 under its own names, else true and false in lower case. */
-static struct str kubelet_value(struct str key, struct str value, bool renamed) {
-        if (renamed || str_eqc(key, "tty"))
-                return request_bool(value) ? STR("1") : STR("0");
-        if (str_eqc(key, "command"))
-                return value;
-        return str_eq_fold(value, STR("true")) ? STR("true") : str_eq_fold(value, STR("false")) ? STR("false") : value;
+/* A parameter of ours and of the kubelet's. */
+struct kubelet_param {
+        const char *ours, *theirs;
+        const char *on; /* a switch: what says there that it is on */
+        bool many;      /* all of its values count, not just the first */
+};
+
+static void add_query(struct buf *dst, struct str s) {
+        for (size_t i = 0; i < s.n; i++)
+                if (s.p[i] == ' ')
+                        buf_putc(dst, '+');
+                else
+                        url_encode(dst, str_n(s.p + i, 1));
 }
 
-/* The query for the kubelet: those parameters that are in the table, under its names. */
-static struct str kubelet_query(struct exchange *x, const char *const (*names)[2]) {
-        struct str query = http_request_query(x->req), pair;
+/* The query for the kubelet: those parameters that are in the table, in its order, as Go writes them. */
+static struct str kubelet_query(struct exchange *x, const struct kubelet_param *params) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        while (str_split(&query, '&', &pair)) {
-                ssize_t eq = str_find(pair, '=');
-                struct str key = eq < 0 ? pair : str_sub(pair, 0, (size_t) eq),
-                           value = eq < 0 ? STR("") : str_sub(pair, (size_t) eq + 1, pair.n);
+        for (const struct kubelet_param *p = params; p->ours; p++) {
+                struct str query = http_request_query(x->req), pair, key;
 
-                for (size_t i = 0; names[i][0]; i++) {
-                        if (!str_eqc(key, names[i][0]))
+                while (str_split(&query, '&', &pair)) {
+                        _cleanup_buf_ struct buf value = BUF_INIT;
+
+                        str_split(&pair, '=', &key);
+                        if (!str_eqc(key, p->ours) || url_decode(&value, pair, true) < 0)
                                 continue;
-                        buf_printf(&b, "%s%s=", b.n ? "&" : "?", names[i][1]);
-                        buf_add_str(&b, kubelet_value(key, value, strcmp(names[i][0], names[i][1]) != 0));
+                        if (!p->on || request_bool(buf_str(&value))) {
+                                buf_printf(&b, "%s%s=", b.n ? "&" : "?", p->theirs);
+                                add_query(&b, p->on ? str_of(p->on) : buf_str(&value));
+                        }
+                        if (!p->many)
+                                break;
                 }
         }
         return arena_str(http_request_arena(x->req), buf_str(&b));
@@ -102,7 +112,7 @@ static int get_pod(struct exchange *x, struct store_snapshot *snap, struct objec
 }
 
 static int pod_target(struct exchange *x, struct store_snapshot *snap, const char *kubelet_path, bool container,
-                      const char *const (*names)[2], struct relay_target *t, struct error *err) {
+                      const struct kubelet_param *params, struct relay_target *t, struct error *err) {
         struct arena *a = http_request_arena(x->req);
         struct str name = STR(""), node;
         struct object *pod;
@@ -124,25 +134,22 @@ static int pod_target(struct exchange *x, struct store_snapshot *snap, const cha
         t->is_log = log;
         t->path = arena_printf(a, "/%s/%" STR_FMT "/%" STR_FMT "%s%" STR_FMT "%" STR_FMT, kubelet_path,
                                STR_ARG(x->info.namespace), STR_ARG(x->info.name), container ? "/" : "", STR_ARG(name),
-                               STR_ARG(kubelet_query(x, names)));
+                               STR_ARG(kubelet_query(x, params)));
         return node_target(x, snap, node, t, err);
 }
 
-static const char *const log_params[][2] = {
-        { "follow", "follow" },
-        { "previous", "previous" },
-        { "sinceSeconds", "sinceSeconds" },
-        { "sinceTime", "sinceTime" },
-        { "timestamps", "timestamps" },
-        { "tailLines", "tailLines" },
-        { "limitBytes", "limitBytes" },
-        { NULL, NULL },
+/* In order of the kubelet's names. */
+static const struct kubelet_param log_params[] = {
+        { "follow", "follow", "true", false },         { "limitBytes", "limitBytes", NULL, false },
+        { "previous", "previous", "true", false },     { "sinceSeconds", "sinceSeconds", NULL, false },
+        { "sinceTime", "sinceTime", NULL, false },     { "tailLines", "tailLines", NULL, false },
+        { "timestamps", "timestamps", "true", false }, { NULL, NULL, NULL, false },
 };
-static const char *const exec_params[][2] = {
-        { "stdin", "input" }, { "stdout", "output" },   { "stderr", "error" },
-        { "tty", "tty" },     { "command", "command" }, { NULL, NULL },
+static const struct kubelet_param exec_params[] = {
+        { "command", "command", NULL, true }, { "stderr", "error", "1", false }, { "stdin", "input", "1", false },
+        { "stdout", "output", "1", false },   { "tty", "tty", "1", false },      { NULL, NULL, NULL, false },
 };
-static const char *const port_params[][2] = { { "port", "port" }, { "ports", "ports" }, { NULL, NULL } };
+static const struct kubelet_param port_params[] = { { "ports", "port", NULL, true }, { NULL, NULL, NULL, false } };
 
 static int check_log_options(struct exchange *x, struct error *err) {
         static const struct {
@@ -195,12 +202,15 @@ static int log_target(struct exchange *x, struct store_snapshot *snap, struct re
         return 0;
 }
 static int exec_target(struct exchange *x, struct store_snapshot *snap, struct relay_target *t, struct error *err) {
+        t->is_exec = true;
         return pod_target(x, snap, "exec", true, exec_params, t, err);
 }
 static int attach_target(struct exchange *x, struct store_snapshot *snap, struct relay_target *t, struct error *err) {
-        return pod_target(x, snap, "attach", true, exec_params, t, err);
+        t->is_exec = true;
+        return pod_target(x, snap, "attach", true, exec_params + 1, t, err);
 }
 static int port_target(struct exchange *x, struct store_snapshot *snap, struct relay_target *t, struct error *err) {
+        t->is_forward = true;
         return pod_target(x, snap, "portForward", false, port_params, t, err);
 }
 

@@ -1,8 +1,6 @@
-/* What goes on to another server, on the worker that has the request.
+/* What goes on to another server, on the worker that has the request; an upgrade is for tunnel.c.
  *
  *   client ══▶ worker ══▶ other server     an ordinary call: its answer is streamed through, with back-pressure
- *   client ◀═ raw bytes ═▶ other server    an upgrade (WebSocket, SPDY): both ends speak the same protocol, nothing
- *                                          is translated
  *   client ◀─ messages ─── other server    a log over a WebSocket: the answer to an ordinary call, as messages
  *
  * Each worker has clients of its own, kept by address. */
@@ -28,18 +26,12 @@ struct relays {
         struct apiserver *s;
         _Atomic(struct kubelet_tls *) kubelet;
         struct tls_context *any_tls;
-        struct map *peers[MAX_WORKERS]; /* by worker, touched by it only: who and where → struct peer */
+        struct map *peers[MAX_WORKERS]; /* by worker, touched by it only: who and where → struct relay_peer */
 };
 
 /* Who we are to kubelets: to those that are certified, and to any. */
 struct kubelet_tls {
         struct tls_context *sure, *any;
-};
-
-/* The connections of a worker to one server. */
-struct peer {
-        struct http_client *client;
-        size_t n_running;
 };
 
 /* ---- peers ---- */
@@ -111,7 +103,7 @@ struct tls_context *relay_any_tls(struct apiserver *s) {
 }
 
 static void free_peer(void *arg) {
-        struct peer *p = arg;
+        struct relay_peer *p = arg;
 
         http_client_free(p->client);
         free(p);
@@ -145,12 +137,12 @@ static int evict(struct map *peers) {
         if (map_size(peers) < MAX_PEERS)
                 return 0;
         while (map_next(&it))
-                if (((struct peer *) it.value)->n_running == 0)
+                if (((struct relay_peer *) it.value)->n_running == 0)
                         map_remove(peers, it.key);
         return map_size(peers) < MAX_PEERS ? 0 : -EBUSY;
 }
 
-static int peer_of(struct exchange *x, const struct relay_target *t, struct peer **ret, struct error *err) {
+int relay_peer(struct exchange *x, const struct relay_target *t, struct relay_peer **ret, struct error *err) {
         struct map **peers = &x->s->relays->peers[http_request_worker(x->req) % MAX_WORKERS];
         struct arena *a = http_request_arena(x->req);
         /* A client keeps its context alive, so that no other context gets its address. */
@@ -183,7 +175,7 @@ static int peer_of(struct exchange *x, const struct relay_target *t, struct peer
 
 struct relay {
         struct http_request *req; /* NULL: the client is gone */
-        struct peer *peer;
+        struct relay_peer *peer;
         struct http_call *call;
         struct duplex *ws; /* a log's, instead of req; once it is open r lives until it is closed */
         int status;        /* of an answer whose type its first bytes have to tell */
@@ -217,7 +209,7 @@ static bool is_not_proxied(struct str name) {
                                "access-control-allow-methods", "access-control-allow-origin", "proxy-authenticate"));
 }
 
-static bool is_hop_header(struct str name) {
+bool relay_is_hop_header(struct str name) {
         return str_among(name, WORDS("connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te",
                                      "trailer", "proxy-connection", "proxy-authorization", "host", "authorization"));
 }
@@ -313,7 +305,7 @@ static void relay_response(struct http_call *c, int status, const struct http_he
         for (size_t i = 0; i < n; i++) {
                 bool length = str_eqc(h[i].name, "content-length");
 
-                if ((is_hop_header(h[i].name) && (!length || has_length || r->is_log)) ||
+                if ((relay_is_hop_header(h[i].name) && (!length || has_length || r->is_log)) ||
                     is_of_connection(h, n, h[i].name) || (proxied && is_not_proxied(h[i].name)))
                         continue;
                 has_length |= length;
@@ -506,15 +498,15 @@ static size_t forwarded_headers(struct exchange *x, const struct relay_target *t
         return 5;
 }
 
-/* The request's own headers, without those that belong to a connection or say who the user is, and the target's. */
-static size_t forward_headers(struct exchange *x, const struct relay_target *t, struct arena *a, bool upgrade,
-                              struct http_header **ret) {
+size_t relay_headers(struct exchange *x, const struct relay_target *t, struct arena *a, bool upgrade,
+                     struct http_header **ret) {
         const struct http_header *h;
         size_t n = http_request_headers(x->req, &h), k = 0;
         struct http_header *out = arena_array(a, struct http_header, n + t->n_headers + 6);
 
         for (size_t i = 0; i < n; i++) {
-                bool keep = (!is_hop_header(h[i].name) && !(t->prefix.n && str_eqc(h[i].name, "accept-encoding"))) ||
+                bool keep = (!relay_is_hop_header(h[i].name) &&
+                             !(t->prefix.n && str_eqc(h[i].name, "accept-encoding"))) ||
                             (upgrade && (str_eqc(h[i].name, "connection") || str_eqc(h[i].name, "upgrade"))) ||
                             (t->prefix.n && str_eqc(h[i].name, "host")); /* who is asked is asked as we were */
 
@@ -549,7 +541,7 @@ static void relay_call(struct exchange *x, const struct relay_target *t) {
                 .arg = r,
         };
 
-        if (peer_of(x, t, &r->peer, &e) < 0) {
+        if (relay_peer(x, t, &r->peer, &e) < 0) {
                 respond_error(x->req, &x->format, &e);
                 arena_free(a);
                 return;
@@ -564,7 +556,7 @@ static void relay_call(struct exchange *x, const struct relay_target *t) {
                                        .host = arena_printf(a, "%" STR_FMT ":%u", STR_ARG(t->host), t->port),
                                        .asked = arena_str(a, http_request_header(x->req, "host")) };
         r->name = arena_str(a, x->info.name);
-        o.n_headers = forward_headers(x, t, a, false, &headers);
+        o.n_headers = relay_headers(x, t, a, false, &headers);
         o.headers = headers;
         if (!o.streams)
                 o.body = http_request_body(x->req);
@@ -578,93 +570,6 @@ static void relay_call(struct exchange *x, const struct relay_target *t) {
                 http_request_on_body(x->req, relay_body, r);
 }
 
-/* ---- relaying an upgrade ---- */
-
-struct tunnel {
-        struct http_request *req;
-        struct peer *peer;
-        struct arena *arena;
-        struct format format;
-};
-
-static void tunnel_gone(struct http_request *req, void *arg) {
-        struct tunnel *t = arg;
-
-        t->req = NULL;
-}
-
-static void pipe_done(void *arg) {
-}
-
-static void tunnel_refused(struct tunnel *t, const struct http_upgrade_result *r) {
-        _cleanup_error_ struct error e = ERROR_INIT;
-        struct http_slice body = { .data = arena_str(http_request_arena(t->req), r->body) };
-        struct http_header *h = arena_array(t->arena, struct http_header, r->n_headers);
-        size_t n = 0;
-
-        if (r->err == 0 && r->status < 400) {
-                error_status(&e, REASON_UNKNOWN, "invalid upgrade response: status code %d", r->status);
-                respond_error(t->req, &t->format, &e);
-                return;
-        }
-        for (size_t i = 0; i < r->n_headers; i++)
-                if (!is_hop_header(r->headers[i].name))
-                        h[n++] = r->headers[i];
-        if (r->err == 0) {
-                http_request_last(t->req);
-                http_respond(t->req, r->status, h, n, &body, 1);
-                return;
-        }
-        error_status(&e, REASON_UNKNOWN, "%s%s", r->connected ? "" : "error dialing backend: ", r->message);
-        e.code = 500;
-        respond_error(t->req, &t->format, &e);
-}
-
-static void tunnel_open(const struct http_upgrade_result *r, void *arg) {
-        struct tunnel *t = arg;
-        struct duplex *client;
-
-        t->peer->n_running--; /* an open tunnel is a connection of its own */
-        if (!t->req) {
-                if (r->duplex)
-                        duplex_close(r->duplex);
-        } else if (!r->duplex) {
-                http_request_on_close(t->req, NULL, NULL);
-                tunnel_refused(t, r);
-        } else {
-                http_request_on_close(t->req, NULL, NULL);
-                client = http_hijack(t->req, 101, r->headers, r->n_headers);
-                if (client)
-                        duplex_pipe(client, r->duplex, pipe_done, NULL);
-                else
-                        duplex_close(r->duplex);
-        }
-        arena_free(t->arena);
-}
-
-static void tunnel(struct exchange *x, const struct relay_target *where) {
-        struct arena *a = arena_new(0);
-        struct tunnel *t = arena_new_of(a, struct tunnel);
-        struct http_header *headers;
-        _cleanup_error_ struct error e = ERROR_INIT;
-        struct http_call_options o = { .method = arena_cstr(a, http_request_method_text(x->req)),
-                                       .path = arena_str(a, where->path) };
-
-        if (peer_of(x, where, &t->peer, &e) < 0) {
-                respond_error(x->req, &x->format, &e);
-                arena_free(a);
-                return;
-        }
-        t->req = x->req;
-        t->arena = a;
-        t->format = x->format;
-        o.n_headers = forward_headers(x, where, a, true, &headers);
-        o.headers = headers;
-        http_request_on_close(x->req, tunnel_gone, t);
-        t->peer->n_running++;
-        http_client_upgrade(t->peer->client, &o, tunnel_open, t);
-}
-
 void relay_request(struct exchange *x, const struct relay_target *t) {
         _cleanup_error_ struct error e = ERROR_INIT;
         struct str protocol;
@@ -673,7 +578,7 @@ void relay_request(struct exchange *x, const struct relay_target *t) {
                 error_status(&e, REASON_UNAVAILABLE, "the client is gone");
                 respond_error(x->req, &x->format, &e);
         } else if (http_request_wants_upgrade(x->req, &protocol) && !t->is_log)
-                tunnel(x, t);
+                relay_upgrade(x, t);
         else
                 relay_call(x, t);
 }

@@ -15,6 +15,8 @@ struct relay_target {
         bool is_log;       /* an answer that is no success is text for a Status */
         bool is_api;       /* another API server */
         bool redirects;    /* it may send clients elsewhere */
+        bool is_exec;      /* a kubelet's exec or attach */
+        bool is_forward;   /* a kubelet's port-forward */
         struct str prefix; /* where its root is here; its pages' links are rewritten (rewrite.h). Empty: they stay */
 };
 /* Streams the request there and its answer back; an upgrade becomes a tunnel. */
@@ -22,6 +24,19 @@ void relay_request(struct exchange *x, const struct relay_target *t);
 
 /* Its body goes on as it comes: how much there is is for who gets it to say. */
 bool relay_streams(struct http_request *req, void *apiserver);
+
+/* tunnel.c: the same for an upgrade. */
+void relay_upgrade(struct exchange *x, const struct relay_target *t);
+/* The connections of a worker to one server. */
+struct relay_peer {
+        struct http_client *client;
+        size_t n_running; /* calls: kept as long as there are any */
+};
+int relay_peer(struct exchange *x, const struct relay_target *t, struct relay_peer **ret, struct error *err);
+/* The request's own headers, without those that belong to a connection or say who the user is, and the target's. */
+size_t relay_headers(struct exchange *x, const struct relay_target *t, struct arena *a, bool upgrade,
+                     struct http_header **ret);
+bool relay_is_hop_header(struct str name); /* in lower case: of one connection */
 
 /* With our client certificate. any: believes everybody. */
 struct tls_context *relay_kubelet_tls(struct apiserver *s, bool any);

@@ -1,7 +1,6 @@
-/* SPDY/3.1 streams over any duplex: an upgraded connection (exec, attach and port-forward of older clients), or a
- * WebSocket that is used as a byte stream (KEP-4006: kubectl port-forward since 1.31). Server and client side, as
- * moby/spdystream, which all Kubernetes clients use, speaks it: windows are neither kept nor announced. Everything on
- * the duplex's loop. */
+/* SPDY/3.1 streams over any duplex: exec, attach and port-forward, of kubelets and older clients. Server and client
+ * side, as moby/spdystream, which all Kubernetes clients use, speaks it: windows are neither kept nor announced.
+ * Everything on the duplex's loop. */
 #pragma once
 
 #include "http/http.h"

@@ -13,7 +13,7 @@
 #include "http/duplex.h"
 #include "http/server_internal.h"
 
-#define MAX_MESSAGE (1024 * 1024)
+#define MAX_MESSAGE (32 * 1024 * 1024) /* as Go's servers take: clients send a whole file so */
 #define MAX_CONTROL 125
 #define CLOSE_TIMEOUT_MS 5000
 
@@ -477,16 +477,19 @@ struct duplex *http_accept_websocket(struct http_request *r, const char *subprot
 
 /* ---- channels ---- */
 
+const char *const remote_channels[] = { "stdin", "stdout", "stderr", "error", "resize" };
+
 void websocket_write_channel(struct duplex *ws, bool base64, unsigned channel, struct str data) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct buf b = BUF_INIT;
 
         buf_putc(&b, (char) (base64 ? '0' + channel : channel));
         if (base64) {
                 base64_encode(&b, data);
                 websocket_write_text(ws, buf_str(&b));
+                buf_free(&b);
         } else {
                 buf_add_str(&b, data);
-                duplex_write_copy(ws, buf_str(&b));
+                duplex_write(ws, &(struct http_slice) { buf_str(&b), free, b.p }, 1);
         }
 }
 

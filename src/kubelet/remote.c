@@ -1,7 +1,6 @@
 #include "kubelet/remote.h"
 
 #include "http/spdy.h"
-#include "http/websocket.h"
 #include "json/build.h"
 
 #define STREAMS_MS (30 * 1000)
@@ -16,7 +15,7 @@ struct remote {
         bool is_ready, finished, closed;
         /* WebSocket */
         struct duplex *ws;
-        bool base64, status_json, close_signal;
+        bool base64, status_json;
         /* SPDY */
         struct spdy_session *spdy;
         struct spdy_stream *streams[REMOTE_CHANNELS];
@@ -80,10 +79,7 @@ static void ws_data(struct duplex *d, struct str data, void *arg) {
         _cleanup_buf_ struct buf plain = BUF_INIT;
         int channel = websocket_read_channel(&data, r->base64, &plain);
 
-        if (channel == 255 && r->close_signal) {
-                if (data.n > 0 && data.p[0] == REMOTE_STDIN)
-                        r->ops->on_stdin_end(r, r->arg);
-        } else if (channel == REMOTE_STDIN && data.n > 0)
+        if (channel == REMOTE_STDIN && data.n > 0)
                 r->ops->on_stdin(r, data, r->arg);
         else if (channel == REMOTE_RESIZE)
                 resized(r, data);
@@ -107,8 +103,8 @@ static struct remote *new_remote(struct http_request *req, const struct remote_o
 static struct remote *open_websocket(struct http_request *req, const struct remote_options *o,
                                      const struct remote_ops *ops, void *arg) {
         static const char *const protocols[] = {
-                "v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "v3.channel.k8s.io",
-                "v2.channel.k8s.io", "channel.k8s.io",    "base64.channel.k8s.io",
+                "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "v3.channel.k8s.io",
+                "v2.channel.k8s.io", "channel.k8s.io",           "base64.channel.k8s.io",
         };
         static const struct duplex_ops dops = { ws_data, ws_drain, ws_close };
         struct str offered = http_request_header(req, "sec-websocket-protocol");
@@ -129,8 +125,7 @@ static struct remote *open_websocket(struct http_request *req, const struct remo
         }
         r->ws = ws;
         r->base64 = protocol && strstr(protocol, "base64");
-        r->status_json = protocol && (protocol[0] == 'v') && protocol[1] >= '4';
-        r->close_signal = protocol && strncmp(protocol, "v5.", 3) == 0;
+        r->status_json = protocol && strncmp(protocol, "v4.", 3) == 0;
         duplex_set_ops(ws, &dops, r);
         /* An empty message tells the client that the streams are there. */
         websocket_write_channel(ws, r->base64, o->out ? REMOTE_STDOUT : o->err ? REMOTE_STDERR : REMOTE_ERROR, STR(""));
@@ -139,8 +134,6 @@ static struct remote *open_websocket(struct http_request *req, const struct remo
 }
 
 /* ---- SPDY ---- */
-
-static const char *const stream_types[REMOTE_CHANNELS] = { "stdin", "stdout", "stderr", "error", "resize" };
 
 static enum remote_channel channel_of(struct remote *r, struct spdy_stream *st) {
         for (enum remote_channel c = 0; c < REMOTE_CHANNELS; c++)
@@ -202,7 +195,7 @@ static void on_stream(struct spdy_session *s, struct spdy_stream *st, void *arg)
         struct remote *r = arg;
 
         for (enum remote_channel c = 0; c < REMOTE_CHANNELS; c++) {
-                if (!str_eqc(type, stream_types[c]))
+                if (!str_eqc(type, remote_channels[c]))
                         continue;
                 if (r->streams[c] || r->is_ready)
                         break;

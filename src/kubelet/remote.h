@@ -1,16 +1,14 @@
 /* The streams of exec and attach as the client sees them, whatever carries them:
  *
- *   WebSocket  v5.channel.k8s.io, v4., v3., v2., channel.k8s.io, and the base64. ones: a byte of channel in front
- *   SPDY/3.1   a stream for each, named by its header streamtype
- *
- * https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/4006-transition-spdy-to-websockets */
+ *   WebSocket  v4.channel.k8s.io, v3., v2., channel.k8s.io, and the base64. ones: a byte of channel in front
+ *   SPDY/3.1   a stream for each, named by its header streamtype; so also for v5, which the API server translates
+ */
 #pragma once
 
+#include "http/websocket.h"
 #include "kubelet/server.h"
 
 struct remote;
-
-enum remote_channel { REMOTE_STDIN, REMOTE_STDOUT, REMOTE_STDERR, REMOTE_ERROR, REMOTE_RESIZE, REMOTE_CHANNELS };
 
 struct remote_options {
         bool in, out, err, tty; /* which streams the client asked for */

@@ -1,7 +1,6 @@
 /* port-forward: bytes between the client's streams and TCP connections inside the pod's network.
  *
- *   SPDY/3.1                          a pair of streams a connection: data and error, with headers port and requestID;
- *   SPDY/3.1+portforward.k8s.io       the same, its bytes inside WebSocket messages (kubectl since 1.31)
+ *   SPDY/3.1                          a pair of streams a connection: data and error, with headers port and requestID
  *   v4.channel.k8s.io, portforward.k8s.io   WebSocket with two channels for each ?ports=: 2i data, 2i+1 error
  *
  * Opening the connection enters another network namespace and blocks: a task. After that it is a descriptor on the
@@ -450,8 +449,8 @@ static struct forward *forward_new(struct http_request *r, const struct route_ar
 static const struct spdy_session_ops session_ops = { on_stream, session_closed };
 
 static void serve_websocket(struct http_request *r, const struct route_args *a, const struct pod_view *v) {
-        static const char *const protocols[] = { "SPDY/3.1+portforward.k8s.io", "v4.channel.k8s.io",
-                                                 "v4.base64.channel.k8s.io", "portforward.k8s.io" };
+        static const char *const protocols[] = { "v4.channel.k8s.io", "v4.base64.channel.k8s.io",
+                                                 "portforward.k8s.io" };
         static const struct duplex_ops ops = { ws_data, ws_drain, ws_closed };
         struct str offered = http_request_header(r, "sec-websocket-protocol"), *ports;
         const char *protocol = websocket_choose(offered, protocols, ARRAY_SIZE(protocols));
@@ -462,23 +461,21 @@ static void serve_websocket(struct http_request *r, const struct route_args *a, 
 
         if (!n)
                 n = server_query_all(r, "port", &ports);
-        if ((!protocol && offered.n) || (protocol != protocols[0] && n == 0)) {
+        if ((!protocol && offered.n) || n == 0) {
                 server_error(r, 400,
                              n ? "unable to upgrade: no supported protocol" : "query parameter \"ports\" is required");
                 return;
         }
-        kept = xcalloc(MAX(n, 1), sizeof(*kept)); /* http_accept_websocket takes the request: keep what it held */
+        kept = xcalloc(n, sizeof(*kept)); /* http_accept_websocket takes the request: keep what it held */
         for (size_t i = 0; i < n; i++)
                 kept[i] = str_of(str_dup(ports[i]));
         f = forward_new(r, a, v);
         ws = http_accept_websocket(r, protocol);
         if (!ws)
                 end_connections(f);
-        else if (protocol == protocols[0])
-                f->spdy = spdy_session_new(ws, true, &session_ops, f);
         else {
                 f->ws = ws;
-                f->base64 = protocol == protocols[2];
+                f->base64 = protocol == protocols[1];
                 duplex_set_ops(ws, &ops, f);
                 open_channels(f, kept, n);
         }

@@ -146,7 +146,7 @@ static void closes_with_the_right_code(void **state) {
                 { 0x80, "x", 1, true, 1002 },                    /* continues nothing */
                 { 0x09, "x", 1, true, 1002 },                    /* a fragmented ping */
                 { 0x88, "x", 1, true, 1002 },                    /* half a code */
-                { 0x82, "\0\0\0\0\0\x20\0\0", 127, true, 1009 }, /* 2 MiB */
+                { 0x82, "\0\0\0\0\4\0\0\0", 127, true, 1009 }, /* 64 MiB */
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {

@@ -1,0 +1,114 @@
+/* Upgrades towards kubelets: what a client speaks becomes what they speak. */
+#include "fake_kubelet.h"
+#include "help.h"
+
+/* A message to a channel, masked so that a C string can hold it. */
+#define MASKED(n, text) "\x82" n "aaaa" text
+#define STDIN_HI MASKED("\x83", "a\x09\x08")
+#define STDIN_END MASKED("\x82", "\x9e\x61")
+#define BAD_END MASKED("\x82", "\x9e\x68")
+/* What comes back. */
+#define FRAME(n, channel) "\x82" n channel
+#define OPEN(protocol) "Sec-WebSocket-Protocol: " protocol "\r\n\r\n"
+#define CLOSED "\x88\x02\x03\xe8"
+
+static void make_pod(struct fixture *f, uint16_t port) {
+        check_code(ASK(f, API_CREATE, &res_nodes, "", .body = Q("{'metadata':{'name':'n'}}")), 201);
+        check_code(ASK(f, API_PATCH, &res_nodes, "", "n", "status", .patch = API_PATCH_MERGE,
+                       .body = arena_printf(f->a,
+                                            "{\"status\":{\"addresses\":[{\"type\":\"InternalIP\",\"address\":"
+                                            "\"127.0.0.1\"}],\"daemonEndpoints\":{\"kubeletEndpoint\":{\"Port\":%u}}}}",
+                                            port)
+                                               .p),
+                   200);
+        make_account(f, "default");
+        check_code(ASK(f, API_CREATE, &res_pods, "default",
+                       .body = Q("{'metadata':{'name':'p'},'spec':{'nodeName':'n','containers':[{'name':'c','image':"
+                                 "'i'},{'name':'gone','image':'i'}]}}")),
+                   201);
+}
+
+static struct str upgrade(struct fixture *f, const char *target, const char *protocol, const char *sent,
+                          const char *last) {
+        return talk_until(f,
+                          arena_printf(f->a,
+                                       "GET /api/v1/namespaces/default/pods/p/%s HTTP/1.1\r\nHost: x\r\nConnection: "
+                                       "Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                                       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: %s\r\n"
+                                       "\r\n%s",
+                                       target, protocol, sent)
+                                          .p,
+                          last);
+}
+
+#define check_has(text, what)                                                      \
+        do {                                                                       \
+                if (str_search((text), str_n((what), sizeof(what) - 1)) < 0)       \
+                        fail_msg("no %s in %.*s", what, (int) (text).n, (text).p); \
+        } while (0)
+
+static void exec_of_v5_is_spdy_to_the_kubelet(void **state) {
+        struct fixture *f = *state;
+        struct fake_kubelet *k = fake_kubelet_start();
+        struct str r;
+
+        make_pod(f, fake_kubelet_port(k));
+        r = upgrade(f, "exec?container=c&command=a%20b&command=c&stdout=true&stderr=1&stdin=true&tty=false",
+                    "v4.channel.k8s.io, v5.channel.k8s.io", STDIN_HI STDIN_END, CLOSED);
+        check_has(r, OPEN("v5.channel.k8s.io") FRAME("\x01", "\x01"));
+        check_has(r, FRAME("\x03", "\x01") "hi");
+        check_has(r, FRAME("\x04", "\x02") "bye");
+        check_has(r, "\x03{\"metadata\":{},\"status\":\"Failure\",\"message\":\"command terminated with non-zero exit "
+                     "code: command terminated with exit code 3\",\"reason\":\"NonZeroExitCode\",\"details\":"
+                     "{\"causes\":[{\"reason\":\"ExitCode\",\"message\":\"3\"}]}}" CLOSED);
+        assert_string_equal(fake_kubelet_asked(k), "POST /exec/default/p/c?command=a+b&command=c&error=1&input=1&"
+                                                   "output=1 SPDY/3.1 v4.channel.k8s.io");
+        fake_kubelet_stop(k);
+}
+
+static void what_goes_wrong_behind_it_is_a_status(void **state) {
+        struct fixture *f = *state;
+        struct fake_kubelet *k = fake_kubelet_start();
+        struct str r;
+
+        make_pod(f, fake_kubelet_port(k));
+        r = upgrade(f, "attach?container=gone&stdin=true", "v5.channel.k8s.io", "", CLOSED);
+        check_has(r, OPEN("v5.channel.k8s.io") FRAME("\x01", "\x03"));
+        check_has(r, "{\"metadata\":{},\"status\":\"Failure\",\"message\":\"Internal error occurred: unable to upgrade "
+                     "connection: there is no such thing\",\"reason\":\"InternalError\",\"details\":{\"causes\":[{"
+                     "\"message\":\"unable to upgrade connection: there is no such thing\"}]},\"code\":500}" CLOSED);
+        r = upgrade(f, "attach?container=c&stdin=true&stdout=true", "v5.channel.k8s.io", BAD_END, CLOSED);
+        assert_true(str_search(r, STR("status")) < 0);
+        fake_kubelet_stop(k);
+        r = upgrade(f, "attach?container=c&stdout=true", "v5.channel.k8s.io", "", CLOSED);
+        check_has(r, "Internal error occurred: error sending request: Post \\\"https://127.0.0.1:");
+        check_has(r, "/attach/default/p/c?output=1\\\": dial tcp 127.0.0.1:");
+}
+
+static void port_forward_in_messages_is_spdy_to_the_kubelet(void **state) {
+        struct fixture *f = *state;
+        struct fake_kubelet *k = fake_kubelet_start();
+        struct str r;
+
+        make_pod(f, fake_kubelet_port(k));
+        r = upgrade(f, "portforward", "x, SPDY/3.1+portforward.k8s.io", MASKED("\x82", "\x09\x08"), "\x82\x02hi");
+        check_has(r, OPEN("SPDY/3.1+portforward.k8s.io") "\x82\x02hi");
+        assert_string_equal(fake_kubelet_asked(k), "POST /portForward/default/p SPDY/3.1 portforward.k8s.io");
+        /* other protocols are for the kubelet itself */
+        r = upgrade(f, "portforward?ports=80", "v4.channel.k8s.io", "", "such thing");
+        check_has(r, "HTTP/1.1 404 Not Found\r\n");
+        assert_string_equal(fake_kubelet_asked(k), "GET /portForward/default/p?port=80 websocket ");
+        fake_kubelet_stop(k);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, fixture_serve_setup, fixture_serve_teardown)
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                T(exec_of_v5_is_spdy_to_the_kubelet),
+                T(what_goes_wrong_behind_it_is_a_status),
+                T(port_forward_in_messages_is_spdy_to_the_kubelet),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
