@@ -568,6 +568,10 @@ static bool has_columns(const struct exchange *x) {
         return !str_eqc(sub, "approval") && !str_eqc(sub, "ephemeralcontainers") && !str_eqc(sub, "resize");
 }
 
+static bool has_no_body(const struct exchange *x) {
+        return str_empty(http_request_body(x->req)) && !http_request_is_receiving(x->req);
+}
+
 static int read_format(struct exchange *x, enum api_verb verb, struct error *err) {
         const struct api_options *o = &x->query.options;
         bool watch = verb == API_WATCH, list_watch = watch && o->send_initial_events && o->watch_bookmarks;
@@ -581,7 +585,7 @@ static int read_format(struct exchange *x, enum api_verb verb, struct error *err
 
         if (verb == API_PATCH)
                 TRY(request_patch_type(http_request_header(x->req, "content-type"), !x->rest->resource->list_type,
-                                       str_empty(http_request_body(x->req)), &patch, err));
+                                       has_no_body(x), &patch, err));
         TRY(request_negotiate(http_request_header(x->req, "accept"), shapes, &x->format.as, err));
         x->format.settled = true;
         x->format.pretty = x->format.as.media == MEDIA_JSON && (x->format.as.pretty || respond_wants_pretty(x->req));
@@ -599,7 +603,7 @@ static int check_options(const struct exchange *x, enum api_verb verb, struct er
         if ((str_eqc(name, ".") || str_eqc(name, "..")) && verb != API_CREATE)
                 return err_bad_request(err, "Name parameter invalid: \"%" STR_FMT "\": may not be '%" STR_FMT "'",
                                        STR_ARG(name), STR_ARG(name));
-        if ((verb == API_DELETE || collection) && str_empty(http_request_body(x->req))) /* which counts alone */
+        if ((verb == API_DELETE || collection) && has_no_body(x)) /* which counts alone */
                 bad = q->bad_delete_option;
         if (str_find(name, '%') >= 0 && verb != API_CREATE)
                 return err_bad_request(err, "Name parameter invalid: \"%" STR_FMT "\": may not contain '%%'",
@@ -697,6 +701,8 @@ static bool is_routed(const struct exchange *x, unsigned verbs) {
         }
 }
 
+static void handle_collected(struct http_request *req, void *arg);
+
 static void handle_resource(struct exchange *x) {
         struct api_call c = { .arena = http_request_arena(x->req),
                               .loop = http_request_loop(x->req),
@@ -758,9 +764,13 @@ static void handle_resource(struct exchange *x) {
                         handle_watch(x, &c);
         } else if (c.verb == API_GET || c.verb == API_LIST) {
                 handle_read(x, &c);
-        } else {
+        } else if (!http_request_collect(x->req, handle_collected, x)) {
                 handle_write(x, &c);
         }
+}
+
+static void handle_collected(struct http_request *req, void *arg) {
+        handle_resource(arg);
 }
 
 static void handle_failed(struct exchange *x, struct error *e) {
@@ -769,15 +779,8 @@ static void handle_failed(struct exchange *x, struct error *e) {
 }
 
 static void proceed(struct exchange *x) {
-        _cleanup_error_ struct error e = ERROR_INIT;
-
         if (aggregator_handle(x))
                 return;
-        if (http_request_is_receiving(x->req) && !is_connect(&x->info)) { /* of a group that has just gone */
-                error_status(&e, REASON_UNAVAILABLE, "service unavailable");
-                handle_failed(x, &e);
-                return;
-        }
         if (!x->info.is_resource) {
                 handle_nonresource(x);
                 return;
@@ -786,18 +789,20 @@ static void proceed(struct exchange *x) {
 }
 
 void handle_request(struct http_request *req, void *arg) {
-        struct exchange *x = track_begin(arg, req);
         struct arena *a = http_request_arena(req);
         struct error e = ERROR_INIT;
+        struct exchange *x;
         int r;
 
+        if (http_request_method(req) == HTTP_M_OPTIONS && str_eqc(http_request_path(req), "*")) { /* Go says this */
+                http_respond(req, 200, NULL, 0, NULL, 0);
+                return;
+        }
+        x = track_begin(arg, req);
         if (track_too_late(x) || track_preflight(x))
                 return;
-        if (!str_has_prefix(http_request_path(req), STR("/"))) { /* OPTIONS *: what Go says to it */
-                if (http_request_method(req) == HTTP_M_OPTIONS)
-                        http_respond(req, 200, NULL, 0, NULL, 0);
-                else
-                        respond_text(req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
+        if (!str_has_prefix(http_request_path(req), STR("/"))) {
+                respond_text(req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
                 return;
         }
         if (request_parse_path(a, http_request_path(req), &x->info) < 0) { /* Go's server says no more than this */

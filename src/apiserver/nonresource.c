@@ -318,6 +318,10 @@ static void handle_slis(struct exchange *x) {
         respond_metrics(x, &b);
 }
 
+static void flags_collected(struct http_request *req, void *arg) {
+        handle_nonresource(arg);
+}
+
 /* /debug/flags: how much is logged may be changed while the server runs. Upstream's verbosity of 4 and more is ours of
  * debug. */
 static void handle_flags(struct exchange *x, struct str name) {
@@ -333,6 +337,8 @@ static void handle_flags(struct exchange *x, struct str name) {
                                  "</body>\n</html>\n"));
         else if (http_request_method(x->req) != HTTP_M_PUT)
                 respond_text(x->req, 406, "text/plain", STR("unsupported http method\n"));
+        else if (http_request_collect(x->req, flags_collected, x))
+                return;
         else if (str_to_u64(body, &level) < 0)
                 respond_text(x->req, 400, "text/plain",
                              arena_printf(a, "strconv.ParseUint: parsing \"%" STR_FMT "\": invalid syntax\n",

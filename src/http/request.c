@@ -11,7 +11,8 @@
 #include "http/server_internal.h"
 
 #define REQUEST_ARENA 2048
-#define POOL_MAX 64           /* requests kept by a worker for later */
+#define POOL_MAX 64 /* requests kept by a worker for later */
+#define UNASKED_MAX (256 * 1024)
 #define POOL_KEEP_BYTES 16384 /* … whose arena is not larger than this */
 
 struct http_request *request_new(struct conn *c) {
@@ -113,15 +114,37 @@ void request_dispatch(struct http_request *r) {
                 request_respond_simple(r, 413);
         else {
                 r->dispatched = true;
-                (r->too_large ? o->too_large : o->handler)(r, o->arg);
+                if (r->then)
+                        r->then(r, r->then_arg);
+                else
+                        (r->too_large ? o->too_large : o->handler)(r, o->arg);
         }
 }
 
-bool request_streams(struct http_request *r) {
+bool request_streams(struct http_request *r, int64_t length) {
         const struct http_server_options *o = &r->w->server->o;
 
-        r->streams = r->receiving = o->streams && !r->header_too_large && o->streams(r, o->arg);
+        r->streams = r->receiving = o->streams && !r->header_too_large &&
+                                    (r->expects_continue || length >= UNASKED_MAX || o->streams(r, o->arg));
         return r->streams;
+}
+
+bool request_wants_body(const struct http_request *r) {
+        return !r->streams || r->on_body;
+}
+
+bool http_request_collect(struct http_request *r, http_handler then, void *arg) {
+        bool whole = !r->streams || !r->receiving || !r->conn;
+
+        r->streams = false;
+        if (whole)
+                return false;
+        r->then = then;
+        r->then_arg = arg;
+        r->dispatched = false;
+        conn_set_deadline(r->conn, DEADLINE_BODY);
+        r->conn->class->took(r, r->body.n);
+        return true;
 }
 
 /* Gives the taker what it has not got. */

@@ -24,8 +24,10 @@ struct http_server_options {
         unsigned max_connections;   /* 0: 20,000 */
         http_handler handler;
         const atomic_int *busy; /* counts what handlers wait for: loops do not end before it is 0; NULL: nothing */
-        /* NULL: none. Called with a request's header: true when its body, whatever its size, shall come to the handler
-         * piece by piece (http_request_on_body). The handler is called before it is there. */
+        /* NULL: no request comes to the handler before its body. Else those do whose client waits to be asked for it
+         * (Expect), or that is larger than Go's servers read unasked, and those of which this is true, called with the
+         * request's header: the handler gets the body piece by piece (http_request_on_body), whatever its size, or
+         * waits until it is whole (http_request_collect), or does not want it. */
         bool (*streams)(struct http_request *r, void *arg);
         http_handler too_large; /* gets requests with a body past the limit, without it; NULL: they are refused */
         void *arg;
@@ -62,6 +64,8 @@ bool http_request_is_receiving(const struct http_request *r);
 typedef void (*http_body_fn)(struct http_request *r, struct str data, bool last, void *arg);
 void http_request_on_body(struct http_request *r, http_body_fn fn, void *arg);
 void http_request_pause_body(struct http_request *r, bool paused);
+/* True: the body is not whole; then is called when it is, or is too large. */
+bool http_request_collect(struct http_request *r, http_handler then, void *arg);
 struct arena *http_request_arena(struct http_request *r); /* lives as long as the request */
 struct loop *http_request_loop(const struct http_request *r);
 size_t http_request_worker(const struct http_request *r);

@@ -69,7 +69,6 @@ static void dispatch_early(struct conn *c) {
 
         h->keep_alive = !q->close && (q->minor > 0 || q->keep_alive) && !h->stopping;
         h->state = BODY;
-        h->r->expects_continue = q->expect_continue && q->minor > 0;
         conn_set_deadline(c, DEADLINE_NONE);
         request_dispatch(h->r);
 }
@@ -116,7 +115,8 @@ static size_t take_head(struct conn *c, const char *p, size_t n) {
                 request_set_target(h->r, h->request.target);
                 h->r->uri = h->request.uri;
                 http1_body_init(&h->body, &h->request, true);
-                if (!h->body.done && !request_streams(h->r) &&
+                h->r->expects_continue = !h->body.done && h->request.expect_continue && h->request.minor > 0;
+                if (!h->body.done && !request_streams(h->r, h->request.content_length) &&
                     h->request.content_length > (int64_t) c->w->server->o.max_body)
                         r = -413;
         }
@@ -133,10 +133,8 @@ static size_t take_head(struct conn *c, const char *p, size_t n) {
                 conn_set_deadline(c, DEADLINE_BODY);
                 if (h->body.kind == HTTP1_LENGTH)
                         buf_reserve(&h->r->body, h->body.left);
-                if (h->request.expect_continue && h->request.minor > 0) {
-                        h->r->expects_continue = true;
+                if (h->r->expects_continue)
                         transport_dirty(&c->t);
-                }
         }
         return skipped + (size_t) end;
 }
@@ -145,7 +143,6 @@ static size_t take_head(struct conn *c, const char *p, size_t n) {
 static size_t take_streamed(struct conn *c, ssize_t used, struct str part, size_t n) {
         struct h1 *h = c->h1;
 
-        h->r->expects_continue = false; /* it did not wait */
         if (used < 0) {
                 conn_close(c);
                 return n;
@@ -181,7 +178,6 @@ static size_t take_body(struct conn *c, const char *p, size_t n) {
         if (h->r->streams)
                 return take_streamed(c, used, part, n);
 
-        h->r->expects_continue = false; /* it did not wait */
         if (used < 0 || h->r->body.n + part.n > c->w->server->o.max_body) {
                 h->request.problem = h->body.problem;
                 refuse(c, used < 0 ? 500 : 413);
@@ -374,7 +370,7 @@ static void h1_fill(struct conn *c) {
 
                 if (!r || h->state == CLOSING)
                         return;
-                if (r->expects_continue && h->state == BODY && (!r->streams || r->on_body)) {
+                if (r->expects_continue && request_wants_body(r)) { /* also of who did not wait, as Go's servers */
                         static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
                         r->expects_continue = false;

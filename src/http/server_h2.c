@@ -117,20 +117,17 @@ static void h2_abort(struct http_request *r) {
         transport_dirty(&r->conn->t);
 }
 
-static void reserve_body(struct http_request *r, size_t max) {
-        uint64_t n;
-
-        if (str_to_u64(http_request_header(r, "content-length"), &n) == 0) {
-                if (n > max)
-                        r->too_large = true;
-                else if (n > 0)
-                        buf_reserve(&r->body, n);
-        }
+static void reserve_body(struct http_request *r, int64_t n, size_t max) {
+        if (n > (int64_t) max)
+                r->too_large = true;
+        else if (n > 0)
+                buf_reserve(&r->body, (size_t) n);
 }
 
 static int on_frame_recv(nghttp2_session *s, const nghttp2_frame *f, void *arg) {
         struct conn *c = arg;
         struct http_request *r;
+        int64_t length = -1;
 
         if (f->hd.type != NGHTTP2_HEADERS && f->hd.type != NGHTTP2_DATA)
                 return 0;
@@ -153,12 +150,13 @@ static int on_frame_recv(nghttp2_session *s, const nghttp2_frame *f, void *arg) 
         }
         if (f->hd.type == NGHTTP2_DATA)
                 return 0;
-        if (request_streams(r)) {
+        str_to_i64(http_request_header(r, "content-length"), &length);
+        if (request_streams(r, length)) {
                 conn_set_deadline(c, DEADLINE_NONE);
                 request_dispatch(r);
                 return 0;
         }
-        reserve_body(r, c->w->server->o.max_body);
+        reserve_body(r, length, c->w->server->o.max_body);
         if (r->too_large || r->header_too_large)
                 request_dispatch(r);
         else

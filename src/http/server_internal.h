@@ -105,6 +105,8 @@ struct http_request {
         struct buf body; /* of one that streams: what its taker has not got yet */
         http_body_fn on_body;
         void *on_body_arg;
+        http_handler then; /* instead of the server's handler: who has the request, and waits for its body */
+        void *then_arg;
         struct slices out;
         int64_t out_left; /* respond: bytes of the body still to come; stream: -1 */
         void *userdata;
@@ -158,7 +160,9 @@ void request_set_method(struct http_request *r, struct str text);
 void request_set_target(struct http_request *r, struct str target);
 void request_add_header(struct http_request *r, struct str name, struct str value); /* both outlive the request */
 void request_dispatch(struct http_request *r);
-bool request_streams(struct http_request *r);                          /* asks who knows; then it is dispatched now */
+/* Whether it is dispatched now, before its body; length: of that, -1 when it is not known. */
+bool request_streams(struct http_request *r, int64_t length);
+bool request_wants_body(const struct http_request *r);                 /* who waits to be asked for it may go on */
 void request_body(struct http_request *r, struct str data, bool last); /* of one that streams */
 void request_respond_simple(struct http_request *r, int status); /* the server's own answers: 400, 413, 417, 431 … */
 /* Whether the server tells how long the body is, where its handler does not. As Go's servers, which tell what fits into

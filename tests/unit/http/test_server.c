@@ -108,12 +108,14 @@ static void only_short_answers_have_a_length(void **state) {
         }
 }
 
+#define EXPECTS(path, n) "POST " path " HTTP/1.1\r\nHost: a\r\nContent-Length: " n "\r\nExpect: 100-continue\r\n\r\n"
+
 static void says_continue(void **state) {
         struct fixture *f = *state;
         int fd = raw_connect(f->port);
         char *a;
 
-        raw_send(fd, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+        raw_send(fd, EXPECTS("/echo", "2"));
         a = raw_read(fd, "100 Continue\r\n\r\n", 2000);
         assert_has(a, "HTTP/1.1 100 Continue");
         free(a);
@@ -122,6 +124,23 @@ static void says_continue(void **state) {
         assert_has(a, "200 OK");
         free(a);
         close(fd);
+        answers(state, EXPECTS("/echo", "2") "ok" EXPECTS("/x", "2"),
+                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n");
+}
+
+/* One that nobody reads is not waited for; what follows on its connection cannot be told from it. */
+static void asks_for_no_body_that_is_not_wanted(void **state) {
+        static const char *const requests[] = { EXPECTS("/x", "2"),
+                                                "GET /x HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\nbo" };
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+                char *a = raw_request(f->port, requests[i]);
+
+                assert_int_equal(strncmp(a, "HTTP/1.1 200 OK\r\n", 17), 0);
+                assert_has(a, "Connection: close\r\n");
+                free(a);
+        }
 }
 
 static void answers_head_without_body(void **state) {
@@ -232,7 +251,7 @@ static void bounds_header_and_body(void **state) {
         memset(header + n, 'x', 20000);
         memcpy(header + n + 20000, "\r\n\r\n", 5);
         answers(&s, header, "HTTP/1.1 431 Request Header Fields Too Large");
-        answers(&s, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\nExpect: 100-continue\r\n\r\n",
+        answers(&s, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n",
                 "HTTP/1.1 413 Request Entity Too Large");
         n = (size_t) snprintf(huge, sizeof(huge),
                               "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n");
@@ -546,6 +565,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(lower_cases_and_trims_headers, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(only_short_answers_have_a_length, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(says_continue, setup_plain, teardown),
+                cmocka_unit_test_setup_teardown(asks_for_no_body_that_is_not_wanted, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(answers_head_without_body, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(refuses_smuggling, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(says_what_is_wrong, setup_plain, teardown),
