@@ -4,6 +4,7 @@
 
 #include "apiserver/flags.h"
 #include "apiserver/relay.h"
+#include "apiserver/rewrite.h"
 #include "apiserver/track.h"
 #include "apiserver/validation/validate.h"
 #include "base/encode.h"
@@ -235,36 +236,13 @@ static bool split_name(struct str text, struct str *scheme, struct str *name, st
                (str_empty(*scheme) || str_eqc(*scheme, "http") || str_eqc(*scheme, "https"));
 }
 
-/* What a path means, as Go writes that: no "//", no "..", and escapes only where they are needed. */
-static struct str clean_path(struct arena *a, struct str path) {
-        _cleanup_buf_ struct buf decoded = BUF_INIT, clean = BUF_INIT, out = BUF_INIT;
-        struct str rest, part;
-
-        url_decode(&decoded, path, false); /* which it could when the request was read */
-        rest = buf_str(&decoded);
-        while (str_split(&rest, '/', &part)) {
-                if (str_eqc(part, ".."))
-                        clean.n = (size_t) MAX(str_rfind(buf_str(&clean), '/'), (ssize_t) 0);
-                else if (part.n > 0 && !str_eqc(part, "."))
-                        buf_printf(&clean, "/%" STR_FMT, STR_ARG(part));
-        }
-        if (clean.n == 0 || decoded.p[decoded.n - 1] == '/')
-                buf_putc(&clean, '/');
-        for (size_t i = 0; i < clean.n; i++) {
-                if (clean.p[i] && strchr("$&+,/:;=@", clean.p[i]))
-                        buf_putc(&out, clean.p[i]);
-                else
-                        url_encode(&out, str_n(clean.p + i, 1));
-        }
-        return arena_str(a, buf_str(&out));
-}
-
 static void set_path(struct exchange *x, struct relay_target *t) {
         struct str query = http_request_query(x->req), path = http_request_path(x->req);
-        struct arena *a = http_request_arena(x->req);
+        _cleanup_buf_ struct buf clean = BUF_INIT;
 
         t->prefix = str_sub(path, 0, path.n - MIN(path.n, x->info.tail.n));
-        t->path = arena_printf(a, "%" STR_FMT "%s%" STR_FMT, STR_ARG(clean_path(a, x->info.tail)),
+        rewrite_path(&clean, x->info.tail);
+        t->path = arena_printf(http_request_arena(x->req), "%" STR_FMT "%s%" STR_FMT, STR_ARG(buf_str(&clean)),
                                str_empty(query) ? "" : "?", STR_ARG(query));
 }
 

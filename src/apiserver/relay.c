@@ -178,28 +178,33 @@ struct relay {
         struct relay_peer *peer;
         struct http_call *call;
         struct duplex *ws; /* a log's, instead of req; once it is open r lives until it is closed */
-        int status;        /* of an answer whose type its first bytes have to tell */
+        int status;        /* of a page, or of an answer whose type its first bytes have to tell */
         struct http_header *headers;
         size_t n_headers;
-        bool started, is_log, is_api, redirects, base64, is_page;
+        bool started, is_log, is_api, redirects, base64, informed;
         struct rewriter links;
-        int refused; /* a kubelet's answer that is an error: what it says becomes a Status */
-        struct buf reason;
+        bool is_page; /* kept until it is whole, since its links have to be rewritten */
+        int refused;  /* a kubelet's answer that is an error: what it says becomes a Status */
+        struct buf kept;
         struct arena *arena;
         struct format format;
         struct str name;
 };
 
-/* Named by the header Connection. */
+/* Named by the header Connection; of one that says "close", too, Go's client sees nothing else. */
 static bool is_of_connection(const struct http_header *h, size_t n, struct str name) {
+        bool named = false;
+
         for (size_t i = 0; i < n; i++) {
                 struct str all = h[i].value, one;
 
-                while (str_eqc(h[i].name, "connection") && str_split(&all, ',', &one))
-                        if (str_eq_fold(str_trim(one), name))
-                                return true;
+                while (str_eqc(h[i].name, "connection") && str_split(&all, ',', &one)) {
+                        named |= str_eq_fold(str_trim(one), name);
+                        if (str_eq_fold(str_trim(one), STR("close")))
+                                return false;
+                }
         }
-        return false;
+        return named;
 }
 
 /* What a pod, a Service or a node must not say to browsers in our name, and what is between us and them. */
@@ -215,8 +220,7 @@ bool relay_is_hop_header(struct str name) {
 }
 
 static void free_relay(struct relay *r) {
-        buf_free(&r->reason);
-        buf_free(&r->links.kept);
+        buf_free(&r->kept);
         arena_free(r->arena);
 }
 
@@ -274,8 +278,6 @@ static void send_message(struct relay *r, struct str data) {
 static struct http_header proxied_header(struct relay *r, struct http_header h) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        if (str_eqc(h.name, "content-type"))
-                r->is_page = str_has_prefix(h.value, STR("text/html"));
         if (str_eqc(h.name, "location")) {
                 rewrite_url(&r->links, &b, h.value);
                 h.value = arena_str(r->arena, buf_str(&b));
@@ -283,9 +285,37 @@ static struct http_header proxied_header(struct relay *r, struct http_header h) 
         return h;
 }
 
+static const struct http_header no_cache = { STR_INIT("cache-control"), STR_INIT("no-cache, private") };
+
+/* What may be told of the answer before it is known goes on, too. */
+static void relay_info(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {
+        struct relay *r = arg;
+        struct http_header *out;
+        size_t k = 0;
+
+        if (!r->req)
+                return;
+        out = arena_array(http_request_arena(r->req), struct http_header, n + 1);
+        if (!r->informed) /* after which upstream has forgotten it */
+                out[k++] = no_cache;
+        if (n > 0)
+                memcpy(out + k, h, n * sizeof(*h));
+        http_inform(r->req, status, out, n + k);
+        r->informed = true;
+}
+
+static bool has_links(const struct http_header *h, size_t n) {
+        struct str type = http_header_get(h, n, "content-type"), media = STR("");
+
+        str_split(&type, ';', &media);
+        return str_eqc(str_trim(media), "text/html") && http_header_get(h, n, "location").n == 0 &&
+               rewrites(http_header_get(h, n, "content-encoding"));
+}
+
 static void relay_response(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {
         struct relay *r = arg;
-        bool proxied = r->links.prefix.n > 0, has_length = false;
+        bool proxied = r->links.prefix.n > 0, has_length = false,
+             chunked = http_header_get(h, n, "transfer-encoding").n > 0;
         struct http_header *out;
         size_t k = 0;
 
@@ -301,27 +331,31 @@ static void relay_response(struct http_call *c, int status, const struct http_he
                 return;
         }
         out = arena_array(r->arena, struct http_header, n + 2);
-        out[k++] = (struct http_header) { STR("cache-control"), STR("no-cache, private") };
+        r->is_page = proxied && has_links(h, n);
+        if (!r->informed)
+                out[k++] = no_cache;
         for (size_t i = 0; i < n; i++) {
-                bool length = str_eqc(h[i].name, "content-length");
+                bool length = str_eqc(h[i].name, "content-length"), trailer = str_eqc(h[i].name, "trailer");
 
-                if ((relay_is_hop_header(h[i].name) && (!length || has_length || r->is_log)) ||
-                    is_of_connection(h, n, h[i].name) || (proxied && is_not_proxied(h[i].name)))
+                if ((relay_is_hop_header(h[i].name) && !(length && !has_length && !r->is_log && !chunked) &&
+                     !(trailer && chunked)) ||
+                    is_of_connection(h, n, h[i].name) || (proxied && is_not_proxied(h[i].name)) ||
+                    (r->is_page && (length || trailer)))
                         continue;
                 has_length |= length;
                 out[k++] = proxied ? proxied_header(r, h[i]) : h[i];
         }
-        for (size_t i = 0; i < k && r->is_page; i++) /* it gets longer */
-                if (str_eqc(out[i].name, "content-length"))
-                        out[i--] = out[--k];
+        r->status = status;
+        r->headers = out;
+        r->n_headers = k;
+        if (r->is_page)
+                return;
         r->started = true;
         if (!http_header_get(h, n, "content-type").p && !http_header_get(h, n, "content-encoding").n &&
-            http_request_method(r->req) != HTTP_M_HEAD) {
-                r->status = status;
-                r->headers = out;
-                r->n_headers = k;
-        } else
-                http_stream_start(r->req, status, out, k);
+            http_request_method(r->req) != HTTP_M_HEAD)
+                return; /* start_now */
+        r->status = 0;
+        http_stream_start(r->req, status, out, k);
 }
 
 /* An answer without a type gets one from its first bytes, if it has any. */
@@ -334,19 +368,23 @@ static void start_now(struct relay *r, struct str first) {
         r->status = 0;
 }
 
-static void send_page(struct relay *r, struct str data, bool last) {
+static void send_page(struct relay *r, int err) {
+        struct str encoding = http_header_get(r->headers, r->n_headers, "content-encoding");
+        _cleanup_error_ struct error e = ERROR_INIT;
         struct buf page = BUF_INIT;
-        struct http_slice s = { .release = free };
 
-        rewrite_html(&r->links, &page, data, last);
-        s.arg = buf_take(&page, &s.data.n);
-        s.data.p = s.arg;
-        if (s.data.n > 0)
-                http_stream_send(r->req, &s, 1);
+        if (err < 0)
+                error_status(&e, REASON_UNKNOWN, "unexpected EOF");
         else
-                free(s.arg);
-        if (r->call && http_stream_pending(r->req) > MAX_PENDING)
-                http_call_pause(r->call, true);
+                err = rewrite_page(&r->links, encoding, &page, buf_str(&r->kept), &e);
+        if (err == 0) {
+                http_respond(r->req, r->status, r->headers, r->n_headers,
+                             &(struct http_slice) { buf_str(&page), free, page.p }, 1);
+                return;
+        }
+        buf_free(&page);
+        e.code = 500;
+        respond_error(r->req, &r->format, &e);
 }
 
 static void relay_data(struct http_call *c, struct str data, void *arg) {
@@ -358,11 +396,13 @@ static void relay_data(struct http_call *c, struct str data, void *arg) {
         if (!r->req)
                 return;
         if (r->refused) {
-                buf_add_str(&r->reason, str_sub(data, 0, MAX_REASON - MIN(r->reason.n, MAX_REASON)));
+                buf_add_str(&r->kept, str_sub(data, 0, MAX_REASON - MIN(r->kept.n, MAX_REASON)));
                 return;
         }
         if (r->is_page) {
-                send_page(r, data, false);
+                buf_add_str(&r->kept, data);
+                if (r->kept.n > REWRITE_MAX)
+                        http_call_cancel(c);
                 return;
         }
         start_now(r, data);
@@ -396,7 +436,7 @@ static void relay_drained(struct http_request *req, void *arg) {
 
 /* A kubelet says in plain text why there is no log: upstream's GenericHttpResponseChecker. */
 static void answer_refused(struct relay *r) {
-        struct str text = buf_str(&r->reason);
+        struct str text = buf_str(&r->kept);
         _cleanup_error_ struct error e = ERROR_INIT;
 
         if (r->refused == 400) {
@@ -436,10 +476,14 @@ static void relay_done(struct http_call *c, int err, const struct error *error, 
                         http_stream_on_drain(r->req, NULL, NULL);
                         http_stream_abort(r->req);
                 } else if (r->started) {
-                        if (r->is_page)
-                                send_page(r, STR(""), true);
+                        const struct http_header *trailers;
+                        size_t n = http_call_trailers(c, &trailers);
+
                         http_stream_on_drain(r->req, NULL, NULL);
+                        http_stream_trailers(r->req, trailers, n);
                         http_stream_end(r->req);
+                } else if (r->is_page) {
+                        send_page(r, err);
                 } else if (r->refused && r->is_api) {
                         respond_text(r->req, 502, "text/plain; charset=utf-8",
                                      STR("the backend attempted to redirect this request, which is not permitted"));
@@ -505,8 +549,7 @@ size_t relay_headers(struct exchange *x, const struct relay_target *t, struct ar
         struct http_header *out = arena_array(a, struct http_header, n + t->n_headers + 6);
 
         for (size_t i = 0; i < n; i++) {
-                bool keep = (!relay_is_hop_header(h[i].name) &&
-                             !(t->prefix.n && str_eqc(h[i].name, "accept-encoding"))) ||
+                bool keep = !relay_is_hop_header(h[i].name) ||
                             (upgrade && (str_eqc(h[i].name, "connection") || str_eqc(h[i].name, "upgrade"))) ||
                             (t->prefix.n && str_eqc(h[i].name, "host")); /* who is asked is asked as we were */
 
@@ -535,6 +578,7 @@ static void relay_call(struct exchange *x, const struct relay_target *t) {
                 .streams = http_request_is_receiving(x->req),
                 .body_length = -1,
                 .on_sent = relay_sent,
+                .on_info = relay_info,
                 .on_response = relay_response,
                 .on_data = relay_data,
                 .on_done = relay_done,

@@ -1,6 +1,11 @@
 #include "apiserver/rewrite.h"
 
-#define MAX_TAG 65536
+#include <zlib.h>
+
+#include "base/encode.h"
+
+#define MAX_REWRITTEN (4UL * REWRITE_MAX) /* what becomes of a page: it may be full of links */
+#define STEP (64 * 1024)
 
 /* Attributes that are links, of tags. */
 static const char *const links[][2] = {
@@ -29,6 +34,31 @@ static bool is_letter(char c) {
 
 /* ---- URLs ---- */
 
+void rewrite_path(struct buf *dst, struct str path) {
+        _cleanup_buf_ struct buf decoded = BUF_INIT, clean = BUF_INIT;
+        struct str rest, part;
+
+        if (url_decode(&decoded, path, false) < 0) {
+                buf_add_str(dst, path);
+                return;
+        }
+        rest = buf_str(&decoded);
+        while (str_split(&rest, '/', &part)) {
+                if (str_eqc(part, ".."))
+                        clean.n = (size_t) MAX(str_rfind(buf_str(&clean), '/'), (ssize_t) 0);
+                else if (part.n > 0 && !str_eqc(part, "."))
+                        buf_printf(&clean, "/%" STR_FMT, STR_ARG(part));
+        }
+        if (clean.n == 0 || decoded.p[decoded.n - 1] == '/')
+                buf_putc(&clean, '/');
+        for (size_t i = 0; i < clean.n; i++) {
+                if (clean.p[i] && strchr("$&+,/:;=@", clean.p[i]))
+                        buf_putc(dst, clean.p[i]);
+                else
+                        url_encode(dst, str_n(clean.p + i, 1));
+        }
+}
+
 void rewrite_url(const struct rewriter *w, struct buf *dst, struct str url) {
         size_t authority = 0, path = 0;
         struct str host;
@@ -50,8 +80,13 @@ void rewrite_url(const struct rewriter *w, struct buf *dst, struct str url) {
         if (host.n > 0 && str_eq(host, w->asked))
                 buf_add(dst, url.p, path);
         url = str_sub(url, path, url.n);
-        if (!str_has_prefix(url, w->prefix))
+        if (!str_has_prefix(url, w->prefix)) {
+                for (path = 0; path < url.n && url.p[path] != '?' && url.p[path] != '#'; path++)
+                        ;
                 buf_add_str(dst, w->prefix);
+                rewrite_path(dst, str_sub(url, 0, path));
+                url = str_sub(url, path, url.n);
+        }
         buf_add_str(dst, url);
 }
 
@@ -76,8 +111,8 @@ static size_t value_end(struct str s, size_t at, char quote) {
         return at;
 }
 
-/* <name attribute="value" …> */
-static void rewrite_tag(struct rewriter *w, struct buf *dst, struct str s) {
+/* <name attribute="value" …>. What ends the text that follows, when that is no HTML; else NULL. */
+static const char *rewrite_tag(const struct rewriter *w, struct buf *dst, struct str s) {
         size_t at = word(s, 1), done = 0;
         struct str tag = str_sub(s, 1, at);
 
@@ -107,7 +142,8 @@ static void rewrite_tag(struct rewriter *w, struct buf *dst, struct str s) {
         buf_add_str(dst, str_sub(s, done, s.n));
         for (size_t i = 0; i < ARRAY_SIZE(raw); i++)
                 if (str_eq_fold(tag, str_of(raw[i][0])))
-                        w->until = raw[i][1];
+                        return raw[i][1];
+        return NULL;
 }
 
 /* Where the tag that begins at `at` ends, quotes regarded; s.n: it does not. */
@@ -125,62 +161,100 @@ static size_t tag_end(struct str s, size_t at) {
         return at;
 }
 
-/* The end of what is searched for; s.n when it is not there, and *ret_safe is what cannot belong to it. */
-static size_t find_end(struct str s, size_t at, const char *what, size_t *ret_safe) {
+/* Behind the end of what is searched for; s.n when it is not there. */
+static size_t find_end(struct str s, size_t at, const char *what) {
         size_t n = strlen(what);
 
-        for (size_t i = at; i + n <= s.n; i++)
-                if (str_eq_fold(str_sub(s, i, i + n), str_n(what, n)))
-                        return i + n;
-        *ret_safe = s.n - MIN(s.n - at, n - 1);
+        for (; at + n <= s.n; at++)
+                if (str_eq_fold(str_sub(s, at, at + n), str_n(what, n)))
+                        return at + n;
         return s.n;
 }
 
-void rewrite_html(struct rewriter *w, struct buf *dst, struct str data, bool last) {
-        struct buf all = w->kept;
-        struct str s;
-        size_t at = 0, safe, end;
+static int rewrite_html(const struct rewriter *w, struct buf *dst, struct str s, struct error *err) {
+        size_t at = 0;
 
-        w->kept = BUF_INIT;
-        buf_add_str(&all, data);
-        s = buf_str(&all);
         while (at < s.n) {
-                const char *open = memchr(s.p + at, '<', s.n - at);
-                size_t start = at;
+                const char *open = memchr(s.p + at, '<', s.n - at), *until = NULL;
+                size_t start = at, end;
 
-                safe = s.n;
-                if (w->until) {
-                        at = find_end(s, at, w->until, &safe);
-                        if (at < s.n || safe == s.n)
-                                w->until = NULL;
-                        buf_add_str(dst, str_sub(s, start, MIN(at, safe)));
-                } else if (!open) {
-                        buf_add_str(dst, str_sub(s, at, s.n));
-                        at = s.n;
-                } else if (open > s.p + at) {
-                        at = (size_t) (open - s.p);
-                        buf_add_str(dst, str_sub(s, start, at));
-                        continue;
-                } else if (str_has_prefix(str_sub(s, at, s.n), STR("<!--"))) {
-                        at += 4;
-                        buf_addc(dst, "<!--");
-                        w->until = "-->";
-                } else if (at + 1 < s.n && !is_letter(s.p[at + 1]) && !strchr("/!?", s.p[at + 1])) {
-                        buf_putc(dst, s.p[at++]); /* just a sign */
-                } else {
+                at = open ? (size_t) (open - s.p) : s.n;
+                buf_add_str(dst, str_sub(s, start, at));
+                start = at;
+                if (!open)
+                        break;
+                if (str_has_prefix(str_sub(s, at, s.n), STR("<!--")))
+                        until = "-->";
+                else if (at + 1 < s.n && !is_letter(s.p[at + 1]) && !strchr("/!?", s.p[at + 1]))
+                        at++; /* just a sign */
+                else {
                         end = tag_end(s, at);
                         at = MIN(end + 1, s.n);
-                        if (end == s.n && s.n - start < MAX_TAG)
-                                safe = start;
-                        else if (end < s.n && is_letter(s.p[start + 1]))
-                                rewrite_tag(w, dst, str_sub(s, start, at));
-                        else
-                                buf_add_str(dst, str_sub(s, start, at));
+                        if (end < s.n && is_letter(s.p[start + 1])) {
+                                until = rewrite_tag(w, dst, str_sub(s, start, at));
+                                start = at;
+                        }
                 }
-                if (safe < s.n) { /* the rest may belong to something that is not whole yet */
-                        buf_add_str(last ? dst : &w->kept, str_sub(s, safe, s.n));
-                        break;
-                }
+                if (until)
+                        at = find_end(s, at, until);
+                buf_add_str(dst, str_sub(s, start, at));
+                if (dst->n > MAX_REWRITTEN)
+                        return error_status(err, REASON_UNKNOWN, "the page has too many links");
         }
-        buf_free(&all);
+        return 0;
+}
+
+/* ---- pages ---- */
+
+#define GZIP (15 + 16) /* as zlib is told it: with its header */
+#define FLATE (-15)    /* with none, as Go has "deflate" */
+
+static int inflate_page(struct buf *dst, struct str page, int window, struct error *err) {
+        z_stream z = { .next_in = (Bytef *) page.p, .avail_in = (uInt) page.n };
+        int r = Z_OK;
+
+        if (inflateInit2(&z, window) != Z_OK)
+                abort(); /* no memory */
+        while (r == Z_OK && dst->n <= REWRITE_MAX) {
+                z.next_out = (Bytef *) buf_reserve(dst, STEP);
+                z.avail_out = STEP;
+                r = inflate(&z, Z_NO_FLUSH);
+                dst->n += STEP - z.avail_out;
+        }
+        inflateEnd(&z);
+        if (dst->n > REWRITE_MAX)
+                return error_status(err, REASON_UNKNOWN, "the page is too large");
+        if (r == Z_DATA_ERROR && window == GZIP)
+                return error_status(err, REASON_UNKNOWN, "errorf making gzip reader: gzip: invalid header");
+        if (r == Z_DATA_ERROR)
+                return error_status(err, REASON_UNKNOWN, "flate: corrupt input before offset %lu", z.total_in);
+        return r == Z_STREAM_END ? 0 : error_status(err, REASON_UNKNOWN, "unexpected EOF");
+}
+
+static void deflate_page(struct buf *dst, struct str page, int window) {
+        z_stream z = { .next_in = (Bytef *) page.p, .avail_in = (uInt) page.n };
+
+        if (deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, window, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+                abort(); /* no memory */
+        z.avail_out = (uInt) deflateBound(&z, page.n);
+        z.next_out = (Bytef *) buf_reserve(dst, z.avail_out);
+        deflate(&z, Z_FINISH);
+        dst->n += z.total_out;
+        deflateEnd(&z);
+}
+
+bool rewrites(struct str encoding) {
+        return str_empty(encoding) || str_eqc(encoding, "gzip") || str_eqc(encoding, "deflate");
+}
+
+int rewrite_page(const struct rewriter *w, struct str encoding, struct buf *dst, struct str page, struct error *err) {
+        _cleanup_buf_ struct buf plain = BUF_INIT, rewritten = BUF_INIT;
+        int window = str_eqc(encoding, "gzip") ? GZIP : FLATE;
+
+        if (str_empty(encoding))
+                return rewrite_html(w, dst, page, err);
+        TRY(inflate_page(&plain, page, window, err));
+        TRY(rewrite_html(w, &rewritten, buf_str(&plain), err));
+        deflate_page(dst, buf_str(&rewritten), window);
+        return 0;
 }

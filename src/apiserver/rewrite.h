@@ -3,16 +3,20 @@
 #pragma once
 
 #include "base/buf.h"
+#include "base/error.h"
 
 struct rewriter {
         struct str prefix;      /* where the other server's root is here: "/api/v1/nodes/n/proxy" */
         struct str host, asked; /* the other server, and the host that the client asked: links to both are meant */
-        struct buf kept;        /* the beginning of a tag or of an end that is searched for */
-        const char *until;      /* within a comment or a script: what ends it */
 };
 
+#define REWRITE_MAX (16UL << 20) /* a page, also as it is when it is not compressed */
+
+/* What a path means, as Go writes that: no "//", no "..", and escapes only where they are needed. */
+void rewrite_path(struct buf *dst, struct str path);
 /* A URL as it has to read here. */
 void rewrite_url(const struct rewriter *w, struct buf *dst, struct str url);
-/* Appends what of the page can go on; last: there is no more. The memory needed is bounded: longer tags pass as they
- * are. */
-void rewrite_html(struct rewriter *w, struct buf *dst, struct str data, bool last);
+/* Whether pages in this Content-Encoding can be read. */
+bool rewrites(struct str encoding);
+/* A whole page, in the same encoding. */
+int rewrite_page(const struct rewriter *w, struct str encoding, struct buf *dst, struct str page, struct error *err);

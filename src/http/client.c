@@ -238,6 +238,11 @@ struct str http_call_trailer(const struct http_call *c, const char *lower_name) 
         return s.p ? s : http_header_get(c->headers.v, c->headers.n, lower_name); /* gRPC's trailers-only response */
 }
 
+size_t http_call_trailers(const struct http_call *c, const struct http_header **ret) {
+        *ret = c->trailers.v;
+        return c->trailers.n;
+}
+
 static struct http_call *call_new(struct http_client *k, const struct http_call_options *o) {
         struct http_call *c = xcalloc(1, sizeof(*c));
         struct http_header *h;

@@ -39,6 +39,8 @@ struct http_call_options {
         struct buf *answer;
         size_t max_answer;
         /* All on the loop's thread; each may be NULL. on_done is the last and comes exactly once. */
+        void (*on_info)(struct http_call *c, int status, const struct http_header *h, size_t n_h,
+                        void *arg); /* 1xx, over HTTP/1.1 */
         void (*on_response)(struct http_call *c, int status, const struct http_header *h, size_t n_h, void *arg);
         void (*on_data)(struct http_call *c, struct str data, void *arg);
         void (*on_sent)(struct http_call *c, void *arg); /* less than 64 KiB of what streams waits again */
@@ -52,6 +54,7 @@ void http_call_send(struct http_call *c, struct str data, bool last); /* copied 
 size_t http_call_unsent(const struct http_call *c);
 void http_call_pause(struct http_call *c, bool paused);
 struct str http_call_trailer(const struct http_call *c, const char *lower_name);
+size_t http_call_trailers(const struct http_call *c, const struct http_header **ret);
 
 /* Opens a connection of its own, sends the request as given (an Upgrade), and hands over the raw stream after the
  * response's header. status is 101 when the peer agreed; otherwise body has its answer (at most 64 KiB) and duplex is

@@ -10,8 +10,9 @@ struct h1 {
         struct client_conn *c;
         struct http_call *call;
         enum state state;
-        struct buf in;  /* of a header that is not whole yet */
-        size_t scanned; /* of in */
+        struct buf in;     /* of a header that is not whole yet */
+        size_t scanned;    /* of in */
+        size_t info_bytes; /* what came before the response's own header */
         struct http1_head response;
         struct http1_body body;
         struct str head; /* of the request; empty once sent */
@@ -27,6 +28,7 @@ static void h1_start(struct client_conn *c, struct http_call *call) {
 
         h->call = call;
         h->state = HEAD;
+        h->info_bytes = 0;
         buf_printf(&b, "%s %" STR_FMT " HTTP/1.1\r\n", o->method, STR_ARG(o->path));
         for (size_t i = 0; i < o->n_headers; i++) {
                 has_host |= str_eq_fold(o->headers[i].name, STR("host"));
@@ -147,8 +149,16 @@ static bool take_head(struct client_conn *c, struct str head, struct str rest) {
                 client_conn_upgraded(c, rest);
                 return false;
         }
-        if (h->response.status < 200) /* 100, 103: the real one follows */
-                return true;
+        if (h->response.status < 200) { /* 100, 103: the real one follows */
+                h->info_bytes += head.n;
+                if (h->info_bytes > HEAD_MAX) {
+                        malformed(c);
+                        return false;
+                }
+                if (call->o.on_info && !call->upgraded)
+                        call->o.on_info(call, h->response.status, call->headers.v, call->headers.n, call->o.arg);
+                return !call->done && !c->closed;
+        }
         http1_body_init(&h->body, &h->response, false);
         if (strcmp(call->o.method, "HEAD") == 0) {
                 h->body.kind = HTTP1_NONE;
@@ -173,6 +183,11 @@ static bool take_body(struct client_conn *c, struct str *data) {
         if (used < 0 || (h->body.done && http1_body_trailers(&h->body, &call->trailers) < 0)) {
                 malformed(c);
                 return false;
+        }
+        for (size_t i = 0; i < call->trailers.n; i++) { /* which are the body's */
+                struct http_header *t = &call->trailers.v[i];
+
+                *t = (struct http_header) { arena_str(call->arena, t->name), arena_str(call->arena, t->value) };
         }
         *data = str_sub(*data, (size_t) used, data->n);
         if (part.n)

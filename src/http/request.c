@@ -501,6 +501,11 @@ void http_stream_start(struct http_request *r, int status, const struct http_hea
         r->conn->class->start(r, status, h, n_h);
 }
 
+void http_inform(struct http_request *r, int status, const struct http_header *h, size_t n_h) {
+        if (r->conn && !r->started)
+                r->conn->class->inform(r, status, h, n_h);
+}
+
 void http_stream_send(struct http_request *r, const struct http_slice *s, size_t n) {
         if (!r->conn || r->bodyless || r->ended) {
                 release_all(s, n);
@@ -519,6 +524,15 @@ size_t http_stream_pending(const struct http_request *r) {
 void http_stream_on_drain(struct http_request *r, void (*fn)(struct http_request *r, void *arg), void *arg) {
         r->on_drain = fn;
         r->on_drain_arg = arg;
+}
+
+void http_stream_trailers(struct http_request *r, const struct http_header *h, size_t n_h) {
+        if (!r->conn || n_h == 0)
+                return;
+        r->trailers = arena_array(r->arena, struct http_header, n_h);
+        for (; r->n_trailers < n_h; r->n_trailers++)
+                r->trailers[r->n_trailers] = (struct http_header) { arena_str(r->arena, h[r->n_trailers].name),
+                                                                    arena_str(r->arena, h[r->n_trailers].value) };
 }
 
 void http_stream_end(struct http_request *r) {

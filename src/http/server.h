@@ -116,12 +116,16 @@ void http_respond_copy(struct http_request *r, int status, const char *content_t
 
 /* A response of unknown length: chunked in HTTP/1.1, DATA frames in HTTP/2. */
 void http_stream_start(struct http_request *r, int status, const struct http_header *h, size_t n_h);
+/* Before a response: what may be told already (1xx). */
+void http_inform(struct http_request *r, int status, const struct http_header *h, size_t n_h);
 void http_stream_send(struct http_request *r, const struct http_slice *s, size_t n);
 /* The stream has an end of its own: a server that stops waits for it as for any response. */
 void http_stream_is_finite(struct http_request *r);
 size_t http_stream_pending(const struct http_request *r); /* bytes queued and not yet taken by the socket */
 /* Called when less than 64 KiB is queued again. */
 void http_stream_on_drain(struct http_request *r, void (*fn)(struct http_request *r, void *arg), void *arg);
+/* What follows the body, before http_stream_end; it is copied. */
+void http_stream_trailers(struct http_request *r, const struct http_header *h, size_t n_h);
 void http_stream_end(struct http_request *r);
 /* What was sent is not all there should be: the connection (HTTP/2: the stream) breaks off. */
 void http_stream_abort(struct http_request *r);

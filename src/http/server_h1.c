@@ -23,6 +23,7 @@ struct h1 {
         struct http_request *r; /* the one being received or answered */
         struct http1_head request;
         struct http1_body body;
+        struct buf info;         /* before that: 1xx */
         struct str head;         /* of the response, in the request's arena */
         bool head_sent, chunked; /* the response */
         bool keep_alive, stopping, hijacked, processing;
@@ -312,6 +313,19 @@ static void h1_start(struct http_request *r, int status, const struct http_heade
         transport_dirty(&c->t);
 }
 
+static void add_head(struct buf *b, int status, const struct http_header *hv, size_t n_hv) {
+        buf_printf(b, "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
+        for (size_t i = 0; i < n_hv; i++)
+                http_add_header(b, hv[i].name, hv[i].value);
+        buf_addc(b, "\r\n");
+}
+
+static void h1_inform(struct http_request *r, int status, const struct http_header *hv, size_t n_hv) {
+        if (r->conn->h1->request.minor > 0)
+                add_head(&r->conn->h1->info, status, hv, n_hv);
+        transport_dirty(&r->conn->t);
+}
+
 static void h1_more(struct http_request *r) {
         transport_dirty(&r->conn->t);
 }
@@ -340,6 +354,16 @@ static void put_body(struct conn *c, struct http_request *r) {
                 } else
                         put_slices(c, r, n);
         }
+}
+
+static void put_end(struct conn *c, struct http_request *r) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        buf_addc(&b, "0\r\n");
+        for (size_t i = 0; i < r->n_trailers; i++)
+                http_add_header(&b, r->trailers[i].name, r->trailers[i].value);
+        buf_addc(&b, "\r\n");
+        transport_put(&c->t, b.p, b.n);
 }
 
 /* The response is on its way: the next request, or the end. */
@@ -376,6 +400,8 @@ static void h1_fill(struct conn *c) {
                         r->expects_continue = false;
                         transport_put(&c->t, go_on, sizeof(go_on) - 1);
                 }
+                transport_put(&c->t, h->info.p, h->info.n);
+                buf_free(&h->info);
                 if (!r->started || r->held)
                         return;
                 if (!h->head_sent) {
@@ -386,18 +412,11 @@ static void h1_fill(struct conn *c) {
                 if (!r->ended || r->out.bytes > 0 || !transport_room(&c->t))
                         return;
                 if (h->chunked)
-                        transport_put(&c->t, "0\r\n\r\n", 5);
+                        put_end(c, r);
                 next_request(c);
                 if (h->hijacked)
                         return;
         }
-}
-
-static void add_head(struct buf *b, int status, const struct http_header *hv, size_t n_hv) {
-        buf_printf(b, "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
-        for (size_t i = 0; i < n_hv; i++)
-                http_add_header(b, hv[i].name, hv[i].value);
-        buf_addc(b, "\r\n");
 }
 
 struct duplex *http_hijack(struct http_request *r, int status, const struct http_header *hv, size_t n_hv) {
@@ -451,6 +470,7 @@ static void h1_free(struct conn *c) {
                 return;
         header_charge(c->w->server, &c->h1->charged, 0);
         buf_free(&c->h1->in);
+        buf_free(&c->h1->info);
         http1_body_clear(&c->h1->body);
         free(c->h1);
 }
@@ -459,6 +479,7 @@ const struct conn_class conn_h1 = {
         .data = h1_data,
         .fill = h1_fill,
         .start = h1_start,
+        .inform = h1_inform,
         .more = h1_more,
         .took = h1_took,
         .abort = h1_abort,

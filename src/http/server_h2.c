@@ -98,11 +98,11 @@ static int on_data_chunk(nghttp2_session *s, uint8_t flags, int32_t stream_id, c
         return 0;
 }
 
-static void go_on(struct http_request *r) {
-        static const nghttp2_nv nv = { (uint8_t *) ":status", (uint8_t *) "100", 7, 3, 0 };
+static void h2_inform(struct http_request *r, int status, const struct http_header *hv, size_t n_hv);
 
+static void go_on(struct http_request *r) {
         if (r->expects_continue && !r->started)
-                nghttp2_submit_headers(r->conn->h2->session, NGHTTP2_FLAG_NONE, r->stream_id, NULL, &nv, 1, NULL);
+                h2_inform(r, 100, NULL, 0);
         r->expects_continue = false;
 }
 
@@ -186,6 +186,8 @@ static int on_stream_close(nghttp2_session *s, int32_t stream_id, uint32_t code,
 
 /* ---- sending ---- */
 
+static nghttp2_nv *to_nv(struct http_request *r, const struct http_header *hv, size_t n_hv, size_t *n);
+
 static ssize_t read_body(nghttp2_session *s, int32_t stream_id, uint8_t *dst, size_t n, uint32_t *flags,
                          nghttp2_data_source *source, void *arg) {
         struct http_request *r = source->ptr;
@@ -198,6 +200,13 @@ static ssize_t read_body(nghttp2_session *s, int32_t stream_id, uint8_t *dst, si
         *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
         if (r->ended && n == r->out.bytes) {
                 *flags |= NGHTTP2_DATA_FLAG_EOF;
+                if (r->n_trailers > 0) {
+                        size_t n_nv = 0;
+                        nghttp2_nv *nv = to_nv(r, r->trailers, r->n_trailers, &n_nv);
+
+                        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+                        nghttp2_submit_trailer(s, stream_id, nv, n_nv);
+                }
                 if (!r->received) /* answered early: the rest of the request is not wanted (RFC 9113 8.1) */
                         nghttp2_submit_rst_stream(s, NGHTTP2_FLAG_NONE, stream_id, NGHTTP2_NO_ERROR);
         }
@@ -265,11 +274,6 @@ static struct str lower_name(struct http_request *r, struct str name) {
         return name;
 }
 
-static bool connection_specific(struct str name) { /* RFC 9113 8.2.2 */
-        return str_eq(name, STR("connection")) || str_eq(name, STR("transfer-encoding")) ||
-               str_eq(name, STR("keep-alive")) || str_eq(name, STR("upgrade"));
-}
-
 static struct str decimal(char dst[static 20], uint64_t v) {
         size_t i = 20;
 
@@ -277,6 +281,34 @@ static struct str decimal(char dst[static 20], uint64_t v) {
                 dst[--i] = (char) ('0' + v % 10);
         while (v /= 10);
         return str_n(dst + i, 20 - i);
+}
+
+static bool connection_specific(struct str name) { /* RFC 9113 8.2.2 */
+        return str_eq(name, STR("connection")) || str_eq(name, STR("transfer-encoding")) ||
+               str_eq(name, STR("keep-alive")) || str_eq(name, STR("upgrade"));
+}
+
+/* Those that may go, in the request's arena. */
+static nghttp2_nv *to_nv(struct http_request *r, const struct http_header *hv, size_t n_hv, size_t *n) {
+        nghttp2_nv *nv = arena_array(r->arena, nghttp2_nv, n_hv + 1);
+
+        for (size_t i = 0; i < n_hv; i++)
+                if (!connection_specific(lower_name(r, hv[i].name)))
+                        nv[(*n)++] = make_nv(lower_name(r, hv[i].name), hv[i].value, NGHTTP2_NV_FLAG_NONE);
+        return nv;
+}
+
+static void h2_inform(struct http_request *r, int status, const struct http_header *hv, size_t n_hv) {
+        char code[20];
+        struct http_header all[64] = { { STR(":status"), decimal(code, (unsigned) status) } };
+        size_t n = 0, k = MIN(n_hv, ARRAY_SIZE(all) - 1);
+        nghttp2_nv *nv;
+
+        if (k > 0)
+                memcpy(all + 1, hv, k * sizeof(*hv));
+        nv = to_nv(r, all, k + 1, &n);
+        nghttp2_submit_headers(r->conn->h2->session, NGHTTP2_FLAG_NONE, r->stream_id, NULL, nv, n, NULL);
+        transport_dirty(&r->conn->t);
 }
 
 static void h2_start(struct http_request *r, int status, const struct http_header *hv, size_t n_hv) {
@@ -427,6 +459,7 @@ const struct conn_class conn_h2 = {
         .data = h2_data,
         .fill = h2_fill,
         .start = h2_start,
+        .inform = h2_inform,
         .more = h2_more,
         .took = h2_took,
         .abort = h2_abort,

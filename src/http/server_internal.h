@@ -63,6 +63,7 @@ struct conn_class {
         void (*fill)(struct conn *c);
         /* The head of a response. With body: r->out has all of it. */
         void (*start)(struct http_request *r, int status, const struct http_header *h, size_t n_h);
+        void (*inform)(struct http_request *r, int status, const struct http_header *h, size_t n_h); /* 1xx */
         void (*more)(struct http_request *r);           /* r->out grew, or r->ended was set */
         void (*took)(struct http_request *r, size_t n); /* n bytes of a body that streams left for the handler */
         void (*abort)(struct http_request *r);
@@ -118,6 +119,8 @@ struct http_request {
         void *observer_arg;
         const struct http_header *added; /* headers of the observer */
         size_t n_added;
+        struct http_header *trailers;
+        size_t n_trailers;
         int32_t stream_id; /* HTTP/2 */
         bool received;     /* HTTP/2: the peer sent all of it */
         bool dispatched;   /* the handler has it */

@@ -58,12 +58,29 @@ static struct str ask_node(struct fixture *f, uint16_t port, const char *headers
 
 static void answers_come_through_without_what_is_between_two_hops(void **state) {
 #define OK "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+#define PAGE "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n"
 #define UPGRADE "Upgrade: foo\r\n"
         static const struct {
                 const char *headers, *answer, *has, *has_not;
         } cases[] = {
-                { "", OK "Connection: X-Hop, close\r\nX-Hop: 1\r\nX-Stay: 2\r\nContent-Length: 2\r\n\r\nhi",
-                  "X-Stay: 2\r\n", "X-Hop" },
+                { "", OK "Connection: X-Hop\r\nX-Hop: 1\r\nX-Stay: 2\r\nContent-Length: 2\r\n\r\nhi", "X-Stay: 2\r\n",
+                  "X-Hop" },
+                { "", OK "Connection: X-Hop, close\r\nX-Hop: 1\r\nContent-Length: 2\r\n\r\nhi", "X-Hop: 1\r\n",
+                  "X-Hop, close" },
+                { "", OK "Transfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\n2\r\nhi\r\n0\r\n\r\n", "chunked",
+                  "Content-Length" },
+                { "", "HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n" OK "Content-Length: 2\r\n\r\nhi",
+                  "HTTP/1.1 103 Early Hints\r\nCache-Control: no-cache, private\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\n",
+                  "text/plain\r\nCache" },
+                { "", PAGE "Content-Length: 11\r\n\r\n<a href=/x>", "Content-Length: 38\r\n", "Content-Length: 11" },
+                { "", PAGE "Content-Length: 99\r\n\r\n<a href=/x>", "\"message\":\"unexpected EOF\",\"code\":500}",
+                  "href" },
+                { "", PAGE "Content-Encoding: gzip\r\nContent-Length: 8\r\n\r\nnot gzip",
+                  "\"message\":\"errorf making gzip reader: gzip: invalid header\",\"code\":500}", "200 OK" },
+                { "", PAGE "Content-Encoding: br\r\nContent-Length: 11\r\n\r\n<a href=/x>", "\r\n\r\n<a href=/x>",
+                  "/proxy/x" },
+                { "", PAGE "Location: /y\r\nContent-Length: 11\r\n\r\n<a href=/x>", "\r\n\r\n<a href=/x>", "/proxy/x" },
+                { "", "HTTP/1.1 418 x\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 418 I'm a teapot\r\n", " x\r\n" },
                 { "", OK "Proxy-Authenticate: Basic\r\nContent-Length: 2\r\n\r\nhi", "\r\n\r\nhi", "Proxy-Auth" },
                 { "", OK "Access-Control-Allow-Origin: *\r\nContent-Length: 2\r\n\r\nhi", "\r\n\r\nhi",
                   "Access-Control" },
@@ -93,6 +110,22 @@ static void answers_come_through_without_what_is_between_two_hops(void **state) 
                 if (str_search(r, str_of(cases[i].has)) < 0 || str_search(r, str_of(cases[i].has_not)) >= 0)
                         fail_msg("%s: %.*s", cases[i].answer, (int) r.n, r.p);
         }
+}
+
+static void what_follows_a_body_follows_it_here(void **state) {
+        struct fixture *f = *state;
+        struct backend b = { .answer = OK "Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nhi\r\n0\r\n"
+                                          "X-Sum: 1\r\nX-More: 2\r\n\r\n" };
+        struct str r;
+
+        make_node(f);
+        backend_listen(&b);
+        pthread_create(&b.thread, NULL, answer_once, &b);
+        r = talk_until(f, arena_printf(f->a, "GET /api/v1/nodes/n:%u/proxy/x HTTP/1.1\r\nHost: x\r\n\r\n", b.port).p,
+                       "\r\n0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n");
+        pthread_join(b.thread, NULL);
+        close(b.fd);
+        assert_true(str_search(r, STR("\r\nTrailer: X-Sum\r\n")) > 0);
 }
 
 static void an_upgrade_says_why_nobody_answers(void **state) {
@@ -142,6 +175,7 @@ static void what_only_this_machine_reaches_is_no_pods(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 T(answers_come_through_without_what_is_between_two_hops),
+                T(what_follows_a_body_follows_it_here),
                 T(an_upgrade_says_why_nobody_answers),
                 T(what_only_this_machine_reaches_is_no_pods),
         };

@@ -1,19 +1,15 @@
-/* Links of pages that come through a proxy, whatever the pieces in which they come. */
+/* Links of pages that come through a proxy. */
 #include "../test.h"
 
 #include "apiserver/rewrite.h"
 
 #define PREFIX "/api/v1/namespaces/d/pods/p/proxy"
 
-static void page(const char *text, size_t piece, const char *want) {
-        struct rewriter w = { .prefix = STR(PREFIX), .host = STR("10.0.0.7:80"), .asked = STR("cube:6443") };
+static void page(const char *text, const char *want) {
+        const struct rewriter w = { .prefix = STR(PREFIX), .host = STR("10.0.0.7:80"), .asked = STR("cube:6443") };
         _cleanup_buf_ struct buf out = BUF_INIT;
-        size_t n = strlen(text);
 
-        for (size_t at = 0; at < n; at += piece)
-                rewrite_html(&w, &out, str_n(text + at, MIN(piece, n - at)), false);
-        rewrite_html(&w, &out, STR(""), true);
-        buf_free(&w.kept);
+        assert_int_equal(rewrite_page(&w, STR(""), &out, str_of(text), NULL), 0);
         buf_putc(&out, '\0');
         assert_string_equal(out.p, want);
 }
@@ -32,6 +28,7 @@ static void links_lead_through_the_proxy(void **state) {
                 { "<a href=\"http://10.0.0.7:80/x\">", "<a href=\"" PREFIX "/x\">" },
                 { "<a href=\"https://cube:6443/x\">", "<a href=\"https://cube:6443" PREFIX "/x\">" },
                 { "<form action='/go?to=http://a/b'>", "<form action='" PREFIX "/go?to=http://a/b'>" },
+                { "<a href='/a/../b//c d/#/../e'>", "<a href='" PREFIX "/b/c%20d/#/../e'>" },
                 { "1 < 2 <!-- <a href=/x> --><script src=/s>\"<a href=/x>\"</SCRIPT><a href=/y>",
                   "1 < 2 <!-- <a href=/x> --><script src=" PREFIX "/s>\"<a href=/x>\"</SCRIPT><a href=" PREFIX "/y>" },
                 { "<!DOCTYPE html></a href=/x><a href='/unfinished", NULL },
@@ -40,12 +37,63 @@ static void links_lead_through_the_proxy(void **state) {
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(table); i++)
-                for (size_t piece = 1; piece <= strlen(table[i].text); piece++)
-                        page(table[i].text, piece, table[i].want ? table[i].want : table[i].text);
+                page(table[i].text, table[i].want ? table[i].want : table[i].text);
+}
+
+/* "<a href=/x>" in gzip, and with no header of its own as "deflate". */
+static void compressed_pages_stay_so(void **state) {
+        static const char gz[] = "\x1f\x8b\x08\0\0\0\0\0\x02\x03\xb3\x49\x54\xc8\x28\x4a\x4d\xb3\xd5\xaf\xb0\x03"
+                                 "\0\x26\x2c\x46\xd4\x0b\0\0\0",
+                          raw[] = "\xb3\x49\x54\xc8\x28\x4a\x4d\xb3\xd5\xaf\xb0\x03\0";
+        static const struct {
+                const char *encoding;
+                struct str page;
+                const char *wrong; /* NULL: nothing is */
+        } cases[] = {
+                { "gzip", STR_INIT(gz), NULL },
+                { "deflate", STR_INIT(raw), NULL },
+                { "gzip", STR_INIT(raw), "errorf making gzip reader: gzip: invalid header" },
+                { "deflate", STR_INIT("\xff\xff"), "flate: corrupt input before offset 1" },
+                { "gzip", { gz, 20 }, "unexpected EOF" },
+                { "gzip", STR_INIT(""), "unexpected EOF" },
+        };
+        const struct rewriter w = { .prefix = STR(PREFIX) };
+
+        assert_true(rewrites(STR("gzip")) && !rewrites(STR("br")));
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct str encoding = str_of(cases[i].encoding);
+                _cleanup_buf_ struct buf once = BUF_INIT, twice = BUF_INIT;
+                _cleanup_error_ struct error e = ERROR_INIT;
+
+                assert_int_equal(rewrite_page(&w, encoding, &once, cases[i].page, &e) < 0, cases[i].wrong != NULL);
+                if (cases[i].wrong) {
+                        assert_string_equal(error_text(&e), cases[i].wrong);
+                        continue;
+                }
+                assert_false(str_eq(buf_str(&once), cases[i].page));
+                /* where they lead now they lead for ever */
+                assert_int_equal(rewrite_page(&w, encoding, &twice, buf_str(&once), &e), 0);
+                assert_true(str_eq(buf_str(&once), buf_str(&twice)));
+        }
+}
+
+static void a_page_full_of_links_or_of_nothing_has_a_bound(void **state) {
+        static const char link[] = "<a href=/>";
+        const struct rewriter w = { .prefix = STR(PREFIX PREFIX PREFIX) };
+        _cleanup_buf_ struct buf page = BUF_INIT, out = BUF_INIT;
+
+        while (page.n < REWRITE_MAX)
+                buf_addc(&page, link);
+        assert_true(rewrite_page(&w, STR(""), &out, buf_str(&page), NULL) < 0);
+        assert_true(out.n < 5 * REWRITE_MAX);
 }
 
 int main(void) {
-        const struct CMUnitTest tests[] = { cmocka_unit_test(links_lead_through_the_proxy) };
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(links_lead_through_the_proxy),
+                cmocka_unit_test(compressed_pages_stay_so),
+                cmocka_unit_test(a_page_full_of_links_or_of_nothing_has_a_bound),
+        };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
