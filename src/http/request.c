@@ -130,7 +130,7 @@ bool request_streams(struct http_request *r, int64_t length) {
 }
 
 bool request_wants_body(const struct http_request *r) {
-        return !r->streams || r->on_body;
+        return !r->streams || r->wanted;
 }
 
 bool http_request_collect(struct http_request *r, http_handler then, void *arg) {
@@ -298,6 +298,7 @@ bool http_request_is_receiving(const struct http_request *r) {
 void http_request_on_body(struct http_request *r, http_body_fn fn, void *arg) {
         r->on_body = fn;
         r->on_body_arg = arg;
+        r->wanted |= fn != NULL;
         if (fn)
                 give_body(r);
 }

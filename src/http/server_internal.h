@@ -139,6 +139,7 @@ struct http_request {
         const char *problem; /* beside the status that it is refused with */
         bool expects_continue;
         bool streams, receiving, body_paused;
+        bool wanted; /* somebody asked for what streams */
 };
 
 #define DRAIN_MARK (64 * 1024)
