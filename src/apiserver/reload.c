@@ -6,6 +6,7 @@
 #include "apiserver/auth/remote.h"
 #include "apiserver/bootstrap.h"
 #include "apiserver/encryption/encryption.h"
+#include "apiserver/extensions/aggregator.h"
 #include "apiserver/flags.h"
 #include "apiserver/relay.h"
 #include "base/encode.h"
@@ -13,6 +14,8 @@
 #include "base/metrics.h"
 #include "http/server.h"
 
+#define N_ENTRIES 12
+#define SNI "tls-sni-cert-key"
 #define LOOK_MS 1000
 #define PENDING_LOOK_MS 100
 #define RETRY_MS 10000   /* until a KMS plugin is there */
@@ -30,8 +33,8 @@ struct reloads {
         struct apiserver *s;
         struct loop *loop;
         struct timer timer;
-        struct stat seen[9]; /* by the table below */
-        int64_t counted_s[9][2];
+        uint64_t seen[N_ENTRIES]; /* by the table below: what the files look like */
+        int64_t counted_s[N_ENTRIES][2];
         int64_t encryption_again_ms; /* when it is read again, since it was not taken up; or 0 */
         VEC(struct retired) retired;
         struct authn_config *pending; /* until its issuers have answered; or NULL */
@@ -132,6 +135,10 @@ static int read_kubelet(struct apiserver *s, struct retired *ret, struct error *
         return relay_kubelet_read(s, &ret->p, err);
 }
 
+static int read_proxy_client(struct apiserver *s, struct retired *ret, struct error *err) {
+        return aggregator_read(s->aggregator, err);
+}
+
 #define RELOADS(what)                                                                                            \
         { "apiserver_" what "_config_controller_automatic_reloads_total",                                        \
           "Total number of automatic reloads of " what " configuration split by status and apiserver identity.", \
@@ -158,21 +165,42 @@ static const struct {
         { "requestheader-client-ca-file", NULL, read_serving, { 0 }, { 0 } },
         { "kubelet-client-certificate", NULL, read_kubelet, { 0 }, { 0 } },
         { "kubelet-client-key", NULL, read_kubelet, { 0 }, { 0 } },
+        { SNI, NULL, read_serving, { 0 }, { 0 } },
+        { "proxy-client-cert-file", NULL, read_proxy_client, { 0 }, { 0 } },
+        { "proxy-client-key-file", NULL, read_proxy_client, { 0 }, { 0 } },
 };
-
-static const char *path_of(const struct apiserver *s, size_t i) {
-        const char *only = files[i].only_with;
-
-        if (only && strcmp(server_flag(s, only, "false"), "true") != 0)
-                return NULL;
-        return server_flag(s, files[i].flag, NULL);
-}
+_Static_assert(ARRAY_SIZE(files) == N_ENTRIES, "what is seen of each");
 
 /* ---- looking ---- */
 
-static bool differs(const struct stat *a, const struct stat *b) {
-        return a->st_ino != b->st_ino || a->st_size != b->st_size || a->st_mtim.tv_sec != b->st_mtim.tv_sec ||
-               a->st_mtim.tv_nsec != b->st_mtim.tv_nsec;
+static uint64_t appearance_of(struct str path) {
+        _cleanup_free_ char *name = str_dup(path);
+        struct stat now;
+
+        if (stat(name, &now) < 0)
+                return 0;
+
+        const int64_t all[] = { (int64_t) now.st_ino, now.st_size, now.st_mtim.tv_sec, now.st_mtim.tv_nsec };
+        return str_hash(str_n((const char *) all, sizeof(all)));
+}
+
+/* What the files of an entry look like; 0: they are not there, or not given. */
+static uint64_t appearance(const struct apiserver *s, size_t i) {
+        const char *only = files[i].only_with, *pair;
+        uint64_t all = 0;
+
+        if (only && strcmp(server_flag(s, only, "false"), "true") != 0)
+                return 0;
+        if (strcmp(files[i].flag, SNI) != 0)
+                return appearance_of(str_of(server_flag(s, files[i].flag, "")));
+        for (size_t at = 0; (pair = server_flag_next(s, SNI, &at));) { /* CERT,KEY:NAMES */
+                struct str names = str_of(pair), paths = { 0 }, cert = { 0 };
+
+                str_split(&names, ':', &paths);
+                str_split(&paths, ',', &cert);
+                all = all * 31 + appearance_of(cert) * 7 + appearance_of(paths);
+        }
+        return all;
 }
 
 static void count(struct reloads *x, size_t i, bool failed) {
@@ -189,7 +217,7 @@ static void count(struct reloads *x, size_t i, bool failed) {
         x->counted_s[i][failed] = now;
 }
 
-static void read_again(struct reloads *x, size_t i, const char *path) {
+static void read_again(struct reloads *x, size_t i) {
         _cleanup_error_ struct error e = ERROR_INIT;
         struct retired old = { .p = NULL };
         int r = files[i].read(x->s, &old, &e);
@@ -199,9 +227,9 @@ static void read_again(struct reloads *x, size_t i, const char *path) {
         if (files[i].count.name)
                 count(x, i, r < 0);
         if (r < 0)
-                log_error("%s was not taken up: %s", path, error_text(&e));
+                log_error("--%s was not taken up: %s", files[i].flag, error_text(&e));
         else
-                log_info("%s was read again", path);
+                log_info("--%s was read again", files[i].flag);
         old.at_ms = now_mono_ms();
         if (old.p)
                 vec_push(&x->retired, old);
@@ -212,15 +240,14 @@ static void look(struct timer *t) {
         bool again = x->encryption_again_ms && now_mono_ms() > x->encryption_again_ms;
 
         for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-                const char *path = path_of(x->s, i);
-                struct stat now = x->seen[i];
+                uint64_t now = appearance(x->s, i);
+                bool due = (x->pending && files[i].read == read_authentication) ||
+                           (again && files[i].read == read_encryption);
 
-                if (!path || (!(x->pending && files[i].read == read_authentication) &&
-                              !(again && files[i].read == read_encryption) &&
-                              (stat(path, &now) < 0 || !differs(&now, &x->seen[i]))))
+                if (!due && (now == 0 || now == x->seen[i]))
                         continue;
-                x->seen[i] = now;
-                read_again(x, i, path);
+                x->seen[i] = now ? now : x->seen[i];
+                read_again(x, i);
         }
         while (x->retired.n > 0 && now_mono_ms() - x->retired.v[0].at_ms > RETIRED_MS) {
                 x->retired.v[0].free(x->retired.v[0].p);
@@ -245,8 +272,7 @@ int reloads_start(struct apiserver *s, struct error *err) {
         int r;
 
         for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-                if (path_of(s, i))
-                        any = stat(path_of(s, i), &x->seen[i]) == 0 || any;
+                any |= (x->seen[i] = appearance(s, i)) != 0;
         r = any ? loop_new("reload", &x->loop, err) : 0;
         if (!x->loop) {
                 free(x);
@@ -255,7 +281,7 @@ int reloads_start(struct apiserver *s, struct error *err) {
         x->s = s;
         s->reloads = x;
         for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-                if (files[i].read == read_authorization && path_of(s, i))
+                if (files[i].read == read_authorization && x->seen[i])
                         count(x, i, false); /* the start counts */
         loop_start_thread(x->loop);
         loop_call(x->loop, start, x);

@@ -51,8 +51,8 @@ struct service {
 
 struct aggregator {
         struct apiserver *s;
-        struct late_loop loop; /* made with the first APIService of another server */
-        atomic_bool active, woken;
+        struct late_loop loop;              /* made with the first APIService of another server */
+        atomic_bool active, woken, unknown; /* unknown: who we are has to be read again */
         struct loop_work work;
         struct timer tick;
         struct buf cert, key;    /* who we are to the others: --proxy-client-cert-file, -key-file */
@@ -577,31 +577,54 @@ static void fire(struct timer *t) {
                 pass(g, false);
 }
 
-/* Reads the certificate by which the other servers know us. */
-static void load_identity(struct aggregator *g) {
+/* Who we are to the other servers; ret_tls of who believes everybody. */
+static int read_identity(struct aggregator *g, struct buf *ret_cert, struct buf *ret_key, struct tls_context **ret_tls,
+                         struct error *err) {
         const char *cert = server_flag(g->s, "proxy-client-cert-file", NULL);
         const char *key = server_flag(g->s, "proxy-client-key-file", NULL);
         struct tls_options o = { .insecure = true };
-        _cleanup_error_ struct error e = ERROR_INIT;
-        int r = 0;
 
-        if (cert && key)
-                r = file_read(cert, 1 << 20, &g->cert, &e);
-        if (cert && key && r == 0)
-                r = file_read(key, 1 << 20, &g->key, &e);
-        o.cert_pem = buf_str(&g->cert);
-        o.key_pem = buf_str(&g->key);
-        if (r == 0)
-                r = tls_context_new(&o, &g->tls, &e);
-        if (r < 0)
+        if (cert && key) {
+                TRY(file_read(cert, 1 << 20, ret_cert, err));
+                TRY(file_read(key, 1 << 20, ret_key, err));
+        }
+        o.cert_pem = buf_str(ret_cert);
+        o.key_pem = buf_str(ret_key);
+        return tls_context_new(&o, ret_tls, err);
+}
+
+static void forget_identity(struct aggregator *g) {
+        if (g->tls)
+                tls_context_unref(g->tls);
+        buf_free(&g->cert);
+        buf_free(&g->key);
+}
+
+/* With another identity all services begin anew. */
+static void load_identity(struct aggregator *g) {
+        struct buf cert = BUF_INIT, key = BUF_INIT;
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct tls_context *tls = NULL;
+
+        if (read_identity(g, &cert, &key, &tls, &e) < 0) {
                 log_error("APIServices cannot be served: %s", error_text(&e));
+                buf_free(&cert);
+                buf_free(&key);
+                return;
+        }
+        forget_identity(g);
+        g->cert = cert;
+        g->key = key;
+        g->tls = tls;
+        for (size_t i = 0; i < g->services.n; i++)
+                service_replace(&g->services.v[i], g->services.v[i]->object);
 }
 
 static void run(struct loop_work *w) {
         struct aggregator *g = container_of(w, struct aggregator, work);
 
         atomic_store(&g->woken, false);
-        if (!g->tls)
+        if (atomic_exchange(&g->unknown, false) || !g->tls)
                 load_identity(g);
         if (!g->ending && g->tls)
                 pass(g, true);
@@ -616,6 +639,18 @@ static void wake(struct aggregator *g) {
                 return;
         if (late_loop_post(&g->loop, &g->work, &e) < 0 && e.err != -ECANCELED)
                 log_error("APIServices cannot be served: %s", error_text(&e));
+}
+
+int aggregator_read(struct aggregator *g, struct error *err) {
+        _cleanup_buf_ struct buf cert = BUF_INIT, key = BUF_INIT;
+        struct tls_context *tls = NULL;
+
+        TRY(read_identity(g, &cert, &key, &tls, err));
+        tls_context_unref(tls);
+        atomic_store(&g->unknown, true);
+        if (atomic_load(&g->active))
+                wake(g);
+        return 0;
 }
 
 void aggregator_changed(struct aggregator *g, struct str key, const struct object *o) {
@@ -768,9 +803,6 @@ void aggregator_free(struct aggregator *g) {
         if (!g)
                 return;
         aggregator_stop(g);
-        if (g->tls)
-                tls_context_unref(g->tls);
-        buf_free(&g->cert);
-        buf_free(&g->key);
+        forget_identity(g);
         free(g);
 }

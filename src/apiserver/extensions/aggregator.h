@@ -38,6 +38,8 @@ struct aggregator *aggregator_new(struct apiserver *s);
 void aggregator_start(struct aggregator *g); /* looks what there is already */
 void aggregator_stop(struct aggregator *g);
 void aggregator_free(struct aggregator *g);
+/* The files of our certificate have changed: reads them again, unless they are wrong. */
+int aggregator_read(struct aggregator *g, struct error *err);
 void aggregator_changed(struct aggregator *g, struct str key, const struct object *o); /* on the store's writer */
 /* A reference to the current table, or NULL when there is none: no such APIService. */
 struct remotes *aggregator_remotes(struct aggregator *g);

@@ -8,6 +8,7 @@
 
 #include <openssl/ec.h>
 #include <openssl/evp.h>
+#include <openssl/ssl.h>
 
 #define fixture http_fixture /* the one of help.h is meant here */
 #include "../http/helper.h"
@@ -15,6 +16,7 @@
 #include "apiserver/admission/admission.h"
 #include "apiserver/auth/authn.h"
 #include "apiserver/auth/remote.h"
+#include "apiserver/extensions/aggregator.h"
 #include "apiserver/relay.h"
 #include "apiserver/reload.h"
 #include "base/encode.h"
@@ -640,6 +642,105 @@ static void kubelets_are_shown_the_certificate_of_today(void **state) {
         reloads_stop(f->s);
 }
 
+static int setup_proxy_client(void **state) {
+        static const char *const with[] = { "proxy-client-cert-file=proxy.crt", "proxy-client-key-file=proxy.key",
+                                            NULL };
+
+        write_pem("proxy.crt", &test_certs()->client_cert);
+        write_pem("proxy.key", &test_certs()->client_key);
+        return fixture_setup_with(state, with);
+}
+
+/* How the first APIService of another server is talked to; NULL: that is not known yet. */
+static const struct tls_context *towards_other(struct fixture *f) {
+        _cleanup_(remotes_unrefp) struct remotes *all = aggregator_remotes(f->s->aggregator);
+
+        return all && all->n > 0 ? all->v[0].tls : NULL;
+}
+
+static void other_servers_are_shown_the_certificate_of_today(void **state) {
+        struct fixture *f = *state;
+        const struct tls_context *before = NULL;
+        int i = 0;
+
+        check_code(ASK(f, API_CREATE, &res_apiservices, "",
+                       .body = Q("{'metadata':{'name':'v1.x.test'},'spec':{'group':'x.test','version':'v1',"
+                                 "'groupPriorityMinimum':1,'versionPriority':1,'insecureSkipTLSVerify':true,"
+                                 "'service':{'namespace':'d','name':'s'}}}")),
+                   201);
+        for (; i < 3000 && !before; i++, before = towards_other(f))
+                usleep(10000);
+        assert_non_null(before);
+        assert_int_equal(reloads_start(f->s, NULL), 0);
+        write_pem("proxy.key", &test_certs()->other_key);
+        write_pem("proxy.crt", &test_certs()->other_cert);
+        for (i = 0; i < 3000 && towards_other(f) == before; i++)
+                usleep(10000);
+        assert_ptr_not_equal(towards_other(f), before);
+        reloads_stop(f->s);
+}
+
+/* Whom a client meets that asks for this name: the subject's common name. */
+static char *met(struct tls_context *c, const char *name) {
+        SSL *server = tls_context_ssl(c, NULL), *client;
+        SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+        BIO *near, *far;
+        char text[64] = "";
+        X509 *cert;
+
+        BIO_new_bio_pair(&near, 0, &far, 0);
+        client = SSL_new(ctx);
+        SSL_set_tlsext_host_name(client, name);
+        SSL_set_bio(client, near, near);
+        SSL_set_bio(server, far, far);
+        SSL_set_connect_state(client);
+        SSL_set_accept_state(server);
+        for (int i = 0; i < 10 && SSL_do_handshake(client) != 1; i++)
+                SSL_do_handshake(server);
+        cert = SSL_get1_peer_certificate(client);
+        if (cert)
+                X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, text, sizeof(text));
+        X509_free(cert);
+        SSL_free(client);
+        SSL_free(server);
+        SSL_CTX_free(ctx);
+        return xstrdup(text);
+}
+
+static int setup_named(void **state) {
+        static const char *const with[] = { "tls-cert-file=own.crt", "tls-private-key-file=own.key",
+                                            "tls-sni-cert-key=named.crt,named.key:other.test", NULL };
+
+        write_pem("own.crt", &test_certs()->cert);
+        write_pem("own.key", &test_certs()->key);
+        write_pem("named.crt", &test_certs()->client_cert);
+        write_pem("named.key", &test_certs()->client_key);
+        return fixture_setup_with(state, with);
+}
+
+static void clients_that_ask_for_a_name_meet_its_certificate_of_today(void **state) {
+        struct fixture *f = *state;
+        char *who;
+
+        assert_int_equal(apiserver_serve_as(f->s, atomic_load(&f->s->authn->authorities), NULL), 0);
+        assert_int_equal(reloads_start(f->s, NULL), 0);
+        who = met(f->s->tls, "own.test");
+        assert_string_equal(who, "localhost");
+        free(who);
+        who = met(f->s->tls, "other.test");
+        assert_string_equal(who, "admin");
+        write_pem("named.key", &test_certs()->other_key);
+        write_pem("named.crt", &test_certs()->other_cert);
+        for (int i = 0; i < 3000 && strcmp(who, "admin") == 0; i++) {
+                usleep(10000);
+                free(who);
+                who = met(f->s->tls, "other.test");
+        }
+        assert_string_equal(who, "mallory");
+        free(who);
+        reloads_stop(f->s);
+}
+
 /* ---- what servers of one cluster tell others: who certifies clients, whom they believe ---- */
 
 static const char *told(struct fixture *f, const char *key) {
@@ -704,6 +805,8 @@ int main(void) {
                 T(a_changed_file_is_taken_up, setup_authz),
                 T(issuers_are_asked_before_they_are_believed, setup_authn),
                 T(kubelets_are_shown_the_certificate_of_today, setup_kubelet_client),
+                T(other_servers_are_shown_the_certificate_of_today, setup_proxy_client),
+                T(clients_that_ask_for_a_name_meet_its_certificate_of_today, setup_named),
                 cmocka_unit_test(servers_add_to_what_is_believed),
         };
 
