@@ -20,6 +20,10 @@
 
 /* AES-128 first: on CPUs with AES instructions it is the fastest, and clients mostly offer AES-256 before it. */
 #define TLS13_SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+/* As Go's, without SHA-1. */
+#define SIGNATURES                                                                                            \
+        "RSA-PSS+SHA256:ECDSA+SHA256:ed25519:RSA-PSS+SHA384:RSA-PSS+SHA512:RSA+SHA256:RSA+SHA384:RSA+SHA512:" \
+        "ECDSA+SHA384:ECDSA+SHA512"
 #define TLS12_CIPHERS                                                                              \
         "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:" \
         "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
@@ -364,7 +368,7 @@ static int setup(struct tls_context *c, const struct tls_options *o, SSL_CTX **r
         SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN);
         if (SSL_CTX_set_ciphersuites(ctx, TLS13_SUITES) != 1 || SSL_CTX_set_cipher_list(ctx, TLS12_CIPHERS) != 1 ||
-            SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") != 1)
+            SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") != 1 || SSL_CTX_set1_sigalgs_list(ctx, SIGNATURES) != 1)
                 return tls_error(err, "TLS ciphers");
         TRY(set_versions(ctx, o, err));
         if (o->cert_pem.n) {
