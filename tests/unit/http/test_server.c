@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <openssl/ssl.h>
+
 #include "base/time.h"
 #include "helper.h"
 
@@ -557,6 +559,29 @@ static void shares_connections_evenly(void **state) {
         }
 }
 
+/* The signatures that a client's certificate may have, in Go's order. */
+static void asks_for_certificates_signed_as_go_does(void **state) {
+        static const int want[] = { 0x0804, 0x0403, 0x0807, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601, 0x0503, 0x0603 };
+        struct fixture *f = fixture_new(NULL, true);
+        SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+        SSL *ssl = SSL_new(ctx);
+        int fd = raw_connect(f->port);
+
+        SSL_set_fd(ssl, fd);
+        assert_int_equal(SSL_connect(ssl), 1);
+        assert_int_equal(SSL_get_sigalgs(ssl, -1, NULL, NULL, NULL, NULL, NULL), ARRAY_SIZE(want));
+        for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+                unsigned char signature, hash;
+
+                SSL_get_sigalgs(ssl, (int) i, NULL, NULL, NULL, &signature, &hash);
+                assert_int_equal(hash << 8 | signature, want[i]);
+        }
+        SSL_free(ssl);
+        SSL_CTX_free(ctx);
+        close(fd);
+        fixture_free(f);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(keeps_alive_and_pipelines, setup_plain, teardown),
@@ -565,6 +590,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(lower_cases_and_trims_headers, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(only_short_answers_have_a_length, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(says_continue, setup_plain, teardown),
+                cmocka_unit_test(asks_for_certificates_signed_as_go_does),
                 cmocka_unit_test_setup_teardown(asks_for_no_body_that_is_not_wanted, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(answers_head_without_body, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(refuses_smuggling, setup_plain, teardown),
