@@ -65,6 +65,7 @@ static void handle(struct http_request *r, void *arg) {
         struct http_header headers[] = { { STR("Connection"), STR("Upgrade") },
                                          { STR("Upgrade"), STR("SPDY/3.1") },
                                          { STR("X-Stream-Protocol-Version"), protocol } };
+        bool port = str_eqc(protocol, "portforward.k8s.io");
         struct duplex *raw;
 
         http_request_wants_upgrade(r, &upgrade);
@@ -76,7 +77,7 @@ static void handle(struct http_request *r, void *arg) {
                 return;
         }
         raw = http_hijack(r, 101, headers, ARRAY_SIZE(headers));
-        if (str_eqc(protocol, "portforward.k8s.io"))
+        if (port)
                 duplex_set_ops(raw, &port_ops, k);
         else
                 spdy_session_new(raw, true, &session_ops, k);
