@@ -140,12 +140,12 @@ static void closes_with_the_right_code(void **state) {
                 bool masked;
                 unsigned code;
         } bad[] = {
-                { 0x82, "x", 1, false, 1002 },                   /* not masked */
-                { 0xc2, "x", 1, true, 1002 },                    /* a reserved bit */
-                { 0x83, "x", 1, true, 1002 },                    /* a reserved opcode */
-                { 0x80, "x", 1, true, 1002 },                    /* continues nothing */
-                { 0x09, "x", 1, true, 1002 },                    /* a fragmented ping */
-                { 0x88, "x", 1, true, 1002 },                    /* half a code */
+                { 0x82, "x", 1, false, 1002 },                 /* not masked */
+                { 0xc2, "x", 1, true, 1002 },                  /* a reserved bit */
+                { 0x83, "x", 1, true, 1002 },                  /* a reserved opcode */
+                { 0x80, "x", 1, true, 1002 },                  /* continues nothing */
+                { 0x09, "x", 1, true, 1002 },                  /* a fragmented ping */
+                { 0x88, "x", 1, true, 1002 },                  /* half a code */
                 { 0x82, "\0\0\0\0\4\0\0\0", 127, true, 1009 }, /* 64 MiB */
         };
 
