@@ -701,6 +701,12 @@ static bool is_routed(const struct exchange *x, unsigned verbs) {
         }
 }
 
+static bool is_forbidden(const struct exchange *x, struct error *err) {
+        struct attributes at = exchange_attributes(x);
+
+        return authorize_or_error(x->s, &x->user, &at, err) == -EACCES;
+}
+
 static void handle_collected(struct http_request *req, void *arg);
 
 static void handle_resource(struct exchange *x) {
@@ -764,6 +770,9 @@ static void handle_resource(struct exchange *x) {
                         handle_watch(x, &c);
         } else if (c.verb == API_GET || c.verb == API_LIST) {
                 handle_read(x, &c);
+        } else if (http_request_is_receiving(x->req) && is_forbidden(x, &e)) { /* whose body nobody reads */
+                track_uncounted(x);
+                respond_error(x->req, &x->format, &e);
         } else if (!http_request_collect(x->req, handle_collected, x)) {
                 handle_write(x, &c);
         }
