@@ -435,13 +435,14 @@ static void seat(struct track *t, const struct attributes *at) {
 
 /* The audit log knows of it. */
 static void enter(struct track *t, const struct attributes *at) {
-        struct arena *a = http_request_arena(t->req);
+        _cleanup_buf_ struct buf text = BUF_INIT;
 
-        if (t->audit && audit_refuses(t->audit))
-                plain_error(t->req, 500, 0,
-                            arena_printf(a, "Internal Server Error: \"%" STR_FMT "\": failed to store audit event\n",
-                                         STR_ARG(http_request_path(t->req))));
-        else if (t->long_running && !t->is_watch) /* connections to pods are not the server's work */
+        if (t->audit && audit_refuses(t->audit)) {
+                buf_addc(&text, "Internal Server Error: ");
+                add_sanitized(&text, http_request_uri(t->req), true);
+                buf_addc(&text, ": failed to store audit event\n");
+                plain_error(t->req, 500, 0, arena_str(http_request_arena(t->req), buf_str(&text)));
+        } else if (t->long_running && !t->is_watch) /* connections to pods are not the server's work */
                 admitted(t);
         else
                 seat(t, at);

@@ -8,6 +8,7 @@
 #include <zlib.h>
 
 #include "apiserver/audit/audit.h"
+#include "base/file.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -30,8 +31,8 @@ struct audit_log {
         int fd;
         struct audit_plugin plugin;
         pthread_t thread; /* of the mode batch */
-        pthread_t mill;   /* compresses what was rotated last, and removes what is old */
-        char *rotated;    /* that; NULL: the mill has never run */
+        pthread_t mill;   /* compresses what was rotated, and removes what is old */
+        bool milling;     /* it was started */
         pthread_mutex_t lock;
         pthread_cond_t more;
         struct buf waiting;
@@ -67,41 +68,22 @@ static int newest_first(const struct dirent **a, const struct dirent **b) {
         return strcmp((*b)->d_name, (*a)->d_name);
 }
 
-static void remove_old(struct audit_log *l) {
-        struct str dir, prefix, suffix;
-        struct dirent **list = NULL;
-        unsigned kept = 0;
-        time_t now = time(NULL);
-        int n;
-
-        name_parts(l->path, &dir, &prefix, &suffix);
-        _cleanup_free_ char *where = str_dup(dir);
-        n = scandir(where, &list, NULL, newest_first);
-        for (int i = 0; i < n; i++) {
-                struct str name = str_of(list[i]->d_name);
-                _cleanup_free_ char *path = xprintf("%s/%s", where, list[i]->d_name);
-                struct stat st;
-
-                if (str_has_suffix(name, STR(".gz")))
-                        name.n -= 3;
-                if (str_has_prefix(name, prefix) && str_has_suffix(name, suffix) &&
-                    name.n == prefix.n + suffix.n + 24 && name.p[prefix.n] == '-' && stat(path, &st) == 0 &&
-                    ((l->max_backups && ++kept > l->max_backups) ||
-                     (l->max_age_days && now - st.st_mtime > (time_t) l->max_age_days * 86400)))
-                        unlink(path);
-                free(list[i]);
-        }
-        free(list);
-}
-
-/* path becomes path.gz. */
+/* path becomes path.gz, for the same readers. */
 static void compress_file(const char *path) {
         _cleanup_free_ char *to = xprintf("%s.gz", path);
         _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-        gzFile out = fd < 0 ? NULL : gzopen(to, "wbe");
         char piece[65536];
+        struct stat st;
         ssize_t n = -1;
+        int dst = -1;
+        gzFile out = NULL;
 
+        if (fd >= 0 && fstat(fd, &st) == 0)
+                dst = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, st.st_mode & 07777);
+        if (dst >= 0 && fchown(dst, st.st_uid, st.st_gid) == 0)
+                out = gzdopen(dst, "wb");
+        if (dst >= 0 && !out)
+                close(dst);
         while (out && (n = read(fd, piece, sizeof(piece))) > 0)
                 if (gzwrite(out, piece, (unsigned) n) != n)
                         break;
@@ -113,41 +95,90 @@ static void compress_file(const char *path) {
         log_warn("audit log: cannot compress %s", path);
 }
 
+/* The name of a file that was rotated, without ".gz", and when that was. */
+static bool is_rotated(struct str name, struct str prefix, struct str suffix, time_t *ret) {
+        struct tm tm = { 0 };
+        char when[20];
+
+        if (!str_has_prefix(name, prefix) || !str_has_suffix(name, suffix) || name.n != prefix.n + suffix.n + 24 ||
+            name.p[prefix.n] != '-')
+                return false;
+        memcpy(when, name.p + prefix.n + 1, 19);
+        when[19] = 0;
+        if (!strptime(when, "%Y-%m-%dT%H-%M-%S", &tm))
+                return false;
+        *ret = timegm(&tm);
+        return true;
+}
+
+/* Of what was rotated, now or by an earlier server, what is too old or too much goes, and the rest is compressed. */
 static void *mill(void *arg) {
         struct audit_log *l = arg;
+        struct str dir, prefix, suffix;
+        struct dirent **list = NULL;
+        unsigned kept = 0;
+        time_t now = time(NULL), then;
+        int n;
 
-        if (l->compress)
-                compress_file(l->rotated);
-        remove_old(l);
+        name_parts(l->path, &dir, &prefix, &suffix);
+        _cleanup_free_ char *where = str_dup(dir);
+        n = scandir(where, &list, NULL, newest_first);
+        for (int i = 0; i < n; i++) {
+                struct str name = str_of(list[i]->d_name);
+                _cleanup_free_ char *path = xprintf("%s/%s", where, list[i]->d_name);
+                bool packed = str_has_suffix(name, STR(".gz"));
+
+                if (packed)
+                        name.n -= 3;
+                if (is_rotated(name, prefix, suffix, &then)) {
+                        if ((l->max_backups && ++kept > l->max_backups) ||
+                            (l->max_age_days && now - then > (time_t) l->max_age_days * 86400))
+                                unlink(path);
+                        else if (l->compress && !packed)
+                                compress_file(path);
+                }
+                free(list[i]);
+        }
+        free(list);
         return NULL;
 }
 
 static void wait_for_mill(struct audit_log *l) {
-        if (l->rotated)
+        if (l->milling)
                 pthread_join(l->mill, NULL);
-        free(TAKE_PTR(l->rotated));
+        l->milling = false;
+}
+
+static void start_mill(struct audit_log *l) {
+        wait_for_mill(l);
+        l->milling = l->compress || l->max_backups || l->max_age_days;
+        if (l->milling && pthread_create(&l->mill, NULL, mill, l) != 0)
+                abort();
 }
 
 static void rotate(struct audit_log *l) {
+        _cleanup_free_ char *to = NULL;
         struct str dir, prefix, suffix;
         struct timespec ts;
+        struct stat st;
         struct tm tm;
         char when[32];
+        bool known = fstat(l->fd, &st) == 0;
 
         clock_gettime(CLOCK_REALTIME, &ts);
         gmtime_r(&ts.tv_sec, &tm);
         strftime(when, sizeof(when), "%Y-%m-%dT%H-%M-%S", &tm);
         name_parts(l->path, &dir, &prefix, &suffix);
-        wait_for_mill(l);
-        l->rotated = xprintf("%" STR_FMT "/%" STR_FMT "-%s.%03ld%" STR_FMT, STR_ARG(dir), STR_ARG(prefix), when,
-                             (long) (ts.tv_nsec / NSEC_PER_MSEC), STR_ARG(suffix));
+        to = xprintf("%" STR_FMT "/%" STR_FMT "-%s.%03ld%" STR_FMT, STR_ARG(dir), STR_ARG(prefix), when,
+                     (long) (ts.tv_nsec / NSEC_PER_MSEC), STR_ARG(suffix));
         close(l->fd);
-        if (rename(l->path, l->rotated) < 0)
+        if (rename(l->path, to) < 0)
                 log_warn("audit log: rename %s: %s", l->path, strerrordesc_np(errno));
         if (open_file(l) < 0)
                 log_error("audit log: open %s: %s", l->path, strerrordesc_np(errno));
-        if (pthread_create(&l->mill, NULL, mill, l) != 0)
-                abort();
+        else if (known && (fchmod(l->fd, st.st_mode & 07777) < 0 || fchown(l->fd, st.st_uid, st.st_gid) < 0))
+                log_warn("audit log: the readers of %s: %s", l->path, strerrordesc_np(errno));
+        start_mill(l);
 }
 
 /* ---- writing ---- */
@@ -252,6 +283,20 @@ bool audit_log_write(struct audit_log *l, struct str line) {
         return done;
 }
 
+static int open_new(struct audit_log *l, struct error *err) {
+        struct str dir, prefix, suffix;
+        int r;
+
+        name_parts(l->path, &dir, &prefix, &suffix);
+        _cleanup_free_ char *where = str_dup(dir);
+        TRY(file_mkdirs(where, 0700, err));
+        r = open_file(l);
+        if (r < 0)
+                return error_errno(err, r, "open %s", l->path);
+        start_mill(l);
+        return 0;
+}
+
 int audit_log_open(const struct audit_options *o, struct audit_log **ret, struct error *err) {
         struct audit_log *l = xcalloc(1, sizeof(*l));
         bool to_stdout = strcmp(o->log_path, "-") == 0;
@@ -264,11 +309,11 @@ int audit_log_open(const struct audit_options *o, struct audit_log **ret, struct
         l->compress = o->compress;
         l->plugin = o->log;
         l->fd = STDOUT_FILENO;
-        r = to_stdout ? 0 : open_file(l);
+        r = to_stdout ? 0 : open_new(l, err);
         if (r < 0) {
                 free(l->path);
                 free(l);
-                return error_errno(err, r, "audit log %s", o->log_path);
+                return error_prefix(err, "ensureLogFile");
         }
         pthread_mutex_init(&l->lock, NULL);
         pthread_cond_init(&l->more, NULL);

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "apiserver/audit/audit.h"
 #include "apiserver/webhook_client.h"
@@ -38,6 +39,43 @@ static void a_full_log_is_rotated(void **state) {
                 audit_log_write(l, buf_str(&line));
         audit_log_close(l);
         assert_int_equal(system(count), 0);
+}
+
+static void what_an_earlier_server_rotated_is_looked_after(void **state) {
+        static const struct {
+                const char *name;
+                bool stays; /* compressed, for the same readers */
+        } table[] = {
+                { "2026-01-01T00-00-00.000", false }, /* too old, */
+                { "2999-01-01T00-00-00.000", false }, /* or too much */
+                { "2999-01-02T00-00-00.000", true },
+                { "2999-01-03T00-00-00.000", true },
+        };
+        _cleanup_free_ char *path = file("new/sub/kept.log"), *none = file("new/sub/kept-x.log");
+        struct audit_options o = { .log_path = path, .max_backups = 2, .max_age_days = 1, .compress = true };
+        struct audit_log *l;
+        struct stat st;
+
+        assert_int_equal(audit_log_open(&(struct audit_options) { .log_path = path }, &l, NULL), 0);
+        audit_log_close(l);
+        assert_int_equal(file_write(none, STR("x"), 0600, NULL), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                _cleanup_free_ char *name = xprintf("%s/new/sub/kept-%s.log", dir, table[i].name);
+
+                assert_int_equal(file_write(name, STR("x"), 0640, NULL), 0);
+        }
+        assert_int_equal(audit_log_open(&o, &l, NULL), 0);
+        audit_log_close(l);
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                _cleanup_free_ char *name = xprintf("%s/new/sub/kept-%s.log.gz", dir, table[i].name);
+
+                assert_int_equal(stat(name, &st), table[i].stays ? 0 : -1);
+                if (table[i].stays)
+                        assert_int_equal(st.st_mode & 0777, 0640);
+                name[strlen(name) - 3] = 0;
+                assert_false(file_exists(name));
+        }
+        assert_true(file_exists(none));
 }
 
 #define RULE "{kind: Policy, apiVersion: audit.k8s.io/v1, rules: [{level: None, "
@@ -483,14 +521,15 @@ static void a_request_waits_for_a_webhook_that_blocks(void **state) {
 static void what_a_strict_webhook_does_not_take_is_refused(void **state) {
         struct hook *server = hook_start();
         struct fixture *f = serve_with_webhook(state, server, "/none", "blocking-strict");
-        struct str r = get(f, "/version");
+        struct str r = get(f, "/version?a&b");
 
         assert_true(str_search(r, STR(" 500 ")) > 0);
-        assert_true(str_has_suffix(r, STR("Internal Server Error: \"/version\": failed to store audit event\n")));
+        assert_true(str_has_suffix(r,
+                                   STR("Internal Server Error: \"/version?a&amp;b\": failed to store audit event\n")));
         apiserver_stop(f->s, 0);
         fixture_teardown(state);
         f = serve_with_webhook(state, server, "/none", "blocking");
-        assert_true(str_search(get(f, "/version"), STR(" 200 ")) > 0);
+        assert_true(str_search(get(f, "/version?a&b"), STR(" 200 ")) > 0);
         apiserver_stop(f->s, 0);
         fixture_teardown(state);
         hook_stop(server);
@@ -549,6 +588,7 @@ int main(void) {
                 cmocka_unit_test(the_legacy_format_is_a_line_of_text),
                 cmocka_unit_test(what_is_too_large_loses_its_objects),
                 cmocka_unit_test(a_request_waits_for_a_webhook_that_blocks),
+                cmocka_unit_test(what_an_earlier_server_rotated_is_looked_after),
                 cmocka_unit_test(what_a_strict_webhook_does_not_take_is_refused),
                 cmocka_unit_test(flags_are_checked_in_upstreams_words),
         };
