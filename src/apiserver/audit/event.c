@@ -266,6 +266,20 @@ void audit_annotate(struct audit_event *e, struct str key, struct str value) {
                 json_set(e->a, &e->annotations, arena_str(e->a, key), json_of_copy(e->a, value));
 }
 
+/* Custom objects are maps upstream, which are written in the order of their keys. */
+static void sort_custom(const struct audit_event *e, struct json *doc) {
+        const struct rest *r = e->x->rest;
+
+        if (!r || !r->custom)
+                return;
+        if (json_type(doc) == JSON_OBJECT)
+                json_sort(doc);
+        json_each_item(i, doc)
+                sort_custom(e, i);
+        json_each_member(m, doc)
+                sort_custom(e, &m->value);
+}
+
 /* The object as it was understood: of a kind, in the version of the request, with its defaults. What a patch says is as
  * it was sent. */
 static struct json understood(const struct audit_event *e, const struct json *body) {
@@ -290,6 +304,7 @@ static struct json understood(const struct audit_event *e, const struct json *bo
         if (as.custom) {
                 if (crd_prune(e->a, x->rest->custom->schema, body, NULL, &out, NULL) == 0)
                         out = crd_complete(e->a, x->rest->custom->schema, &out);
+                sort_custom(e, &out);
                 return out;
         }
         if (!as.type || schema_decode(e->a, as.type, body, NULL, &out, NULL) < 0)
@@ -335,6 +350,8 @@ void audit_response(struct audit_event *e, const struct http_slice *body, size_t
                 return;
         if (e->decision.omit_managed_fields)
                 drop_managed_fields(doc);
+        if (e->x->rest && str_eq(json_str(json_getc(doc, "apiVersion")), e->x->rest->api_version))
+                sort_custom(e, doc);
         e->response = *doc;
 }
 
