@@ -239,17 +239,18 @@ static int read_tolerations(struct admission *ad, const char *key, const char *c
 }
 
 int admission_check_tolerations(struct admission *ad, struct error *err) {
+        static const char key[] = "scheduler.alpha.kubernetes.io/tolerationsWhitelist";
         const struct json *fine;
 
         if (!admission_is(ad, &res_pods))
                 return 0;
-        if (read_tolerations(ad, "scheduler.alpha.kubernetes.io/tolerationsWhitelist", "whitelist", &fine, err) < 0)
-                return err->err;
+        TRY(read_tolerations(ad, key, "whitelist", &fine, err));
         json_each_item(t, json_len(fine) ? json_at_path(ad->obj, "spec", "tolerations") : NULL)
                 if (!admission_tolerated(fine, t))
                         return error_status(err, REASON_UNKNOWN,
                                             "pod tolerations (possibly merged with namespace default tolerations) "
-                                            "conflict with its namespace whitelist");
+                                            "conflict with its %s whitelist",
+                                            ns_annotation(ad, key) ? "namespace" : "cluster");
         return 0;
 }
 
@@ -263,7 +264,8 @@ int admission_tolerations(struct admission *ad, struct error *err) {
             read_tolerations(ad, "scheduler.alpha.kubernetes.io/defaultTolerations", "default", &more, err) < 0)
                 return err->err;
         spec = json_get_or_add_object(ad->a, ad->obj, "spec");
-        admission_merge_tolerations(ad->a, spec, more);
+        if (json_len(more) > 0)
+                admission_merge_tolerations(ad->a, spec, more);
         pressure = json_build(ad->a, "[{key:'node.kubernetes.io/memory-pressure',operator:'Exists',"
                                      "effect:'NoSchedule'}]");
         if (strcmp(pod_qos_class(spec), "BestEffort") != 0)
@@ -476,6 +478,12 @@ static int may_block(struct admission *ad, const struct json *ref, struct error 
 int admission_owner_references(struct admission *ad, struct error *err) {
         const struct json *now = json_at_path(ad->obj, "metadata", "ownerReferences"),
                           *old = json_at_path(ad->old, "metadata", "ownerReferences");
+        const struct attributes anything = { .verb = "update",
+                                             .group = STR("*"),
+                                             .version = STR("*"),
+                                             .resource = STR("*"),
+                                             .subresource = STR("finalizers"),
+                                             .name = STR("*") };
         struct attributes at = call_attributes(ad->op->c, ad->op->rest, "delete");
         int r = 0;
 
@@ -485,7 +493,12 @@ int admission_owner_references(struct admission *ad, struct error *err) {
         if (ad->operation != ADMIT_CREATE)
                 r = may(ad, &at, "an ownerRef on a resource you can't delete", err);
         json_each_item(ref, r == 0 ? now : NULL)
-                if (r == 0 && blocking(ref) && !blocking(json_find_by(old, "uid", json_str(json_getc(ref, "uid")))))
+                if (r == 0 && blocking(ref) && !blocking(json_find_by(old, "uid", json_str(json_getc(ref, "uid"))))) {
+                        r = may(ad, &anything, "", err); /* or any owner's finalizers: then none is looked for */
+                        if (r == 0 || r == -EINPROGRESS)
+                                return r;
+                        error_clear(err);
                         r = may_block(ad, ref, err);
+                }
         return r;
 }

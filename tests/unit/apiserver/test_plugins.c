@@ -6,6 +6,7 @@
 #include "apiserver/admission/admission.h"
 #include "base/file.h"
 #include "base/metrics.h"
+#include "json/build.h"
 
 /* JSON with single quotes. */
 static const char *text(struct fixture *f, const char *single) {
@@ -537,6 +538,13 @@ static void plugins_that_are_enabled_change_pods(void **state) {
         assert_string_equal(r.message, "pod tolerations (possibly merged with namespace default tolerations) conflict "
                                        "with its namespace whitelist");
         assert_string_equal(r.reason, "");
+        made(merge(f, &res_namespaces, NULL, "n", NULL,
+                   "{'metadata':{'annotations':{'scheduler.alpha.kubernetes.io/tolerationsWhitelist':null}}}"));
+        f->s->plugins->tolerations =
+                        json_new(f->a, json_build(f->a, "{ whitelist: [ { key: 'other', operator: 'Exists' } ] }"));
+        r = create(f, &res_pods, "n", POD("r", "", ""));
+        assert_string_equal(r.message, "pod tolerations (possibly merged with namespace default tolerations) conflict "
+                                       "with its cluster whitelist");
         made(create(f, &res_namespaces, NULL,
                     "{'metadata':{'name':'m','annotations':{'scheduler.alpha.kubernetes.io/node-selector':'a=b=c'}}}"));
         r = create(f, &res_pods, "m", POD("r", "", ""));
@@ -582,6 +590,8 @@ static void plugins_that_are_enabled_guard(void **state) {
                              arena_printf(f->a, "{" OWNED ",'name':'b'}}", "Nothing", ",'blockOwnerDeletion':true").p));
         refused(r, "configmaps \"b\" is forbidden: cannot set blockOwnerDeletion in this case because cannot find "
                    "RESTMapping for APIVersion v1 Kind Nothing: no matches for kind \"Nothing\" in version \"v1\"");
+        made(create(f, &res_configmaps, "fresh", /* who may do anything */
+                    arena_printf(f->a, "{" OWNED ",'name':'b'}}", "Nothing", ",'blockOwnerDeletion':true").p));
 }
 
 static void events_are_limited(void **state) {
