@@ -281,7 +281,7 @@ static void created(struct op *op) {
                 writes_put_new(op);
                 return;
         }
-        if (op->txn.result == -EEXIST && op->generated && ++op->attempts < MAX_NAME_ATTEMPTS) {
+        if (op->txn.result == -EEXIST && op->generated && !op->taken && ++op->attempts < MAX_NAME_ATTEMPTS) {
                 object_unref(TAKE_PTR(op->result));
                 generate_name(op, meta_of(op->c->arena, &op->tree));
                 writes_put_new(op);
@@ -313,28 +313,26 @@ static void created(struct op *op) {
 /* op->tree is finished: to the store with it. */
 void writes_put_new(struct op *op) {
         const struct rest *r = op->rest->stored;
+        bool dry = op->c->options.dry_run, there;
 
         if (!op_convert_out(op, writes_put_new))
                 return;
         op->result = object_from_tree(&op->tree);
-        if (op->c->options.dry_run && rest_get(op->snap, r, op->namespace, op->name)) {
-                op->txn = (struct store_txn) { .result = -EEXIST };
-                created(op);
-                return;
-        }
-        if (op->c->options.dry_run) {
+        there = op->taken || (dry && rest_get(op->snap, r, op->namespace, op->name));
+        if (dry && !there) {
                 finish_dry(op, 201);
-                return;
-        }
-        if (op->pinned) {
+        } else if (!dry && op->pinned) {
                 error_status(&op->c->error, REASON_UNKNOWN,
                              "resourceVersion should not be set on objects to be created");
                 op_fail(op);
-                return;
+        } else if (there) {
+                op->txn = (struct store_txn) { .result = -EEXIST };
+                created(op);
+        } else {
+                op->key = rest_key(op->c->arena, r, op->namespace, op->name);
+                op->ops[0] = (struct store_op) { .kind = STORE_CREATE, .key = op->key, .object = op_stored_object(op) };
+                op_submit(op, 1, created);
         }
-        op->key = rest_key(op->c->arena, r, op->namespace, op->name);
-        op->ops[0] = (struct store_op) { .kind = STORE_CREATE, .key = op->key, .object = op_stored_object(op) };
-        op_submit(op, 1, created);
 }
 
 void writes_wipe(struct json *meta) {

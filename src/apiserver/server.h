@@ -211,6 +211,7 @@ struct op {
         int64_t submitted_ns; /* to the store */
         bool upsert;          /* an update that may create, an apply */
         bool generated;       /* the name comes from generateName */
+        bool taken;           /* the name, when it was given nothing else: it may not get as far as the store */
         bool nulls;           /* that are no value are in the tree, until validation has seen them: it was applied */
         bool applied;         /* server-side apply has recorded the owners of fields */
         bool pinned;          /* the client named the resourceVersion: a conflict is its business; so is a create */

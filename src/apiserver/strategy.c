@@ -267,7 +267,7 @@ static const struct strategy strategies[] = {
         { "", "services", UPSERT | RETURN | STRATEGY_STATUS_CREATES, .looks = "uo", .name = check_dns1035_label,
           .prepare_create = service_prepare_create, .prepare_update = service_prepare_update,
           .companions = service_companions, .warn = warn_service, .warn_status = warn_balancer,
-          .permit = service_permit, .validate = validate_service, .validate_status = validate_service_status },
+          .validate = validate_service, .validate_status = validate_service_status },
         { "", "namespaces", 0, .looks = "oU", .name = check_dns_label, .prepare_create = namespace_prepare_create,
           .prepare_update = namespace_prepare_update, .validate = validate_namespace,
           .validate_status = validate_namespace_status },

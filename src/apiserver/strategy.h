@@ -90,7 +90,6 @@ void warn_capacity(struct op *op, const struct json *obj);
 /* Hooks that live with their kind. */
 int pod_prepare_create(struct op *op, struct json *obj, struct error *err);
 void pod_prepare_status(struct op *op, struct json *obj, const struct json *old);
-int service_permit(struct op *op, const struct json *obj, const struct json *old, struct error *err);
 int service_prepare_create(struct op *op, struct json *obj, struct error *err);
 int service_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err);
 size_t service_companions(struct op *op, const struct json *before, const struct json *after, struct store_op *ret);

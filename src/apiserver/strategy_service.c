@@ -370,18 +370,6 @@ static void drop_policy(struct json *spec) {
                 json_removec(spec, "internalTrafficPolicy");
 }
 
-/* That the name of a valid Service is taken is told rather than that its address is. */
-int service_permit(struct op *op, const struct json *obj, const struct json *old, struct error *err) {
-        struct object *there = old ? NULL : rest_get(op->snap, op->rest->stored, op->namespace, op->name);
-
-        if (!there)
-                return 0;
-        err_exists(err, op->rest, op->name);
-        if (object_deleting(there))
-                error_prefix(err, "object is being deleted");
-        return -EEXIST;
-}
-
 int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
         struct json *spec = json_get_or_add_object(op->c->arena, obj, "spec");
         struct reservation *res;
@@ -396,8 +384,9 @@ int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
                 json_setc(op->c->arena, spec, "clusterIPs", one(op->c->arena, *json_getc(spec, "clusterIP")));
         if (needs_ip(spec))
                 TRY(set_families(op, obj, NULL, err));
-        if (rest_get(op->snap, op->rest->stored, op->namespace, op->name))
-                return 0; /* it gets nothing: service_permit() */
+        op->taken = rest_get(op->snap, op->rest->stored, op->namespace, op->name) != NULL;
+        if (op->taken)
+                return 0; /* it gets nothing */
         res = reserve(op, json_len(json_getc(spec, "ports")));
         if (needs_ip(spec))
                 TRY(choose_ips(op, spec, 0, err));

@@ -566,6 +566,10 @@ static void plugins_that_are_enabled_guard(void **state) {
         refused(create(f, &res_services, "fresh",
                        "{'metadata':{'name':'s'},'spec':{'ports':[{'port':1}],'externalIPs':['1.2.3.4']}}"),
                 "services \"s\" is forbidden: Use of external IPs is denied by admission control");
+        made(create(f, &res_services, "default", "{'metadata':{'name':'s'},'spec':{'ports':[{'port':80}]}}"));
+        refused(create(f, &res_services, "default", /* before it is found that there is one already */
+                       "{'metadata':{'name':'s'},'spec':{'ports':[{'port':80}],'externalIPs':['1.2.3.4']}}"),
+                "services \"s\" is forbidden: Use of external IPs is denied by admission control");
         made(create(f, &res_clusterroles, NULL,
                     "{'metadata':{'name':'clerk'},'rules':[{'apiGroups':[''],'resources':['configmaps'],"
                     "'verbs':['create','patch','update']}]}"));
