@@ -158,8 +158,9 @@ static bool assign_var(struct checker *c, const struct cel_type *t, const struct
 }
 
 static bool nullable(const struct cel_type *t) {
-        return t->kind == CEL_NULL || t->kind == CEL_OBJECT || t->kind == CEL_OPAQUE || t->kind == CEL_OPTIONAL ||
-               t->kind == CEL_DURATION || t->kind == CEL_TIMESTAMP;
+        return (t->name && t->kind >= CEL_BOOL && t->kind <= CEL_BYTES) || /* a wrapper */ t->kind == CEL_NULL ||
+               t->kind == CEL_OBJECT || t->kind == CEL_OPAQUE || t->kind == CEL_OPTIONAL || t->kind == CEL_DURATION ||
+               t->kind == CEL_TIMESTAMP;
 }
 
 /* Can a value of type b be where one of type a is wanted? Binds variables on the way. */
@@ -234,23 +235,31 @@ static const struct {
         { "null_type", &cel_null },
         { "type", &type_type },
         { "optional_type", &type_optional },
+        { "net.IP", &opaque_types[1] },
+        { "net.CIDR", &opaque_types[2] },
         { "google.protobuf.Timestamp", &cel_timestamp },
         { "google.protobuf.Duration", &cel_duration },
+        /* Those from here on can be named where a message is made, and nowhere else. */
+        { "timestamp", &cel_timestamp },
+        { "duration", &cel_duration },
 };
 
-static const struct cel_type *find_type(struct str name) {
+static const struct cel_type *find_type(struct str name, bool *ret_exists) {
+        const struct message *m = message_find(name);
+
         for (size_t i = 0; i < ARRAY_SIZE(type_names); i++)
-                if (str_eqc(name, type_names[i].name))
+                if (str_eqc(name, type_names[i].name)) {
+                        *ret_exists = i + 2 < ARRAY_SIZE(type_names);
                         return type_names[i].type;
-        for (size_t i = 0; opaque_letters[i]; i++)
-                if (str_eqc(name, opaque_types[i].name))
-                        return &opaque_types[i];
-        return NULL;
+                }
+        *ret_exists = false;
+        return m ? &m->type : NULL;
 }
 
 /* Turns n into the variable or type of that name, if there is one. */
 static bool resolve(struct checker *c, struct node *n, struct str name) {
         const struct cel_type *t;
+        bool exists;
 
         if (str_has_prefix(name, STR(".")))
                 name = str_sub(name, 1, name.n);
@@ -271,9 +280,11 @@ static bool resolve(struct checker *c, struct node *n, struct str name) {
                         c->p->used |= 1ULL << MIN(i, (size_t) 63);
                         return true;
                 }
-        t = find_type(name);
+        t = find_type(name, &exists);
         if (!t)
                 return false;
+        if (!exists && n->kind != NODE_STRUCT && !c->is->fault.n)
+                c->is->fault = arena_printf(c->a, "reference to undefined type: %" STR_FMT, STR_ARG(name));
         n->kind = NODE_CONST;
         n->n_args = 0;
         n->value = value_type(t);
@@ -471,6 +482,45 @@ static void check_aggregate(struct checker *c, struct node *n) {
         n->type = map ? new_type(c, CEL_MAP, key ? key : new_var(c), value) : new_type(c, CEL_LIST, value, NULL);
 }
 
+static const struct message *message_of(const struct cel_type *t) {
+        bool simple = t->kind == CEL_TIMESTAMP || t->kind == CEL_DURATION;
+        const struct message *m = messages;
+
+        while (m->name && &m->type != t && !(simple && m->type.kind == t->kind))
+                m++;
+        return m->name ? m : NULL;
+}
+
+static void check_struct(struct checker *c, struct node *n) {
+        struct node named = { .kind = NODE_STRUCT };
+        const struct message *m = NULL;
+        const struct cel_type *of, *t;
+
+        if (!resolve(c, &named, n->name)) {
+                undeclared(c, n, n->name);
+                return;
+        }
+        of = named.type->kind == CEL_TYPE && named.type->params[0] ? named.type->params[0] : NULL;
+        m = of ? message_of(of) : NULL;
+        n->type = m ? of : new_type(c, CEL_ERROR, NULL, NULL);
+        if (!m)
+                issue_add(c->is, n->pos, "'%" STR_FMT "' is not a %stype",
+                          STR_ARG(type_name(c->a, of ? of : named.type)), of ? "message " : "");
+        for (size_t i = 0; i < n->n_args; i += 2) {
+                struct node *name = n->args[i], *value = n->args[i + 1];
+                const struct message_field *f = m ? message_field(m, cel_str(&name->value)) : NULL;
+
+                check(c, name);
+                check(c, value);
+                if (!f)
+                        issue_add(c->is, name->pos, "undefined field '%" STR_FMT "'", STR_ARG(cel_str(&name->value)));
+                t = entry_type(c, value);
+                if (f && !assignable(c, f->type, t))
+                        issue_add(c->is, name->pos, "expected type of field '%s' is '%s' but provided type is '%s'",
+                                  f->name, text_of(c, f->type), text_of(c, t));
+        }
+}
+
 static void enter(struct checker *c, struct str name, const struct cel_type *t, int slot) {
         vec_push(&c->locals, (struct local) { name, t, slot });
 }
@@ -554,7 +604,7 @@ static void check(struct checker *c, struct node *n) {
                 check_aggregate(c, n);
                 break;
         case NODE_STRUCT:
-                undeclared(c, n, n->name);
+                check_struct(c, n);
                 break;
         case NODE_FOLD:
                 check_fold(c, n);

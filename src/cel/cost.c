@@ -570,6 +570,9 @@ static struct estimate estimate(struct coster *c, const struct node *n) {
                 r = estimate_fold(c, n);
                 break;
         case NODE_STRUCT:
+                r.cost = (struct range) { 40, 40 };
+                for (size_t i = 1; i < n->n_args; i += 2)
+                        r.cost = sum(r.cost, estimate(c, n->args[i]).cost);
                 break;
         }
         if (r.decl && r.decl->kind == CEL_OPTIONAL)

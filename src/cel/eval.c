@@ -335,6 +335,38 @@ static struct cel_value eval_map(struct ctx *c, const struct node *n) {
         return map;
 }
 
+static struct cel_value eval_struct(struct ctx *c, const struct node *n) {
+        const struct message *m = message_find(n->name.p[0] == '.' ? str_sub(n->name, 1, n->name.n) : n->name);
+        struct cel_value values[ARRAY_SIZE(m->fields)] = { 0 };
+        size_t last = 0;
+
+        pay(c, 40);
+        for (size_t i = 0; i < n->n_args; i += 2) {
+                size_t at = m ? (size_t) (message_field(m, cel_str(&n->args[i]->value)) - m->fields) : 0;
+                struct cel_value v = eval(c, n->args[i + 1]);
+
+                if (n->args[i + 1]->maybe && v.kind != CEL_OPTIONAL && v.kind != CEL_ERROR) {
+                        _cleanup_buf_ struct buf b = BUF_INIT;
+
+                        value_print(&b, c, &v);
+                        v = value_error(c,
+                                        "cannot initialize optional entry '%" STR_FMT
+                                        "' from non-optional value %" STR_FMT,
+                                        STR_ARG(cel_str(&n->args[i]->value)), STR_ARG(buf_str(&b)));
+                }
+                if (v.kind == CEL_ERROR)
+                        return v;
+                last = at;
+                if (!n->args[i + 1]->maybe)
+                        values[at] = v;
+                else
+                        values[at] = v.value ? *v.value : (struct cel_value) { 0 };
+        }
+        if (!m)
+                return value_error(c, "unknown type '%" STR_FMT "'", STR_ARG(n->name));
+        return message_make(c, m, values, last);
+}
+
 static void set_iteration(struct ctx *c, const struct node *n, const struct cel_value *range, size_t i) {
         struct cel_value *vars = &c->locals[n->slot];
 
@@ -416,7 +448,7 @@ static struct cel_value eval(struct ctx *c, const struct node *n) {
         case NODE_FOLD:
                 return eval_fold(c, n);
         case NODE_STRUCT:
-                break;
+                return eval_struct(c, n);
         }
         return value_no_overload(c);
 }

@@ -17,7 +17,7 @@ enum node_kind {
         NODE_COND,   /* args: condition, then, else */
         NODE_LIST,   /* args */
         NODE_MAP,    /* args: key, value, key, value … */
-        NODE_STRUCT, /* name{…}: there are no types to construct, so it only fails */
+        NODE_STRUCT, /* name{…}; args: the name of a field, its value, a name … */
         NODE_FOLD,   /* args: range, accumulator's start, condition, step, result */
 };
 
@@ -156,6 +156,22 @@ const struct cel_type *opaque_type(char letter);
 uint64_t call_cost(struct ctx *c, const struct node *n, const struct cel_value *args, const struct cel_value *result);
 bool cel_reserved(struct str word); /* no identifier: true, in, if, namespace … */
 
+/* ---- messages: message.c ---- */
+
+struct message {
+        const char *name;
+        struct cel_type type; /* of what it makes */
+        struct message_field {
+                const char *name;
+                const struct cel_type *type;
+                const char *go; /* what upstream has there; NULL: all that is in the message */
+        } fields[6];
+};
+extern const struct message messages[]; /* NULL-named end */
+const struct message *message_find(struct str name);
+const struct message_field *message_field(const struct message *m, struct str name); /* NULL */
+struct cel_value message_make(struct ctx *c, const struct message *m, struct cel_value *values, size_t last);
+
 /* ---- values ---- */
 
 extern const struct cel_value value_null;
@@ -189,6 +205,7 @@ int value_equal(struct ctx *c, const struct cel_value *a, const struct cel_value
 int value_compare(const struct cel_value *a, const struct cel_value *b);
 size_t value_size(const struct cel_value *v); /* as size(): code points of a string */
 struct cel_value list_get(struct arena *a, const struct cel_value *list, size_t i);
+struct json value_to_json(struct ctx *c, const struct cel_value *v); /* counts as work */
 /* The type a value has at run time. */
 const struct cel_type *value_type_of(const struct cel_value *v);
 const char *value_go_type(const struct cel_value *v); /* what implements it upstream, as its messages call it */

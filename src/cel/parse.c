@@ -678,23 +678,27 @@ static void no_escapes(struct parser *p, uint32_t pos) {
 /* field: value, … */
 static bool parse_fields(struct parser *p, nodes *values) {
         do {
-                bool escaped;
-                uint32_t pos;
+                bool escaped, optional = take(p, TOK_QUESTION);
+                uint32_t pos = p->l.token_pos;
+                struct node *name = nothing(p), *value;
 
-                take(p, TOK_QUESTION);
+                name->value = value_string(p->l.text);
                 escaped = is(p, T(ESCAPED_IDENT));
-                pos = p->l.token_pos;
                 if (!expect(p, T(IDENT) | T(ESCAPED_IDENT)) || !is(p, T(IDENT) | T(ESCAPED_IDENT)))
                         WITHIN(p, T(COLON), 0, recover(p, NULL));
                 else
                         advance(p);
+                name->pos = p->l.token_pos;
                 if (!match(p, TOK_COLON, OPERAND)) {
                         recover(p, NULL);
                         return false;
                 }
                 if (escaped)
                         no_escapes(p, pos);
-                vec_push(values, WITHIN(p, T(COMMA), T(COMMA) | T(RBRACE), parse_expr(p)));
+                value = WITHIN(p, T(COMMA), T(COMMA) | T(RBRACE), parse_expr(p));
+                value->maybe = optional;
+                vec_push(values, name);
+                vec_push(values, value);
         } while (is(p, T(COMMA)) && (T(IDENT) | T(ESCAPED_IDENT) | T(QUESTION)) >> look_ahead(p).token & 1 &&
                  take(p, TOK_COMMA));
         return true;

@@ -188,7 +188,8 @@ struct cel_value cel_of_json(struct arena *a, const struct json *j, const struct
 }
 
 /* Lists may hold the same list many times over: what would be too big is cut off. */
-static struct json to_json(struct ctx *c, const struct cel_value *v) {
+struct json value_to_json(struct ctx *c, const struct cel_value *v) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
         struct arena *a = c->a;
         struct json j;
 
@@ -206,7 +207,7 @@ static struct json to_json(struct ctx *c, const struct cel_value *v) {
         case CEL_STRING:
                 return json_of_str(cel_str(v));
         case CEL_OPTIONAL:
-                return v->value ? to_json(c, v->value) : json_null();
+                return v->value ? value_to_json(c, v->value) : json_null();
         case CEL_LIST:
                 if (v->form == CEL_JSON)
                         return *v->json;
@@ -214,7 +215,7 @@ static struct json to_json(struct ctx *c, const struct cel_value *v) {
                 for (size_t i = 0; i < v->n; i++) {
                         struct cel_value item = list_get(a, v, i);
 
-                        json_push(a, &j, to_json(c, &item));
+                        json_push(a, &j, value_to_json(c, &item));
                 }
                 return j;
         case CEL_MAP:
@@ -224,17 +225,21 @@ static struct json to_json(struct ctx *c, const struct cel_value *v) {
                 j = json_new_object();
                 for (size_t i = 0; v->form == CEL_NATIVE && i < cel_map_size(v); i++) {
                         struct cel_value key, value;
-                        _cleanup_buf_ struct buf b = BUF_INIT;
 
+                        b.n = 0;
                         cel_map_entry(c, v, i, &key, &value);
                         value_print(&b, c, &key);
-                        json_set(a, &j, arena_str(a, buf_str(&b)), to_json(c, &value));
+                        json_set(a, &j, arena_str(a, buf_str(&b)), value_to_json(c, &value));
                 }
                 return j;
         case CEL_TIMESTAMP:
                 return json_of_str(format_timestamp(a, v));
         case CEL_DURATION:
                 return json_of_str(format_duration(a, v->i));
+        case CEL_BYTES:
+                c->work += v->n;
+                base64_encode(&b, cel_str(v));
+                return json_of_str(arena_str(a, buf_str(&b)));
         default:
                 return json_null();
         }
@@ -243,7 +248,7 @@ static struct json to_json(struct ctx *c, const struct cel_value *v) {
 struct json cel_to_json(struct arena *a, const struct cel_value *v) {
         struct ctx c = { .a = a };
 
-        return to_json(&c, v);
+        return value_to_json(&c, v);
 }
 
 struct cel_value list_get(struct arena *a, const struct cel_value *list, size_t i) {

@@ -248,6 +248,36 @@ static void optionals(void **state) {
              { "[optional.of(1), optional.none()].unwrapOpt()", "[1]" });
 }
 
+static void messages_made(void **state) {
+        ROWS({ "google.protobuf.Int32Value{value: 3} + 1", "4" }, { "google.protobuf.StringValue{} == ''", "true" },
+             { "google.protobuf.Int32Value{?value: optional.none()}", "0" },
+             { "type(google.protobuf.UInt64Value{value: 3u}) == uint", "true" },
+             { "google.protobuf.FloatValue{value: 0.1} == 0.1", "false" },
+             { "google.protobuf.Int32Value{value: 3} == null", "false" },
+             { "google.protobuf.Timestamp{seconds: 1, nanos: -1} == timestamp('1970-01-01T00:00:00.999999999Z')",
+               "true" },
+             { "google.protobuf.Duration{seconds: 9223372036854775807} == duration('9223372036854775807ns')", "true" },
+             { "google.protobuf.Struct{fields: {'a': google.protobuf.Value{string_value: 'x'}}} == {'a': 'x'}",
+               "true" },
+             { "google.protobuf.ListValue{values: [b'ab', b'']}", "['YWI=', '']" },
+             { "google.protobuf.Value{null_value: 0} == null", "true" },
+             { "google.protobuf.Int32Value{value: 2147483648}",
+               "error: field type conversion error for google.protobuf.Int32Value.value value type: integer overflow" },
+             { "google.protobuf.BytesValue{value: dyn('a')}",
+               "error: field type conversion error for google.protobuf.BytesValue.value value type: unsupported native "
+               "conversion from string to '[]uint8'" },
+             { "google.protobuf.Timestamp{?seconds: dyn(4)}",
+               "error: cannot initialize optional entry 'seconds' from non-optional value 4" },
+             { "google.protobuf.Int32Value{value: 1, val: 'a'}", "error: undefined field 'val'" },
+             { "google.protobuf.Int32Value{value: 3u}",
+               "error: expected type of field 'value' is 'int' but provided type is 'uint'" },
+             { "[google.protobuf.Int32Value{}, null]", "error: expected type 'wrapper(int)' but found 'null'" },
+             { "google.protobuf.Int32Value == int", "error: reference to undefined type: google.protobuf.Int32Value" },
+             { "int{}", "error: 'int' is not a message type" }, { "[1].map(t, t{})", "error: 'int' is not a type" },
+             { "duration{}", "error: unknown type 'duration'" },
+             { "kubernetes.Quantity", "error: undeclared reference to 'kubernetes'" });
+}
+
 static void libraries(void **state) {
         ROWS({ "semver('1.2.3')",
                "error: undeclared reference to 'semver'" }, /* 1.33 has it for what is stored already */
@@ -299,6 +329,7 @@ int main(void) {
                 cmocka_unit_test(times),
                 cmocka_unit_test(texts),
                 cmocka_unit_test(optionals),
+                cmocka_unit_test(messages_made),
                 cmocka_unit_test(libraries),
         };
 
