@@ -1,5 +1,6 @@
 #include "apiserver/config_file.h"
 
+#include "apiserver/flags.h"
 #include "apiserver/server.h"
 #include "base/file.h"
 #include "base/time.h"
@@ -35,6 +36,7 @@ struct place {
         struct str version;
         const struct json *in; /* the shape of the object that has the field at hand */
         struct str path;       /* to it, without indexes, as Go tells it */
+        bool durations;        /* only those, which fail at once: else they are looked at after all is read */
 };
 
 static int check_types(const struct place *p, const struct json *is, const struct json *shape, struct error *err) {
@@ -42,18 +44,24 @@ static int check_types(const struct place *p, const struct json *is, const struc
                 [JSON_BOOL] = "bool",  [JSON_INT] = "number",  [JSON_DOUBLE] = "number", [JSON_STRING] = "string",
                 [JSON_RAW] = "number", [JSON_ARRAY] = "array", [JSON_OBJECT] = "object",
         };
+        bool duration = str_eqc(json_str(shape), DURATION);
+        _cleanup_buf_ struct buf why = BUF_INIT;
         int64_t ns;
 
         if (json_is(is, JSON_NULL) || json_is(shape, JSON_NULL))
                 return 0;
         if (is->type != shape->type)
-                return error_set(err, -EINVAL,
-                                 "json: cannot unmarshal %s into Go struct field %" STR_FMT ".%" STR_FMT
-                                 " of type %" STR_FMT,
-                                 names[is->type], STR_ARG(json_str(json_getc(p->in, ""))), STR_ARG(p->path),
-                                 STR_ARG(go_type(p->a, shape, p->version)));
-        if (str_eqc(json_str(shape), DURATION) && duration_parse(json_str(is), &ns) < 0)
-                return error_set(err, -EINVAL, "time: invalid duration \"%" STR_FMT "\"", STR_ARG(json_str(is)));
+                return p->durations && !duration
+                                       ? 0
+                                       : error_set(err, -EINVAL,
+                                                   "json: cannot unmarshal %s into Go struct field %" STR_FMT
+                                                   ".%" STR_FMT " of type %" STR_FMT,
+                                                   names[is->type], STR_ARG(json_str(json_getc(p->in, ""))),
+                                                   STR_ARG(p->path), STR_ARG(go_type(p->a, shape, p->version)));
+        if (duration && duration_parse(json_str(is), &ns) < 0) {
+                duration_explain(json_str(is), &why);
+                return error_set(err, -EINVAL, "%" STR_FMT, STR_ARG(buf_str(&why)));
+        }
         json_each_item(item, is)
                 TRY(check_types(p, item, json_item(shape, 0), err));
         json_each_member(m, is) {
@@ -70,10 +78,12 @@ static int check_types(const struct place *p, const struct json *is, const struc
 }
 
 int config_check_types(struct arena *a, const struct json *doc, const struct json *shape, struct error *err) {
-        struct place p = { .a = a, .in = shape };
+        struct place p = { .a = a, .in = shape, .durations = true };
         struct str group;
 
         api_parse_group_version(json_str(json_getc(doc, "apiVersion")), &group, &p.version, NULL);
+        TRY(check_types(&p, doc, shape, err));
+        p.durations = false;
         return check_types(&p, doc, shape, err);
 }
 
@@ -108,7 +118,7 @@ static int parse(struct arena *a, struct str text, struct json_duplicates *twice
                 return error_prefix(err, "couldn't get version/kind; json parse error");
         if (!json) {
                 _cleanup_error_ struct error e = ERROR_INIT;
-                static const struct str extra = STR_INIT("error converting YAML to JSON: ");
+                static const struct str extra = STR_INIT(YAML_ERROR);
 
                 if (yaml_parse(a, text, twice, ret, &e) < 0) {
                         struct str why = str_of(error_text(&e));
@@ -148,7 +158,7 @@ int config_decode(struct arena *a, struct str text, const struct config_kind *k,
         drop_nulls(doc);
         kind = json_str(json_getc(doc, "kind"));
         version = json_str(json_getc(doc, "apiVersion"));
-        if (!k->untold && (str_empty(kind) || str_empty(version)))
+        if (!k->untold && (str_empty(kind) || str_empty(version) || str_has_suffix(version, STR("/"))))
                 return error_set(err, -EINVAL, "Object '%s' is missing in '%" STR_FMT "'",
                                  str_empty(kind) ? "Kind" : "apiVersion", STR_ARG(text));
         if (version.n + kind.n &&
@@ -226,14 +236,18 @@ struct cel_program *config_compile(struct field_errors *fe, const struct path *p
                                    const struct cel_variable *variable, bool boolean) {
         _cleanup_error_ struct error e = ERROR_INIT;
         struct cel_program *program;
+        int r = cel_compile(text, variable, 1, &program, &e);
 
-        if (cel_compile(text, variable, 1, &program, &e) < 0) {
+        if (r < 0 && r != -ENOEXEC) {
                 field_invalid_str(fe, p, text, "compilation failed: %s", error_text(&e));
                 return NULL;
         }
-        if (!boolean || cel_program_type(program)->kind == CEL_BOOL)
+        if (boolean && cel_program_type(program) != &cel_bool)
+                field_invalid_str(fe, p, text, "must evaluate to bool");
+        else if (r == 0)
                 return program;
-        field_invalid_str(fe, p, text, "must evaluate to bool");
+        else
+                field_internal(fe, p, error_text(&e));
         cel_program_free(program);
         return NULL;
 }

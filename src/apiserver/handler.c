@@ -15,7 +15,6 @@
 
 /* ---- bodies ---- */
 
-#define YAML_ERROR "error converting YAML to JSON: "
 #define NO_HEAD "couldn't get version/kind; json parse error: "
 
 /* The beginning of a body, for an error to show: as text when it looks like JSON, else in hex. */

@@ -57,7 +57,8 @@ struct cel_field {
 };
 
 extern const struct cel_type cel_null, cel_bool, cel_int, cel_uint, cel_double, cel_string, cel_bytes, cel_timestamp,
-                cel_duration, cel_dyn, cel_list_dyn, cel_map_dyn, cel_strings, cel_string_lists;
+                cel_duration, cel_dyn, cel_any /* dyn, but that macros do not go over it */, cel_list_dyn, cel_map_dyn,
+                cel_strings, cel_string_lists;
 /* CEL_DECLARE(user_type, "kubernetes.UserInfo", CEL_FIELD("uid", &cel_string), ...): an object whose fields expressions
  * call as JSON does. */
 #define CEL_FIELD(text, its_type) \
@@ -82,6 +83,8 @@ const struct cel_type *cel_type_optional(struct arena *a, const struct cel_type 
 const struct cel_type *cel_type_field(const struct cel_type *object, struct str name);
 /* "list(string)", as messages print it. */
 struct str cel_type_text(struct arena *a, const struct cel_type *t);
+/* As messages name what a program yields, which is not how the type checker does. */
+struct str cel_type_output(struct arena *a, const struct cel_type *t);
 
 /* ---- values ---- */
 

@@ -46,6 +46,8 @@ static bool types_equal(const struct cel_type *a, const struct cel_type *b) {
                 return false;
         if (a->kind == CEL_PARAM)
                 return a->max_size == b->max_size;
+        if (a->kind == CEL_DYN)
+                return !a->name == !b->name;
         if (a->kind == CEL_OBJECT || a->kind == CEL_OPAQUE)
                 return a->name && b->name && strcmp(a->name, b->name) == 0;
         for (size_t i = 0; i < n_params(a); i++)
@@ -545,7 +547,7 @@ static void check_fold(struct checker *c, struct node *n) {
                 second = range->params[1];
         } else if (range->kind == CEL_PARAM) {
                 assignable(c, &cel_dyn, range);
-        } else if (!is_dyn(range)) {
+        } else if (!is_dyn(range) || range->name) {
                 issue_add(c->is, n->args[0]->pos,
                           "expression of type '%s' cannot be range of a comprehension (must be list, map, or dynamic)",
                           text_of(c, range));

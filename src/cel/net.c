@@ -1,4 +1,5 @@
 /* URLs, IP addresses, networks and time zones. Go's net/url and net/netip say what they are. */
+#include "base/url.h"
 #include "cel/internal.h"
 
 #include <arpa/inet.h>
@@ -298,107 +299,10 @@ size_t opaque_size(const struct cel_value *cidr) {
 
 /* ---- URLs ---- */
 
-struct url {
-        struct str scheme, host, path, query;
-};
-
-/* The first '%' that begins no escape, with the two characters after it; empty: there is none. */
-static struct str bad_escape(struct str s) {
-        for (size_t i = 0; i < s.n; i++)
-                if (s.p[i] == '%' &&
-                    (i + 2 >= s.n || !isxdigit((unsigned char) s.p[i + 1]) || !isxdigit((unsigned char) s.p[i + 2])))
-                        return str_sub(s, i, i + 3);
-        return STR("");
-}
-
-/* Host and port; *host becomes what its escapes stand for. NULL, or what is wrong. */
-static const char *read_host(struct arena *a, struct str *host) {
-        bool bracket = str_has_prefix(*host, STR("["));
-        ssize_t end = bracket ? str_rfind(*host, ']') : -1, colon = bracket ? end + 1 : str_rfind(*host, ':');
-        struct str port = colon < 0 ? STR("") : str_sub(*host, (size_t) colon, host->n);
-        _cleanup_buf_ struct buf b = BUF_INIT;
-        size_t zone = SIZE_MAX;
-
-        if (bracket && end < 0)
-                return "missing ']' in host";
-        for (size_t i = 0; i < port.n; i++)
-                if (i == 0 ? port.p[i] != ':' : !isdigit((unsigned char) port.p[i]))
-                        return arena_printf(a, "invalid port %" STR_FMT " after host", STR_ARG(quoted(a, port))).p;
-        for (size_t i = 0; i < host->n; i++) {
-                struct str escape = str_sub(*host, i, i + 3);
-
-                if (strchr(" \"<>\\^`{|}", host->p[i]))
-                        return arena_printf(a, "invalid character %" STR_FMT " in host name",
-                                            STR_ARG(quoted(a, str_sub(*host, i, i + 1))))
-                                        .p;
-                if (host->p[i] != '%') {
-                        buf_putc(&b, host->p[i]);
-                        continue;
-                }
-                if (bracket && zone == SIZE_MAX && str_eqc(escape, "%25"))
-                        zone = i;
-                if (bad_escape(escape).n > 0 || (zone > i && escape.p[1] < '8' && !str_eqc(escape, "%25")))
-                        return arena_printf(a, "invalid URL escape %" STR_FMT, STR_ARG(quoted(a, escape))).p;
-                url_decode(&b, escape, false);
-                i += 2;
-        }
-        *host = arena_str(a, buf_str(&b));
-        return NULL;
-}
-
-/* Go's url.ParseRequestURI; then, as url.Parse sees it, the fragment is no part of the path. */
-static const char *parse_url(struct arena *a, struct str s, struct url *u) {
-        struct str rest = s;
-        const char *fault;
-        size_t i = 0;
-        ssize_t at;
-        char *scheme;
-
-        *u = (struct url) { 0 };
-        for (size_t k = 0; k < s.n; k++)
-                if ((unsigned char) s.p[k] < ' ' || s.p[k] == 0x7f)
-                        return "net/url: invalid control character in URL";
-        if (s.n == 0)
-                return "empty url";
-        while (i < s.n && (isalpha((unsigned char) s.p[i]) ||
-                           (i > 0 && (isdigit((unsigned char) s.p[i]) || strchr("+-.", s.p[i])))))
-                i++;
-        if (i < s.n && s.p[i] == ':') {
-                if (i == 0)
-                        return "missing protocol scheme";
-                scheme = arena_cstr(a, str_sub(s, 0, i));
-                for (char *p = scheme; *p; p++)
-                        *p = (char) tolower((unsigned char) *p);
-                u->scheme = str_of(scheme);
-                rest = str_sub(s, i + 1, s.n);
-        }
-        at = str_find(rest, '#');
-        rest = at < 0 ? rest : str_sub(rest, 0, (size_t) at);
-        at = str_find(rest, '?');
-        u->query = at < 0 ? STR("") : str_sub(rest, (size_t) at + 1, rest.n);
-        rest = at < 0 ? rest : str_sub(rest, 0, (size_t) at);
-        if (!str_has_prefix(rest, STR("/")))
-                return u->scheme.n > 0 ? NULL : "invalid URI for request";
-        if ((u->scheme.n > 0 || !str_has_prefix(rest, STR("///"))) && str_has_prefix(rest, STR("//"))) {
-                rest = str_sub(rest, 2, rest.n);
-                at = str_find(rest, '/');
-                u->host = at < 0 ? rest : str_sub(rest, 0, (size_t) at);
-                rest = str_sub(rest, u->host.n, rest.n);
-                at = str_rfind(u->host, '@');
-                u->host = str_sub(u->host, (size_t) (at + 1), u->host.n);
-                fault = read_host(a, &u->host);
-                if (fault)
-                        return fault;
-        }
-        u->path = rest;
-        rest = bad_escape(rest);
-        return rest.n == 0 ? NULL : arena_printf(a, "invalid URL escape %" STR_FMT, STR_ARG(quoted(a, rest))).p;
-}
-
 bool url_is_request_uri(struct str s, struct buf *why) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct url u;
-        const char *fault = parse_url(a, s, &u);
+        const char *fault = url_parse(a, s, true, &u, quoted);
 
         if (fault)
                 buf_printf(why, "parse %" STR_FMT ": %s", STR_ARG(quoted(a, s)), fault);
@@ -408,7 +312,7 @@ bool url_is_request_uri(struct str s, struct buf *why) {
 static struct cel_value f_url(ARGS) {
         bool test = c->call->fn->name[0] == 'i';
         struct url *u = arena_new_of(c->a, struct url);
-        const char *fault = parse_url(c->a, cel_str(&v[0]), u);
+        const char *fault = url_parse(c->a, cel_str(&v[0]), true, u, quoted);
 
         if (test)
                 return cel_of_bool(!fault);
@@ -452,7 +356,7 @@ static struct cel_value query_map(struct ctx *c, struct str query) {
         ssize_t eq;
 
         while (str_split(&query, '&', &part)) {
-                if (part.n == 0 || str_find(part, ';') >= 0 || bad_escape(part).n > 0)
+                if (part.n == 0 || str_find(part, ';') >= 0 || url_bad_escape(part).n > 0)
                         continue;
                 eq = str_find(part, '=');
                 key = query_value(c, eq < 0 ? part : str_sub(part, 0, (size_t) eq));

@@ -72,20 +72,6 @@ static const struct cel_env *make_env(const struct scope *s, bool authorizer, co
 
 /* ---- compiling ---- */
 
-/* A type as messages of admission name it, which is not how the type checker does. */
-static struct str type_name(struct arena *a, const struct cel_type *t) {
-        switch (t->kind) {
-        case CEL_NULL:
-                return STR("null_type");
-        case CEL_TIMESTAMP:
-                return STR("google.protobuf.Timestamp");
-        case CEL_DURATION:
-                return STR("google.protobuf.Duration");
-        default:
-                return cel_type_text(a, t);
-        }
-}
-
 /* want: kinds of which the result must be one; NULL: any. */
 static void compile(struct arena *a, struct cel_expression *x, struct str text, const struct cel_env *env,
                     const struct cel_type *const *want) {
@@ -110,9 +96,9 @@ static void compile(struct arena *a, struct cel_expression *x, struct str text, 
                 x->error = arena_str(a, str_of(error_text(&e))); /* "program instantiation failed: …" */
         if (!fits)
                 x->error = arena_printf(a, "must evaluate to %s%" STR_FMT "%s%" STR_FMT "%s but got %" STR_FMT,
-                                        both ? "one of [" : "", STR_ARG(type_name(a, want[0])), both ? " " : "",
-                                        STR_ARG(both ? type_name(a, want[1]) : STR("")), both ? "]" : "",
-                                        STR_ARG(type_name(a, t)));
+                                        both ? "one of [" : "", STR_ARG(cel_type_output(a, want[0])), both ? " " : "",
+                                        STR_ARG(both ? cel_type_output(a, want[1]) : STR("")), both ? "]" : "",
+                                        STR_ARG(cel_type_output(a, t)));
 }
 
 static const struct cel_type *const want_bool[] = { &cel_bool, NULL }, *const want_string[] = { &cel_string, NULL },

@@ -6,7 +6,8 @@ const struct cel_type cel_null = { .kind = CEL_NULL }, cel_bool = { .kind = CEL_
                       cel_uint = { .kind = CEL_UINT }, cel_double = { .kind = CEL_DOUBLE },
                       cel_string = { .kind = CEL_STRING }, cel_bytes = { .kind = CEL_BYTES },
                       cel_timestamp = { .kind = CEL_TIMESTAMP }, cel_duration = { .kind = CEL_DURATION },
-                      cel_dyn = { .kind = CEL_DYN }, cel_list_dyn = { .kind = CEL_LIST, .params = { &cel_dyn } },
+                      cel_dyn = { .kind = CEL_DYN }, cel_any = { .kind = CEL_DYN, .name = "any" },
+                      cel_list_dyn = { .kind = CEL_LIST, .params = { &cel_dyn } },
                       cel_strings = { .kind = CEL_LIST, .params = { &cel_string } },
                       cel_string_lists = { .kind = CEL_MAP, .params = { &cel_string, &cel_strings } },
                       cel_map_dyn = { .kind = CEL_MAP, .params = { &cel_dyn, &cel_dyn } };
@@ -76,6 +77,19 @@ struct str cel_type_text(struct arena *a, const struct cel_type *t) {
 
         print_type(&b, t);
         return arena_str(a, buf_str(&b));
+}
+
+struct str cel_type_output(struct arena *a, const struct cel_type *t) {
+        switch (t->kind) {
+        case CEL_NULL:
+                return STR("null_type");
+        case CEL_TIMESTAMP:
+                return STR("google.protobuf.Timestamp");
+        case CEL_DURATION:
+                return STR("google.protobuf.Duration");
+        default:
+                return cel_type_text(a, t);
+        }
 }
 
 static struct cel_type *new_type(struct arena *a, enum cel_kind kind, const struct cel_type *p0,

@@ -15,7 +15,6 @@
 #define MAX_DEPTH 500 /* libyaml looks at every level above, for each of its tokens */
 #define MAX_NODES 1000000
 #define MAX_TEXT (3 * 1024 * 1024)
-#define FAILED "error converting YAML to JSON: "
 
 struct anchor {
         struct json value;
@@ -48,9 +47,9 @@ static int next_event(struct loader *l) {
                 return 0;
         line = p->problem_mark.line ? p->problem_mark.line + (p->error == YAML_SCANNER_ERROR) : p->context_mark.line;
         if (line)
-                return error_set(l->err, -EINVAL, FAILED "yaml: line %zu: %s", line,
+                return error_set(l->err, -EINVAL, YAML_ERROR "yaml: line %zu: %s", line,
                                  p->problem ? p->problem : "unknown problem parsing YAML content");
-        return error_set(l->err, -EINVAL, FAILED "yaml: %s",
+        return error_set(l->err, -EINVAL, YAML_ERROR "yaml: %s",
                          p->problem ? p->problem : "unknown problem parsing YAML content");
 }
 
@@ -67,7 +66,7 @@ static void later(struct loader *l, enum stage stage, const char *fmt, ...) {
         text = xvprintf(fmt, ap);
         va_end(ap);
         error_clear(&l->late);
-        error_set(&l->late, -EINVAL, FAILED "%s", text);
+        error_set(&l->late, -EINVAL, YAML_ERROR "%s", text);
         l->stage = stage;
 }
 
@@ -136,7 +135,7 @@ static int load_alias(struct loader *l, struct json *ret) {
         const struct anchor *anchor = map_get(l->anchors, name);
 
         if (!anchor)
-                return error_set(l->err, -EINVAL, FAILED "yaml: unknown anchor '%" STR_FMT "' referenced",
+                return error_set(l->err, -EINVAL, YAML_ERROR "yaml: unknown anchor '%" STR_FMT "' referenced",
                                  STR_ARG(name));
         if (!anchor->complete) {
                 later(l, DECODING, "yaml: anchor '%" STR_FMT "' value contains itself", STR_ARG(name));
@@ -144,7 +143,7 @@ static int load_alias(struct loader *l, struct json *ret) {
         }
         l->nodes += anchor->nodes;
         if (l->nodes > MAX_NODES)
-                return error_set(l->err, -EINVAL, FAILED "yaml: document contains excessive aliasing");
+                return error_set(l->err, -EINVAL, YAML_ERROR "yaml: document contains excessive aliasing");
         *ret = anchor->value;
         return 0;
 }
@@ -308,7 +307,7 @@ static int load_mapping(struct loader *l, size_t depth, struct json *ret) {
                 }
                 name = key_text(l, &key, &v);
                 if (name.n > JSON_MAX_KEY)
-                        return error_set(l->err, -EINVAL, FAILED "map key is longer than 65535 bytes");
+                        return error_set(l->err, -EINVAL, YAML_ERROR "map key is longer than 65535 bytes");
                 json_add(l->arena, &object, name, v);
                 if (l->duplicates) {
                         json_add(l->arena, &here.keys, name, key);
@@ -330,9 +329,9 @@ static int load_node(struct loader *l, size_t depth, struct json *ret) {
 
         l->key = false;
         if (++l->nodes > MAX_NODES)
-                return error_set(l->err, -EINVAL, FAILED "yaml: document has too many nodes");
+                return error_set(l->err, -EINVAL, YAML_ERROR "yaml: document has too many nodes");
         if (depth >= MAX_DEPTH)
-                return error_set(l->err, -EINVAL, FAILED "yaml: line %zu: exceeded max depth of %d",
+                return error_set(l->err, -EINVAL, YAML_ERROR "yaml: line %zu: exceeded max depth of %d",
                                  l->event.start_mark.line + 1, MAX_DEPTH);
         switch (l->event.type) {
         case YAML_ALIAS_EVENT:

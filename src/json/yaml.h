@@ -5,6 +5,8 @@
 
 #include "json/json.h"
 
+#define YAML_ERROR "error converting YAML to JSON: " /* how errors begin; upstream has it only in some places */
+
 /* The first document; null when there is none. -EINVAL with upstream's text ("error converting YAML to JSON: yaml: line
  * N: …"). duplicates as in json_parse_opts, may be NULL. */
 int yaml_parse(struct arena *a, struct str text, struct json_duplicates *duplicates, struct json **ret,

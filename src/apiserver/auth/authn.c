@@ -281,11 +281,11 @@ static int read_file(struct authn *n, const char *path, struct authn_config *c, 
         if (anonymous)
                 c->anonymous = json_bool(json_getc(anonymous, "enabled"));
         c->conditions = json_getc(anonymous, "conditions");
+        r = oidc_new(n, c->arena, json_getc(doc, "jwt"), NULL, &fe, &c->issuers, err);
         if (!c->anonymous && json_len(c->conditions) > 0)
                 field_invalid(&fe, PATH(PATH(NULL, "anonymous"), "conditions"),
                               list_in_go(fe.a, c->conditions, "apiserver.AnonymousAuthCondition", "Path", "path"),
                               "enabled should be set to true when conditions are defined");
-        r = oidc_new(n, c->arena, json_getc(doc, "jwt"), NULL, &c->issuers, err);
         if (r == 0)
                 return config_finish(&fe, err);
         return r;
@@ -296,6 +296,7 @@ int authn_configure(struct apiserver *s, struct authn_config **ret, struct error
         const char *path = server_flag(s, "authentication-config", NULL);
         struct arena *a = arena_new(0);
         struct authn_config *c = arena_new_of(a, struct authn_config);
+        struct field_errors fe = { .a = a };
         struct json list;
         int r;
 
@@ -311,8 +312,10 @@ int authn_configure(struct apiserver *s, struct authn_config **ret, struct error
         } else {
                 r = oidc_from_flags(s->authn, a, &list, err);
                 if (r == 0)
-                        r = oidc_new(s->authn, a, json_new(a, list), server_flag(s, "oidc-signing-algs", "RS256"),
+                        r = oidc_new(s->authn, a, json_new(a, list), server_flag(s, "oidc-signing-algs", "RS256"), &fe,
                                      &c->issuers, err);
+                if (r == 0)
+                        r = config_finish(&fe, err);
         }
         if (r == 0)
                 *ret = c;

@@ -104,8 +104,8 @@ struct json authn_jwks(const struct authn *n, struct arena *a);
 void token_free(void *token);
 /* list: of JWTAuthenticators; a holds it and what is made of it. algorithms: "RS256,ES256"; NULL: any. What is there
  * after an error is for oidc_free too. */
-int oidc_new(struct authn *n, struct arena *a, const struct json *list, const char *algorithms, struct oidcs *ret,
-             struct error *err);
+int oidc_new(struct authn *n, struct arena *a, const struct json *list, const char *algorithms, struct field_errors *fe,
+             struct oidcs *ret, struct error *err);
 int oidc_from_flags(struct authn *n, struct arena *a, struct json *ret_list, struct error *err);
 void oidc_free(struct oidcs *list);
 int token_webhook_new(struct authn *n, struct error *err);

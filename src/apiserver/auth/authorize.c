@@ -147,7 +147,8 @@ static const struct config_kind config_kind = {
         "k8s.io/apiserver/pkg/apis/apiserver/load/load.go:32",
         "{ '': 'AuthorizationConfiguration', authorizers: [ {"
         "     '': 'AuthorizerConfiguration', type: '', name: '', webhook: {"
-        "     '': 'WebhookConfiguration', authorizedTTL: '', unauthorizedTTL: '', timeout: '',"
+        "     '': 'WebhookConfiguration', authorizedTTL: 'Duration',"
+        "     unauthorizedTTL: 'Duration', timeout: 'Duration',"
         "     subjectAccessReviewVersion: '',"
         "     matchConditionSubjectAccessReviewVersion: '', failurePolicy: '',"
         "     connectionInfo: { '': 'WebhookConnectionInfo', type: '',"
@@ -157,9 +158,9 @@ static const struct config_kind config_kind = {
         false,
 };
 
-static bool name_is_taken(const struct json *list, const struct json *item) {
-        for (const struct json *i = json_items(list); i < item; i++)
-                if (json_equal(json_getc(i, "name"), json_getc(item, "name")))
+static bool name_is_taken(const struct authorizers *z, struct str name) {
+        for (size_t i = 0; i < z->n; i++)
+                if (str_eq(z->v[i].name, name))
                         return true;
         return false;
 }
@@ -180,14 +181,14 @@ static int read_authorizer(struct apiserver *s, struct authorizers *z, const str
                 field_duplicate(fe, PATH(p, "type"), type);
         if (!k || (k->ask != ask_webhook && has(z, k)))
                 return 0;
-        z->v[z->n].name = name;
-        z->v[z->n++].kind = k;
         if (str_empty(name))
                 field_required(fe, PATH(p, "name"), "");
-        else if (name_is_taken(list, i))
+        else if (name_is_taken(z, name))
                 field_duplicate(fe, PATH(p, "name"), name);
         else if (check_dns_subdomain(name, wrong) > 0)
                 field_invalid_str(fe, PATH(p, "name"), name, "authorizer name is invalid: %s", wrong[0]);
+        z->v[z->n].name = name;
+        z->v[z->n++].kind = k;
         if (k->ask == ask_abac)
                 return abac_read(z->arena, server_flag(s, "authorization-policy-file", ""), &z->v[z->n - 1].policy,
                                  err);
@@ -198,6 +199,17 @@ static int read_authorizer(struct apiserver *s, struct authorizers *z, const str
         else if (webhook)
                 field_invalid_str(fe, PATH(p, "webhook"), STR("non-null"), "may only be specified when type=Webhook");
         return 0;
+}
+
+/* Those that are no webhooks are called what their modes are. */
+static int check_names(const struct authorizers *z, struct error *err) {
+        struct faults wrong = { 0 };
+
+        for (size_t i = 0; i < z->n; i++)
+                if (z->v[i].kind->ask != ask_webhook && !str_eqc(z->v[i].name, z->v[i].kind->name))
+                        fault_add(&wrong, "expected name %s for authorizer %s instead of %" STR_FMT, z->v[i].kind->name,
+                                  z->v[i].kind->mode, STR_ARG(z->v[i].name));
+        return faults_finish(&wrong, err);
 }
 
 static int read_file(struct apiserver *s, const char *path, struct authorizers *z, struct error *err) {
@@ -222,9 +234,11 @@ static int read_file(struct apiserver *s, const char *path, struct authorizers *
                 json_each_item(i, list)
                         if (r == 0)
                                 r = read_authorizer(s, z, list, i, &fe, err);
-        if (r == 0)
+        if (fe.list.n > 0) { /* before what cannot be read */
+                error_clear(err);
                 return config_finish(&fe, err);
-        return r;
+        }
+        return r < 0 ? r : check_names(z, err);
 }
 
 int authorizers_configure(struct apiserver *s, struct authorizers **ret, struct error *err) {

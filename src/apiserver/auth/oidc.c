@@ -2,6 +2,7 @@
  * and again when a token is signed by a key that is not among them. What a token's claims make of its bearer is told by
  * flags, or by a file with expressions.
  * https://kubernetes.io/docs/reference/access-authn-authz/authentication/#openid-connect-tokens */
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
@@ -10,6 +11,7 @@
 #include "apiserver/auth/remote.h"
 #include "apiserver/flags.h"
 #include "base/file.h"
+#include "base/url.h"
 #include "cel/cel.h"
 #include "http/jwt.h"
 #include "json/build.h"
@@ -46,7 +48,7 @@ struct oidc {
         struct rules extra, claims, user;
 };
 
-static const struct cel_type claims_type = { .kind = CEL_MAP, .params = { &cel_string, &cel_dyn } };
+static const struct cel_type claims_type = { .kind = CEL_MAP, .params = { &cel_string, &cel_any } };
 CEL_DECLARE(user_type, "kubernetes.UserInfo", CEL_FIELD("username", &cel_string), CEL_FIELD("uid", &cel_string),
             CEL_FIELD("groups", &cel_strings), CEL_FIELD("extra", &cel_string_lists));
 static const struct cel_variable claims_variable = { "claims", &claims_type }, user_variable = { "user", &user_type };
@@ -75,30 +77,21 @@ static struct str before(struct str s, char mark, struct str *rest) {
 }
 
 static void check_url(struct build *b, const struct path *p, struct str url) {
-        struct str fragment, query, rest = before(before(url, '#', &fragment), '?', &query), host;
-        ssize_t scheme = str_search(rest, STR("://")), at, port;
+        struct str fragment, whole = before(url, '#', &fragment);
+        struct url u;
+        const char *fault = url_parse(b->a, url, false, &u, quoted_in_go);
 
-        if (str_has_prefix(url, STR(":"))) {
-                field_invalid_str(&b->fe, p, url, "parse \"%" STR_FMT "\": missing protocol scheme", STR_ARG(url));
+        if (fault) {
+                field_invalid_str(&b->fe, p, url, "parse %" STR_FMT ": %s", STR_ARG(quoted_in_go(b->a, whole)), fault);
                 return;
         }
-        host = scheme < 0 ? STR("") : before(str_sub(rest, (size_t) scheme + 3, rest.n), '/', &rest);
-        at = str_rfind(host, '@');
-        port = str_rfind(host, ':');
-        for (size_t i = port <= at || str_rfind(host, ']') > port ? host.n : (size_t) port + 1; i < host.n; i++)
-                if (host.p[i] < '0' || host.p[i] > '9') {
-                        field_invalid_str(&b->fe, p, url,
-                                          "parse \"%" STR_FMT "\": invalid port \"%" STR_FMT "\" after host",
-                                          STR_ARG(url), STR_ARG(str_sub(host, (size_t) port, host.n)));
-                        return;
-                }
-        if (!str_has_prefix(url, STR("https:")))
+        if (!str_eqc(u.scheme, "https"))
                 field_invalid_str(&b->fe, p, url, "URL scheme must be https");
-        if (at >= 0)
+        if (u.has_user)
                 field_invalid_str(&b->fe, p, url, "URL must not contain a username or password");
-        if (query.n > 0)
+        if (u.query.n > 0)
                 field_invalid_str(&b->fe, p, url, "URL must not contain a query");
-        if (fragment.n > 0)
+        if (u.fragment.n > 0)
                 field_invalid_str(&b->fe, p, url, "URL must not contain a fragment");
 }
 
@@ -154,15 +147,29 @@ static void read_audiences(struct build *b, const struct json *issuer, const str
 
 static void check_authorities(struct build *b, const struct path *p, struct str pem) {
         BIO *bio = BIO_new_mem_buf(pem.p, (int) pem.n);
-        X509 *cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+        const char *problem = "data does not contain any valid RSA or ECDSA certificates";
+        char *name, *header;
+        uint8_t *data;
+        bool bad = false;
+        long len;
 
-        if (pem.n > 0 && !cert)
-                field_invalid_str(&b->fe, p, STR("<omitted>"),
-                                  str_search(pem, STR("-----BEGIN CERTIFICATE-----")) >= 0
-                                                  ? "x509: malformed certificate"
-                                                  : "data does not contain any valid RSA or ECDSA certificates");
-        X509_free(cert);
+        while (!bad && PEM_read_bio(bio, &name, &header, &data, &len) == 1) {
+                bool ours = strcmp(name, "CERTIFICATE") == 0 && !header[0];
+                const uint8_t *at = data;
+                X509 *cert = ours ? d2i_X509(NULL, &at, len) : NULL;
+
+                bad = ours && !cert;
+                if (ours)
+                        problem = cert ? NULL : "x509: malformed certificate";
+                X509_free(cert);
+                OPENSSL_free(name);
+                OPENSSL_free(header);
+                OPENSSL_free(data);
+        }
         BIO_free(bio);
+        ERR_clear_error();
+        if (pem.n > 0 && problem)
+                field_invalid_str(&b->fe, p, STR("<omitted>"), "%s", problem);
 }
 
 static void read_issuer(struct build *b, const struct json *issuer, const struct path *p) {
@@ -183,12 +190,10 @@ static void read_issuer(struct build *b, const struct json *issuer, const struct
         check_authorities(b, PATH(p, "certificateAuthority"), text_of(issuer, "certificateAuthority"));
 }
 
-static struct cel_program *compile_claims(struct build *b, const struct path *p, struct str text, bool boolean,
-                                          bool username) {
+/* One that may say whether an address is verified. */
+static struct cel_program *compile_claims(struct build *b, const struct path *p, struct str text, bool boolean) {
         struct cel_program *program = config_compile(&b->fe, p, text, &claims_variable, boolean);
 
-        if (program && username)
-                b->email = b->email || cel_program_selects(program, "claims", "email");
         if (program)
                 b->email_verified = b->email_verified || cel_program_selects(program, "claims", "email_verified");
         return program;
@@ -207,7 +212,12 @@ static void read_mapping(struct build *b, const struct json *from, const struct 
                 if (prefix)
                         field_invalid_str(&b->fe, PATH(p, "prefix"), m->prefix,
                                           "prefix can't be set when expression is set");
-                m->program = compile_claims(b, PATH(p, "expression"), m->text, false, kind & REQUIRED);
+                if (!(kind & REQUIRED)) {
+                        m->program = config_compile(&b->fe, PATH(p, "expression"), m->text, &claims_variable, false);
+                        return;
+                }
+                m->program = compile_claims(b, PATH(p, "expression"), m->text, false);
+                b->email = m->program && cel_program_selects(m->program, "claims", "email");
         } else if (m->claim.n == 0 && (kind & REQUIRED)) {
                 field_required(&b->fe, p, "claim or expression is required");
         } else if (m->claim.n > 0 && (kind & PREFIXED) && !json_is(prefix, JSON_STRING)) {
@@ -217,10 +227,11 @@ static void read_mapping(struct build *b, const struct json *from, const struct 
         }
 }
 
-/* Is there an earlier item of the list with this text? */
-static bool seen(const struct json *list, const struct json *item, const char *key, struct str text) {
+/* Is there an earlier item of the list with this text, and no other? */
+static bool seen(const struct json *list, const struct json *item, const char *key, struct str text,
+                 const char *other) {
         for (const struct json *i = json_items(list); i < item; i++)
-                if (str_eq(text_of(i, key), text))
+                if (str_eq(text_of(i, key), text) && str_empty(text_of(i, other)))
                         return true;
         return false;
 }
@@ -237,21 +248,19 @@ static void read_extra(struct build *b, const struct json *list, const struct pa
                                 field_invalid_str(&b->fe, PATH(p, "key"), key, "key must be lowercase");
                                 break;
                         }
-                domain = before(key, '/', &after);
-                if (str_empty(after))
-                        domain = STR("");
+                domain = str_find(key, '/') < 0 ? STR("") : before(key, '/', &after);
                 if (str_eqc(domain, "k8s.io") || str_eqc(domain, "kubernetes.io") ||
                     str_has_suffix(domain, STR(".k8s.io")) || str_has_suffix(domain, STR(".kubernetes.io")))
                         field_invalid_str(&b->fe, PATH(p, "key"), key,
                                           "k8s.io, kubernetes.io and their subdomains are reserved for Kubernetes use");
-                if (seen(list, i, "key", key))
+                if (seen(list, i, "key", key, ""))
                         field_duplicate(&b->fe, PATH(p, "key"), key);
                 else if (str_empty(text))
                         field_required(&b->fe, PATH(p, "valueExpression"), "valueExpression is required");
                 else
-                        b->o->extra.v[b->o->extra.n++] = (struct rule) {
-                                text, key, compile_claims(b, PATH(p, "valueExpression"), text, false, false)
-                        };
+                        b->o->extra.v[b->o->extra.n++] =
+                                        (struct rule) { text, key,
+                                                        compile_claims(b, PATH(p, "valueExpression"), text, false) };
         }
 }
 
@@ -268,7 +277,7 @@ static void read_claim_rules(struct build *b, const struct json *list, const str
                         if (say.n > 0)
                                 field_invalid_str(&b->fe, PATH(p, "message"), say,
                                                   "message can't be set when claim is set");
-                        if (seen(list, i, "claim", claim))
+                        if (seen(list, i, "claim", claim, "expression"))
                                 field_duplicate(&b->fe, PATH(p, "claim"), claim);
                 } else if (text.n == 0) {
                         field_required(&b->fe, p, "claim or expression is required");
@@ -276,12 +285,12 @@ static void read_claim_rules(struct build *b, const struct json *list, const str
                         if (text_of(i, "requiredValue").n > 0)
                                 field_invalid_str(&b->fe, PATH(p, "requiredValue"), text_of(i, "requiredValue"),
                                                   "requiredValue can't be set when expression is set");
-                        if (seen(list, i, "expression", text))
+                        if (seen(list, i, "expression", text, "claim"))
                                 field_duplicate(&b->fe, PATH(p, "expression"), text);
                         else
-                                b->o->claims.v[b->o->claims.n++] = (struct rule) {
-                                        text, say, compile_claims(b, PATH(p, "expression"), text, true, false)
-                                };
+                                b->o->claims.v[b->o->claims.n++] =
+                                                (struct rule) { text, say,
+                                                                compile_claims(b, PATH(p, "expression"), text, true) };
                 }
         }
 }
@@ -294,7 +303,7 @@ static void read_user_rules(struct build *b, const struct json *list, const stru
 
                 if (str_empty(text))
                         field_required(&b->fe, p, "expression is required");
-                else if (seen(list, i, "expression", text))
+                else if (seen(list, i, "expression", text, ""))
                         field_duplicate(&b->fe, p, text);
                 else
                         b->o->user.v[b->o->user.n++] =
@@ -344,16 +353,16 @@ static bool known_before(const struct json *list, const struct json *item, const
         return false;
 }
 
-int oidc_new(struct authn *n, struct arena *a, const struct json *list, const char *algorithms, struct oidcs *ret,
-             struct error *err) {
+int oidc_new(struct authn *n, struct arena *a, const struct json *list, const char *algorithms, struct field_errors *fe,
+             struct oidcs *ret, struct error *err) {
         static const char *const unique[] = { "url", "discoveryURL" };
-        struct build b = { .fe = { .a = a }, .a = a, .n = n, .algorithms = algorithms ? algorithms : ALGORITHMS };
+        struct build b = { .fe = *fe, .a = a, .n = n, .algorithms = algorithms ? algorithms : ALGORITHMS };
         const struct path *root = PATH(NULL, "jwt");
         int r = 0;
 
         if (json_len(list) > MAX_ISSUERS) {
-                field_too_many(&b.fe, root, json_len(list), MAX_ISSUERS);
-                return config_finish(&b.fe, err);
+                field_too_many(fe, root, json_len(list), MAX_ISSUERS);
+                return 0;
         }
         ret->v = arena_array(a, struct oidc, json_len(list));
         json_each_item(i, list) {
@@ -367,8 +376,7 @@ int oidc_new(struct authn *n, struct arena *a, const struct json *list, const ch
                                 field_duplicate(&b.fe, PATH(PATH(p, "issuer"), unique[k]),
                                                 text_of(json_getc(i, "issuer"), unique[k]));
         }
-        if (r == 0)
-                return config_finish(&b.fe, err);
+        *fe = b.fe;
         return r;
 }
 

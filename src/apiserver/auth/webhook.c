@@ -295,15 +295,15 @@ static int64_t keep_access_ms(const struct remote_options *o, const struct json 
         return !answer ? 0 : json_bool(json_at_path(answer, "status", "allowed")) ? o->yes_ms : o->no_ms;
 }
 
-/* A duration that must be there, above zero and at most so long (0: any), in ms. */
-static int64_t read_duration(struct field_errors *fe, const struct path *p, struct str text, int64_t most_seconds) {
+/* A duration that must be above zero and at most so long (0: any), in ms. */
+static int64_t read_duration(struct field_errors *fe, const struct path *p, struct str text, int64_t dflt_seconds,
+                             int64_t most_seconds) {
         int64_t ns = 0;
         char said[36];
-        bool is = str_empty(text) || duration_parse(text, &ns) == 0;
 
-        if (!is)
-                field_invalid_str(fe, p, text, "time: invalid duration \"%" STR_FMT "\"", STR_ARG(text));
-        else if (ns == 0)
+        duration_parse(text, &ns);
+        ns = ns ? ns : dflt_seconds * NSEC_PER_SEC;
+        if (ns == 0)
                 field_required(fe, p, "");
         else if (ns < 0 || (most_seconds && ns > most_seconds * NSEC_PER_SEC))
                 field_invalid_str(fe, p, duration_format(said, ns),
@@ -325,11 +325,20 @@ static void read_connection(struct arena *a, struct field_errors *fe, const stru
                             struct remote_options *o, bool *ret_in_cluster) {
         static const char *const types[] = { IN_CLUSTER, "KubeConfigFile", NULL };
         struct str file = json_str(json_getc(info, "kubeConfigFile")), type = json_str(json_getc(info, "type"));
+        const void *given = json_is(json_getc(info, "kubeConfigFile"), JSON_STRING) ? file.p : NULL;
+        struct json shown; /* upstream shows all of it */
         struct stat st;
 
-        read_choice(fe, PATH(p, "type"), type, types);
+        if (type.n == 0 || str_among(type, types)) {
+                read_choice(fe, PATH(p, "type"), type, types);
+        } else {
+                shown = json_of_raw(arena_printf(
+                                a, "apiserver.WebhookConnectionInfo{Type:%" STR_FMT ", KubeConfigFile:(*string)(%s)}",
+                                STR_ARG(quoted_in_go(a, type)), given ? arena_printf(a, "%p", given).p : "nil"));
+                field_not_supported_value(fe, PATH(p, "type"), &shown, types);
+        }
         *ret_in_cluster = str_eqc(type, IN_CLUSTER);
-        if (*ret_in_cluster && json_getc(info, "kubeConfigFile"))
+        if (*ret_in_cluster && given)
                 field_invalid_str(fe, PATH(p, "kubeConfigFile"), file, "can only be set when type=KubeConfigFile");
         if (!str_eqc(type, "KubeConfigFile"))
                 return;
@@ -365,9 +374,9 @@ static void read_conditions(struct access_webhook *w, struct field_errors *fe, c
                         field_duplicate(fe, p, text);
                 else
                         program = config_compile(fe, p, text, &request_variable, false);
-                if (program && cel_program_type(program)->kind != CEL_BOOL) {
+                if (program && cel_program_type(program) != &cel_bool) {
                         field_invalid_str(fe, p, text, "must evaluate to bool but got %" STR_FMT,
-                                          STR_ARG(cel_type_text(fe->a, cel_program_type(program))));
+                                          STR_ARG(cel_type_output(fe->a, cel_program_type(program))));
                         cel_program_free(TAKE_PTR(program));
                 }
                 if (program) {
@@ -386,11 +395,9 @@ static void read_webhook(struct arena *a, const struct json *config, struct fiel
         struct str policy = json_str(json_getc(config, "failurePolicy"));
         const struct json *conditions = json_getc(config, "matchConditions");
 
-        o->timeout_ms = (unsigned) read_duration(fe, PATH(p, "timeout"), json_str(json_getc(config, "timeout")), 30);
-        o->yes_ms = read_duration(fe, PATH(p, "authorizedTTL"),
-                                  json_str_or(json_getc(config, "authorizedTTL"), STR("5m")), 0);
-        o->no_ms = read_duration(fe, PATH(p, "unauthorizedTTL"),
-                                 json_str_or(json_getc(config, "unauthorizedTTL"), STR("30s")), 0);
+        o->timeout_ms = (unsigned) read_duration(fe, PATH(p, "timeout"), json_str(json_getc(config, "timeout")), 0, 30);
+        o->yes_ms = read_duration(fe, PATH(p, "authorizedTTL"), json_str(json_getc(config, "authorizedTTL")), 300, 0);
+        o->no_ms = read_duration(fe, PATH(p, "unauthorizedTTL"), json_str(json_getc(config, "unauthorizedTTL")), 30, 0);
         read_choice(fe, PATH(p, "subjectAccessReviewVersion"), version, versions);
         w->version = arena_cstr(a, version);
         if (conditions_version.n > 0)

@@ -3,6 +3,7 @@
 
 #include "apiserver/validation/validate.h"
 #include "base/map.h"
+#include "base/url.h"
 #include "cel/policy.h"
 
 /* A required list in which "*" stands alone: "other API groups". */
@@ -71,57 +72,25 @@ static void check_full_name(struct field_errors *fe, const struct path *p, struc
 
 #define FORM "; desired format: https://host[/path]"
 
-/* What is no address at all: an escape that is none, a port that is none. */
-static bool check_url_syntax(struct field_errors *fe, const struct path *p, struct str url, struct str host) {
-        const char *what = arena_printf(fe->a, "url must be a valid URL: parse %" STR_FMT,
-                                        STR_ARG(quoted_in_go(fe->a, url)))
-                                           .p;
-        ssize_t colon = str_rfind(host, ':');
-        struct str port = str_sub(host, colon < 0 ? host.n : (size_t) colon, host.n);
-        bool number = str_find(port, ']') < 0;
-
-        for (size_t i = 0; i < url.n; i++) {
-                struct str escape = str_sub(url, i, i + 3);
-
-                if (url.p[i] != '%' ||
-                    (escape.n == 3 && isxdigit((unsigned char) escape.p[1]) && isxdigit((unsigned char) escape.p[2])))
-                        continue;
-                field_required(fe, p,
-                               arena_printf(fe->a, "%s: invalid URL escape %" STR_FMT FORM, what,
-                                            STR_ARG(quoted_in_go(fe->a, escape)))
-                                               .p);
-                return false;
-        }
-        for (size_t i = 1; number && i < port.n; i++)
-                if (!isdigit((unsigned char) port.p[i])) {
-                        field_required(fe, p,
-                                       arena_printf(fe->a, "%s: invalid port %" STR_FMT " after host" FORM, what,
-                                                    STR_ARG(quoted_in_go(fe->a, port)))
-                                                       .p);
-                        return false;
-                }
-        return true;
-}
-
 static void check_url(struct field_errors *fe, const struct path *p, struct str url) {
-        ssize_t colon = str_search(url, STR("://")), hash = str_find(url, '#'), question, slash, at;
-        struct str scheme = str_lower(fe->a, str_sub(url, 0, colon < 0 ? 0 : (size_t) colon)), rest, host;
+        ssize_t hash = str_find(url, '#');
+        struct url u;
+        const char *fault = url_parse(fe->a, url, false, &u, quoted_in_go);
 
-        rest = str_sub(url, colon < 0 ? 0 : (size_t) colon + 3, hash < 0 ? url.n : (size_t) hash);
-        question = str_find(rest, '?');
-        host = str_sub(rest, 0, question < 0 ? rest.n : (size_t) question);
-        slash = str_find(host, '/');
-        host = colon < 0 ? STR("") : str_sub(host, 0, slash < 0 ? host.n : (size_t) slash);
-        at = str_rfind(host, '@');
-        if (!check_url_syntax(fe, p, url, host))
+        if (fault) {
+                field_required(fe, p,
+                               arena_printf(fe->a, "url must be a valid URL: parse %" STR_FMT ": %s" FORM,
+                                            STR_ARG(quoted_in_go(fe->a,
+                                                                 hash < 0 ? url : str_sub(url, 0, (size_t) hash))),
+                                            fault)
+                                               .p);
                 return;
-        INVALID_STR_IF(!str_eqc(scheme, "https"), p, scheme, "'https' is the only allowed URL scheme" FORM);
-        INVALID_STR_IF(host.n == (size_t) (at + 1), p, STR(""), "host must be specified" FORM);
-        INVALID_STR_IF(at >= 0, p, str_sub(host, 0, (size_t) at), "user information is not permitted in the URL");
-        INVALID_STR_IF(hash >= 0 && (size_t) hash + 1 < url.n, p, str_sub(url, (size_t) hash + 1, url.n),
-                       "fragments are not permitted in the URL");
-        INVALID_STR_IF(question >= 0 && (size_t) question + 1 < rest.n, p, str_sub(rest, (size_t) question + 1, rest.n),
-                       "query parameters are not permitted in the URL");
+        }
+        INVALID_STR_IF(!str_eqc(u.scheme, "https"), p, u.scheme, "'https' is the only allowed URL scheme" FORM);
+        INVALID_STR_IF(u.host.n == 0, p, STR(""), "host must be specified" FORM);
+        INVALID_STR_IF(u.has_user, p, u.user, "user information is not permitted in the URL");
+        INVALID_STR_IF(u.fragment.n > 0, p, u.fragment, "fragments are not permitted in the URL");
+        INVALID_STR_IF(u.query.n > 0, p, u.query, "query parameters are not permitted in the URL");
 }
 
 static void check_service_path(struct field_errors *fe, const struct path *p, struct str whole) {

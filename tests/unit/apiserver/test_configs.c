@@ -367,8 +367,36 @@ static void wrong_files_are_told(void **state) {
                   "json: cannot unmarshal object into Go struct field AuthenticationConfiguration.jwt of type "
                   "[]v1beta1.JWTAuthenticator" },
                 { "'jwt':[{'issuer':{'url':'https://a','audiences':['x'],'certificateAuthority':'-----BEGIN "
-                  "CERTIFICATE-----'},'claimMappings':{'username':{'claim':'c','prefix':''}}}]",
+                  "CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\\n'},'claimMappings':{'username':{'claim':'c',"
+                  "'prefix':''}}}]",
                   "jwt[0].issuer.certificateAuthority: Invalid value: \"<omitted>\": x509: malformed certificate" },
+                { "'jwt':[{'issuer':{'url':'a:b','audiences':['x'],'certificateAuthority':'x'},'claimMappings':"
+                  "{'username':{'expression':'claims.email'},'groups':{'expression':'claims.email_verified'}},"
+                  "'claimValidationRules':[{'claim':'a','expression':'b'},{'claim':'a'},{'expression':"
+                  "'claims.a.all(x, x)'},"
+                  "{'expression':'uint(-1) == 1u'}]}],'anonymous':{'enabled':false,'conditions':[{'path':'/'}]}",
+                  "[jwt[0].issuer.url: Invalid value: \"a:b\": URL scheme must be https, "
+                  "jwt[0].issuer.certificateAuthority: Invalid value: \"<omitted>\": data does not contain any valid "
+                  "RSA or ECDSA certificates, jwt[0].claimValidationRules[0]: Invalid value: \"a\": claim and "
+                  "expression "
+                  "can't both be set, jwt[0].claimValidationRules[2].expression: Invalid value: \"claims.a.all(x, "
+                  "x)\": "
+                  "compilation failed: ERROR: <input>:1:7: expression of type 'any' cannot be range of a comprehension "
+                  "(must be list, map, or dynamic)\n | claims.a.all(x, x)\n | ......^, "
+                  "jwt[0].claimValidationRules[3].expression: Internal error: program instantiation failed: unsigned "
+                  "integer overflow, jwt[0].claimMappings.username.expression: Invalid value: "
+                  "\"claims.email\": claims.email_verified must be used in claimMappings.username.expression or "
+                  "claimMappings.extra[*].valueExpression or claimValidationRules[*].expression when claims.email is "
+                  "used in claimMappings.username.expression, anonymous.conditions: Invalid value: "
+                  "[]apiserver.AnonymousAuthCondition{apiserver.AnonymousAuthCondition{Path:\"/\"}}: enabled should be "
+                  "set to true when conditions are defined]" },
+                { "'jwt':[],'jwt':[],'x':1", "strict decoding error: duplicate field \"jwt\", unknown field \"x\"" },
+                { "'kind':'Foo'",
+                  "no kind \"Foo\" is registered for version \"apiserver.config.k8s.io/v1beta1\" in scheme "
+                  "\"pkg/kubeapiserver/options/authentication.go:852\"" },
+                { "'kind':[]", "couldn't get version/kind; json parse error: json: cannot unmarshal array into Go "
+                               "struct field .kind "
+                               "of type string" },
                 { "'anonymous':{'enabled':false,'conditions':[{'path':'/x'}]}",
                   "anonymous.conditions: Invalid value: "
                   "[]apiserver.AnonymousAuthCondition{apiserver.AnonymousAuthCondition{Path:\"/x\"}}: enabled should "
@@ -544,6 +572,18 @@ static void wrong_authorizers_are_told(void **state) {
                   "Deny, connectionInfo: {type: KubeConfigFile, kubeConfigFile: /none}}}]",
                   "authorizers[0].connectionInfo.kubeConfigFile: Invalid value: \"/none\": error loading file: stat "
                   "/none: no such file or directory" },
+                { "[{type: Webhook, name: w, webhook: {timeout: 1d, failurePolicy: 5}}]",
+                  "failed to load AuthorizationConfiguration from file: time: unknown unit \"d\" in duration \"1d\"" },
+                { "[{type: Webhook, name: w, webhook: {timeout: 1s, subjectAccessReviewVersion: v1, failurePolicy: "
+                  "Deny, connectionInfo: {type: x}}}]",
+                  "authorizers[0].connectionInfo.type: Unsupported value: apiserver.WebhookConnectionInfo{Type:\"x\", "
+                  "KubeConfigFile:(*string)(nil)}: supported values: \"InClusterConfig\", \"KubeConfigFile\"" },
+                { "[{type: RBAC, name: a}, {type: Node, name: b}]",
+                  "[expected name rbac for authorizer RBAC instead of a, expected name node for authorizer Node "
+                  "instead of b]" },
+                { "[]\nauthorizers: []",
+                  "failed to load AuthorizationConfiguration from file: strict decoding error: yaml: unmarshal "
+                  "errors:\n  line 4: key \"authorizers\" already set in map" },
         };
         struct fixture *f = *state;
 
@@ -570,11 +610,11 @@ static void a_changed_file_is_taken_up(void **state) {
 
         assert_int_equal(reloads_start(f->s, NULL), 0);
         assert_int_equal(may(f, "jane", "devs", path), AUTHZ_NO_OPINION);
-        write_file(AUTHZ, HEAD "- {type: AlwaysAllow, name: all}\n");
+        write_file(AUTHZ, HEAD "- {type: AlwaysAllow, name: alwaysallow}\n");
         for (; i < 500 && may(f, "jane", "devs", path) != AUTHZ_ALLOW; i++)
                 usleep(10000);
         assert_true(i < 500);
-        write_file(AUTHZ, HEAD "- {type: Nonsense, name: all}\n"); /* what was before stays */
+        write_file(AUTHZ, HEAD "- {type: Nonsense, name: alwaysallow}\n"); /* what was before stays */
         usleep(1500000);
         assert_int_equal(may(f, "jane", "devs", path), AUTHZ_ALLOW);
         reloads_stop(f->s);

@@ -1,0 +1,128 @@
+/* Go's net/url (https://pkg.go.dev/net/url): what it takes for a URL, and what it says of others. */
+#include "base/url.h"
+
+#include <ctype.h>
+
+#include "base/encode.h"
+
+struct str url_bad_escape(struct str s) {
+        for (size_t i = 0; i < s.n; i++)
+                if (s.p[i] == '%' &&
+                    (i + 2 >= s.n || !isxdigit((unsigned char) s.p[i + 1]) || !isxdigit((unsigned char) s.p[i + 2])))
+                        return str_sub(s, i, i + 3);
+        return STR("");
+}
+
+/* Host and port; *host becomes what its escapes stand for. NULL, or what is wrong. */
+static const char *read_host(struct arena *a, struct str *host, url_quote *quoted) {
+        bool bracket = str_has_prefix(*host, STR("["));
+        ssize_t end = bracket ? str_rfind(*host, ']') : -1, colon = bracket ? end + 1 : str_rfind(*host, ':');
+        struct str port = colon < 0 ? STR("") : str_sub(*host, (size_t) colon, host->n);
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        size_t zone = SIZE_MAX;
+
+        if (bracket && end < 0)
+                return "missing ']' in host";
+        for (size_t i = 0; i < port.n; i++)
+                if (i == 0 ? port.p[i] != ':' : !isdigit((unsigned char) port.p[i]))
+                        return arena_printf(a, "invalid port %" STR_FMT " after host", STR_ARG(quoted(a, port))).p;
+        for (size_t i = 0; i < host->n; i++) {
+                struct str escape = str_sub(*host, i, i + 3);
+
+                if (strchr(" \\^`{|}", host->p[i]))
+                        return arena_printf(a, "invalid character %" STR_FMT " in host name",
+                                            STR_ARG(quoted(a, str_sub(*host, i, i + 1))))
+                                        .p;
+                if (host->p[i] != '%') {
+                        buf_putc(&b, host->p[i]);
+                        continue;
+                }
+                if (bracket && zone == SIZE_MAX && str_eqc(escape, "%25"))
+                        zone = i;
+                if (url_bad_escape(escape).n > 0 || (zone > i && escape.p[1] < '8' && !str_eqc(escape, "%25")))
+                        return arena_printf(a, "invalid URL escape %" STR_FMT, STR_ARG(quoted(a, escape))).p;
+                url_decode(&b, escape, false);
+                i += 2;
+        }
+        *host = arena_str(a, buf_str(&b));
+        return NULL;
+}
+
+static bool is_userinfo(struct str s) {
+        for (size_t i = 0; i < s.n; i++)
+                if (!isalnum((unsigned char) s.p[i]) && (!s.p[i] || !strchr("-._:~!$&'()*+,;=%@", s.p[i])))
+                        return false;
+        return true;
+}
+
+/* Cuts the part behind the mark off; empty: there is none. */
+static struct str cut(struct str *s, char mark) {
+        ssize_t at = str_find(*s, mark);
+        struct str rest = at < 0 ? STR("") : str_sub(*s, (size_t) at + 1, s->n);
+
+        *s = at < 0 ? *s : str_sub(*s, 0, (size_t) at);
+        return rest;
+}
+
+static const char *escape_fault(struct arena *a, struct str s, url_quote *quoted) {
+        s = url_bad_escape(s);
+        return s.n == 0 ? NULL : arena_printf(a, "invalid URL escape %" STR_FMT, STR_ARG(quoted(a, s))).p;
+}
+
+const char *url_parse(struct arena *a, struct str s, bool request, struct url *u, url_quote *quoted) {
+        struct str rest = s, first;
+        const char *fault;
+        size_t i = 0;
+        ssize_t at;
+        char *scheme;
+
+        *u = (struct url) { 0 };
+        for (size_t k = 0; k < s.n; k++)
+                if ((unsigned char) s.p[k] < ' ' || s.p[k] == 0x7f)
+                        return "net/url: invalid control character in URL";
+        if (request && s.n == 0)
+                return "empty url";
+        while (i < s.n && (isalpha((unsigned char) s.p[i]) ||
+                           (i > 0 && (isdigit((unsigned char) s.p[i]) || strchr("+-.", s.p[i])))))
+                i++;
+        if (i < s.n && s.p[i] == ':') {
+                if (i == 0)
+                        return "missing protocol scheme";
+                scheme = arena_cstr(a, str_sub(s, 0, i));
+                for (char *p = scheme; *p; p++)
+                        *p = (char) tolower((unsigned char) *p);
+                u->scheme = str_of(scheme);
+                rest = str_sub(s, i + 1, s.n);
+        }
+        u->fragment = cut(&rest, '#');
+        u->query = cut(&rest, '?');
+        if (!str_has_prefix(rest, STR("/"))) {
+                first = rest;
+                cut(&first, '/');
+                if (u->scheme.n > 0)
+                        return NULL;
+                if (request)
+                        return "invalid URI for request";
+                if (str_find(first, ':') >= 0)
+                        return "first path segment in URL cannot contain colon";
+        }
+        if ((u->scheme.n > 0 || !str_has_prefix(rest, STR("///"))) && str_has_prefix(rest, STR("//"))) {
+                rest = str_sub(rest, 2, rest.n);
+                at = str_find(rest, '/');
+                u->host = at < 0 ? rest : str_sub(rest, 0, (size_t) at);
+                rest = str_sub(rest, u->host.n, rest.n);
+                at = str_rfind(u->host, '@');
+                u->has_user = at >= 0;
+                u->user = str_sub(u->host, 0, at < 0 ? 0 : (size_t) at);
+                u->host = str_sub(u->host, (size_t) (at + 1), u->host.n);
+                fault = read_host(a, &u->host, quoted);
+                if (!fault && !is_userinfo(u->user))
+                        fault = "net/url: invalid userinfo";
+                fault = fault ? fault : escape_fault(a, u->user, quoted);
+                if (fault)
+                        return fault;
+        }
+        u->path = rest;
+        fault = escape_fault(a, rest, quoted);
+        return fault || request ? fault : escape_fault(a, u->fragment, quoted);
+}
