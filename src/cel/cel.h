@@ -122,6 +122,8 @@ enum cel_form { CEL_NATIVE, CEL_JSON, CEL_LAZY, CEL_CONCAT /* a list of two list
 /* JSON data as a value: a view, nothing is copied. type NULL: the data says what it is. */
 struct cel_value cel_of_json(struct arena *a, const struct json *j, const struct cel_type *type);
 struct json cel_to_json(struct arena *a, const struct cel_value *v);
+struct cel_value cel_item(struct arena *a, const struct cel_value *list, size_t i);
+bool cel_list_of_texts(const struct cel_value *list); /* made by a function: 'a,b'.split(',') */
 struct cel_value cel_of_bool(bool b);
 struct cel_value cel_of_optional(struct arena *a, const struct cel_value *v); /* v NULL: optional.none() */
 static inline struct str cel_str(const struct cel_value *v) {                 /* of a string, bytes or an error */

@@ -38,11 +38,13 @@ struct cel_value cel_of_optional(struct arena *a, const struct cel_value *v) {
 }
 
 struct cel_value value_strings(struct arena *a, const struct str *v, size_t n) {
-        struct cel_value *items = arena_array(a, struct cel_value, n);
+        struct cel_value *items = arena_array(a, struct cel_value, n), list;
 
         for (size_t i = 0; i < n; i++)
                 items[i] = value_string(v[i]);
-        return value_list(items, n);
+        list = value_list(items, n);
+        list.type = &cel_strings;
+        return list;
 }
 
 /* ---- UTF-8 ---- */
@@ -249,6 +251,14 @@ struct json cel_to_json(struct arena *a, const struct cel_value *v) {
         struct ctx c = { .a = a };
 
         return value_to_json(&c, v);
+}
+
+struct cel_value cel_item(struct arena *a, const struct cel_value *list, size_t i) {
+        return list_get(a, list, i);
+}
+
+bool cel_list_of_texts(const struct cel_value *list) {
+        return list->kind == CEL_LIST && list->form == CEL_NATIVE && list->type;
 }
 
 struct cel_value list_get(struct arena *a, const struct cel_value *list, size_t i) {

@@ -56,11 +56,13 @@ const char *jwt_algorithm(EVP_PKEY *key) {
 
 /* ---- tokens ---- */
 
-static int decode(struct arena *a, struct str part, struct str *ret) {
+static int decode(struct arena *a, struct str part, struct str *ret, struct str *ret_fault) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        if (base64url_decode(&b, part) < 0)
-                return -EINVAL;
+        if (base64url_decode(&b, part) < 0) {
+                *ret_fault = arena_printf(a, "illegal base64 data at input byte %zu", base64_error(part, true));
+                return -EBADMSG;
+        }
         *ret = arena_str(a, buf_str(&b));
         return 0;
 }
@@ -68,18 +70,20 @@ static int decode(struct arena *a, struct str part, struct str *ret) {
 int jwt_parse(struct arena *a, struct str token, struct jwt *ret) {
         struct json_parse_opts opts = { .max_depth = 32 };
         ssize_t first = str_find(token, '.'), last = str_rfind(token, '.');
+        _cleanup_error_ struct error e = ERROR_INIT;
         struct str header, claims;
 
-        if (token.n > MAX_TOKEN || first < 0 || last == first)
+        if (token.n > MAX_TOKEN || first < 0 || last == first ||
+            decode(a, str_sub(token, (size_t) first + 1, (size_t) last), &claims, &ret->fault) < 0 ||
+            json_parse(a, claims, &opts, &ret->claims, NULL) < 0 || !json_is(ret->claims, JSON_OBJECT))
                 return -EINVAL;
         ret->signed_part = str_sub(token, 0, (size_t) last);
-        if (decode(a, str_sub(token, 0, (size_t) first), &header) < 0 ||
-            decode(a, str_sub(token, (size_t) first + 1, (size_t) last), &claims) < 0 ||
-            decode(a, str_sub(token, (size_t) last + 1, token.n), &ret->signature) < 0 ||
-            json_parse(a, header, &opts, &ret->header, NULL) < 0 ||
-            json_parse(a, claims, &opts, &ret->claims, NULL) < 0)
-                return -EINVAL;
-        return json_is(ret->header, JSON_OBJECT) && json_is(ret->claims, JSON_OBJECT) ? 0 : -EINVAL;
+        TRY(decode(a, str_sub(token, 0, (size_t) first), &header, &ret->fault));
+        TRY(decode(a, str_sub(token, (size_t) last + 1, token.n), &ret->signature, &ret->fault));
+        if (json_parse(a, header, &opts, &ret->header, &e) == 0 && json_is(ret->header, JSON_OBJECT))
+                return 0;
+        ret->fault = arena_str(a, str_of(e.err ? error_text(&e) : "the header is no object"));
+        return -EBADMSG;
 }
 
 /* JWS has the two numbers of ECDSA side by side, OpenSSL in DER. The result is OpenSSL's to free. */

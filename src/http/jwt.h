@@ -9,9 +9,10 @@ struct evp_pkey_st;
 struct jwt {
         struct json *header, *claims;
         struct str signed_part, signature; /* signature: bytes */
+        struct str fault;                  /* why it is no more than claims */
 };
 
-/* Form only: nothing is verified. Everything lives in a. -EINVAL. */
+/* Form only: nothing is verified. Everything lives in a. -EINVAL; -EBADMSG: only the claims can be read. */
 int jwt_parse(struct arena *a, struct str token, struct jwt *ret);
 /* The signature is this key's, by the header's algorithm, which must fit the key. */
 bool jwt_verify(const struct jwt *t, struct evp_pkey_st *key);

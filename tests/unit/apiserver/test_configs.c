@@ -179,7 +179,7 @@ static void claims_make_the_user(void **state) {
         static const char *const mappings =
                         "\"claimMappings\":{"
                         "\"username\":{\"expression\":\"claims.name + ':x'\"},"
-                        "\"groups\":{\"expression\":\"claims.roles.split(',')\"},"
+                        "\"groups\":{\"expression\":\"claims.roles.split(',').map(r, r)\"},"
                         "\"uid\":{\"claim\":\"sub\"},"
                         "\"extra\":[{\"key\":\"example.com/team\",\"valueExpression\":\"claims.?team.orValue('')\"}]},"
                         "\"claimValidationRules\":[{\"claim\":\"hd\",\"requiredValue\":\"corp\"},"
@@ -199,7 +199,8 @@ static void claims_make_the_user(void **state) {
                 { "'name':'jane','roles':'a','hd':'corp','iat':NOW",
                   "oidc: parse uid claim \"sub\": claim not present" },
                 { "'name':'jane','sub':'7','hd':'corp','iat':NOW",
-                  "oidc: error evaluating group claim expression: expression 'claims.roles.split(',')' resulted in "
+                  "oidc: error evaluating group claim expression: expression 'claims.roles.split(',').map(r, r)' "
+                  "resulted in "
                   "error: no such key: roles" },
                 { "'name':7,'roles':'a','sub':'7','hd':'corp','iat':NOW",
                   "oidc: error evaluating username claim expression: expression 'claims.name + ':x'' resulted in "
@@ -210,6 +211,21 @@ static void claims_make_the_user(void **state) {
                 { "'name':'jane','roles':'no','sub':'7','hd':'corp','iat':NOW",
                   "oidc: error evaluating user info validation rule: validation expression 'user.groups.all(g, g != "
                   "'no')' failed: " },
+                { "'name':'jane','roles':'a','sub':'7','hd':'corp','iat':NOW,'team':{'a':1}",
+                  "oidc: error evaluating extra claim expression: claims.?team.orValue(''): expression must return a "
+                  "string or a list of strings" },
+                { "'sub':5,'nbf':NOW,'nonce':[],'exp':'x'",
+                  "oidc: verify token: oidc: failed to unmarshal claims: json: invalid number literal, trying to "
+                  "unmarshal \"\\\"x\\\"\" into Number" },
+                { "'sub':5,'nonce':[]",
+                  "oidc: verify token: oidc: failed to unmarshal claims: json: cannot unmarshal number into Go struct "
+                  "field idToken.sub of type string" },
+                { "'aud':['you',5]",
+                  "oidc: verify token: oidc: failed to unmarshal claims: json: cannot unmarshal number into Go struct "
+                  "field idToken.aud of type string" },
+                { "'_claim_sources':{'x':7}",
+                  "oidc: verify token: oidc: failed to unmarshal claims: json: cannot unmarshal number into Go struct "
+                  "field idToken._claim_sources of type oidc.claimSource" },
                 { "'aud':'x','name':'jane'",
                   "oidc: verify token: oidc: expected audience in [\"me\" \"you\"] got [\"x\"]" },
                 { "'exp':1,'name':'jane'",
@@ -247,6 +263,18 @@ static void claims_make_the_user(void **state) {
         }
 }
 
+/* Upstream knows lists of data and of expressions, not those that its functions make. */
+static void lists_of_functions_are_no_groups(void **state) {
+        struct fixture *f = *state;
+
+        write_authn("\"claimMappings\":{\"username\":{\"claim\":\"name\",\"prefix\":\"\"},\"groups\":{\"expression\":"
+                    "\"claims.roles.split(',')\"}}");
+        take_up(f);
+        assert_string_equal(at(f, review(f, "{\"name\":\"jane\",\"roles\":\"a,b\"}"), ".status.error"),
+                            "[invalid bearer token, oidc: error evaluating group claim expression: expression must "
+                            "return a string or a list of strings]");
+}
+
 /* Groups that the issuer keeps elsewhere. */
 static void claims_may_be_elsewhere(void **state) {
         static const struct {
@@ -259,7 +287,9 @@ static void claims_may_be_elsewhere(void **state) {
                 { "{'groups':'s'}", "{'s':{'JWT':'x.y.z'}}", "[\"system:authenticated\"]" },
                 { "{'groups':'s'}", "{'t':{}}", "!verify token: oidc: source does not exist" },
                 { "{'groups':'s'}", "null", "!verify token: oidc: source does not exist" },
-                { "7", "null", "!verify token: oidc: failed to unmarshal claims" },
+                { "7", "null",
+                  "!json: cannot unmarshal number into Go struct field idToken._claim_names of type "
+                  "map[string]string" },
                 { "{'groups':'s'}", "{'s':{'endpoint':'I/claims','access_token':'wrong'}}",
                   "!asked for the client to provide credentials" },
                 { "{'groups':'s'}", "{'s':{'endpoint':'I/claims/bad','access_token':'sesame'}}",
@@ -837,6 +867,7 @@ int main(void) {
 #define T(name, setup) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
                 T(claims_make_the_user, setup_authn),
+                T(lists_of_functions_are_no_groups, setup_authn),
                 T(claims_may_be_elsewhere, setup_authn),
                 T(wrong_files_are_told, setup_authn),
                 T(conditions_say_what_a_webhook_is_asked, setup_authz),
