@@ -265,14 +265,13 @@ static bool resolve(struct checker *c, struct node *n, struct str name) {
 
         if (str_has_prefix(name, STR(".")))
                 name = str_sub(name, 1, name.n);
-        else
-                for (size_t i = c->locals.n; i-- > 0;)
-                        if (str_eq(c->locals.v[i].name, name)) {
-                                n->kind = NODE_IDENT;
-                                n->slot = ~c->locals.v[i].slot;
-                                n->type = c->locals.v[i].type;
-                                return true;
-                        }
+        for (size_t i = c->locals.n; i-- > 0;)
+                if (str_eq(c->locals.v[i].name, name)) {
+                        n->kind = NODE_IDENT;
+                        n->slot = ~c->locals.v[i].slot;
+                        n->type = c->locals.v[i].type;
+                        return true;
+                }
         for (size_t i = 0; i < c->p->n_variables; i++)
                 if (str_eqc(name, c->p->variables[i].name)) {
                         n->kind = NODE_IDENT;
@@ -328,12 +327,14 @@ static void check_select(struct checker *c, struct node *n) {
                         issue_add(c->is, n->pos, "undefined field '%" STR_FMT "'", STR_ARG(n->name));
         } else {
                 t = &cel_dyn;
-                if (of->kind == CEL_PARAM)
+                if (of->kind == CEL_PARAM) {
                         assignable(c, &cel_dyn, of);
-                else if (of->kind == CEL_OPAQUE && of != opaque_type('P') && of != opaque_type('N'))
+                } else if (of->kind == CEL_OPAQUE && of != opaque_type('P') && of != opaque_type('N')) {
                         issue_add(c->is, n->pos, "unexpected failed resolution of '%s'", text_of(c, of));
-                else if (!is_dyn(of))
+                        t = new_type(c, CEL_ERROR, NULL, NULL);
+                } else if (!is_dyn(of)) {
                         issue_add(c->is, n->pos, "type '%s' does not support field selection", text_of(c, of));
+                }
         }
         if (optional || n->optional)
                 t = optional_of(c, t);

@@ -61,6 +61,7 @@ struct cel_program {
 /* ---- errors with a place ---- */
 
 #define NO_PLACE UINT32_MAX
+#define START_PLACE (UINT32_MAX - 1) /* before the first character: of what could not be read */
 struct issue {
         uint32_t pos; /* in code points, or NO_PLACE */
         struct str text;

@@ -16,7 +16,7 @@ void issue_add(struct issues *is, uint32_t pos, const char *fmt, ...) {
 static int by_pos(const void *a, const void *b) {
         const struct issue *x = a, *y = b;
 
-        return x->pos + 1 < y->pos + 1 ? -1 : x->pos + 1 > y->pos + 1; /* NO_PLACE is before all */
+        return x->pos + 2 < y->pos + 2 ? -1 : x->pos + 2 > y->pos + 2; /* no places are before all */
 }
 
 /* "ERROR: <input>:1:5: text\n | source line\n | ....^" */
@@ -27,7 +27,7 @@ static void print_issue(struct buf *b, struct str source, const struct issue *i)
                 buf_printf(b, "ERROR: <input>:-1:0: %" STR_FMT, STR_ARG(i->text));
                 return;
         }
-        for (uint32_t k = 0; k < i->pos && at < source.n; k++, column++)
+        for (uint32_t k = 0; i->pos != START_PLACE && k < i->pos && at < source.n; k++, column++)
                 if (utf8_next(source, &at) == '\n') {
                         line++;
                         line_at = at;
@@ -35,8 +35,9 @@ static void print_issue(struct buf *b, struct str source, const struct issue *i)
                 }
         for (end = line_at; end < source.n && source.p[end] != '\n'; end++)
                 ;
-        buf_printf(b, "ERROR: <input>:%zu:%zu: %" STR_FMT, line, column + 1, STR_ARG(i->text));
-        if (utf8_count(str_sub(source, line_at, end)) > 16384)
+        buf_printf(b, "ERROR: <input>:%zu:%zu: %" STR_FMT, line, i->pos == START_PLACE ? 0 : column + 1,
+                   STR_ARG(i->text));
+        if (source.n == 0 || utf8_count(str_sub(source, line_at, end)) > 16384)
                 return;
         buf_addc(b, "\n | ");
         for (size_t k = line_at; k < end; k++)

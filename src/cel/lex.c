@@ -26,6 +26,8 @@ static void advance(struct lexer *l, size_t bytes) {
 }
 
 static void skip_space(struct lexer *l) {
+        size_t from = l->at;
+
         for (;;) {
                 char c = peek(l, 0);
 
@@ -35,9 +37,11 @@ static void skip_space(struct lexer *l) {
                         while (l->at < l->in.n && peek(l, 0) != '\n')
                                 advance(l, 1);
                 } else {
-                        return;
+                        break;
                 }
         }
+        if (l->space)
+                buf_add_str(l->space, str_sub(l->in, from, l->at));
 }
 
 /* The n bytes at hand are no token: on to what follows them. */

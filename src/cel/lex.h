@@ -48,6 +48,7 @@ extern const char *const token_names[N_TOKENS];
 struct lexer {
         struct arena *a;
         struct issues *is; /* NULL: what is no token is passed over silently */
+        struct buf *space; /* takes what stands between tokens, but what is none of them; or NULL */
         struct str in;
         size_t at;    /* byte */
         uint32_t pos; /* code point */

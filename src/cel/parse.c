@@ -11,8 +11,6 @@
  * errors. */
 #include "cel/lex.h"
 
-#include <ctype.h>
-
 #define MAX_DEPTH 250
 #define MAX_CODE_POINTS 100000
 #define MAX_ARGS 4096
@@ -64,7 +62,7 @@ static void die(struct parser *p) {
 
 /* Stands for what cannot be made. */
 static struct node *nothing(struct parser *p) {
-        return node_new(p->a, NODE_CONST, p->l.token_pos, 0);
+        return node_new(p->a, NODE_CONST, START_PLACE, 0);
 }
 
 /* Something is wrong that is no matter of syntax. */
@@ -149,8 +147,8 @@ static struct str shown(struct arena *a, struct str text) {
 static void syntax_error(struct parser *p, uint32_t pos, const char *what, struct str text, const char *joint,
                          struct str rest) {
         if (!p->recovering && !p->dead)
-                issue_add(p->is, pos, "Syntax error: %s %" STR_FMT "%s%" STR_FMT, what, STR_ARG(text), joint,
-                          STR_ARG(rest));
+                issue_add(p->is, p->l.in.n ? pos : START_PLACE, "Syntax error: %s %" STR_FMT "%s%" STR_FMT, what,
+                          STR_ARG(text), joint, STR_ARG(rest));
         p->recovering = true;
 }
 
@@ -220,17 +218,14 @@ static bool match(struct parser *p, enum token t, uint64_t then) {
 
 /* No way to read the token at hand leads on with the next one. */
 static void no_viable(struct parser *p) {
-        struct lexer next = look_ahead(p);
-        const char *gap = p->l.text.p + p->l.text.n, *end = next.token == TOK_END ? p->l.in.p + p->l.in.n : next.text.p;
         _cleanup_buf_ struct buf b = BUF_INIT;
+        struct lexer next = p->l;
         struct str text;
 
         buf_add_str(&b, p->l.text);
-        for (bool comment = false; gap < end; gap++) { /* what is no token is not in it */
-                comment = *gap != '\n' && (comment || (*gap == '/' && gap + 1 < end && gap[1] == '/'));
-                if (comment || isspace((unsigned char) *gap))
-                        buf_putc(&b, *gap);
-        }
+        next.is = NULL;
+        next.space = &b;
+        lex_next(&next);
         if (next.token != TOK_END)
                 buf_add_str(&b, next.text);
         text = buf_str(&b);
@@ -335,7 +330,7 @@ static struct node *fold(struct macro_call *m, struct node *init, struct node *c
 /* The names of the first one or two arguments; false when they are none. */
 static bool iteration_names(struct macro_call *m, size_t n, const char *no_ident, struct str names[2]) {
         for (size_t i = 0; i < n; i++) {
-                if (m->args[i]->kind != NODE_IDENT || m->args[i]->name.p[0] == '.') {
+                if (m->args[i]->kind != NODE_IDENT) {
                         fail_at(m->p, m->args[i]->pos, no_ident, "");
                         return false;
                 }
@@ -677,24 +672,29 @@ static void no_escapes(struct parser *p, uint32_t pos) {
 
 /* field: value, … */
 static bool parse_fields(struct parser *p, nodes *values) {
-        do {
-                bool escaped, optional = take(p, TOK_QUESTION);
-                uint32_t pos = p->l.token_pos;
-                struct node *name = nothing(p), *value;
+        uint32_t first = p->l.token_pos;
 
-                name->value = value_string(p->l.text);
+        do {
+                bool optional = take(p, TOK_QUESTION), plain, escaped, colon;
+                struct node *name = constant(p, 0, value_string(p->l.text)), *value;
+
+                expect(p, T(IDENT) | T(ESCAPED_IDENT));
+                plain = is(p, T(IDENT));
                 escaped = is(p, T(ESCAPED_IDENT));
-                if (!expect(p, T(IDENT) | T(ESCAPED_IDENT)) || !is(p, T(IDENT) | T(ESCAPED_IDENT)))
-                        WITHIN(p, T(COLON), 0, recover(p, NULL));
-                else
+                if (plain || escaped)
                         advance(p);
+                else
+                        WITHIN(p, T(COLON), 0, recover(p, NULL));
                 name->pos = p->l.token_pos;
+                colon = is(p, T(COLON));
                 if (!match(p, TOK_COLON, OPERAND)) {
                         recover(p, NULL);
                         return false;
                 }
                 if (escaped)
-                        no_escapes(p, pos);
+                        no_escapes(p, first);
+                else if (!plain && colon)
+                        fail_at(p, first, "unsupported ident kind", "");
                 value = WITHIN(p, T(COMMA), T(COMMA) | T(RBRACE), parse_expr(p));
                 value->maybe = optional;
                 vec_push(values, name);
@@ -793,7 +793,7 @@ static struct node *parse_unary(struct parser *p) {
         uint32_t pos;
 
         if (!expect(p, OPERAND))
-                return recover(p, nothing(p));
+                return recover(p, node_new(p->a, NODE_CONST, p->l.token_pos, 0));
         op = p->l.token;
         pos = p->l.token_pos;
         for (; take(p, TOK_NOT); count++)
@@ -873,12 +873,8 @@ static struct node *parse_expr(struct parser *p) {
         pos = p->l.token_pos;
         if (take(p, TOK_QUESTION)) {
                 yes = WITHIN(p, OPERATOR | T(COLON), T(COLON), parse_logic(p, true));
-                if (match(p, TOK_COLON, OPERAND)) {
-                        no = parse_expr(p);
-                        n = finish(p, node_new(p->a, NODE_COND, pos, 3, n, yes, no));
-                } else {
-                        recover(p, n);
-                }
+                no = match(p, TOK_COLON, OPERAND) ? parse_expr(p) : recover(p, nothing(p));
+                n = finish(p, node_new(p->a, NODE_COND, pos, 3, n, yes, no));
         }
         p->depth--;
         return n;

@@ -100,7 +100,7 @@ static const struct {
         const char *text, *messages;
 } unreadable[] = {
         { "1 +", "1:4: mismatched input '<EOF>' expecting " OPERAND },
-        { "", "1:1: mismatched input '<EOF>' expecting " OPERAND },
+        { "", "1:0: mismatched input '<EOF>' expecting " OPERAND },
         { "1 2", "1:3: extraneous input '2' expecting <EOF>" },
         { "1 2 3", "1:3: mismatched input '2' expecting <EOF>" },
         { "(1", "1:3: missing ')' at '<EOF>'" },
@@ -150,6 +150,12 @@ static const struct {
         { "`b-c`", "1:1: mismatched input '`b-c`' expecting " OPERAND },
         { "a.`b-c`", "1:3: unsupported syntax: '`'" },
         { "a.`$b`", "1:3: token recognition error at: '`$'\n1:6: token recognition error at: '`'" },
+        { "a.| + 1", "1:3: token recognition error at: '| '\n1:5: no viable alternative at input '.+'" },
+        { "has(..)", "1:0: invalid argument to has() macro\n1:6: no viable alternative at input '..'" },
+        { "[1].all(., true)", "1:0: argument must be a simple name\n1:10: no viable alternative at input '.,'" },
+        { "has(a ? b", "1:7: invalid argument to has() macro\n1:10: mismatched input '<EOF>' expecting ':'" },
+        { "F{a: 1, `x`: 2}", "1:3: unsupported syntax: '`'" },
+        { "F{?: 1}", "1:3: unsupported ident kind\n1:4: mismatched input ':' expecting {IDENTIFIER, ESC_IDENTIFIER}" },
         { "if == 1", "1:1: reserved identifier: if" },
         { "[1].map(var, var * var)", "1:9: reserved identifier: var\n1:9: argument is not an identifier\n"
                                      "1:14: reserved identifier: var\n1:20: reserved identifier: var" },
