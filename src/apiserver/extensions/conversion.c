@@ -27,7 +27,7 @@ struct conversion {
         const struct json **in;
         struct json *out;
         size_t n;
-        bool whole;                                                  /* out keeps what the schema does not know */
+        bool whole; /* in and out are as they are, be it unknown or absent */
         void (*done)(struct conversion *k, const struct error *err); /* err NULL: out is filled */
         void *arg[4];
         struct webhook_call call;
@@ -193,7 +193,7 @@ static void ask(struct apiserver *s, struct conversion *k, struct loop *loop) {
         rand_uuid(k->uid);
         k->uid[36] = '\0';
         for (size_t i = 0; i < k->n; i++)
-                json_push(k->arena, &objects, custom_as_kept(k->arena, k->to, k->in[i]));
+                json_push(k->arena, &objects, k->whole ? *k->in[i] : custom_as_kept(k->arena, k->to, k->in[i]));
         review = json_build(k->arena,
                             "{ kind: 'ConversionReview', apiVersion: %c, request: { uid: %c, desiredAPIVersion: %s,"
                             " objects: %j } }",
