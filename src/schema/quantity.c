@@ -14,7 +14,7 @@ static int format_wrong(struct error *err) {
 
 /* The text in its parts: "-012.50Ki" is sign, num "12", denom "50", suffix "Ki". */
 struct parts {
-        bool negative;
+        bool negative, empty; /* it has no digit */
         struct str num, denom, suffix;
 };
 
@@ -28,19 +28,22 @@ static size_t span_digits(struct str s, size_t at) {
 
 static int split(struct str s, struct parts *ret) {
         struct parts p = { .num = STR("0"), .denom = STR(""), .suffix = STR("") };
-        size_t at = 0, n;
+        size_t at = 0, n, first;
 
         if (s.n > 0 && (s.p[0] == '-' || s.p[0] == '+'))
                 p.negative = s.p[at++] == '-';
+        first = at;
         while (at < s.n && s.p[at] == '0')
                 at++;
         n = span_digits(s, at);
         if (n > 0)
                 p.num = str_n(s.p + at, n);
         at += n;
+        p.empty = at == first;
         if (at < s.n && s.p[at] == '.') {
                 n = span_digits(s, ++at);
                 p.denom = str_n(s.p + at, n);
+                p.empty = p.empty && n == 0;
                 at += n;
         }
         p.suffix = str_n(s.p + at, s.n - at);
@@ -174,6 +177,9 @@ static int parse(struct str text, struct quantity *ret, bool *ret_keep, struct e
                 return format_wrong(err);
         if (interpret(p.suffix, &exponent, &q.format) < 0)
                 return error_set(err, -EINVAL, "unable to parse quantity's suffix");
+        if (p.empty &&
+            (q.format == QUANTITY_BINARY_SI ? exponent >= 50 : exponent < -9)) /* else upstream takes it for 0 */
+                return error_set(err, -EINVAL, "unable to parse numeric part of quantity");
         if (ret_keep)
                 *ret_keep = keeps_text(&p, exponent, q.format);
         p.denom = trim_denom(p);
@@ -307,12 +313,12 @@ static struct str print_decimal(char dst[static 64], struct quantity q) {
         int exponent = -9;
         __int128 v = q.nano;
 
-        while (v % 1000 == 0 && (exponent < 18 || q.format == QUANTITY_DECIMAL_EXPONENT)) {
+        while (v % 1000 == 0) {
                 v /= 1000;
                 exponent += 3;
         }
         if (q.format == QUANTITY_DECIMAL_SI || q.format == QUANTITY_BINARY_SI)
-                return print_number(dst, v, names[exponent / 3 + 3]);
+                return print_number(dst, v, exponent > 18 ? "" : names[exponent / 3 + 3]); /* as upstream has it */
         if (exponent != 0)
                 snprintf(suffix, sizeof(suffix), "e%d", exponent);
         return print_number(dst, v, suffix);

@@ -39,6 +39,9 @@ static void test_prints_as_upstream(void **state) {
                 { "100Ei", "9223372036854775807" },
                 { "1.", "1." },
                 { "2500000000000000000", "2500P" },
+                { "1000E", "1" }, /* there is no name for it */
+                { ".Ti", "0" },
+                { "0Ei", "0" },
         };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
 
@@ -56,9 +59,10 @@ static void test_refuses_with_upstreams_words(void **state) {
         static const char *const wrong = "quantities must match the regular expression "
                                          "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
         static const char *const suffix = "unable to parse quantity's suffix";
-        const char *const cases[][2] = { { "", wrong },    { "abc", wrong },   { "1 Gi", wrong },
-                                         { "1Qi", wrong }, { "1KM", suffix },  { "1ki", suffix },
-                                         { "1e", suffix }, { "1ee3", suffix }, { "--1", suffix } };
+        static const char *const number = "unable to parse numeric part of quantity";
+        const char *const cases[][2] = { { "", wrong },     { "abc", wrong },  { "1 Gi", wrong }, { "1Qi", wrong },
+                                         { "1KM", suffix }, { "1ki", suffix }, { "1e", suffix },  { "1ee3", suffix },
+                                         { "--1", suffix }, { ".Ei", number }, { "-Pi", number }, { "E-12", number } };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 _cleanup_error_ struct error err = ERROR_INIT;
