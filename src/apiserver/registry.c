@@ -366,6 +366,27 @@ static void drop_off(struct op *op) {
                 schema_drop_off(op->c->arena, op->rest->stored->resource->type, &op->tree);
 }
 
+static void copy_member(struct arena *a, struct json *to, const struct json *from, const char *key) {
+        const struct json *v = json_getc(from, key);
+
+        if (v)
+                json_setc(a, to, key, *v);
+        else
+                json_removec(to, key);
+}
+
+/* What is new has no status yet, whatever the client says, or has an older version hold it elsewhere. */
+static void forget_status(struct op *op) {
+        const struct rest *r = op->rest->stored;
+        struct json none = json_new_object(), empty;
+
+        if (r->custom || r->resource->transient || r->strategy->flags & STRATEGY_KEEP_STATUS ||
+            (r == op->rest && json_len(json_getc(op->c->body, "status")) == 0))
+                return;
+        if (schema_decode(op->c->arena, r->resource->type, &none, NULL, &empty, NULL) == 0)
+                copy_member(op->c->arena, &op->tree, &empty, "status");
+}
+
 static int complete_new(struct op *op, struct error *err) {
         const struct rest *r = op->rest->stored;
         struct json *meta;
@@ -379,6 +400,7 @@ static int complete_new(struct op *op, struct error *err) {
         if (op->generated)
                 generate_name(op, meta);
         fill_new_metadata(op, meta);
+        forget_status(op);
         if (r->strategy->prepare_create) {
                 e = r->strategy->prepare_create(op, &op->tree, err);
                 if (e < 0)
@@ -434,15 +456,6 @@ void registry_create(struct op *op) {
 }
 
 /* ---- update ---- */
-
-static void copy_member(struct arena *a, struct json *to, const struct json *from, const char *key) {
-        const struct json *v = json_getc(from, key);
-
-        if (v)
-                json_setc(a, to, key, *v);
-        else
-                json_removec(to, key);
-}
 
 /* What no client changes. When an object goes they cannot say while it does not, which validation finds. */
 static void carry_metadata(struct op *op, struct json *meta, const struct json *old) {

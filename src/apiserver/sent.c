@@ -96,9 +96,8 @@ static void sort_unknown(struct json *strict) {
                 qsort(json_items(strict) + n, json_len(strict) - n, sizeof(struct json), by_text);
 }
 
-/* A status that the client may not set has to be one all the same; decoding adds the empty one. */
-static int decode_body(struct op *op, const struct sent *as, const struct json *body, bool keep_status,
-                       struct json *ret, struct error *err) {
+static int decode_body(struct op *op, const struct sent *as, const struct json *body, struct json *ret,
+                       struct error *err) {
         struct arena *a = op->c->arena;
         struct json in = json_copy_shallow(a, body), all;
         bool patch = op->c->verb == API_PATCH, want_strict = op->c->options.field_validation != API_VALIDATE_IGNORE;
@@ -108,13 +107,7 @@ static int decode_body(struct op *op, const struct sent *as, const struct json *
                 json_set_str(a, &in, "kind", as->kind);
                 json_set_str(a, &in, "apiVersion", as->api_version);
         }
-        if (!keep_status && json_len(json_getc(body, "status")) == 0 && json_is(json_getc(body, "status"), JSON_OBJECT))
-                json_removec(&in, "status");
         TRY(decode_as(op, as, &in, want_strict ? &strict : NULL, ret, err));
-        if (!keep_status && json_getc(&in, "status")) {
-                json_removec(&in, "status");
-                TRY(decode_as(op, as, &in, NULL, ret, err));
-        }
         if (!as->custom && (patch || op->c->sorted))
                 sort_unknown(&strict);
         if (!op->c->strict || !patch || op->c->patch == API_PATCH_APPLY)
@@ -126,8 +119,6 @@ static int decode_body(struct op *op, const struct sent *as, const struct json *
 }
 
 int registry_decode(struct op *op, const struct json *body, struct json *ret, struct error *err) {
-        bool keep = op->c->verb != API_CREATE || (op->rest->strategy->flags & STRATEGY_KEEP_STATUS) ||
-                    op->rest->resource->transient;
         _cleanup_error_ struct error e = ERROR_INIT;
         struct sent as = sent_of(op->c->arena, op->rest, op->sub);
         const struct json *managers = json_at_path(body, "metadata", "managedFields");
@@ -135,7 +126,7 @@ int registry_decode(struct op *op, const struct json *body, struct json *ret, st
 
         if (r < 0)
                 return r;
-        r = decode_body(op, &as, body, keep, ret, &e);
+        r = decode_body(op, &as, body, ret, &e);
         if (r == 0 && !as.custom && json_is(managers, JSON_ARRAY) && managers->len == 0)
                 json_setc(op->c->arena, meta_of(op->c->arena, ret), "managedFields",
                           json_build(op->c->arena, "[ {} ]")); /* resets them, too */

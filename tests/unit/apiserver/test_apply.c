@@ -676,6 +676,24 @@ static void a_status_of_nothing_may_be_a_creation(void **state) {
                     404, "deployments.apps \"d\" not found");
 }
 
+static void nobody_gives_what_is_new_a_status(void **state) {
+        static const char body[] =
+                        "{\"kind\":\"DaemonSet\",\"apiVersion\":\"apps/v1\",\"metadata\":{\"name\":\"%s\"},"
+                        "\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"metadata\":{"
+                        "\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}},"
+                        "\"status\":{\"numberReady\":3,\"observedGeneration\":4}}";
+        struct fixture *f = *state;
+        struct answer r = ASK(f, API_CREATE, &res_daemonsets, "default",
+                              .body = arena_cstr(f->a, arena_printf(f->a, body, "made")));
+
+        check(r, 201, ".status.numberReady", "0");
+        assert_null(json_at_path(r.body, "status", "observedGeneration"));
+        r = ASK(f, API_PATCH, &res_daemonsets, "default", "applied", .patch = API_PATCH_APPLY,
+                .options.field_manager = STR("m"), .body = arena_cstr(f->a, arena_printf(f->a, body, "applied")));
+        check(r, 201, ".status.numberReady", "0");
+        assert_null(json_at_path(r.body, "status", "observedGeneration"));
+}
+
 static void claim_templates_keep_what_claims_lose(void **state) {
         struct fixture *f = *state;
         struct answer r = ASK(
@@ -773,6 +791,7 @@ int main(void) {
                 TEST(a_status_keeps_metadata_but_not_a_wrong_identity),
                 TEST(a_name_that_is_applied_as_null_is_none),
                 TEST(a_status_of_nothing_may_be_a_creation),
+                TEST(nobody_gives_what_is_new_a_status),
                 TEST(nobody_has_no_replicas_before_a_scale),
                 TEST(an_empty_list_within_a_list_is_a_change),
                 TEST(a_dry_run_keeps_the_revision_that_was_sent),
