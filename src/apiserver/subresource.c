@@ -735,6 +735,7 @@ static int make_claims(struct op *op, const struct json *spec, int64_t seconds, 
                 json_set_int(a, &k, "warnafter", now + seconds);
                 seconds = EXTENDED_SECONDS;
         }
+        json_sort(&k);
         *ret = json_build(a, "{ aud: %j, exp: %l, iat: %l, iss: %s, jti: %S, kubernetes.io: %j, nbf: %l, sub: %s }",
                           &aud, now + seconds, now, authn_issuer(op->s->authn), str_n(uuid, 36), &k, now,
                           arena_printf(a, "system:serviceaccount:%" STR_FMT ":%" STR_FMT, STR_ARG(op->namespace),

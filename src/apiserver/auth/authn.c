@@ -421,6 +421,7 @@ struct json authn_openid_configuration(const struct authn *n, struct arena *a) {
         for (size_t i = 0; i < n->keys.n; i++)
                 if (!json_has_str(algorithms, str_of(jwt_algorithm(n->keys.v[i].key))))
                         json_push(a, algorithms, json_of_cstr(jwt_algorithm(n->keys.v[i].key)));
+        json_sort_texts(algorithms);
         return d;
 }
 

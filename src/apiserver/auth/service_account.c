@@ -44,7 +44,7 @@ static struct str claim(const struct token *t, const char *name) {
         return json_str(json_getc(t->claims, name));
 }
 
-static void make_user(struct arena *a, struct token *t, struct str ns, struct str uid) {
+static void make_user(struct arena *a, struct token *t, struct str ns, struct str name, struct str uid) {
         static const struct {
                 const char *object, *member, *key;
         } extras[] = {
@@ -55,7 +55,9 @@ static void make_user(struct arena *a, struct token *t, struct str ns, struct st
         };
         const struct json *k = json_getc(t->claims, "kubernetes.io");
 
-        t->user = user_new(a, claim(t, "sub"), uid, NULL, 3);
+        t->user = user_new(a,
+                           arena_printf(a, "system:serviceaccount:%" STR_FMT ":%" STR_FMT, STR_ARG(ns), STR_ARG(name)),
+                           uid, NULL, 3);
         user_add_group(&t->user, STR("system:serviceaccounts"));
         user_add_group(&t->user, arena_printf(a, "system:serviceaccounts:%" STR_FMT, STR_ARG(ns)));
         user_add_group(&t->user, STR("system:authenticated"));
@@ -95,9 +97,11 @@ static int open_token(struct authn *n, struct arena *a, struct str text, struct 
         TRY(check_signature(n, &jwt));
         k = json_getc(t->claims, "kubernetes.io");
         if (t->legacy)
-                make_user(a, t, claim(t, LEGACY "namespace"), claim(t, LEGACY "service-account.uid"));
+                make_user(a, t, claim(t, LEGACY "namespace"), claim(t, LEGACY "service-account.name"),
+                          claim(t, LEGACY "service-account.uid"));
         else
                 make_user(a, t, json_str(json_getc(k, "namespace")),
+                          json_str(json_at_path(k, "serviceaccount", "name")),
                           json_str(json_at_path(k, "serviceaccount", "uid")));
         return 0;
 }
@@ -271,6 +275,27 @@ static void note(const struct token_check *c, const char *key, struct str value)
         json_setc(c->a, c->notes->annotations, key, json_of_copy(c->a, value));
 }
 
+METRIC(legacy, COUNTER, "serviceaccount_legacy_tokens_total", "[ALPHA] Cumulative legacy service account tokens used");
+
+/* One that is for nobody, as those in Secrets are, is for this server. */
+static int check_whom(const struct token_check *c, const struct token *t, struct error *err) {
+        const struct json *aud = json_getc(t->claims, "aud");
+        struct json list = json_new_array();
+
+        if (json_is(aud, JSON_STRING))
+                json_push(c->a, &list, *aud);
+        if (json_is(aud, JSON_ARRAY))
+                list = *aud;
+        if (json_len(&list) > 0)
+                return check_audience(c, &list, err);
+        if (aud && !json_is(aud, JSON_NULL) && !json_is(aud, JSON_ARRAY))
+                return REFUSE(err, "go-jose/go-jose/jwt: expected string or array value to unmarshal to "
+                                   "Audience");
+        note(c, "authentication.k8s.io/legacy-token", claim(t, "sub"));
+        metric_add(&legacy, 1);
+        return check_audience(c, &c->n->audiences, err);
+}
+
 static int check_projected(const struct token_check *c, const struct token *t, struct error *err) {
         METRIC(stale, COUNTER, "serviceaccount_stale_tokens_total",
                "[ALPHA] Cumulative stale projected service account tokens used");
@@ -278,10 +303,12 @@ static int check_projected(const struct token_check *c, const struct token *t, s
                "[ALPHA] Cumulative valid projected service account tokens used");
         int64_t now = now_wall_ns() / NSEC_PER_SEC, leeway = LEEWAY_NS / NSEC_PER_SEC, warn_after;
 
-        TRY(check_audience(c, json_getc(t->claims, "aud"), err));
+        const struct json *ends = json_getc(t->claims, "exp");
+
+        TRY(check_whom(c, t, err));
         if (now + leeway < json_int(json_getc(t->claims, "nbf")))
                 return REFUSE(err, "service account token is not valid yet");
-        if (now - leeway > json_int(json_getc(t->claims, "exp")))
+        if (ends && now - leeway > json_int(ends))
                 return REFUSE(err, "service account token has expired");
         if (now + leeway < json_int(json_getc(t->claims, "iat")))
                 return REFUSE(err, "service account token is issued in the future");
@@ -389,8 +416,6 @@ static int check_legacy(const struct token_check *c, struct token *t, struct err
 }
 
 int service_account_check(const struct token_check *c, struct error *err) {
-        METRIC(legacy, COUNTER, "serviceaccount_legacy_tokens_total",
-               "[ALPHA] Cumulative legacy service account tokens used");
         struct token *t;
         int r = find_token(c->n, c->a, c->text, &t);
 

@@ -236,7 +236,8 @@ static int setup_two_keys(void **state) {
 }
 
 /* What another server of the cluster signed before its key was replaced. */
-static struct str signed_by_the_old_key(struct fixture *f, const char *token, const char *issuer) {
+static struct str signed_by_the_old_key(struct fixture *f, const char *token, const char *claim,
+                                        const struct json *value) {
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct str pem, signed_token;
         struct jwt t;
@@ -246,10 +247,23 @@ static struct str signed_by_the_old_key(struct fixture *f, const char *token, co
         pem = buf_str(&text);
         key = pem_next_key(&pem);
         assert_int_equal(jwt_parse(f->a, str_of(token), &t), 0);
-        json_set_cstr(f->a, t.claims, "iss", issuer);
+        if (value)
+                json_setc(f->a, t.claims, claim, *value);
+        else
+                json_removec(t.claims, claim);
         assert_int_equal(jwt_sign(f->a, key, jwk_id(f->a, key), t.claims, &signed_token), 0);
         EVP_PKEY_free(key);
         return signed_token;
+}
+
+/* The token with another claim (NULL: without it), as it is reviewed: its member at path. */
+static const char *reviewed(struct fixture *f, const char *token, const char *claim, const char *value,
+                            const char *path) {
+        struct json j;
+
+        if (value)
+                j = json_build(f->a, value);
+        return at(f, review(f, signed_by_the_old_key(f, token, claim, value ? &j : NULL)), path);
 }
 
 static void old_keys_and_issuers_are_accepted_new_ones_sign(void **state) {
@@ -266,13 +280,20 @@ static void old_keys_and_issuers_are_accepted_new_ones_sign(void **state) {
         assert_true(str_eqc(json_str(json_getc(t.claims, "iss")), "https://new"));
         assert_int_equal(json_len(json_getc(t.claims, "aud")), 2);
         assert_string_equal(at(f, review(f, str_of(token)), ".status.authenticated"), "true");
-        r = review(f, signed_by_the_old_key(f, token, "https://old"));
-        assert_string_equal(at(f, r, ".status.authenticated"), "true");
-        r = review(f, signed_by_the_old_key(f, token, "https://other"));
-        assert_string_equal(at(f, r, ".status.authenticated"), "(absent)");
+        assert_string_equal(reviewed(f, token, "iss", "'https://old'", ".status.authenticated"), "true");
+        assert_string_equal(reviewed(f, token, "iss", "'https://other'", ".status.authenticated"), "(absent)");
+        assert_string_equal(reviewed(f, token, "exp", NULL, ".status.authenticated"), "true");
+        assert_string_equal(reviewed(f, token, "aud", NULL, ".status.audiences"), "[\"https://new\",\"https://old\"]");
+        assert_string_equal(reviewed(f, token, "aud", "'https://old'", ".status.audiences"), "[\"https://old\"]");
+        assert_string_equal(reviewed(f, token, "aud", "'x'", ".status.authenticated"), "(absent)");
+        assert_string_equal(reviewed(f, token, "aud", "5", ".status.authenticated"), "(absent)");
+        assert_string_equal(reviewed(f, token, "sub", "'x'", ".status.user.username"),
+                            "system:serviceaccount:default:default");
         assert_int_equal(json_len(json_getc(&jwks, "keys")), 2); /* without the server's own */
         assert_true(str_eqc(json_str(json_getc(&d, "jwks_uri")), "https://keys"));
-        assert_int_equal(json_len(json_getc(&d, "id_token_signing_alg_values_supported")), 2);
+        d = *json_getc(&d, "id_token_signing_alg_values_supported");
+        assert_int_equal(json_len(&d), 2);
+        assert_true(str_eqc(json_str(json_item(&d, 1)), "RS256")); /* in the order of their names */
         r = ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token",
                 .body = "{\"spec\":{\"expirationSeconds\":7200}}");
         assert_string_equal(at(f, r, ".spec.expirationSeconds"), "3600");
