@@ -508,14 +508,14 @@ static int apply_scheduling(struct admission *ad, struct json *spec, const struc
 }
 
 static int find_runtime_class(struct admission *ad, const struct json **ret, struct error *err) {
-        struct str name = json_str(json_at_path(ad->obj, "spec", "runtimeClassName"));
+        const struct json *said = json_at_path(ad->obj, "spec", "runtimeClassName");
+        struct str name = json_str(said), wrong;
         struct object *class;
-        struct str wrong;
 
         *ret = NULL;
-        if (str_empty(name))
+        if (!json_is(said, JSON_STRING))
                 return 0;
-        wrong = unaskable(ad->a, name);
+        wrong = str_empty(name) ? STR("resource name may not be empty") : unaskable(ad->a, name);
         if (wrong.n > 0) /* to upstream no Status, but an error of the server's */
                 return error_status(err, REASON_UNKNOWN, "%" STR_FMT, STR_ARG(wrong));
         class = server_get(ad->s, ad->op->snap, &res_runtimeclasses, STR(""), name);

@@ -89,6 +89,8 @@ static void a_runtime_class_brings_overhead_and_nodes(void **state) {
         value(f, r, ".spec.tolerations[2].key", "vm");
         refused(create(f, &res_pods, "default", POD("q", "'runtimeClassName':'no',", "")),
                 "pods \"q\" is forbidden: pod rejected: RuntimeClass \"no\" not found");
+        assert_string_equal(create(f, &res_pods, "default", POD("q", "'runtimeClassName':'',", "")).message,
+                            "resource name may not be empty");
         refused(create(f, &res_pods, "default", POD("q", "'runtimeClassName':'vm','nodeSelector':{'vm':'no'},", "")),
                 "pods \"q\" is forbidden: conflict: runtimeClass.scheduling.nodeSelector[vm] = yes; "
                 "pod.spec.nodeSelector[vm] = no");
