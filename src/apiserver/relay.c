@@ -21,6 +21,7 @@
 #define MAX_WORKERS 256
 #define MAX_PENDING (256 * 1024)
 #define MAX_REASON 50000
+#define PLAIN_TEXT "text/plain; charset=utf-8"
 
 struct relays {
         struct apiserver *s;
@@ -314,8 +315,7 @@ static bool has_links(const struct http_header *h, size_t n) {
 
 static void relay_response(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {
         struct relay *r = arg;
-        bool proxied = r->links.prefix.n > 0, has_length = false,
-             chunked = http_header_get(h, n, "transfer-encoding").n > 0;
+        bool proxied = !r->is_log, has_length = false, chunked = http_header_get(h, n, "transfer-encoding").n > 0;
         struct http_header *out;
         size_t k = 0;
 
@@ -384,7 +384,10 @@ static void send_page(struct relay *r, int err) {
         }
         buf_free(&page);
         e.code = 500;
-        respond_error(r->req, &r->format, &e);
+        if (r->is_api)
+                respond_text(r->req, 503, PLAIN_TEXT, arena_printf(r->arena, "%s\n", error_text(&e)));
+        else
+                respond_error(r->req, &r->format, &e);
 }
 
 static void relay_data(struct http_call *c, struct str data, void *arg) {
@@ -480,17 +483,20 @@ static void relay_done(struct http_call *c, int err, const struct error *error, 
                         size_t n = http_call_trailers(c, &trailers);
 
                         http_stream_on_drain(r->req, NULL, NULL);
-                        http_stream_trailers(r->req, trailers, n);
+                        if (!r->is_api) /* there upstream just announces them */
+                                http_stream_trailers(r->req, trailers, n);
                         http_stream_end(r->req);
                 } else if (r->is_page) {
                         send_page(r, err);
                 } else if (r->refused && r->is_api) {
-                        respond_text(r->req, 502, "text/plain; charset=utf-8",
-                                     STR("the backend attempted to redirect this request, which is not permitted"));
+                        const struct http_header h[] = { no_cache, { STR("content-type"), STR(PLAIN_TEXT) } };
+                        struct str text = STR("the backend attempted to redirect this request, which is not permitted");
+
+                        http_respond(r->req, 502, h, ARRAY_SIZE(h), &(struct http_slice) { .data = text }, 1);
                 } else if (r->refused) {
                         answer_refused(r);
                 } else if (r->is_api) {
-                        respond_text(r->req, 503, "text/plain; charset=utf-8",
+                        respond_text(r->req, 503, PLAIN_TEXT,
                                      arena_printf(r->arena, "error trying to reach service: %s\n",
                                                   error ? error_text(error) : strerror(-err)));
                 } else {
@@ -599,6 +605,9 @@ static void relay_call(struct exchange *x, const struct relay_target *t) {
         r->links = (struct rewriter) { .prefix = arena_str(a, t->prefix),
                                        .host = arena_printf(a, "%" STR_FMT ":%u", STR_ARG(t->host), t->port),
                                        .asked = arena_str(a, http_request_header(x->req, "host")) };
+        if (t->is_api)
+                r->links.origin = arena_printf(a, "%s://%" STR_FMT ":%u", t->tls ? "https" : "http", STR_ARG(t->host),
+                                               t->port);
         r->name = arena_str(a, x->info.name);
         o.n_headers = relay_headers(x, t, a, false, &headers);
         o.headers = headers;

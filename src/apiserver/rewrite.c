@@ -77,7 +77,9 @@ void rewrite_url(const struct rewriter *w, struct buf *dst, struct str url) {
                 buf_add_str(dst, url);
                 return;
         }
-        if (host.n > 0 && str_eq(host, w->asked))
+        if (w->origin.n > 0)
+                buf_add_str(dst, w->origin);
+        else if (host.n > 0 && str_eq(host, w->asked))
                 buf_add(dst, url.p, path);
         url = str_sub(url, path, url.n);
         if (!str_has_prefix(url, w->prefix)) {

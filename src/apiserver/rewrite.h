@@ -7,6 +7,7 @@
 
 struct rewriter {
         struct str prefix;      /* where the other server's root is here: "/api/v1/nodes/n/proxy" */
+        struct str origin;      /* or it is not here, but there: "https://10.0.0.7:443" */
         struct str host, asked; /* the other server, and the host that the client asked: links to both are meant */
 };
 

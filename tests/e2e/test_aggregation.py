@@ -64,6 +64,11 @@ def test_it_may_send_nobody_elsewhere(cluster, notes):
     assert "the backend attempted to redirect this request, which is not permitted" in err
 
 
+def test_it_opens_this_server_to_no_other_site(cluster, notes):
+    said = cluster.run("get", "--raw", "/apis/notes.example.com/v1/notes", "-v=9").stderr
+    assert "Content-Type: application/json" in said and "Access-Control" not in said, said
+
+
 def test_it_is_a_webhook_through_this_server(cluster, notes, ns):
     hook = {"name": "notes.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
             "clientConfig": {"service": {"namespace": "default", "name": "kubernetes",

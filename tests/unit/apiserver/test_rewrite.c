@@ -40,6 +40,24 @@ static void links_lead_through_the_proxy(void **state) {
                 page(table[i].text, table[i].want ? table[i].want : table[i].text);
 }
 
+static void links_of_another_api_server_lead_there(void **state) {
+        static const char *const urls[][2] = {
+                { "/x?a#b", "https://10.0.0.7:443/x?a#b" },
+                { "http://10.0.0.7:443/x", "https://10.0.0.7:443/x" },
+                { "x", "x" },
+                { "https://other/x", "https://other/x" },
+        };
+        const struct rewriter w = { .origin = STR("https://10.0.0.7:443"), .host = STR("10.0.0.7:443") };
+
+        for (size_t i = 0; i < ARRAY_SIZE(urls); i++) {
+                _cleanup_buf_ struct buf b = BUF_INIT;
+
+                rewrite_url(&w, &b, str_of(urls[i][0]));
+                buf_putc(&b, '\0');
+                assert_string_equal(b.p, urls[i][1]);
+        }
+}
+
 /* "<a href=/x>" in gzip, and with no header of its own as "deflate". */
 static void compressed_pages_stay_so(void **state) {
         static const char gz[] = "\x1f\x8b\x08\0\0\0\0\0\x02\x03\xb3\x49\x54\xc8\x28\x4a\x4d\xb3\xd5\xaf\xb0\x03"
@@ -91,6 +109,7 @@ static void a_page_full_of_links_or_of_nothing_has_a_bound(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(links_lead_through_the_proxy),
+                cmocka_unit_test(links_of_another_api_server_lead_there),
                 cmocka_unit_test(compressed_pages_stay_so),
                 cmocka_unit_test(a_page_full_of_links_or_of_nothing_has_a_bound),
         };
