@@ -471,6 +471,24 @@ static const char *connect_verb(const struct exchange *x) {
         return verbs[http_request_method(x->req)];
 }
 
+/* "80,443" */
+static int add_ports(struct arena *a, struct json *list, struct str text, struct error *err) {
+        struct str one;
+
+        while (str_split(&text, ',', &one)) {
+                uint64_t n = 0;
+                int r = str_to_u64(one, &n);
+
+                if (r < 0 || n > UINT16_MAX)
+                        return err_bad_request(err,
+                                               "cannot convert to []int32: strconv.ParseUint: parsing \"%" STR_FMT
+                                               "\": %s",
+                                               STR_ARG(one), request_number_wrong(r < 0 ? r : -ERANGE));
+                json_push(a, list, json_of_int((int64_t) n));
+        }
+        return 0;
+}
+
 /* The query as the options object of the subresource (PodExecOptions …), which is what admission sees. */
 static int connect_options(struct exchange *x, struct arena *a, const struct api_subresource *sub, struct json *ret,
                            struct error *err) {
@@ -483,23 +501,16 @@ static int connect_options(struct exchange *x, struct arena *a, const struct api
                 ssize_t eq = str_find(pair, '=');
                 _cleanup_buf_ struct buf text = BUF_INIT;
                 const struct schema_field *f = schema_field(sub->type, eq < 0 ? pair : str_sub(pair, 0, (size_t) eq));
-                bool ports = f && f->type->elem && f->type->elem->kind == SCHEMA_INT32;
-                uint64_t n = 0;
-                int r;
 
                 if (!f || url_decode(&text, eq < 0 ? STR("") : str_sub(pair, (size_t) eq + 1, pair.n), true) < 0)
                         continue;
+                if (f->type->elem && f->type->elem->kind == SCHEMA_INT32) {
+                        TRY(add_ports(a, json_get_or_add_array(a, &o, f->name), buf_str(&text), err));
+                        continue;
+                }
                 v = json_of_copy(a, buf_str(&text));
-                r = ports ? str_to_u64(buf_str(&text), &n) : 0;
-                if (r < 0 || n > UINT16_MAX)
-                        return err_bad_request(err,
-                                               "cannot convert to []int32: strconv.ParseUint: parsing \"%" STR_FMT
-                                               "\": %s",
-                                               STR_ARG(buf_str(&text)), request_number_wrong(r < 0 ? r : -ERANGE));
                 if (f->type->kind == SCHEMA_BOOL)
                         v = json_of_bool(request_bool(buf_str(&text)));
-                else if (ports)
-                        v = json_of_int((int64_t) n);
                 if (f->type->kind == SCHEMA_LIST)
                         json_push(a, json_get_or_add_array(a, &o, f->name), v);
                 else

@@ -189,7 +189,7 @@ struct relay {
         struct buf kept;
         struct arena *arena;
         struct format format;
-        struct str name;
+        struct str name, url;
 };
 
 /* Named by the header Connection; of one that says "close", too, Go's client sees nothing else. */
@@ -334,11 +334,12 @@ static void relay_response(struct http_call *c, int status, const struct http_he
         r->is_page = proxied && has_links(h, n);
         if (!r->informed)
                 out[k++] = no_cache;
-        for (size_t i = 0; i < n; i++) {
+        if (r->is_log) /* whatever the kubelet has to say beside it */
+                out[k++] = (struct http_header) { STR("content-type"), STR("text/plain") };
+        for (size_t i = 0; i < n && !r->is_log; i++) {
                 bool length = str_eqc(h[i].name, "content-length"), trailer = str_eqc(h[i].name, "trailer");
 
-                if ((relay_is_hop_header(h[i].name) && !(length && !has_length && !r->is_log && !chunked) &&
-                     !(trailer && chunked)) ||
+                if ((relay_is_hop_header(h[i].name) && !(length && !has_length && !chunked) && !(trailer && chunked)) ||
                     is_of_connection(h, n, h[i].name) || (proxied && is_not_proxied(h[i].name)) ||
                     (r->is_page && (length || trailer)))
                         continue;
@@ -499,6 +500,11 @@ static void relay_done(struct http_call *c, int err, const struct error *error, 
                         respond_text(r->req, 503, PLAIN_TEXT,
                                      arena_printf(r->arena, "error trying to reach service: %s\n",
                                                   error ? error_text(error) : strerror(-err)));
+                } else if (r->is_log) {
+                        error_status(&e, REASON_UNKNOWN, "Get \"%" STR_FMT "\": %s", STR_ARG(r->url),
+                                     error ? error_text(error) : strerror(-err));
+                        e.code = 500;
+                        respond_error(r->req, &r->format, &e);
                 } else {
                         error_status(&e, REASON_UNAVAILABLE, "error trying to reach service: %s",
                                      error ? error_text(error) : strerror(-err));
@@ -573,6 +579,11 @@ size_t relay_headers(struct exchange *x, const struct relay_target *t, struct ar
         return k + (t->is_log ? 0 : forwarded_headers(x, t, a, out + k));
 }
 
+struct str relay_url(struct arena *a, const struct relay_target *t) {
+        return arena_printf(a, "%s://%" STR_FMT ":%u%" STR_FMT, t->tls ? "https" : "http", STR_ARG(t->host), t->port,
+                            STR_ARG(t->path));
+}
+
 static void relay_call(struct exchange *x, const struct relay_target *t) {
         struct arena *a = arena_new(0);
         struct relay *r = arena_new_of(a, struct relay);
@@ -609,6 +620,7 @@ static void relay_call(struct exchange *x, const struct relay_target *t) {
                 r->links.origin = arena_printf(a, "%s://%" STR_FMT ":%u", t->tls ? "https" : "http", STR_ARG(t->host),
                                                t->port);
         r->name = arena_str(a, x->info.name);
+        r->url = relay_url(a, t);
         o.n_headers = relay_headers(x, t, a, false, &headers);
         o.headers = headers;
         if (!o.streams)

@@ -36,6 +36,7 @@ int relay_peer(struct exchange *x, const struct relay_target *t, struct relay_pe
 /* The request's own headers, without those that belong to a connection or say who the user is, and the target's. */
 size_t relay_headers(struct exchange *x, const struct relay_target *t, struct arena *a, bool upgrade,
                      struct http_header **ret);
+struct str relay_url(struct arena *a, const struct relay_target *t);
 bool relay_is_hop_header(struct str name); /* in lower case: of one connection */
 
 /* With our client certificate. any: believes everybody. */

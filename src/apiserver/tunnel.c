@@ -411,8 +411,7 @@ static void translate(struct exchange *x, const struct relay_target *where) {
                 arena_free(a);
                 return;
         }
-        t->url = arena_printf(a, "%s://%" STR_FMT ":%u%" STR_FMT, where->tls ? "https" : "http", STR_ARG(where->host),
-                              where->port, STR_ARG(where->path));
+        t->url = relay_url(a, where);
         o.path = arena_str(a, where->path); /* the request is gone after this */
         t->ws = http_accept_websocket(x->req, V5);
         if (!t->ws) {

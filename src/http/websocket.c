@@ -450,23 +450,30 @@ bool http_request_wants_websocket(const struct http_request *r) {
         return http_request_wants_upgrade(r, &protocol) && has_token(protocol, STR("websocket"));
 }
 
+/* In the words of golang.org/x/net/websocket, which upstream's servers speak. */
+static struct duplex *refuse(struct http_request *r, int status, const char *text, size_t n_h) {
+        static const struct http_header version = { STR_INIT("Sec-WebSocket-Version"), STR_INIT("13") };
+
+        http_request_last(r);
+        http_respond(r, status, &version, n_h, &(struct http_slice) { .data = str_of(text) }, 1);
+        return NULL;
+}
+
 struct duplex *http_accept_websocket(struct http_request *r, const char *subprotocol) {
         struct str key = http_request_header(r, "sec-websocket-key");
         struct http_header h[4] = { { STR("Upgrade"), STR("websocket") }, { STR("Connection"), STR("Upgrade") } };
-        _cleanup_buf_ struct buf nonce = BUF_INIT, answer = BUF_INIT;
+        _cleanup_buf_ struct buf answer = BUF_INIT;
         struct duplex *raw;
         size_t n = 2;
 
-        if (!http_request_wants_websocket(r) || http_request_method(r) != HTTP_M_GET ||
-            base64_decode(&nonce, key) < 0 || nonce.n != 16) {
-                http_respond_copy(r, 400, "text/plain; charset=utf-8", STR("not a websocket handshake"));
-                return NULL;
-        }
-        if (!str_eq(http_request_header(r, "sec-websocket-version"), STR("13"))) {
-                h[0] = (struct http_header) { STR("Sec-WebSocket-Version"), STR("13") };
-                http_respond(r, 426, h, 1, NULL, 0);
-                return NULL;
-        }
+        if (http_request_method(r) != HTTP_M_GET)
+                return refuse(r, 405, "bad method", 0);
+        if (!http_request_wants_websocket(r))
+                return refuse(r, 400, "not websocket protocol", 0);
+        if (key.n == 0)
+                return refuse(r, 400, "mismatch challenge/response", 0);
+        if (!str_eq(http_request_header(r, "sec-websocket-version"), STR("13")))
+                return refuse(r, 400, "missing or bad WebSocket Version", 1);
         accept_key(&answer, key);
         h[n++] = (struct http_header) { STR("Sec-WebSocket-Accept"), buf_str(&answer) };
         if (subprotocol)

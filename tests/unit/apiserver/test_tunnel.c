@@ -41,10 +41,10 @@ static struct str upgrade(struct fixture *f, const char *target, const char *pro
                           last);
 }
 
-#define check_has(text, what)                                                      \
-        do {                                                                       \
-                if (str_search((text), str_n((what), sizeof(what) - 1)) < 0)       \
-                        fail_msg("no %s in %.*s", what, (int) (text).n, (text).p); \
+#define check_has(text, what)                                                          \
+        do {                                                                           \
+                if (str_search((text), (what)) < 0)                                    \
+                        fail_msg("no %s in %.*s", (what).p, (int) (text).n, (text).p); \
         } while (0)
 
 static void exec_of_v5_is_spdy_to_the_kubelet(void **state) {
@@ -55,12 +55,13 @@ static void exec_of_v5_is_spdy_to_the_kubelet(void **state) {
         make_pod(f, fake_kubelet_port(k));
         r = upgrade(f, "exec?container=c&command=a%20b&command=c&stdout=true&stderr=1&stdin=true&tty=false",
                     "v4.channel.k8s.io, v5.channel.k8s.io", STDIN_HI STDIN_END, CLOSED);
-        check_has(r, OPEN("v5.channel.k8s.io") FRAME("\x01", "\x01"));
-        check_has(r, FRAME("\x03", "\x01") "hi");
-        check_has(r, FRAME("\x04", "\x02") "bye");
-        check_has(r, "\x03{\"metadata\":{},\"status\":\"Failure\",\"message\":\"command terminated with non-zero exit "
-                     "code: command terminated with exit code 3\",\"reason\":\"NonZeroExitCode\",\"details\":"
-                     "{\"causes\":[{\"reason\":\"ExitCode\",\"message\":\"3\"}]}}" CLOSED);
+        check_has(r, STR(OPEN("v5.channel.k8s.io") FRAME("\x01", "\x01")));
+        check_has(r, STR(FRAME("\x03", "\x01") "hi"));
+        check_has(r, STR(FRAME("\x04", "\x02") "bye"));
+        check_has(r,
+                  STR("\x03{\"metadata\":{},\"status\":\"Failure\",\"message\":\"command terminated with non-zero exit "
+                      "code: command terminated with exit code 3\",\"reason\":\"NonZeroExitCode\",\"details\":"
+                      "{\"causes\":[{\"reason\":\"ExitCode\",\"message\":\"3\"}]}}" CLOSED));
         assert_string_equal(fake_kubelet_asked(k), "POST /exec/default/p/c?command=a+b&command=c&error=1&input=1&"
                                                    "output=1 SPDY/3.1 v4.channel.k8s.io");
         fake_kubelet_stop(k);
@@ -73,16 +74,18 @@ static void what_goes_wrong_behind_it_is_a_status(void **state) {
 
         make_pod(f, fake_kubelet_port(k));
         r = upgrade(f, "attach?container=gone&stdin=true", "v5.channel.k8s.io", "", CLOSED);
-        check_has(r, OPEN("v5.channel.k8s.io") FRAME("\x01", "\x03"));
-        check_has(r, "{\"metadata\":{},\"status\":\"Failure\",\"message\":\"Internal error occurred: unable to upgrade "
-                     "connection: there is no such thing\",\"reason\":\"InternalError\",\"details\":{\"causes\":[{"
-                     "\"message\":\"unable to upgrade connection: there is no such thing\"}]},\"code\":500}" CLOSED);
+        check_has(r, STR(OPEN("v5.channel.k8s.io") FRAME("\x01", "\x03")));
+        check_has(r,
+                  STR("{\"metadata\":{},\"status\":\"Failure\",\"message\":\"Internal error occurred: unable to "
+                      "upgrade "
+                      "connection: there is no such thing\",\"reason\":\"InternalError\",\"details\":{\"causes\":[{"
+                      "\"message\":\"unable to upgrade connection: there is no such thing\"}]},\"code\":500}" CLOSED));
         r = upgrade(f, "attach?container=c&stdin=true&stdout=true", "v5.channel.k8s.io", BAD_END, CLOSED);
         assert_true(str_search(r, STR("status")) < 0);
         fake_kubelet_stop(k);
         r = upgrade(f, "attach?container=c&stdout=true", "v5.channel.k8s.io", "", CLOSED);
-        check_has(r, "Internal error occurred: error sending request: Post \\\"https://127.0.0.1:");
-        check_has(r, "/attach/default/p/c?output=1\\\": dial tcp 127.0.0.1:");
+        check_has(r, STR("Internal error occurred: error sending request: Post \\\"https://127.0.0.1:"));
+        check_has(r, STR("/attach/default/p/c?output=1\\\": dial tcp 127.0.0.1:"));
 }
 
 static void port_forward_in_messages_is_spdy_to_the_kubelet(void **state) {
@@ -92,13 +95,36 @@ static void port_forward_in_messages_is_spdy_to_the_kubelet(void **state) {
 
         make_pod(f, fake_kubelet_port(k));
         r = upgrade(f, "portforward", "x, SPDY/3.1+portforward.k8s.io", MASKED("\x82", "\x09\x08"), "\x82\x02hi");
-        check_has(r, OPEN("SPDY/3.1+portforward.k8s.io") "\x82\x02hi");
+        check_has(r, STR(OPEN("SPDY/3.1+portforward.k8s.io") "\x82\x02hi"));
         assert_string_equal(fake_kubelet_asked(k), "POST /portForward/default/p SPDY/3.1 portforward.k8s.io");
         /* other protocols are for the kubelet itself */
-        r = upgrade(f, "portforward?ports=80", "v4.channel.k8s.io", "", "such thing");
-        check_has(r, "HTTP/1.1 404 Not Found\r\n");
-        assert_string_equal(fake_kubelet_asked(k), "GET /portForward/default/p?port=80 websocket ");
+        r = upgrade(f, "portforward?ports=80,81&ports=82", "v4.channel.k8s.io", "", "such thing");
+        check_has(r, STR("HTTP/1.1 404 Not Found\r\n"));
+        assert_string_equal(fake_kubelet_asked(k), "GET /portForward/default/p?port=80%2C81&port=82 websocket ");
         fake_kubelet_stop(k);
+}
+
+static void a_log_is_text_and_says_why_there_is_none(void **state) {
+        struct fixture *f = *state;
+        struct fake_kubelet *k = fake_kubelet_start();
+        struct str r;
+        uint16_t port = fake_kubelet_port(k);
+
+        make_pod(f, port);
+#define LOG(query)                                                    \
+        "GET /api/v1/namespaces/default/pods/p/log?container=c" query \
+        " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        r = talk_until(f, LOG("&timestamps=1&tailLines=3&follow=false"), NULL);
+        check_has(r, STR("Content-Type: text/plain\r\n"));
+        check_has(r, STR("\r\n\r\na line\n"));
+        assert_string_equal(fake_kubelet_asked(k), "GET /containerLogs/default/p/c?tailLines=3&timestamps=true  ");
+        fake_kubelet_stop(k);
+        r = talk_until(f, LOG(""), NULL);
+        check_has(r, STR("HTTP/1.1 500 "));
+        check_has(r, arena_printf(f->a,
+                                  "\"message\":\"Get \\\"https://127.0.0.1:%u/containerLogs/default/p/c\\\": dial tcp "
+                                  "127.0.0.1:%u: connect: connection refused\",\"code\":500}",
+                                  port, port));
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_serve_setup, fixture_serve_teardown)
@@ -107,6 +133,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 T(exec_of_v5_is_spdy_to_the_kubelet),
                 T(what_goes_wrong_behind_it_is_a_status),
+                T(a_log_is_text_and_says_why_there_is_none),
                 T(port_forward_in_messages_is_spdy_to_the_kubelet),
         };
 
