@@ -400,8 +400,10 @@ static void h1_fill(struct conn *c) {
                         r->expects_continue = false;
                         transport_put(&c->t, go_on, sizeof(go_on) - 1);
                 }
-                transport_put(&c->t, h->info.p, h->info.n);
-                buf_free(&h->info);
+                if (h->info.n > 0) {
+                        transport_put(&c->t, h->info.p, h->info.n);
+                        buf_free(&h->info);
+                }
                 if (!r->started || r->held)
                         return;
                 if (!h->head_sent) {

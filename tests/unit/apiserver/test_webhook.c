@@ -144,7 +144,7 @@ static void reviews_must_be_what_was_asked(void **state) {
 
 static void errors_say_where(void **state) {
         struct world *w = *state;
-        struct result r = ask_url(w, "/ws", &test_certs()->ca, 10000);
+        struct result r = ask_url(w, "/raw", &test_certs()->ca, 10000);
 
         assert_int_equal(r.status, 400);
         assert_string_equal(r.error, "the server rejected our request for an unknown reason");
