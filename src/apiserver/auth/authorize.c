@@ -272,12 +272,25 @@ void opinion_free(struct opinion *v) {
         buf_free(&v->error);
 }
 
-/* One that decides speaks alone, the others together. */
-static void join(struct buf *all, const struct buf *one, const char *between, bool alone) {
-        if (alone)
-                all->n = 0;
-        if (one->n > 0)
-                buf_printf(all, "%s%" STR_FMT, all->n ? between : "", STR_ARG(buf_str(one)));
+/* One that decides speaks alone, the others together: "a", or "[a, b]", each error once. Frees them. */
+static void tell(struct opinion *dst, struct opinion *v, size_t n, bool alone) {
+        struct faults all = { 0 };
+
+        for (size_t i = 0; i < n; i++) {
+                struct str reason = buf_str(&v[i].reason), error = buf_str(&v[i].error);
+                bool told = alone && i + 1 < n;
+
+                if (!told && reason.n > 0)
+                        buf_printf(&dst->reason, "%s%" STR_FMT, dst->reason.n ? "\n" : "", STR_ARG(reason));
+                for (size_t k = 0; k < i; k++)
+                        told = told || str_eq(buf_str(&v[k].error), error);
+                if (!told && error.n > 0)
+                        fault_add(&all, "%" STR_FMT, STR_ARG(error));
+        }
+        buf_printf(&dst->error, all.n > 1 ? "[%" STR_FMT "]" : "%" STR_FMT, STR_ARG(buf_str(&all.text)));
+        buf_free(&all.text);
+        for (size_t i = 0; i < n; i++)
+                opinion_free(&v[i]);
 }
 
 const struct json *authorizer_policies(const struct apiserver *s) {
@@ -301,26 +314,24 @@ static void count_decision(const struct authorizer *z, bool allowed) {
 
 enum authz authorize_why(struct apiserver *s, const struct api_user *user, const struct attributes *at,
                          struct opinion *why) {
+        enum authz decision = AUTHZ_NO_OPINION;
+        struct opinion said[MAX_AUTHORIZERS];
         const struct authorizers *z;
+        size_t n = 0;
 
         if (user_is_in(user, "system:masters"))
                 return AUTHZ_ALLOW;
         z = atomic_load(&s->authorizers);
-        for (size_t i = 0; i < z->n; i++) {
-                _cleanup_opinion_ struct opinion one = { 0 };
-                enum authz decision = z->v[i].kind->ask(s, &z->v[i], user, at, why ? &one : NULL);
-                bool decided = decision != AUTHZ_NO_OPINION;
-
-                if (why) {
-                        join(&why->reason, &one.reason, "\n", decided);
-                        join(&why->error, &one.error, ", ", decided);
-                }
-                if (decision == AUTHZ_ALLOW || (decision == AUTHZ_DENY && why)) /* else it is asked again */
-                        count_decision(&z->v[i], decision == AUTHZ_ALLOW);
-                if (decided)
-                        return decision;
+        while (n < z->n && decision == AUTHZ_NO_OPINION) {
+                said[n] = (struct opinion) { 0 };
+                decision = z->v[n].kind->ask(s, &z->v[n], user, at, why ? &said[n] : NULL);
+                n++;
         }
-        return AUTHZ_NO_OPINION;
+        if (decision == AUTHZ_ALLOW || (decision == AUTHZ_DENY && why)) /* else it is asked again */
+                count_decision(&z->v[n - 1], decision == AUTHZ_ALLOW);
+        if (why)
+                tell(why, said, n, decision != AUTHZ_NO_OPINION);
+        return decision;
 }
 
 /* ---- the refusal ---- */

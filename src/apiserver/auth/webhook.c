@@ -40,12 +40,30 @@ static struct json review(struct arena *a, const char *group, const char *kind, 
         return o;
 }
 
+/* What the answer is, where it is not what was asked; NULL: it is. */
+static const char *unlike(struct arena *a, const struct json *asked, const struct json *answer) {
+        struct str kind = json_str(json_getc(answer, "kind")), version = json_str(json_getc(answer, "apiVersion"));
+        struct str want = json_str(json_getc(asked, "kind")), as = json_str(json_getc(asked, "apiVersion"));
+
+        kind = kind.n ? kind : want;
+        version = version.n ? version : as;
+        if (str_eq(kind, want) && str_eq(version, as))
+                return NULL;
+        version = str_sub(version, (size_t) (str_rfind(version, '/') + 1), version.n);
+        as = str_sub(as, (size_t) (str_rfind(as, '/') + 1), as.n);
+        return arena_printf(a,
+                            "converting (%" STR_FMT ".%" STR_FMT ") to (%" STR_FMT ".%" STR_FMT "): unknown conversion",
+                            STR_ARG(version), STR_ARG(kind), STR_ARG(as), STR_ARG(want))
+                        .p;
+}
+
 /* ---- tokens ---- */
 
 int token_webhook_check(const struct token_check *c, struct error *err) {
         struct authn *n = c->n;
         struct json spec = json_new_object(), body;
         const struct json *answer, *status, *audiences;
+        const char *other;
         int r;
 
         if (!n->token_webhook)
@@ -57,6 +75,9 @@ int token_webhook_check(const struct token_check *c, struct error *err) {
         r = remote_ask(n->token_webhook, c->a, &body, &answer);
         if (r < 0)
                 return r == -EIO ? error_status(err, REASON_UNAUTHORIZED, "%" STR_FMT, STR_ARG(json_str(answer))) : r;
+        other = unlike(c->a, &body, answer);
+        if (other)
+                return error_status(err, REASON_UNAUTHORIZED, "%s", other);
         status = json_getc(answer, "status");
         audiences = json_getc(status, "audiences"); /* none: it does not look at them, and speaks for this server's */
         if (json_len(audiences) > 0) {
@@ -216,23 +237,27 @@ struct access_webhook {
 };
 
 /* Expressions see every text, also the empty ones. */
-static struct cel_value request_value(struct arena *a, const struct json *spec) {
-        struct json v = json_copy_shallow(a, spec);
-        const struct json *part = json_getc(spec, "resourceAttributes");
+static struct json with_texts(struct arena *a, const struct json *o, const struct cel_type *type) {
+        struct json v = json_copy_shallow(a, o);
 
-        for (size_t i = 0; i < ARRAY_SIZE(request_type_fields); i++)
-                if (request_type_fields[i].type == &cel_string && !json_get(&v, request_type_fields[i].name))
-                        json_set(a, &v, request_type_fields[i].name, json_of_cstr(""));
+        for (size_t i = 0; i < type->n_fields; i++)
+                if (type->fields[i].type == &cel_string && !json_get(&v, type->fields[i].name))
+                        json_set(a, &v, type->fields[i].name, json_of_cstr(""));
+        return v;
+}
+
+static struct cel_value request_value(struct arena *a, const struct json *spec) {
+        static const struct {
+                const char *name;
+                const struct cel_type *type;
+        } parts[] = { { "resourceAttributes", &resource_type }, { "nonResourceAttributes", &path_type } };
+        struct json v = with_texts(a, spec, &request_type);
+
         json_get_or_add_array(a, &v, "groups");
         json_get_or_add_object(a, &v, "extra");
-        if (part) {
-                struct json p = json_copy_shallow(a, part);
-
-                for (size_t i = 0; i < ARRAY_SIZE(resource_type_fields); i++)
-                        if (resource_type_fields[i].type == &cel_string && !json_get(&p, resource_type_fields[i].name))
-                                json_set(a, &p, resource_type_fields[i].name, json_of_cstr(""));
-                json_setc(a, &v, "resourceAttributes", p);
-        }
+        for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+                if (json_getc(&v, parts[i].name))
+                        json_setc(a, &v, parts[i].name, with_texts(a, json_getc(&v, parts[i].name), parts[i].type));
         return cel_of_json(a, json_new(a, v), &request_type);
 }
 
@@ -270,15 +295,21 @@ enum authz access_webhook_ask(const struct access_webhook *w, const struct api_u
         const struct json *answer, *status;
         int r = is_meant(w, a, &spec, &e);
         bool allowed, denied;
+        const char *other;
 
         if (r <= 0)
                 return r < 0 ? failed(w, why, error_text(&e)) : AUTHZ_NO_OPINION;
+        if (strcmp(w->version, "v1beta1") == 0 && json_getc(&spec, "groups")) { /* which had another name then */
+                json_setc(a, &spec, "group", *json_getc(&spec, "groups"));
+                json_removec(&spec, "groups");
+        }
         body = review(a, "authorization.k8s.io", "SubjectAccessReview", w->version, spec, "{ allowed: false }");
         r = remote_ask(w->remote, a, &body, &answer);
         if (r == -EINPROGRESS)
                 return AUTHZ_PENDING;
-        if (r < 0)
-                return failed(w, why, arena_cstr(a, json_str(answer)));
+        other = r < 0 ? arena_cstr(a, json_str(answer)) : unlike(a, &body, answer);
+        if (other)
+                return failed(w, why, other);
         status = json_getc(answer, "status");
         allowed = json_bool(json_getc(status, "allowed"));
         denied = json_bool(json_getc(status, "denied"));

@@ -522,6 +522,29 @@ static void conditions_say_what_a_webhook_is_asked(void **state) {
                                            "{\"key\":\"x\""));
 }
 
+/* v1beta1 calls the groups "group". */
+static void older_webhooks_are_asked_as_they_know_it(void **state) {
+        struct attributes pods = { .verb = "list", .version = STR("v1"), .resource = STR("pods") };
+        struct attributes path = { .verb = "", .path = STR("/x") };
+        struct fixture *f = *state;
+        struct error e = ERROR_INIT;
+        struct authorizers *z;
+
+        write_file(AUTHZ, HEAD "- type: Webhook\n  name: hook\n  webhook:\n    timeout: 3s\n    failurePolicy: Deny\n"
+                               "    subjectAccessReviewVersion: v1beta1\n"
+                               "    matchConditionSubjectAccessReviewVersion: v1\n    connectionInfo: {type: "
+                               "KubeConfigFile, kubeConfigFile: " KUBECONFIG "}\n    matchConditions:\n"
+                               "    - expression: \"!has(request.nonResourceAttributes) || "
+                               "request.nonResourceAttributes.verb == ''\"\n");
+        if (authorizers_configure(f->s, &z, &e) < 0)
+                fail_msg("%s", error_text(&e));
+        authorizers_free(atomic_exchange(&f->s->authorizers, z));
+        assert_int_equal(may(f, "jane", "devs", pods), AUTHZ_ALLOW);
+        assert_non_null(strstr(other.last, "\"group\":[\"devs\"]"));
+        assert_non_null(strstr(other.last, "\"apiVersion\":\"authorization.k8s.io/v1beta1\""));
+        assert_int_equal(may(f, "jane", "devs", path), AUTHZ_ALLOW);
+}
+
 /* How a webhook that wants a password answers. */
 static struct answer ask_hook(struct fixture *f) {
         _cleanup_buf_ struct buf ca = BUF_INIT;
@@ -871,6 +894,7 @@ int main(void) {
                 T(claims_may_be_elsewhere, setup_authn),
                 T(wrong_files_are_told, setup_authn),
                 T(conditions_say_what_a_webhook_is_asked, setup_authz),
+                T(older_webhooks_are_asked_as_they_know_it, setup_authz),
                 T(webhooks_know_us_from_a_kubeconfig, fixture_setup),
                 T(wrong_authorizers_are_told, setup_authz),
                 T(a_changed_file_is_taken_up, setup_authz),

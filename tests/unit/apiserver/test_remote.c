@@ -264,6 +264,8 @@ static void answers_that_are_none_are_told(void **state) {
                 buf_putc(&want, '\0');
                 assert_non_null(strstr(text.p, want.p));
         }
+        assert_int_equal(ask(w, RAW "{\"kind\":\"Pod\",\"apiVersion\":\"v1\"}", API_LIST, &res_pods, NULL, &text), 500);
+        assert_string_equal(text.p, "converting (v1.Pod) to (v1beta1.SubjectAccessReview): unknown conversion");
 }
 
 static void a_webhook_that_is_gone_allows_nothing(void **state) {
