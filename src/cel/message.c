@@ -1,5 +1,5 @@
-/* The messages an expression can make: google.protobuf.Int32Value{value: 3}, which is 3, and may be null where types are
- * checked; times, and what JSON is made of. */
+/* The messages an expression can make: google.protobuf.Int32Value{value: 3}, which is 3, and may be null where types
+ * are checked; times, and what JSON is made of. */
 #include "base/time.h"
 #include "cel/internal.h"
 
@@ -125,7 +125,7 @@ static struct cel_value convert(struct ctx *c, const struct message *m, const st
         return cel_of_json(c->a, arena_dup(c->a, &j, sizeof(j)), NULL);
 }
 
-/* values: of the fields, in their order; those not given are of kind CEL_ERROR, and have no text. last: of those given. */
+/* values: of the fields, in their order; those not given are of kind CEL_ERROR. last: the last that is given. */
 struct cel_value message_make(struct ctx *c, const struct message *m, struct cel_value *values, size_t last) {
         struct cel_value made = { .kind = m->type.kind };
         int64_t sec, nanos;

@@ -1,4 +1,4 @@
-/* What flags and the file of --authentication-config say of OpenID issuers: read, checked, their expressions compiled. */
+/* What flags and the file of --authentication-config say of OpenID issuers: read, checked, expressions compiled. */
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
