@@ -10,6 +10,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "base/metrics.h"
 #include "base/time.h"
 #include "json/build.h"
 
@@ -242,6 +243,56 @@ static bool is_stale(const struct store_cipher *c, struct str key) {
         return r && map_get(e->written, key) != (void *) (uintptr_t) mark_of(r);
 }
 
+/* ---- metrics ---- */
+
+static const double seconds[] = { 5e-06,   1e-05,   2e-05,   4e-05,    8e-05,    0.00016,  0.00032, 0.00064, 0.00128,
+                                  0.00256, 0.00512, 0.01024, 0.02048,  0.04096,  0.08192,  0.16384, 0.32768, 0.65536,
+                                  1.31072, 2.62144, 5.24288, 10.48576, 20.97152, 41.94304, 83.88608 };
+HISTOGRAM(duration, seconds, "apiserver_storage_transformation_duration_seconds",
+          "[ALPHA] Latencies in seconds of value transformation operations.");
+METRIC(operations, COUNTER, "apiserver_storage_transformation_operations_total",
+       "[ALPHA] Total number of transformations. Successful transformation will have a status 'OK' and a varied status "
+       "string when the transformation fails. The status, resource, and transformation_type fields can be used for "
+       "alerting purposes. For example, you can monitor for encryption/decryption failures using the "
+       "transformation_type (e.g., from_storage for decryption and to_storage for encryption). Additionally, these "
+       "fields can be used to ensure that the correct transformers are applied to each resource.");
+
+#define OK STR("OK")
+#define UNKNOWN STR("unknown-non-grpc")
+
+/* "rpc error: code = Unavailable desc = …" */
+static struct str status_of(const struct error *failed) {
+        static const struct str begin = STR_INIT("rpc error: code = ");
+        struct str text = str_of(failed ? error_text(failed) : ""), status;
+        ssize_t at = str_search(text, begin);
+
+        text = str_sub(text, at < 0 ? text.n : (size_t) at + begin.n, text.n);
+        return !failed ? OK : str_split(&text, ' ', &status) ? status : UNKNOWN;
+}
+
+/* key: of the store, "apps/deployments/…". */
+static void count(const char *type, struct str key, struct str prefix, int64_t since_ns, struct str status) {
+        const struct metric_label way = { "transformation_type", str_of(type) }, by = { "transformer_prefix", prefix };
+        struct str group = STR(""), resource = STR("");
+        _cleanup_free_ char *qualified = NULL;
+
+        str_split(&key, '/', &group);
+        str_split(&key, '/', &resource);
+        qualified = xprintf("%" STR_FMT "%s%" STR_FMT, STR_ARG(resource), group.n ? "." : "", STR_ARG(group));
+        series_add(SERIES(&operations, { "resource", str_of(qualified) }, { "status", status }, way, by), 1);
+        if (str_eq(status, OK))
+                series_observe(SERIES(&duration, way, by), (double) (now_mono_ns() - since_ns) / NSEC_PER_SEC);
+}
+
+/* As upstream: that of the provider, and in that the one of the key. */
+static void count_by(const struct key *k, const char *type, struct str key, int64_t since_ns, struct str status) {
+        size_t provider = k->kms ? k->prefix.n : PREFIX.n + strlen(k->algorithm->name) + strlen(":v1:");
+
+        count(type, key, str_sub(k->prefix, 0, provider), since_ns, status);
+        if (provider < k->prefix.n)
+                count(type, key, str_sub(k->prefix, provider, k->prefix.n), since_ns, status);
+}
+
 /* What was not opened goes back as it is. */
 static const struct sealed *sealed_of(const struct encryption *e, struct str key, struct str text) {
         return store_is_sealed(text) ? map_get(e->sealed, key) : NULL;
@@ -250,6 +301,7 @@ static const struct sealed *sealed_of(const struct encryption *e, struct str key
 static int seal_by(struct encryption *e, struct str key, struct str text, struct buf *dst, struct error *err) {
         const struct sealed *before = sealed_of(e, key, text);
         const struct rule *r = rule_of(e->config, key, NULL);
+        int64_t since;
 
         if (before) {
                 buf_add_str(dst, buf_str(&before->text));
@@ -257,9 +309,18 @@ static int seal_by(struct encryption *e, struct str key, struct str text, struct
         }
         if (!r)
                 return 0;
-        if (!r->writes_plain) {
-                buf_add_str(dst, r->keys.v[0].prefix);
-                TRY(r->keys.v[0].algorithm->seal(&r->keys.v[0], key, text, dst, err));
+        since = now_mono_ns();
+        if (r->writes_plain) {
+                count("to_storage", key, STR(""), since, OK);
+        } else {
+                const struct key *k = &r->keys.v[0];
+                int result;
+
+                buf_add_str(dst, k->prefix);
+                result = k->algorithm->seal(k, key, text, dst, err);
+                count_by(k, "to_storage", key, since, status_of(result < 0 ? err : NULL));
+                if (result < 0)
+                        return result;
         }
         note(e, key, mark_of(r));
         return !r->writes_plain;
@@ -267,9 +328,10 @@ static int seal_by(struct encryption *e, struct str key, struct str text, struct
 
 static int seal(const struct store_cipher *c, struct str key, struct str text, struct buf *dst) {
         struct encryption *e = encryption_of(c);
+        _cleanup_error_ struct error err = ERROR_INIT;
         HOLD(&e->lock);
 
-        return seal_by(e, key, text, dst, NULL);
+        return seal_by(e, key, text, dst, &err);
 }
 
 int encryption_check(struct encryption *e, struct str key, struct error *err) {
@@ -286,10 +348,15 @@ int encryption_check(struct encryption *e, struct str key, struct error *err) {
 static int open_by_key(const struct key *k, struct str key, struct str sealed, struct buf *dst, uint64_t *ret_mark,
                        struct error *err) {
         struct str text = str_sub(sealed, k->prefix.n, sealed.n);
+        int64_t since = now_mono_ns();
         uint64_t kms = 0;
+        int r;
 
         dst->n = 0;
-        TRY(k->kms ? kms_open(k->kms, key, text, dst, &kms, err) : k->algorithm->open(k, key, text, dst, err));
+        r = k->kms ? kms_open(k->kms, key, text, dst, &kms, err) : k->algorithm->open(k, key, text, dst, err);
+        count_by(k, "from_storage", key, since, status_of(r < 0 ? err : NULL));
+        if (r < 0)
+                return r;
         *ret_mark = str_hash(k->prefix) ^ kms;
         return 0;
 }
@@ -320,6 +387,8 @@ static size_t open_by(struct encryption *e, struct str key, struct str sealed, s
                         }
                         buf_printf(why, "%s%s", n++ ? ", " : "", error_text(&err));
                 }
+        if (n == 0)
+                count("from_storage", key, STR("unknown"), 0, UNKNOWN);
         if (why->n == 0)
                 buf_printf(why,
                            last && !last->open ? "no matching prefix found"
@@ -352,8 +421,10 @@ static int open_text(const struct store_cipher *c, struct str key, struct str te
 
         before = sealed_of(e, key, text);
         if (!before && !str_has_prefix(text, PREFIX)) {
-                if (rule_of(e->config, key, NULL))
+                if (rule_of(e->config, key, NULL)) {
+                        count("from_storage", key, STR("identity"), now_mono_ns(), OK);
                         note(e, key, PLAIN);
+                }
                 return 0;
         }
         if (before)

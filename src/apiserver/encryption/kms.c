@@ -12,6 +12,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "base/metrics.h"
 #include "base/rand.h"
 #include "base/time.h"
 #include "http/client.h"
@@ -200,6 +201,19 @@ static const char *const codes[] = {
         "DataLoss", "Unauthenticated"
 };
 
+static const double seconds[] = { 0.0001, 0.0002, 0.0004, 0.0008, 0.0016, 0.0032, 0.0064, 0.0128,  0.0256,  0.0512,
+                                  0.1024, 0.2048, 0.4096, 0.8192, 1.6384, 3.2768, 6.5536, 13.1072, 26.2144, 52.4288 };
+HISTOGRAM(latency, seconds, "apiserver_envelope_encryption_kms_operations_latency_seconds",
+          "[ALPHA] KMS operation duration with gRPC error code status total.");
+
+static void count(const struct rpc *r, const char *code) {
+        _cleanup_free_ char *method = xprintf("/v2.KeyManagementService/%s", r->method);
+
+        series_observe(SERIES(&latency, { "grpc_status_code", str_of(code) }, { "method_name", str_of(method) },
+                              { "provider_name", r->k->name }),
+                       (double) (now_wall_ns() - r->since_ns) / NSEC_PER_SEC);
+}
+
 static void on_done(struct http_call *c, int err, const struct error *error, void *arg) {
         struct rpc *r = arg;
         uint64_t code = ARRAY_SIZE(codes);
@@ -222,6 +236,10 @@ static void on_done(struct http_call *c, int err, const struct error *error, voi
                           STR_ARG(http_call_trailer(c, "grpc-message")));
         else if (r->response.n < 5)
                 error_set(&r->error, -EIO, "rpc error: code = Internal desc = %s has no answer", r->method);
+        count(r, err == -ETIMEDOUT || err == -ENOENT || err == -ECONNREFUSED ? "DeadlineExceeded"
+                 : err < 0                                                   ? "Unavailable"
+                 : code < ARRAY_SIZE(codes)                                  ? codes[code]
+                                                                             : "Unknown");
         r->done(r);
 }
 
@@ -288,10 +306,15 @@ static struct rpc *encrypt_seed(struct kms *k, const struct seed *s) {
         return r;
 }
 
+METRIC(seeds, GAUGE, "apiserver_envelope_encryption_dek_source_cache_size",
+       "[ALPHA] Number of records in data encryption key (DEK) source cache. On a restart, this value is an "
+       "approximation of the number of decrypt RPC calls the server will make to the KMS plugin.");
+
 static void remember(struct kms *k, struct str sealed, const struct seed *s) {
         struct seed *copy = xmalloc(sizeof(*copy));
 
         *copy = *s;
+        series_add(SERIES(&seeds, { "provider_name", k->name }), !map_has(k->seeds, sealed));
         map_put(k->seeds, sealed, copy);
 }
 
@@ -674,6 +697,8 @@ void kms_free(struct kms *k) {
                 loop_end(k->loop);
         }
         OPENSSL_cleanse(&k->seed, sizeof(k->seed));
+        if (map_size(k->seeds) > 0)
+                series_add(SERIES(&seeds, { "provider_name", k->name }), -(int64_t) map_size(k->seeds));
         map_free(k->seeds);
         buf_free(&k->sealed_seed);
         buf_free(&k->key_id);

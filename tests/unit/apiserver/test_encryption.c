@@ -8,6 +8,7 @@
 #include "apiserver/encryption/encryption.h"
 #include "apiserver/encryption/kms.h"
 #include "base/file.h"
+#include "base/metrics.h"
 
 #define SECRET "hunter2-is-the-password"
 #define KEY16 "c2VjcmV0IGlzIHNlY3VyZQ=="                     /* 16 bytes */
@@ -106,6 +107,14 @@ static void check_three(struct store *s) {
         check_value(s, "apps/deployments/ns/c", SECRET "-2");
 }
 
+static void expect_counted(const char *line) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        metrics_collect(&b);
+        if (str_search(buf_str(&b), str_of(line)) < 0)
+                fail_msg("not counted: %s", line);
+}
+
 #define RULE(resources, providers) "- resources: [" resources "]\n  providers:\n" providers
 #define AES(type, name, key) "  - " type ":\n      keys:\n      - {name: " name ", secret: " key "}\n"
 #define PLAIN "  - identity: {}\n"
@@ -130,6 +139,13 @@ static void secrets_do_not_lie_in_the_clear(void **state) {
                 run_with(table[i].rules, check_three);
                 file_remove_tree(dir, NULL);
         }
+        expect_counted("transformation_operations_total{resource=\"deployments.apps\",status=\"OK\",transformation_"
+                       "type="
+                       "\"to_storage\",transformer_prefix=\"k8s:enc:aesgcm:v1:\"} ");
+        expect_counted("transformation_operations_total{resource=\"secrets\",status=\"OK\",transformation_type="
+                       "\"from_storage\",transformer_prefix=\"s:\"} ");
+        expect_counted("transformation_duration_seconds_count{transformation_type=\"to_storage\",transformer_prefix="
+                       "\"k8s:enc:secretbox:v1:\"} ");
 }
 
 static void rewrite(struct store *s) {
@@ -209,6 +225,10 @@ static void what_has_no_key_waits_for_one(void **state) {
         assert_int_equal(open_store(NULL, &s, &e), -EACCES);
         assert_non_null(strstr(error_text(&e), "/secrets/ns/a is encrypted: --encryption-provider-config is needed"));
         error_clear(&e);
+        expect_counted("transformation_operations_total{resource=\"secrets\",status=\"unknown-non-grpc\","
+                       "transformation_type=\"from_storage\",transformer_prefix=\"key1:\"} ");
+        expect_counted("transformation_operations_total{resource=\"secrets\",status=\"unknown-non-grpc\","
+                       "transformation_type=\"from_storage\",transformer_prefix=\"unknown\"} ");
 }
 
 static void a_plugin_may_be_away(void **state) {
@@ -230,6 +250,8 @@ static void a_plugin_may_be_away(void **state) {
         assert_int_equal(encryption_check(c, STR("/configmaps/ns/a"), &e), 0);
         assert_int_equal(open_store(c, &s, &e), 0);
         put(s, "/configmaps/ns/a", "an-open-word");
+        expect_counted("kms_operations_latency_seconds_count{grpc_status_code=\"DeadlineExceeded\",method_name="
+                       "\"/v2.KeyManagementService/Status\",provider_name=\"vault\"} ");
         store_close(s);
         encryption_free(c);
 }
