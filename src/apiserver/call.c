@@ -131,6 +131,8 @@ METRIC(evaluated, COUNTER, "apiserver_storage_list_evaluated_objects_total",
        "[ALPHA] Number of objects tested in the course of serving a LIST request from storage");
 METRIC(returned, COUNTER, "apiserver_storage_list_returned_objects_total",
        "[ALPHA] Number of objects returned for a LIST request from storage");
+METRIC(consistent, COUNTER, "apiserver_watch_cache_consistent_read_total",
+       "[ALPHA] Counter for consistent reads from cache.");
 METRIC(cache_lists, COUNTER, "apiserver_cache_list_total", "[ALPHA] Number of LIST requests served from watch cache");
 METRIC(cache_fetched, COUNTER, "apiserver_cache_list_fetched_objects_total",
        "[ALPHA] Number of objects read from watch cache in the course of serving a LIST request");
@@ -201,6 +203,14 @@ static void write_cache_index(struct buf *dst, const void *arg) {
         write_cache_place(dst, arg);
 }
 
+static void write_consistent(struct buf *dst, const void *arg) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+
+        metric_label(dst, "fallback", STR("false"));
+        metric_label(dst, "resource", place_of(arg, a));
+        metric_label(dst, "success", STR("true"));
+}
+
 bool api_lists_exactly(const struct api_options *o) {
         struct str rv = o->resource_version, match = o->resource_version_match;
 
@@ -222,7 +232,8 @@ void op_count_list(const struct op *op, int64_t since_ns) {
                        { &returned, l ? l->n : 0, write_resource } },
           cached[] = { { &cache_lists, 1, write_cache_index },
                        { &cache_fetched, l ? l->n_seen : 0, write_cache_index },
-                       { &cache_returned, l ? l->n : 0, write_cache_place } };
+                       { &cache_returned, l ? l->n : 0, write_cache_place },
+                       { &consistent, str_empty(op->c->options.resource_version), write_consistent } };
         uint64_t key = str_hash(r->qualified);
         bool from_store = r->resource == &res_events || api_lists_exactly(&op->c->options), failed = op->c->error.err;
 
@@ -233,7 +244,8 @@ void op_count_list(const struct op *op, int64_t since_ns) {
         for (size_t i = 0; i < (from_store ? ARRAY_SIZE(stored) : ARRAY_SIZE(cached)); i++) {
                 const struct count *c = from_store ? &stored[i] : &cached[i];
 
-                series_add(metric_series(c->metric, key, c->labels, r), (int64_t) c->n);
+                if (c->n > 0 || c->metric != &consistent)
+                        series_add(metric_series(c->metric, key, c->labels, r), (int64_t) c->n);
         }
 }
 

@@ -126,8 +126,8 @@ int impersonate(struct apiserver *s, struct http_request *req, struct api_user *
 struct access_webhook;
 /* config: a WebhookConfiguration, with errors in fe at p; NULL: the flags. All lives in a, until access_webhook_free.
  */
-int access_webhook_new(struct authn *n, struct arena *a, const struct json *config, struct field_errors *fe,
-                       const struct path *p, struct access_webhook **ret, struct error *err);
+int access_webhook_new(struct authn *n, struct arena *a, struct str name, const struct json *config,
+                       struct field_errors *fe, const struct path *p, struct access_webhook **ret, struct error *err);
 void access_webhook_free(struct access_webhook *w); /* NULL is fine */
 /* What it says; AUTHZ_PENDING as remote.h. */
 enum authz access_webhook_ask(const struct access_webhook *w, const struct api_user *user, const struct attributes *at,

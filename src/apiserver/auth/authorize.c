@@ -128,7 +128,8 @@ static int read_modes(struct apiserver *s, struct authorizers *z, struct error *
                 z->v[z->n].name = str_of(k->name);
                 z->v[z->n++].kind = k;
                 if (k->ask == ask_webhook)
-                        r = access_webhook_new(s->authn, z->arena, NULL, NULL, NULL, &z->v[z->n - 1].webhook, err);
+                        r = access_webhook_new(s->authn, z->arena, STR("default"), NULL, NULL, NULL,
+                                               &z->v[z->n - 1].webhook, err);
                 if (k->ask == ask_abac)
                         r = abac_read(z->arena, server_flag(s, "authorization-policy-file", ""), &z->v[z->n - 1].policy,
                                       err);
@@ -193,7 +194,7 @@ static int read_authorizer(struct apiserver *s, struct authorizers *z, const str
                 return abac_read(z->arena, server_flag(s, "authorization-policy-file", ""), &z->v[z->n - 1].policy,
                                  err);
         if (k->ask == ask_webhook && webhook)
-                return access_webhook_new(s->authn, z->arena, webhook, fe, p, &z->v[z->n - 1].webhook, err);
+                return access_webhook_new(s->authn, z->arena, name, webhook, fe, p, &z->v[z->n - 1].webhook, err);
         if (k->ask == ask_webhook)
                 field_required(fe, PATH(p, "webhook"), "required when type=Webhook");
         else if (webhook)

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "json/yaml.h"
 
 #define MAX_ANSWERS 4096
@@ -36,6 +37,7 @@ struct question {
         struct str key;
         struct json config;
         struct webhook_call call;
+        int64_t since_ns;
         bool text;           /* the answer is no JSON */
         struct apiserver *s; /* it is a call to this server instead; or NULL */
         struct api_call own;
@@ -296,6 +298,29 @@ static void read_answer(struct arena *a, struct str text, struct json **ret, str
                           STR_ARG(kind), STR_ARG(api_version));
 }
 
+/* Upstream counts each try; this is one for all. */
+static void count(const struct question *q, bool failed) {
+        static const double seconds[] = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 };
+        METRIC(evaluations, COUNTER, "apiserver_authorization_webhook_evaluations_total",
+               "[ALPHA] Round-trips to authorization webhooks.");
+        HISTOGRAM(duration, seconds, "apiserver_authorization_webhook_duration_seconds",
+                  "[ALPHA] Request latency in seconds.");
+        METRIC(open, COUNTER, "apiserver_authorization_webhook_evaluations_fail_open_total",
+               "[ALPHA] NoOpinion results due to webhook timeout or error.");
+        const struct error *e = &q->call.error;
+        const struct metric_label l[] = { { "name", q->r->o.authorizer },
+                                          { "result", !failed ? STR("success")
+                                                      : e->err == -ETIMEDOUT || e->reason == REASON_TIMEOUT
+                                                                      ? STR("timeout")
+                                                                      : STR("error") } };
+
+        series_add(metric_labelled(&evaluations, l, ARRAY_SIZE(l)), 1);
+        series_observe(metric_labelled(&duration, l, ARRAY_SIZE(l)),
+                       (double) (now_mono_ns() - q->since_ns) / NSEC_PER_SEC);
+        if (failed && q->r->o.fails_open)
+                series_add(metric_labelled(&open, l, ARRAY_SIZE(l)), 1);
+}
+
 static void keep(struct question *q) {
         struct remote *r = q->r;
         struct arena *a = arena_new(0);
@@ -310,6 +335,8 @@ static void keep(struct question *q) {
         else if (!q->call.error.err)
                 read_answer(a, arena_str(a, q->call.answer), &w->value, &q->call.error);
         w->failed = q->call.error.err != 0;
+        if (r->o.authorizer.n > 0)
+                count(q, w->failed);
         if (w->failed) {
                 log_warn("%s: %s", r->o.name, error_text(&q->call.error));
                 w->value = json_new(a, json_of_copy(a, str_of(error_text(&q->call.error))));
@@ -361,7 +388,9 @@ static struct question *question_new(struct remote *r, struct str key) {
         struct arena *own = arena_new(0);
         struct question *q = arena_new_of(own, struct question);
 
-        *q = (struct question) { .r = r, .arena = own, .key = arena_str(own, key), .config = r->config };
+        *q = (struct question) {
+                .r = r, .arena = own, .key = arena_str(own, key), .config = r->config, .since_ns = now_mono_ns()
+        };
         q->call.timeout_ms = r->o.timeout_ms ? r->o.timeout_ms : TIMEOUT_MS;
         remote_address(r, &q->call);
         q->call.config = &q->config;

@@ -24,6 +24,8 @@ struct remote_options {
         /* How long an answer (NULL: there was none) is kept. At least a second, in which the question comes again. */
         int64_t (*keep_ms)(const struct remote_options *o, const struct json *answer);
         int64_t yes_ms, no_ms; /* for keep_ms */
+        struct str authorizer; /* it is counted as, when it is one; and whether nothing is decided without an answer */
+        bool fails_open;
 };
 /* A kubeconfig, with the paths in it made whole; an empty path: it has nothing. In a. */
 int kubeconfig_read(struct arena *a, const char *path, struct json **ret, struct error *err);

@@ -442,10 +442,12 @@ static void read_webhook(struct arena *a, const struct json *config, struct fiel
         read_conditions(w, fe, PATH(p, "matchConditions"), conditions);
 }
 
-int access_webhook_new(struct authn *n, struct arena *a, const struct json *config, struct field_errors *fe,
-                       const struct path *p, struct access_webhook **ret, struct error *err) {
+int access_webhook_new(struct authn *n, struct arena *a, struct str name, const struct json *config,
+                       struct field_errors *fe, const struct path *p, struct access_webhook **ret, struct error *err) {
         struct access_webhook *w = arena_new_of(a, struct access_webhook);
-        struct remote_options o = { .s = n->s, .name = "authorization webhook", .keep_ms = keep_access_ms };
+        struct remote_options o = {
+                .s = n->s, .name = "authorization webhook", .keep_ms = keep_access_ms, .authorizer = name
+        };
 
         bool in_cluster;
 
@@ -456,8 +458,10 @@ int access_webhook_new(struct authn *n, struct arena *a, const struct json *conf
                         return error_set(err, -EINVAL,
                                          "unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST and "
                                          "KUBERNETES_SERVICE_PORT must be defined");
+                o.fails_open = w->failure == AUTHZ_NO_OPINION;
                 return fe->list.n > 0 ? 0 : remote_new(&o, &w->remote, err);
         }
+        o.fails_open = true;
         w->version = server_flag(n->s, "authorization-webhook-version", "v1beta1");
         o.kubeconfig = server_flag(n->s, "authorization-webhook-config-file", NULL);
         o.yes_ms = server_flag_ms(n->s, "authorization-webhook-cache-authorized-ttl", 5 * MINUTE_MS);

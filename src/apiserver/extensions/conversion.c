@@ -10,6 +10,7 @@
 #include "apiserver/extensions/custom.h"
 #include "apiserver/webhook_client.h"
 #include "apiserver/writes.h"
+#include "base/metrics.h"
 #include "base/rand.h"
 #include "json/build.h"
 #include "schema/structure.h"
@@ -21,6 +22,8 @@
 #define NO_TEXT "unexpected end of JSON input"
 #define NO_OBJECT "json: cannot unmarshal"
 
+#define CALL_FAILURE "conversion_webhook_call_failure"
+
 struct conversion {
         struct arena *arena;
         const struct rest *to; /* a reference */
@@ -31,6 +34,8 @@ struct conversion {
         void (*done)(struct conversion *k, const struct error *err); /* err NULL: out is filled */
         void *arg[4];
         struct webhook_call call;
+        int64_t since_ns;    /* it is being asked, */
+        const char *failure; /* and what went wrong, as metrics call it; empty: nothing */
         char uid[37];
         struct buf body;
 };
@@ -142,7 +147,9 @@ static int take_answer(struct conversion *k, struct error *err) {
         struct str text = arena_str(k->arena, k->call.answer), message, status;
         struct json *doc;
 
+        k->failure = CALL_FAILURE;
         TRY(review_read(k->arena, text, "ConversionReview", review_version(k), &doc, err));
+        k->failure = "conversion_webhook_malformed_response_failure";
         TRY(check_review(k, doc, err));
         response = json_getc(doc, "response");
         if (!response)
@@ -159,11 +166,38 @@ static int take_answer(struct conversion *k, struct error *err) {
                 return error_status(err, REASON_UNKNOWN, "response.result.status was '%" STR_FMT "', not 'Success'",
                                     STR_ARG(status));
         objects = json_getc(response, "convertedObjects");
+        k->failure = "conversion_webhook_partial_response_failure";
         if (json_len(objects) != k->n)
                 return error_status(err, REASON_UNKNOWN, "returned %zu objects, expected %zu", json_len(objects), k->n);
+        k->failure = "conversion_webhook_invalid_converted_object_failure";
         for (size_t i = 0; i < k->n; i++)
                 TRY(take_object(k, i, json_item(objects, i), err));
+        k->failure = "";
         return 0;
+}
+
+static void count(const struct conversion *k) {
+        static const double request_seconds[] = { 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 45, 60 },
+                            crd_seconds[] = { 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128,
+                                              0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384 };
+        METRIC(requests, COUNTER, "apiserver_conversion_webhook_request_total",
+               "[ALPHA] Counter for conversion webhook requests with success/failure and failure error type");
+        HISTOGRAM(request_time, request_seconds, "apiserver_conversion_webhook_duration_seconds",
+                  "[ALPHA] Conversion webhook request latency");
+        HISTOGRAM(crd_time, crd_seconds, "apiserver_crd_conversion_webhook_duration_seconds",
+                  "[ALPHA] CRD webhook conversion duration in seconds");
+        const struct metric_label l[] = { { "failure_type", str_of(k->failure) },
+                                          { "result", *k->failure ? STR("failure") : STR("success") } };
+        struct str from = json_str(json_getc(k->in[0], "apiVersion"));
+        double s = (double) (now_mono_ns() - k->since_ns) / NSEC_PER_SEC;
+
+        series_add(metric_labelled(&requests, l, ARRAY_SIZE(l)), 1);
+        series_observe(metric_labelled(&request_time, l, ARRAY_SIZE(l)), s);
+        series_observe(SERIES(&crd_time, { "crd_name", k->to->qualified },
+                              { "from_version", str_sub(from, (size_t) (str_rfind(from, '/') + 1), from.n) },
+                              { "succeeded", *k->failure ? STR("false") : STR("true") },
+                              { "to_version", k->to->version }),
+                       s);
 }
 
 static void answered(struct webhook_call *w) {
@@ -174,6 +208,7 @@ static void answered(struct webhook_call *w) {
                 error_move(&e, &w->error);
         else
                 take_answer(k, &e);
+        count(k);
         if (e.err && (strcmp(error_text(&e), NO_TEXT) == 0 || str_has_prefix(str_of(error_text(&e)), STR(NO_OBJECT))))
                 error_move(&all, &e);
         else if (e.err)
@@ -190,6 +225,8 @@ static void ask(struct apiserver *s, struct conversion *k, struct loop *loop) {
         const struct json *webhook = k->to->custom->of->webhook;
         struct json objects = json_new_array(), review;
 
+        k->since_ns = now_mono_ns();
+        k->failure = CALL_FAILURE;
         rand_uuid(k->uid);
         k->uid[36] = '\0';
         for (size_t i = 0; i < k->n; i++)

@@ -492,6 +492,7 @@ static void conditions_say_what_a_webhook_is_asked(void **state) {
                                    .field_selector = STR("metadata.name!=z") };
         struct attributes elsewhere = pods, path = { .verb = "get", .path = STR("/metrics") };
         struct fixture *f = *state;
+        _cleanup_buf_ struct buf metrics = BUF_INIT;
         struct json reviewed;
 
         elsewhere.namespace = STR("other");
@@ -520,6 +521,9 @@ static void conditions_say_what_a_webhook_is_asked(void **state) {
         assert_int_equal(may(f, "jane", "devs", pods), AUTHZ_ALLOW);
         assert_non_null(strstr(other.last, "{\"requirements\":[{\"key\":\"z\",\"operator\":\"In\",\"values\":[\"v\"]},"
                                            "{\"key\":\"x\""));
+        metrics_collect(&metrics);
+        assert_true(str_search(buf_str(&metrics), STR("\napiserver_authorization_webhook_duration_seconds_count{name="
+                                                      "\"hook\",result=\"success\"} 3\n")) > 0);
 }
 
 /* v1beta1 calls the groups "group". */

@@ -2,6 +2,7 @@
 #include "help.h"
 
 #include "hook.h"
+#include "base/metrics.h"
 
 static const struct api_resource v1 = {
         .group = "example.com", .version = "v1", .plural = "widgets", .kind = "Widget", .namespaced = true
@@ -136,6 +137,18 @@ static void check_owners(struct fixture *f) {
 }
 
 static void a_webhook_stands_between_versions(void **state) {
+#define REQUESTS "\napiserver_conversion_webhook_request_total"
+        static const char *const counted[] = {
+                REQUESTS "{failure_type=\"\",result=\"success\"} ",
+                REQUESTS "{failure_type=\"conversion_webhook_malformed_response_failure\",result=\"failure\"} ",
+                REQUESTS "{failure_type=\"conversion_webhook_partial_response_failure\",result=\"failure\"} ",
+                REQUESTS "{failure_type=\"conversion_webhook_invalid_converted_object_failure\",result=\"failure\"} ",
+                "\napiserver_conversion_webhook_duration_seconds_count{failure_type=\"\",result=\"success\"} ",
+                "\napiserver_crd_conversion_webhook_duration_seconds_count{crd_name=\"widgets.example.com\",from_"
+                "version="
+                "\"v1\",succeeded=\"true\",to_version=\"v2\"} ",
+        };
+        _cleanup_buf_ struct buf metrics = BUF_INIT;
         struct fixture *f = *state;
         struct seen seen = { 0 };
         struct answer r;
@@ -220,6 +233,10 @@ static void a_webhook_stands_between_versions(void **state) {
                         break;
         for (int i = 0; ASK(f, API_LIST, &v1, "default").code != 404; i++, nap())
                 assert_true(i < 1000);
+        metrics_collect(&metrics);
+        for (size_t i = 0; i < ARRAY_SIZE(counted); i++)
+                if (str_search(buf_str(&metrics), str_of(counted[i])) < 0)
+                        fail_msg("not counted: %s", counted[i]);
 }
 
 static const char *asked(struct fixture *f, const char *path, const char *where) {

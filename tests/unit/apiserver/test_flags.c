@@ -460,6 +460,8 @@ static void metrics_count_what_upstream_counts(void **state) {
                 "scope=\"namespace\",subresource=\"\",verb=\"WATCH\",version=\"v1\"} 1\n",
                 "\netcd_requests_total{operation=\"create\",type=\"configmaps\"} 2\n",
                 "\netcd_requests_total{operation=\"update\",type=\"configmaps\"} 1\n",
+                "\napiserver_watch_cache_consistent_read_total{fallback=\"false\",resource=\"/services/specs\",success="
+                "\"true\"} 1\n",
                 "\napiserver_init_events_total{resource=\"configmaps\"} 2\n",
                 "\napiserver_storage_events_received_total{resource=\"configmaps\"} 2\n",
                 "\napiserver_watch_cache_events_dispatched_total{resource=\"configmaps\"} 2\n",
