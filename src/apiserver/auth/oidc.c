@@ -6,6 +6,8 @@
 
 #include "apiserver/auth/oidc.h"
 #include "apiserver/auth/remote.h"
+#include "base/encode.h"
+#include "base/metrics.h"
 #include "http/jwt.h"
 #include "json/build.h"
 
@@ -321,6 +323,7 @@ struct reading {
         struct arena *a;
         const struct json *claims;
         struct cel_value value; /* the claims */
+        bool failed;            /* for its metric */
 };
 
 /* what: NULL: nothing is said of it. */
@@ -528,6 +531,28 @@ static struct str issuer_of(const struct jwt *t) {
         return str_eqc(iss, "accounts.google.com") ? STR("https://accounts.google.com") : iss;
 }
 
+static void write_issuer(struct buf *dst, const void *arg) {
+        const struct reading *r = arg;
+        char id[72] = "sha256:";
+
+        sha256_hex(id + strlen(id), r->o->issuer);
+        metric_label(dst, "jwt_issuer_hash", str_of(id));
+        metric_label(dst, "result", r->failed ? STR("failure") : STR("success"));
+}
+
+/* Its issuer is one of ours. */
+static void count(struct reading *r, int result, int64_t ns) {
+        static const double seconds[] = { 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 };
+        HISTOGRAM(latency, seconds, "apiserver_authentication_jwt_authenticator_latency_seconds",
+                  "[ALPHA] Latency of jwt authentication operations in seconds. This is the time spent authenticating "
+                  "a token for cache miss only (i.e. when the token is not found in the cache).");
+
+        r->failed = result < 0;
+        if (result != -EINPROGRESS)
+                series_observe(metric_series(&latency, str_hash(r->o->issuer) * 2 + r->failed, write_issuer, r),
+                               (double) ns / NSEC_PER_SEC);
+}
+
 int oidc_check(const struct token_check *c, struct error *err) {
         const struct oidcs *all = &atomic_load(&c->n->config)->issuers;
         struct jwt t = { 0 };
@@ -536,6 +561,7 @@ int oidc_check(const struct token_check *c, struct error *err) {
                 return -ENOENT;
         for (size_t i = 0; i < all->n; i++) {
                 struct reading r = { .o = &all->v[i], .a = c->a, .claims = t.claims };
+                int64_t since = now_mono_ns();
                 int e;
 
                 if (!str_eq(issuer_of(&t), r.o->issuer))
@@ -544,7 +570,10 @@ int oidc_check(const struct token_check *c, struct error *err) {
                 if (e == 0)
                         e = expand(r.o, c->a, t.claims, err);
                 r.value = cel_of_json(c->a, t.claims, oidc_claims.type);
-                return e < 0 ? e : make_user(&r, c->ret, err);
+                if (e == 0)
+                        e = make_user(&r, c->ret, err);
+                count(&r, e, now_mono_ns() - since);
+                return e;
         }
         return -ENOENT;
 }

@@ -261,6 +261,19 @@ static void claims_make_the_user(void **state) {
                                             "\"system:authenticated\"],\"extra\":{\"authentication.kubernetes.io/"
                                             "credential-id\":[\"JTI=j\"],\"example.com/team\":[\"t\"]}}");
         }
+        for (int failed = 0; failed < 2; failed++) {
+                _cleanup_buf_ struct buf b = BUF_INIT;
+                ssize_t line;
+
+                metrics_collect(&b);
+                line = str_search(buf_str(&b),
+                                  STR("\napiserver_authentication_jwt_authenticator_latency_seconds_bucket{"
+                                      "jwt_issuer_hash=\"sha256:"));
+                assert_true(line > 0);
+                assert_true(str_search(str_sub(buf_str(&b), (size_t) line, b.n),
+                                       failed ? STR("\",result=\"failure\",le=\"0.001\"} ")
+                                              : STR("\",result=\"success\",le=\"0.001\"} ")) > 0);
+        }
 }
 
 /* Upstream knows lists of data and of expressions, not those that its functions make. */
