@@ -626,7 +626,11 @@ static int connect_unix(struct client_conn *c) {
         if (strlen(path) >= sizeof(un.sun_path))
                 return -ENAMETOOLONG;
         memcpy(un.sun_path, path, strlen(path) + 1);
-        return connect_to(c, (struct sockaddr *) &un, sizeof(un));
+        if (path[0] != '@')
+                return connect_to(c, (struct sockaddr *) &un, sizeof(un));
+        un.sun_path[0] = 0; /* no file, but a name */
+        return connect_to(c, (struct sockaddr *) &un,
+                          (socklen_t) (offsetof(struct sockaddr_un, sun_path) + strlen(path)));
 }
 
 static int resolve(struct client_conn *c) {

@@ -13,7 +13,7 @@ struct http_client_options {
         struct loop *loop;
         const char *host; /* name or address; the TLS server name too unless server_name says otherwise */
         uint16_t port;
-        const char *unix_path;       /* instead of host and port when not NULL */
+        const char *unix_path;       /* instead of host and port when not NULL; "@name": an abstract socket */
         struct tls_context *tls;     /* NULL: plain */
         const char *server_name;     /* may be NULL */
         const char *authority;       /* the Host header; NULL: from host and port */

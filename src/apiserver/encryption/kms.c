@@ -660,6 +660,7 @@ int kms_new(const struct json *config, void (*ready)(void *arg), void *arg, stru
         k->arena = arena_new(0);
         k->name = arena_str(k->arena, name);
         k->path = arena_cstr(k->arena, str_sub(endpoint, scheme.n, endpoint.n));
+        k->path += k->path[0] == '/' && k->path[1] == '@';
         k->timeout_ms = (unsigned) (ns / NSEC_PER_MSEC);
         k->ready = ready;
         k->arg = arg;

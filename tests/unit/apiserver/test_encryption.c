@@ -231,6 +231,16 @@ static void what_has_no_key_waits_for_one(void **state) {
                        "transformation_type=\"from_storage\",transformer_prefix=\"unknown\"} ");
 }
 
+/* Of Linux, which knows them beside those of files. */
+static void a_plugin_may_have_an_abstract_socket(void **state) {
+        struct encryption *c = with(RULE("secrets", KMS("v2", "vault", "unix:///@no-such-cube-kms") PLAIN));
+        _cleanup_buf_ struct buf why = BUF_INIT;
+
+        assert_false(encryption_kms_healthy(c, 0, &why));
+        assert_true(str_search(buf_str(&why), STR("dial unix @no-such-cube-kms: connect: connection refused")) > 0);
+        encryption_free(c);
+}
+
 static void a_plugin_may_be_away(void **state) {
         struct encryption *c = with(RULE("secrets", KMS("v2", "vault", "unix:///tmp/no/such.sock") PLAIN));
         _cleanup_buf_ struct buf why = BUF_INIT;
@@ -394,6 +404,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 T(secrets_do_not_lie_in_the_clear), T(a_rewrite_takes_the_first_key),
                 T(what_has_no_key_waits_for_one),   T(a_plugin_may_be_away),
+                T(what_has_no_key_waits_for_one),   T(a_plugin_may_have_an_abstract_socket),
                 T(rules_of_a_resource_add_up),      T(another_key_is_taken_up_while_the_store_is_open),
                 T(gcm_binds_a_text_to_its_key),     T(bad_configurations_are_refused),
                 T(cleaning_keeps_them_sealed),
