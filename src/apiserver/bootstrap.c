@@ -134,6 +134,17 @@ static void want(struct bootstrap *b, const struct api_resource *res, const stru
         want_with(b, res, in, update, NULL, STR(""));
 }
 
+/* An earlier server may have wanted it. */
+static void unwant(struct bootstrap *b, const struct api_resource *res, struct str name) {
+        const struct rest *r = rest_of(b->s, res);
+        struct object *old = rest_get(b->snap, r, STR(""), name);
+
+        if (old)
+                vec_push(&b->ops, (struct store_op) { .kind = STORE_DELETE,
+                                                      .key = rest_key(b->a, r, STR(""), name),
+                                                      .expect = object_revision(old) });
+}
+
 static void namespaces(struct bootstrap *b) {
         static const char *const names[] = { "default", "kube-system", "kube-public", "kube-node-lease" };
 
@@ -339,6 +350,10 @@ static void api_services(struct bootstrap *b) {
                 if (!gv->served || gv->n_resources == 0 || strcmp(gv->group, "apiregistration.k8s.io") == 0)
                         continue;
                 o = local_service(b->a, gv, "onstart");
+                if (!rest_served(b->s, gv, b->a)) {
+                        unwant(b, &res_apiservices, json_str(json_at_path(&o, "metadata", "name")));
+                        continue;
+                }
                 api_service_mark_local(b->a, &o);
                 want(b, &res_apiservices, &o, false);
         }

@@ -398,38 +398,102 @@ static int check_features(struct str rest, struct error *err) {
         return 0;
 }
 
-/* api/all, api/ga, api/beta, api/alpha, or a group and version. What is asked for must be so already: the stable ones
- * are served, others are not. */
-static int check_versions(struct str rest, struct error *err) {
-        struct str name, value, group, version;
+/* The next "name=value" of a list, without the space around them; false: there is none. */
+static bool next_pair(struct str *rest, struct str *ret_name, struct str *ret_value) {
+        struct str part;
 
-        while (str_split(&rest, ',', &value)) {
-                const struct api_group_version *gv = NULL;
-                bool on, served, all;
+        while (str_split(rest, ',', &part)) {
+                ssize_t equals = str_find(part, '=');
 
-                if (str_empty(value))
+                if (str_empty(part))
                         continue;
-                str_split(&value, '=', &name);
-                if (!str_eqc(name, "v1") && str_find(name, '/') < 0)
-                        return error_set(err, -EINVAL, "runtime-config invalid key %" STR_FMT, STR_ARG(name));
-                on = str_empty(value) || str_eqc(value, "true");
-                if (!on && !str_eqc(value, "false"))
-                        return error_set(err, -EINVAL, "--" RUNTIME_CONFIG ": invalid value %" STR_FMT "=%" STR_FMT,
-                                         STR_ARG(name), STR_ARG(value));
-                all = str_eqc(name, "api/all");
-                if (!str_has_prefix(name, STR("api/")) && api_parse_group_version(name, &group, &version, err) < 0)
-                        return -EINVAL;
-                if (!str_has_prefix(name, STR("api/")))
-                        gv = api_find_group_version(group, version);
-                served = str_eqc(name, "api/ga") || str_eqc(name, "api/v1") || (gv && gv->served);
-                if (all || on != served)
-                        return error_set(err, -EINVAL, "--" RUNTIME_CONFIG ": %" STR_FMT " is %s served here",
-                                         STR_ARG(name),
-                                         served || !on ? "always"
-                                         : all         ? "never wholly"
-                                                       : "never");
+                *ret_name = str_trim(str_sub(part, 0, equals < 0 ? part.n : (size_t) equals));
+                *ret_value = str_trim(equals < 0 ? STR("") : str_sub(part, (size_t) equals + 1, part.n));
+                return true;
         }
+        return false;
+}
+
+/* All versions of a kind: the stable ones are served, others are not. */
+static int check_all(struct str name, struct str value, struct error *err) {
+        bool on = str_eqc(value, "true"), served = str_eqc(name, "api/ga"), all = str_eqc(name, "api/all");
+
+        if (!on && !str_eqc(value, "false"))
+                return error_set(err, -EINVAL, "invalid value %" STR_FMT "=%" STR_FMT, STR_ARG(name), STR_ARG(value));
+        if (!on && (served || all)) /* there is no server without it */
+                return error_set(err, -EINVAL,
+                                 "--" RUNTIME_CONFIG "=%" STR_FMT
+                                 "=false conflicts with --enable-priority-and-fairness=true",
+                                 STR_ARG(name));
+        if (on && !served)
+                return error_set(err, -EINVAL, "--" RUNTIME_CONFIG ": %" STR_FMT " is never %sserved here",
+                                 STR_ARG(name), all ? "wholly " : "");
         return 0;
+}
+
+/* A group with its version, and maybe a resource. What is built in can be turned off, but for the core; nothing else can
+ * be turned on. */
+static int check_version(struct str name, struct str value, struct error *err) {
+        static const char *const others_groups = "extensions imagepolicy.k8s.io internal.apiserver.k8s.io "
+                                                 "resource.k8s.io storagemigration.k8s.io";
+        struct str rest = name, group = { 0 }, version = { 0 }, resource = { 0 }, more;
+        const struct api_group_version *gv;
+        _cleanup_buf_ struct buf on = BUF_INIT;
+        bool core = str_eqc(name, "v1") || str_eqc(name, "api/v1"), known = core;
+        _cleanup_free_ char *text = str_dup(str_empty(value) ? STR("true") : value);
+
+        str_split(&rest, '/', &group);
+        if (!core &&
+            (!str_split(&rest, '/', &version) || (str_split(&rest, '/', &resource) && str_split(&rest, '/', &more))))
+                return error_set(err, -EINVAL, "runtime-config invalid key %" STR_FMT, STR_ARG(name));
+        gv = core ? api_find_group_version(STR(""), STR("v1")) : api_find_group_version(group, version);
+        for (size_t i = 0; i < api_n_builtin && !known; i++)
+                known = str_eqc(group, api_builtin[i]->group);
+        if (!known && !str_is_part(group, ' ', str_of(others_groups)))
+                return error_set(err, -EINVAL, "unknown api groups %" STR_FMT, STR_ARG(group));
+        if (apiserver_flag_read(name, "BOOL", text, &on, NULL) < 0)
+                return error_set(err, -EINVAL,
+                                 "invalid value of %" STR_FMT ": %s, err: strconv.ParseBool: parsing \"%s\": invalid "
+                                 "syntax",
+                                 STR_ARG(name), text, text);
+        for (size_t i = 0; i < resource.n; i++)
+                if (resource.p[i] >= 'A' && resource.p[i] <= 'Z')
+                        return error_set(err, -EINVAL,
+                                         "invalid key %" STR_FMT ": group/version/resource and resource is always "
+                                         "lowercase plural, not \"%" STR_FMT "\"",
+                                         STR_ARG(name), STR_ARG(resource));
+        if (str_eqc(buf_str(&on), "true") ? !gv || !gv->served : core)
+                return error_set(err, -EINVAL, "--" RUNTIME_CONFIG ": %" STR_FMT " is %s served here", STR_ARG(name),
+                                 core ? "always" : "never");
+        return 0;
+}
+
+static int check_versions(struct str rest, struct error *err) {
+        struct str name, value;
+
+        while (next_pair(&rest, &name, &value))
+                TRY((str_is_part(name, ' ', STR("api/all api/ga api/beta api/alpha")) ? check_all : check_version)(
+                                name, value, err));
+        return 0;
+}
+
+bool server_wants(const struct apiserver *s, const struct api_resource *r) {
+        _cleanup_free_ char *version = xprintf("%s/%s", r->group, r->version),
+                            *resource = xprintf("%s/%s", version, r->plural);
+        struct str rest, name, value;
+        bool wanted[2] = { true, true }, own = false; /* the version; the resource itself, when it is named */
+        const char *list;
+        size_t i = 0;
+
+        while ((list = server_flag_next(s, RUNTIME_CONFIG, &i)))
+                for (rest = str_of(list); next_pair(&rest, &name, &value);) {
+                        bool is_own = str_eqc(name, resource);
+
+                        own = own || is_own;
+                        if (is_own || str_eqc(name, version))
+                                wanted[is_own] = !str_is_part(value, ' ', STR("0 f F FALSE false False"));
+                }
+        return wanted[own];
 }
 
 static ssize_t find_other(struct str name) {

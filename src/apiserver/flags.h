@@ -6,6 +6,7 @@
 #include "base/error.h"
 
 struct apiserver;
+struct api_resource;
 
 struct apiserver_flag {
         const char *name, *arg, *help;
@@ -37,6 +38,8 @@ const char *server_flag(const struct apiserver *s, const char *name, const char 
 const char *flag_value(const char *const *args, const char *name, const char *dflt);
 /* All that were given: the i-th from *i on, which it counts up; NULL: no more. */
 const char *server_flag_next(const struct apiserver *s, const char *name, size_t *i);
+/* Whether --runtime-config leaves it on. */
+bool server_wants(const struct apiserver *s, const struct api_resource *r);
 bool server_flag_on(const struct apiserver *s, const char *name, bool dflt);
 /* A whole number, a Go duration in ms; the default when it was not given or cannot be read. */
 unsigned server_flag_number(const struct apiserver *s, const char *name, unsigned dflt);

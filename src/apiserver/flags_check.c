@@ -358,7 +358,7 @@ static void check_versions(struct check *c) {
                 else if (!str_eqc(str_trim(component), "kube"))
                         complain(c, "component not registered: %" STR_FMT, STR_ARG(component));
                 else if (n[0] != 1 || n[1] < 31 || n[1] > 33)
-                        complain(c, "emulation version %" STR_FMT " is not between [1.31, 1.33]", STR_ARG(one));
+                        complain(c, "emulation version %" STR_FMT " is not between [1.31, 1.33.0]", STR_ARG(one));
                 else if (n[1] != 33)
                         complain(c, "--emulated-version: Cube is always 1.33");
         }
@@ -368,6 +368,16 @@ static void check_versions(struct check *c) {
                                  "ServerRunOptions.%s cannot be set to true if the emulation version is the "
                                  "same as the binary version",
                                  forward[i][1]);
+}
+
+/* What the server itself watches cannot be turned off. */
+static void check_fairness(struct check *c) {
+#define FLOW "flowcontrol.apiserver.k8s.io/v1=false"
+        if (str_eqc(given(c, "enable-priority-and-fairness"), "false"))
+                return;
+        for (const char *const *a = c->args; a && *a; a++)
+                if (strncmp(*a, "runtime-config=", 15) == 0 && strstr(*a, FLOW))
+                        complain(c, "--runtime-config=" FLOW " conflicts with --enable-priority-and-fairness=true");
 }
 
 static void check_storage(struct check *c) {
@@ -499,10 +509,10 @@ static void check_alpha(struct check *c) {
 
 int apiserver_flags_check(const char *const *args, struct error *err) {
         /* the first ones end the start when they find something, the others are told together */
-        static void (*const checks[])(struct check * c) = { check_logging,  check_lifetime, check_signer,
-                                                            check_cache,    check_ranges,   check_hsts,
-                                                            check_versions, check_storage,  check_oidc,
-                                                            check_issuers,  check_metrics,  check_alpha };
+        static void (*const checks[])(struct check *
+                                      c) = { check_logging, check_lifetime, check_signer,   check_cache,   check_ranges,
+                                             check_hsts,    check_versions, check_fairness, check_storage, check_oidc,
+                                             check_issuers, check_metrics,  check_alpha };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct check c = { .args = args, .arena = a };
         struct buf all = BUF_INIT;

@@ -484,6 +484,13 @@ static void handle_paths(struct exchange *x) {
         respond_tree(x->req, &x->format, 200, &doc, NULL);
 }
 
+/* Below a version that is built in, and on. */
+static bool is_of_version(const struct exchange *x) {
+        const struct api_group_version *gv = api_find_group_version(x->info.group, x->info.version);
+
+        return gv && rest_served(x->s, gv, http_request_arena(x->req));
+}
+
 /* What may be asked for at a path; 0: it has one format, whatever is accepted. */
 static unsigned shapes_of(const struct exchange *x, struct str path) {
         while (path.n > 1 && path.p[path.n - 1] == '/')
@@ -494,7 +501,7 @@ static unsigned shapes_of(const struct exchange *x, struct str path) {
                 return NEGOTIATE_ROUTER | NEGOTIATE_JSON;
         if (str_eqc(path, "/api"))
                 return NEGOTIATE_ROUTER | 1U << SHAPE_DISCOVERY;
-        if (str_has_prefix(path, STR("/api/")) || api_find_group_version(x->info.group, x->info.version))
+        if (str_has_prefix(path, STR("/api/")) || is_of_version(x))
                 return NEGOTIATE_ROUTER;
         return str_eqc(path, "/apis")                ? 1U << SHAPE_DISCOVERY
                : str_has_prefix(path, STR("/apis/")) ? 1U << SHAPE_OBJECT
@@ -511,7 +518,8 @@ void respond_nowhere(struct exchange *x) {
         _cleanup_error_ struct error e = ERROR_INIT;
 
         for (size_t i = 0; i < api_n_builtin && !ours && slash > 0 && str_has_prefix(path, apis); i++)
-                ours = api_builtin[i]->served && str_eqc(str_sub(group, 0, (size_t) slash), api_builtin[i]->group);
+                ours = str_eqc(str_sub(group, 0, (size_t) slash), api_builtin[i]->group) &&
+                       rest_served(x->s, api_builtin[i], http_request_arena(x->req));
         if (!ours) {
                 respond_text(x->req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
                 return;
@@ -526,7 +534,7 @@ static bool is_routed(const struct exchange *x, struct str path) {
                 if (paths[i].reach == SLASHED && reaches(i, path))
                         return true;
         return str_eqc(path, "/api") || str_eqc(path, "/api/") || str_eqc(path, "/api//") ||
-               (!str_has_prefix(path, STR("//")) && api_find_group_version(x->info.group, x->info.version));
+               (!str_has_prefix(path, STR("//")) && is_of_version(x));
 }
 
 void handle_nonresource(struct exchange *x) {

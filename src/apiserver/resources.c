@@ -1,6 +1,7 @@
 /* The table of what is served: every resource of the schema with its texts made once, found by path or by handle. */
 #include "apiserver/server.h"
 #include "apiserver/extensions/custom.h"
+#include "apiserver/flags.h"
 #include "apiserver/strategy.h"
 
 static struct str lookup_key(char *dst, size_t cap, struct str group, struct str version, struct str plural) {
@@ -79,7 +80,8 @@ int resources_init(struct apiserver *s) {
                         char key[1024];
 
                         rest_fill(s->arena, r, gv->resources[i]);
-                        map_put(s->rests, lookup_key(key, sizeof(key), r->group, r->version, r->plural), r);
+                        if (server_wants(s, r->resource)) /* else there is no path to it, but for ourselves */
+                                map_put(s->rests, lookup_key(key, sizeof(key), r->group, r->version, r->plural), r);
                         map_put(s->rests_by_resource, pointer_key(&r->resource), r);
                 }
         }
@@ -99,6 +101,25 @@ const struct rest *rest_find(const struct apiserver *s, struct str group, struct
         struct str k = lookup_key(key, sizeof(key), group, version, plural);
 
         return k.p ? map_get(s->rests, k) : NULL;
+}
+
+const struct api_group_version *rest_served(const struct apiserver *s, const struct api_group_version *gv,
+                                            struct arena *a) {
+        struct api_group_version *some;
+        const struct api_resource **list;
+        size_t n = 0;
+
+        for (size_t i = 0; gv->served && i < gv->n_resources; i++)
+                n += rest_find(s, str_of(gv->group), str_of(gv->version), str_of(gv->resources[i]->plural)) != NULL;
+        if (n == 0 || n == gv->n_resources)
+                return n ? gv : NULL;
+        some = arena_dup(a, gv, sizeof(*gv));
+        some->resources = list = arena_array(a, const struct api_resource *, n);
+        some->n_resources = 0;
+        for (size_t i = 0; i < gv->n_resources; i++)
+                if (rest_find(s, str_of(gv->group), str_of(gv->version), str_of(gv->resources[i]->plural)))
+                        list[some->n_resources++] = gv->resources[i];
+        return some;
 }
 
 const struct rest *rest_of(const struct apiserver *s, const struct api_resource *r) {

@@ -175,8 +175,8 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         pthread_mutex_init(&s->turns_lock, NULL);
         s->turns = map_new(free);
         s->scopes = map_new(NULL);
-        s->catalog = catalog_new(NULL, 0);
         resources_init(s);
+        s->catalog = catalog_new(s, NULL, 0);
         s->rbac = rbac_new(s);
         s->flow = flow_new(s);
         s->tracks = tracks_new(s);

@@ -140,6 +140,9 @@ int resources_init(struct apiserver *s);
 /* What it is called, and where it is kept. */
 void rest_set_names(struct arena *a, struct rest *r, const struct api_resource *res);
 const struct rest *rest_find(const struct apiserver *s, struct str group, struct str version, struct str plural);
+/* A group's version with those of its resources that have a path, in a when these are not all; NULL: none has. */
+const struct api_group_version *rest_served(const struct apiserver *s, const struct api_group_version *gv,
+                                            struct arena *a);
 const struct rest *rest_of(const struct apiserver *s, const struct api_resource *r);
 /* The same for custom resources too, which come and go: with a reference, for rest_release. (extensions/custom.c) */
 const struct rest *rest_acquire(struct apiserver *s, struct str group, struct str version, struct str plural);

@@ -369,7 +369,7 @@ static void openapi_done(struct openapi *o) {
 
 /* Of custom resources, whose lists nothing else asks for. */
 static void want_all(struct openapi *o, const struct api_group_version *gv) {
-        if (api_find_group_version(str_of(gv->group), str_of(gv->version)) == gv)
+        if (api_is_builtin(gv))
                 return;
         for (size_t i = 0; i < gv->n_types; i++)
                 if (is_definition(gv->types[i]))
@@ -391,7 +391,7 @@ bool openapi_v3(struct buf *dst, struct str path, const struct api_group_version
         openapi_pages(&o, path, gvs, n, &paths);
         for (size_t i = 0; i < n && paths.len == 0; i++)
                 if (gvs[i]->served && str_eq(path, openapi_place(o.arena, gvs[i]))) {
-                        o.custom = api_find_group_version(str_of(gvs[i]->group), str_of(gvs[i]->version)) != gvs[i];
+                        o.custom = !api_is_builtin(gvs[i]);
                         want_all(&o, gvs[i]);
                         openapi_paths(&o, gvs[i], &paths);
                 }

@@ -403,7 +403,7 @@ static void add_group_page(struct openapi *o, struct str wanted, const struct ap
                           .media = answer_media };
         _cleanup_buf_ struct buf tag = BUF_INIT, id = BUF_INIT;
 
-        if (api_find_group_version(str_of(gv->group), str_of(gv->version)) != gv)
+        if (!api_is_builtin(gv))
                 return;
         add_camel(&tag, gv->group, false);
         buf_addc(&id, "get");

@@ -70,6 +70,12 @@ const struct api_group_version *api_find_group_version(struct str group, struct 
         return NULL;
 }
 
+bool api_is_builtin(const struct api_group_version *gv) {
+        const struct api_group_version *built_in = api_find_group_version(str_of(gv->group), str_of(gv->version));
+
+        return built_in && built_in->types == gv->types;
+}
+
 const struct api_resource *api_find_resource(struct str group, struct str version, struct str plural) {
         const struct api_group_version *gv = api_find_group_version(group, version);
 

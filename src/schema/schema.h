@@ -237,6 +237,7 @@ extern const struct api_group_version *const api_builtin[];
 extern const size_t api_n_builtin;
 
 const struct api_group_version *api_find_group_version(struct str group, struct str version);
+bool api_is_builtin(const struct api_group_version *gv); /* maybe with fewer resources */
 const struct api_resource *api_find_resource(struct str group, struct str version, struct str plural);
 const struct api_resource *api_find_kind(struct str group, struct str version, struct str kind);
 /* Any type by name, resource or not: api_find_type("meta.k8s.io"…) takes "" and "v1" too for DeleteOptions, Status. */

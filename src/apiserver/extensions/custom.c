@@ -334,7 +334,7 @@ static void group(struct catalog *c, const struct rest **rests, size_t n) {
         }
 }
 
-struct catalog *catalog_new(struct custom **customs, size_t n) {
+struct catalog *catalog_new(const struct apiserver *s, struct custom **customs, size_t n) {
         struct catalog *c = xcalloc(1, sizeof(*c));
         _cleanup_free_ const struct rest **rests = NULL;
         size_t n_versions = 0, n_rests = 0;
@@ -359,9 +359,10 @@ struct catalog *catalog_new(struct custom **customs, size_t n) {
                 }
         qsort(rests, n_rests, sizeof(*rests), compare_rests);
         c->served = arena_array(c->arena, const struct api_group_version *, api_n_builtin + n_rests);
-        for (size_t i = 0; i < api_n_builtin; i++)
-                if (api_builtin[i]->served && api_builtin[i]->n_resources > 0)
-                        c->served[c->n_served++] = api_builtin[i];
+        for (size_t i = 0; i < api_n_builtin; i++) {
+                c->served[c->n_served] = rest_served(s, api_builtin[i], c->arena);
+                c->n_served += c->served[c->n_served] != NULL;
+        }
         group(c, rests, n_rests);
         return c;
 }
@@ -405,7 +406,7 @@ void catalog_set_remotes(struct apiserver *s, struct remotes *r) {
                 old = s->catalog;
                 for (size_t i = 0; i < old->n_customs; i++)
                         custom_ref(old->customs[i]);
-                s->catalog = catalog_new(old->customs, old->n_customs);
+                s->catalog = catalog_new(s, old->customs, old->n_customs);
                 s->catalog->remotes = r;
         }
         catalog_unref(old);

@@ -64,7 +64,7 @@ struct catalog {
 };
 
 /* Takes over the references in customs, which must be sorted by the definitions' names. */
-struct catalog *catalog_new(struct custom **customs, size_t n);
+struct catalog *catalog_new(const struct apiserver *s, struct custom **customs, size_t n);
 struct catalog *catalog_get(struct apiserver *s); /* a reference to the current one */
 void catalog_unref(struct catalog *c);
 void catalog_swap(struct apiserver *s, struct catalog *new); /* takes new over; remotes stay */

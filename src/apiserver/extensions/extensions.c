@@ -405,7 +405,7 @@ static void publish(struct extensions *x, struct pass *p) {
         struct catalog *old = catalog_get(x->s);
 
         mark_unsettled(x, p, old);
-        catalog_swap(x->s, catalog_new(p->customs.v, p->customs.n));
+        catalog_swap(x->s, catalog_new(x->s, p->customs.v, p->customs.n));
         local_services_sync(x->s, x->loop.loop, &x->running);
         for (size_t i = 0; i < old->n_customs; i++) {
                 struct custom *c = old->customs[i];
@@ -515,7 +515,7 @@ void extensions_load(struct extensions *x) {
                 if (condition_is(json_getc(object_json(it.object), "status"), "Established", "True"))
                         vec_push(&customs, custom_new(it.object, now));
         if (customs.n > 0)
-                catalog_swap(x->s, catalog_new(customs.v, customs.n));
+                catalog_swap(x->s, catalog_new(x->s, customs.v, customs.n));
         vec_free(&customs);
         if (store_count(snap, r->prefix, r->prefix) > 0)
                 extensions_changed(x);

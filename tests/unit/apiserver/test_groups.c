@@ -2,6 +2,8 @@
  * wrong in one place, and all that is said then. ` stands for the quotes of JSON and of messages. */
 #include "help.h"
 
+#include "apiserver/extensions/custom.h"
+
 #define WORKLOAD                                                                                                      \
         "{`spec`:{`selector`:{`matchLabels`:{`a`:`b`}},`template`:{`metadata`:{`labels`:{`a`:`b`}},`spec`:{`containe" \
         "rs`:[{`name`:`c`,`image`:`i`}]}}}}"
@@ -483,6 +485,34 @@ static void what_is_open_elsewhere_stays_so(void **state) {
                       201, rows[i].path, rows[i].value);
 }
 
+static int setup_without(void **state) {
+        static const char *const args[] = { "runtime-config=apps/v1=false,batch/v1/jobs=false", NULL };
+
+        return fixture_setup_with(state, args);
+}
+
+static void what_is_turned_off_has_no_path(void **state) {
+        static const struct {
+                const struct api_resource *resource;
+                bool on;
+        } table[] = { { &res_deployments, false }, { &res_jobs, false }, { &res_cronjobs, true }, { &res_pods, true } };
+        struct fixture *f = *state;
+        struct catalog *c = catalog_get(f->s);
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                const struct api_resource *r = table[i].resource;
+
+                assert_int_equal(rest_find(f->s, str_of(r->group), str_of(r->version), str_of(r->plural)) != NULL,
+                                 table[i].on);
+                assert_non_null(rest_of(f->s, r)); /* for ourselves */
+        }
+        assert_null(catalog_find(c, STR("apps"), STR("v1")));
+        assert_int_equal(catalog_find(c, STR("batch"), STR("v1"))->n_resources, 1);
+        catalog_unref(c);
+        assert_int_equal(ASK(f, API_GET, &res_apiservices, NULL, "v1.apps").code, 404);
+        assert_int_equal(ASK(f, API_GET, &res_apiservices, NULL, "v1.batch").code, 200);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(objects_are_refused_as_in_upstreams_tests, fixture_setup,
@@ -497,6 +527,7 @@ int main(void) {
                                                 fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_is_open_elsewhere_stays_so, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(an_old_way_to_name_nodes_is_dropped, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(what_is_turned_off_has_no_path, setup_without, fixture_teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
