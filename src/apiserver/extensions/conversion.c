@@ -381,7 +381,7 @@ static bool compare_version(struct op *op, const struct rest *version, const str
 
         if (err)
                 error_copy(&e, err);
-        else if (structure_check(a, t, before, true, &e) == 0 && structure_check(a, t, after, true, &e) < 0)
+        else if (structure_check(a, t, before, false, &e) == 0 && structure_check(a, t, after, false, &e) < 0)
                 error_prefix(&e, "failed to convert new object");
         opts.api_version = version->api_version;
         opts.force |= !op->applied;

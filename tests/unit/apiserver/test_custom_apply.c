@@ -140,6 +140,20 @@ static void defaults_of_one_version_are_no_matter_to_another(void **state) {
         undefine(f);
 }
 
+static void twins_in_another_version_are_no_object_of_it(void **state) {
+        static const char list[] = "{'type':'object','properties':{'l':{'type':'array',%s'items':{'type':'string'}}}}";
+        struct fixture *f = *state;
+
+        define(f, arena_printf(f->a, list, "").p, arena_printf(f->a, list, "'x-kubernetes-list-type':'set',").p);
+        check_code(apply(f, &widgets_v2, "two", ",'spec':{'l':['a']}"), 201);
+        check_error(ASK(f, API_PATCH, &widgets, "default", "w", .patch = API_PATCH_APPLY, .options.force = true,
+                        .options.field_manager = STR("one"),
+                        .body = Q("{'apiVersion':'example.com/v1','kind':'Widget','metadata':{'name':'w'},"
+                                  "'spec':{'l':['b','b']}}")),
+                    500, "failed to convert new object: .spec.l: duplicate entries for key [=\"b\"]");
+        undefine(f);
+}
+
 static void managers_of_no_version_make_all_forgotten(void **state) {
         struct fixture *f = *state;
         static const char given[] = ",'managedFields':[{'manager':'m','operation':'Update','apiVersion':"
@@ -207,6 +221,7 @@ int main(void) {
                 cmocka_unit_test(what_was_applied_in_another_version_is_removed_as_that_has_it),
                 cmocka_unit_test(defaults_of_one_version_are_no_matter_to_another),
                 cmocka_unit_test(managers_of_no_version_make_all_forgotten),
+                cmocka_unit_test(twins_in_another_version_are_no_object_of_it),
                 cmocka_unit_test(an_update_through_a_version_loses_what_that_has_not),
                 cmocka_unit_test(a_scale_hands_replicas_back_in_its_version),
         };
