@@ -402,11 +402,15 @@ static void cleaning_keeps_them_sealed(void **state) {
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         const struct CMUnitTest tests[] = {
-                T(secrets_do_not_lie_in_the_clear), T(a_rewrite_takes_the_first_key),
-                T(what_has_no_key_waits_for_one),   T(a_plugin_may_be_away),
-                T(what_has_no_key_waits_for_one),   T(a_plugin_may_have_an_abstract_socket),
-                T(rules_of_a_resource_add_up),      T(another_key_is_taken_up_while_the_store_is_open),
-                T(gcm_binds_a_text_to_its_key),     T(bad_configurations_are_refused),
+                T(secrets_do_not_lie_in_the_clear),
+                T(a_rewrite_takes_the_first_key),
+                T(what_has_no_key_waits_for_one),
+                T(a_plugin_may_be_away),
+                T(a_plugin_may_have_an_abstract_socket),
+                T(rules_of_a_resource_add_up),
+                T(another_key_is_taken_up_while_the_store_is_open),
+                T(gcm_binds_a_text_to_its_key),
+                T(bad_configurations_are_refused),
                 T(cleaning_keeps_them_sealed),
         };
 
