@@ -349,6 +349,8 @@ static void stream_run(struct loop_work *w) {
 
         st->posted = false;
         if (st->ended) {
+                if (held.n > 0 && st->ops && !st->s->closing) /* the peer went when it had said all: so hear it all */
+                        st->ops->on_data(st, buf_str(&held), st->arg);
                 if (st->ops && st->ops->on_close)
                         st->ops->on_close(st, st->end, st->arg);
                 stream_free(st);
@@ -692,6 +694,7 @@ void spdy_stream_reset(struct spdy_stream *st) {
         if (st->ended)
                 return;
         send_pair(st->s, RST_STREAM, st->id, RST_CANCEL);
+        buf_free(&st->held);
         stream_end(st, -ECONNRESET);
 }
 

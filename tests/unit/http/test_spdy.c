@@ -44,6 +44,12 @@ static void patient_drain(struct spdy_stream *st, void *arg) {
 static const struct spdy_stream_ops filler_ops = { NULL, filler_data, NULL, NULL, stream_closed };
 static const struct spdy_stream_ops patient_ops = { NULL, NULL, NULL, patient_drain, stream_closed };
 
+static void last_data(struct spdy_stream *st, struct str data, void *session) {
+        spdy_stream_write_copy(st, STR("last words"));
+        spdy_session_close(session);
+}
+static const struct spdy_stream_ops last_ops = { NULL, last_data, NULL, NULL, stream_closed };
+
 static void on_stream(struct spdy_session *s, struct spdy_stream *st, void *arg) {
         static struct spdy_stream *patient;
         struct str type = spdy_stream_header(st, "streamtype");
@@ -52,6 +58,8 @@ static void on_stream(struct spdy_session *s, struct spdy_stream *st, void *arg)
                 spdy_stream_accept(st, &echo_ops, NULL);
         else if (str_eqc(type, "patient"))
                 spdy_stream_accept(patient = st, &patient_ops, NULL);
+        else if (str_eqc(type, "last"))
+                spdy_stream_accept(st, &last_ops, s);
         else if (str_eqc(type, "filler"))
                 spdy_stream_accept(st, &filler_ops, patient);
 }
@@ -77,12 +85,17 @@ struct talk {
         struct spdy_session *session;
         const char *const *types; /* of four streams, and again */
         int streams, replies, ends, closed, refused, err;
+        bool pauses;
         size_t want, got, sent;
         sem_t done;
 };
 
 static void talk_reply(struct spdy_stream *st, void *arg) {
-        ((struct talk *) arg)->replies++;
+        struct talk *t = arg;
+
+        t->replies++;
+        if (t->pauses)
+                spdy_stream_pause(st, true);
 }
 static void talk_data(struct spdy_stream *st, struct str data, void *arg) {
         ((struct talk *) arg)->got += data.n;
@@ -181,6 +194,28 @@ static void who_waits_for_the_queue_hears_when_it_is_short(void **state) {
         talk_run(types, 2, 10, 0, sizeof(filling) + 1);
 }
 
+/* Nothing of it was taken when the peer left. */
+static void what_was_said_before_the_end_is_heard(void **state) {
+        static const char *const types[] = { "last" };
+        struct http_server_options o = { .workers = 1, .address = "127.0.0.1", .listen_fd = -1, .handler = handler };
+        struct talk t = { .types = types, .streams = 1, .pauses = true };
+        struct http_server *s;
+
+        t.f = fixture_new(NULL, false);
+        assert_int_equal(http_server_start(&o, &s, NULL), 0);
+        t.c = client_new(t.f, &(struct http_client_options) { .port = http_server_port(s) });
+        sem_init(&t.done, 0, 0);
+        loop_call(t.f->loop, talk_dial, &t);
+        while (sem_wait(&t.done) < 0)
+                ;
+        assert_int_equal(t.closed, 1);
+        assert_int_equal(t.got, strlen("last words"));
+        sem_destroy(&t.done);
+        client_free(t.f, t.c);
+        http_server_stop(s, 100);
+        fixture_free(t.f);
+}
+
 /* ---- by hand ---- */
 
 static int spdy_raw(uint16_t port) {
@@ -267,6 +302,7 @@ static void answers_pings_and_closes_on_nonsense(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(carries_streams_over_an_upgrade),
+                cmocka_unit_test(what_was_said_before_the_end_is_heard),
                 cmocka_unit_test(who_waits_for_the_queue_hears_when_it_is_short),
                 cmocka_unit_test(understands_frames_however_they_are_split),
                 cmocka_unit_test(answers_pings_and_closes_on_nonsense),
