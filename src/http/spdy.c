@@ -349,7 +349,7 @@ static void stream_run(struct loop_work *w) {
 
         st->posted = false;
         if (st->ended) {
-                if (held.n > 0 && st->ops && !st->s->closing) /* the peer went when it had said all: so hear it all */
+                if (held.n > 0 && st->ops) /* the peer went when it had said all: so hear it all */
                         st->ops->on_data(st, buf_str(&held), st->arg);
                 if (st->ops && st->ops->on_close)
                         st->ops->on_close(st, st->end, st->arg);
@@ -420,6 +420,8 @@ void spdy_session_close(struct spdy_session *s) {
                 return;
         s->closing = true;
         send_pair(s, GOAWAY, s->last_id, s->broken ? 1 : 0);
+        list_for_each(it, &s->streams)
+                buf_free(&list_entry(it, struct spdy_stream, link)->held);
         end_streams(s, s->broken ? -EPROTO : -ECONNRESET);
         duplex_close(s->transport);
 }
