@@ -1,6 +1,5 @@
 /* The subresources that are streams or other servers: log, exec, attach, portforward of pods (their node's kubelet
  * answers), proxy of nodes, pods and Services. Each becomes a target (where, which path) for relay.c. */
-#include <arpa/inet.h>
 
 #include "apiserver/flags.h"
 #include "apiserver/relay.h"
@@ -246,6 +245,25 @@ static void set_path(struct exchange *x, struct relay_target *t) {
                                str_empty(query) ? "" : "?", STR_ARG(query));
 }
 
+/* Go's net.IP.IsGlobalUnicast: an address of one machine that others reach, too. */
+static bool is_global_unicast(const uint8_t ip[static 16], int family) {
+        static const uint8_t none[16] = { 0 }, loop[16] = { [15] = 1 }, all[4] = { 255, 255, 255, 255 };
+
+        if (family == 6)
+                return memcmp(ip, none, 16) != 0 && memcmp(ip, loop, 16) != 0 && ip[0] != 0xff &&
+                       (ip[0] != 0xfe || ip[1] >> 6 != 2);
+        return memcmp(ip, none, 4) != 0 && memcmp(ip, all, 4) != 0 && ip[0] != 127 && ip[0] >> 4 != 14 &&
+               (ip[0] != 169 || ip[1] != 254);
+}
+
+/* Nobody gets to what is only on this machine by what the status of a pod or a node says. */
+static int check_proxyable(struct str host, bool may_be_name, struct error *err) {
+        uint8_t ip[16];
+        int family = parse_ip(host, ip);
+
+        return (family ? is_global_unicast(ip, family) : may_be_name) ? 0 : err_bad_request(err, "address not allowed");
+}
+
 static int node_proxy_target(struct exchange *x, struct store_snapshot *snap, struct relay_target *t,
                              struct error *err) {
         struct str scheme, name, port;
@@ -254,31 +272,13 @@ static int node_proxy_target(struct exchange *x, struct store_snapshot *snap, st
         if (!split_name(x->info.name, &scheme, &name, &port))
                 return err_bad_request(err, "invalid node request \"%" STR_FMT "\"", STR_ARG(x->info.name));
         set_path(x, t);
-        if (node_target(x, snap, name, t, err) < 0)
-                return -ENOENT;
+        TRY(node_target(x, snap, name, t, err));
+        TRY(check_proxyable(t->host, true, err));
         if (str_empty(port) || str_to_u64(port, &n) < 0 || n > 65535 || n == t->port)
                 return 0;
         t->port = (uint16_t) n; /* not its kubelet: anything else on that machine */
         t->tls = str_eqc(scheme, "https") ? relay_any_tls(x->s) : NULL;
         return 0;
-}
-
-/* An address of one machine that others reach: nobody gets to what is only here by the status of a pod. */
-static bool is_proxyable(struct arena *a, struct str host) {
-        const char *text = arena_cstr(a, host);
-        struct in6_addr v6;
-        struct in_addr v4;
-
-        if (inet_pton(AF_INET6, text, &v6) == 1) {
-                if (!IN6_IS_ADDR_V4MAPPED(&v6))
-                        return !IN6_IS_ADDR_LOOPBACK(&v6) && !IN6_IS_ADDR_UNSPECIFIED(&v6) &&
-                               !IN6_IS_ADDR_MULTICAST(&v6) && !IN6_IS_ADDR_LINKLOCAL(&v6);
-                memcpy(&v4, v6.s6_addr + 12, sizeof(v4));
-        } else if (inet_pton(AF_INET, text, &v4) != 1)
-                return false;
-        v4.s_addr = ntohl(v4.s_addr);
-        return v4.s_addr != 0 && v4.s_addr != INADDR_BROADCAST && !IN_MULTICAST(v4.s_addr) && v4.s_addr >> 24 != 127 &&
-               v4.s_addr >> 16 != 0xa9fe;
 }
 
 static int pod_proxy_target(struct exchange *x, struct store_snapshot *snap, struct relay_target *t,
@@ -308,7 +308,8 @@ static int pod_proxy_target(struct exchange *x, struct store_snapshot *snap, str
                                         n = (uint64_t) json_int(json_getc(p, "containerPort"));
         }
         t->host = arena_str(http_request_arena(x->req), json_str(json_at_path(j, "status", "podIP")));
-        if (!is_proxyable(http_request_arena(x->req), t->host) || n == 0 || n > 65535)
+        TRY(check_proxyable(t->host, false, err));
+        if (n == 0 || n > 65535)
                 return err_bad_request(err, "address not allowed");
         t->port = (uint16_t) n;
         t->tls = str_eqc(scheme, "https") ? relay_any_tls(x->s) : NULL;

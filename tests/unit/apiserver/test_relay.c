@@ -1,7 +1,12 @@
-/* What comes back through a proxy: a backend of our own answers with what it is told to, once for each connection. */
-#include <arpa/inet.h>
-
+/* What comes back through a proxy: a backend of our own answers with what it is told to, once for each connection. All
+ * is in a network of its own, on an address that others could reach. */
 #include "help.h"
+
+#include <arpa/inet.h>
+#include <sched.h>
+#include <stdlib.h>
+
+#define NODE_IP "198.51.100.1"
 
 struct backend {
         pthread_t thread;
@@ -32,7 +37,7 @@ static void backend_listen(struct backend *b) {
         struct sockaddr_in at = { .sin_family = AF_INET };
         socklen_t n = sizeof(at);
 
-        at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        at.sin_addr.s_addr = inet_addr(NODE_IP);
         b->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         assert_int_equal(bind(b->fd, (struct sockaddr *) &at, sizeof(at)), 0);
         assert_int_equal(listen(b->fd, 1), 0);
@@ -40,11 +45,19 @@ static void backend_listen(struct backend *b) {
         b->port = ntohs(at.sin_port);
 }
 
+static void set_node_ip(struct fixture *f, const char *ip) {
+        check_code(ASK(f, API_PATCH, &res_nodes, "", "n", "status", .patch = API_PATCH_MERGE,
+                       .body = arena_printf(f->a,
+                                            "{\"status\":{\"addresses\":[{\"type\":\"InternalIP\",\"address\":\"%s\"}]}"
+                                            "}",
+                                            ip)
+                                               .p),
+                   200);
+}
+
 static void make_node(struct fixture *f) {
         check_code(ASK(f, API_CREATE, &res_nodes, "", .body = Q("{'metadata':{'name':'n'}}")), 201);
-        check_code(ASK(f, API_PATCH, &res_nodes, "", "n", "status", .patch = API_PATCH_MERGE,
-                       .body = Q("{'status':{'addresses':[{'type':'InternalIP','address':'127.0.0.1'}]}}")),
-                   200);
+        set_node_ip(f, NODE_IP);
 }
 
 static struct str ask_node(struct fixture *f, uint16_t port, const char *headers) {
@@ -138,16 +151,17 @@ static void an_upgrade_says_why_nobody_answers(void **state) {
         close(b.fd);
         r = ask_node(f, b.port, UPGRADE);
         assert_true(str_search(r, arena_printf(f->a,
-                                               "\"message\":\"error dialing backend: dial tcp 127.0.0.1:%u: connect: "
+                                               "\"message\":\"error dialing backend: dial tcp " NODE_IP ":%u: connect: "
                                                "connection refused\",\"code\":500}",
                                                b.port)) > 0);
 }
 
-static void what_only_this_machine_reaches_is_no_pods(void **state) {
+static void what_only_this_machine_reaches_is_no_pods_or_nodes(void **state) {
         static const char *const forbidden[] = { "127.0.0.1", "169.254.169.254", "224.0.0.1",
                                                  "::1",       "fe80::1",         "::ffff:127.0.0.1" };
         struct fixture *f = *state;
 
+        make_node(f);
         make_account(f, "default");
         check_code(ASK(f, API_CREATE, &res_pods, "default",
                        .body = Q("{'metadata':{'name':'p'},'spec':{'containers':[{'name':'c','image':'i'}]}}")),
@@ -167,6 +181,10 @@ static void what_only_this_machine_reaches_is_no_pods(void **state) {
                                NULL);
                 if (str_search(r, STR("\"message\":\"address not allowed\"")) < 0)
                         fail_msg("%s: %.*s", forbidden[i], (int) r.n, r.p);
+                set_node_ip(f, forbidden[i]);
+                r = ask_node(f, 1, "");
+                if (str_search(r, STR("\"message\":\"address not allowed\"")) < 0)
+                        fail_msg("node %s: %.*s", forbidden[i], (int) r.n, r.p);
         }
 }
 
@@ -177,8 +195,10 @@ int main(void) {
                 T(answers_come_through_without_what_is_between_two_hops),
                 T(what_follows_a_body_follows_it_here),
                 T(an_upgrade_says_why_nobody_answers),
-                T(what_only_this_machine_reaches_is_no_pods),
+                T(what_only_this_machine_reaches_is_no_pods_or_nodes),
         };
 
+        if (unshare(CLONE_NEWNET) < 0 || system("ip link set lo up && ip addr add " NODE_IP " dev lo") != 0)
+                return 1;
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
