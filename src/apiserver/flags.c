@@ -431,8 +431,8 @@ static int check_all(struct str name, struct str value, struct error *err) {
         return 0;
 }
 
-/* A group with its version, and maybe a resource. What is built in can be turned off, but for the core; nothing else can
- * be turned on. */
+/* A group with its version, and maybe a resource. What is built in can be turned off, but for the core; nothing else
+ * can be turned on. */
 static int check_version(struct str name, struct str value, struct error *err) {
         static const char *const others_groups = "extensions imagepolicy.k8s.io internal.apiserver.k8s.io "
                                                  "resource.k8s.io storagemigration.k8s.io";

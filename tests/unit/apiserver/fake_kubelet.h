@@ -1,5 +1,5 @@
-/* A kubelet as upstream's for exec and port-forward: it speaks SPDY and nothing else. What comes to stdin goes to stdout;
- * at its end the "process" exits with 3. A port gives back what it gets. */
+/* A kubelet as upstream's for exec and port-forward: it speaks SPDY and nothing else. What comes to stdin goes to
+ * stdout; at its end the "process" exits with 3. A port gives back what it gets. */
 #pragma once
 
 #include "base/str.h"
