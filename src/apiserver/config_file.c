@@ -158,11 +158,17 @@ int config_decode(struct arena *a, struct str text, const struct config_kind *k,
         drop_nulls(doc);
         kind = json_str(json_getc(doc, "kind"));
         version = json_str(json_getc(doc, "apiVersion"));
-        if (!k->untold && (str_empty(kind) || str_empty(version) || str_has_suffix(version, STR("/"))))
+        if (k->untold) { /* the one known */
+                struct str known = str_of(k->known), first;
+
+                str_split(&known, ':', &first);
+                version = str_empty(version) ? first : version;
+                kind = str_empty(kind) ? known : kind;
+        }
+        if (str_empty(kind) || str_empty(version) || str_has_suffix(version, STR("/")))
                 return error_set(err, -EINVAL, "Object '%s' is missing in '%" STR_FMT "'",
                                  str_empty(kind) ? "Kind" : "apiVersion", STR_ARG(text));
-        if (version.n + kind.n &&
-            !str_is_part(arena_printf(a, "%" STR_FMT ":%" STR_FMT, STR_ARG(version), STR_ARG(kind)), ' ',
+        if (!str_is_part(arena_printf(a, "%" STR_FMT ":%" STR_FMT, STR_ARG(version), STR_ARG(kind)), ' ',
                          str_of(k->known)))
                 return error_set(err, -EINVAL,
                                  "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT "\" in scheme \"%s\"",

@@ -10,7 +10,7 @@ struct config_kind {
         const char *scheme; /* where upstream keeps them, for errors */
         const char *shape;  /* for json_build: an object that has every field once, with a value of its type */
         bool lenient;       /* fields that are not there are passed over */
-        bool untold;        /* it need not tell version and kind */
+        bool untold;        /* it need not tell version or kind: there is one */
 };
 /* Reads YAML or JSON into a, as upstream's decoders do, with their errors. */
 int config_decode(struct arena *a, struct str text, const struct config_kind *k, struct json **ret, struct error *err);

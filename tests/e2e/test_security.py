@@ -55,7 +55,7 @@ class Door:
         return r.status, r.read(), r
 
     def resident_kb(self):
-        return sum(int(line.split()[1]) for line in self.raw_metrics() if line.startswith("process_resident_memory_bytes ")) // 1024
+        return sum(int(float(line.split()[1])) for line in self.raw_metrics() if line.startswith("process_resident_memory_bytes ")) // 1024
 
     def raw_metrics(self):
         return self.cluster.kubectl("get", "--raw", "/metrics").splitlines()

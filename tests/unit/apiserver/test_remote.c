@@ -357,6 +357,10 @@ static void a_kubeconfig_must_be_usable(void **state) {
                 { "kind: Foo\napiVersion: v1", "error loading config file \"%s\": no kind \"Foo\" is registered for "
                                                "version \"v1\" in scheme "
                                                "\"k8s.io/client-go/tools/clientcmd/api/latest/latest.go:50\"" },
+                { "kind: Foo", "error loading config file \"%s\": no kind \"Foo\" is registered for version \"v1\" in "
+                               "scheme \"k8s.io/client-go/tools/clientcmd/api/latest/latest.go:50\"" },
+                { "kind: Config\ncurrent-context: b\n" CLUSTER,
+                  BAD "[context was not found for specified context: b, cluster has no server defined]" },
                 { "", BAD "no configuration has been provided, try setting KUBERNETES_MASTER environment variable" },
                 { "current-context: b\n" CLUSTER,
                   BAD "[context was not found for specified context: b, cluster has no server defined]" },
