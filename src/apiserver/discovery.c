@@ -445,16 +445,16 @@ static void add_missing(struct arena *a, struct json *into, const char *key, con
                         json_add(a, to, json_key(m), m->value);
 }
 
-/* The definitions and paths of other servers, where the cluster has none of the same name: two servers that define a
- * name differently are one definition here. */
+/* What the documents of other servers have and the cluster has none of the same name: two servers that define a name
+ * differently are one definition here. */
 static void merge_openapi_v2(const struct discovery *d, struct arena *a, struct str own, struct json *ret) {
+        static const char *const parts[] = { "definitions", "parameters", "paths" };
         struct json *doc;
 
         *ret = json_parse(a, own, NULL, &doc, NULL) == 0 ? *doc : json_new_object();
-        for (size_t i = 0; i < n_remotes(d); i++) {
-                add_missing(a, ret, "definitions", d->catalog->remotes->v[i].openapi_v2);
-                add_missing(a, ret, "paths", d->catalog->remotes->v[i].openapi_v2);
-        }
+        for (size_t i = 0; i < n_remotes(d); i++)
+                for (size_t k = 0; k < ARRAY_SIZE(parts); k++)
+                        add_missing(a, ret, parts[k], d->catalog->remotes->v[i].openapi_v2);
 }
 
 static bool make_openapi_v2(struct discovery *d, struct arena *a, const struct request_info *i,

@@ -358,7 +358,9 @@ static struct json definitions(struct openapi *o) {
 /* ---- documents ---- */
 
 static void openapi_init(struct openapi *o, bool v3) {
-        *o = (struct openapi) { .arena = arena_new(1 << 20), .v3 = v3, .seen = map_new(NULL) };
+        *o = (struct openapi) {
+                .arena = arena_new(1 << 20), .v3 = v3, .seen = map_new(NULL), .parameters = json_new_object()
+        };
 }
 
 static void openapi_done(struct openapi *o) {
@@ -452,10 +454,11 @@ static struct json make_v2(struct openapi *o, const struct api_group_version *co
                         openapi_paths(o, gvs[i], &paths);
                 }
         types = definitions(o);
+        json_sort(&o->parameters);
         return json_build(o->arena,
                           "{ swagger: '2.0', info: { title: 'Kubernetes', version: %c }, paths: %j, definitions: %j,"
-                          " securityDefinitions: %j, security: [ { BearerToken: [] } ] }",
-                          API_VERSION, &paths, &types, &security);
+                          " parameters: %j, securityDefinitions: %j, security: [ { BearerToken: [] } ] }",
+                          API_VERSION, &paths, &types, &o->parameters, &security);
 }
 
 void openapi_v2(struct buf *dst, const struct api_group_version *const *gvs, size_t n, openapi_writer *write) {

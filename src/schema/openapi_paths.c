@@ -8,6 +8,7 @@
  */
 #include <ctype.h>
 
+#include "base/encode.h"
 #include "json/build.h"
 #include "schema/internal.h"
 #include "schema/openapi_private.h"
@@ -139,6 +140,28 @@ static struct json operation_id(struct openapi *o, const struct place *p, size_t
 
 /* ---- parts of an operation ---- */
 
+/* The name tells of its kind; the others are where kubectl up to 1.27 looks for them. */
+static bool is_unshared(const char *name) {
+        return !strcmp(name, "dryRun") || !strcmp(name, "fieldValidation") || !strcmp(name, "name");
+}
+
+/* What many operations take is said once, in version 2: a reference to it under a name that tells it from those of the
+ * same name (kube-openapi/pkg/builder/parameters.go). */
+static struct json share(struct openapi *o, const char *name, const struct json *p) {
+        _cleanup_buf_ struct buf text = BUF_INIT, id = BUF_INIT;
+        struct json ref = json_new_object();
+        uint64_t hash;
+
+        json_write(&text, p);
+        hash = htobe64(str_hash_stable(buf_str(&text)));
+        buf_printf(&id, "%s-", name);
+        base64url_encode(&id, (struct str) { (const char *) &hash, 6 });
+        if (!json_get(&o->parameters, buf_str(&id)))
+                json_add(o->arena, &o->parameters, arena_str(o->arena, buf_str(&id)), *p);
+        json_setc(o->arena, &ref, "$ref", json_of_printf(o->arena, "#/parameters/%" STR_FMT, STR_ARG(buf_str(&id))));
+        return ref;
+}
+
 static struct json parameter(struct openapi *o, const char *name, const char *in, const char *type, const char *doc) {
         bool required = !strcmp(in, "path");
         struct json p;
@@ -152,25 +175,36 @@ static struct json parameter(struct openapi *o, const char *name, const char *in
                                doc, type);
         if (required)
                 json_set_bool(o->arena, &p, "required", true);
-        return p;
+        return o->v3 || is_unshared(name) ? p : share(o, name, &p);
 }
 
 static bool is_custom(const struct place *p) {
         return p->resource->type && p->resource->type->openapi;
 }
 
-static struct json parameters(struct openapi *o, const struct place *p, unsigned op) {
-        struct json list = json_new_array();
-
+static bool takes(const struct place *p, unsigned op, unsigned verbs) {
         if (op & WATCHES || (op == COLLECTION && is_custom(p))) /* they take all that lists take */
                 op = LIST;
         else if (op == GET && is_custom(p))
                 op = CUSTOM_GET;
-        for (size_t i = 0; i < ARRAY_SIZE(query_parameters); i++)
-                if (query_parameters[i].verbs & op)
+        return !p->connect && verbs & op;
+}
+
+/* What all of the operations take is the path's, and what only this one takes its own. */
+static struct json parameters(struct openapi *o, const struct place *p, unsigned ops, unsigned own) {
+        struct json list = json_new_array();
+
+        for (size_t i = 0; i < ARRAY_SIZE(query_parameters); i++) {
+                unsigned verbs = query_parameters[i].verbs;
+                bool common = true;
+
+                for (unsigned op = 1; op <= ops; op <<= 1)
+                        common = common && (!(op & ops) || takes(p, op, verbs));
+                if (own ? takes(p, own, verbs) && !common : common)
                         json_push(o->arena, &list,
                                   parameter(o, query_parameters[i].name, "query", query_parameters[i].type,
                                             query_parameters[i].doc));
+        }
         return list;
 }
 
@@ -205,8 +239,8 @@ static const char *const list_media[] = {
 static const char *const patch_media[] = {
         "application/json-patch+json",
         "application/merge-patch+json",
-        "application/apply-patch+yaml",
         "application/strategic-merge-patch+json",
+        "application/apply-patch+yaml",
         NULL,
 };
 static const char *const custom_media[] = { "application/json", "application/yaml", NULL };
@@ -259,7 +293,7 @@ static void set_body(struct openapi *o, const struct place *p, unsigned op, stru
                 media = json_build(o->arena, "{ name: 'body', in: 'body', schema: %j }", &schema);
                 if (!(op & (DELETE | COLLECTION)))
                         json_set_bool(o->arena, &media, "required", true);
-                json_push(o->arena, list, media);
+                json_push(o->arena, list, op & (PATCH | DELETE | COLLECTION) ? share(o, "body", &media) : media);
         }
 }
 
@@ -321,14 +355,14 @@ static void set_v2(struct openapi *o, const char *const *consumes, const char *c
         json_setc(o->arena, out, "schemes", json_build(o->arena, "[ 'https' ]"));
 }
 
-static struct json operation(struct openapi *o, const struct place *p, size_t i) {
+static struct json operation(struct openapi *o, const struct place *p, unsigned ops, size_t i) {
         const struct api_resource *r = p->resource;
         _cleanup_buf_ struct buf tag = BUF_INIT;
         unsigned op = operations[i].op;
         struct json id = operation_id(o, p, i), list, out, answers, text;
         const struct api_subresource *sub = is_custom(p) ? NULL : p->sub; /* whose kind it is, unless the resource's */
 
-        list = p->connect || p->watch ? json_new_array() : parameters(o, p, op);
+        list = parameters(o, p, ops, op);
         add_camel(&tag, r->group, false);
         buf_printf(&tag, "_%s", r->version);
         text = json_of_printf(o->arena, "%s %s%s%s", p->connect ? "connect to" : operations[i].what,
@@ -439,11 +473,11 @@ static unsigned operations_of(uint32_t verbs, bool item) {
 }
 
 static void add_path(struct openapi *o, const struct place *p, unsigned ops, struct json *paths) {
-        struct json item = json_new_object(), list = p->watch ? parameters(o, p, LIST) : json_new_array();
+        struct json item = json_new_object(), list = parameters(o, p, ops, 0);
 
         for (size_t i = 0; i < ARRAY_SIZE(operations); i++)
                 if (operations[i].op & ops) {
-                        struct json op = operation(o, p, i);
+                        struct json op = operation(o, p, ops, i);
 
                         json_setc(o->arena, &item, operations[i].method, op);
                 }

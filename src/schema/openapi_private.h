@@ -10,6 +10,7 @@ struct openapi {
         bool v3, custom;  /* custom: a document of custom resources alone */
         struct map *seen; /* definition name → it is in types or pending */
         VEC(const struct schema_type *) types;
+        struct json parameters; /* of version 2: what operations share */
 };
 
 /* {"$ref": …} to a type with a name, or its schema; the type is put on the list of those to define. */

@@ -23,6 +23,7 @@ enum how {
         TYPE,    /* TypeItem { value = 1 } */
         DEFAULT, /* number = 1, bool = 2 or string = 3; nothing for what is none of these */
         PARAMETERS,
+        NAMED_PARAMETERS,
         REQUIREMENTS,
 };
 
@@ -133,6 +134,7 @@ static const struct entry document_entries[] = {
         { "info", 2, MESSAGE, info_entries },
         { "paths", 8, NAMED, path_item_entries, .item = 2 },
         { "definitions", 9, NAMED, schema_entries },
+        { "parameters", 10, NAMED_PARAMETERS, NULL },
         { "security", 12, REQUIREMENTS, NULL },
         { "securityDefinitions", 13, NAMED, key_entries, .wrap = 2 },
         EXTENSIONS(16),
@@ -306,10 +308,10 @@ static void put_named(struct buf *b, const struct entry *e, const struct json *v
         wire_close(b, all);
 }
 
-/* ParametersItem { parameter = 1 { body = 1 | non_body = 2 { query = 3 | path = 4 } } } */
+/* Parameter { body = 1 | non_body = 2 { query = 3 | path = 4 } } */
 static void put_parameter(struct buf *b, uint32_t number, const struct json *p) {
         struct str in = json_str(json_getc(p, "in"));
-        size_t item = wire_open(b, number), parameter = wire_open(b, 1);
+        size_t parameter = wire_open(b, number);
 
         if (str_eqc(in, "body"))
                 put_message(b, 1, body_entries, p);
@@ -321,7 +323,31 @@ static void put_parameter(struct buf *b, uint32_t number, const struct json *p) 
                 wire_close(b, at);
         }
         wire_close(b, parameter);
+}
+
+/* ParametersItem { parameter = 1 | reference = 2 { $ref = 1 } } */
+static void put_parameters_item(struct buf *b, uint32_t number, const struct json *p) {
+        size_t item = wire_open(b, number);
+
+        if (json_getc(p, "$ref"))
+                put_choice(b, CHOICE, NULL, p);
+        else
+                put_parameter(b, 1, p);
         wire_close(b, item);
+}
+
+/* ParameterDefinitions { repeated { name = 1, value = 2 } = 1 } */
+static void put_named_parameters(struct buf *b, uint32_t number, const struct json *v) {
+        size_t all = wire_open(b, number);
+
+        json_each_member(m, v) {
+                size_t named = wire_open(b, 1);
+
+                wire_put_bytes(b, 1, json_key(m));
+                put_parameter(b, 2, &m->value);
+                wire_close(b, named);
+        }
+        wire_close(b, all);
 }
 
 /* SecurityRequirement { repeated { name = 1, value = 2 { repeated string = 1 } } = 1 } */
@@ -400,7 +426,10 @@ static void put_entry(struct buf *b, const struct entry *e, const struct json *v
                 break;
         case PARAMETERS:
                 json_each_item(it, v)
-                        put_parameter(b, e->number, it);
+                        put_parameters_item(b, e->number, it);
+                break;
+        case NAMED_PARAMETERS:
+                put_named_parameters(b, e->number, v);
                 break;
         case REQUIREMENTS:
                 json_each_item(it, v)

@@ -36,7 +36,8 @@ DOCUMENTS = {
                  "responses": {}, "x-kubernetes-action": "list",
                  "x-kubernetes-group-version-kind": {"group": "notes.example.com", "version": "v1", "kind": "Note"}}}}},
     "/openapi/v2": {"swagger": "2.0", "info": {"title": "notes", "version": "v1"}, "definitions": {"com.example.notes.v1.Note": NOTE_SCHEMA},
-                    "paths": {"/apis/notes.example.com/v1/notes": {}}},
+                    "paths": {"/apis/notes.example.com/v1/notes": {"parameters": [{"$ref": "#/parameters/of-notes"}]}},
+                    "parameters": {"of-notes": {"name": "of", "in": "query", "type": "string"}}},
 }
 
 

@@ -94,6 +94,7 @@ def test_it_is_discovered(cluster, notes):
     assert line.split() == ["notes", "nt", "notes.example.com/v1", "true", "Note"]
     v2 = json.loads(cluster.kubectl("get", "--raw", "/openapi/v2"))
     assert "com.example.notes.v1.Note" in v2["definitions"] and "io.k8s.api.core.v1.Pod" in v2["definitions"]
+    assert "of-notes" in v2["parameters"] and any(p.startswith("limit-") for p in v2["parameters"])
 
 
 @needs_kubectl(27)

@@ -391,15 +391,24 @@ static const struct json *parse(struct arena *a, const struct buf *b) {
         return v;
 }
 
-static void check_refs(const struct json *j, const struct json *schemas) {
+/* Where "#/components/schemas/name" leads to. */
+static const struct json *referred(const struct json *document, struct str ref) {
+        struct str part;
+
+        while (document && str_split(&ref, '/', &part))
+                document = str_eqc(part, "#") ? document : json_get(document, part);
+        return document;
+}
+
+static void check_refs(const struct json *j, const struct json *document) {
         struct str ref = json_str(json_getc(j, "$ref"));
 
-        if (ref.n > 0 && !json_get(schemas, str_sub(ref, (size_t) str_rfind(ref, '/') + 1, ref.n)))
+        if (ref.n > 0 && !referred(document, ref))
                 fail_msg("nothing at %.*s", (int) ref.n, ref.p);
         json_each_member(m, j)
-                check_refs(&m->value, schemas);
+                check_refs(&m->value, document);
         json_each_item(it, j)
-                check_refs(it, schemas);
+                check_refs(it, document);
 }
 
 /* All that the index names: groups and versions, groups alone, and what is no resource. */
@@ -425,7 +434,7 @@ static void test_openapi_documents_are_whole(void **state) {
 
                 assert_true(openapi_v3(&b, json_key(m), api_builtin, api_n_builtin, NULL));
                 d = parse(a, &b);
-                check_refs(d, json_at_path(d, "components", "schemas"));
+                check_refs(d, d);
                 sha512_hex(hash, buf_str(&b));
                 assert_true(str_has_suffix(json_str(json_getc(&m->value, "serverRelativeURL")),
                                            arena_printf(a, "%" STR_FMT "?hash=%s", STR_ARG(json_key(m)), hash)));
@@ -457,6 +466,67 @@ static void test_patch_takes_field_validation(void **state) {
         assert_true(found);
 }
 
+/* Whether that parameter is among these, and is said elsewhere. */
+static void check_parameter(const struct json *document, const struct json *list, const char *name, bool is,
+                            bool shared) {
+        const struct json *found = NULL;
+        bool refers = false;
+
+        for (size_t i = 0; list && i < list->len && !found; i++) {
+                const struct json *p = json_item(list, i), *ref = json_getc(p, "$ref");
+
+                found = ref ? referred(document, json_str(ref)) : p;
+                if (!str_eqc(json_str(json_getc(found, "name")), name))
+                        found = NULL;
+                refers = ref != NULL;
+        }
+        if (!found != !is || (is && refers != shared))
+                fail_msg("%s is %sthere%s", name, found ? "" : "not ", found && refers ? ", shared" : "");
+}
+
+/* What all operations of a path take is the path's, be it one operation. */
+static void test_what_all_operations_take_is_the_paths(void **state) {
+        static const struct {
+                const char *path, *op, *name; /* op NULL: of the path */
+                bool is, shared;
+        } cases[] = {
+                { "/api/v1/pods", NULL, "limit", true, true },
+                { "/api/v1/pods", "get", "limit", false, false },
+                { "/api/v1/pods", NULL, "pretty", true, true },
+                { "/api/v1/watch/pods", NULL, "limit", true, true },
+                { "/api/v1/namespaces/{namespace}/pods", NULL, "namespace", true, true },
+                { "/api/v1/namespaces/{namespace}/pods", NULL, "limit", false, false },
+                { "/api/v1/namespaces/{namespace}/pods", "get", "limit", true, true },
+                { "/api/v1/namespaces/{namespace}/pods", "delete", "limit", true, true },
+                { "/api/v1/namespaces/{namespace}/pods", "delete", "body", true, true },
+                { "/api/v1/namespaces/{namespace}/pods", "post", "body", true, false },
+                { "/api/v1/namespaces/{namespace}/pods/{name}", NULL, "name", true, false },
+                { "/api/v1/namespaces/{namespace}/pods/{name}", "put", "dryRun", true, false },
+                { "/api/v1/namespaces/{namespace}/pods/{name}", "patch", "force", true, true },
+                { "/api/v1/namespaces/{namespace}/pods/{name}/eviction", NULL, "dryRun", true, false },
+                { "/api/v1/namespaces/{namespace}/pods/{name}/eviction", "post", "dryRun", false, false },
+        };
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_buf_ struct buf v2 = BUF_INIT, v3 = BUF_INIT;
+        const struct json *documents[2];
+
+        openapi_v2(&v2, api_builtin, api_n_builtin, json_write);
+        openapi_v3(&v3, STR("api/v1"), api_builtin, api_n_builtin, NULL);
+        documents[0] = parse(a, &v2);
+        documents[1] = parse(a, &v3);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+                for (size_t k = 0; k < ARRAY_SIZE(documents); k++) {
+                        const struct json *at = json_at_path(documents[k], "paths", cases[i].path);
+                        bool body = strcmp(cases[i].name, "body") == 0;
+
+                        if (cases[i].op)
+                                at = json_getc(at, cases[i].op);
+                        if (!body || k == 0)
+                                check_parameter(documents[k], json_getc(at, "parameters"), cases[i].name, cases[i].is,
+                                                cases[i].shared && k == 0);
+                }
+}
+
 static void test_openapi_has_old_watches_and_connections(void **state) {
 #define A_POD "/api/v1/namespaces/{namespace}/pods/{name}"
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
@@ -465,7 +535,7 @@ static void test_openapi_has_old_watches_and_connections(void **state) {
 
         openapi_v2(&b, api_builtin, api_n_builtin, json_write);
         d = parse(a, &b);
-        check_refs(d, json_getc(d, "definitions"));
+        check_refs(d, d);
         paths = json_getc(d, "paths");
         types = json_getc(d, "definitions");
         check_json(a, json_at_path(paths, "/api/v1/watch/pods", "get", "operationId"),
@@ -473,7 +543,10 @@ static void test_openapi_has_old_watches_and_connections(void **state) {
         check_json(a, json_at_path(paths, "/api/v1/nodes/{name}/proxy/{path}", "head", "operationId"),
                    "'connectCoreV1HeadNodeProxyWithPath'");
         check_json(a, json_at_path(paths, A_POD "/log", "get", "responses", "200", "schema"), "{'type':'string'}");
-        assert_non_null(json_find_by(json_at_path(paths, A_POD "/exec", "parameters"), "name", STR("command")));
+        check_json(a, json_at_path(paths, A_POD, "patch", "consumes"),
+                   "['application/json-patch+json','application/merge-patch+json',"
+                   "'application/strategic-merge-patch+json','application/apply-patch+yaml']");
+        check_parameter(d, json_at_path(paths, A_POD "/exec", "parameters"), "command", true, true);
         check_json(a, json_at_path(paths, A_POD, "delete", "responses", "202", "schema"),
                    "{'$ref':'#/definitions/io.k8s.api.core.v1.Pod'}");
         check_json(a, json_at_path(types, "io.k8s.api.core.v1.SeccompProfile", "x-kubernetes-unions"),
@@ -512,7 +585,7 @@ static const char v3_document[] =
                 "'additionalProperties':true,'not':{'type':'null'}}}}}";
 #define GET "4.1.2.4."
 #define SCHEMA "5.1.1.2.1."
-static const struct {
+static const struct field {
         const char *at, *text; /* text NULL: the number */
         uint64_t number;
 } v3_fields[] = {
@@ -544,20 +617,34 @@ static const struct {
         { SCHEMA "32.2", NULL, 1 },
 };
 
-static void test_openapi_v3_in_protobuf(void **state) {
+static const char v2_document[] =
+                "{'swagger':'2.0','paths':{'/x':{'get':{'parameters':[{'$ref':'#/p'},{'name':'q','in':'query'}]}}},"
+                "'parameters':{'p':{'name':'w','in':'path'},'b':{'name':'body','in':'body'}}}";
+static const struct field v2_fields[] = {
+        { "1", "2.0", 0 },
+        { "8.2.2.2.8.2.1", "#/p", 0 },
+        { "10.1.1", "p", 0 },
+        { "10.1.2.2.4.4", "w", 0 },
+};
+
+static void check_protobuf(const char *document, const struct field *fields, size_t n) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_buf_ struct buf text = BUF_INIT, b = BUF_INIT;
 
-        for (const char *c = v3_document; *c; c++)
+        for (const char *c = document; *c; c++)
                 buf_putc(&text, *c == '\'' ? '"' : *c);
         openapi_to_protobuf(&b, parse(a, &text));
-        for (size_t i = 0; i < ARRAY_SIZE(v3_fields); i++) {
-                struct wire_field f = field_at(buf_str(&b), v3_fields[i].at);
+        for (size_t i = 0; i < n; i++) {
+                struct wire_field f = field_at(buf_str(&b), fields[i].at);
 
-                if (v3_fields[i].text ? !str_eqc(f.bytes, v3_fields[i].text) : f.value != v3_fields[i].number)
-                        fail_msg("%s: %" STR_FMT " %llu", v3_fields[i].at, STR_ARG(f.bytes),
-                                 (unsigned long long) f.value);
+                if (fields[i].text ? !str_eqc(f.bytes, fields[i].text) : f.value != fields[i].number)
+                        fail_msg("%s: %" STR_FMT " %llu", fields[i].at, STR_ARG(f.bytes), (unsigned long long) f.value);
         }
+}
+
+static void test_openapi_in_protobuf(void **state) {
+        check_protobuf(v2_document, v2_fields, ARRAY_SIZE(v2_fields));
+        check_protobuf(v3_document, v3_fields, ARRAY_SIZE(v3_fields));
 }
 
 int main(void) {
@@ -572,9 +659,10 @@ int main(void) {
                 cmocka_unit_test(test_paths_of_custom_columns),
                 cmocka_unit_test(test_every_column_says_what_it_is),
                 cmocka_unit_test(test_openapi_documents_are_whole),
+                cmocka_unit_test(test_what_all_operations_take_is_the_paths),
                 cmocka_unit_test(test_openapi_has_old_watches_and_connections),
                 cmocka_unit_test(test_patch_takes_field_validation),
-                cmocka_unit_test(test_openapi_v3_in_protobuf),
+                cmocka_unit_test(test_openapi_in_protobuf),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
