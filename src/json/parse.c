@@ -386,6 +386,7 @@ value:
                 }
                 TRY(string_slow(ps, p, q, &s, &p));
                 *v = (struct json) { .type = JSON_STRING, .at = (uintptr_t) s.p, .len = (uint32_t) s.n };
+                v->flags = s.p < ps->text || s.p >= end ? JSON_ESCAPED : 0;
                 break;
         case '{':
                 TRY(open_container(ps, JSON_OBJECT, &depth));

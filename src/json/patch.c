@@ -1,9 +1,11 @@
 /* RFC 6902 (JSON Patch), RFC 7396 (merge patch) and the merge patch between two documents, with the readings and the
  * messages of evanphx/json-patch v4, which the API server shows to its clients: an absent member and null are the same
- * to "test", "replace" of an absent member adds it, negative indices count from the end.
+ * to "test", 1 and 1.0 are not, "replace" of an absent member adds it, negative indices count from the end.
  *
  * JSON Patch works on one private copy of the document's containers; what operations add is copied in, so that a later
  * operation may change it. */
+#include <math.h>
+
 #include "json/text.h"
 
 #define MAX_COPIED (3 * 1024 * 1024) /* bytes of text that "copy" operations of one patch may add */
@@ -285,6 +287,25 @@ static int op_copy(struct patch *p, const struct operation *op) {
         return 0;
 }
 
+/* Upstream compares texts, and those of objects are as json_write makes them: is this one, too, as far as it tells? */
+static bool is_as_written(const struct json *v) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        if (v->type == JSON_DOUBLE)
+                return v->d != trunc(v->d) || fabs(v->d) >= 0x1p63;
+        if (v->type == JSON_STRING) {
+                json_write_string(&b, json_str(v));
+                return (b.n > v->len + 2UL) == (v->flags == JSON_ESCAPED);
+        }
+        json_each_item(it, v)
+                if (!is_as_written(it))
+                        return false;
+        json_each_member(m, v)
+                if (!is_as_written(&m->value))
+                        return false;
+        return true;
+}
+
 static int op_test(struct patch *p, const struct operation *op) {
         struct json *found = NULL;
         struct place at;
@@ -303,8 +324,9 @@ static int op_test(struct patch *p, const struct operation *op) {
                 if (r < 0)
                         WRAP(r, "error in test for path: '%" STR_FMT "'", STR_ARG(op->path));
         }
-        /* Absent and null are one. */
-        if (json_type(found) == JSON_NULL ? json_type(op->value) == JSON_NULL : json_equal(found, op->value))
+        /* Absent and null are one. A test without a value ends upstream's connection, or fails. */
+        if (op->value && (json_type(found) == JSON_NULL ? op->value->type == JSON_NULL
+                                                        : json_equal(found, op->value) && is_as_written(op->value)))
                 return 0;
         FAIL("testing value %" STR_FMT " failed: test failed", STR_ARG(op->path));
 }

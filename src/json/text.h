@@ -6,7 +6,8 @@
 
 #define JSON_MAX_DEPTH 10000
 #define JSON_MAX_KEY 0xffff
-#define JSON_GROWN 1 /* json.flags: the array has room for the next power of two of len (at least 4) */
+#define JSON_GROWN 1   /* json.flags: the array has room for the next power of two of len (at least 4) */
+#define JSON_ESCAPED 1 /* json.flags: the text of the string had escapes */
 
 #if defined(__SSE2__)
 #include <emmintrin.h>

@@ -4,7 +4,7 @@ lists go, but where the list takes the place of an object, as upstream's library
     test_oracle.py PATCH_TOOL
 
 The readings in which the API server differs from RFC 6902 on purpose are not generated, or both outcomes are allowed: "replace" of an
-absent member adds it, an absent member equals null to "test", negative indices count from the end."""
+absent member adds it, an absent member equals null to "test", which compares texts, negative indices count from the end."""
 import copy
 import json
 import random
@@ -24,7 +24,7 @@ rand = random.Random(6902)  # numbers are neither 0 nor 1: Python takes those fo
 def value(depth=0):
     kind = rand.randrange(9 if depth < 3 else 6)
     if kind < 6:
-        return [True, False, rand.randrange(2, 9), rand.choice(["", "x", "yz", "<&>"]), 1.5, None][kind]
+        return [True, False, rand.randrange(2, 9), rand.choice(["", "x", "yz", '"\\n']), 1.5, None][kind]
     if kind == 6:
         return [value(depth + 1) for _ in range(rand.randrange(4))]
     return {k: value(depth + 1) for k in rand.sample(KEYS, rand.randrange(4))}

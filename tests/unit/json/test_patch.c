@@ -52,6 +52,8 @@ static void operations_do_what_rfc_6902_shows(void **state) {
                 { "{\"a\":1}", "[{\"op\":\"replace\",\"path\":\"\",\"value\":{\"b\":2}}]", "{\"b\":2}" },
                 { "{\"a\":1}", "[{\"op\":\"replace\",\"path\":\"\",\"value\":\"b\"}]", "{\"a\":1}" },
                 { "{\"a\":1}", "[]", "{\"a\":1}" },
+                { "{\"a\":[1.5,\"\\u003cé\"]}", "[{\"op\":\"test\",\"path\":\"/a\",\"value\":[1.5,\"\\u003cé\"]}]",
+                  "{\"a\":[1.5,\"\\u003cé\"]}" },
                 { "{\"a\":1}", "[{\"op\":\"add\",\"path\":\"/\",\"value\":2}]", "{\"a\":1,\"\":2}" },
         };
 
@@ -70,6 +72,11 @@ static void failures_say_what_upstream_says(void **state) {
                 { "[{\"op\":\"remove\",\"path\":\"/zz\"}]",
                   "error in remove for path: '/zz': Unable to remove nonexistent key: zz: missing value" },
                 { "[{\"op\":\"test\",\"path\":\"/s\",\"value\":\"y\"}]", "testing value /s failed: test failed" },
+                { "[{\"op\":\"test\",\"path\":\"/zz\"}]", "testing value /zz failed: test failed" },
+                { "[{\"op\":\"test\",\"path\":\"\"}]", "testing value  failed: test failed" },
+                { "[{\"op\":\"test\",\"path\":\"/l\",\"value\":[1.0,2]}]", "testing value /l failed: test failed" },
+                { "[{\"op\":\"test\",\"path\":\"/s\",\"value\":\"\\u0078\"}]", "testing value /s failed: test failed" },
+                { "[{\"op\":\"test\",\"path\":\"/t\",\"value\":\"<é\"}]", "testing value /t failed: test failed" },
                 { "[{\"op\":\"add\",\"path\":\"/x/y/z\",\"value\":1}]",
                   "add operation does not apply: doc is missing path: \"/x/y/z\": missing value" },
                 { "[{\"op\":\"add\",\"path\":\"/s/y\",\"value\":1}]",
@@ -93,7 +100,7 @@ static void failures_say_what_upstream_says(void **state) {
                 { "{}", "json: cannot unmarshal object into Go value of type jsonpatch.Patch" },
                 { "[1]", "json: cannot unmarshal number into Go value of type jsonpatch.Operation" },
         };
-        const char *doc = "{\"s\":\"x\",\"l\":[1,2],\"o\":{}}";
+        const char *doc = "{\"s\":\"x\",\"l\":[1,2],\"o\":{},\"t\":\"\\u003cé\"}";
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 _cleanup_error_ struct error e = ERROR_INIT;
