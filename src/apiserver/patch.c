@@ -423,13 +423,12 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         meta = meta_of(a, &config);
         *meta = json_copy_shallow(a, meta);
         opts.odd = &op->odd;
-        op->conflicts = NULL;
-        if (op->rest->custom) /* those of all versions are told */
-                opts.conflicts = &op->conflicts;
+        op->seen = (struct apply_seen) { 0 };
+        if (op->rest->custom) /* conflicts of all versions are told */
+                opts.seen = &op->seen;
         op->applied = true;
         r = apply_merge(a, op->rest->resource->type, live, &config, &opts, &op->tree, &e);
-        op->merged = json_new(a, op->tree);
-        if (op->conflicts)
+        if (op->seen.conflicts)
                 return 0;
         if (r == 0 && op->rest->custom) {
                 r = custom_decode(op, &op->tree, NULL, &out, &e);
@@ -518,7 +517,7 @@ void registry_patch(struct op *op) {
         if (apply) {
                 if (apply_config(op, &live, err) < 0)
                         goto fail;
-                if (op->conflicts) {
+                if (op->seen.conflicts) {
                         registry_write_changed(op);
                         return;
                 }

@@ -665,7 +665,7 @@ static void change_admitted(struct op *op) {
 }
 
 static void change_tracked(struct op *op) {
-        if (op->conflicts && apply_report_conflicts(op->conflicts, op->c->subresource, &op->c->error) < 0)
+        if (op->seen.conflicts && apply_report_conflicts(op->seen.conflicts, op->c->subresource, &op->c->error) < 0)
                 op_fail(op);
         else
                 admission_admit(op, ADMIT_UPDATE, &op->tree, object_json(op->old), change_admitted);

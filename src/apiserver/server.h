@@ -20,6 +20,7 @@
 #include "base/time.h"
 #include "base/vec.h"
 #include "http/server.h"
+#include "schema/apply.h"
 
 struct strategy;
 struct rbac;
@@ -211,17 +212,16 @@ struct op {
         struct str name, namespace;  /* as given or generated */
         struct str key;
         int attempts;
-        int64_t submitted_ns; /* to the store */
-        bool upsert;          /* an update that may create, an apply */
-        bool generated;       /* the name comes from generateName */
-        bool taken;           /* the name, when it was given nothing else: it may not get as far as the store */
-        bool nulls;           /* that are no value are in the tree, until validation has seen them: it was applied */
-        bool applied;         /* server-side apply has recorded the owners of fields */
-        bool pinned;          /* the client named the resourceVersion: a conflict is its business; so is a create */
-        const struct json *merged;  /* by an apply, before defaults came, which other versions need not know */
-        struct managers *conflicts; /* of an apply to a custom resource, in all its versions; NULL: none */
-        size_t next_version;        /* of a custom resource: whose managers op_track_versions() looks at */
-        bool tracked;               /* managedFields know of the change, in the version of the request */
+        int64_t submitted_ns;   /* to the store */
+        bool upsert;            /* an update that may create, an apply */
+        bool generated;         /* the name comes from generateName */
+        bool taken;             /* the name, when it was given nothing else: it may not get as far as the store */
+        bool nulls;             /* that are no value are in the tree, until validation has seen them: it was applied */
+        bool applied;           /* server-side apply has recorded the owners of fields */
+        bool pinned;            /* the client named the resourceVersion: a conflict is its business; so is a create */
+        struct apply_seen seen; /* of an apply to a custom resource: defaults are not in it yet */
+        size_t next_version;    /* of a custom resource: whose managers op_track_versions() looks at */
+        bool tracked;           /* managedFields know of the change, in the version of the request */
         bool odd;      /* it was sent with what upstream does not store: empty lists and maps, fields that are off */
         bool has_turn; /* turns.c */
         struct list turn;

@@ -18,6 +18,7 @@
 #include "schema/types.h"
 
 #define MAX_UPDATERS 10
+#define NO_TIME STR("0001-01-01T00:00:00Z") /* Go's zero time, which it prints as null */
 #define LAST_APPLIED "kubectl.kubernetes.io/last-applied-configuration"
 
 struct manager {
@@ -76,14 +77,16 @@ static int decode_managers(struct arena *a, const struct json *entries, struct m
         struct managers m = { 0 };
 
         json_each_item(e, entries) {
+                const struct json *fields = ManagedFieldsEntry_fieldsV1(e);
                 struct str fields_type = ManagedFieldsEntry_fieldsType(e);
                 struct manager *same;
                 struct manager x = {
                         .name = ManagedFieldsEntry_manager(e),
                         .version = ManagedFieldsEntry_apiVersion(e),
                         .subresource = ManagedFieldsEntry_subresource(e),
-                        .time = ManagedFieldsEntry_time(e),
+                        .time = json_is(json_getc(e, "time"), JSON_NULL) ? NO_TIME : ManagedFieldsEntry_time(e),
                         .apply = str_eqc(ManagedFieldsEntry_operation(e), "Apply"),
+                        .fields = fieldset_new(a),
                 };
                 if (!x.apply && !str_eqc(ManagedFieldsEntry_operation(e), "Update"))
                         return error_set(err, -EINVAL, "operation must be `Apply` or `Update`");
@@ -96,11 +99,11 @@ static int decode_managers(struct arena *a, const struct json *entries, struct m
                         return error_set(err, -EINVAL,
                                          "invalid fieldsType \"%" STR_FMT "\" in managed fields entry %td",
                                          STR_ARG(fields_type), e - json_item(entries, 0));
-                if (fieldset_from_json(a, json_expand(a, ManagedFieldsEntry_fieldsV1(e)), &x.fields) < 0)
+                if (json_type(fields) != JSON_NULL && fieldset_from_json(a, json_expand(a, fields), &x.fields) < 0)
                         return error_set(err, -EINVAL, "error decoding versioned set of manager \"%" STR_FMT "\"",
                                          STR_ARG(x.name));
-                if (json_is(ManagedFieldsEntry_fieldsV1(e), JSON_RAW)) {
-                        x.text = *ManagedFieldsEntry_fieldsV1(e);
+                if (json_is(fields, JSON_RAW)) {
+                        x.text = *fields;
                         x.stored = x.fields;
                 }
                 same = find_manager(&m, &x);
@@ -149,6 +152,14 @@ static void reconcile_managers(const struct schema_type *t, struct managers *m, 
         }
 }
 
+/* A text with two slashes is no version, and upstream forgets all when it meets one. */
+static bool versions_are_some(const struct managers *m) {
+        for (size_t i = 0; i < m->n; i++)
+                if (str_find(m->v[i].version, '/') != str_rfind(m->v[i].version, '/'))
+                        return false;
+        return true;
+}
+
 static int compare_managers(const void *p, const void *q) {
         const struct manager *x = p, *y = q;
         int c;
@@ -164,11 +175,12 @@ static int compare_managers(const void *p, const void *q) {
 static struct json encode_manager(struct arena *a, const struct manager *x, struct json fields) {
         struct json e = json_new_object();
 
-        json_set_str(a, &e, "manager", x->name);
+        if (x->name.n > 0)
+                json_set_str(a, &e, "manager", x->name);
         json_set_cstr(a, &e, "operation", x->apply ? "Apply" : "Update");
         json_set_str(a, &e, "apiVersion", x->version);
         if (x->time.n > 0)
-                json_set_str(a, &e, "time", x->time);
+                json_setc(a, &e, "time", str_eq(x->time, NO_TIME) ? json_null() : json_of_str(x->time));
         json_set_cstr(a, &e, "fieldsType", "FieldsV1");
         json_setc(a, &e, "fieldsV1", fields);
         if (x->subresource.n > 0)
@@ -346,14 +358,14 @@ static int apply_changes(struct arena *a, struct managers *m, const struct manag
                          struct error *err) {
         struct managers found = { 0 };
 
-        if (o->conflicts && *o->conflicts)
-                found = **o->conflicts;
+        if (o->seen && o->seen->conflicts)
+                found = *o->seen->conflicts;
         take_changes(a, m, self, version, d, allowed, o->force ? NULL : &found);
         if (found.n == 0)
                 return 0;
-        if (!o->conflicts)
+        if (!o->seen)
                 return apply_report_conflicts(&found, o->subresource, err);
-        *o->conflicts = arena_dup(a, &found, sizeof(found));
+        o->seen->conflicts = arena_dup(a, &found, sizeof(found));
         return 0;
 }
 
@@ -562,6 +574,10 @@ void apply_track_update(struct arena *a, const struct schema_type *t, const stru
         old = live ? json_copy_shallow(a, live) : schema_zero(a, t);
         new = json_copy_shallow(a, next);
         current_managers(a, live, next, opts, &m);
+        if (!versions_are_some(&m)) {
+                remove_managed_fields(a, next);
+                return;
+        }
         remove_managed_fields(a, &old);
         remove_managed_fields(a, &new);
         if (!live || m.n > 0) { /* else nobody was asked to keep track of this object */
@@ -589,7 +605,7 @@ int apply_track_version(struct arena *a, const struct schema_type *t, const stru
         remove_managed_fields(a, &old);
         remove_managed_fields(a, &new);
         d = diff_of(a, t, opts, &old, &new);
-        TRY(apply_changes(a, &m, &self, self.version, &d, NULL, opts, err));
+        TRY(apply_changes(a, &m, &self, self.version, &d, opts->seen->allowed, opts, err));
         drop_empty(&m);
         encode_managers(a, &m, object);
         return 0;
@@ -677,7 +693,7 @@ static struct fieldset *allowed_by_last_applied(struct arena *a, const struct sc
         struct structure_diff d;
         struct fieldset *s;
 
-        if (!str_eqc(o->manager, "kubectl") || !json_is(text, JSON_STRING))
+        if (!str_eqc(o->manager, "kubectl") || !json_is(text, JSON_STRING) || o->scale) /* a Scale has no annotation */
                 return NULL;
         if (json_parse(a, json_str(text), &(struct json_parse_opts) { .copy_strings = true }, &applied, NULL) < 0)
                 return NULL;
@@ -716,6 +732,7 @@ static void sync_last_applied(struct arena *a, struct json *object, const struct
 int apply_merge(struct arena *a, const struct schema_type *t, const struct json *live, const struct json *config,
                 const struct apply_opts *opts, struct json *ret, struct error *err) {
         struct manager self = manager_of(a, opts, true), *mine;
+        struct apply_seen alone, *seen = opts->seen ? opts->seen : &alone;
         struct str now = self.time;
         struct json old = live ? json_copy_shallow(a, live) : schema_zero(a, t), merged;
         struct manager last = { 0 };
@@ -726,7 +743,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         if (live && decode_managers(a, managed_fields(live), &m, NULL) < 0)
                 m = (struct managers) { 0 };
         remove_managed_fields(a, &old);
-        if (live && m.n == 0) {
+        if (live && m.n == 0 && !opts->scale) {
                 struct manager before = self;
                 struct json zero = schema_zero(a, t);
 
@@ -758,19 +775,21 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         mine->version = self.version;
         TRY(prune(a, t, &merged, &m, &last, opts, &merged, err));
         d = diff_of(a, t, opts, &old, &merged);
-        TRY(apply_changes(a, &m, mine, opts->custom && !opts->one_version ? STR("") : self.version, &d,
-                          allowed_by_last_applied(a, t, &old, opts), opts, err));
+        seen->allowed = allowed_by_last_applied(a, t, &old, opts);
+        TRY(apply_changes(a, &m, mine, opts->custom && !opts->one_version ? STR("") : self.version, &d, seen->allowed,
+                          opts, err));
         mine->fields = fieldset_difference(a, mine->fields, strip_set(a));
         if (opts->scale_kept && last.fields && fieldset_intersects(last.fields, replicas_of(a, opts)))
                 mine->fields = replicas_of(a, opts);
         changed = !json_equal(&old, &merged);
         if (changed && !opts->scale)
                 mine->time = now;
-        sync_last_applied(a, &merged, config, opts);
         drop_empty(&m);
         if (opts->scale)
                 take_back(a, &m, opts);
         encode_managers(a, &m, &merged);
+        seen->merged = json_copy_shallow(a, &merged);
+        sync_last_applied(a, &merged, config, opts);
         *ret = merged;
         if (opts->custom)
                 return 0;

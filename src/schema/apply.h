@@ -5,13 +5,21 @@
 #include "schema/schema.h"
 
 struct managers;
+struct fieldset;
+
+/* What an apply leaves for those who look at the managers of other versions then. */
+struct apply_seen {
+        struct managers *conflicts;     /* so far; NULL: none */
+        const struct fieldset *allowed; /* that are none */
+        struct json merged;             /* before the annotation of client-side applies follows */
+};
 
 struct apply_opts {
-        struct str manager;          /* at most 128 characters of it are kept; empty: "unknown" */
-        struct str subresource;      /* "status", "scale" or "" */
-        struct str api_version;      /* of the request: "apps/v1" */
-        struct managers **conflicts; /* go to those that are there (or NULL); NULL: they are an error at once */
-        bool force, custom;          /* custom: of a run-time type, whose owner normalises the result */
+        struct str manager;      /* at most 128 characters of it are kept; empty: "unknown" */
+        struct str subresource;  /* "status", "scale" or "" */
+        struct str api_version;  /* of the request: "apps/v1" */
+        struct apply_seen *seen; /* conflicts go to those that are there; NULL: they are an error at once */
+        bool force, custom;      /* custom: of a run-time type, whose owner normalises the result */
         /* The object is served in two versions, which name fields differently. one_version: of what others own only the
          * entries of api_version are looked at. other_version: afterwards, of those that the request was not in: they
          * lose what has changed, and nobody gains. */

@@ -420,6 +420,10 @@ static int decode_time(struct decoder *d, const struct schema_type *t, const str
         if (moment_parse(s, &m) < 0 || (micro && !has_micros(s)))
                 return time_error(d, s, micro);
         m.seconds = MAX(MIN(m.seconds, MOMENT_MAX), MOMENT_MIN);
+        if (m.seconds == MOMENT_MIN && m.ns == 0) {
+                *ret = json_null();
+                return 0;
+        }
         out = moment_format(text, m, micro ? 6 : 0);
         *ret = str_eq(out, s) ? *in : json_of_copy(d->arena, out);
         return 0;
@@ -537,7 +541,7 @@ static int decode_field(struct decoder *d, const struct schema_type *t, const st
                 ++*n;
         } else {
                 TRY(decode(d, f->type, in, &here, &m->value));
-                if (m->value.type == JSON_NULL || schema_is_empty(f, &m->value))
+                if (m->value.type == JSON_NULL ? f->type->kind == SCHEMA_UNION : schema_is_empty(f, &m->value))
                         return 0;
                 d->odd = d->odd || is_stored_as_null(f, &m->value) || (f->flags & SCHEMA_OFF);
                 ++*n;
@@ -624,7 +628,7 @@ static int decode_union(struct decoder *d, const struct schema_type *t, const st
         }
         if (schema_field(t, STR("allows")))
                 return error_set(d->err, -EINVAL, "boolean or JSON schema expected");
-        *ret = json_null(); /* upstream drops what is neither: decode_field does */
+        *ret = json_null(); /* upstream drops what is neither: decode_field does. It keeps times that are none */
         return 0;
 }
 

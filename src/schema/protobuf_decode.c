@@ -155,7 +155,8 @@ static int read_time(struct reader *r, const struct schema_type *t, struct str b
         }
         m.seconds += carry;
         m.ns = (int32_t) (ns - carry * NSEC_PER_SEC);
-        *ret = json_of_copy(r->arena, moment_format(text, m, t->kind == SCHEMA_TIME ? 0 : 6));
+        if (m.seconds != MOMENT_MIN || m.ns > 0)
+                *ret = json_of_copy(r->arena, moment_format(text, m, t->kind == SCHEMA_TIME ? 0 : 6));
         return 0;
 }
 

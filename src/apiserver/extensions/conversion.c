@@ -385,7 +385,7 @@ static bool compare_version(struct op *op, const struct rest *version, const str
                 error_prefix(&e, "failed to convert new object");
         opts.api_version = version->api_version;
         opts.force |= !op->applied;
-        opts.conflicts = &op->conflicts;
+        opts.seen = &op->seen;
         opts.reset = NULL; /* upstream knows what a way cannot change in the version of the request only */
         if (!e.err)
                 apply_track_version(a, t, before, after, &opts, &op->tree, &op->c->error);
@@ -420,7 +420,7 @@ static bool has_managers(const struct json *object, struct str api_version) {
 }
 
 bool op_track_versions(struct op *op, void (*then)(struct op *op)) {
-        const struct json *now = op->applied ? op->merged : &op->tree;
+        const struct json *now = op->applied ? &op->seen.merged : &op->tree;
         const struct custom_version *v = op->rest->custom, *other;
         struct conversion *k;
 

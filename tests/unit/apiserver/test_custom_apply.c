@@ -100,6 +100,26 @@ static void conflicts_in_all_versions_are_told(void **state) {
         undefine(f);
 }
 
+#define ANNOTATION "kubectl.kubernetes.io/last-applied-configuration"
+
+/* What upstream sets there itself is in nobody's way, and what was applied last time is in nobody's either. */
+static void client_side_applies_of_another_version_are_taken_over(void **state) {
+        struct fixture *f = *state;
+
+        define(f, GRANULAR, GRANULAR);
+        check_code(apply(f, &widgets_v2, "two", ",'spec':{'a':'x','n':1}"), 201);
+        check_code(ASK(f, API_PATCH, &widgets, "default", "w", .patch = API_PATCH_MERGE,
+                       .options.field_manager = STR("kubectl-client-side-apply"),
+                       .body = Q("{'metadata':{'annotations':{'" ANNOTATION
+                                 "':'{\\'apiVersion\\':\\'example.com/v2\\',\\'kind\\':\\'Widget\\',\\'spec\\':{"
+                                 "\\'n\\':1}}'}}}")),
+                   200);
+        check_error(apply(f, &widgets_v2, "kubectl", ",'spec':{'a':'y','n':2}"), 409,
+                    "Apply failed with 1 conflict: conflict with \"two\": .spec.a");
+        check(apply(f, &widgets_v2, "kubectl", ",'spec':{'n':3}"), 200, ".spec", "{\"a\":\"x\",\"n\":3}");
+        undefine(f);
+}
+
 static void what_is_owned_is_looked_at_in_its_own_version(void **state) {
         struct fixture *f = *state;
         struct answer r;
@@ -217,6 +237,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_null_that_is_no_value_is_refused),
                 cmocka_unit_test(conflicts_in_all_versions_are_told),
+                cmocka_unit_test(client_side_applies_of_another_version_are_taken_over),
                 cmocka_unit_test(what_is_owned_is_looked_at_in_its_own_version),
                 cmocka_unit_test(what_was_applied_in_another_version_is_removed_as_that_has_it),
                 cmocka_unit_test(defaults_of_one_version_are_no_matter_to_another),

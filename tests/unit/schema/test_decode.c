@@ -72,6 +72,8 @@ static void test_values_are_normalised(void **state) {
         check_json(a, &d, "{'creationTimestamp':'2024-01-02T01:04:05Z','labels':{'a':'1','b':'2','c':''}}");
         d = decode(a, &type_LeaseSpec, "{'renewTime':'2024-01-02T03:04:05.678901Z'}", NULL);
         check_json(a, &d, "{'renewTime':'2024-01-02T03:04:05.678901Z'}");
+        d = decode(a, &type_LeaseSpec, "{'renewTime':'0001-01-01T00:00:00.000000Z'}", NULL);
+        check_json(a, &d, "{'renewTime':null}"); /* Go's zero time is none */
 }
 
 static void test_unknown_fields_are_named_and_pruned(void **state) {

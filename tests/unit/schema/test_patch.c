@@ -326,6 +326,34 @@ static void test_client_side_applies_are_taken_over_without_conflict(void **stat
         }
 }
 
+static void test_entries_may_say_little(void **state) {
+#define ENTRY(version, rest) "{'operation':'Update','apiVersion':'" version "','fieldsType':'FieldsV1'" rest "}"
+        static const char *const cases[][2] = {
+                { ENTRY("v1", ",'fieldsV1':{'f:data':{'f:x':{}}},'time':null"),
+                  "[{'operation':'Update','apiVersion':'v1','time':null,'fieldsType':'FieldsV1','fieldsV1':{'f:data':{"
+                  "'f:x':{}}}}]" },
+                { ENTRY("v1", "") "," ENTRY("v1", ",'manager':'m','fieldsV1':{'f:data':{'f:x':{}}}"),
+                  "[{'manager':'m','operation':'Update','apiVersion':'v1','fieldsType':'FieldsV1','fieldsV1':{'f:data':"
+                  "{"
+                  "'f:x':{}}}}]" },
+                { ENTRY("v1", ",'fieldsV1':null"), "null" },
+                { ENTRY("v1", ",'manager':'m','fieldsV1':{'f:data':{}}") "," ENTRY("a/b/c", ""), "null" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_(arena_freep) struct arena *a = arena_new(0);
+                struct apply_opts o = { .manager = STR("hand"), .api_version = STR("v1") };
+                struct json live = doc(a, CONFIG("{'x':'1'}")), next = json_copy(a, &live), entries;
+                const struct json *told;
+
+                entries = doc(a, arena_printf(a, "[%s]", cases[i][0]).p);
+                json_setc(a, json_get_or_add_object(a, &next, "metadata"), "managedFields", entries);
+                apply_track_update(a, &type_ConfigMap, &live, &next, &o);
+                told = ObjectMeta_managedFields(ConfigMap_metadata(&next));
+                check_json(a, told ? told : &(struct json) { .type = JSON_NULL }, cases[i][1]);
+        }
+}
+
 static void test_keyed_items_are_owned_one_by_one(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_error_ struct error err = ERROR_INIT;
@@ -504,6 +532,7 @@ int main(void) {
                 cmocka_unit_test(test_objects_nobody_tracked_get_an_owner_at_the_first_apply),
                 cmocka_unit_test(test_an_apply_that_changes_nothing_keeps_the_time),
                 cmocka_unit_test(test_client_side_applies_are_taken_over_without_conflict),
+                cmocka_unit_test(test_entries_may_say_little),
                 cmocka_unit_test(test_keyed_items_are_owned_one_by_one),
                 cmocka_unit_test(test_configs_must_fit_their_type),
                 cmocka_unit_test(test_owned_fields),
