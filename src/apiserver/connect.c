@@ -235,14 +235,22 @@ static bool split_name(struct str text, struct str *scheme, struct str *name, st
                (str_empty(*scheme) || str_eqc(*scheme, "http") || str_eqc(*scheme, "https"));
 }
 
+/* The path there is what follows here, without ".." and the like. What is before that is where the other server's root
+ * is here, or all of the path when it does not end as that, as upstream has it. */
 static void set_path(struct exchange *x, struct relay_target *t) {
-        struct str query = http_request_query(x->req), path = http_request_path(x->req);
-        _cleanup_buf_ struct buf clean = BUF_INIT;
+        struct arena *a = http_request_arena(x->req);
+        struct str query = http_request_query(x->req);
+        _cleanup_buf_ struct buf clean = BUF_INIT, full = BUF_INIT, tail = BUF_INIT, suffix = BUF_INIT;
 
-        t->prefix = str_sub(path, 0, path.n - MIN(path.n, x->info.tail.n));
+        if (url_decode(&full, http_request_path(x->req), false) == 0 && url_decode(&tail, x->info.tail, false) == 0) {
+                clean_path(&suffix, buf_str(&tail));
+                if (str_has_suffix(buf_str(&full), buf_str(&suffix)))
+                        full.n -= suffix.n;
+        }
+        t->prefix = arena_str(a, buf_str(&full));
         rewrite_path(&clean, x->info.tail);
-        t->path = arena_printf(http_request_arena(x->req), "%" STR_FMT "%s%" STR_FMT, STR_ARG(buf_str(&clean)),
-                               str_empty(query) ? "" : "?", STR_ARG(query));
+        t->path = arena_printf(a, "%" STR_FMT "%s%" STR_FMT, STR_ARG(buf_str(&clean)), str_empty(query) ? "" : "?",
+                               STR_ARG(query));
 }
 
 /* Go's net.IP.IsGlobalUnicast: an address of one machine that others reach, too. */

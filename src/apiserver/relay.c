@@ -10,9 +10,11 @@
 #include "apiserver/rewrite.h"
 #include "apiserver/track.h"
 #include "apiserver/flags.h"
+#include "apiserver/validation/validate.h"
 #include "base/encode.h"
 #include "base/file.h"
 #include "base/metrics.h"
+#include "base/url.h"
 #include "http/client.h"
 #include "http/tls.h"
 #include "http/websocket.h"
@@ -184,8 +186,9 @@ struct relay {
         size_t n_headers;
         bool started, is_log, is_api, redirects, base64, informed;
         struct rewriter links;
-        bool is_page; /* kept until it is whole, since its links have to be rewritten */
-        int refused;  /* a kubelet's answer that is an error: what it says becomes a Status */
+        bool is_page;       /* kept until it is whole, since its links have to be rewritten */
+        int refused;        /* a kubelet's answer that is an error: what it says becomes a Status */
+        struct error wrong; /* what is answered instead */
         struct buf kept;
         struct arena *arena;
         struct format format;
@@ -221,6 +224,7 @@ bool relay_is_hop_header(struct str name) {
 }
 
 static void free_relay(struct relay *r) {
+        error_clear(&r->wrong);
         buf_free(&r->kept);
         arena_free(r->arena);
 }
@@ -313,6 +317,39 @@ static bool has_links(const struct http_header *h, size_t n) {
                rewrites(http_header_get(h, n, "content-encoding"));
 }
 
+/* apierrors.NewInternalError of upstream */
+static int err_internal(struct error *err, struct str text) {
+        int r = error_status(err, REASON_INTERNAL, "Internal error occurred: %" STR_FMT, STR_ARG(text));
+
+        error_add_cause(err, "", STR(""), "%" STR_FMT, STR_ARG(text));
+        return r;
+}
+
+/* An answer that cannot be passed on, in Go's words. */
+static int check_answer(struct relay *r, int status, const struct http_header *h, size_t n) {
+        struct str to = http_header_get(h, n, "location"), protocol = http_header_get(h, n, "upgrade");
+        const char *fault;
+        struct url u;
+
+        if (status == 101 && str_is_part(STR("upgrade"), ',', http_header_get(h, n, "connection")) && protocol.n > 0)
+                error_status(&r->wrong, REASON_UNKNOWN,
+                             "backend tried to switch protocol \"%" STR_FMT "\" when \"\" was requested",
+                             STR_ARG(protocol));
+        else if (status == 101)
+                error_status(&r->wrong, REASON_UNKNOWN,
+                             "internal error: 101 switching protocols response with non-writable body");
+        if (status == 101) {
+                r->wrong.code = 500;
+                return -EPROTO;
+        }
+        fault = r->is_log ? NULL : url_parse(r->arena, to, false, &u, quoted_in_go);
+        if (!fault)
+                return 0;
+        return err_internal(&r->wrong,
+                            arena_printf(r->arena, "error trying to parse Location header: parse %" STR_FMT ": %s",
+                                         STR_ARG(quoted_in_go(r->arena, to)), fault));
+}
+
 static void relay_response(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {
         struct relay *r = arg;
         bool proxied = !r->is_log, has_length = false, chunked = http_header_get(h, n, "transfer-encoding").n > 0;
@@ -326,6 +363,18 @@ static void relay_response(struct http_call *c, int status, const struct http_he
                 r->refused = status;
                 return;
         }
+        if (status < 100) { /* which nobody can pass on */
+                struct http_request *req = TAKE_PTR(r->req);
+
+                http_request_on_close(req, NULL, NULL);
+                http_request_on_body(req, NULL, NULL);
+                http_stream_on_drain(req, NULL, NULL);
+                http_stream_abort(req);
+                http_call_cancel(c);
+                return;
+        }
+        if (check_answer(r, status, h, n) < 0)
+                return;
         if (r->is_log && http_request_wants_websocket(r->req)) {
                 start_messages(r);
                 return;
@@ -369,13 +418,20 @@ static void start_now(struct relay *r, struct str first) {
         r->status = 0;
 }
 
-static void send_page(struct relay *r, int err) {
+static void send_error(struct relay *r, const struct error *e) {
+        if (r->is_api)
+                respond_text(r->req, 503, PLAIN_TEXT, arena_printf(r->arena, "%s\n", error_text(e)));
+        else
+                respond_error(r->req, &r->format, e);
+}
+
+static void send_page(struct relay *r, int err, const char *why) {
         struct str encoding = http_header_get(r->headers, r->n_headers, "content-encoding");
         _cleanup_error_ struct error e = ERROR_INIT;
         struct buf page = BUF_INIT;
 
         if (err < 0)
-                error_status(&e, REASON_UNKNOWN, "unexpected EOF");
+                error_status(&e, REASON_UNKNOWN, "%s", why);
         else
                 err = rewrite_page(&r->links, encoding, &page, buf_str(&r->kept), &e);
         if (err == 0) {
@@ -385,10 +441,7 @@ static void send_page(struct relay *r, int err) {
         }
         buf_free(&page);
         e.code = 500;
-        if (r->is_api)
-                respond_text(r->req, 503, PLAIN_TEXT, arena_printf(r->arena, "%s\n", error_text(&e)));
-        else
-                respond_error(r->req, &r->format, &e);
+        send_error(r, &e);
 }
 
 static void relay_data(struct http_call *c, struct str data, void *arg) {
@@ -398,6 +451,8 @@ static void relay_data(struct http_call *c, struct str data, void *arg) {
         if (r->ws)
                 send_message(r, data);
         if (!r->req)
+                return;
+        if (r->wrong.err)
                 return;
         if (r->refused) {
                 buf_add_str(&r->kept, str_sub(data, 0, MAX_REASON - MIN(r->kept.n, MAX_REASON)));
@@ -446,8 +501,7 @@ static void answer_refused(struct relay *r) {
         if (r->refused == 400) {
                 error_status(&e, REASON_BAD_REQUEST, "%" STR_FMT, STR_ARG(text));
         } else if (r->refused == 500) {
-                error_status(&e, REASON_INTERNAL, "Internal error occurred: %" STR_FMT, STR_ARG(text));
-                error_add_cause(&e, "", STR(""), "%" STR_FMT, STR_ARG(text));
+                err_internal(&e, text);
         } else {
                 error_status(&e, r->refused == 404 ? REASON_NOT_FOUND : REASON_UNKNOWN,
                              r->refused == 404 ? "the server could not find the requested resource ( pods/log %" STR_FMT
@@ -487,8 +541,10 @@ static void relay_done(struct http_call *c, int err, const struct error *error, 
                         if (!r->is_api) /* there upstream just announces them */
                                 http_stream_trailers(r->req, trailers, n);
                         http_stream_end(r->req);
+                } else if (r->wrong.err) {
+                        send_error(r, &r->wrong);
                 } else if (r->is_page) {
-                        send_page(r, err);
+                        send_page(r, err, error ? error_text(error) : strerror(-err));
                 } else if (r->refused && r->is_api) {
                         const struct http_header h[] = { no_cache, { STR("content-type"), STR(PLAIN_TEXT) } };
                         struct str text = STR("the backend attempted to redirect this request, which is not permitted");
@@ -535,16 +591,17 @@ static size_t path_length(struct str path) {
 /* Who asked for what, for who is asked in the end. */
 static size_t forwarded_headers(struct exchange *x, const struct relay_target *t, struct arena *a,
                                 struct http_header *out) {
-        struct str peer = http_request_peer(x->req), before = http_request_header(x->req, "x-forwarded-for"),
-                   path = str_sub(t->path, 0, path_length(t->path));
+        struct str peer = http_request_peer(x->req), before = http_request_header(x->req, "x-forwarded-for");
         ssize_t colon = str_rfind(peer, ':');
+        _cleanup_buf_ struct buf uri = BUF_INIT;
 
         peer = str_sub(peer, 0, colon < 0 ? peer.n : (size_t) colon);
         out[0] = (struct http_header) { STR("x-forwarded-for"),
                                         arena_printf(a, "%" STR_FMT "%s%" STR_FMT, STR_ARG(before),
                                                      before.n > 0 ? ", " : "", STR_ARG(peer)) };
-        out[1] = (struct http_header) { STR("x-forwarded-uri"),
-                                        arena_printf(a, "%" STR_FMT "%" STR_FMT, STR_ARG(t->prefix), STR_ARG(path)) };
+        clean_path(&uri, arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(t->prefix), (int) path_length(t->path),
+                                      t->path.p));
+        out[1] = (struct http_header) { STR("x-forwarded-uri"), arena_str(a, buf_str(&uri)) };
         if (!t->is_api)
                 return 2;
         out[2] = (struct http_header) { STR("x-forwarded-host"),
@@ -559,16 +616,20 @@ size_t relay_headers(struct exchange *x, const struct relay_target *t, struct ar
         const struct http_header *h;
         size_t n = http_request_headers(x->req, &h), k = 0;
         struct http_header *out = arena_array(a, struct http_header, n + t->n_headers + 6);
+        const char *const *of_api = WORDS("audit-id", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
+                                          "x-forwarded-uri");
 
+        if (t->is_log) /* which is asked for in our own name */
+                n = 0;
         for (size_t i = 0; i < n; i++) {
-                bool keep = !relay_is_hop_header(h[i].name) ||
+                bool nameless = str_eqc(h[i].name, "user-agent") && h[i].value.n == 0;
+                bool keep = (!relay_is_hop_header(h[i].name) && !nameless) ||
                             (upgrade && (str_eqc(h[i].name, "connection") || str_eqc(h[i].name, "upgrade"))) ||
                             (t->prefix.n && str_eqc(h[i].name, "host")); /* who is asked is asked as we were */
 
                 if (keep && !(h[i].name.n > 0 && h[i].name.p[0] == ':') &&
                     !str_has_prefix(h[i].name, STR("impersonate-")) && !str_has_prefix(h[i].name, STR("x-remote-")) &&
-                    (t->is_log || !str_among(h[i].name, WORDS("audit-id", "x-forwarded-for", "x-forwarded-host",
-                                                              "x-forwarded-proto", "x-forwarded-uri"))))
+                    !str_among(h[i].name, t->is_api ? of_api : WORDS("x-forwarded-for", "x-forwarded-uri")))
                         out[k++] = (struct http_header) { arena_str(a, h[i].name), arena_str(a, h[i].value) };
         }
         if (str_search(http_header_get(h, n, "te"), STR("trailers")) >= 0)
@@ -594,6 +655,7 @@ static void relay_call(struct exchange *x, const struct relay_target *t) {
                 .path = arena_str(a, t->path),
                 .streams = http_request_is_receiving(x->req),
                 .body_length = -1,
+                .gunzip = true,
                 .on_sent = relay_sent,
                 .on_info = relay_info,
                 .on_response = relay_response,

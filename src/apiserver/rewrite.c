@@ -34,23 +34,29 @@ static bool is_letter(char c) {
 
 /* ---- URLs ---- */
 
+void clean_path(struct buf *dst, struct str path) {
+        struct str rest = path, part;
+        size_t start = dst->n;
+
+        while (str_split(&rest, '/', &part)) {
+                if (str_eqc(part, ".."))
+                        dst->n = start +
+                                 (size_t) MAX(str_rfind(str_sub(buf_str(dst), start, dst->n), '/'), (ssize_t) 0);
+                else if (part.n > 0 && !str_eqc(part, "."))
+                        buf_printf(dst, "/%" STR_FMT, STR_ARG(part));
+        }
+        if (dst->n == start || str_has_suffix(path, STR("/")))
+                buf_putc(dst, '/');
+}
+
 void rewrite_path(struct buf *dst, struct str path) {
         _cleanup_buf_ struct buf decoded = BUF_INIT, clean = BUF_INIT;
-        struct str rest, part;
 
         if (url_decode(&decoded, path, false) < 0) {
                 buf_add_str(dst, path);
                 return;
         }
-        rest = buf_str(&decoded);
-        while (str_split(&rest, '/', &part)) {
-                if (str_eqc(part, ".."))
-                        clean.n = (size_t) MAX(str_rfind(buf_str(&clean), '/'), (ssize_t) 0);
-                else if (part.n > 0 && !str_eqc(part, "."))
-                        buf_printf(&clean, "/%" STR_FMT, STR_ARG(part));
-        }
-        if (clean.n == 0 || decoded.p[decoded.n - 1] == '/')
-                buf_putc(&clean, '/');
+        clean_path(&clean, buf_str(&decoded));
         for (size_t i = 0; i < clean.n; i++) {
                 if (clean.p[i] && strchr("$&+,/:;=@", clean.p[i]))
                         buf_putc(dst, clean.p[i]);

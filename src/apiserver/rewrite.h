@@ -13,7 +13,9 @@ struct rewriter {
 
 #define REWRITE_MAX (16UL << 20) /* a page, also as it is when it is not compressed */
 
-/* What a path means, as Go writes that: no "//", no "..", and escapes only where they are needed. */
+/* What a path means: no "//", no "..", but a slash at its end stays. */
+void clean_path(struct buf *dst, struct str path);
+/* The same of one with escapes, as Go writes it: only where they are needed. */
 void rewrite_path(struct buf *dst, struct str path);
 /* A URL as it has to read here. */
 void rewrite_url(const struct rewriter *w, struct buf *dst, struct str url);

@@ -34,6 +34,7 @@ static void call_memory_go(struct timer *t) {
         slices_clear(&c->out);
         buf_free(&c->held);
         buf_free(&c->answer);
+        gunzip_free(c->gunzip);
         vec_free(&c->headers);
         vec_free(&c->trailers);
         arena_free(c->arena);
@@ -110,6 +111,8 @@ static void call_end(struct http_call *c, int err, const struct error *error) {
         k->refs++; /* on_done may free the client */
         timer_stop(&c->timer);
         call_unwait(c);
+        if (c->at_end)
+                list_del(&c->link);
         if (conn)
                 conn_call_ended(conn, c);
         if (c->upgraded) {
@@ -123,9 +126,25 @@ static void call_end(struct http_call *c, int err, const struct error *error) {
         client_unref(k);
 }
 
+static void call_unpack(struct http_call *c);
+
+/* All of it is here, though it may not be unpacked yet. */
+static void call_leave_conn(struct http_call *c) {
+        c->at_end = true;
+        if (c->conn)
+                conn_call_ended(c->conn, c);
+        list_push(&c->client->unpacking, &c->link);
+        pump(c->client);
+}
+
 void call_done(struct http_call *c, int err, const char *fmt, ...) {
         _cleanup_error_ struct error e = ERROR_INIT;
 
+        if (c->gunzip && !err && !c->done && !c->at_end) {
+                call_leave_conn(c);
+                call_unpack(c);
+                return;
+        }
         if (err) {
                 va_list ap;
                 char text[512];
@@ -172,19 +191,60 @@ void call_response(struct http_call *c, int status) {
                 c->o.on_response(c, status, c->headers.v, c->headers.n, c->o.arg);
 }
 
-void call_data(struct http_call *c, struct str data) {
-        if (c->upgraded) {
-                buf_add_str(&c->answer, str_sub(data, 0, UPGRADE_ANSWER_MAX - c->answer.n));
-                return;
-        }
-        if (c->done)
-                return;
+static void deliver(struct http_call *c, struct str data) {
         if (c->o.on_data)
                 c->o.on_data(c, data, c->o.arg);
         else if (c->o.answer && data.n <= c->o.max_answer - c->o.answer->n)
                 buf_add_str(c->o.answer, data);
         else if (c->o.answer)
                 call_abort(c, -EFBIG, "the answer is too large");
+}
+
+/* As Go's transport: nobody hears that it was compressed. */
+void call_unpacks(struct http_call *c) {
+        size_t n = 0;
+
+        if (!c->asked_gzip ||
+            !str_eq_fold(http_header_get(c->headers.v, c->headers.n, "content-encoding"), STR("gzip")))
+                return;
+        for (size_t i = 0; i < c->headers.n; i++)
+                if (!str_eqc(c->headers.v[i].name, "content-encoding") &&
+                    !str_eqc(c->headers.v[i].name, "content-length"))
+                        c->headers.v[n++] = c->headers.v[i];
+        c->headers.n = n;
+        c->gunzip = gunzip_new();
+}
+
+static void call_unpack(struct http_call *c) {
+        const char *why = NULL;
+        struct str part;
+        int r = 1;
+
+        while (!c->done && !c->paused && (r = gunzip_take(c->gunzip, &part, &why)) > 0)
+                deliver(c, part);
+        if (c->done || c->paused)
+                return;
+        if (r < 0 || (c->at_end && why))
+                call_abort(c, -EPROTO, why);
+        else if (c->at_end)
+                call_done(c, 0, "%s", "");
+}
+
+static void unpack_more(struct loop_work *w) {
+        struct http_call *c = container_of(w, struct http_call, unpack);
+
+        c->unpack_posted = false;
+        call_unpack(c);
+}
+
+void call_data(struct http_call *c, struct str data) {
+        if (c->upgraded)
+                buf_add_str(&c->answer, str_sub(data, 0, UPGRADE_ANSWER_MAX - c->answer.n));
+        else if (c->gunzip && !c->done) {
+                gunzip_give(c->gunzip, data);
+                call_unpack(c);
+        } else if (!c->done)
+                deliver(c, data);
 }
 
 static void call_timeout(struct timer *t) {
@@ -230,6 +290,11 @@ void http_call_pause(struct http_call *c, bool paused) {
         c->paused = paused;
         if (c->conn && c->conn->class)
                 c->conn->class->pause(c);
+        if (c->gunzip && !paused && !c->unpack_posted) {
+                c->unpack_posted = true;
+                c->unpack.run = unpack_more;
+                loop_post(c->client->o.loop, &c->unpack);
+        }
 }
 
 struct str http_call_trailer(const struct http_call *c, const char *lower_name) {
@@ -343,7 +408,7 @@ static void conn_close_now(struct client_conn *c) {
 
 static bool idempotent(const struct http_call *c) {
         return strcmp(c->o.method, "GET") == 0 || strcmp(c->o.method, "HEAD") == 0 ||
-               strcmp(c->o.method, "OPTIONS") == 0;
+               strcmp(c->o.method, "OPTIONS") == 0 || strcmp(c->o.method, "TRACE") == 0;
 }
 
 void conn_fail(struct client_conn *c, int err, const char *why) {
@@ -478,9 +543,33 @@ static const char *errno_text(int err, char dst[static 64]) {
         return dst;
 }
 
+/* "tcp 127.0.0.1:40000->127.0.0.1:80" */
+static const char *connection_text(struct client_conn *c, char dst[static 256]) {
+        struct sockaddr_storage a = { 0 };
+        socklen_t n = sizeof(a);
+        char ip[INET6_ADDRSTRLEN] = "";
+        const char *space = strchr(c->where, ' ');
+
+        snprintf(dst, 256, "%s", c->where);
+        if (getsockname(c->t.fd, (struct sockaddr *) &a, &n) < 0 || !space)
+                return dst;
+        if (a.ss_family == AF_INET) {
+                const struct sockaddr_in *v4 = (struct sockaddr_in *) &a;
+
+                inet_ntop(AF_INET, &v4->sin_addr, ip, sizeof(ip));
+                snprintf(dst, 256, "tcp %s:%u->%s", ip, ntohs(v4->sin_port), space + 1);
+        } else if (a.ss_family == AF_INET6) {
+                const struct sockaddr_in6 *v6 = (struct sockaddr_in6 *) &a;
+
+                inet_ntop(AF_INET6, &v6->sin6_addr, ip, sizeof(ip));
+                snprintf(dst, 256, "tcp [%s]:%u->%s", ip, ntohs(v6->sin6_port), space + 1);
+        }
+        return dst;
+}
+
 static void on_close(struct transport *t, int err, const char *why) {
         struct client_conn *c = container_of(t, struct client_conn, t);
-        char text[320], reason[64];
+        char text[512], reason[64], ends[256];
 
         if (!c->open && strcmp(why, "connect") == 0 && c->next_address) {
                 c->try_next = true;
@@ -496,7 +585,8 @@ static void on_close(struct transport *t, int err, const char *why) {
         else if (!c->open && strcmp(why, "connect") == 0)
                 snprintf(text, sizeof(text), "dial %s: connect: %s", c->where, errno_text(err, reason));
         else if (err && strcmp(why, "closed by the peer") != 0)
-                snprintf(text, sizeof(text), "%s %s: %s", why, c->where, errno_text(err, reason));
+                snprintf(text, sizeof(text), "%s %s: %s: %s", why, connection_text(c, ends), why,
+                         errno_text(err, reason));
         else
                 snprintf(text, sizeof(text), "EOF");
         conn_fail(c, err, text);
@@ -750,6 +840,7 @@ int http_client_new(const struct http_client_options *o, struct http_client **re
         k->o.max_connections = o->max_connections ? o->max_connections : MAX_CONNECTIONS;
         list_init(&k->conns);
         list_init(&k->waiting);
+        list_init(&k->unpacking);
         *ret = k;
         return 0;
 }
@@ -760,6 +851,8 @@ void http_client_free(struct http_client *k) {
         k->freed = true;
         while (!list_empty(&k->waiting))
                 http_call_cancel(list_entry(k->waiting.next, struct http_call, link));
+        while (!list_empty(&k->unpacking))
+                http_call_cancel(list_entry(k->unpacking.next, struct http_call, link));
         while (!list_empty(&k->conns)) {
                 struct client_conn *c = list_entry(k->conns.next, struct client_conn, link);
 

@@ -13,6 +13,7 @@ struct h1 {
         struct buf in;     /* of a header that is not whole yet */
         size_t scanned;    /* of in */
         size_t info_bytes; /* what came before the response's own header */
+        bool line_read;    /* of in: the first one, and it was none that is wrong */
         struct http1_head response;
         struct http1_body body;
         struct str head; /* of the request; empty once sent */
@@ -29,15 +30,21 @@ static void h1_start(struct client_conn *c, struct http_call *call) {
         h->call = call;
         h->state = HEAD;
         h->info_bytes = 0;
+        h->line_read = false;
         buf_printf(&b, "%s %" STR_FMT " HTTP/1.1\r\n", o->method, STR_ARG(o->path));
         for (size_t i = 0; i < o->n_headers; i++) {
                 has_host |= str_eq_fold(o->headers[i].name, STR("host"));
                 has_length |= str_eq_fold(o->headers[i].name, STR("content-length"));
         }
+        call->asked_gzip = o->gunzip && strcmp(o->method, "HEAD") != 0 &&
+                           !http_header_get(o->headers, o->n_headers, "accept-encoding").n &&
+                           !http_header_get(o->headers, o->n_headers, "range").n;
         if (!has_host)
                 http_add_header(&b, STR("Host"), str_of(c->client->authority));
         for (size_t i = 0; i < o->n_headers; i++)
                 http_add_header(&b, o->headers[i].name, o->headers[i].value);
+        if (call->asked_gzip)
+                buf_addc(&b, "Accept-Encoding: gzip\r\n");
         if (o->streams && o->body_length >= 0)
                 buf_printf(&b, "Content-Length: %lld\r\n", (long long) o->body_length);
         else if (o->streams)
@@ -94,54 +101,53 @@ static void finish(struct client_conn *c, bool more_came) {
         call_done(call, 0, "%s", "");
 }
 
-/* As far as it is text. */
-static void add_quoted(struct buf *dst, const char *what, struct str text) {
-        buf_printf(dst, "%s \"", what);
-        for (size_t i = 0; i < MIN(text.n, (size_t) 200); i++) {
-                unsigned char c = (unsigned char) text.p[i];
-
-                if (c < ' ' || c >= 0x7f)
-                        buf_printf(dst, "\\x%02x", c);
-                else
-                        buf_printf(dst, c == '"' || c == '\\' ? "\\%c" : "%c", c);
-        }
-        buf_putc(dst, '"');
-}
-
 static void malformed(struct client_conn *c) {
         conn_fail(c, -EPROTO, "malformed HTTP response");
 }
 
-/* What is no answer, or begins like one but has no status. */
-static void bad_head(struct client_conn *c, struct str head) {
+/* What began as an answer, and is none. */
+static void broken(struct client_conn *c, struct buf *why) {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct str line = STR(""), rest, status = STR("");
 
-        if (!c->upgrade)
-                buf_addc(&b, "net/http: HTTP/1.x transport connection broken: ");
-        str_split(&head, '\r', &line);
-        rest = line;
-        str_split(&rest, ' ', &status);
-        if (!str_has_prefix(status, STR("HTTP/1.")))
-                add_quoted(&b, "malformed HTTP response", line);
-        else if (str_split(&rest, ' ', &status) && status.n != 3)
-                add_quoted(&b, "malformed HTTP status code", status);
-        else {
-                malformed(c);
-                return;
-        }
-        buf_putc(&b, '\0');
+        buf_printf(&b, "%s%" STR_FMT,
+                   c->upgrade ? "" : "net/http: HTTP/1.x transport connection broken: ", STR_ARG(buf_str(why)));
+        buf_putc(&b, 0);
         conn_fail(c, -EPROTO, b.p);
+}
+
+/* A header is not whole yet. The line that it begins with can already be wrong: who speaks another protocol may wait
+ * for us now. With eof nothing follows. */
+static void check_beginning(struct client_conn *c, struct str head, bool eof) {
+        struct h1 *h = c->state;
+        _cleanup_buf_ struct buf why = BUF_INIT;
+        ssize_t nl = str_find(head, '\n');
+        bool whole = nl >= 0 || (eof && head.n > 0);
+
+        if (whole && !h->line_read) {
+                h->line_read = true;
+                if (nl >= 0)
+                        head = str_sub(head, 0, (size_t) nl - (nl > 0 && head.p[nl - 1] == '\r'));
+                if (http1_parse_status(head, &h->response, &why) < 0) {
+                        broken(c, &why);
+                        return;
+                }
+        }
+        if (eof) {
+                buf_addc(&why, "unexpected EOF");
+                broken(c, &why);
+        }
 }
 
 /* A whole header. False when this call or the connection is over, and rest was taken care of. */
 static bool take_head(struct client_conn *c, struct str head, struct str rest) {
         struct h1 *h = c->state;
         struct http_call *call = h->call;
+        _cleanup_buf_ struct buf why = BUF_INIT;
 
         call->headers.n = 0;
-        if (http1_parse_response(arena_dup(call->arena, head.p, head.n), head.n, &h->response, &call->headers) < 0) {
-                bad_head(c, head);
+        h->line_read = false;
+        if (http1_parse_response(call->arena, head, &h->response, &call->headers, &why) < 0) {
+                broken(c, &why);
                 return false;
         }
         if (h->response.status == 101 && call->upgraded) {
@@ -149,13 +155,13 @@ static bool take_head(struct client_conn *c, struct str head, struct str rest) {
                 client_conn_upgraded(c, rest);
                 return false;
         }
-        if (h->response.status < 200) { /* 100, 103: the real one follows */
+        if (h->response.status < 200 && h->response.status != 101 && !call->upgraded) { /* 100: the real one follows */
                 h->info_bytes += head.n;
                 if (h->info_bytes > HEAD_MAX) {
                         malformed(c);
                         return false;
                 }
-                if (call->o.on_info && !call->upgraded)
+                if (call->o.on_info)
                         call->o.on_info(call, h->response.status, call->headers.v, call->headers.n, call->o.arg);
                 return !call->done && !c->closed;
         }
@@ -165,6 +171,8 @@ static bool take_head(struct client_conn *c, struct str head, struct str rest) {
                 h->body.done = true;
         }
         h->state = BODY;
+        if (!h->body.done)
+                call_unpacks(call);
         call_response(call, h->response.status);
         if (call->done || c->closed)
                 return false;
@@ -181,7 +189,7 @@ static bool take_body(struct client_conn *c, struct str *data) {
         ssize_t used = http1_body_take(&h->body, data->p, data->n, &part);
 
         if (used < 0 || (h->body.done && http1_body_trailers(&h->body, &call->trailers) < 0)) {
-                malformed(c);
+                conn_fail(c, -EPROTO, used < 0 ? h->body.problem : "malformed MIME header line");
                 return false;
         }
         for (size_t i = 0; i < call->trailers.n; i++) { /* which are the body's */
@@ -220,13 +228,16 @@ static void h1_data(struct client_conn *c, struct str data) {
                                 break;
                         continue;
                 }
+                h->call->got_bytes = true;
                 n = http1_find_end(data.p, MIN(data.n, (size_t) HEAD_MAX), &h->scanned);
                 if (n == 0 && data.n >= HEAD_MAX)
                         conn_fail(c, -EPROTO, "server response headers exceeded 262144 bytes; aborted");
                 else if (n < 0)
                         malformed(c);
-                else if (n == 0)
+                else if (n == 0) {
                         buf_add_str(&h->in, data);
+                        check_beginning(c, data, false);
+                }
                 if (n <= 0)
                         break;
                 h->scanned = 0;
@@ -237,12 +248,14 @@ static void h1_data(struct client_conn *c, struct str data) {
         buf_free(&kept);
 }
 
-/* A body without a length ends with the connection. */
+/* A body without a length ends with the connection, and so may what is no answer. */
 static void h1_eof(struct client_conn *c) {
         struct h1 *h = c->state;
 
         if (h->state == BODY && h->body.kind == HTTP1_UNTIL_EOF)
                 finish(c, false);
+        else if (h->state == HEAD && h->in.n + h->info_bytes > 0)
+                check_beginning(c, buf_str(&h->in), true);
 }
 
 /* ---- the rest ---- */

@@ -4,6 +4,7 @@
 #include <netdb.h>
 
 #include "http/client.h"
+#include "http/gunzip.h"
 #include "http/http1.h"
 #include "http/slices.h"
 #include "http/tls.h"
@@ -51,6 +52,7 @@ struct http_client {
         struct http_client_options o;
         char *host, *unix_path, *server_name, *authority;
         struct list conns, waiting;
+        struct list unpacking; /* calls whose connection is done with them */
         size_t n_conns, n_waiting, refs;
         bool freed, http1_only; /* it negotiated HTTP/1.1 once */
 };
@@ -58,14 +60,16 @@ struct http_client {
 struct http_call {
         struct http_client *client;
         struct client_conn *conn; /* NULL while waiting */
-        struct list link;         /* client->waiting or conn->calls */
+        struct list link;         /* client->waiting, conn->calls or client->unpacking */
         struct arena *arena;
         struct http_call_options o; /* its pointers are into the arena */
         struct slices out;
         int status;
         http1_headers headers, trailers;
         struct timer timer;
-        struct loop_work work;
+        struct loop_work work, unpack;
+        struct gunzip *gunzip; /* its body comes compressed */
+        bool asked_gzip, at_end, unpack_posted;
         struct buf held; /* HTTP/2: came while paused */
         int32_t stream_id;
         bool sending; /* the body is not at its end */
@@ -81,6 +85,7 @@ struct http_call {
 
 /* client.c */
 void call_response(struct http_call *c, int status);
+void call_unpacks(struct http_call *c); /* before call_response: there is a body, which may be compressed */
 void call_data(struct http_call *c, struct str data);
 void call_done(struct http_call *c, int err, const char *fmt, ...) _printf_(3, 4);
 void call_retry(struct http_call *c, int err, const char *why);      /* on another connection, or done with err */

@@ -1,4 +1,5 @@
 #include <ctype.h>
+#include <errno.h>
 
 #include "base/encode.h"
 #include "http/http1.h"
@@ -262,24 +263,119 @@ int http1_parse_request(char *p, size_t n, struct http1_head *ret, http1_headers
         return check_request(ret, major);
 }
 
-int http1_parse_response(char *p, size_t n, struct http1_head *ret, http1_headers *ret_headers) {
-        char *end = p + n, *line;
-        size_t n_line;
-        int major;
+/* As Go's %q, as far as it is text. */
+static void add_quoted(struct buf *dst, struct str text) {
+        buf_putc(dst, '"');
+        for (size_t i = 0; i < MIN(text.n, (size_t) 200); i++) {
+                unsigned char c = (unsigned char) text.p[i];
+
+                if (c == '\t' || c == '\r')
+                        buf_addc(dst, c == '\t' ? "\\t" : "\\r");
+                else if (c < ' ' || c >= 0x7f)
+                        buf_printf(dst, "\\x%02x", c);
+                else
+                        buf_printf(dst, c == '"' || c == '\\' ? "\\%c" : "%c", c);
+        }
+        buf_putc(dst, '"');
+}
+
+static int wrong(struct buf *why, const char *what, struct str text) {
+        buf_printf(why, "%s ", what);
+        add_quoted(why, text);
+        return -EPROTO;
+}
+
+int http1_parse_status(struct str line, struct http1_head *ret, struct buf *why) {
+        struct str rest = line, version = STR(""), code = STR("");
+        int major = 0;
 
         *ret = (struct http1_head) { .content_length = -1 };
-        if (!next_line(&p, end, &line, &n_line) || n_line < 12 || line[8] != ' ' || (n_line > 12 && line[12] != ' '))
-                return -400;
-        TRY(parse_version(str_n(line, 8), &major, &ret->minor));
-        for (int i = 9; i < 12; i++) {
-                if (line[i] < '0' || line[i] > '9')
-                        return -400;
-                ret->status = ret->status * 10 + (line[i] - '0');
+        if (str_find(line, ' ') < 0)
+                return wrong(why, "malformed HTTP response", line);
+        str_split(&rest, ' ', &version);
+        while (str_has_prefix(rest, STR(" ")))
+                rest = str_sub(rest, 1, rest.n);
+        str_split(&rest, ' ', &code);
+        for (size_t i = 0; i < code.n && ret->status >= 0; i++)
+                ret->status = isdigit((unsigned char) code.p[i]) ? ret->status * 10 + (code.p[i] - '0') : -1;
+        if (code.n != 3 || ret->status < 0)
+                return wrong(why, "malformed HTTP status code", code);
+        if (parse_version(version, &major, &ret->minor) < 0)
+                return wrong(why, "malformed HTTP version", version);
+        if (major != 1)
+                ret->minor = major > 1;
+        return 0;
+}
+
+/* All values of a header, each in quotes. */
+static size_t quoted_values(struct buf *dst, const http1_headers *headers, const char *name, bool *ret_same) {
+        struct str first = http_header_get(headers->v, headers->n, name);
+        size_t n = 0;
+
+        *ret_same = true;
+        for (size_t i = 0; i < headers->n; i++)
+                if (str_eqc(headers->v[i].name, name)) {
+                        *ret_same &= str_eq(headers->v[i].value, first);
+                        buf_addc(dst, n++ ? " " : "");
+                        add_quoted(dst, headers->v[i].value);
+                }
+        return n;
+}
+
+/* How the body comes: by the one coding there is, which HTTP/1.0 does not have, or with a length. */
+static int check_framing(const http1_headers *headers, struct http1_head *h, struct buf *why) {
+        struct str length = http_header_get(headers->v, headers->n, "content-length"),
+                   coding = http_header_get(headers->v, headers->n, "transfer-encoding");
+        _cleanup_buf_ struct buf codings = BUF_INIT, lengths = BUF_INIT;
+        bool same;
+        size_t n = quoted_values(&codings, headers, "transfer-encoding", &same);
+
+        h->chunked = h->minor > 0 && n == 1 && str_eq_fold(coding, STR("chunked"));
+        if (h->minor > 0 && n > 0 && !h->chunked) {
+                buf_printf(why,
+                           n == 1 ? "unsupported transfer encoding: %" STR_FMT
+                                  : "too many transfer encodings: [%" STR_FMT "]",
+                           STR_ARG(buf_str(&codings)));
+                return -EPROTO;
         }
-        if (ret->status < 100 || major != 1)
-                return -400;
-        TRY(parse_fields(p, end, ret, ret_headers));
-        return ret->spaced ? -400 : 0;
+        quoted_values(&lengths, headers, "content-length", &same);
+        if (!same) {
+                buf_printf(why, "http: message cannot contain multiple Content-Length headers; got [%" STR_FMT "]",
+                           STR_ARG(buf_str(&lengths)));
+                return -EPROTO;
+        }
+        if (!length.p)
+                return 0;
+        if (take_length(length, h) < 0)
+                return wrong(why, length.n > 0 ? "bad Content-Length" : "invalid empty Content-Length", length);
+        return 0;
+}
+
+int http1_parse_response(struct arena *a, struct str head, struct http1_head *ret, http1_headers *ret_headers,
+                         struct buf *why) {
+        char *copy = arena_dup(a, head.p, head.n), *p = copy, *end = p + head.n, *line = p;
+        size_t n = 0;
+
+        next_line(&p, end, &line, &n);
+        TRY(http1_parse_status(str_n(line, n), ret, why));
+        while (next_line(&p, end, &line, &n) && n > 0) {
+                struct str text = str_trim(str_sub(head, (size_t) (line - copy), (size_t) (line - copy) + n));
+                bool spaced = false;
+                struct http_header f;
+
+                if (str_find(text, ':') < 0)
+                        return wrong(why, "malformed MIME header: missing colon:", text);
+                if (parse_field(line, n, &f, &spaced) < 0) {
+                        buf_printf(why, "malformed MIME header line: %" STR_FMT, STR_ARG(text));
+                        return -EPROTO;
+                }
+                if (spaced) /* Go's servers do not write it */
+                        continue;
+                if (str_eqc(f.name, "connection"))
+                        take_connection(f.value, ret);
+                vec_push(ret_headers, f);
+        }
+        return check_framing(ret_headers, ret, why);
 }
 
 /* ---- bodies ---- */

@@ -5,6 +5,7 @@
  * should. That is why it is our own: Debian builds http-parser without its strict mode. */
 #pragma once
 
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/vec.h"
 #include "http/http.h"
@@ -33,7 +34,11 @@ bool http1_is_token(char c);
  * what is behind scheme and authority. 0, or negative the status to refuse it with: -400, -417, -501 (a transfer
  * coding), -505. */
 int http1_parse_request(char *p, size_t n, struct http1_head *ret, http1_headers *ret_headers);
-int http1_parse_response(char *p, size_t n, struct http1_head *ret, http1_headers *ret_headers);
+/* The same of a response, which is copied to a. What Go's client would not take is -EPROTO, and why says it in that
+ * client's words. The status line alone: */
+int http1_parse_response(struct arena *a, struct str head, struct http1_head *ret, http1_headers *ret_headers,
+                         struct buf *why);
+int http1_parse_status(struct str line, struct http1_head *ret, struct buf *why);
 
 /* A body as it comes. */
 struct http1_body {

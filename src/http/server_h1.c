@@ -263,25 +263,41 @@ static void h1_data(struct conn *c, struct str data) {
 
 /* ---- sending ---- */
 
+static void add_status(struct buf *b, int minor, int status, const char *problem) {
+        const char *text = http_status_text(status);
+
+        buf_printf(b, "HTTP/1.%d %d ", minor, status);
+        if (*text)
+                buf_printf(b, "%s%s%s\r\n", text, problem ? ": " : "", problem ? problem : "");
+        else
+                buf_printf(b, "status code %d\r\n", status);
+}
+
+static void add_head(struct buf *b, int status, const struct http_header *hv, size_t n_hv) {
+        add_status(b, 1, status, NULL);
+        for (size_t i = 0; i < n_hv; i++)
+                http_add_header(b, hv[i].name, hv[i].value);
+        buf_addc(b, "\r\n");
+}
+
 static void h1_start(struct http_request *r, int status, const struct http_header *hv, size_t n_hv) {
         struct conn *c = r->conn;
         struct h1 *h = c->h1;
         struct str date = worker_date(c->w);
-        const char *text = http_status_text(status);
-        bool length_given = false, date_given = false, say = r->problem && status != 500; /* which has a Status */
+        bool length_given = false, date_given = false;
         struct buf b = BUF_INIT;
 
         buf_reserve(&b, 512);
-        buf_printf(&b, "HTTP/1.%d %d ", h->request.minor > 0, status);
-        if (*text)
-                buf_printf(&b, "%s%s%s\r\n", text, say ? ": " : "", say ? r->problem : "");
-        else
-                buf_printf(&b, "status code %d\r\n", status);
+        add_status(&b, h->request.minor > 0, status, status != 500 ? r->problem : NULL); /* which has a Status */
         for (size_t i = 0; i < n_hv + r->n_added; i++) {
                 const struct http_header *v = i < n_hv ? &hv[i] : &r->added[i - n_hv];
 
                 if (str_eq_fold(v->name, STR("connection")) || str_eq_fold(v->name, STR("transfer-encoding")))
                         continue; /* ours to say */
+                if ((status == 204 || status == 304) && str_eq_fold(v->name, STR("content-length")))
+                        continue; /* and Go's servers say nothing of what is not there */
+                if (status == 304 && str_eq_fold(v->name, STR("content-type")))
+                        continue;
                 length_given |= str_eq_fold(v->name, STR("content-length"));
                 date_given |= str_eq_fold(v->name, STR("date"));
                 http_add_header(&b, v->name, v->value);
@@ -311,13 +327,6 @@ static void h1_start(struct http_request *r, int status, const struct http_heade
         h->head_sent = false;
         buf_free(&b);
         transport_dirty(&c->t);
-}
-
-static void add_head(struct buf *b, int status, const struct http_header *hv, size_t n_hv) {
-        buf_printf(b, "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
-        for (size_t i = 0; i < n_hv; i++)
-                http_add_header(b, hv[i].name, hv[i].value);
-        buf_addc(b, "\r\n");
 }
 
 static void h1_inform(struct http_request *r, int status, const struct http_header *hv, size_t n_hv) {

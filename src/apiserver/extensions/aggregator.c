@@ -5,6 +5,8 @@
  *        └─▶ struct remotes: what all of them serve ─▶ requests (aggregator_handle) and discovery
  *
  * The loop's thread begins with the first of them: a cluster without any pays nothing. */
+#include <ctype.h>
+
 #include "apiserver/extensions/aggregator.h"
 
 #include "apiserver/extensions/custom.h"
@@ -690,6 +692,8 @@ static size_t user_headers(struct exchange *x, struct arena *a, struct http_head
 
                 buf_addc(&name, "x-remote-extra-");
                 url_encode(&name, json_key(m));
+                for (size_t i = 0; i < name.n; i++) /* of its escapes */
+                        name.p[i] = (char) tolower((unsigned char) name.p[i]);
                 json_each_item(i, &m->value)
                         add_header(a, h, &n, arena_cstr(a, buf_str(&name)), json_str(i));
         }

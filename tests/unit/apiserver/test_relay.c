@@ -13,6 +13,8 @@ struct backend {
         int fd;
         uint16_t port;
         const char *answer;
+        size_t n_answer; /* 0: a text */
+        bool waits;      /* for who asks to leave */
 };
 
 static void *answer_once(void *arg) {
@@ -28,7 +30,9 @@ static void *answer_once(void *arg) {
                         break;
                 n += (size_t) got;
         }
-        send(fd, b->answer, strlen(b->answer), MSG_NOSIGNAL);
+        send(fd, b->answer, b->n_answer ? b->n_answer : strlen(b->answer), MSG_NOSIGNAL);
+        while (b->waits && recv(fd, request, sizeof(request), 0) > 0)
+                ;
         close(fd);
         return NULL;
 }
@@ -61,18 +65,21 @@ static void make_node(struct fixture *f) {
 }
 
 static struct str ask_node(struct fixture *f, uint16_t port, const char *headers) {
+        bool upgrade = str_has_prefix(str_of(headers), STR("Upgrade"));
+
         return talk_until(f,
                           arena_printf(f->a,
                                        "GET /api/v1/nodes/n:%u/proxy/x HTTP/1.1\r\nHost: x\r\n%sConnection: %s\r\n\r\n",
-                                       port, headers, *headers ? "Upgrade" : "close")
+                                       port, headers, upgrade ? "Upgrade" : "close")
                                           .p,
-                          *headers ? "}\n" : NULL);
+                          upgrade ? "}\n" : NULL);
 }
 
 static void answers_come_through_without_what_is_between_two_hops(void **state) {
 #define OK "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
 #define PAGE "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n"
 #define UPGRADE "Upgrade: foo\r\n"
+#define BROKEN "reach service: net/http: HTTP/1.x transport connection broken: "
         static const struct {
                 const char *headers, *answer, *has, *has_not;
         } cases[] = {
@@ -88,7 +95,9 @@ static void answers_come_through_without_what_is_between_two_hops(void **state) 
                 { "", PAGE "Content-Length: 11\r\n\r\n<a href=/x>", "Content-Length: 38\r\n", "Content-Length: 11" },
                 { "", PAGE "Content-Length: 99\r\n\r\n<a href=/x>", "\"message\":\"unexpected EOF\",\"code\":500}",
                   "href" },
-                { "", PAGE "Content-Encoding: gzip\r\nContent-Length: 8\r\n\r\nnot gzip",
+                { "", PAGE "Content-Encoding: gzip\r\nContent-Length: 11\r\n\r\nno gzip yet",
+                  "\"message\":\"gzip: invalid header\",\"code\":500}", "200 OK" },
+                { "Accept-Encoding: gzip\r\n", PAGE "Content-Encoding: gzip\r\nContent-Length: 11\r\n\r\nno gzip yet",
                   "\"message\":\"errorf making gzip reader: gzip: invalid header\",\"code\":500}", "200 OK" },
                 { "", PAGE "Content-Encoding: br\r\nContent-Length: 11\r\n\r\n<a href=/x>", "\r\n\r\n<a href=/x>",
                   "/proxy/x" },
@@ -100,10 +109,32 @@ static void answers_come_through_without_what_is_between_two_hops(void **state) 
                 { "", OK "Content-Length: 2\r\nContent-Length: 2\r\n\r\nhi", "Content-Length: 2\r\n",
                   "content-length: 2\r\nContent-Length: 2\r\n" },
                 { "", "HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 999 status code 999\r\n", "Odd" },
-                { "", "garb\"age\r\n\r\n",
-                  "reach service: net/http: HTTP/1.x transport connection broken: malformed HTTP response "
-                  "\\\"garb\\\\\\\"age\\\"\"",
+                { "", "garb\"age\r\n\r\n", BROKEN "malformed HTTP response \\\"garb\\\\\\\"age\\\"\"", " 200 " },
+                { "", "HTTP/1.1 200 OK\r\nLocation: http://[::1\r\nContent-Length: 2\r\n\r\nhi",
+                  "error trying to parse Location header: parse \\\"http://[::1\\\": missing ']' in host\"", " 200 " },
+                { "", "HTTP/1.1 304 Not Modified\r\nContent-Type: a/b\r\nContent-Length: 2\r\nX-Stay: 2\r\n\r\n",
+                  "X-Stay: 2\r\n", "Content-" },
+                { "", "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+                  "\"message\":\"internal error: 101 switching protocols response with non-writable body\"",
+                  "HTTP/1.1 101" },
+                { "", "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n",
+                  "backend tried to switch protocol \\\"foo\\\" when \\\"\\\" was requested\"", "HTTP/1.1 101" },
+                { "", "HTTP/2.0 200\r\nContent-Length: 2\r\n\r\nhi", "HTTP/1.1 200 OK\r\n", "HTTP/2.0" },
+                { "", "HTTP/1.1 200 OK\r\nBad Name: x\r\nContent-Length: 2\r\n\r\nhi", "\r\n\r\nhi", "Bad Name" },
+                { "", "H", BROKEN "malformed HTTP response \\\"H\\\"\"", " 200 " },
+                { "", "ICY 200 OK\r\n\r\n", BROKEN "malformed HTTP version \\\"ICY\\\"\"", " 200 " },
+                { "", "HTTP/1.1 2000 OK\r\n\r\n", BROKEN "malformed HTTP status code \\\"2000\\\"\"", " 200 " },
+                { "", "HTTP/1.1 200 OK\r\nContent-Le", BROKEN "unexpected EOF\"", " 200 " },
+                { "", OK "Content-Length: abc\r\n\r\n", BROKEN "bad Content-Length \\\"abc\\\"\"", " 200 " },
+                { "", OK "Content-Length:\r\n\r\n", BROKEN "invalid empty Content-Length \\\"\\\"\"", " 200 " },
+                { "", OK "Content-Length: 1\r\nContent-Length: 2\r\n\r\nhi",
+                  BROKEN "http: message cannot contain multiple Content-Length headers; got [\\\"1\\\" \\\"2\\\"]\"",
                   " 200 " },
+                { "", OK "Transfer-Encoding: gzip, chunked\r\n\r\n",
+                  BROKEN "unsupported transfer encoding: \\\"gzip, chunked\\\"\"", " 200 " },
+                { "", OK "Nothing\r\n\r\n", BROKEN "malformed MIME header: missing colon: \\\"Nothing\\\"\"", " 200 " },
+                { UPGRADE, "HTTP/1.1 103 Early Hints\r\n\r\n",
+                  "\"message\":\"invalid upgrade response: status code 103\",\"code\":500}", " 103 " },
                 { UPGRADE, "garbage\r\n\r\n", "\"message\":\"malformed HTTP response \\\"garbage\\\"\",\"code\":500}",
                   "dialing" },
                 { UPGRADE, "", "\"message\":\"unexpected EOF\",\"code\":500}", "dialing" },
@@ -123,6 +154,56 @@ static void answers_come_through_without_what_is_between_two_hops(void **state) 
                 if (str_search(r, str_of(cases[i].has)) < 0 || str_search(r, str_of(cases[i].has_not)) >= 0)
                         fail_msg("%s: %.*s", cases[i].answer, (int) r.n, r.p);
         }
+}
+
+/* Who does not ask for compressed answers gets none, though the other server was told that it may compress. */
+static void compressed_answers_are_unpacked(void **state) {
+#define GZIP_HI "\037\213\010\000\000\000\000\000\002\003\313\310\004\000\254\052\223\330\002\000\000\000"
+#define GZIP_PAGE                                                                                                      \
+        "\037\213\010\000\000\000\000\000\002\003\263\111\124\310\050\112\115\263\325\257\260\003\000\046\054\106\324" \
+        "\013\000\000\000"
+        static const char hi[] = OK "Content-Encoding: gzip\r\n\r\n" GZIP_HI GZIP_HI,
+                          page[] = PAGE "Content-Encoding: gzip\r\n\r\n" GZIP_PAGE;
+        static const struct {
+                const char *headers;
+                struct str answer;
+                const char *has, *has_not;
+        } cases[] = {
+                { "", { hi, sizeof(hi) - 1 }, "\r\n\r\nhihi", "Content-Encoding" },
+                { "Accept-Encoding: identity\r\n", { hi, sizeof(hi) - 1 }, "Content-Encoding: gzip\r\n", "hihi" },
+                { "Range: bytes=0-1\r\n", { hi, sizeof(hi) - 1 }, "Content-Encoding: gzip\r\n", "hihi" },
+                { "", { page, sizeof(page) - 1 }, "/proxy/x>", "Content-Encoding" },
+                { "", { page, sizeof(page) - 3 }, "\"message\":\"unexpected EOF\",\"code\":500}", "href" },
+        };
+        struct fixture *f = *state;
+
+        make_node(f);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct backend b = { .answer = cases[i].answer.p, .n_answer = cases[i].answer.n };
+                struct str r;
+
+                backend_listen(&b);
+                pthread_create(&b.thread, NULL, answer_once, &b);
+                r = ask_node(f, b.port, cases[i].headers);
+                pthread_join(b.thread, NULL);
+                close(b.fd);
+                if (str_search(r, str_of(cases[i].has)) < 0 || str_search(r, str_of(cases[i].has_not)) >= 0)
+                        fail_msg("%zu: %.*s", i, (int) r.n, r.p);
+        }
+}
+
+static void who_speaks_another_protocol_is_not_waited_for(void **state) {
+        struct fixture *f = *state;
+        struct backend b = { .answer = "SSH-2.0-x\r\n", .waits = true };
+        struct str r;
+
+        make_node(f);
+        backend_listen(&b);
+        pthread_create(&b.thread, NULL, answer_once, &b);
+        r = ask_node(f, b.port, "");
+        pthread_join(b.thread, NULL);
+        close(b.fd);
+        assert_true(str_search(r, STR(BROKEN "malformed HTTP response \\\"SSH-2.0-x\\\"\"")) > 0);
 }
 
 static void what_follows_a_body_follows_it_here(void **state) {
@@ -193,6 +274,8 @@ static void what_only_this_machine_reaches_is_no_pods_or_nodes(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 T(answers_come_through_without_what_is_between_two_hops),
+                T(compressed_answers_are_unpacked),
+                T(who_speaks_another_protocol_is_not_waited_for),
                 T(what_follows_a_body_follows_it_here),
                 T(an_upgrade_says_why_nobody_answers),
                 T(what_only_this_machine_reaches_is_no_pods_or_nodes),
