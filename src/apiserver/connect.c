@@ -396,8 +396,8 @@ static struct json sliced_subsets(struct apiserver *s, struct store_snapshot *sn
         return subsets;
 }
 
-int service_endpoint(struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct str ns, struct str name,
-                     int64_t port, struct str *ret_host, uint16_t *ret_port, struct error *err) {
+int service_ready(struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct str ns, struct str name,
+                  int64_t port, struct str *ret_host, uint16_t *ret_port, struct error *err) {
         struct object *service = server_get(s, snap, &res_services, ns, name),
                       *endpoints = server_get(s, snap, &res_endpoints, ns, name);
         const struct json *spec;
@@ -417,6 +417,21 @@ int service_endpoint(struct apiserver *s, struct store_snapshot *snap, struct ar
                 subsets = sliced_subsets(s, snap, a, ns, name);
         return pick_endpoint(s, snap, a, endpoints ? json_getc(object_json(endpoints), "subsets") : &subsets, ns,
                              port_name, name, false, ret_host, ret_port, err);
+}
+
+int service_endpoint(struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct str ns, struct str name,
+                     int64_t port, struct str *ret_host, uint16_t *ret_port, struct error *err) {
+        struct object *service = server_get(s, snap, &res_services, ns, name);
+        const struct json *spec = service ? json_getc(object_json(service), "spec") : NULL;
+        struct str ip = json_str(json_getc(spec, "clusterIP")), port_name;
+
+        if (server_flag_on(s, "enable-aggregator-routing", true) || str_empty(ip) ||
+            str_eqc(json_str(json_getc(spec, "type")), "ExternalName"))
+                return service_ready(s, snap, a, ns, name, port, ret_host, ret_port, err);
+        *ret_host = str_eqc(ip, "None") ? arena_printf(a, "%" STR_FMT ".%" STR_FMT ".svc", STR_ARG(name), STR_ARG(ns))
+                                        : arena_str(a, ip);
+        *ret_port = (uint16_t) port;
+        return str_eqc(ip, "None") ? 0 : find_port(service, port, &port_name, err);
 }
 
 /* A port's name is the one that Endpoints have; of a number the Service tells it. */

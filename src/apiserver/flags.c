@@ -71,6 +71,8 @@ const struct apiserver_flag apiserver_flags[] = {
         { "disable-http2-serving", "BOOL", "HTTP/1.1 only (default false)" },
         { "disabled-metrics", "LIST", "that /metrics does not tell" },
         { "enable-admission-plugins", "LIST", "of those that are off (docs/admission.md)" },
+        { "enable-aggregator-routing", "BOOL",
+          "aggregated servers and webhooks are asked at their endpoints (default true), or at cluster IPs" },
         { "enable-bootstrap-token-auth", "BOOL", "Secrets of kube-system are tokens of nodes to be (default true)" },
         { "enable-garbage-collector", "BOOL", "deletion leaves the dependents to the collector (default true)" },
         { "enable-priority-and-fairness", "BOOL", "false: --max-*-requests-inflight limit instead (default true)" },
@@ -85,6 +87,8 @@ const struct apiserver_flag apiserver_flags[] = {
         { "kubelet-client-certificate", "FILE", "who we are to kubelets" },
         { "kubelet-client-key", "FILE", "its key" },
         { "kubelet-preferred-address-types", "LIST", "of nodes (default InternalIP,Hostname,ExternalIP)" },
+        { "livez-grace-period", "DURATION", "how long /livez forgives what has not started (default 0)" },
+        { "max-connection-bytes-per-sec", "N", "of exec, attach, port-forward and upgraded proxies; 0: any (default)" },
         { "max-mutating-requests-inflight", "N", "with the next, how many requests run at once (default 200)" },
         { "max-requests-inflight", "N", "and wait in the queues of priority levels beyond (default 400)" },
         { "min-request-timeout", "SECONDS", "after which watches end, or up to twice that (default 1800)" },
@@ -117,6 +121,8 @@ const struct apiserver_flag apiserver_flags[] = {
         { "service-node-port-range", "RANGE", "of Services' node ports (default 30000-32767)" },
         { "shutdown-delay-duration", "DURATION", "how long /readyz fails before the server stops serving (default 0)" },
         { "shutdown-send-retry-after", "BOOL", "answer 429 until what runs has ended (default false)" },
+        { "shutdown-watch-termination-grace-period", "DURATION",
+          "watches end one after another within it; 0: at once (default)" },
         { "strict-transport-security-directives", "LIST", "of the header of that name (default none)" },
         { "tls-cert-file", "FILE", "who we are (default a certificate of the cluster's)" },
         { "tls-cipher-suites", "LIST", "of TLS 1.2, by their names of RFCs (default the secure ones)" },
@@ -133,21 +139,18 @@ static const struct {
         const char *arg, *names, *why;
 } others[] = {
         { "BOOL",
-          "contention-profiling emulation-forward-compatible enable-aggregator-routing log-json-split-stream "
+          "contention-profiling emulation-forward-compatible log-json-split-stream "
           "log-text-split-stream permit-address-sharing permit-port-sharing "
           "runtime-config-emulation-forward-compatible send-retry-after-while-not-ready-once watch-cache ",
           NULL },
-        { "N",
-          "default-watch-cache-size delete-collection-workers lease-reuse-duration-seconds "
-          "max-connection-bytes-per-sec ",
-          NULL },
+        { "N", "default-watch-cache-size delete-collection-workers lease-reuse-duration-seconds ", NULL },
         { "LEVEL", "v ", NULL },
         { "LEVELS", "vmodule ", NULL },
         { "QUANTITY", "log-json-info-buffer-size log-text-info-buffer-size ", NULL },
         { "DURATION",
           "etcd-compaction-interval etcd-count-metric-poll-period etcd-db-metric-poll-interval "
-          "etcd-healthcheck-timeout etcd-readycheck-timeout kubelet-timeout livez-grace-period log-flush-frequency "
-          "shutdown-watch-termination-grace-period storage-initialization-timeout ",
+          "etcd-healthcheck-timeout etcd-readycheck-timeout kubelet-timeout log-flush-frequency "
+          "storage-initialization-timeout ",
           NULL },
         { "TEXT",
           EMULATED " endpoint-reconciler-type etcd-cafile etcd-certfile etcd-keyfile etcd-prefix " FEATURE_GATES

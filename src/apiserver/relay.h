@@ -51,7 +51,10 @@ int relays_new(struct apiserver *s, struct relays **ret, struct error *err);
 void relays_stop(struct relays *p); /* before the workers' loops end */
 void relays_free(struct relays *p);
 
-/* connect.c: one of a Service's ready endpoints, for the port of this number; an ExternalName as it
- * is. *ret_host lives in a. */
+/* connect.c: one of a Service's ready endpoints, for the port of this number; an ExternalName as it is. *ret_host lives
+ * in a. */
+int service_ready(struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct str ns, struct str name,
+                  int64_t port, struct str *ret_host, uint16_t *ret_port, struct error *err);
+/* Where to ask it: there, or with --enable-aggregator-routing=false at its cluster IP. */
 int service_endpoint(struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct str ns, struct str name,
                      int64_t port, struct str *ret_host, uint16_t *ret_port, struct error *err);

@@ -313,7 +313,8 @@ void apiserver_stop(struct apiserver *s, unsigned grace_ms) {
                         atomic_store(&s->refusing, true);
                         tracks_drain(s->tracks, grace_ms);
                 }
-                http_server_drain(s->http, grace_ms);
+                http_server_drain(s->http, grace_ms,
+                                  (unsigned) server_flag_ms(s, "shutdown-watch-termination-grace-period", 0));
         }
         atomic_store(&s->ready, false);
         audit_stop(s->audit);

@@ -6,6 +6,7 @@
  *
  * The last two are for us to translate, since no other kubelet than ours speaks them (KEP-4006). Of the very last the
  * client hears at once that it is connected: what goes wrong after that is a Status on the channel for errors. */
+#include "apiserver/flags.h"
 #include "apiserver/relay.h"
 #include "http/client.h"
 #include "http/spdy.h"
@@ -26,6 +27,7 @@ struct tunnel {
         struct relay_peer *peer;
         struct arena *arena;
         struct format format;
+        uint64_t rate;    /* --max-connection-bytes-per-sec */
         bool in_messages; /* what the other side speaks is SPDY, and here its bytes are in a WebSocket's messages */
 };
 
@@ -120,7 +122,7 @@ static void tunnel_open(const struct http_upgrade_result *r, void *arg) {
                 http_request_on_close(t->req, NULL, NULL);
                 client = t->in_messages ? open_messages(t, r) : http_hijack(t->req, 101, r->headers, r->n_headers);
                 if (client)
-                        duplex_pipe(client, r->duplex, pipe_done, NULL);
+                        duplex_pipe(client, r->duplex, t->rate, pipe_done, NULL);
                 else
                         duplex_close(r->duplex);
         }
@@ -144,6 +146,7 @@ static void tunnel(struct exchange *x, const struct relay_target *where) {
         t->req = x->req;
         t->arena = a;
         t->format = x->format;
+        str_to_u64(str_of(server_flag(x->s, "max-connection-bytes-per-sec", "0")), &t->rate);
         o.n_headers = relay_headers(x, where, a, true, &headers);
         t->in_messages = where->is_forward && http_request_wants_websocket(x->req) && next_offered(&rest, &protocol);
         if (t->in_messages) {

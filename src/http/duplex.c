@@ -304,45 +304,93 @@ void raw_duplex_abort(struct duplex *d, int err) {
 
 /* ---- two coupled ---- */
 
+#define TICK_MS 100
+
 struct pipe {
         struct duplex *end[2]; /* NULL once closed */
+        size_t rate;           /* bytes a second each way; 0: as they come */
+        size_t quota[2];       /* of them, until the next tick */
+        struct buf late[2];    /* what came beyond that; who sent it is paused, or has closed */
+        struct timer tick;
         void (*done)(void *arg);
         void *arg;
 };
 
-static struct duplex *other_end(struct pipe *p, struct duplex *d) {
-        return p->end[p->end[0] == d];
+static void pipe_free(struct timer *t) {
+        struct pipe *p = container_of(t, struct pipe, tick);
+
+        buf_free(&p->late[0]);
+        buf_free(&p->late[1]);
+        free(p);
+}
+
+static void pipe_put(struct pipe *p, int from, struct str data) {
+        struct duplex *to = p->end[!from];
+
+        duplex_write_copy(to, data);
+        if (p->end[from] && duplex_pending(to) > DUPLEX_HIGH_WATER)
+                duplex_pause(p->end[from], true);
 }
 
 static void pipe_on_data(struct duplex *d, struct str data, void *arg) {
-        struct duplex *to = other_end(arg, d);
+        struct pipe *p = arg;
+        int from = p->end[1] == d;
+        size_t n = p->rate ? MIN(p->quota[from], data.n) : data.n;
 
-        if (!to)
+        if (!p->end[!from])
                 return;
-        duplex_write_copy(to, data);
-        if (duplex_pending(to) > DUPLEX_HIGH_WATER)
-                duplex_pause(d, true);
+        p->quota[from] -= p->rate ? n : 0;
+        if (n > 0)
+                pipe_put(p, from, str_sub(data, 0, n));
+        if (n == data.n)
+                return;
+        buf_add_str(&p->late[from], str_sub(data, n, data.n));
+        duplex_pause(d, true);
 }
 
 static void pipe_on_drain(struct duplex *d, void *arg) {
-        struct duplex *from = other_end(arg, d);
+        struct pipe *p = arg;
+        int from = p->end[0] == d;
 
-        if (from)
-                duplex_pause(from, false);
+        if (p->end[from] && p->late[from].n == 0)
+                duplex_pause(p->end[from], false);
+}
+
+static void pipe_tick(struct timer *t) {
+        struct pipe *p = container_of(t, struct pipe, tick);
+
+        timer_start(p->end[0] ? p->end[0]->loop : p->end[1]->loop, t, TICK_MS, pipe_tick);
+        for (int i = 0; i < 2; i++) {
+                size_t n = MIN(p->late[i].n, MAX(p->rate * TICK_MS / 1000, 1UL));
+
+                p->quota[i] = MAX(p->rate * TICK_MS / 1000, 1UL) - n;
+                if (n == 0 || !p->end[!i])
+                        continue;
+                pipe_put(p, i, str_n(p->late[i].p, n));
+                buf_consume(&p->late[i], n);
+                if (p->late[i].n > 0)
+                        continue;
+                if (!p->end[i])
+                        duplex_close(p->end[!i]);
+                else if (duplex_pending(p->end[!i]) <= DUPLEX_HIGH_WATER)
+                        duplex_pause(p->end[i], false);
+        }
 }
 
 static void pipe_on_close(struct duplex *d, int err, void *arg) {
         struct pipe *p = arg;
-        struct duplex *to = other_end(p, d);
+        int from = p->end[1] == d;
+        struct duplex *to = p->end[!from];
 
-        p->end[p->end[1] == d] = NULL;
+        p->end[from] = NULL;
         if (to) {
-                duplex_close(to);
+                if (p->late[from].n == 0)
+                        duplex_close(to);
                 return;
         }
         if (p->done)
                 p->done(p->arg);
-        free(p);
+        timer_close(&p->tick, pipe_free);
 }
 
 static const struct duplex_ops pipe_ops = {
@@ -351,10 +399,12 @@ static const struct duplex_ops pipe_ops = {
         .on_close = pipe_on_close,
 };
 
-void duplex_pipe(struct duplex *a, struct duplex *b, void (*done)(void *arg), void *arg) {
-        struct pipe *p = xmalloc(sizeof(*p));
+void duplex_pipe(struct duplex *a, struct duplex *b, size_t rate, void (*done)(void *arg), void *arg) {
+        struct pipe *p = xcalloc(1, sizeof(*p));
 
-        *p = (struct pipe) { { a, b }, done, arg };
+        *p = (struct pipe) { .end = { a, b }, .rate = rate, .done = done, .arg = arg };
         duplex_set_ops(a, &pipe_ops, p);
         duplex_set_ops(b, &pipe_ops, p);
+        if (rate)
+                pipe_tick(&p->tick);
 }

@@ -15,6 +15,7 @@
 #include "http/duplex.h"
 #include "http/server_internal.h"
 
+#define TURN_MS 50        /* of end_slowly */
 #define CROWD 1024        /* connections of a worker */
 #define HEADER_FREE 16384 /* bytes of a header that are nothing special */
 
@@ -469,12 +470,16 @@ static void stop_listening(void *arg) {
         timer_close(&s->accept_timer, NULL);
 }
 
-/* Streams end now (their owners are told), other requests may finish. */
-static void worker_stop(void *arg) {
-        struct worker *w = arg;
+struct ending {
+        struct worker *w;
+        size_t max, n_left;
+};
 
-        w->stopping = true;
-        list_for_each_safe(it, &w->conns) {
+/* So many streams end now (their owners are told); other requests may finish. */
+static void end_streams(void *arg) {
+        struct ending *e = arg;
+
+        list_for_each_safe(it, &e->w->conns) {
                 struct conn *c = list_entry(it, struct conn, link);
 
                 if (c->t.closed)
@@ -484,12 +489,43 @@ static void worker_stop(void *arg) {
 
                         if (!r->streaming || r->ended || r->finite)
                                 continue;
+                        if (e->max == 0) {
+                                e->n_left++;
+                                continue;
+                        }
+                        e->max--;
                         if (r->on_close) {
                                 r->on_close(r, r->on_close_arg);
                                 r->on_close = NULL;
                         }
                         http_stream_end(r);
                 }
+        }
+}
+
+/* How many are left. */
+static size_t end_streams_of_all(struct http_server *s, size_t max) {
+        size_t n_left = 0;
+
+        for (size_t i = 0; i < s->n_workers; i++) {
+                struct ending e = { &s->workers[i], max, 0 };
+
+                loop_call_sync(e.w->loop, end_streams, &e);
+                max = e.max;
+                n_left += e.n_left;
+        }
+        return n_left;
+}
+
+static void worker_stop(void *arg) {
+        struct worker *w = arg;
+
+        w->stopping = true;
+        list_for_each_safe(it, &w->conns) {
+                struct conn *c = list_entry(it, struct conn, link);
+
+                if (c->t.closed)
+                        continue;
                 if (c->class && !c->raw)
                         c->class->stop(c);
                 else
@@ -526,18 +562,32 @@ static bool wait_for_conns(struct http_server *s, int64_t until_ms) {
         return true;
 }
 
-void http_server_drain(struct http_server *s, unsigned grace_ms) {
+/* One after another, so that who comes back elsewhere does not come in a crowd: 200 a second, or all within the time. */
+static void end_slowly(struct http_server *s, unsigned within_ms) {
+        int64_t until = now_mono_ms() + within_ms;
+        size_t n = end_streams_of_all(s, 0), per_turn = MAX(200UL, n * 1000 / within_ms) * TURN_MS / 1000;
+
+        while (n > 0 && now_mono_ms() < until) {
+                usleep(TURN_MS * 1000);
+                n = end_streams_of_all(s, per_turn);
+        }
+}
+
+void http_server_drain(struct http_server *s, unsigned grace_ms, unsigned streams_ms) {
         if (s->draining)
                 return;
         s->draining = true;
         loop_call_sync(s->workers[0].loop, stop_listening, s);
         for (size_t i = 0; i < s->n_workers; i++)
                 loop_call_sync(s->workers[i].loop, worker_stop, &s->workers[i]);
+        if (streams_ms > 0)
+                end_slowly(s, streams_ms);
+        end_streams_of_all(s, SIZE_MAX);
         wait_for_conns(s, now_mono_ms() + grace_ms);
 }
 
 void http_server_stop(struct http_server *s, unsigned grace_ms) {
-        http_server_drain(s, grace_ms);
+        http_server_drain(s, grace_ms, 0);
         for (size_t i = 0; i < s->n_workers; i++)
                 loop_call_sync(s->workers[i].loop, worker_close, &s->workers[i]);
         wait_for_conns(s, now_mono_ms() + 1000);

@@ -38,8 +38,9 @@ int http_server_start(const struct http_server_options *o, struct http_server **
 uint16_t http_server_port(const struct http_server *s);
 size_t http_server_workers(const struct http_server *s);
 struct loop *http_server_worker(const struct http_server *s, size_t i);
-/* Stops accepting, lets running requests end for at most grace_ms (streams are told to end: on_close). */
-void http_server_drain(struct http_server *s, unsigned grace_ms);
+/* Stops accepting, lets running requests end for at most grace_ms; streams are told to end (on_close), with streams_ms
+ * one after another within that time. */
+void http_server_drain(struct http_server *s, unsigned grace_ms, unsigned streams_ms);
 /* The same, if that was not done yet; then closes what is left. */
 void http_server_stop(struct http_server *s, unsigned grace_ms);
 

@@ -411,8 +411,10 @@ static const char *obstacle(struct service *v, struct store_snapshot *snap, stru
                                             STR_ARG(v->service), STR_ARG(v->ns), (long long) v->port);
                 return "ServicePortError";
         }
-        if (service_endpoint(s, snap, a, v->ns, v->service, v->port, ret_host, ret_port, NULL) == 0)
+        if (service_ready(s, snap, a, v->ns, v->service, v->port, ret_host, ret_port, NULL) == 0) {
+                service_endpoint(s, snap, a, v->ns, v->service, v->port, ret_host, ret_port, NULL);
                 return NULL;
+        }
         if (!server_get(s, snap, &res_endpoints, v->ns, v->service)) {
                 *ret_message = arena_printf(a, "cannot find endpoints for service/%" STR_FMT " in \"%" STR_FMT "\"",
                                             STR_ARG(v->service), STR_ARG(v->ns));

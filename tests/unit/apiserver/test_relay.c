@@ -1,5 +1,6 @@
 /* What comes back through a proxy: a backend of our own answers with what it is told to, once for each connection. All
  * is in a network of its own, on an address that others could reach. */
+#include "apiserver/relay.h"
 #include "help.h"
 
 #include <arpa/inet.h>
@@ -269,6 +270,77 @@ static void what_only_this_machine_reaches_is_no_pods_or_nodes(void **state) {
         }
 }
 
+/* A tenth of it goes each tenth of a second; what came before the other server left goes on, too. */
+static void upgraded_connections_have_a_rate(void **state) {
+        static const char *const args[] = { "max-connection-bytes-per-sec=2000", NULL };
+        static char answer[1000] = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: foo\r\n\r\n";
+        struct fixture *f = *state;
+        struct backend b = { .answer = answer, .n_answer = sizeof(answer) };
+        struct str r;
+
+        memset(answer + strlen(answer), 'x', sizeof(answer) - strlen(answer) - 4);
+        memcpy(answer + sizeof(answer) - 4, "last", 4);
+        f->s->options.args = args;
+        make_node(f);
+        backend_listen(&b);
+        pthread_create(&b.thread, NULL, answer_once, &b);
+        r = talk_until(f,
+                       arena_printf(f->a,
+                                    "GET /api/v1/nodes/n:%u/proxy/x HTTP/1.1\r\nHost: x\r\n" UPGRADE
+                                    "Connection: Upgrade\r\n\r\n",
+                                    b.port)
+                                       .p,
+                       "last");
+        pthread_join(b.thread, NULL);
+        close(b.fd);
+        assert_true(str_has_prefix(r, STR("HTTP/1.1 101 ")) && str_has_suffix(r, STR("xlast")));
+        assert_true(r.n >= sizeof(answer));
+}
+
+static void services_are_asked_at_endpoints_or_cluster_ips(void **state) {
+        static const char *const args[] = { "enable-aggregator-routing=false", NULL };
+        static const struct {
+                const char *name, *spec, *host, *error;
+                int port;
+        } cases[] = {
+                { "a", "'clusterIP':'10.96.0.77',", "10.96.0.77", NULL, 443 },
+                { "b", "'clusterIP':'10.96.0.78',", NULL, "no service port 444 found for service \"b\"", 444 },
+                { "c", "'clusterIP':'None',", "c.default.svc", NULL, 443 },
+                { "d", "'type':'ExternalName','externalName':'x.example',", "x.example", NULL, 443 },
+        };
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+                for (int routed = 0; routed < 2; routed++) {
+                        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = NULL;
+                        _cleanup_error_ struct error e = ERROR_INIT;
+                        struct str host = STR(""), name = str_of(cases[i].name);
+                        uint16_t port;
+                        int r;
+
+                        f->s->options.args = NULL;
+                        if (routed == 0)
+                                check_code(ASK(f, API_CREATE, &res_services, "default",
+                                               .body = with_quotes(f,
+                                                                   arena_printf(f->a,
+                                                                                "{'metadata':{'name':'%s'},'spec':{%s"
+                                                                                "'ports':[{'port':443}]}}",
+                                                                                cases[i].name, cases[i].spec)
+                                                                                   .p)),
+                                           201);
+                        else
+                                f->s->options.args = args;
+                        snap = store_snapshot(f->s->store);
+                        r = service_endpoint(f->s, snap, f->a, STR("default"), name, cases[i].port, &host, &port, &e);
+                        if (routed == 1 && cases[i].host)
+                                assert_true(r == 0 && str_eqc(host, cases[i].host) && port == cases[i].port);
+                        else if (routed == 1)
+                                assert_string_equal(error_text(&e), cases[i].error);
+                        else
+                                assert_int_equal(r == 0, strcmp(cases[i].name, "d") == 0); /* there are no endpoints */
+                }
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_serve_setup, fixture_serve_teardown)
 
 int main(void) {
@@ -278,6 +350,8 @@ int main(void) {
                 T(who_speaks_another_protocol_is_not_waited_for),
                 T(what_follows_a_body_follows_it_here),
                 T(an_upgrade_says_why_nobody_answers),
+                T(upgraded_connections_have_a_rate),
+                T(services_are_asked_at_endpoints_or_cluster_ips),
                 T(what_only_this_machine_reaches_is_no_pods_or_nodes),
         };
 

@@ -126,6 +126,56 @@ static void who_comes_too_late_is_told_to_come_again(void **state) {
         fixture_teardown(state);
 }
 
+static void *stop_soon(void *arg) {
+        apiserver_stop(arg, 1000);
+        return NULL;
+}
+
+/* Also more than end in one turn; each is told that it ends. */
+static void watches_end_in_turns(void **state) {
+        static const char *const args[] = { "shutdown-watch-termination-grace-period=1h", NULL };
+        struct fixture *f = serve(state, args);
+        pthread_t stopper;
+        int fds[25];
+
+        for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+                char c;
+
+                fds[i] = client(f, "GET /api/v1/configmaps?watch=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+                assert_int_equal(recv(fds[i], &c, 1, 0), 1);
+        }
+        pthread_create(&stopper, NULL, stop_soon, f->s);
+        for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+                assert_true(str_has_suffix(answer_on(f, fds[i]), STR("\r\n0\r\n\r\n")));
+        pthread_join(stopper, NULL);
+        fixture_teardown(state);
+}
+
+static void a_server_lives_before_it_is_ready(void **state) {
+        static const char *const args[] = { "livez-grace-period=1h", NULL };
+        static const struct {
+                const char *path, *status;
+                const char *const *args;
+        } table[] = {
+                { "/livez", "200", args },   { "/livez/autoregister-completion", "200", args },
+                { "/livez", "500", NULL },   { "/readyz", "500", args },
+                { "/healthz", "500", args },
+        };
+        struct fixture *f = serve(state, args);
+
+        atomic_store(&f->s->ready, false);
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                struct str r;
+
+                f->s->options.args = table[i].args;
+                r = answer_on(f, client(f, arena_printf(f->a, "GET %s HTTP/1.0\r\n\r\n", table[i].path).p));
+                if (!str_has_prefix(r, arena_printf(f->a, "HTTP/1.0 %s ", table[i].status)))
+                        fail_msg("%s: %s", table[i].path, arena_cstr(f->a, r));
+        }
+        atomic_store(&f->s->ready, true);
+        fixture_teardown(state);
+}
+
 static void pages_of_allowed_origins_may_use_the_api(void **state) {
         static const char *const args[] = { "cors-allowed-origins=//example\\.com(:|$),^http://localhost:", NULL };
         static const struct {
@@ -195,6 +245,8 @@ int main(void) {
                 cmocka_unit_test(a_worker_does_not_end_before_the_store_has_answered_it),
                 cmocka_unit_test(who_comes_while_a_server_drains_is_refused),
                 cmocka_unit_test(who_comes_too_late_is_told_to_come_again),
+                cmocka_unit_test(watches_end_in_turns),
+                cmocka_unit_test(a_server_lives_before_it_is_ready),
                 cmocka_unit_test(without_levels_so_many_run_at_once),
                 cmocka_unit_test(pages_of_allowed_origins_may_use_the_api),
         };
