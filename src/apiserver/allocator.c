@@ -196,7 +196,8 @@ static int parse_cidrs(struct allocator *al, const char *text, const char *adver
 int allocator_new(struct apiserver *s, struct allocator **ret, struct error *err) {
         const struct apiserver_options *o = &s->options;
         struct allocator *al = xcalloc(1, sizeof(*al));
-        int r = parse_cidrs(al, o->service_cidr ? o->service_cidr : "10.96.0.0/12", o->advertise_address, err);
+        int r = parse_cidrs(al, o->service_cidr && *o->service_cidr ? o->service_cidr : "10.96.0.0/12",
+                            o->advertise_address, err);
 
         if (r < 0) {
                 free_all(al->cidrs[0], al->cidrs[1], al);

@@ -562,8 +562,12 @@ static const char *value_of(const char *arg, const char *name) {
         return strncmp(arg, name, n) == 0 && arg[n] == '=' ? arg + n + 1 : NULL;
 }
 
-/* What is given as nothing is not given, but for the authority without which kubelets are not verified. */
+/* What is given as nothing is not given, but for the authority without which kubelets are not verified, and where
+ * nothing is one more wrong word. */
 const char *flag_value(const char *const *args, const char *name, const char *dflt) {
+        static const char words[] = "kubelet-certificate-authority audit-log-format audit-log-mode audit-log-version "
+                                    "audit-webhook-mode audit-webhook-version authentication-token-webhook-version "
+                                    "authorization-webhook-version oidc-username-claim";
         const char *found = NULL;
 
         for (; args && *args; args++) {
@@ -572,7 +576,7 @@ const char *flag_value(const char *const *args, const char *name, const char *df
                 if (value)
                         found = value;
         }
-        return found && (*found || strcmp(name, "kubelet-certificate-authority") == 0) ? found : dflt;
+        return found && (*found || str_is_part(str_of(name), ' ', str_of(words))) ? found : dflt;
 }
 
 const char *server_flag_next(const struct apiserver *s, const char *name, size_t *i) {

@@ -5,8 +5,10 @@
 #include <stdlib.h>
 
 #include "apiserver/flags.h"
+#include "apiserver/validation/validate.h"
 #include "base/arena.h"
 #include "base/time.h"
+#include "base/url.h"
 #include "base/vec.h"
 
 /* ---- one value ---- */
@@ -152,17 +154,14 @@ static bool is_map(struct str text, struct buf *ret, struct buf *why) {
         return good;
 }
 
-/* As that of a map, which also may be empty. */
-static bool is_pairs(struct str text, struct buf *ret, struct buf *why) {
-        struct str rest = text, one;
+/* As that of a map, which also may be empty; commas are of the value. */
+static bool is_pair_of_texts(struct str text, struct buf *ret, struct buf *why) {
+        bool good = str_find(text, '=') >= 0;
 
-        while (str_split(&rest, ',', &one))
-                if (str_find(one, '=') < 0) {
-                        buf_addc(why, "malformed pair, expect string=string");
-                        return false;
-                }
+        if (!good)
+                buf_addc(why, "malformed pair, expect string=string");
         buf_add_str(ret, text);
-        return true;
+        return good;
 }
 
 static bool is_level(struct str text, struct buf *ret, struct buf *why) {
@@ -239,7 +238,7 @@ static const struct {
         { "IP", is_ip },
         { "PAIR", is_pair },
         { "LABELS", is_map },
-        { "PAIRS", is_pairs },
+        { "PAIRS", is_pair_of_texts },
         { "LEVEL", is_level },
         { "LEVELS", is_levels },
         { "QUANTITY", is_quantity },
@@ -381,11 +380,14 @@ static void check_fairness(struct check *c) {
 }
 
 static void check_storage(struct check *c) {
-        struct str backend = given(c, "storage-backend"), type = given(c, "storage-media-type");
+        struct str backend = given(c, "storage-backend"), type = given(c, "storage-media-type"),
+                   reconciler = given(c, "endpoint-reconciler-type");
 
         if (backend.n && !str_eqc(backend, "etcd3"))
                 complain(c, "--storage-backend invalid, allowed values: etcd3. If not specified, it will "
                             "default to 'etcd3'");
+        if (reconciler.n && !str_among(reconciler, WORDS("master-count", "lease", "none")))
+                complain(c, "Reconciler not implemented: %" STR_FMT, STR_ARG(reconciler));
         if (is_true(c, "encryption-provider-config-automatic-reload") && !given(c, "encryption-provider-config").n)
                 complain(c, "--encryption-provider-config-automatic-reload must be set with "
                             "--encryption-provider-config");
@@ -399,13 +401,20 @@ static void check_storage(struct check *c) {
 
 static void check_issuers(struct check *c) {
         struct str uri = given(c, "service-account-jwks-uri");
-        const char *first = NULL;
+        const char *fault;
+        struct url u;
 
         for (const char *const *a = c->args; a && *a; a++) {
                 const char *issuer = strncmp(*a, "service-account-issuer=", 23) == 0 ? *a + 23 : NULL;
 
                 if (!issuer)
                         continue;
+                fault = strchr(issuer, ':') ? url_parse(c->arena, str_of(issuer), false, &u, quoted_in_go) : NULL;
+                if (fault)
+                        complain(c,
+                                 "service-account-issuer \"%s\" contained a ':' but was not a valid URL: parse \"%s\": "
+                                 "%s",
+                                 issuer, issuer, fault);
                 if (!*issuer)
                         complain(c, "service-account-issuer should not be an empty string");
                 for (const char *const *b = c->args; *issuer && b < a; b++)
@@ -413,9 +422,12 @@ static void check_issuers(struct check *c) {
                                 complain(c, "service-account-issuer \"%s\" is already specified", issuer);
                                 break;
                         }
-                first = first ? first : issuer;
         }
-        if (uri.n && !str_has_prefix(uri, STR("https:")))
+        fault = url_parse(c->arena, uri, false, &u, quoted_in_go);
+        if (fault)
+                complain(c, "service-account-jwks-uri must be a valid URL: parse \"%" STR_FMT "\": %s", STR_ARG(uri),
+                         fault);
+        else if (uri.n && !str_eqc(u.scheme, "https"))
                 complain(c, "service-account-jwks-uri requires https scheme, parsed as: %" STR_FMT, STR_ARG(uri));
 }
 
@@ -485,6 +497,15 @@ static void check_metrics(struct check *c) {
 }
 
 static void check_signer(struct check *c) {
+        const char *signs = NULL;
+
+        for (const char *const *a = c->args; a && *a; a++) /* one that is given as nothing is none, and not ours */
+                if (strncmp(*a, "service-account-signing-key-file=", 33) == 0)
+                        signs = *a + 33;
+        if (signs && !*signs)
+                complain(c,
+                         "--service-account-signing-key-file, --service-account-issuer, and --api-audiences should be "
+                         "specified together");
         if (given(c, "service-account-signing-endpoint").n && given(c, "service-account-signing-key-file").n)
                 complain(c, "service-account-signing-key-file and service-account-signing-endpoint are mutually "
                             "exclusive and cannot be set at the same time");

@@ -358,15 +358,21 @@ static void list_fill(struct api_call *c, const struct rest *rest, struct store_
         }
 }
 
-/* A list that can only have the one object of a name. */
+/* Of a list that can only have one object its name; p == NULL: of others. */
+static struct str only_name(const struct api_call *c, const struct rest *rest, const struct filter *f) {
+        bool everywhere = rest->resource->namespaced && str_empty(c->namespace);
+
+        return f->by_field && !everywhere ? selector_field_value(&f->fields, STR("metadata.name")) : str_n(NULL, 0);
+}
+
 static bool list_one(struct api_call *c, const struct rest *rest, struct store_snapshot *snap, const struct filter *f,
                      struct api_list *l) {
-        struct str name = f->by_field ? selector_field_value(&f->fields, STR("metadata.name")) : str_n(NULL, 0);
+        struct str name = only_name(c, rest, f);
         struct object *o;
         size_t cap = 0;
 
-        if (!name.p || (rest->resource->namespaced && str_empty(c->namespace)))
-                return false; /* in any namespace */
+        if (!name.p)
+                return false;
         o = rest_get(snap, rest->stored, c->namespace, name);
         l->n_seen = o != NULL;
         if (o && filter_matches(f, o))
@@ -388,7 +394,7 @@ int list_collect(struct apiserver *s, struct api_call *c, const struct rest *res
                  struct api_list **ret, struct error *err) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot_ref(current);
         _cleanup_(past_clear) struct past past = { 0 };
-        struct str prefix = rest->prefix, start, sealed;
+        struct str prefix = rest->prefix, start, sealed, name;
         struct api_list *l;
         uint64_t revision;
         bool cached = !str_empty(c->options.resource_version) && c->options.limit == 0;
@@ -402,6 +408,12 @@ int list_collect(struct apiserver *s, struct api_call *c, const struct rest *res
                 prefix = arena_printf(c->arena, "%" STR_FMT "%" STR_FMT "/", STR_ARG(prefix), STR_ARG(c->namespace));
         start = join(c->arena, prefix, start);
         sealed = store_sealed(s->store, snap, cached ? rest->prefix : prefix);
+        name = str_empty(sealed) || cached ? str_n(NULL, 0) : only_name(c, rest, &f);
+        if (name.p) { /* of the others it does not depend */
+                start = arena_printf(c->arena, "%" STR_FMT "%" STR_FMT, STR_ARG(prefix), STR_ARG(name));
+                sealed = store_sealed(s->store, snap, start);
+                sealed = str_eq(sealed, start) ? sealed : STR("");
+        }
         if (!str_empty(sealed))
                 return err_sealed(err, s, rest, sealed, cached ? SEALED_CACHE : SEALED_LIST);
 

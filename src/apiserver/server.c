@@ -142,6 +142,9 @@ static int read_flags(struct apiserver *s, struct error *err) {
                 if (path)
                         *files[i].to = arena_str(s->arena, buf_str(&text));
         }
+        /* half of who we are is nobody */
+        if (!server_flag(s, "kubelet-client-certificate", NULL) != !server_flag(s, "kubelet-client-key", NULL))
+                o->kubelet_client_cert_pem = o->kubelet_client_key_pem = STR("");
         /* Kubelets of somebody else's: unless it is said who certifies them, they are believed, as upstream does. */
         if (server_flag(s, "kubelet-client-certificate", NULL) &&
             !server_flag(s, "kubelet-certificate-authority", NULL))
@@ -197,6 +200,8 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         if (r == 0)
                 r = relays_new(s, &s->relays, err);
         if (r == 0)
+                r = aggregator_read(s->aggregator, err);
+        if (r == 0)
                 r = audit_new_from_flags(s, &s->audit, err);
         if (r == 0)
                 r = cors_new(s, &s->cors, err);
@@ -218,9 +223,7 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
 }
 
 /* A file's text, or the cluster's own. */
-static int read_or(const struct apiserver *s, const char *flag, struct str own, struct buf *ret, struct error *err) {
-        const char *path = server_flag(s, flag, NULL);
-
+static int read_or(const char *path, struct str own, struct buf *ret, struct error *err) {
         if (path)
                 return file_read(path, 1 << 20, ret, err);
         buf_add_str(ret, own);
@@ -252,6 +255,8 @@ static int read_named(const struct apiserver *s, struct arena *a, struct tls_opt
 
 int apiserver_serve_as(struct apiserver *s, const struct authorities *known, struct error *err) {
         const struct apiserver_options *o = &s->options;
+        const char *cert_file = server_flag(s, "tls-cert-file", NULL),
+                   *key_file = server_flag(s, "tls-private-key-file", NULL);
         _cleanup_buf_ struct buf cert = BUF_INIT, key = BUF_INIT, authorities = BUF_INIT;
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct tls_options tls = { .server = true,
@@ -259,10 +264,15 @@ int apiserver_serve_as(struct apiserver *s, const struct authorities *known, str
                                    .cipher_suites = server_flag(s, "tls-cipher-suites", NULL),
                                    .http2 = !server_flag_on(s, "disable-http2-serving", false) };
 
-        if (str_empty(o->cert_pem))
+        if (str_empty(o->cert_pem) && !cert_file && !key_file)
                 return 0;
-        TRY(read_or(s, "tls-cert-file", o->cert_pem, &cert, err));
-        TRY(read_or(s, "tls-private-key-file", o->key_pem, &key, err));
+        if (!cert_file != !key_file)
+                return error_set(err, -EINVAL, "missing filename for serving cert");
+        TRY(read_or(cert_file, o->cert_pem, &cert, err));
+        TRY(read_or(key_file, o->key_pem, &key, err));
+        if (cert.n == 0 || key.n == 0)
+                return error_set(err, -EINVAL, "missing content for serving cert \"serving-cert::%s::%s\"",
+                                 cert_file ? cert_file : "", key_file ? key_file : "");
         TRY(read_named(s, a, &tls, err));
         buf_printf(&authorities, "%" STR_FMT "\n%" STR_FMT, STR_ARG(known->clients), STR_ARG(known->proxies));
         tls.cert_pem = buf_str(&cert);

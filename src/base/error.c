@@ -1,6 +1,8 @@
 /* Reasons, codes and errnos are one table; the rest moves heap strings about. */
 #include "base/error.h"
 
+#include <ctype.h>
+
 #include "base/arena.h"
 
 /* Where several reasons share an errno, the first in the table is what error_set() derives from it. */
@@ -112,7 +114,10 @@ int(error_errno)(struct error *e, int err, const char *fmt, ...) {
         va_start(ap, fmt);
         text = xvprintf(fmt, ap);
         va_end(ap);
-        return fill(e, err, reason_of(err), xprintf("%s: %s", text, strerror_r(-err, why, sizeof(why))));
+        snprintf(why, sizeof(why), "%s", strerrordesc_np(-err) ?: "unknown error");
+        if (islower((unsigned char) why[1])) /* as Go prints it: "no such file or directory" */
+                why[0] = (char) tolower((unsigned char) why[0]);
+        return fill(e, err, reason_of(err), xprintf("%s: %s", text, why));
 }
 
 int(error_status)(struct error *e, enum status_reason reason, const char *fmt, ...) {

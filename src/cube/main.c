@@ -209,7 +209,7 @@ int main(int argc, char **argv) {
                               c->args ? " " : "", c->args ? c->args : "");
         if (r < 0) {
                 fprintf(stderr, "cube: %s\n", error_text(&err));
-                return 2;
+                return strcmp(c->name, "apiserver") == 0 ? 1 : 2; /* as kube-apiserver does */
         }
         if (c->root && geteuid() != 0) {
                 fprintf(stderr, "cube: %s needs root: try sudo cube %s\n", c->name, c->name);

@@ -3,6 +3,7 @@
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/ecdsa.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/param_build.h>
@@ -327,6 +328,17 @@ static EVP_PKEY *key_of_der(const char *name, const unsigned char *der, long n) 
         key = cert ? X509_get_pubkey(cert) : NULL;
         X509_free(cert);
         return key;
+}
+
+bool jwt_can_sign(EVP_PKEY *key) {
+        BIGNUM *secret = NULL;
+        bool yes = EVP_PKEY_get_bn_param(key,
+                                         EVP_PKEY_is_a(key, "RSA") ? OSSL_PKEY_PARAM_RSA_D : OSSL_PKEY_PARAM_PRIV_KEY,
+                                         &secret) == 1;
+
+        BN_clear_free(secret);
+        ERR_clear_error();
+        return yes;
 }
 
 EVP_PKEY *pem_next_key(struct str *pem) {

@@ -31,3 +31,4 @@ struct json jwk_write(struct arena *a, struct evp_pkey_st *key, struct str kid);
 struct str jwk_id(struct arena *a, struct evp_pkey_st *key);
 /* Cuts the next key off *pem, RSA or ECDSA, private, public or of a certificate; NULL: there is none any more. */
 struct evp_pkey_st *pem_next_key(struct str *pem);
+bool jwt_can_sign(struct evp_pkey_st *key); /* it is a private one */

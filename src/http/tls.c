@@ -41,9 +41,6 @@ static void bio_freep(BIO **b) {
 static void x509_freep(X509 **x) {
         X509_free(*x);
 }
-static void pkey_freep(EVP_PKEY **k) {
-        EVP_PKEY_free(*k);
-}
 
 /* The text of what OpenSSL last complained about on this thread; empties its queue. */
 static const char *tls_error_text(char *dst, size_t n) {
@@ -104,29 +101,76 @@ static int tls_error(struct error *err, const char *what) {
         return error_set(err, -EINVAL, "%s: %s", what, tls_error_text(text, sizeof(text)));
 }
 
-/* The first certificate is ours, the rest its chain. */
-static int use_cert(SSL_CTX *ctx, struct str cert_pem, struct str key_pem, struct error *err) {
+struct pair {
+        X509 *cert;
+        STACK_OF(X509) * chain;
+        EVP_PKEY *key;
+};
+
+static void pair_free(struct pair *p) {
+        X509_free(p->cert);
+        sk_X509_pop_free(p->chain, X509_free);
+        EVP_PKEY_free(p->key);
+}
+
+/* What is wrong with a text that has no certificate, or no key, in the words of Go's crypto/tls. */
+static int pair_fault(struct str pem, bool key, struct error *err) {
+        bool has_cert = str_search(pem, STR("-----BEGIN CERTIFICATE-----")) >= 0,
+             has_key = str_search(pem, STR("PRIVATE KEY-----")) >= 0, any = str_search(pem, STR("-----BEGIN ")) >= 0;
+
+        ERR_clear_error();
+        if (key && has_key)
+                return error_set(err, -EINVAL, "tls: failed to parse private key");
+        if (!key && has_cert)
+                return error_set(err, -EINVAL, "x509: malformed certificate");
+        if (key && has_cert)
+                return error_set(err, -EINVAL,
+                                 "tls: found a certificate rather than a key in the PEM for the private key");
+        if (has_key)
+                return error_set(
+                                err, -EINVAL,
+                                "tls: failed to find certificate PEM data in certificate input, but did find a private "
+                                "key; PEM inputs may have been switched");
+        return error_set(err, -EINVAL, "tls: failed to find %s in %s input",
+                         !any  ? "any PEM data"
+                         : key ? "PEM block with type ending in \"PRIVATE KEY\""
+                               : "\"CERTIFICATE\" PEM block",
+                         key ? "key" : "certificate");
+}
+
+/* The first certificate is ours, the rest its chain. What is read so far is in *ret also when it fails. */
+static int read_pair(struct str cert_pem, struct str key_pem, struct pair *ret, struct error *err) {
         _cleanup_(bio_freep) BIO *cert_bio = BIO_new_mem_buf(cert_pem.p, (int) cert_pem.n);
         _cleanup_(bio_freep) BIO *key_bio = BIO_new_mem_buf(key_pem.p, (int) key_pem.n);
-        _cleanup_(x509_freep) X509 *cert = PEM_read_bio_X509_AUX(cert_bio, NULL, NULL, NULL);
-        _cleanup_(pkey_freep) EVP_PKEY *key = NULL;
+        X509 *ca;
 
-        if (!cert || SSL_CTX_use_certificate(ctx, cert) != 1)
-                return tls_error(err, "certificate");
-        for (;;) {
-                _cleanup_(x509_freep) X509 *ca = PEM_read_bio_X509(cert_bio, NULL, NULL, NULL);
+        ret->cert = PEM_read_bio_X509_AUX(cert_bio, NULL, NULL, NULL);
+        if (!ret->cert)
+                return pair_fault(cert_pem, false, err);
+        ret->chain = sk_X509_new_null();
+        while ((ca = PEM_read_bio_X509(cert_bio, NULL, NULL, NULL)))
+                sk_X509_push(ret->chain, ca);
+        ret->key = PEM_read_bio_PrivateKey(key_bio, NULL, NULL, NULL);
+        if (!ret->key)
+                return pair_fault(key_pem, true, err);
+        if (X509_check_private_key(ret->cert, ret->key) != 1) {
+                bool same = EVP_PKEY_get_base_id(X509_get0_pubkey(ret->cert)) == EVP_PKEY_get_base_id(ret->key);
 
-                if (!ca)
-                        break;
-                if (SSL_CTX_add1_chain_cert(ctx, ca) != 1)
-                        return tls_error(err, "certificate chain");
+                ERR_clear_error();
+                return error_set(err, -EINVAL, "tls: private key %sdoes not match public key%s", same ? "" : "type ",
+                                 same ? "" : " type");
         }
         ERR_clear_error(); /* the end of the PEM file */
-        key = PEM_read_bio_PrivateKey(key_bio, NULL, NULL, NULL);
-        if (!key || SSL_CTX_use_PrivateKey(ctx, key) != 1)
-                return tls_error(err, "private key");
-        if (SSL_CTX_check_private_key(ctx) != 1)
-                return tls_error(err, "private key does not match the certificate");
+        return 0;
+}
+
+static int use_cert(SSL_CTX *ctx, struct str cert_pem, struct str key_pem, struct error *err) {
+        _cleanup_(pair_free) struct pair p = { 0 };
+
+        TRY(read_pair(cert_pem, key_pem, &p, err));
+        if (SSL_CTX_use_certificate(ctx, p.cert) != 1 || SSL_CTX_set1_chain(ctx, p.chain) != 1 ||
+            SSL_CTX_use_PrivateKey(ctx, p.key) != 1)
+                return tls_error(err, "certificate");
         return 0;
 }
 
@@ -147,7 +191,11 @@ static int use_ca(SSL_CTX *ctx, struct str pem, bool server, struct error *err) 
         }
         ERR_clear_error();
         if (n == 0)
-                return error_set(err, -EINVAL, "CA bundle has no certificate");
+                return error_set(err, -EINVAL, "unable to load root certificates: %s",
+                                 str_search(pem, STR("-----BEGIN CERTIFICATE-----")) >= 0
+                                                 ? "failed to parse certificate: x509: malformed certificate"
+                                 : str_search(pem, STR("-----BEGIN ")) >= 0 ? "no valid certificate authority data seen"
+                                                                            : "unable to parse bytes as PEM block");
         X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
         return 0;
 }
@@ -164,9 +212,7 @@ static int verify_and_go_on(X509_STORE_CTX *store, void *arg) {
 /* ---- certificates for names ---- */
 
 struct named {
-        X509 *cert;
-        STACK_OF(X509) * chain;
-        EVP_PKEY *key;
+        struct pair pair;
         char *names; /* "a.example,*.b.example" */
         bool asked;  /* for these names, whatever it says itself */
 };
@@ -182,9 +228,7 @@ static void free_named(void *ctx, void *p, CRYPTO_EX_DATA *ad, int index, long a
         struct named_list *l = p;
 
         for (size_t i = 0; l && i < l->n; i++) {
-                X509_free(l->v[i].cert);
-                sk_X509_pop_free(l->v[i].chain, X509_free);
-                EVP_PKEY_free(l->v[i].key);
+                pair_free(&l->v[i].pair);
                 free(l->v[i].names);
         }
         free(l);
@@ -212,23 +256,17 @@ static void add_own_names(X509 *cert, struct buf *dst) {
 }
 
 static int read_named(struct named *to, const struct tls_named *from, struct error *err) {
-        _cleanup_(bio_freep) BIO *cert_bio = BIO_new_mem_buf(from->cert_pem.p, (int) from->cert_pem.n);
-        _cleanup_(bio_freep) BIO *key_bio = BIO_new_mem_buf(from->key_pem.p, (int) from->key_pem.n);
         struct buf names = BUF_INIT;
-        X509 *ca;
+        int r = read_pair(from->cert_pem, from->key_pem, &to->pair, err);
 
-        to->cert = PEM_read_bio_X509_AUX(cert_bio, NULL, NULL, NULL);
-        to->key = PEM_read_bio_PrivateKey(key_bio, NULL, NULL, NULL);
-        to->chain = sk_X509_new_null();
-        if (!to->cert || !to->key || X509_check_private_key(to->cert, to->key) != 1)
-                return tls_error(err, "certificate for a name");
-        while ((ca = PEM_read_bio_X509(cert_bio, NULL, NULL, NULL)))
-                sk_X509_push(to->chain, ca);
-        ERR_clear_error(); /* the end of the PEM file */
+        if (r < 0) {
+                error_prefix(err, "failed to load SNI cert and key");
+                return r;
+        }
         buf_add_str(&names, from->names);
         to->asked = from->names.n > 0;
         if (!to->asked)
-                add_own_names(to->cert, &names);
+                add_own_names(to->pair.cert, &names);
         for (size_t i = 0; i < names.n; i++)
                 names.p[i] = (char) tolower((unsigned char) names.p[i]);
         to->names = buf_take(&names, NULL);
@@ -261,12 +299,12 @@ static int choose_named(SSL *ssl, void *arg) {
         n = !n && name ? find_named(l, star) : n;
         for (size_t i = 0; !n && name && X509_check_host(SSL_get_certificate(ssl), name, 0, 0, NULL) != 1 && i < l->n;
              i++)
-                n = X509_check_host(l->v[i].cert, name, 0, 0, NULL) == 1 ? &l->v[i] : NULL;
+                n = X509_check_host(l->v[i].pair.cert, name, 0, 0, NULL) == 1 ? &l->v[i] : NULL;
         if (!n)
                 return 1;
         SSL_certs_clear(ssl); /* one of another algorithm would stay, and might be preferred */
-        return SSL_use_certificate(ssl, n->cert) == 1 && SSL_use_PrivateKey(ssl, n->key) == 1 &&
-               SSL_set1_chain(ssl, n->chain) == 1;
+        return SSL_use_certificate(ssl, n->pair.cert) == 1 && SSL_use_PrivateKey(ssl, n->pair.key) == 1 &&
+               SSL_set1_chain(ssl, n->pair.chain) == 1;
 }
 
 static int use_named(SSL_CTX *ctx, const struct tls_options *o, struct error *err) {

@@ -105,6 +105,8 @@ static int parse_term(struct arena *a, const struct api_resource *r, struct str 
         rest = str_sub(term, i + (q.negate || (i + 1 < term.n && term.p[i + 1] == '=') ? 2 : 1), term.n);
         q.field = arena_str(a, str_sub(term, 0, i));
         TRY(unescape(a, rest, &q.value, err));
+        if (!r)
+                return 0;
         path = path_of(r, q.field);
         if (!path.p && r == &res_jobs)
                 return error_set(err, -EINVAL, "field label \"%" STR_FMT "\" not supported for Job", STR_ARG(q.field));

@@ -55,6 +55,7 @@ struct field_selector {
         } * reqs;
         size_t n;
 };
+/* Without a resource: only whether it can be read. */
 int selector_parse_fields(struct arena *a, const struct api_resource *r, struct str text, struct field_selector *ret,
                           struct error *err);
 bool selector_matches_fields(const struct field_selector *s, const struct object *o);

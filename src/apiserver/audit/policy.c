@@ -101,6 +101,8 @@ static int parse(struct audit_policy *p, struct str text, struct error *err) {
         struct json *doc, shape;
 
         TRY(yaml_parse(p->arena, arena_str(p->arena, text), NULL, &doc, err));
+        if (!json_is(doc, JSON_NULL) && api_check_head(doc, err) < 0)
+                return error_prefix(err, "failed decoding");
         kind = TEXT(doc, "kind");
         version = TEXT(doc, "apiVersion");
         rules = GET(doc, "rules");

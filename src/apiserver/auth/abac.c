@@ -43,7 +43,9 @@ static int read_line(struct arena *a, struct str line, struct json *list, struct
         old = str_empty(kind) && str_empty(version);
         if (!json_is(doc, JSON_OBJECT) ||
             (!old && (!str_eqc(kind, "Policy") || !str_eqc(version, "abac.authorization.kubernetes.io/v1beta1"))))
-                return error_set(err, -EINVAL, "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT "\"",
+                return error_set(err, -EINVAL,
+                                 "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT
+                                 "\" in scheme \"pkg/apis/abac/register.go:33\"",
                                  STR_ARG(kind), STR_ARG(version));
         json_push(a, list, complete(a, old ? doc : json_getc(doc, "spec"), old));
         return 0;

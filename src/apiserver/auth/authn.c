@@ -188,10 +188,12 @@ static void read_audiences(struct authn *n) {
 
 /* ---- keys and issuers of service account tokens ---- */
 
-static void add_keys(struct authn *n, struct str pem) {
+/* How many there are, those among them that were known, too. */
+static size_t add_keys(struct authn *n, struct str pem) {
         EVP_PKEY *key;
+        size_t found = 0;
 
-        while ((key = pem_next_key(&pem))) {
+        for (; (key = pem_next_key(&pem)); found++) {
                 struct str id = jwk_id(n->arena, key);
                 bool known = false;
 
@@ -202,30 +204,54 @@ static void add_keys(struct authn *n, struct str pem) {
                 else
                         vec_push(&n->keys, (struct signing_key) { key, id });
         }
+        return found;
 }
 
+/* -ENOKEY: there is none in it. */
 static int read_keys(struct authn *n, const char *path, struct error *err) {
         _cleanup_buf_ struct buf pem = BUF_INIT;
         int r = file_read(path, 0, &pem, err);
 
         if (r == 0)
-                add_keys(n, buf_str(&pem));
+                r = add_keys(n, buf_str(&pem)) > 0 ? 0 : -ENOKEY;
         OPENSSL_cleanse(pem.p, pem.n);
-        return r < 0 || n->keys.n > 0 ? r : error_set(err, -EINVAL, "%s has no key, RSA or ECDSA", path);
+        return r;
+}
+
+static int read_signing_key(struct authn *n, const char *path, struct error *err) {
+        static const char what[] = "failed to parse service-account-issuer-key-file";
+        int r = read_keys(n, path, err);
+
+        if (r == -ENOKEY || (r == 0 && !jwt_can_sign(n->keys.v[0].key)))
+                return error_set(err, -EINVAL,
+                                 "%s: error reading private key file %s: data does not contain a valid RSA or ECDSA "
+                                 "private key",
+                                 what, path);
+        return r < 0 ? error_prefix(err, "%s", what) : 0;
+}
+
+static int read_public_keys(struct authn *n, const char *path, struct error *err) {
+        int r = read_keys(n, path, err);
+
+        return r != -ENOKEY ? r
+                            : error_set(err, -EINVAL,
+                                        "error reading public key file %s: data does not contain any valid RSA or "
+                                        "ECDSA public keys",
+                                        path);
 }
 
 /* The one that signs, the server's own unless another one is given, others that are accepted. */
 static int configure_keys(struct authn *n, struct error *err) {
         const char *signs = server_flag(n->s, "service-account-signing-key-file", NULL), *path;
         size_t i = 0;
-        int r = signs ? read_keys(n, signs, err) : 0;
+        int r = signs ? read_signing_key(n, signs, err) : 0;
 
         if (!signs)
                 add_keys(n, n->s->options.service_account_key_pem);
         if (r == 0 && !signs && n->keys.n == 0 && !str_empty(n->s->options.service_account_key_pem))
                 return error_set(err, -EINVAL, "the service account key is no PEM of a private key, RSA or ECDSA");
         while (r == 0 && (path = server_flag_next(n->s, "service-account-key-file", &i)))
-                r = read_keys(n, path, err);
+                r = read_public_keys(n, path, err);
         return r;
 }
 
@@ -276,7 +302,8 @@ static int read_file(struct authn *n, const char *path, struct authn_config *c, 
         anonymous = json_getc(doc, "anonymous");
         if (anonymous && server_flag(n->s, "anonymous-auth", NULL))
                 return error_set(err, -EINVAL,
-                                 "--anonymous-auth flag cannot be set when anonymous field is configured in "
+                                 "anonymous: Forbidden: --anonynous-auth flag cannot be set when anonymous field is "
+                                 "configured in "
                                  "authentication configuration file");
         if (anonymous)
                 c->anonymous = json_bool(json_getc(anonymous, "enabled"));
@@ -289,6 +316,15 @@ static int read_file(struct authn *n, const char *path, struct authn_config *c, 
         if (r == 0)
                 return config_finish(&fe, err);
         return r;
+}
+
+static int check_algorithms(struct str list, struct error *err) {
+        struct str one;
+
+        while (str_split(&list, ',', &one))
+                if (!str_is_part(one, ' ', STR("RS256 RS384 RS512 ES256 ES384 ES512 PS256 PS384 PS512")))
+                        return error_set(err, -EINVAL, "oidc: unsupported signing alg: \"%" STR_FMT "\"", STR_ARG(one));
+        return 0;
 }
 
 int authn_configure(struct apiserver *s, struct authn_config **ret, struct error *err) {
@@ -316,6 +352,8 @@ int authn_configure(struct apiserver *s, struct authn_config **ret, struct error
                                      &c->issuers, err);
                 if (r == 0)
                         r = config_finish(&fe, err);
+                if (r == 0 && c->issuers.n > 0)
+                        r = check_algorithms(str_of(server_flag(s, "oidc-signing-algs", "RS256")), err);
         }
         if (r == 0)
                 *ret = c;

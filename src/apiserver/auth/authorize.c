@@ -133,6 +133,8 @@ static int read_modes(struct apiserver *s, struct authorizers *z, struct error *
                 if (k->ask == ask_abac)
                         r = abac_read(z->arena, server_flag(s, "authorization-policy-file", ""), &z->v[z->n - 1].policy,
                                       err);
+                if (k->ask == ask_abac && r < 0 && server_flag(s, "authorization-policy-file", NULL))
+                        error_prefix(err, "invalid authorization config");
         }
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(files); i++)
                 if (server_flag(s, files[i].flag, NULL) && !has(z, find_kind(str_of(files[i].mode))))

@@ -348,8 +348,9 @@ int oidc_from_flags(struct authn *n, struct arena *a, struct json *ret, struct e
         const char *name = server_flag(n->s, "oidc-username-claim", "sub");
         const char *prefix = server_flag(n->s, "oidc-username-prefix", ""),
                    *id = server_flag(n->s, "oidc-client-id", "");
-        struct str required = str_of(server_flag(n->s, "oidc-required-claim", "")), pair, claim;
-        struct json rules = json_new_array();
+        const char *one;
+        struct json rules = json_new_array(), required = json_new_object();
+        size_t at = 0;
         _cleanup_buf_ struct buf pem = BUF_INIT;
         int r = issuer && ca ? file_read(ca, 0, &pem, err) : 0;
 
@@ -360,10 +361,14 @@ int oidc_from_flags(struct authn *n, struct arena *a, struct json *ret, struct e
                 prefix = "";
         else if (!*prefix && strcmp(name, "email") != 0)
                 prefix = arena_printf(a, "%s#", issuer).p;
-        while (str_split(&required, ',', &pair)) {
-                str_split(&pair, '=', &claim);
-                json_push(a, &rules, json_build(a, "{ claim: %s, requiredValue: %s }", claim, pair));
+        while ((one = server_flag_next(n->s, "oidc-required-claim", &at))) {
+                struct str value = str_of(one), claim = { 0 };
+
+                str_split(&value, '=', &claim);
+                json_set_str(a, &required, arena_cstr(a, str_trim(claim)), str_trim(value));
         }
+        json_each_member(m, &required)
+                json_push(a, &rules, json_build(a, "{ claim: %s, requiredValue: %j }", json_key(m), &m->value));
         json_push(a, ret,
                   json_build(a,
                              "{ issuer: { url: %c, audiences: [ %c ], certificateAuthority: %S },"

@@ -2,12 +2,14 @@
 
 #include "apiserver/config_file.h"
 #include "apiserver/track.h"
+#include "apiserver/validation/validate.h"
 #include "apiserver/webhook_client.h"
 #include "base/encode.h"
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/url.h"
 #include "json/yaml.h"
 
 #define MAX_ANSWERS 4096
@@ -201,6 +203,26 @@ static void set_ca(struct remote *r, struct str pem) {
         json_setc(r->arena, &r->config, "caBundle", json_of_copy(r->arena, buf_str(&b)));
 }
 
+/* A host and a port are enough for a server, too. */
+static int check_server(struct remote *r, bool secure, struct error *err) {
+        struct str server = json_str(json_getc(&r->config, "url"));
+        struct url u;
+        const char *fault;
+
+        if (!url_parse(r->arena, server, false, &u, quoted_in_go) && u.scheme.n > 0 && u.host.n > 0)
+                return 0;
+        server = arena_printf(r->arena, "%s://%" STR_FMT, secure ? "https" : "http", STR_ARG(server));
+        fault = url_parse(r->arena, server, false, &u, quoted_in_go);
+        if (fault)
+                return error_set(err, -EINVAL, "parse %" STR_FMT ": %s", STR_ARG(quoted_in_go(r->arena, server)),
+                                 fault);
+        if (u.path.n > 0 && !str_eqc(u.path, "/"))
+                return error_set(err, -EINVAL, "host must be a URL or a host:port pair: %" STR_FMT,
+                                 STR_ARG(quoted_in_go(r->arena, json_str(json_getc(&r->config, "url")))));
+        json_setc(r->arena, &r->config, "url", json_of_str(server));
+        return 0;
+}
+
 static int read_kubeconfig(struct remote *r, struct error *err) {
         const struct json *context, *cluster, *user;
         struct json *doc;
@@ -224,7 +246,7 @@ static int read_kubeconfig(struct remote *r, struct error *err) {
         if (e == 0 && insecure && ca.n > 0)
                 e = error_set(err, -EINVAL,
                               "specifying a root certificates file with the insecure flag is not allowed");
-        return e < 0 ? error_prefix(err, "%s", r->o.kubeconfig) : 0;
+        return e < 0 ? e : check_server(r, ca.n > 0 || r->user.cert_pem.n > 0 || insecure, err);
 }
 
 int remote_new(const struct remote_options *o, struct remote **ret, struct error *err) {

@@ -3,6 +3,7 @@
  * https://kubernetes.io/docs/tasks/extend-kubernetes/configure-aggregation-layer/ */
 #include <ctype.h>
 
+#include <openssl/err.h>
 #include <openssl/pem.h>
 
 #include "apiserver/auth/authn.h"
@@ -23,11 +24,13 @@ static struct str lower(struct arena *a, const char *text) {
         return str_of(p);
 }
 
-static struct json fingerprints(struct arena *a, struct str pem) {
+/* *broken: one of the certificates is none. */
+static struct json fingerprints(struct arena *a, struct str pem, bool *broken) {
         struct json list = json_new_array();
         BIO *bio = BIO_new_mem_buf(pem.p, (int) pem.n);
         X509 *cert;
 
+        ERR_clear_error();
         while ((cert = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
                 _cleanup_buf_ struct buf hex = BUF_INIT;
                 unsigned char md[32];
@@ -38,18 +41,28 @@ static struct json fingerprints(struct arena *a, struct str pem) {
                 json_push(a, &list, json_of_copy(a, buf_str(&hex)));
                 X509_free(cert);
         }
+        *broken = ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_ASN1_LIB;
+        ERR_clear_error();
         BIO_free(bio);
         return list;
 }
 
-static int read_authority(struct arena *a, const char *path, struct str *pem, struct json *ids, struct error *err) {
+static int read_authority(struct arena *a, const char *path, const char *name, struct str *pem, struct json *ids,
+                          struct error *err) {
         _cleanup_buf_ struct buf text = BUF_INIT;
+        bool broken;
 
         TRY(path ? file_read(path, 1 << 20, &text, err) : 0);
         if (path)
                 *pem = arena_str(a, buf_str(&text));
-        *ids = fingerprints(a, *pem);
-        return path && json_len(ids) == 0 ? error_set(err, -EINVAL, "%s has no certificate", path) : 0;
+        *ids = fingerprints(a, *pem, &broken);
+        if (path && text.n == 0)
+                return error_set(err, -EINVAL, "missing content for CA bundle \"%s::%s\"", name, path);
+        if (path && (broken || json_len(ids) == 0))
+                return error_set(err, -EINVAL, "error loading CA bundle for \"%s::%s\": %s", name, path,
+                                 broken ? "x509: malformed certificate"
+                                        : "data does not contain any valid RSA or ECDSA certificates");
+        return 0;
 }
 
 int authorities_read(const struct apiserver *s, struct authorities **ret, struct error *err) {
@@ -57,8 +70,10 @@ int authorities_read(const struct apiserver *s, struct authorities **ret, struct
         struct authorities *x = *ret = arena_new_of(a, struct authorities);
 
         *x = (struct authorities) { .arena = a, .clients = s->options.client_ca_pem };
-        TRY(read_authority(a, server_flag(s, "client-ca-file", NULL), &x->clients, &x->client_ids, err));
-        return read_authority(a, server_flag(s, "requestheader-client-ca-file", NULL), &x->proxies, &x->proxy_ids, err);
+        TRY(read_authority(a, server_flag(s, "client-ca-file", NULL), "client-ca-bundle", &x->clients, &x->client_ids,
+                           err));
+        return read_authority(a, server_flag(s, "requestheader-client-ca-file", NULL), "request-header", &x->proxies,
+                              &x->proxy_ids, err);
 }
 
 void authorities_free(struct authorities *x) {

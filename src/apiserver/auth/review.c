@@ -214,7 +214,8 @@ static struct attributes read_attributes(struct arena *a, const struct json *spe
 /* What of a selector cannot be read is left out; NULL: nothing. */
 static const char *ignored_of(struct arena *a, const struct json *selector, bool fields) {
         const struct json *list = json_getc(selector, "requirements");
-        struct str raw = json_str(json_getc(selector, "rawSelector")), term;
+        struct str raw = json_str(json_getc(selector, "rawSelector"));
+        struct field_selector all;
         struct selector labels;
         size_t bad = 0;
 
@@ -225,12 +226,10 @@ static const char *ignored_of(struct arena *a, const struct json *selector, bool
         }
         if (json_len(list) > 0)
                 return bad == 0 ? NULL : bad < json_len(list) ? "partially ignored" : "ignored";
-        if (!fields)
-                return selector_parse_labels(a, raw, &labels, NULL) < 0 ? "ignored" : NULL;
-        while (str_split(&raw, ',', &term))
-                if (term.n > 0 && str_find(term, '=') < 0)
-                        return "ignored";
-        return NULL;
+        return (fields ? selector_parse_fields(a, NULL, raw, &all, NULL)
+                       : selector_parse_labels(a, raw, &labels, NULL)) < 0
+                               ? "ignored"
+                               : NULL;
 }
 
 static void check_selectors(struct arena *a, const struct json *sent, struct buf *errors) {

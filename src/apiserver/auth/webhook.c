@@ -16,6 +16,12 @@ static int64_t keep_token_ms(const struct remote_options *o, const struct json *
         return answer ? o->yes_ms : 0;
 }
 
+static int check_version(const char *version, const char *of, struct error *err) {
+        if (strcmp(version, "v1") == 0 || strcmp(version, "v1beta1") == 0)
+                return 0;
+        return error_set(err, -EINVAL, "%s version \"%s\", supported versions are \"v1\", \"v1beta1\"", of, version);
+}
+
 int token_webhook_new(struct authn *n, struct error *err) {
         struct remote_options o = {
                 .s = n->s,
@@ -25,7 +31,11 @@ int token_webhook_new(struct authn *n, struct error *err) {
                 .yes_ms = server_flag_ms(n->s, "authentication-token-webhook-cache-ttl", 2 * MINUTE_MS),
         };
 
-        return o.kubeconfig ? remote_new(&o, &n->token_webhook, err) : 0;
+        if (!o.kubeconfig)
+                return 0;
+        TRY(check_version(server_flag(n->s, "authentication-token-webhook-version", "v1beta1"),
+                          "unsupported authentication webhook", err));
+        return remote_new(&o, &n->token_webhook, err);
 }
 
 static struct json review(struct arena *a, const char *group, const char *kind, const char *version, struct json spec,
@@ -442,6 +452,11 @@ static void read_webhook(struct arena *a, const struct json *config, struct fiel
         read_conditions(w, fe, PATH(p, "matchConditions"), conditions);
 }
 
+/* Its connection; what is wrong with that is told as upstream tells it of all authorizers. */
+static int connect_access(struct access_webhook *w, const struct remote_options *o, struct error *err) {
+        return remote_new(o, &w->remote, err) < 0 ? error_prefix(err, "invalid authorization config") : 0;
+}
+
 int access_webhook_new(struct authn *n, struct arena *a, struct str name, const struct json *config,
                        struct field_errors *fe, const struct path *p, struct access_webhook **ret, struct error *err) {
         struct access_webhook *w = arena_new_of(a, struct access_webhook);
@@ -459,7 +474,7 @@ int access_webhook_new(struct authn *n, struct arena *a, struct str name, const 
                                          "unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST and "
                                          "KUBERNETES_SERVICE_PORT must be defined");
                 o.fails_open = w->failure == AUTHZ_NO_OPINION;
-                return fe->list.n > 0 ? 0 : remote_new(&o, &w->remote, err);
+                return fe->list.n > 0 ? 0 : connect_access(w, &o, err);
         }
         o.fails_open = true;
         w->version = server_flag(n->s, "authorization-webhook-version", "v1beta1");
@@ -468,7 +483,8 @@ int access_webhook_new(struct authn *n, struct arena *a, struct str name, const 
         o.no_ms = server_flag_ms(n->s, "authorization-webhook-cache-unauthorized-ttl", MINUTE_MS / 2);
         if (!o.kubeconfig)
                 return error_set(err, -EINVAL, "authorization-mode Webhook's authorization config file not passed");
-        return remote_new(&o, &w->remote, err);
+        TRY(check_version(w->version, "invalid authorization config: unsupported webhook authorizer", err));
+        return connect_access(w, &o, err);
 }
 
 void access_webhook_free(struct access_webhook *w) {

@@ -5,6 +5,7 @@
 
 #include "apiserver/config_file.h"
 #include "apiserver/encryption/kms.h"
+#include "apiserver/validation/validate.h"
 #include "base/encode.h"
 #include "base/file.h"
 #include "base/lock.h"
@@ -12,6 +13,7 @@
 #include "base/map.h"
 #include "base/metrics.h"
 #include "base/time.h"
+#include "base/url.h"
 #include "json/build.h"
 
 #define PREFIX STR("k8s:enc:")
@@ -483,7 +485,8 @@ static void check_kms(struct field_errors *fe, const struct path *p, const struc
         struct str name = json_str(json_getc(kms, "name")), endpoint = json_str(json_getc(kms, "endpoint"));
         struct str version = json_str(json_getc(kms, "apiVersion"));
         struct str timeout = json_str_or(json_getc(kms, "timeout"), STR("3s"));
-        ssize_t colon = str_find(endpoint, ':');
+        struct url u;
+        const char *fault = url_parse(fe->a, endpoint, false, &u, quoted_in_go);
         bool v2 = is_v2(kms);
         int64_t ns = 0;
 
@@ -503,10 +506,14 @@ static void check_kms(struct field_errors *fe, const struct path *p, const struc
                               "timeout should be a positive value");
         if (str_empty(endpoint))
                 field_invalid_str(fe, PATH(p, "endpoint"), endpoint, "endpoint is a mandatory field for a kms");
-        else if (!str_has_prefix(endpoint, STR("unix:")))
+        else if (fault)
+                field_invalid_str(fe, PATH(p, "endpoint"), endpoint,
+                                  "invalid endpoint for kms provider, error: parse %" STR_FMT ": %s",
+                                  STR_ARG(quoted_in_go(fe->a, endpoint)), fault);
+        else if (!str_eqc(u.scheme, "unix"))
                 field_invalid_str(fe, PATH(p, "endpoint"), endpoint,
                                   "unsupported scheme \"%" STR_FMT "\" for KMS provider, only unix is supported",
-                                  STR_ARG(str_sub(endpoint, 0, (size_t) MAX(colon, (ssize_t) 0))));
+                                  STR_ARG(u.scheme));
         if (v2 && json_getc(kms, "cachesize"))
                 field_invalid(fe, PATH(p, "cachesize"), json_getc(kms, "cachesize"),
                               "cachesize is not supported in v2");

@@ -15,6 +15,7 @@
 #include "base/metrics.h"
 #include "base/rand.h"
 #include "base/time.h"
+#include "base/url.h"
 #include "http/client.h"
 #include "schema/wire.h"
 
@@ -646,20 +647,20 @@ static void ask_first(struct kms *k) {
 }
 
 int kms_new(const struct json *config, void (*ready)(void *arg), void *arg, struct kms **ret, struct error *err) {
-        static const struct str scheme = STR_INIT("unix://");
         struct str endpoint = json_str(json_getc(config, "endpoint")), name = json_str(json_getc(config, "name"));
-        struct kms *k;
+        struct kms *k = xcalloc(1, sizeof(*k));
         struct make m = { .err = err };
+        _cleanup_buf_ struct buf path = BUF_INIT;
+        struct url u;
         int64_t ns = 3 * NSEC_PER_SEC;
         int r;
 
         duration_parse(json_str(json_getc(config, "timeout")), &ns);
-        if (!str_has_prefix(endpoint, scheme))
-                return error_set(err, -EINVAL, "the endpoint must be unix:// and a path");
-        k = xcalloc(1, sizeof(*k));
         k->arena = arena_new(0);
         k->name = arena_str(k->arena, name);
-        k->path = arena_cstr(k->arena, str_sub(endpoint, scheme.n, endpoint.n));
+        url_parse(k->arena, endpoint, false, &u, NULL); /* it has been looked at */
+        url_decode(&path, u.path, false);
+        k->path = arena_cstr(k->arena, buf_str(&path));
         k->path += k->path[0] == '/' && k->path[1] == '@';
         k->timeout_ms = (unsigned) (ns / NSEC_PER_MSEC);
         k->ready = ready;

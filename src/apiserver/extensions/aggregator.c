@@ -649,6 +649,8 @@ int aggregator_read(struct aggregator *g, struct error *err) {
         _cleanup_buf_ struct buf cert = BUF_INIT, key = BUF_INIT;
         struct tls_context *tls = NULL;
 
+        if (!server_flag(g->s, "proxy-client-cert-file", NULL))
+                return 0;
         TRY(read_identity(g, &cert, &key, &tls, err));
         tls_context_unref(tls);
         atomic_store(&g->unknown, true);

@@ -230,6 +230,10 @@ static void access_reviews_say_who_may(void **state) {
               "spec.resourceAttributes.labelSelector ignored due to parse error");
         check(ASK(f, API_CREATE, &res_subjectaccessreviews,
                   .body = "{\"spec\":{\"user\":\"jane\",\"resourceAttributes\":{\"verb\":\"list\",\"resource\":"
+                          "\"pods\",\"fieldSelector\":{\"rawSelector\":\"a=b=c\"}}}}"),
+              201, ".status.evaluationError", "spec.resourceAttributes.fieldSelector ignored due to parse error");
+        check(ASK(f, API_CREATE, &res_subjectaccessreviews,
+                  .body = "{\"spec\":{\"user\":\"jane\",\"resourceAttributes\":{\"verb\":\"list\",\"resource\":"
                           "\"pods\",\"fieldSelector\":{\"requirements\":[{\"key\":\"a\",\"operator\":\"New\"}]}}}}"),
               201, ".status.evaluationError", "spec.resourceAttributes.fieldSelector ignored due to parse error");
         check(ASK(f, API_CREATE, &res_subjectaccessreviews,

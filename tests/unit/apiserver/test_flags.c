@@ -127,6 +127,8 @@ static void lists_add_up_and_nothing_is_no_value(void **state) {
         assert_null(flag_value(args, "audit-log-path", NULL));
         args[0] = "kubelet-certificate-authority=";
         assert_string_equal(flag_value(args, "kubelet-certificate-authority", "ours"), "");
+        args[0] = "audit-log-mode=";
+        assert_string_equal(flag_value(args, "audit-log-mode", "batch"), "");
 }
 
 static void all_that_is_wrong_is_told(void **state) {
@@ -157,6 +159,15 @@ static void all_that_is_wrong_is_told(void **state) {
                   "oidc-issuer-url and oidc-client-id must be specified together when any oidc-* flags are set" },
                 { { "service-account-issuer=a", "service-account-issuer=b", "service-account-issuer=a" },
                   "service-account-issuer \"a\" is already specified" },
+                { { "service-account-issuer=http://a:b" },
+                  "service-account-issuer \"http://a:b\" contained a ':' but was not a valid URL: parse "
+                  "\"http://a:b\": invalid port \":b\" after host" },
+                { { "service-account-jwks-uri=%zz" },
+                  "service-account-jwks-uri must be a valid URL: parse \"%zz\": invalid URL escape \"%zz\"" },
+                { { "service-account-signing-key-file=" },
+                  "--service-account-signing-key-file, --service-account-issuer, and --api-audiences should be "
+                  "specified together" },
+                { { "endpoint-reconciler-type=x" }, "Reconciler not implemented: x" },
                 { { "service-account-jwks-uri=http://x" },
                   "service-account-jwks-uri requires https scheme, parsed as: http://x" },
                 { { "service-account-max-token-expiration=1m", "goaway-chance=1" },
@@ -243,6 +254,49 @@ static struct tls_named make_pair(struct fixture *f, EVP_PKEY *key, const char *
         return (struct tls_named) { pem_text(f, cert_pem), pem_text(f, key_pem), STR("") };
 }
 
+static void what_is_no_certificate_is_told_as_go_tells_it(void **state) {
+        struct fixture *f = *state;
+        struct tls_named a = make_pair(f, EVP_RSA_gen(2048), "a", "a"), b = make_pair(f, EVP_RSA_gen(2048), "b", "b"),
+                         ec = make_pair(f, EVP_EC_gen("P-256"), "c", "c");
+        static const struct str junk = STR_INIT("junk"),
+                                hollow = STR_INIT("-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n"),
+                                other = STR_INIT("-----BEGIN X-----\nYWJj\n-----END X-----\n");
+        const struct {
+                struct str cert, key, ca;
+                const char *error;
+        } table[] = {
+                { junk, a.key_pem, { 0 }, "tls: failed to find any PEM data in certificate input" },
+                { other, a.key_pem, { 0 }, "tls: failed to find \"CERTIFICATE\" PEM block in certificate input" },
+                { a.key_pem,
+                  a.key_pem,
+                  { 0 },
+                  "tls: failed to find certificate PEM data in certificate input, but did find a private key; PEM "
+                  "inputs may have been switched" },
+                { hollow, a.key_pem, { 0 }, "x509: malformed certificate" },
+                { a.cert_pem, junk, { 0 }, "tls: failed to find any PEM data in key input" },
+                { a.cert_pem,
+                  a.cert_pem,
+                  { 0 },
+                  "tls: found a certificate rather than a key in the PEM for the private key" },
+                { a.cert_pem, b.key_pem, { 0 }, "tls: private key does not match public key" },
+                { a.cert_pem, ec.key_pem, { 0 }, "tls: private key type does not match public key type" },
+                { a.cert_pem, a.key_pem, junk, "unable to load root certificates: unable to parse bytes as PEM block" },
+                { a.cert_pem, a.key_pem, other,
+                  "unable to load root certificates: no valid certificate authority data seen" },
+                { a.cert_pem, a.key_pem, hollow,
+                  "unable to load root certificates: failed to parse certificate: x509: malformed certificate" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                _cleanup_error_ struct error e = ERROR_INIT;
+                struct tls_options o = { .cert_pem = table[i].cert, .key_pem = table[i].key, .ca_pem = table[i].ca };
+                struct tls_context *c;
+
+                assert_int_equal(tls_context_new(&o, &c, &e), -EINVAL);
+                assert_string_equal(error_text(&e), table[i].error);
+        }
+}
+
 /* The common name of who answers for name. */
 static const char *who_is(struct fixture *f, struct tls_context *server, const char *name) {
         struct tls_context *client;
@@ -295,17 +349,80 @@ static void certificates_are_for_names(void **state) {
         tls_context_unref(server);
 }
 
-static int refused(const char *arg) {
-        const char *const args[] = { arg, NULL };
+static int start(const char *const *args, struct error *err) {
         struct apiserver_options o = { .args = args };
         struct apiserver *s = NULL;
         int r;
 
         assert_int_equal(store_open(&(struct store_options) { 0 }, &o.store, NULL), 0);
-        r = apiserver_new(&o, &s, NULL);
+        r = apiserver_new(&o, &s, err);
         apiserver_free(s);
         store_close(o.store);
         return r;
+}
+
+static int refused(const char *arg) {
+        return start((const char *const[]) { arg, NULL }, NULL);
+}
+
+static void what_it_cannot_start_with_is_told(void **state) {
+        static const struct {
+                const char *args[4], *error;
+        } table[] = {
+                { { "service-account-key-file=/dev/null" },
+                  "error reading public key file /dev/null: data does not contain any valid RSA or ECDSA public keys" },
+                { { "service-account-signing-key-file=/dev/null" },
+                  "failed to parse service-account-issuer-key-file: error reading private key file /dev/null: data "
+                  "does "
+                  "not contain a valid RSA or ECDSA private key" },
+                { { "client-ca-file=/dev/null" }, "missing content for CA bundle \"client-ca-bundle::/dev/null\"" },
+                { { "requestheader-client-ca-file=/proc/self/comm" },
+                  "error loading CA bundle for \"request-header::/proc/self/comm\": data does not contain any valid "
+                  "RSA "
+                  "or ECDSA certificates" },
+                { { "proxy-client-cert-file=/proc/self/comm", "proxy-client-key-file=/proc/self/comm" },
+                  "tls: failed to find any PEM data in certificate input" },
+                { { "authorization-mode=Webhook", "authorization-webhook-config-file=/none" },
+                  "invalid authorization config: stat /none: no such file or directory" },
+                { { "authorization-mode=Webhook", "authorization-webhook-config-file=/none",
+                    "authorization-webhook-version=" },
+                  "invalid authorization config: unsupported webhook authorizer version \"\", supported versions are "
+                  "\"v1\", \"v1beta1\"" },
+                { { "authentication-token-webhook-config-file=/none", "authentication-token-webhook-version=v2" },
+                  "unsupported authentication webhook version \"v2\", supported versions are \"v1\", \"v1beta1\"" },
+                { { "authorization-mode=ABAC", "authorization-policy-file=/none" },
+                  "invalid authorization config: open /none: no such file or directory" },
+                { { "oidc-issuer-url=https://a", "oidc-client-id=b", "oidc-signing-algs=RS256,HS256" },
+                  "oidc: unsupported signing alg: \"HS256\"" },
+                { { "oidc-issuer-url=https://a", "oidc-client-id=b", "oidc-username-claim=" },
+                  "jwt[0].claimMappings.username: Required value: claim or expression is required" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                _cleanup_error_ struct error e = ERROR_INIT;
+
+                assert_true(start(table[i].args, &e) < 0);
+                assert_string_equal(error_text(&e), table[i].error);
+        }
+}
+
+static int demanding(void **state) {
+        static const char *const args[] = { "oidc-issuer-url=https://a",       "oidc-client-id=b",
+                                            "oidc-required-claim=team=x,y",    "oidc-required-claim=level=1",
+                                            "oidc-required-claim= level = 2 ", NULL };
+
+        return fixture_setup_with(state, args);
+}
+
+static void every_required_claim_counts(void **state) {
+        struct fixture *f = *state;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct json list;
+
+        assert_int_equal(oidc_from_flags(f->s->authn, f->a, &list, NULL), 0);
+        json_write(&b, json_getc(json_item(&list, 0), "claimValidationRules"));
+        assert_true(str_eqc(buf_str(&b), "[{\"claim\":\"team\",\"requiredValue\":\"x,y\"},"
+                                         "{\"claim\":\"level\",\"requiredValue\":\"2\"}]"));
 }
 
 static int setup(void **state) {
@@ -574,6 +691,10 @@ int main(void) {
                 cmocka_unit_test(all_that_is_wrong_is_told),
                 cmocka_unit_test(tls_is_as_strict_as_it_is_told),
                 cmocka_unit_test_setup_teardown(certificates_are_for_names, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(what_is_no_certificate_is_told_as_go_tells_it, fixture_setup,
+                                                fixture_teardown),
+                cmocka_unit_test(what_it_cannot_start_with_is_told),
+                cmocka_unit_test_setup_teardown(every_required_claim_counts, demanding, fixture_teardown),
                 cmocka_unit_test_setup_teardown(they_change_the_server, setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(metrics_count_what_upstream_counts, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_is_logged_may_change, fixture_setup, fixture_teardown),

@@ -655,7 +655,7 @@ static void a_wrong_file_is_told_as_upstream_does(void **state) {
                 { "[]\nplugins: []", UNREAD "strict decoding error: yaml: unmarshal errors:\n  line 4: key \"plugins\" "
                                             "already set in map" },
                 { "[{name: LimitRanger, path: /none}]",
-                  "failed to apply admission: Couldn't open admission plugin configuration /none: open /none: No such "
+                  "failed to apply admission: Couldn't open admission plugin configuration /none: open /none: no such "
                   "file or directory" },
                 { "[{name: PodSecurity, configuration: {kind: x}}]",
                   UNFIT("PodSecurity") "Object 'apiVersion' is missing in '{\"kind\":\"x\"}'" },

@@ -487,8 +487,10 @@ static void the_modes_of_authorization_are_a_choice(void **state) {
         assert_int_equal(file_write(POLICY, STR("\n{\"kind\":\"x\"}\n"), 0600, NULL), 0);
         o.args = (const char *const[]) { "authorization-mode=ABAC", "authorization-policy-file=" POLICY, NULL };
         assert_true(apiserver_new(&o, &s, &e) < 0);
-        assert_string_equal(error_text(&e), "error reading policy file policy.jsonl, line 2: {\"kind\":\"x\"}: no kind "
-                                            "\"x\" is registered for version \"\"");
+        assert_string_equal(error_text(&e),
+                            "invalid authorization config: error reading policy file policy.jsonl, line 2: "
+                            "{\"kind\":\"x\"}: no kind \"x\" is registered for version \"\" in scheme "
+                            "\"pkg/apis/abac/register.go:33\"");
         error_clear(&e);
 }
 

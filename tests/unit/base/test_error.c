@@ -77,7 +77,7 @@ static void an_argument_may_be_the_old_message(void **state) {
         error_set(&e, -ENOENT, "outer: %s", e.message);
         assert_string_equal(e.message, "outer: inner");
         error_errno(&e, -ENOENT, "open %s", "/x");
-        assert_string_equal(e.message, "open /x: No such file or directory");
+        assert_string_equal(e.message, "open /x: no such file or directory");
 }
 
 static void a_log_line_is_one_line_with_level_time_and_component(void **state) {

@@ -63,7 +63,7 @@ static void reading_stops_at_the_limit(void **state) {
         assert_int_equal(file_read("/proc/self/status", 0, &b, &e), 0); /* a file that says it is empty */
         assert_true(b.n > 100);
         assert_int_equal(file_read(path("none"), 0, &b, &e), -ENOENT);
-        assert_non_null(strstr(e.message, "none: No such file or directory"));
+        assert_non_null(strstr(e.message, "none: no such file or directory"));
 }
 
 static void directories_are_made_with_their_parents(void **state) {

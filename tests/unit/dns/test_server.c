@@ -668,7 +668,7 @@ static void a_taken_port_is_an_error(void **state) {
         };
         _cleanup_error_ struct error err = ERROR_INIT;
         assert_int_equal(dns_start(&o, &other, &err), -EADDRINUSE);
-        _cleanup_free_ char *text = xprintf("DNS cannot listen on 127.0.0.1:%d: Address already in use", dns_port(dns));
+        _cleanup_free_ char *text = xprintf("DNS cannot listen on 127.0.0.1:%d: address already in use", dns_port(dns));
         assert_string_equal(error_text(&err), text);
 }
 

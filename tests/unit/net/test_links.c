@@ -80,7 +80,7 @@ static void errors_name_what_was_tried(void **state) {
         assert_string_equal(error_text(&e), "there is no network interface nothing");
         ok(nl_link_up("lo", err));
         assert_int_equal(nl_route_add(0x0a090000, 16, 0x0a080001, "lo", &e), -ENETUNREACH);
-        assert_string_equal(error_text(&e), "add a route lo: Network is unreachable");
+        assert_string_equal(error_text(&e), "add a route lo: network is unreachable");
 }
 
 struct links {

@@ -148,7 +148,7 @@ static void a_port_inside_is_reached(void **state) {
         NEEDS_GROUND();
         sandbox = sandbox_with(NULL);
         assert_true(runtime_port_forward(rt, sandbox, 8081, &fd, &err) < 0);
-        assert_non_null(strstr(error_text(&err), "Connection refused"));
+        assert_non_null(strstr(error_text(&err), "connection refused"));
         error_clear(&err);
         id = run(sandbox, &c);
         for (int i = 0; i < 100 && r < 0; i++) {
