@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <math.h>
 
+#include "apiserver/auth/remote.h"
 #include "apiserver/extensions/aggregator.h"
 #include "apiserver/handler.h"
 #include "apiserver/track.h"
@@ -829,7 +830,9 @@ void handle_request(struct http_request *req, void *arg) {
                 return;
         }
         request_parse_query(a, http_request_query(req), &x->query);
+        remote_since(track_asks_ns(x));
         r = authenticate(x->s, req, &x->user, &x->real_user, &x->notes, &e);
+        remote_since(0);
         if (x->notes.warning.n)
                 track_warnings(x, NULL, 0);
         if (r < 0) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "apiserver/audit/audit.h"
+#include "apiserver/auth/remote.h"
 #include "apiserver/cors.h"
 #include "apiserver/flags.h"
 #include "apiserver/track_internal.h"
@@ -239,13 +240,15 @@ struct exchange *track_begin(struct apiserver *s, struct http_request *req) {
         struct arena *a = http_request_arena(req);
         struct exchange *x = arena_new_of(a, struct exchange);
         struct track *t = arena_new_of(a, struct track);
+        const struct track *before = http_request_userdata(req); /* it waited to know who it is */
 
         x->s = s;
         x->req = req;
         x->track = t;
         t->x = x;
         t->req = req;
-        t->started_ns = t->ticket.since_ns = now_mono_ns();
+        t->started_ns = t->asks_ns = before ? before->started_ns : now_mono_ns();
+        t->ticket.since_ns = t->started_ns;
         t->bytes = -1;
         list_init(&t->link);
         t->headers[0] = (struct http_header) { STR("audit-id"), audit_id(t) };
@@ -254,6 +257,10 @@ struct exchange *track_begin(struct apiserver *s, struct http_request *req) {
         if (s->tracks->goaway > 0 && http_request_is_h2(req) && (double) rand_below(1000000) < s->tracks->goaway * 1e6)
                 http_request_last(req);
         return x;
+}
+
+int64_t track_asks_ns(const struct exchange *x) {
+        return x->track->asks_ns;
 }
 
 bool track_preflight(struct exchange *x) {
@@ -287,7 +294,9 @@ static void client_gone(struct http_request *req, void *arg) {
 static void run(struct track *t) {
         bool watched = !t->long_running; /* of the others t may be gone when proceed returns */
 
+        remote_since(t->asks_ns);
         t->proceed(t->x);
+        remote_since(0);
         if (watched && !t->answered && list_empty(&t->link))
                 wait_for_answer(t);
 }
@@ -302,6 +311,7 @@ static void turn_came(void *arg) {
 
         track_count_queued(t, -1);
         t->elsewhere_ns = flow_arrived(&t->ticket);
+        t->asks_ns = now_mono_ns();
         http_request_on_close(t->req, NULL, NULL);
         list_del(&t->link);
         admitted(t);

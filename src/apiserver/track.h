@@ -13,6 +13,8 @@ void tracks_free(struct tracks *t);
 
 /* An exchange for a request, in its arena. From here on its answer is watched. */
 struct exchange *track_begin(struct apiserver *s, struct http_request *req);
+/* Since when (now_mono_ns) it may ask other servers about itself (auth/remote.h). */
+int64_t track_asks_ns(const struct exchange *x);
 /* The server stops, and the request is answered 429: true. Else nothing. */
 bool track_too_late(struct exchange *x);
 /* A browser asks whether a page may use the API, and it may: answered, true. */

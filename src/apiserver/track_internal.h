@@ -9,6 +9,7 @@ struct track {
         struct list link; /* of pending.requests */
         struct http_request *req;
         int64_t started_ns, late_ms, wait_late_ms;
+        int64_t asks_ns;   /* see track_asks_ns */
         uint64_t revision; /* that the store has to reach first; 0: none */
         int64_t fresh_late_ms, look_ms;
         int64_t elsewhere_ns; /* waited in a queue, or for webhooks */

@@ -13,6 +13,7 @@
 
 #define KEEP_MS (10 * 60 * 1000)
 #define KEEP_CLAIMS_MS 10000
+#define KEEP_FAILURE_MS 1000 /* an issuer that is gone is not asked for each token */
 #define MAX_ISSUERS 64
 #define ALGORITHMS "ES256,ES384,ES512,PS256,PS384,PS512,RS256,RS384,RS512"
 
@@ -276,7 +277,7 @@ static void read_user_rules(struct build *b, const struct json *list, const stru
 
 /* Claims that are fetched change sooner than keys. */
 static int64_t keep_ms(const struct remote_options *o, const struct json *answer) {
-        return json_is(answer, JSON_STRING) ? KEEP_CLAIMS_MS : answer ? KEEP_MS : 0;
+        return json_is(answer, JSON_STRING) ? KEEP_CLAIMS_MS : answer ? KEEP_MS : KEEP_FAILURE_MS;
 }
 
 static int read_authenticator(struct build *b, const struct json *config, const struct path *p, struct error *err) {

@@ -29,7 +29,7 @@ struct answer {
         struct arena *arena;
         struct json *value; /* failed: the text of the error */
         bool failed;
-        int64_t asked_ms, until_ms;
+        int64_t came_ns, until_ns;
 };
 
 /* One question on its way. */
@@ -48,6 +48,7 @@ struct question {
 };
 
 static _Thread_local struct question *open_question;
+static _Thread_local int64_t since_ns;
 
 static void answer_free(void *p) {
         struct answer *w = p;
@@ -286,11 +287,19 @@ void remote_address(const struct remote *r, struct webhook_call *w) {
 
 /* ---- answers ---- */
 
+void remote_since(int64_t ns) {
+        since_ns = ns;
+}
+
+static bool is_good(const struct answer *w, int64_t now) {
+        return w && (w->until_ns > now || w->came_ns > (since_ns ? since_ns : now - NSEC_PER_SEC));
+}
+
 static void drop_old(struct remote *r, int64_t now) {
         struct map_iter it = MAP_ITER(r->answers);
 
         while (map_next(&it))
-                if (((struct answer *) it.value)->until_ms <= now)
+                if (!is_good(it.value, now))
                         map_remove(r->answers, it.key);
         if (map_size(r->answers) >= MAX_ANSWERS) /* they are asked for again */
                 map_clear(r->answers);
@@ -347,7 +356,7 @@ static void keep(struct question *q) {
         struct remote *r = q->r;
         struct arena *a = arena_new(0);
         struct answer *w = arena_new_of(a, struct answer);
-        int64_t now = now_mono_ms();
+        int64_t now = now_mono_ns();
 
         w->arena = a;
         if (!q->call.error.err && q->text)
@@ -363,8 +372,8 @@ static void keep(struct question *q) {
                 log_warn("%s: %s", r->o.name, error_text(&q->call.error));
                 w->value = json_new(a, json_of_copy(a, str_of(error_text(&q->call.error))));
         }
-        w->asked_ms = now;
-        w->until_ms = now + MAX(r->o.keep_ms(&r->o, w->failed ? NULL : w->value), (int64_t) 1000);
+        w->came_ns = now;
+        w->until_ns = now + r->o.keep_ms(&r->o, w->failed ? NULL : w->value) * NSEC_PER_MSEC;
         HOLD(&r->lock);
         if (map_size(r->answers) >= MAX_ANSWERS)
                 drop_old(r, now);
@@ -376,7 +385,7 @@ static int known(struct remote *r, struct arena *a, struct str key, const struct
         HOLD(&r->lock);
         struct answer *w = map_get(r->answers, key);
 
-        if (w && w->until_ms > now_mono_ms()) {
+        if (is_good(w, now_mono_ns())) {
                 e = w->failed ? -EIO : 0;
                 *ret = json_new(a, json_copy(a, w->value));
         }
@@ -386,7 +395,7 @@ static int known(struct remote *r, struct arena *a, struct str key, const struct
 bool remote_forget(struct remote *r, struct str url, int64_t older_than_ms) {
         HOLD(&r->lock);
         struct answer *w = map_get(r->answers, url);
-        bool old = w && now_mono_ms() - w->asked_ms >= older_than_ms;
+        bool old = w && now_mono_ns() - w->came_ns >= older_than_ms * NSEC_PER_MSEC;
 
         if (old)
                 map_remove(r->answers, url);

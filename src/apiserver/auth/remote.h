@@ -1,5 +1,5 @@
 /* Questions about who may do what that another server answers: webhooks for tokens and for access, OpenID issuers.
- * Answers are kept for a while; nobody blocks for one:
+ * Answers are kept for a while, or only for requests that came before them; nobody blocks for one:
  *
  *   a check: remote_ask ─▶ known ────────────────────────────────────────▶ goes on
  *                       └▶ -EINPROGRESS, and the question stays open on this thread
@@ -21,7 +21,7 @@ struct remote_options {
         const char *kubeconfig; /* file: where the server is and how it knows us; NULL: questions bring their URL */
         struct str ca_pem;      /* without a kubeconfig; empty: the system's authorities */
         unsigned timeout_ms;    /* 0: 30 s */
-        /* How long an answer (NULL: there was none) is kept. At least a second, in which the question comes again. */
+        /* How long an answer (NULL: there was none) is kept for others than those who wait for it. */
         int64_t (*keep_ms)(const struct remote_options *o, const struct json *answer);
         int64_t yes_ms, no_ms; /* for keep_ms */
         struct str authorizer; /* it is counted as, when it is one; and whether nothing is decided without an answer */
@@ -48,6 +48,9 @@ int remote_fetch(struct remote *r, struct arena *a, struct str url, const char *
 /* Forgets an answer that is older than this, so that it is asked for again; true when it did. */
 bool remote_forget(struct remote *r, struct str url, int64_t older_than_ms);
 
+/* What this thread does from here on is for a request of that time (now_mono_ns), which any later answer is good enough
+ * for, however short it is kept; 0: for none, and what was said in the last second is. */
+void remote_since(int64_t ns);
 /* Takes up the question that a check has just left open on this thread; resume is called on loop (NULL: any thread)
  * when the answer is there. False: there is none. */
 bool remote_wait(struct loop *loop, void (*resume)(void *arg), void *arg);

@@ -11,9 +11,13 @@
 #include "schema/selector.h"
 
 #define MINUTE_MS 60000
+#define KNOWN_TOKEN_MS 10000
 
+/* Whose it is holds for as long as upstream keeps that of any token. */
 static int64_t keep_token_ms(const struct remote_options *o, const struct json *answer) {
-        return answer ? o->yes_ms : 0;
+        bool known = json_bool(json_at_path(answer, "status", "authenticated"));
+
+        return !answer ? 0 : known ? MAX(o->yes_ms, (int64_t) KNOWN_TOKEN_MS) : o->yes_ms;
 }
 
 static int check_version(const char *version, const char *of, struct error *err) {

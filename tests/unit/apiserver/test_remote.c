@@ -1,11 +1,16 @@
 /* Webhooks that authorize and that know tokens: calls wait for their answers, answers are kept, failures are told. */
+#include <netinet/in.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../http/helper.h"
 #include "../test.h"
 #include "apiserver/auth/remote.h"
+#include "apiserver/flow/flow.h"
+#include "apiserver/track.h"
+#include "apiserver/webhook_client.h"
 #include "base/encode.h"
 #include "base/file.h"
 #include "schema/types.h"
@@ -205,6 +210,68 @@ static void a_call_waits_and_its_answer_holds(void **state) {
         assert_int_equal(atomic_load(&asked), 2);
 }
 
+static int setup_short(void **state) {
+        static const char *const args[] = { "authorization-mode=Webhook",
+                                            "authorization-webhook-config-file=" CONFIG,
+                                            "authorization-webhook-cache-authorized-ttl=0s",
+                                            "authorization-webhook-cache-unauthorized-ttl=0s",
+                                            "authentication-token-webhook-config-file=" CONFIG,
+                                            "authentication-token-webhook-cache-ttl=0s",
+                                            NULL };
+        struct apiserver *s;
+
+        setup_how(state, args, BY_CA);
+        s = ((struct world *) *state)->s;
+        assert_int_equal(http_server_start(&(struct http_server_options) { .address = "127.0.0.1",
+                                                                           .listen_fd = -1,
+                                                                           .workers = 1,
+                                                                           .handler = handle_request,
+                                                                           .busy = &s->busy,
+                                                                           .arg = s },
+                                           &s->http, NULL),
+                         0);
+        flow_start(s);
+        return 0;
+}
+
+static int teardown_short(void **state) {
+        struct apiserver *s = ((struct world *) *state)->s;
+
+        webhooks_stop(s->webhooks);
+        flow_stop(s);
+        tracks_stop(s->tracks);
+        http_server_stop(s->http, 0);
+        s->http = NULL;
+        return teardown(state);
+}
+
+static int status_of(struct world *w, const char *path) {
+        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(http_server_port(w->s->http)) };
+        _cleanup_free_ char *text = xprintf("GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good\r\n\r\n", path);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        char answer[16] = "";
+
+        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        assert_int_equal(connect(fd, (struct sockaddr *) &to, sizeof(to)), 0);
+        assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t) strlen(text));
+        assert_int_equal(recv(fd, answer, sizeof(answer) - 1, MSG_WAITALL), sizeof(answer) - 1);
+        close(fd);
+        return atoi(answer + strlen("HTTP/1.1 "));
+}
+
+/* Whose a token is holds for ten seconds at least; what he may do is asked for each request. */
+static void an_answer_that_is_not_kept_is_for_one_request(void **state) {
+        struct world *w = *state;
+
+        for (int i = 1; i <= 3; i++) {
+                assert_int_equal(status_of(w, "/api/v1/pods"), 200);
+                assert_true(atomic_load(&asked) >= 2 * i);
+                assert_int_equal(status_of(w, "/api/v1/secrets"), 403);
+                assert_true(atomic_load(&asked) >= 2 * i + 1);
+                atomic_store(&asked, 2 * i + 1); /* where the token was asked about again, too */
+        }
+}
+
 static void reviews_ask_too(void **state) {
         struct world *w = *state;
         struct str text;
@@ -395,6 +462,8 @@ int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         const struct CMUnitTest tests[] = {
                 T(a_call_waits_and_its_answer_holds),
+                cmocka_unit_test_setup_teardown(an_answer_that_is_not_kept_is_for_one_request, setup_short,
+                                                teardown_short),
                 T(reviews_ask_too),
                 T(answers_that_are_none_are_told),
                 cmocka_unit_test_setup_teardown(a_call_waits_and_its_answer_holds, setup_by_name, teardown),
