@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/regex.h"
+#include "base/utf8.h"
 #include "base/vec.h"
 #include "cel/cel.h"
 
@@ -262,5 +263,3 @@ int pattern_compile(struct ctx *c, struct str pattern, struct regex **ret, struc
 /* Code points. */
 size_t utf8_count(struct str s);
 size_t utf8_offset(struct str s, size_t chars); /* the byte at which that character starts; s.n at and after the end */
-uint32_t utf8_next(struct str s, size_t *at);
-void utf8_put(struct buf *dst, uint32_t c);

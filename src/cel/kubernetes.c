@@ -71,7 +71,7 @@ static struct cel_value f_find(ARGS) {
         const struct regex *re = c->call->regex;
         struct str s = cel_str(&v[0]);
         VEC(struct str) found = { 0 };
-        size_t at = 0, from, to, last = SIZE_MAX;
+        size_t at = 0, from, to, last = SIZE_MAX, work = 0;
         struct cel_value ret;
         int r = 0;
 
@@ -81,7 +81,7 @@ static struct cel_value f_find(ARGS) {
                 re = made;
         }
         while (at <= s.n && (!all || n < 3 || v[2].i < 0 || (int64_t) found.n < v[2].i)) {
-                r = regex_find(re, s, at, &from, &to);
+                r = regex_find(re, s, at, &work, &from, &to);
                 if (r <= 0)
                         break;
                 if (to > at || from != last) /* nothing right behind a match is none */

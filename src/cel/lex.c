@@ -139,7 +139,7 @@ static int unescape(struct str s, size_t *at, bool bytes, struct buf *out, const
         else if (bytes)
                 buf_putc(out, (char) v);
         else
-                utf8_put(out, (uint32_t) v);
+                out->n = (size_t) (utf8_put(buf_reserve(out, 4), (uint32_t) v) - out->p);
         return 0;
 }
 

@@ -49,18 +49,6 @@ struct cel_value value_strings(struct arena *a, const struct str *v, size_t n) {
 
 /* ---- UTF-8 ---- */
 
-uint32_t utf8_next(struct str s, size_t *at) {
-        const unsigned char *p = (const unsigned char *) s.p + *at;
-        size_t n = *p < 0xc0 ? 1 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : 4;
-        uint32_t c = n == 1 ? *p : *p & (0x7fU >> n);
-
-        n = MIN(n, s.n - *at);
-        for (size_t i = 1; i < n; i++)
-                c = c << 6 | (p[i] & 0x3f);
-        *at += n;
-        return c;
-}
-
 size_t utf8_count(struct str s) {
         size_t n = 0;
 
@@ -75,24 +63,6 @@ size_t utf8_offset(struct str s, size_t chars) {
         while (chars-- > 0 && at < s.n)
                 utf8_next(s, &at);
         return at;
-}
-
-void utf8_put(struct buf *dst, uint32_t c) {
-        if (c < 0x80) {
-                buf_putc(dst, (char) c);
-        } else if (c < 0x800) {
-                buf_putc(dst, (char) (0xc0 | c >> 6));
-                buf_putc(dst, (char) (0x80 | (c & 0x3f)));
-        } else {
-                if (c < 0x10000) {
-                        buf_putc(dst, (char) (0xe0 | c >> 12));
-                } else {
-                        buf_putc(dst, (char) (0xf0 | c >> 18));
-                        buf_putc(dst, (char) (0x80 | (c >> 12 & 0x3f)));
-                }
-                buf_putc(dst, (char) (0x80 | (c >> 6 & 0x3f)));
-                buf_putc(dst, (char) (0x80 | (c & 0x3f)));
-        }
 }
 
 /* ---- JSON ---- */

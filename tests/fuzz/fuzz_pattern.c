@@ -15,7 +15,7 @@ static void check(bool ok) {
 static void match(struct str pattern, struct str text) {
         _cleanup_error_ struct error e = ERROR_INIT;
         _cleanup_(regex_freep) struct regex *re = NULL;
-        size_t start = 0, end = 0, from = 0;
+        size_t start = 0, end = 0, from = 0, work = 0;
         int r = regex_compile(pattern, &re, &e), found;
 
         if (r < 0) {
@@ -23,12 +23,12 @@ static void match(struct str pattern, struct str text) {
                 return;
         }
         r = regex_match(re, text);
-        found = regex_find(re, text, 0, &start, &end);
+        found = regex_find(re, text, 0, &work, &start, &end);
         check(r < 0 || found < 0 || r == found);
         for (int i = 0; i < 20 && found == 1; i++) {
                 check(from <= start && start <= end && end <= text.n);
                 from = end + (start == end);
-                found = from <= text.n ? regex_find(re, text, from, &start, &end) : 0;
+                found = from <= text.n ? regex_find(re, text, from, &work, &start, &end) : 0;
         }
 }
 
