@@ -152,7 +152,7 @@ static bool take_char(struct str *s, char c) {
         return true;
 }
 
-/* ".123456" → nanoseconds; digits past the ninth are dropped. */
+/* ".123456" or ",123456" → nanoseconds; digits past the ninth are dropped. */
 static bool take_fraction(struct str *s, int64_t *ret_ns) {
         int64_t ns = 0, scale = NSEC_PER_SEC;
         size_t i = 1;
@@ -193,10 +193,11 @@ int moment_parse(struct str s, struct moment *ret) {
         int64_t ns = 0;
 
         if (!take_digits(&s, 4, &y) || !take_char(&s, '-') || !take_digits(&s, 2, &m) || !take_char(&s, '-') ||
-            !take_digits(&s, 2, &d) || !take_char(&s, 'T') || !take_digits(&s, 2, &hour) || !take_char(&s, ':') ||
+            !take_digits(&s, 2, &d) || !take_char(&s, 'T') ||
+            (!take_digits(&s, 2, &hour) && !take_digits(&s, 1, &hour)) || !take_char(&s, ':') ||
             !take_digits(&s, 2, &minute) || !take_char(&s, ':') || !take_digits(&s, 2, &second))
                 return -EINVAL;
-        if (s.n && s.p[0] == '.' && !take_fraction(&s, &ns))
+        if (s.n && (s.p[0] == '.' || s.p[0] == ',') && !take_fraction(&s, &ns))
                 return -EINVAL;
         if (!take_zone(&s, &offset) || s.n)
                 return -EINVAL;
@@ -204,6 +205,7 @@ int moment_parse(struct str s, struct moment *ret) {
                 return -EINVAL;
         ret->seconds = days_from_civil(y, m, d) * 86400 + hour * 3600 + minute * 60 + second - offset;
         ret->ns = (int32_t) ns;
+        ret->zone = offset;
         return 0;
 }
 

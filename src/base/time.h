@@ -35,9 +35,11 @@ int64_t time_after(int64_t ns, int64_t seconds);
 struct moment {
         int64_t seconds; /* since 1970 */
         int32_t ns;      /* 0 to 999,999,999 */
+        int32_t zone;    /* that it was written in: seconds east of UTC */
 };
 #define MOMENT_MIN (-62135596800) /* 0001-01-01T00:00:00Z: Go's zero time, which is no time */
 #define MOMENT_MAX 253402300799
+/* RFC 3339 as Go's time package takes it: an hour may have one digit, a comma may be the point. -EINVAL. */
 int moment_parse(struct str s, struct moment *ret);
 struct str moment_format(char dst[static 36], struct moment m, int fraction); /* 0, 6 or 9 digits after the second */
 /* Go durations: "1h30m", "1.5s", "300ms". -EINVAL, -ERANGE. */

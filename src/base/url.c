@@ -29,7 +29,7 @@ static const char *read_host(struct arena *a, struct str *host, url_quote *quote
         for (size_t i = 0; i < host->n; i++) {
                 struct str escape = str_sub(*host, i, i + 3);
 
-                if (strchr(" \\^`{|}", host->p[i]))
+                if (strchr(" #\\^`{|}", host->p[i]))
                         return arena_printf(a, "invalid character %" STR_FMT " in host name",
                                             STR_ARG(quoted(a, str_sub(*host, i, i + 1))))
                                         .p;
@@ -94,7 +94,8 @@ const char *url_parse(struct arena *a, struct str s, bool request, struct url *u
                 u->scheme = str_of(scheme);
                 rest = str_sub(s, i + 1, s.n);
         }
-        u->fragment = cut(&rest, '#');
+        if (!request)
+                u->fragment = cut(&rest, '#');
         u->query = cut(&rest, '?');
         if (!str_has_prefix(rest, STR("/"))) {
                 first = rest;
@@ -106,7 +107,7 @@ const char *url_parse(struct arena *a, struct str s, bool request, struct url *u
                 if (str_find(first, ':') >= 0)
                         return "first path segment in URL cannot contain colon";
         }
-        if ((u->scheme.n > 0 || !str_has_prefix(rest, STR("///"))) && str_has_prefix(rest, STR("//"))) {
+        if ((u->scheme.n > 0 || (!request && !str_has_prefix(rest, STR("///")))) && str_has_prefix(rest, STR("//"))) {
                 rest = str_sub(rest, 2, rest.n);
                 at = str_find(rest, '/');
                 u->host = at < 0 ? rest : str_sub(rest, 0, (size_t) at);

@@ -12,7 +12,7 @@ struct url {
 
 typedef struct str url_quote(struct arena *a, struct str s); /* as %q */
 
-/* As url.Parse does; request: as url.ParseRequestURI, but that a fragment is none of the path. NULL, or what is wrong:
+/* As url.Parse does; request: as url.ParseRequestURI, for which there are no fragments. NULL, or what is wrong:
  * "missing protocol scheme". */
 const char *url_parse(struct arena *a, struct str s, bool request, struct url *u, url_quote *quoted);
 /* The first '%' that begins no escape, with the two characters after it; empty: there is none. */

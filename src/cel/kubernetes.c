@@ -1,6 +1,7 @@
 /* The Kubernetes function libraries: lists, regular expressions, quantities, named formats, the authorizer.
  * https://kubernetes.io/docs/reference/using-api/cel/ */
 #include <ctype.h>
+#include <math.h>
 
 #include "cel/internal.h"
 
@@ -193,6 +194,14 @@ static bool scale_up(int64_t *v, int by) {
         return true;
 }
 
+/* With the roundings of upstream's way: digits times a power of ten. */
+static double approximate(const struct amount *x) {
+        double digits = x->decimal ? (double) x->q.nano : (double) x->value;
+        int scale = x->decimal ? -9 : x->scale;
+
+        return digits * (scale < 0 ? 1 / pow(10, -scale) : pow(10, scale));
+}
+
 static struct cel_value f_quantity_part(ARGS) {
         const struct amount *x = v[0].opaque;
         const char *name = c->call->fn->name;
@@ -204,7 +213,7 @@ static struct cel_value f_quantity_part(ARGS) {
         if (strcmp(name, "isInteger") == 0)
                 return cel_of_bool(fits);
         if (strcmp(name, "asApproximateFloat") == 0)
-                return value_double(quantity_double(x->q));
+                return value_double(approximate(x));
         return fits ? value_int(whole) : value_error(c, "cannot convert value to integer");
 }
 
@@ -256,7 +265,7 @@ static bool is_uuid(struct str s, struct buf *why) {
 static bool is_base64(struct str s, struct buf *why) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        if (base64_decode(&b, s) == 0)
+        if (s.n > 0 && base64_decode(&b, s) == 0)
                 return true;
         buf_addc(why, "invalid base64");
         return false;

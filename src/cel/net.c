@@ -148,7 +148,7 @@ static struct cel_value read_cidr(struct ctx *c, struct str s, struct address *r
         const char *why = slash < 0 ? "no '/'" : parse_address(c->a, str_sub(s, 0, (size_t) slash), ret);
         uint64_t v = 0;
 
-        if (!why && str_find(s, '%') >= 0)
+        if (!why && str_find(str_sub(s, 0, (size_t) slash), '%') >= 0)
                 why = "IPv6 zones cannot be present in a prefix";
         if (!why && (str_to_u64(bits, &v) < 0 || (bits.n > 1 && *bits.p == '0')))
                 why = arena_printf(c->a, "bad bits after slash: %" STR_FMT, STR_ARG(quoted(c->a, bits))).p;
@@ -314,6 +314,8 @@ static struct cel_value f_url(ARGS) {
         struct url *u = arena_new_of(c->a, struct url);
         const char *fault = url_parse(c->a, cel_str(&v[0]), true, u, quoted);
 
+        if (!fault) /* and then with its fragment */
+                fault = url_parse(c->a, cel_str(&v[0]), false, u, quoted);
         if (test)
                 return cel_of_bool(!fault);
         if (fault)

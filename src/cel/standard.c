@@ -2,6 +2,7 @@
  * https://github.com/google/cel-spec/blob/master/doc/langdef.md#list-of-standard-definitions */
 #include "cel/internal.h"
 
+#include <ctype.h>
 #include <math.h>
 
 #include "base/time.h"
@@ -346,6 +347,22 @@ static bool parse_bool(struct str s, bool *ret) {
         return false;
 }
 
+/* 1_000, as Go writes numbers: between digits, or behind 0x. False: they are elsewhere. */
+static bool drop_underscores(char *text) {
+        bool hex = strpbrk(text, "xX");
+        char *to = text;
+
+        for (char *p = text; *p; p++) {
+                if (*p != '_')
+                        *to++ = *p;
+                else if (p == text || !(isxdigit((unsigned char) p[-1]) || (p[-1] | 32) == 'x') ||
+                         !(hex ? isxdigit((unsigned char) p[1]) : isdigit((unsigned char) p[1])))
+                        return false;
+        }
+        *to = 0;
+        return true;
+}
+
 struct cel_value string_to(struct ctx *c, enum cel_kind kind, const struct cel_value *v) {
         static const char *const names[] = { [CEL_BOOL] = "bool",
                                              [CEL_INT] = "int",
@@ -370,12 +387,15 @@ struct cel_value string_to(struct ctx *c, enum cel_kind kind, const struct cel_v
                 break;
         case CEL_DOUBLE:
                 text = arena_cstr(c->a, s);
+                ok = drop_underscores(text);
                 r.d = strtod(text, &end);
-                ok = s.n > 0 && !strchr(" \t\n\r\f\v", *text) && end == text + s.n &&
+                ok = ok && s.n > 0 && !strchr(" \t\n\r\f\v", *text) && end == text + strlen(text) &&
                      (!strpbrk(text, "xX") || strpbrk(text, "pP")) && (!isinf(r.d) || strpbrk(text, "nN"));
                 break;
         case CEL_TIMESTAMP:
-                ok = parse_timestamp(s, &r) == 0 && time_in_range(r.i);
+                ok = parse_timestamp(s, &r) == 0;
+                if (ok && !time_in_range(r.i))
+                        return value_error(c, "timestamp overflow");
                 break;
         default:
                 ok = duration_parse(s, &r.i) == 0;

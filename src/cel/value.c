@@ -766,35 +766,12 @@ struct str format_duration(struct arena *a, int64_t ns) {
 #define QUARTER (15 * 60) /* zones are told in quarters of an hour */
 
 int parse_timestamp(struct str s, struct cel_value *ret) {
-        struct tm tm = { 0 };
-        long long nanos = 0, scale = 100000000, offset = 0;
-        int y, mo, d, h, mi, sec, n = 0;
-        _cleanup_free_ char *text = str_dup(s);
-        const char *p = text;
+        struct moment m;
 
-        if (strlen(text) != s.n || s.n < 20 ||
-            sscanf(p, "%4d-%2d-%2dT%2d:%2d:%2d%n", &y, &mo, &d, &h, &mi, &sec, &n) != 6 || n != 19)
-                return -EINVAL;
-        p += n;
-        if (*p == '.' || *p == ',')
-                for (p++; *p >= '0' && *p <= '9'; p++, scale /= 10)
-                        nanos += (*p - '0') * scale;
-        if (*p == '+' || *p == '-') {
-                int oh, om;
-
-                if (sscanf(p + 1, "%2d:%2d%n", &oh, &om, &n) != 2 || n != 5 || p[6] || oh > 24 || om > 60)
-                        return -EINVAL;
-                offset = (*p == '-' ? -1 : 1) * (oh * 3600 + om * 60);
-        } else if (strcmp(p, "Z") != 0) {
-                return -EINVAL;
-        }
-        tm = (struct tm) {
-                .tm_year = y - 1900, .tm_mon = mo - 1, .tm_mday = d, .tm_hour = h, .tm_min = mi, .tm_sec = sec
+        TRY(moment_parse(s, &m));
+        *ret = (struct cel_value) {
+                .kind = CEL_TIMESTAMP, .form = (uint8_t) (m.zone / QUARTER), .i = m.seconds, .n = (uint32_t) m.ns
         };
-        *ret = (struct cel_value) { .kind = CEL_TIMESTAMP, .i = timegm(&tm) - offset, .n = (uint32_t) nanos };
-        ret->form = (uint8_t) (int8_t) (offset / QUARTER);
-        if (tm.tm_mon != mo - 1 || tm.tm_mday != d || h > 23 || mi > 59 || sec > 59 || y < 1)
-                return -EINVAL;
         return 0;
 }
 

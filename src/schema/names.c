@@ -107,13 +107,17 @@ static bool check(struct str s, const struct rule *r, bool fits, struct buf *why
         return fits ? ok : fault(why, prefix, r->message);
 }
 
-static bool subdomain(struct str s, struct buf *why, const char *prefix) {
-        struct str rest = s, part;
+static bool labels(struct str s) {
         bool fits = s.n > 0 && s.p[s.n - 1] != '.';
+        struct str part;
 
-        while (fits && str_split(&rest, '.', &part))
+        while (fits && str_split(&s, '.', &part))
                 fits = follows(part, &dns1123_subdomain);
-        return check(s, &dns1123_subdomain, fits, why, prefix);
+        return fits;
+}
+
+static bool subdomain(struct str s, struct buf *why, const char *prefix) {
+        return check(s, &dns1123_subdomain, labels(s), why, prefix);
 }
 
 bool name_is_label_value(struct str s, struct buf *why) {
@@ -123,7 +127,7 @@ bool name_is_label_value(struct str s, struct buf *why) {
 bool name_is_dns1123_label(struct str s, struct buf *why) {
         struct rule rule = dns1123_label;
 
-        if (subdomain(s, NULL, ""))
+        if (labels(s))
                 rule.message = "must not contain dots";
         return check(s, &rule, follows(s, &rule), why, "");
 }
