@@ -35,7 +35,10 @@ struct parser {
         uint64_t after;   /* what can follow the expression at hand */
         uint64_t recover; /* what can follow a rule that we are in, each for itself */
         bool recovering;  /* an error was told, and no token has matched since: no more are told */
-        bool dead;        /* it makes no sense to go on: no more tokens come, no more errors are told */
+        int place;        /* in the grammar, where the rule at hand has failed: a line of this file */
+        int failed[8];    /* since a token has matched: where rules ended at failed_at */
+        size_t n_failed, failed_at;
+        bool dead; /* it makes no sense to go on: no more tokens come, no more errors are told */
 };
 
 typedef VEC(struct node *) nodes;
@@ -95,6 +98,7 @@ static bool is(const struct parser *p, uint64_t set) {
 static void advance(struct parser *p) {
         lex_next(&p->l);
         p->recovering = false;
+        p->n_failed = 0;
 }
 
 static bool take(struct parser *p, enum token t) {
@@ -166,12 +170,27 @@ static bool may_recover(struct parser *p) {
         return false;
 }
 
+/* Has a rule ended in this place before, with this token at hand? Then it stands in the way, and is passed over. */
+static void pass_obstacle(struct parser *p) {
+        if (p->failed_at != p->l.token_pos)
+                p->n_failed = 0;
+        for (size_t i = 0; i < p->n_failed; i++)
+                if (p->failed[i] == p->place) {
+                        lex_next(&p->l);
+                        break;
+                }
+        p->failed_at = p->l.token_pos;
+        if (p->n_failed < ARRAY_SIZE(p->failed))
+                p->failed[p->n_failed++] = p->place;
+}
+
 /* The rule at hand has failed, and ends. */
 static struct node *recover(struct parser *p, struct node *n) {
         size_t passed = 0;
 
         if (!may_recover(p))
                 return n;
+        pass_obstacle(p);
         for (; p->l.token != TOK_END && !is(p, p->recover) && passed < MAX_PASSED; passed++)
                 lex_next(&p->l);
         if (passed < MAX_PASSED || p->l.token == TOK_END || is(p, p->recover))
@@ -192,15 +211,19 @@ static bool leave_out(struct parser *p, uint64_t expected) {
 }
 
 /* One of these tokens has to be at hand; false: it is not, and that is told. */
-static bool expect(struct parser *p, uint64_t set) {
+static bool expect_at(struct parser *p, int place, uint64_t set) {
+        p->place = place;
         if (p->recovering || is(p, set) || leave_out(p, set))
                 return true;
         unexpected(p, "mismatched input", set);
         return false;
 }
 
+#define expect(p, set) expect_at(p, __LINE__, set)
+
 /* Takes a token that must be there; what can follow it decides whether it is just missing. */
-static bool match(struct parser *p, enum token t, uint64_t then) {
+static bool match_at(struct parser *p, int place, enum token t, uint64_t then) {
+        p->place = place;
         if (take(p, t))
                 return true;
         if (!may_recover(p))
@@ -216,8 +239,10 @@ static bool match(struct parser *p, enum token t, uint64_t then) {
         return is(p, then);
 }
 
+#define match(p, t, then) match_at(p, __LINE__, t, then)
+
 /* No way to read the token at hand leads on with the next one. */
-static void no_viable(struct parser *p) {
+static void no_viable_at(struct parser *p, int place) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct lexer next = p->l;
         struct str text;
@@ -228,6 +253,7 @@ static void no_viable(struct parser *p) {
         lex_next(&next);
         if (next.token != TOK_END)
                 buf_add_str(&b, next.text);
+        p->place = place;
         text = buf_str(&b);
         if (is(p, T(DOT) | T(MINUS)) && next.token >= TOK_TRUE && next.token <= TOK_NULL && text.n == next.text.n + 1)
                 syntax_error(p, next.token_pos, "mismatched input", shown(p->a, next.text), " expecting IDENTIFIER",
@@ -235,6 +261,8 @@ static void no_viable(struct parser *p) {
         else
                 syntax_error(p, next.token_pos, "no viable alternative at input", shown(p->a, text), "", STR(""));
 }
+
+#define no_viable(p) no_viable_at(p, __LINE__)
 
 /* ---- nodes ---- */
 
@@ -725,7 +753,7 @@ static bool parse_struct(struct parser *p, struct str name, struct node **n) {
 static bool parse_select(struct parser *p, struct node **n) {
         uint32_t pos = p->l.token_pos;
         enum token next = look_ahead(p).token;
-        struct str name;
+        struct str name = STR("");
         bool optional;
 
         if (next != TOK_IDENT && next != TOK_ESCAPED_IDENT && next != TOK_QUESTION) {
@@ -734,17 +762,18 @@ static bool parse_select(struct parser *p, struct node **n) {
         }
         advance(p);
         optional = take(p, TOK_QUESTION);
-        if (!expect(p, T(IDENT) | T(ESCAPED_IDENT))) {
+        if (expect(p, T(IDENT) | T(ESCAPED_IDENT))) {
+                name = p->l.text;
+                next = p->l.token;
+                if (next == TOK_ESCAPED_IDENT)
+                        no_escapes(p, p->l.token_pos);
+                advance(p);
+                if (is(p, T(LPAREN)) && !optional && next == TOK_IDENT)
+                        return parse_arguments(p, name, n);
+        } else {
                 fail_at(p, p->l.token_pos, "unsupported ident kind", "");
-                return false;
+                WITHIN(p, T(DOT) | T(LBRACKET), 0, recover(p, NULL));
         }
-        name = p->l.text;
-        next = p->l.token;
-        if (next == TOK_ESCAPED_IDENT)
-                no_escapes(p, p->l.token_pos);
-        advance(p);
-        if (is(p, T(LPAREN)) && !optional && next == TOK_IDENT)
-                return parse_arguments(p, name, n);
         *n = node_new(p->a, NODE_SELECT, pos, 1, *n);
         (*n)->name = name;
         (*n)->optional = optional;
@@ -754,16 +783,16 @@ static bool parse_select(struct parser *p, struct node **n) {
 
 static bool parse_index(struct parser *p, struct node **n) {
         uint32_t pos = p->l.token_pos;
-        struct node *at;
-        bool optional;
+        struct node *at = nothing(p);
+        bool optional, begins;
 
         advance(p);
-        if (!expect(p, OPERAND | T(QUESTION)))
-                return false;
-        optional = take(p, TOK_QUESTION);
-        at = WITHIN(p, T(RBRACKET), T(RBRACKET), parse_expr(p));
+        begins = expect(p, OPERAND | T(QUESTION));
+        optional = begins && take(p, TOK_QUESTION);
+        if (begins)
+                at = WITHIN(p, T(RBRACKET), T(RBRACKET), parse_expr(p));
         *n = CALL(p, pos, optional ? "_[?_]" : "_[_]", *n, at);
-        return match(p, TOK_RBRACKET, after_primary(p));
+        return begins && match(p, TOK_RBRACKET, after_primary(p));
 }
 
 static struct node *parse_member(struct parser *p) {

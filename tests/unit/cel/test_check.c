@@ -126,6 +126,14 @@ static const struct {
         { "?", "1:1: mismatched input '?' expecting " OPERAND "\n1:2: mismatched input '<EOF>' expecting " OPERAND },
         { "in", "1:1: mismatched input 'in' expecting " OPERAND "\n1:3: mismatched input '<EOF>' expecting " OPERAND },
         { "{\"a\": 1}.\"a\"", "1:10: no viable alternative at input '.\"a\"'" },
+        { "f(g(.'a'))", "1:6: no viable alternative at input '.'a''\n1:10: extraneous input ')' expecting <EOF>" },
+        { "f(a.?[0].?[1])", "1:6: mismatched input '[' expecting {IDENTIFIER, ESC_IDENTIFIER}\n"
+                            "1:6: unsupported ident kind\n"
+                            "1:11: mismatched input '[' expecting {IDENTIFIER, ESC_IDENTIFIER}\n"
+                            "1:11: unsupported ident kind" },
+        { "has(a.b[)", "1:8: invalid argument to has() macro\n1:9: mismatched input ')' expecting {'[', '{', '(', '.', "
+                       "'-', '!', '?', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, "
+                       "IDENTIFIER}" },
         { "{", "1:2: mismatched input '<EOF>' expecting " ENTRY },
         { "{a}", "1:3: mismatched input '}' expecting ':'" },
         { "{:a}", "1:2: extraneous input ':' expecting " ENTRY "\n1:4: mismatched input '}' expecting ':'" },
