@@ -309,7 +309,7 @@ static struct range call_estimate(const struct coster *c, const struct node *n, 
                 r->sized = true;
                 return scaled(s, TRAVERSE);
         case COST_QUOTE:
-                r->size = (struct range) { add(s.min, 2), add(mul(s.max, 2), 2) };
+                r->size = (struct range) { add(s.min, 2), s.max * 2 + 2 }; /* of MANY it is 0 upstream too */
                 r->sized = true;
                 return scaled(s, TRAVERSE);
         case COST_FORMAT:

@@ -266,23 +266,6 @@ static void no_viable_at(struct parser *p, int place) {
 
 /* ---- nodes ---- */
 
-struct node *node_new(struct arena *a, enum node_kind kind, uint32_t pos, size_t n_args, ...) {
-        struct node *n = arena_new_of(a, struct node);
-        va_list ap;
-
-        n->kind = (uint8_t) kind;
-        n->pos = pos;
-        n->n_args = (uint32_t) n_args;
-        n->args = n_args > 0 ? arena_array(a, struct node *, n_args) : NULL;
-        va_start(ap, n_args);
-        for (size_t i = 0; i < n_args; i++) {
-                n->args[i] = va_arg(ap, struct node *);
-                n->depth = MAX(n->depth, (uint16_t) (n->args[i]->depth + 1));
-        }
-        va_end(ap);
-        return n;
-}
-
 static bool node_depth(struct node *n) {
         for (size_t i = 0; i < n->n_args; i++)
                 n->depth = MAX(n->depth, (uint16_t) (n->args[i]->depth + 1));
@@ -678,19 +661,6 @@ static struct node *parse_primary(struct parser *p) {
         ended = parse_enclosed(p, close, &items);
         n = with_args(p, node_new(p->a, close == TOK_RBRACKET ? NODE_LIST : NODE_MAP, pos, 0), &items);
         return ended ? n : recover(p, n);
-}
-
-bool node_qualified(struct arena *a, const struct node *n, struct str *ret) {
-        struct str head;
-
-        if (n->kind == NODE_IDENT || (n->kind == NODE_CONST && n->name.n > 0)) {
-                *ret = n->name;
-                return true;
-        }
-        if (n->kind != NODE_SELECT || n->test || n->optional || !node_qualified(a, n->args[0], &head))
-                return false;
-        *ret = arena_printf(a, "%" STR_FMT ".%" STR_FMT, STR_ARG(head), STR_ARG(n->name));
-        return true;
 }
 
 /* Of `name`, which upstream's grammar has, but its options do not. */

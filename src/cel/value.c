@@ -445,6 +445,8 @@ static int select_field(struct ctx *c, const struct cel_value *v, struct str fie
         if (v->kind == CEL_MAP)
                 return cel_map_find(c, v, &key, ret);
         f = type_field(v->type, field);
+        if (!f && v->json) /* what has no schema cannot be seen */
+                return 0;
         if (!f) {
                 *ret = value_error(c, "no such field '%" STR_FMT "'", STR_ARG(field));
                 return -1;

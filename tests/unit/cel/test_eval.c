@@ -212,7 +212,9 @@ static void optionals(void **state) {
              { "optional.of(1).optMap(a, a + 1).optMap(b, b * 10).orValue(0)", "20" },
              { "[1, 2].first().value() + [1, 2].last().value()", "3" },
              { "optional.unwrap([optional.of(1), optional.none()])", "[1]" },
-             { "optional.of(1) == optional.of(1)", "true" });
+             { "optional.of(1) == optional.of(1)", "true" },
+             { "dyn(self).?unseen.hasValue() || has(dyn(self).unseen)", "false" },
+             { "dyn(self).unseen", "error: no such key: unseen" });
 }
 
 static void conversions(void **state) {
