@@ -2,7 +2,7 @@
  * slices of the memory in which the store keeps them. Everything else is written as JSON first and then turned into
  * what was asked for. */
 #include "apiserver/auth/remote.h"
-#include "apiserver/respond.h"
+#include "apiserver/respond_internal.h"
 #include "apiserver/track.h"
 #include "apiserver/watch.h"
 #include "base/encode.h"
@@ -20,27 +20,29 @@ static const struct http_header json_headers[] = {
         HEADER("content-type", "application/json"),
 };
 
-static const char *const media_names[] = {
+const char *const respond_media_names[] = {
         [MEDIA_JSON] = "application/json",
         [MEDIA_YAML] = "application/yaml",
         [MEDIA_PROTOBUF] = "application/vnd.kubernetes.protobuf",
 };
 
-static void free_list(void *p) {
-        api_list_free(p);
-}
-
 /* ---- sending ---- */
 
-static void send_slices(struct http_request *req, int code, const char *type, const struct http_slice *body,
-                        size_t n_body) {
-        struct http_header h[6];
-        size_t n = 2;
+size_t respond_headers(struct http_header *h, const char *type) {
+        size_t n = 0;
 
-        h[0] = json_headers[0];
-        h[1] = (struct http_header) { STR("content-type"), str_of(type) };
+        h[n++] = json_headers[0];
+        h[n++] = (struct http_header) { STR("content-type"), str_of(type) };
         if (strcmp(type, "text/plain; charset=utf-8") == 0)
                 h[n++] = (struct http_header) { STR("x-content-type-options"), STR("nosniff") };
+        return n;
+}
+
+void respond_slices(struct http_request *req, int code, const char *type, const struct http_slice *body,
+                    size_t n_body) {
+        struct http_header h[6];
+        size_t n = respond_headers(h, type);
+
         if (!respond_gzip(req, code, h, n, body, n_body))
                 http_respond(req, code, h, n, body, n_body);
 }
@@ -51,7 +53,7 @@ static void send_buf(struct http_request *req, int code, const char *type, struc
         char *p = buf_take(b, &n);
         struct http_slice s = { .data = str_n(p, n), .release = free, .arg = p };
 
-        send_slices(req, code, type, &s, 1);
+        respond_slices(req, code, type, &s, 1);
 }
 
 void respond_text(struct http_request *req, int code, const char *content_type, struct str text) {
@@ -63,7 +65,7 @@ void respond_text(struct http_request *req, int code, const char *content_type, 
 
 /* ---- other media ---- */
 
-static const struct schema_type *type_of_document(const struct rest *rest, const struct json *doc) {
+const struct schema_type *respond_type_of(const struct rest *rest, const struct json *doc) {
         struct str kind = json_str(json_getc(doc, "kind")), version = json_str(json_getc(doc, "apiVersion")),
                    group = { 0 }, v = { 0 };
         const struct schema_type *t;
@@ -88,36 +90,32 @@ static int transcode(struct buf *dst, const struct format *f, struct str text, c
                 return -EINVAL;
         switch (f->as.media) {
         case MEDIA_JSON:
-                json_write_pretty(dst, doc, 2);
+                json_write_pretty(dst, doc, 2, 0);
                 return 0;
         case MEDIA_YAML:
                 yaml_write(dst, doc);
                 return 0;
         case MEDIA_PROTOBUF:
-                t = type_of_document(rest, doc);
+                t = respond_type_of(rest, doc);
                 return t ? protobuf_encode_object(dst, t, doc, NULL) : -EINVAL;
         }
         return -EINVAL;
 }
 
-static bool plain(const struct format *f) {
-        return f->as.media == MEDIA_JSON && !f->pretty;
-}
-
-static void send_json(struct http_request *req, const struct format *f, int code, struct buf *text,
-                      const struct rest *rest) {
+void respond_json(struct http_request *req, const struct format *f, int code, struct buf *text,
+                  const struct rest *rest) {
         struct buf out = BUF_INIT;
         struct error e = ERROR_INIT;
 
         if (!f->untold)
                 track_response(req, code, &(struct http_slice) { .data = buf_str(text) }, 1);
-        if (plain(f)) {
+        if (format_is_plain(f)) {
                 buf_putc(text, '\n');
-                send_buf(req, code, media_names[MEDIA_JSON], text);
+                send_buf(req, code, respond_media_names[MEDIA_JSON], text);
                 return;
         }
         if (transcode(&out, f, buf_str(text), rest) == 0) {
-                send_buf(req, code, media_names[f->as.media], &out);
+                send_buf(req, code, respond_media_names[f->as.media], &out);
                 buf_free(text);
                 return;
         }
@@ -134,7 +132,7 @@ void respond_json_text(struct http_request *req, const struct format *f, int cod
         struct buf b = BUF_INIT;
 
         buf_add_str(&b, text);
-        send_json(req, f, code, &b, rest);
+        respond_json(req, f, code, &b, rest);
 }
 
 /* As Go's http.Error does it. */
@@ -208,7 +206,7 @@ void respond_error(struct http_request *req, const struct format *f, const struc
                 buf_free(&b);
                 return;
         }
-        if (!plain(&as) && transcode(&out, &as, buf_str(&b), NULL) == 0) {
+        if (!format_is_plain(&as) && transcode(&out, &as, buf_str(&b), NULL) == 0) {
                 buf_free(&b);
                 b = out;
         } else {
@@ -216,7 +214,7 @@ void respond_error(struct http_request *req, const struct format *f, const struc
                 buf_putc(&b, '\n');
         }
         h[0] = json_headers[0];
-        h[1] = (struct http_header) { STR("content-type"), str_of(media_names[as.as.media]) };
+        h[1] = (struct http_header) { STR("content-type"), str_of(respond_media_names[as.as.media]) };
         if (e->retry_after_seconds > 0) {
                 snprintf(retry, sizeof(retry), "%d", e->retry_after_seconds);
                 h[n++] = (struct http_header) { STR("retry-after"), str_of(retry) };
@@ -230,9 +228,7 @@ void respond_error(struct http_request *req, const struct format *f, const struc
 
 /* ---- tables and partial metadata ---- */
 
-#define META_VERSION(f) ((f)->as.v1beta1 ? "meta.k8s.io/v1beta1" : "meta.k8s.io/v1")
-
-static void write_partial(struct buf *b, const struct format *f, const struct object *o) {
+void respond_write_partial(struct buf *b, const struct format *f, const struct object *o) {
         static const char *const path[] = { "metadata", NULL };
         struct str meta = json_scan(object_text(o), path);
 
@@ -241,8 +237,8 @@ static void write_partial(struct buf *b, const struct format *f, const struct ob
         buf_putc(b, '}');
 }
 
-static void write_row(struct buf *b, struct arena *scratch, const struct format *f, const struct rest *rest,
-                      struct object *o, int64_t now) {
+void respond_write_row(struct buf *b, struct arena *scratch, const struct format *f, const struct rest *rest,
+                       struct object *o, int64_t now) {
         struct json *doc, cells, conditions;
 
         arena_reset(scratch);
@@ -262,23 +258,11 @@ static void write_row(struct buf *b, struct arena *scratch, const struct format 
         else if (f->no_object)
                 buf_addc(b, "null");
         else
-                write_partial(b, f, o);
+                respond_write_partial(b, f, o);
         buf_putc(b, '}');
 }
 
-static void write_columns(struct buf *b, struct arena *scratch, const struct rest *rest) {
-        struct json columns = columns_definitions(scratch, rest->resource);
-
-        json_write(b, &columns);
-}
-
-static void write_table_head(struct buf *b, const struct format *f, uint64_t revision) {
-        buf_printf(b, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"%llu\"",
-                   META_VERSION(f), (unsigned long long) revision);
-}
-
-/* untyped: Go prints what it does not know the type of, even when it is empty. */
-static void write_continue(struct buf *b, const struct api_list *l, bool untyped) {
+void respond_write_continue(struct buf *b, const struct api_list *l, bool untyped) {
         if (str_empty(l->continue_token)) {
                 if (untyped)
                         buf_addc(b, ",\"continue\":\"\"");
@@ -289,41 +273,35 @@ static void write_continue(struct buf *b, const struct api_list *l, bool untyped
                 buf_printf(b, ",\"remainingItemCount\":%lld", (long long) l->remaining);
 }
 
-/* The two columns of kinds that upstream has no printer for: Go has no list then where there are no rows. */
-static bool has_plain_columns(const struct api_resource *r) {
-        return r->n_columns == 2 && strcmp(r->columns[1].name, "Created At") == 0;
-}
+void respond_write_table(struct buf *b, const struct format *f, const struct rest *rest, const struct api_list *l,
+                         uint64_t revision, bool columns) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct json definitions = columns ? columns_definitions(a, rest->resource) : json_null();
 
-static void write_table(struct buf *b, const struct format *f, const struct rest *rest, struct object *const *items,
-                        size_t n, const struct api_list *l, uint64_t revision, bool columns) {
-        _cleanup_(arena_freep) struct arena *scratch = arena_new(0);
-        int64_t now = now_wall_ns();
-
-        write_table_head(b, f, revision);
+        buf_printf(b, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"%llu\"",
+                   META_VERSION(f), (unsigned long long) revision);
         if (l)
-                write_continue(b, l, false);
+                respond_write_continue(b, l, false);
         buf_addc(b, "},\"columnDefinitions\":");
-        if (columns)
-                write_columns(b, scratch, rest);
-        else
-                buf_addc(b, "null");
+        json_write(b, &definitions);
         buf_addc(b, ",\"rows\":");
-        for (size_t i = 0; i < n; i++) {
-                buf_putc(b, i > 0 ? ',' : '[');
-                write_row(b, scratch, f, rest, items[i], now);
-        }
-        buf_addc(b, n > 0 ? "]}" : has_plain_columns(rest->resource) ? "null}" : "[]}");
 }
 
 /* An object in the shape that is asked for, as JSON. */
 static void write_object(struct buf *b, const struct format *f, const struct rest *rest, struct object *o,
                          bool columns) {
+        _cleanup_(arena_freep) struct arena *scratch = NULL;
+
         switch (f->as.shape) {
         case SHAPE_TABLE:
-                write_table(b, f, rest, &o, 1, NULL, object_revision(o), columns);
+                scratch = arena_new(0);
+                respond_write_table(b, f, rest, NULL, object_revision(o), columns);
+                buf_putc(b, '[');
+                respond_write_row(b, scratch, f, rest, o, now_wall_ns());
+                buf_addc(b, "]}");
                 break;
         case SHAPE_PARTIAL:
-                write_partial(b, f, o);
+                respond_write_partial(b, f, o);
                 break;
         default:
                 buf_add_str(b, object_text(o));
@@ -334,16 +312,16 @@ void respond_object(struct http_request *req, const struct format *f, int code, 
                     struct object *o) {
         struct buf b = BUF_INIT;
 
-        if (f->as.shape == SHAPE_OBJECT && plain(f)) {
+        if (f->as.shape == SHAPE_OBJECT && format_is_plain(f)) {
                 struct http_slice s = { .data = object_text(o), .release = object_unref_value, .arg = object_ref(o) };
 
                 track_response(req, code, &s, 1);
                 s.data = object_line(o);
-                send_slices(req, code, media_names[MEDIA_JSON], &s, 1);
+                respond_slices(req, code, respond_media_names[MEDIA_JSON], &s, 1);
                 return;
         }
         write_object(&b, f, rest, o, true);
-        send_json(req, f, code, &b, rest);
+        respond_json(req, f, code, &b, rest);
 }
 
 /* Of what is no object of its own only a Scale has rows, and metadata. */
@@ -364,111 +342,7 @@ void respond_tree(struct http_request *req, const struct format *f, int code, co
                 }
         }
         as.as.shape = SHAPE_OBJECT;
-        send_json(req, &as, code, &b, rest);
-}
-
-/* ---- lists ---- */
-
-static struct str list_head(struct arena *a, const struct rest *rest, const struct api_list *l) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-
-        buf_add_str(&b, rest->list_head);
-        buf_printf(&b, "%llu\"", (unsigned long long) l->revision);
-        write_continue(&b, l, rest->custom);
-        buf_addc(&b, "},\"items\":[");
-        return arena_str(a, buf_str(&b));
-}
-
-/* The text of an item of a list: without kind and apiVersion, as upstream prints them. Begins after the '{'. */
-static struct str item_text(const struct rest *rest, const struct object *o) {
-        struct str t = object_text(o);
-
-        t = str_sub(t, 1, t.n);
-        return str_has_prefix(t, rest->type_head) ? str_sub(t, rest->type_head.n, t.n) : t;
-}
-
-/* head , { item , { item … ]} : no byte of an object is copied. The last slice holds the list. */
-static void send_list(struct http_request *req, const struct rest *rest, struct api_list *l) {
-        size_t n = 0;
-        struct http_slice *v = xmalloc((l->n * 2 + 2) * sizeof(*v));
-
-        v[n++] = (struct http_slice) { .data = list_head(http_request_arena(req), rest, l) };
-        for (size_t i = 0; i < l->n; i++) {
-                v[n++] = (struct http_slice) { .data = i ? STR(",{") : STR("{") };
-                v[n++] = (struct http_slice) { .data = item_text(rest, l->items[i]) };
-        }
-        v[n++] = (struct http_slice) { .data = STR("]}\n"), .release = free_list, .arg = l };
-        track_response(req, 200, v, n);
-        send_slices(req, 200, media_names[MEDIA_JSON], v, n);
-        free(v);
-}
-
-static long long precedence(const struct object *o) {
-        static const char *const path[] = { "spec", "matchingPrecedence", NULL };
-        struct str s = json_scan(object_text(o), path);
-
-        return s.n > 0 ? strtoll(s.p, NULL, 10) : 0;
-}
-
-static int compare_precedence(const void *x, const void *y) {
-        const struct object *a = *(struct object *const *) x, *b = *(struct object *const *) y;
-        long long d = precedence(a) - precedence(b);
-
-        return d != 0 ? (d < 0 ? -1 : 1) : str_cmp(object_name(a), object_name(b));
-}
-
-/* FlowSchemas are shown in the order in which they are tried. */
-static struct object *const *rows_of(struct arena *a, const struct rest *rest, const struct api_list *l) {
-        struct object **sorted;
-
-        if (rest->resource != &res_flowschemas || l->n < 2)
-                return l->items;
-        sorted = arena_dup(a, l->items, l->n * sizeof(*sorted));
-        qsort(sorted, l->n, sizeof(*sorted), compare_precedence);
-        return sorted;
-}
-
-static void write_list(struct buf *b, struct arena *a, const struct format *f, const struct rest *rest,
-                       const struct api_list *l) {
-        if (f->as.shape == SHAPE_TABLE) {
-                write_table(b, f, rest, rows_of(a, rest, l), l->n, l, l->revision, true);
-                return;
-        }
-        if (f->as.shape == SHAPE_PARTIAL) {
-                buf_printf(b,
-                           "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"%s\",\"metadata\":{"
-                           "\"resourceVersion\":\"%llu\"",
-                           META_VERSION(f), (unsigned long long) l->revision);
-                write_continue(b, l, false);
-                buf_addc(b, l->n > 0 ? "},\"items\":[" : "},\"items\":null}");
-                if (l->n == 0)
-                        return;
-        } else {
-                buf_add_str(b, list_head(a, rest, l));
-        }
-        for (size_t i = 0; i < l->n; i++) {
-                if (i > 0)
-                        buf_putc(b, ',');
-                if (f->as.shape == SHAPE_PARTIAL) {
-                        write_partial(b, f, l->items[i]);
-                } else {
-                        buf_putc(b, '{');
-                        buf_add_str(b, item_text(rest, l->items[i]));
-                }
-        }
-        buf_addc(b, "]}");
-}
-
-void respond_list(struct http_request *req, const struct format *f, const struct rest *rest, struct api_list *l) {
-        struct buf b = BUF_INIT;
-
-        if (f->as.shape == SHAPE_OBJECT && plain(f)) {
-                send_list(req, rest, l);
-                return;
-        }
-        write_list(&b, http_request_arena(req), f, rest, l);
-        api_list_free(l);
-        send_json(req, f, 200, &b, rest);
+        respond_json(req, &as, code, &b, rest);
 }
 
 /* ---- events ---- */

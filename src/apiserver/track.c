@@ -621,10 +621,16 @@ static bool is_status(struct str text) {
                str_has_prefix(text, STR("{\n  \"kind\": \"Status\""));
 }
 
+bool track_wants_response(struct http_request *req, int code) {
+        struct track *t = http_request_userdata(req);
+
+        return t && audit_wants_response(t->audit, code);
+}
+
 void track_response(struct http_request *req, int code, const struct http_slice *body, size_t n) {
         struct track *t = http_request_userdata(req);
 
-        if (t && t->audit && (audit_wants_response(t->audit, code) || (n > 0 && is_status(body[0].data))))
+        if (t && t->audit && (track_wants_response(req, code) || (n > 0 && is_status(body[0].data))))
                 audit_response(t->audit, body, n);
 }
 

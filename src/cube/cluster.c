@@ -129,7 +129,7 @@ int cluster_save(const struct cluster *c, struct error *err) {
         }
         json_set_int(a, &j, "apiPort", c->api_port);
         json_set_int(a, &j, "kubeletPort", c->kubelet_port);
-        json_write_pretty(&text, &j, 2);
+        json_write_pretty(&text, &j, 2, 0);
         buf_putc(&text, '\n');
 
         _cleanup_free_ char *path = cluster_path(c, "cluster.json"), *pointer = cluster_run_path(c, "data");

@@ -57,7 +57,7 @@ static void print_json(const struct cluster *c, const struct status *s) {
                         "  residentKiB: %l }",
                         c->name, s->state, s->api, s->node, c->node_name, c->node_ip, server, c->isolated,
                         c->service_cidr, c->cluster_cidr, c->data_dir, CUBE_VERSION, s->pid, s->rss_kib);
-        json_write_pretty(&b, &j, 2);
+        json_write_pretty(&b, &j, 2, 0);
         printf("%" STR_FMT "\n", STR_ARG(buf_str(&b)));
 }
 

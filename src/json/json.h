@@ -238,7 +238,8 @@ int json_parse(struct arena *a, struct str text, const struct json_parse_opts *o
 /* Compact text, keys in the order of the tree, strings escaped as Go's encoding/json does (<, >, & and U+2028/9 as
  * \u003c …). Doubles as Go prints them. */
 void json_write(struct buf *dst, const struct json *j);
-void json_write_pretty(struct buf *dst, const struct json *j, int indent);
+/* Indented by so many spaces a level; it begins depth levels deep. */
+void json_write_pretty(struct buf *dst, const struct json *j, size_t indent, size_t depth);
 void json_write_string(struct buf *dst, struct str s); /* with quotes */
 
 /* ---- without a tree ---- */

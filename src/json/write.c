@@ -199,6 +199,6 @@ static void write_pretty(struct buf *dst, const struct json *j, size_t indent, s
         buf_putc(dst, object ? '}' : ']');
 }
 
-void json_write_pretty(struct buf *dst, const struct json *j, int indent) {
-        write_pretty(dst, j, (size_t) MAX(indent, 0), 0);
+void json_write_pretty(struct buf *dst, const struct json *j, size_t indent, size_t depth) {
+        write_pretty(dst, j, indent, depth * indent);
 }

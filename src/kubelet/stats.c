@@ -200,7 +200,7 @@ static void render_summary(struct gather *g, struct buf *out) {
         o = json_build(g->arena,
                        "{ node: { nodeName: %c, cpu: %j, memory: %j, fs: %j, runtime: { imageFs: %j } }, pods: %j }",
                        g->k->o.node_name, &cpu, &memory, &fs, &images, &pods);
-        json_write_pretty(out, &o, 1);
+        json_write_pretty(out, &o, 1, 0);
 }
 
 void serve_stats_summary(struct http_request *r, const struct route_args *a) {

@@ -19,6 +19,8 @@ int protobuf_decode(struct arena *a, const struct schema_type *t, struct str byt
 /* A normalised document (schema_decode) of type t to a message. */
 int protobuf_encode(struct buf *dst, const struct schema_type *t, const struct json *value, struct error *err);
 
+/* What is before and behind a message of n bytes that is kept apart. */
+void protobuf_envelope(struct buf *before, struct buf *behind, struct str api_version, struct str kind, size_t n);
 /* With the envelope: kind and apiVersion travel outside of the message. Decoding puts them in front of the document. */
 int protobuf_encode_object(struct buf *dst, const struct schema_type *t, const struct json *object, struct error *err);
 int protobuf_decode_object(struct arena *a, const struct schema_type *t, const struct protobuf_unknown *u,

@@ -212,6 +212,17 @@ static void put_envelope(struct buf *b, struct str api_version, struct str kind)
         wire_close(b, at);
 }
 
+static void put_end(struct buf *b) {
+        wire_put_bytes(b, 3, STR(""));
+        wire_put_bytes(b, 4, STR(""));
+}
+
+void protobuf_envelope(struct buf *before, struct buf *behind, struct str api_version, struct str kind, size_t n) {
+        put_envelope(before, api_version, kind);
+        wire_put_length(before, 2, n);
+        put_end(behind);
+}
+
 int protobuf_encode_object(struct buf *dst, const struct schema_type *t, const struct json *object, struct error *err) {
         size_t start = dst->n, at;
         int r;
@@ -224,7 +235,6 @@ int protobuf_encode_object(struct buf *dst, const struct schema_type *t, const s
                 return r;
         }
         wire_close(dst, at);
-        wire_put_bytes(dst, 3, STR(""));
-        wire_put_bytes(dst, 4, STR(""));
+        put_end(dst);
         return 0;
 }

@@ -108,9 +108,13 @@ void wire_put_tag(struct buf *b, uint32_t number, enum wire_type w) {
         wire_put_varint(b, (uint64_t) number << 3 | w);
 }
 
-void wire_put_bytes(struct buf *b, uint32_t number, struct str s) {
+void wire_put_length(struct buf *b, uint32_t number, size_t n) {
         wire_put_tag(b, number, WIRE_BYTES);
-        wire_put_varint(b, s.n);
+        wire_put_varint(b, n);
+}
+
+void wire_put_bytes(struct buf *b, uint32_t number, struct str s) {
+        wire_put_length(b, number, s.n);
         buf_add_str(b, s);
 }
 

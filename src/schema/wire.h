@@ -32,6 +32,7 @@ int wire_skip(struct str *rest, uint64_t tag, const char **ret_what);
 int wire_next(struct str *rest, struct wire_field *ret, const char **ret_what);
 
 void wire_put_tag(struct buf *b, uint32_t number, enum wire_type w);
+void wire_put_length(struct buf *b, uint32_t number, size_t n); /* of n bytes that follow */
 void wire_put_bytes(struct buf *b, uint32_t number, struct str s);
 void wire_put_int(struct buf *b, uint32_t number, int64_t v);
 /* size_t at = wire_open(b, 3); … wire_close(b, at); */

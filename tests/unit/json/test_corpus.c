@@ -15,7 +15,7 @@ static void text_and_tree_agree(struct arena *a, const struct json *j) {
         json_write(&compact, j);
         assert_int_equal(json_parse(a, buf_str(&compact), NULL, &back, NULL), 0);
         assert_true(json_equal(j, back));
-        json_write_pretty(&pretty, j, 0); /* indented, the deep ones would be quadratic */
+        json_write_pretty(&pretty, j, 0, 0); /* indented, the deep ones would be quadratic */
         assert_int_equal(json_parse(a, buf_str(&pretty), NULL, &back, NULL), 0);
         assert_true(json_equal(j, back));
 }

@@ -110,7 +110,7 @@ static void pretty_text_is_go_marshal_indent(void **state) {
         struct json *j;
 
         assert_int_equal(json_parse(a, STR("{\"a\":[1,{}],\"b\":{\"c\":[]}}"), NULL, &j, NULL), 0);
-        json_write_pretty(&b, j, 4);
+        json_write_pretty(&b, j, 4, 0);
         assert_str(buf_str(&b),
                    "{\n    \"a\": [\n        1,\n        {}\n    ],\n    \"b\": {\n        \"c\": []\n    }\n}");
 }

@@ -1,0 +1,142 @@
+/* Lists in every form: made piece by piece they are what one would be that is made as a whole. */
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "help.h"
+#include "json/yaml.h"
+#include "schema/protobuf.h"
+#include "schema/types.h"
+
+#define MANY 400 /* of them are some hundred KB */
+
+#define TABLE ";as=Table;v=v1;g=meta.k8s.io"
+#define PARTIAL ";as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+
+static struct str body_of(struct str answer) {
+        ssize_t i = str_search(answer, STR("\r\n\r\n"));
+
+        assert_true(i > 0);
+        return str_sub(answer, (size_t) i + 4, answer.n);
+}
+
+static struct str get(struct fixture *f, const char *path, const char *accept, const char *agent) {
+        struct str r = talk_until(f,
+                                  arena_printf(f->a,
+                                               "GET /api/v1/namespaces/default/configmaps%s HTTP/1.1\r\nHost: x\r\n"
+                                               "Connection: close\r\nAccept: %s\r\nUser-Agent: %s\r\n\r\n",
+                                               path, accept, agent)
+                                                  .p,
+                                  NULL);
+
+        assert_true(str_has_prefix(r, STR("HTTP/1.1 200 ")));
+        return body_of(r);
+}
+
+/* What makes YAML difficult: long lines to fold, line breaks, quotes, what looks like something else. */
+static void make_maps(struct fixture *f, size_t n) {
+        static const char *const texts[] = {
+                "a long line that has to be folded somewhere behind its eightieth column, wherever that may be, or not",
+                "one\\ntwo\\n\\n  three\\n",
+                "'yes'",
+                "\\\"quoted\\\": - [x]",
+                "\\u00e4\\u2028 \\ud83d\\ude00",
+                "",
+                "0x1f",
+                "# no comment",
+        };
+
+        for (size_t i = 0; i < n; i++) {
+                struct str name = arena_printf(f->a, "map-%04zu", i), data = STR("");
+
+                for (size_t k = 0; k < ARRAY_SIZE(texts); k++)
+                        data = arena_printf(f->a, "%" STR_FMT "%s\"k%zu\":\"%s%zu\"", STR_ARG(data), k ? "," : "", k,
+                                            texts[(k + i) % ARRAY_SIZE(texts)], i % 3);
+                check_code(ASK(f, API_CREATE, &res_configmaps, .ns = "default",
+                               .body = arena_printf(f->a,
+                                                    "{\"metadata\":{\"name\":\"%" STR_FMT "\"},\"data\":{%" STR_FMT
+                                                    "}}",
+                                                    STR_ARG(name), STR_ARG(data))
+                                                       .p),
+                           201);
+        }
+}
+
+static void check_same(struct str is, const struct buf *should) {
+        size_t i = 0;
+
+        while (i < is.n && i < should->n && is.p[i] == should->p[i])
+                i++;
+        if (i < is.n || i < should->n)
+                fail_msg("from byte %zu of %zu (%zu): %.80s\nis not: %.80s", i, is.n, should->n, is.p + i,
+                         should->p + i);
+}
+
+/* Every other form of one shape is that of its JSON. */
+static void check_forms(struct fixture *f, const char *path, const char *shape, const char *list_kind) {
+        struct str json = get(f, path, arena_printf(f->a, "application/json%s", shape).p, "x"), other;
+        const struct schema_type *t = list_kind ? api_find_type(STR(""), STR("v1"), str_of(list_kind)) : NULL;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct json *doc;
+
+        assert_int_equal(json_parse(f->a, str_trim(json), NULL, &doc, NULL), 0);
+        json_write_pretty(&b, doc, 2, 0);
+        check_same(get(f, path, arena_printf(f->a, "application/json%s", shape).p, "curl/8"), &b);
+
+        b.n = 0;
+        yaml_write(&b, doc);
+        check_same(get(f, path, arena_printf(f->a, "application/yaml%s", shape).p, "x"), &b);
+
+        if (strcmp(shape, TABLE) == 0)
+                return; /* which has no such form */
+        b.n = 0;
+        t = t ? t : api_find_type(STR("meta.k8s.io"), STR("v1"), STR("PartialObjectMetadataList"));
+        assert_int_equal(protobuf_encode_object(&b, t, doc, NULL), 0);
+        other = get(f, path, arena_printf(f->a, "application/vnd.kubernetes.protobuf%s", shape).p, "x");
+        check_same(other, &b);
+}
+
+static void pieces_make_up_the_whole(void **state) {
+        struct fixture *f = *state;
+        static const char *const paths[] = { "?labelSelector=none", "?limit=1", "?limit=3", "?limit=90", "" };
+
+        make_maps(f, MANY);
+        for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+                check_forms(f, paths[i], "", "ConfigMapList");
+                check_forms(f, paths[i], PARTIAL, NULL);
+                check_forms(f, paths[i], TABLE, NULL);
+        }
+}
+
+/* Clients that go away amid a list, in each form: nothing is left of it, and the next has its answer. */
+static void clients_go_away(void **state) {
+        static const char *const accepts[] = { "application/vnd.kubernetes.protobuf", "application/yaml",
+                                               "application/json" TABLE };
+        struct fixture *f = *state;
+        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(http_server_port(f->s->http)) };
+
+        make_maps(f, MANY);
+        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        for (size_t i = 0; i < 30; i++) {
+                struct str text = arena_printf(f->a, "GET /api/v1/configmaps HTTP/1.1\r\nHost: x\r\nAccept: %s\r\n\r\n",
+                                               accepts[i % ARRAY_SIZE(accepts)]);
+                int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+                char some[64];
+
+                assert_int_equal(connect(fd, (struct sockaddr *) &to, sizeof(to)), 0);
+                assert_int_equal(send(fd, text.p, text.n, MSG_NOSIGNAL), (ssize_t) text.n);
+                if (i % 2 == 0)
+                        assert_true(recv(fd, some, sizeof(some), 0) > 0);
+                close(fd);
+        }
+        check_forms(f, "", "", "ConfigMapList");
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(pieces_make_up_the_whole, fixture_serve_setup, fixture_serve_teardown),
+                cmocka_unit_test_setup_teardown(clients_go_away, fixture_serve_setup, fixture_serve_teardown),
+        };
+
+        return cmocka_run_group_tests_name("apiserver/lists", tests, NULL, NULL);
+}
