@@ -17,7 +17,8 @@ struct stream {
         struct api_watch *watch;
         struct format format;
         int64_t bytes; /* of them all */
-        bool told_columns, shareable;
+        bool told_columns;
+        int form; /* of the event's shared ones; -1: none of them */
 };
 
 static void release_shared(void *p) {
@@ -28,23 +29,30 @@ static void release_buf(void *p) {
         free(p);
 }
 
-/* The plain JSON of an event: made by the first stream of this loop, sent by all. */
-static struct shared_bytes *shared_event(const struct stream *s, const struct watch_event *e, const struct rest *rest) {
-        static const struct format plain = { 0 };
-        struct shared_bytes *b = e->shared ? e->shared[e->type] : NULL;
+static int form_of(const struct format *f) {
+        bool partial = f->as.shape == SHAPE_PARTIAL;
+
+        if (f->as.media == MEDIA_YAML || f->as.v1beta1 || (!partial && f->as.shape != SHAPE_OBJECT))
+                return -1;
+        return 2 * partial + (f->as.media == MEDIA_PROTOBUF);
+}
+
+/* An event in the stream's form: made by the first stream of this loop, sent by all. */
+static struct shared_bytes *shared_text(const struct stream *s, const struct watch_event *e, const struct rest *rest) {
+        struct shared_bytes **kept = e->shared ? &e->shared->forms[s->form][e->type] : NULL, *b = kept ? *kept : NULL;
         struct buf text = BUF_INIT;
 
         if (!b) {
-                respond_event(&text, &plain, rest, e, false);
+                respond_event(&text, &s->format, rest, e, false);
                 series_observe(s->sizes, (double) text.n);
                 b = xmalloc(sizeof(*b) + text.n);
                 b->refs = 1;
                 memcpy(b->text, text.p, text.n);
                 b->data = str_n(b->text, text.n);
                 buf_free(&text);
-                if (!e->shared)
+                if (!kept)
                         return b;
-                e->shared[e->type] = b; /* the hub keeps the first reference until the event is dispatched */
+                *kept = b; /* the hub keeps the first reference until the event is dispatched */
         }
         b->refs++;
         return b;
@@ -56,8 +64,8 @@ static void send_event(struct api_watch *w, const struct watch_event *e) {
         struct buf text = BUF_INIT;
         size_t n;
 
-        if (s->shareable) {
-                struct shared_bytes *b = shared_event(s, e, watch_rest(w));
+        if (s->form >= 0) {
+                struct shared_bytes *b = shared_text(s, e, watch_rest(w));
 
                 slice = (struct http_slice) { .data = b->data, .release = release_shared, .arg = b };
         } else {
@@ -238,7 +246,7 @@ void handle_watch(struct exchange *x, const struct api_call *c) {
         s->format = x->format;
         s->sizes = watch_series(&event_sizes, x->rest);
         s->format.pretty = false;
-        s->shareable = x->format.as.media == MEDIA_JSON && x->format.as.shape == SHAPE_OBJECT;
+        s->form = form_of(&x->format);
         if (start(x, c, &stream_sink, s, now_mono_ms() + timeout, &s->watch) < 0)
                 return;
         h[0] = (struct http_header) { STR("cache-control"), STR("no-cache, private") };

@@ -206,7 +206,7 @@ void watch_count(struct str key) {
 
 static void dispatch_event(struct watch_hub *hub, const struct store_event *e) {
         struct watched *r = map_get(hub->resources, resource_prefix(e->key));
-        struct shared_bytes *shared[API_ERROR + 1] = { NULL };
+        struct shared_event shared = { 0 };
 
         if (!r)
                 return;
@@ -217,10 +217,11 @@ static void dispatch_event(struct watch_hub *hub, const struct store_event *e) {
                 if (w->stopped || w->lagging || w->failed || e->revision <= w->position)
                         continue;
                 w->position = e->revision - 1;
-                w->lagging = watch_full(w) || !watch_deliver(w, e, shared);
+                w->lagging = watch_full(w) || !watch_deliver(w, e, &shared);
         }
-        for (size_t i = 0; i < ARRAY_SIZE(shared); i++)
-                shared_bytes_unref(shared[i]);
+        for (size_t i = 0; i < WATCH_FORMS; i++)
+                for (size_t type = 0; type <= API_ERROR; type++)
+                        shared_bytes_unref(shared.forms[i][type]);
 }
 
 /* After a batch every live watcher has seen everything up to its revision. */

@@ -13,14 +13,21 @@ struct shared_bytes {
 };
 void shared_bytes_unref(void *b);
 
+/* An event in the forms that many watchers want, kept while it is dispatched: JSON and protobuf, of the whole object
+ * and of its metadata. */
+enum { WATCH_FORMS = 4 };
+struct shared_event {
+        struct shared_bytes
+                        *forms[WATCH_FORMS][API_ERROR + 1]; /* by type, too: what one sees change another sees come */
+};
+
 struct watch_event {
         enum api_event_type type;
         struct object *object; /* borrowed; NULL for API_ERROR */
         uint64_t revision;
         const struct error *error;
-        struct shared_bytes *
-                        *shared; /* by type: where the JSON of this event is kept while it is dispatched; or NULL */
-        bool initial_end;        /* of a BOOKMARK: the initial events are complete */
+        struct shared_event *shared; /* NULL: it is for this watcher alone */
+        bool initial_end;            /* of a BOOKMARK: the initial events are complete */
 };
 
 struct watch_sink {

@@ -102,7 +102,7 @@ static struct object *find_converted(const struct api_watch *w, const struct obj
 
 /* False when the object has to be converted by a webhook first: the same is tried again when that is done. */
 static bool emit(struct api_watch *w, enum api_event_type type, struct object *o, uint64_t revision,
-                 struct shared_bytes **shared) {
+                 struct shared_event *shared) {
         struct watch_event e = { .type = type, .object = o, .revision = revision, .shared = shared };
 
         series_add(w->events, 1);
@@ -165,7 +165,7 @@ static bool deliver_selected(struct api_watch *w, struct object *before, struct 
 }
 
 /* False as emit. */
-bool watch_deliver(struct api_watch *w, const struct store_event *e, struct shared_bytes **shared) {
+bool watch_deliver(struct api_watch *w, const struct store_event *e, struct shared_event *shared) {
         struct object *before = e->previous ? e->previous : e->kind == STORE_EVENT_DELETE ? e->object : NULL;
         bool was, is;
 

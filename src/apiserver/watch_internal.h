@@ -62,9 +62,9 @@ struct series *watch_resource_series(const struct metric *m, const struct rest *
 /* ---- watch_deliver.c ---- */
 
 /* Gives an event of the store to one watcher, as its selectors and its version see it. False when a webhook has to
- * convert the object first: the same is tried again when that is done. shared: by type, bytes for all watchers; or
+ * convert the object first: the same is tried again when that is done. shared: what all watchers of the event share; or
  * NULL. */
-bool watch_deliver(struct api_watch *w, const struct store_event *e, struct shared_bytes **shared);
+bool watch_deliver(struct api_watch *w, const struct store_event *e, struct shared_event *shared);
 void watch_bookmark(struct api_watch *w, uint64_t revision, bool initial_end);
 bool watch_full(struct api_watch *w); /* it takes nothing now */
 /* Sends what the watcher has not seen yet, as far as its sink takes it. */

@@ -1,4 +1,5 @@
-/* Lists in every form: made piece by piece they are what one would be that is made as a whole. */
+/* Lists and watches in every form: made piece by piece a list is what one would be that is made as a whole, and an event
+ * is made once for all who want it alike. */
 #include <arpa/inet.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -108,23 +109,29 @@ static void pieces_make_up_the_whole(void **state) {
         }
 }
 
+static int open_request(struct fixture *f, const char *query, const char *accept) {
+        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(http_server_port(f->s->http)) };
+        struct str text = arena_printf(f->a, "GET /api/v1/configmaps%s HTTP/1.1\r\nHost: x\r\nAccept: %s\r\n\r\n",
+                                       query, accept);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        assert_int_equal(connect(fd, (struct sockaddr *) &to, sizeof(to)), 0);
+        assert_int_equal(send(fd, text.p, text.n, MSG_NOSIGNAL), (ssize_t) text.n);
+        return fd;
+}
+
 /* Clients that go away amid a list, in each form: nothing is left of it, and the next has its answer. */
 static void clients_go_away(void **state) {
         static const char *const accepts[] = { "application/vnd.kubernetes.protobuf", "application/yaml",
                                                "application/json" TABLE };
         struct fixture *f = *state;
-        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(http_server_port(f->s->http)) };
 
         make_maps(f, MANY);
-        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         for (size_t i = 0; i < 30; i++) {
-                struct str text = arena_printf(f->a, "GET /api/v1/configmaps HTTP/1.1\r\nHost: x\r\nAccept: %s\r\n\r\n",
-                                               accepts[i % ARRAY_SIZE(accepts)]);
-                int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+                int fd = open_request(f, "", accepts[i % ARRAY_SIZE(accepts)]);
                 char some[64];
 
-                assert_int_equal(connect(fd, (struct sockaddr *) &to, sizeof(to)), 0);
-                assert_int_equal(send(fd, text.p, text.n, MSG_NOSIGNAL), (ssize_t) text.n);
                 if (i % 2 == 0)
                         assert_true(recv(fd, some, sizeof(some), 0) > 0);
                 close(fd);
@@ -132,10 +139,55 @@ static void clients_go_away(void **state) {
         check_forms(f, "", "", "ConfigMapList");
 }
 
+static void read_until(int fd, struct buf *b, struct str what) {
+        ssize_t n;
+
+        while (str_search(buf_str(b), what) < 0) {
+                n = recv(fd, buf_reserve(b, 4096), 4096, 0);
+                assert_true(n > 0);
+                b->n += (size_t) n;
+        }
+}
+
+/* Several watchers of each form: all see the object as a read in that form shows it. */
+static void watchers_share_what_they_see(void **state) {
+        static const char *const forms[][2] = {
+                { "application/json", "application/json" },
+                { "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf;stream=watch" },
+                { "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", NULL },
+                { "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", NULL },
+                { "application/json;as=PartialObjectMetadata;v=v1beta1;g=meta.k8s.io", NULL },
+        };
+        enum { FORMS = ARRAY_SIZE(forms), EACH = 4 };
+        struct fixture *f = *state;
+        struct buf got[FORMS * EACH] = { 0 };
+        int fds[FORMS * EACH];
+
+        make_maps(f, 1);
+        for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+                const char *const *form = forms[i % FORMS];
+
+                fds[i] = open_request(f, "?watch=1", form[1] ? form[1] : form[0]);
+                read_until(fds[i], &got[i], STR("map-0000"));
+                got[i].n = 0;
+        }
+        check_code(ASK(f, API_PATCH, &res_configmaps, "default", "map-0000", .patch = API_PATCH_MERGE,
+                       .body = "{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"data\":{\"x\":\"y\"}}"),
+                   200);
+        for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+                read_until(fds[i], &got[i], str_trim(get(f, "/map-0000", forms[i % FORMS][0], "x")));
+                assert_true(str_search(buf_str(&got[i]), STR("MODIFIED")) >= 0);
+                close(fds[i]);
+                buf_free(&got[i]);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(pieces_make_up_the_whole, fixture_serve_setup, fixture_serve_teardown),
                 cmocka_unit_test_setup_teardown(clients_go_away, fixture_serve_setup, fixture_serve_teardown),
+                cmocka_unit_test_setup_teardown(watchers_share_what_they_see, fixture_serve_setup,
+                                                fixture_serve_teardown),
         };
 
         return cmocka_run_group_tests_name("apiserver/lists", tests, NULL, NULL);
