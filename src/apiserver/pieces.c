@@ -1,6 +1,6 @@
-/* A large answer made as the client takes it, a piece at a time: one of many megabytes neither holds the loop up nor lies
- * in memory as a whole. For clients that take it, it is compressed (upstream's APIResponseCompression): from 128 KiB on,
- * at the fastest level.
+/* A large answer made as the client takes it, a piece at a time: one of many megabytes neither holds the loop up nor
+ * lies in memory as a whole. For clients that take it, it is compressed (upstream's APIResponseCompression): from
+ * 128 KiB on, at the fastest level.
  *
  *   next ─▶ piece ─▶ (deflate) ─▶ stream ─▶ the client takes it ─▶ more: next … */
 #include <zlib.h>

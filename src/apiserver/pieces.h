@@ -8,6 +8,6 @@ struct pieces {
         void (*free)(struct pieces *p);
 };
 
-/* Takes the pieces over. A short body goes out at once; a long one as a stream, compressed when the client takes gzip. h
- * has room for two headers more. */
+/* Takes the pieces over. A short body goes out at once; a long one as a stream, compressed when the client takes gzip.
+ * h has room for two headers more. */
 void respond_pieces(struct http_request *req, int code, struct http_header *h, size_t n_h, struct pieces *p);

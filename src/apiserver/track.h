@@ -43,6 +43,6 @@ void track_request_body(struct exchange *x, const struct json *body);
 void track_call(struct exchange *x, const struct api_call *c); /* when it is done: annotations, warnings … */
 /* Warning headers of the answer, whatever that will be, after the one about its credentials. Copied. */
 void track_warnings(struct exchange *x, const struct str *warnings, size_t n);
-void track_size(struct http_request *req, int64_t bytes); /* of an answer that was sent as a stream */
+void track_size(struct http_request *req, int64_t bytes);      /* of an answer that was sent as a stream */
 bool track_wants_response(struct http_request *req, int code); /* worth making its text */
 void track_response(struct http_request *req, int code, const struct http_slice *body, size_t n);

@@ -1,5 +1,5 @@
-/* Lists and watches in every form: made piece by piece a list is what one would be that is made as a whole, and an event
- * is made once for all who want it alike. */
+/* Lists and watches in every form: made piece by piece a list is what one would be that is made as a whole, and an
+ * event is made once for all who want it alike. */
 #include <arpa/inet.h>
 #include <sys/socket.h>
 #include <unistd.h>
