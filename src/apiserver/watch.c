@@ -210,7 +210,6 @@ static void dispatch_event(struct watch_hub *hub, const struct store_event *e) {
 
         if (!r)
                 return;
-        memset(hub->nodes, 0, sizeof(hub->nodes));
         list_for_each(it, &r->watchers) {
                 struct api_watch *w = list_entry(it, struct api_watch, link);
 

@@ -19,22 +19,7 @@ void watch_drop_converted(struct api_watch *w) {
 
 /* ---- delivery ---- */
 
-static struct str node_of(struct watch_hub *hub, const struct object *o) {
-        static const char *const path[] = { "spec", "nodeName", NULL };
-        struct str raw;
-
-        for (size_t i = 0; i < ARRAY_SIZE(hub->nodes); i++)
-                if (hub->nodes[i].object == o)
-                        return hub->nodes[i].name;
-        raw = json_scan(object_text(o), path);
-        hub->nodes[1] = hub->nodes[0];
-        hub->nodes[0] = (struct node_of) { o, raw.n > 1 ? str_sub(raw, 1, raw.n - 1) : STR("") };
-        return hub->nodes[0].name;
-}
-
 static bool matches(const struct api_watch *w, const struct object *o) {
-        if (w->node_name.p && !str_eq(node_of(w->hub, o), w->node_name))
-                return false;
         if (w->namespace.n > 0 && !str_eq(object_namespace(o), w->namespace))
                 return false;
         if (w->by_label && !selector_matches_object(&w->labels, o))
@@ -233,7 +218,6 @@ static void each_past(const struct store_event *e, void *arg) {
         if (c->blocked)
                 return;
         c->n += !c->w->was_live;
-        memset(c->w->hub->nodes, 0, sizeof(c->w->hub->nodes));
         c->w->position = e->revision - 1; /* others may be of this revision, too */
         c->blocked = watch_full(c->w) || !watch_deliver(c->w, e, NULL);
 }
@@ -247,7 +231,6 @@ static bool send_initial(struct api_watch *w, size_t *n) {
                         break;
                 *n += !w->pending;
                 w->pending = w->iter.object;
-                memset(w->hub->nodes, 0, sizeof(w->hub->nodes));
                 if (selects_converted(w)) {
                         if (!deliver_selected(w, NULL, w->pending, object_revision(w->pending)))
                                 return false;

@@ -46,10 +46,6 @@ struct watch_hub {
         struct hub_timer *timer;
         int64_t timer_due_ms;
         uint64_t revision; /* of the last batch */
-        struct node_of {   /* spec.nodeName of the two objects of the event at hand: 5,000 kubelets ask for it */
-                const struct object *object;
-                struct str name;
-        } nodes[2];
 };
 
 /* ---- watch.c ---- */

@@ -13,6 +13,8 @@
 #include "json/scan.h"
 #include "json/text.h"
 
+#define NODE_KNOWN (1ULL << 63)
+#define NODE_LENGTH 16 /* bits */
 #define GAP (sizeof(",\"resourceVersion\":\"18446744073709551615\"") - 1)
 
 /* A parsed text; lives in its own arena. */
@@ -33,6 +35,7 @@ struct object {
         struct str name, namespace, uid;
         struct arena *unescaped; /* content of metadata strings that have escapes; mostly NULL */
         _Atomic(struct doc *) doc;
+        _Atomic uint64_t node; /* NODE_KNOWN once somebody asked: where in text it is, and how long */
         struct object_label labels[];
 };
 
@@ -269,6 +272,7 @@ void object_set_revision(struct object *o, uint64_t revision) {
         if (early) /* its views would show other parts of the text than before */
                 arena_free(early->arena);
         atomic_store_explicit(&o->doc, NULL, memory_order_relaxed);
+        atomic_store_explicit(&o->node, 0, memory_order_relaxed);
         n = (size_t) snprintf(insert, sizeof(insert), "%s\"resourceVersion\":\"%llu\"%s", o->comma_before ? "," : "",
                               (unsigned long long) revision, o->comma_after ? "," : "");
         shift(o, &o->name, n);
@@ -351,6 +355,22 @@ size_t object_owners(const struct object *o, const struct object_owner **ret) {
 
 bool object_deleting(const struct object *o) {
         return o->deleting;
+}
+
+struct str object_node(const struct object *object) {
+        static const char *const path[] = { "spec", "nodeName", NULL };
+        struct object *o = (struct object *) object; /* a cache, too */
+        uint64_t node = atomic_load_explicit(&o->node, memory_order_relaxed);
+        struct str raw;
+
+        if (!node) {
+                raw = json_scan(object_text(o), path);
+                if (raw.n >> NODE_LENGTH)
+                        return raw; /* no node is called that */
+                node = NODE_KNOWN | raw.n | (raw.n ? (uint64_t) (raw.p - o->text) << NODE_LENGTH : 0);
+                atomic_store_explicit(&o->node, node, memory_order_relaxed);
+        }
+        return str_n(o->text + ((node & ~NODE_KNOWN) >> NODE_LENGTH), node & ((1U << NODE_LENGTH) - 1));
 }
 
 size_t object_size(const struct object *o) {

@@ -123,6 +123,7 @@ static int parse_term(struct arena *a, const struct api_resource *r, struct str 
                 path = str_sub(path, 0, (size_t) bar);
         }
         q.keys = split_path(a, path);
+        q.node = str_eqc(path, "spec.nodeName");
         q.zero = zero_text(api_stored_as(r)->type, path);
         *ret = q;
         return 0;
@@ -148,7 +149,7 @@ int selector_parse_fields(struct arena *a, const struct api_resource *r, struct 
 }
 
 static struct str scan(const struct object *o, const struct field_requirement *q) {
-        struct str raw = json_scan(object_text(o), q->keys);
+        struct str raw = q->node ? object_node(o) : json_scan(object_text(o), q->keys);
 
         return q->or_keys && (raw.n == 0 || str_eqc(raw, "\"\"")) ? json_scan(object_text(o), q->or_keys) : raw;
 }

@@ -48,7 +48,7 @@ void selector_print(struct buf *dst, const struct selector *s);
 struct field_selector {
         struct field_requirement {
                 struct str field, value;
-                bool negate;
+                bool negate, node;                        /* node: spec.nodeName, which objects remember */
                 const char *const *keys, *const *or_keys; /* where it is in the stored object; when empty: NULL or where
                                                              else */
                 struct str zero;                          /* what an absent field reads as: "", "false", "0" */

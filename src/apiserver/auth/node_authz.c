@@ -83,9 +83,8 @@ static bool pod_refers(const struct json *pod, enum referred kind, struct str na
         return names(spec, kind, name) || (kind == CLAIM && has_ephemeral(pod, name));
 }
 
-static bool is_bound(struct str text, struct str node) {
-        static const char *const path[] = { "spec", "nodeName", NULL };
-        struct str raw = json_scan(text, path);
+static bool is_bound(const struct object *pod, struct str node) {
+        struct str raw = object_node(pod);
 
         return raw.n == node.n + 2 && str_eq(str_sub(raw, 1, raw.n - 1), node);
 }
@@ -105,7 +104,7 @@ static bool some_pod_refers(struct apiserver *s, struct store_snapshot *snap, st
                 _cleanup_(arena_freep) struct arena *scratch = NULL;
                 struct json *doc;
 
-                if (!is_bound(text, node) ||
+                if (!is_bound(it.object, node) ||
                     (str_search(text, name) < 0 && (kind != CLAIM || str_search(text, STR("\"ephemeral\"")) < 0)))
                         continue;
                 scratch = arena_new(0);
@@ -165,10 +164,10 @@ static bool belongs(struct apiserver *s, struct str node, enum referred kind, st
                 return o && volume_is_used(s, snap, node, object_json(o));
         case ATTACHMENT:
                 o = server_get(s, snap, &res_volumeattachments, STR(""), name);
-                return o && is_bound(object_text(o), node);
+                return o && is_bound(o, node);
         case POD:
                 o = server_get(s, snap, &res_pods, ns, name);
-                return o && is_bound(object_text(o), node);
+                return o && is_bound(o, node);
         case DEVICES: /* dynamic resource allocation is off: there are none */
                 return false;
         default:

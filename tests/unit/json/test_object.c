@@ -96,6 +96,36 @@ static void a_finished_text_brings_its_revision(void **state) {
         assert_int_equal(object_revision(b), 7);
 }
 
+static void the_node_is_found_before_and_after_the_head_moves(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct str longer = arena_printf(a, "\"%070000d\"", 1);
+        const struct {
+                const char *spec;
+                struct str node; /* as it stands in the text */
+        } cases[] = {
+                { "{\"a\":1,\"nodeName\":\"n-1\"}", STR("\"n-1\"") },
+                { "{\"nodeName\":\"\"}", STR("\"\"") },
+                { "{\"nodeName\":7}", STR("7") },
+                { "{\"x\":{\"nodeName\":\"no\"}}", STR("") },
+                { "\"nodeName\"", STR("") },
+                { arena_printf(a, "{\"nodeName\":%" STR_FMT "}", STR_ARG(longer)).p, longer },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct str text = arena_printf(a, "{\"metadata\":{\"name\":\"x\"},\"spec\":%s}", cases[i].spec);
+                _cleanup_(object_unrefp) struct object *o = NULL;
+                struct json *tree;
+
+                assert_int_equal(json_parse(a, text, NULL, &tree, NULL), 0);
+                o = object_from_tree(tree);
+                for (int k = 0; k < 2; k++)
+                        assert_true(str_eq(object_node(o), cases[i].node));
+                object_set_revision(o, 12345);
+                for (int k = 0; k < 2; k++)
+                        assert_true(str_eq(object_node(o), cases[i].node));
+        }
+}
+
 static void what_is_not_an_object_is_refused(void **state) {
         static const char *const bad[] = { "", "[]", "1", "{", "{}x", "{\"a\":1", "null", "\"{}\"" };
         struct object *o;
@@ -152,6 +182,7 @@ int main(void) {
                 cmocka_unit_test(the_revision_goes_where_upstream_prints_it),
                 cmocka_unit_test(the_index_survives_the_move_of_the_head),
                 cmocka_unit_test(a_finished_text_brings_its_revision),
+                cmocka_unit_test(the_node_is_found_before_and_after_the_head_moves),
                 cmocka_unit_test(what_is_not_an_object_is_refused),
                 cmocka_unit_test(odd_metadata_is_no_trouble),
                 cmocka_unit_test(many_threads_share_one_tree),
