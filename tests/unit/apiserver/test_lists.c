@@ -124,7 +124,7 @@ static int open_request(struct fixture *f, const char *query, const char *accept
 /* Clients that go away amid a list, in each form: nothing is left of it, and the next has its answer. */
 static void clients_go_away(void **state) {
         static const char *const accepts[] = { "application/vnd.kubernetes.protobuf", "application/yaml",
-                                               "application/json" TABLE };
+                                               ("application/json" TABLE) };
         struct fixture *f = *state;
 
         make_maps(f, MANY);
