@@ -370,6 +370,24 @@ void api_call_keep(struct arena *a, struct api_call *c) {
         c->arena = a;
 }
 
+static bool is_bodyless(const struct http_request *req) {
+        return str_empty(http_request_body(req)) && !http_request_is_receiving(req);
+}
+
+/* Nobody asks for a body of a type that cannot be read. */
+static bool is_unreadable(const struct exchange *x, enum api_verb verb) {
+        struct str type = http_request_header(x->req, "content-type");
+        _cleanup_error_ struct error e = ERROR_INIT;
+        enum api_patch patch;
+        enum media media;
+
+        if (!http_request_is_receiving(x->req))
+                return false;
+        if (verb == API_PATCH)
+                return request_patch_type(type, !x->rest->resource->list_type, false, &patch, &e) < 0;
+        return verb < API_DELETE && request_body_media(type, &media, &e) < 0;
+}
+
 static int read_body(struct http_write *w) {
         static const char *const kinds[] = { [API_CREATE] = "CreateOptions",
                                              [API_UPDATE] = "UpdateOptions",
@@ -386,7 +404,7 @@ static int read_body(struct http_write *w) {
         if (w->call.verb == API_GET || w->call.verb == API_LIST)
                 return 0;
         if (w->call.verb == API_PATCH) {
-                r = request_patch_type(type, !w->x.rest->resource->list_type, str_empty(text), &w->call.patch, err);
+                r = request_patch_type(type, !w->x.rest->resource->list_type, is_bodyless(req), &w->call.patch, err);
                 if (r == 0 && w->call.patch == API_PATCH_APPLY)
                         media = MEDIA_YAML;
         } else if (!str_empty(text) || w->call.verb < API_DELETE) {
@@ -395,6 +413,10 @@ static int read_body(struct http_write *w) {
         if (r == 0 && http_request_is_too_large(req))
                 r = error_status(err, REASON_TOO_LARGE, "Request entity too large: limit is %zu",
                                  http_request_max_body(req));
+        if (r == 0 && http_request_body_problem(req)) {
+                r = error_status(err, REASON_UNKNOWN, "%s", http_request_body_problem(req));
+                err->code = 500;
+        }
         if (r == 0 && kinds[w->call.verb])
                 r = request_check_write(w->arena, &w->x.query, kinds[w->call.verb], w->call.verb == API_PATCH,
                                         w->call.patch == API_PATCH_APPLY, err);
@@ -773,7 +795,7 @@ static void handle_resource(struct exchange *x) {
         } else if (http_request_is_receiving(x->req) && is_forbidden(x, &e)) { /* whose body nobody reads */
                 track_uncounted(x);
                 respond_error(x->req, &x->format, &e);
-        } else if (!http_request_collect(x->req, handle_collected, x)) {
+        } else if (is_unreadable(x, c.verb) || !http_request_collect(x->req, handle_collected, x)) {
                 handle_write(x, &c);
         }
 }

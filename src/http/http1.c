@@ -101,12 +101,14 @@ static void take_connection(struct str value, struct http1_head *h) {
 static int take_length(struct str value, struct http1_head *h) {
         int64_t n = 0;
 
-        if (value.n == 0 || value.n > 18)
+        if (value.n == 0)
                 return -400;
         for (size_t i = 0; i < value.n; i++) {
-                if (value.p[i] < '0' || value.p[i] > '9')
+                int digit = value.p[i] - '0';
+
+                if (digit < 0 || digit > 9 || n > (INT64_MAX - digit) / 10)
                         return -400;
-                n = n * 10 + (value.p[i] - '0');
+                n = n * 10 + digit;
         }
         if (h->content_length >= 0 && h->content_length != n)
                 return -400;
@@ -413,7 +415,7 @@ static int take_size(struct http1_body *b, char c) {
         case SIZE_FIRST:
         case SIZE:
                 if (digit >= 0) {
-                        if (b->left >> 56)
+                        if (b->n_line > 16)
                                 return refuse_body(b, "http chunk length too large");
                         b->left = b->left << 4 | (unsigned) digit;
                         b->state = SIZE;

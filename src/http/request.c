@@ -8,6 +8,7 @@
  * the connection's class: server_h1.c, server_h2.c.
  */
 #include "base/encode.h"
+#include "base/url.h"
 #include "http/server_internal.h"
 
 #define REQUEST_ARENA 2048
@@ -86,6 +87,12 @@ void request_set_method(struct http_request *r, struct str text) {
         r->method_text = arena_str(r->arena, text);
 }
 
+bool request_path_is_bad(struct str target) {
+        ssize_t q = str_find(target, '?');
+
+        return url_bad_escape(str_sub(target, 0, q < 0 ? target.n : (size_t) q)).n > 0;
+}
+
 void request_set_target(struct http_request *r, struct str target) {
         ssize_t q = str_find(target, '?');
 
@@ -110,14 +117,14 @@ void request_dispatch(struct http_request *r) {
 
         if (r->header_too_large)
                 request_respond_simple(r, 431);
-        else if (r->too_large && !o->too_large)
-                request_respond_simple(r, 413);
+        else if ((r->too_large || r->body_problem) && !o->too_large)
+                request_respond_simple(r, r->too_large ? 413 : 500);
         else {
                 r->dispatched = true;
                 if (r->then)
                         r->then(r, r->then_arg);
                 else
-                        (r->too_large ? o->too_large : o->handler)(r, o->arg);
+                        (r->too_large || r->body_problem ? o->too_large : o->handler)(r, o->arg);
         }
 }
 
@@ -189,7 +196,7 @@ void request_respond_simple(struct http_request *r, int status) {
                 body = arena_printf(r->arena,
                                     "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\","
                                     "\"message\":\"%s\",\"code\":500}\n",
-                                    r->problem);
+                                    r->body_problem);
                 http_respond_copy(r, status, "application/json", body);
                 return;
         }
@@ -288,6 +295,9 @@ struct str http_request_body(const struct http_request *r) {
 }
 bool http_request_is_too_large(const struct http_request *r) {
         return r->too_large;
+}
+const char *http_request_body_problem(const struct http_request *r) {
+        return r->body_problem;
 }
 size_t http_request_max_body(const struct http_request *r) {
         return r->w->server->o.max_body;

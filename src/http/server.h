@@ -29,7 +29,8 @@ struct http_server_options {
          * request's header: the handler gets the body piece by piece (http_request_on_body), whatever its size, or
          * waits until it is whole (http_request_collect), or does not want it. */
         bool (*streams)(struct http_request *r, void *arg);
-        http_handler too_large; /* gets requests with a body past the limit, without it; NULL: they are refused */
+        http_handler too_large; /* gets requests with a body past the limit, or in broken chunks, without it; NULL:
+                                   they are refused */
         void *arg;
 };
 
@@ -56,8 +57,9 @@ struct str http_request_query(const struct http_request *r);                    
 struct str http_request_header(const struct http_request *r, const char *lower_name); /* p == NULL when absent */
 size_t http_request_headers(const struct http_request *r, const struct http_header **ret);
 struct str http_request_body(const struct http_request *r);
-bool http_request_is_too_large(const struct http_request *r); /* its body was, and is not there */
-size_t http_request_max_body(const struct http_request *r);   /* what may be sent here */
+bool http_request_is_too_large(const struct http_request *r);        /* its body was, and is not there */
+const char *http_request_body_problem(const struct http_request *r); /* why it is not there, too; NULL: none */
+size_t http_request_max_body(const struct http_request *r);          /* what may be sent here */
 /* A body that comes piece by piece, and is not at its end. */
 bool http_request_is_receiving(const struct http_request *r);
 /* fn gets it from here on: first, at once, what has come already, last with the end. fn NULL: the rest is dropped.

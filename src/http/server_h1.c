@@ -26,6 +26,7 @@ struct h1 {
         struct buf info;         /* before that: 1xx */
         struct str head;         /* of the response, in the request's arena */
         bool head_sent, chunked; /* the response */
+        size_t spare;            /* so many ends of lines that old clients send behind the body of a POST */
         bool keep_alive, stopping, hijacked, processing;
 };
 
@@ -40,11 +41,12 @@ static void refuse(struct conn *c, int status) {
         if (status != 417)
                 h->request.minor = 1;
         h->r->problem = h->request.problem;
+        h->r->refused = status != 413 && status != 417 && status != 500;
         h->keep_alive = false;
         h->state = BUSY;
         conn_set_deadline(c, DEADLINE_BODY);
-        if (status == 413) {
-                h->r->too_large = true;
+        if (status == 413 || status == 500) {
+                h->r->too_large = status == 413;
                 buf_free(&h->r->body);
                 request_dispatch(h->r);
         } else {
@@ -80,8 +82,9 @@ static size_t take_head(struct conn *c, const char *p, size_t n) {
         ssize_t end;
         int r;
 
-        while (skipped < n && (p[skipped] == '\r' || p[skipped] == '\n')) /* RFC 9112 2.2 */
+        while (skipped < MIN(n, h->spare) && (p[skipped] == '\r' || p[skipped] == '\n')) /* RFC 9112 2.2 */
                 skipped++;
+        h->spare = skipped < n ? 0 : h->spare - skipped;
         p += skipped;
         n -= skipped;
         if (n == 0)
@@ -111,6 +114,8 @@ static size_t take_head(struct conn *c, const char *p, size_t n) {
         h->head = (struct str) { 0 };
         h->head_sent = h->chunked = false;
         r = http1_parse_request(arena_dup(h->r->arena, p, (size_t) end), (size_t) end, &h->request, &h->r->headers);
+        if (r == 0 && request_path_is_bad(h->request.target))
+                r = -400;
         if (r == 0) {
                 request_set_method(h->r, h->request.method);
                 request_set_target(h->r, h->request.target);
@@ -180,7 +185,7 @@ static size_t take_body(struct conn *c, const char *p, size_t n) {
                 return take_streamed(c, used, part, n);
 
         if (used < 0 || h->r->body.n + part.n > c->w->server->o.max_body) {
-                h->request.problem = h->body.problem;
+                h->r->body_problem = used < 0 ? h->body.problem : NULL;
                 refuse(c, used < 0 ? 500 : 413);
                 return n;
         }
@@ -288,7 +293,7 @@ static void h1_start(struct http_request *r, int status, const struct http_heade
         struct buf b = BUF_INIT;
 
         buf_reserve(&b, 512);
-        add_status(&b, h->request.minor > 0, status, status != 500 ? r->problem : NULL); /* which has a Status */
+        add_status(&b, h->request.minor > 0, status, r->problem);
         for (size_t i = 0; i < n_hv + r->n_added; i++) {
                 const struct http_header *v = i < n_hv ? &hv[i] : &r->added[i - n_hv];
 
@@ -302,12 +307,13 @@ static void h1_start(struct http_request *r, int status, const struct http_heade
                 date_given |= str_eq_fold(v->name, STR("date"));
                 http_add_header(&b, v->name, v->value);
         }
-        if (!date_given)
+        if (!date_given && !r->refused)
                 buf_printf(&b, "Date: %" STR_FMT "\r\n", STR_ARG(date));
         h->chunked = false;
         if (h->state == BODY) /* answered early: what still comes is no request */
                 h->keep_alive = false;
-        if (!length_given && status != 204 && status != 304 && request_has_length(r, LENGTH_MAX))
+        if (r->refused) { /* in a line of text that ends with the connection, as of Go's server */
+        } else if (!length_given && status != 204 && status != 304 && request_has_length(r, LENGTH_MAX))
                 buf_printf(&b, "Content-Length: %lld\r\n", (long long) r->out_left);
         else if (!length_given && !r->bodyless) {
                 h->chunked = h->request.minor > 0;
@@ -379,6 +385,7 @@ static void put_end(struct conn *c, struct http_request *r) {
 static void next_request(struct conn *c) {
         struct h1 *h = c->h1;
         struct http_request *r = h->r;
+        bool posted = r->method == HTTP_M_POST;
 
         h->r = NULL;
         request_complete(r);
@@ -389,6 +396,7 @@ static void next_request(struct conn *c) {
                 return;
         }
         h->state = HEAD;
+        h->spare = posted ? 4 : 0;
         conn_set_deadline(c, DEADLINE_IDLE);
         transport_pause(&c->t, false);
         if (h->in.n > 0)

@@ -136,7 +136,9 @@ struct http_request {
         bool above;    /* more than DRAIN_MARK is queued */
         bool bodyless; /* HEAD, 204, 304 */
         bool too_large, header_too_large;
-        const char *problem; /* beside the status that it is refused with */
+        bool refused;             /* it is no request */
+        const char *problem;      /* beside the status that it is refused with */
+        const char *body_problem; /* why its body cannot be had */
         bool expects_continue;
         bool streams, receiving, body_paused;
         bool wanted; /* somebody asked for what streams */
@@ -162,6 +164,7 @@ struct duplex *conn_hijack(struct conn *c, struct str first); /* first: what was
 struct http_request *request_new(struct conn *c);
 void request_set_method(struct http_request *r, struct str text);
 void request_set_target(struct http_request *r, struct str target);
+bool request_path_is_bad(struct str target); /* its escapes are none: nobody is told why */
 void request_add_header(struct http_request *r, struct str name, struct str value); /* both outlive the request */
 void request_dispatch(struct http_request *r);
 /* Whether it is dispatched now, before its body; length: of that, -1 when it is not known. */

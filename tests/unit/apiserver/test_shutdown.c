@@ -176,6 +176,24 @@ static void a_server_lives_before_it_is_ready(void **state) {
         fixture_teardown(state);
 }
 
+static void nobody_is_asked_for_a_body_that_cannot_be_read(void **state) {
+#define EXPECT "HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n"
+        static const char *const requests[] = {
+                "POST /api/v1/namespaces/default/configmaps " EXPECT "Content-Type: a/b\r\n\r\n",
+                "PUT /api/v1/namespaces/default/configmaps/x " EXPECT "Content-Type: a/b\r\n\r\n",
+                "PATCH /api/v1/namespaces/default/configmaps/x " EXPECT "Content-Type: a/b\r\n\r\n",
+        };
+        struct fixture *f = serve(state, NULL);
+
+        for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+                struct str r = answer_on(f, client(f, requests[i]));
+
+                if (!str_has_prefix(r, STR("HTTP/1.1 415 ")) || str_search(r, STR("\r\nConnection: close\r\n")) < 0)
+                        fail_msg("%s%s", requests[i], arena_cstr(f->a, r));
+        }
+        fixture_teardown(state);
+}
+
 static void pages_of_allowed_origins_may_use_the_api(void **state) {
         static const char *const args[] = { "cors-allowed-origins=//example\\.com(:|$),^http://localhost:", NULL };
         static const struct {
@@ -248,6 +266,7 @@ int main(void) {
                 cmocka_unit_test(watches_end_in_turns),
                 cmocka_unit_test(a_server_lives_before_it_is_ready),
                 cmocka_unit_test(without_levels_so_many_run_at_once),
+                cmocka_unit_test(nobody_is_asked_for_a_body_that_cannot_be_read),
                 cmocka_unit_test(pages_of_allowed_origins_may_use_the_api),
         };
 

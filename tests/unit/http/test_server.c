@@ -202,6 +202,15 @@ static void says_what_is_wrong(void **state) {
                 const char *request, *answer;
         } heads[] = {
                 { "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 400 Bad Request: missing required Host header\r\n" },
+                { "GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n",
+                  "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+                  "400 Bad Request" },
+                { "GET /x?%zz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 OK\r\n" },
+                { "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n" },
+                { "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx\r\n\r\nGET /%zz HTTP/1.1\r\n\r\n",
+                  "HTTP/1.1 400 Bad Request: missing required Host header\r\n" }, /* its body has no end of a line */
+                { "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx\r\n\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+                  "HTTP/1.1 400 Bad Request\r\n" },
                 { "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "\r\n\r\n400 Bad Request: malformed Host header" },
                 { "GET / HTTP/1.1\r\nHost: a\r\nX y: a\r\n\r\n", "400 Bad Request: invalid header name" },
                 { "GET / HTTP/3.0\r\nHost: a\r\n\r\n",
@@ -226,6 +235,7 @@ static void says_what_is_wrong(void **state) {
                   { "1;a\nb\r\nx\r\n0\r\n\r\n", "chunked line ends with bare LF" },
                   { "1\r\nxyz0\r\n\r\n", "malformed chunked encoding" },
                   { "11111111111111111\r\nx\r\n", "http chunk length too large" },
+                  { "00000000000000001\r\nx\r\n", "http chunk length too large" },
                   { "\r\n", "empty hex number for chunk length" },
                   { "0x1\r\nx\r\n0\r\n\r\n", "invalid byte in chunk length" },
                   { "0\r\nT: x\n\r\n", "chunked line ends with bare LF" },
