@@ -26,7 +26,9 @@
         "ECDSA+SHA384:ECDSA+SHA512"
 #define TLS12_CIPHERS                                                                              \
         "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:" \
-        "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+        "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"   \
+        "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA"
+#define TICKET_SECONDS (7 * 24 * 3600) /* as Go's */
 
 struct tls_context {
         atomic_uint refs;
@@ -326,6 +328,16 @@ static int use_named(SSL_CTX *ctx, const struct tls_options *o, struct error *er
         return 0;
 }
 
+static struct str fingerprint(struct arena *a, const X509 *cert) {
+        _cleanup_buf_ struct buf hex = BUF_INIT;
+        unsigned char md[EVP_MAX_MD_SIZE];
+        unsigned n = 0;
+
+        if (X509_digest(cert, EVP_sha256(), md, &n) == 1)
+                hex_encode(&hex, str_n((char *) md, n));
+        return arena_str(a, buf_str(&hex));
+}
+
 static const unsigned char alpn_list[] = "\x02h2\x08http/1.1";
 static const unsigned alpn_h1_offset = 3;
 
@@ -336,8 +348,23 @@ static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *outle
         unsigned n = (unsigned) sizeof(alpn_list) - 1 - (c->http2 ? 0 : alpn_h1_offset);
 
         if (SSL_select_next_proto((unsigned char **) out, outlen, ours, n, in, inlen) != OPENSSL_NPN_NEGOTIATED)
-                return SSL_TLSEXT_ERR_NOACK;
+                return SSL_TLSEXT_ERR_ALERT_FATAL;
         return SSL_TLSEXT_ERR_OK;
+}
+
+/* Who certifies the client's certificate: in lower-case hex, or nothing. */
+static struct str authority_of(struct arena *a, SSL *ssl) {
+        STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl);
+
+        return chain ? fingerprint(a, sk_X509_value(chain, sk_X509_num(chain) - 1)) : STR("");
+}
+
+/* A ticket has the certificate, but not what it was verified with. */
+static int add_authority(SSL *ssl, void *arg) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(256);
+        struct str authority = authority_of(a, ssl);
+
+        return authority.n == 0 || SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), authority.p, authority.n);
 }
 
 static int setup_server(struct tls_context *c, SSL_CTX *ctx, const struct tls_options *o, struct error *err) {
@@ -345,9 +372,10 @@ static int setup_server(struct tls_context *c, SSL_CTX *ctx, const struct tls_op
 
         SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_RENEGOTIATION);
         SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* tickets only: no memory for who is gone */
-        SSL_CTX_set_num_tickets(ctx, o->authorities ? 0 : 1);
+        SSL_CTX_set_num_tickets(ctx, 1);
+        SSL_CTX_set_timeout(ctx, TICKET_SECONDS);
         if (o->authorities)
-                SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+                SSL_CTX_set_session_ticket_cb(ctx, add_authority, NULL, NULL);
         SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1);
         SSL_CTX_set_alpn_select_cb(ctx, select_alpn, c);
         TRY(use_named(ctx, o, err));
@@ -406,7 +434,8 @@ static int setup(struct tls_context *c, const struct tls_options *o, SSL_CTX **r
         SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN);
         if (SSL_CTX_set_ciphersuites(ctx, TLS13_SUITES) != 1 || SSL_CTX_set_cipher_list(ctx, TLS12_CIPHERS) != 1 ||
-            SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") != 1 || SSL_CTX_set1_sigalgs_list(ctx, SIGNATURES) != 1)
+            SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384:P-521") != 1 ||
+            SSL_CTX_set1_sigalgs_list(ctx, SIGNATURES) != 1)
                 return tls_error(err, "TLS ciphers");
         TRY(set_versions(ctx, o, err));
         if (o->cert_pem.n) {
@@ -508,16 +537,6 @@ static struct str name_entry(struct arena *a, X509_NAME *name, int i) {
         return s;
 }
 
-static struct str fingerprint(struct arena *a, const X509 *cert) {
-        _cleanup_buf_ struct buf hex = BUF_INIT;
-        unsigned char md[EVP_MAX_MD_SIZE];
-        unsigned n = 0;
-
-        if (X509_digest(cert, EVP_sha256(), md, &n) == 1)
-                hex_encode(&hex, str_n((char *) md, n));
-        return arena_str(a, buf_str(&hex));
-}
-
 /* More than one, or an empty one, spoils the certificate. */
 static void read_uid(X509_NAME *name, struct tls_peer *ret) {
         ASN1_OBJECT *oid = OBJ_txt2obj("1.3.6.1.4.1.57683.2", 1);
@@ -532,9 +551,10 @@ static void read_uid(X509_NAME *name, struct tls_peer *ret) {
 
 void tls_peer_read(SSL *ssl, struct tls_peer *ret) {
         _cleanup_(x509_freep) X509 *cert = SSL_get1_peer_certificate(ssl);
-        STACK_OF(X509) * chain;
         X509_NAME *name;
         struct tm end;
+        size_t n_data;
+        void *data;
         int i;
 
         *ret = (struct tls_peer) { .present = cert != NULL };
@@ -554,9 +574,9 @@ void tls_peer_read(SSL *ssl, struct tls_peer *ret) {
         ret->sha256 = fingerprint(ret->arena, cert);
         if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &end))
                 ret->not_after = timegm(&end);
-        chain = SSL_get0_verified_chain(ssl);
-        if (chain)
-                ret->authority = fingerprint(ret->arena, sk_X509_value(chain, sk_X509_num(chain) - 1));
+        ret->authority = authority_of(ret->arena, ssl);
+        if (str_empty(ret->authority) && SSL_SESSION_get0_ticket_appdata(SSL_get_session(ssl), &data, &n_data))
+                ret->authority = arena_str(ret->arena, str_n(data, n_data));
 }
 
 void tls_peer_clear(struct tls_peer *p) {

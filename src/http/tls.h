@@ -16,7 +16,7 @@ struct tls_options {
                             * server (empty with insecure false: the system's store) */
         bool insecure;     /* client: does not verify */
         bool require_client_cert;      /* server */
-        bool authorities;              /* server: tls_peer.authority is needed; no session is resumed then */
+        bool authorities;              /* server: tls_peer.authority is needed */
         bool http2;                    /* ALPN h2 before http/1.1 */
         const struct tls_named *named; /* server: certificates for names; the first that has one counts */
         size_t n_named;

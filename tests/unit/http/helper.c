@@ -311,8 +311,8 @@ static void h_cert(struct http_request *r) {
                 buf_printf(&b, "cn=%" STR_FMT, STR_ARG(cn));
                 for (size_t i = 0; i < n; i++)
                         buf_printf(&b, " o=%" STR_FMT, STR_ARG(orgs[i]));
-                buf_printf(&b, " sha=%zu uid=%" STR_FMT, http_request_client_cert_sha256(r).n,
-                           STR_ARG(http_request_client_cert_uid(r)));
+                buf_printf(&b, " sha=%zu by=%zu uid=%" STR_FMT, http_request_client_cert_sha256(r).n,
+                           http_request_client_cert_authority(r).n, STR_ARG(http_request_client_cert_uid(r)));
         } else
                 buf_addc(&b, http_request_client_cert_invalid(r) ? "invalid" : "none");
         http_respond_copy(r, 200, "text/plain", buf_str(&b));
@@ -402,6 +402,7 @@ struct fixture *fixture_new(const struct http_server_options *o, bool tls) {
                                                                          .cert_pem = buf_str(&c->cert),
                                                                          .key_pem = buf_str(&c->key),
                                                                          .ca_pem = buf_str(&c->ca),
+                                                                         .authorities = true,
                                                                          .http2 = true },
                                                  &f->tls, &err),
                                  0);

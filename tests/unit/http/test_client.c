@@ -554,8 +554,9 @@ static void shows_client_certificates(void **state) {
                 client_tls(true, &certs->other_cert, &certs->other_key),
                 client_tls(true, &certs->cert, &certs->key), /* for servers, not for clients */
         };
-        static const char *const want[] = { "none", "cn=admin o=system:masters o=second sha=64 uid=7",
-                                            "cn=admin o=system:masters o=second sha=64 uid=7", "invalid", "invalid" };
+        static const char *const want[] = { "none", "cn=admin o=system:masters o=second sha=64 by=64 uid=7",
+                                            "cn=admin o=system:masters o=second sha=64 by=64 uid=7", "invalid",
+                                            "invalid" };
 
         for (size_t i = 0; i < ARRAY_SIZE(tls); i++) {
                 struct http_client *c = client_new(f, &(struct http_client_options) { .tls = tls[i], .http2 = true });

@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 
 #include "base/time.h"
@@ -592,6 +594,96 @@ static void asks_for_certificates_signed_as_go_does(void **state) {
         fixture_free(f);
 }
 
+/* What /cert answers; *session is what it is tried with, and then that of this connection. */
+static char *ask_resumed(struct fixture *f, SSL_CTX *ctx, SSL_SESSION **session) {
+        static const char get[] = "GET /cert HTTP/1.0\r\n\r\n";
+        SSL *ssl = SSL_new(ctx);
+        int fd = raw_connect(f->port), n;
+        struct buf b = BUF_INIT;
+
+        SSL_set_fd(ssl, fd);
+        if (*session)
+                assert_int_equal(SSL_set_session(ssl, *session), 1);
+        assert_int_equal(SSL_connect(ssl), 1);
+        assert_int_equal(SSL_session_reused(ssl), *session != NULL);
+        assert_int_equal(SSL_write(ssl, get, sizeof(get) - 1), sizeof(get) - 1);
+        while ((n = SSL_read(ssl, buf_reserve(&b, 4096), 4096)) > 0)
+                b.n += (size_t) n;
+        SSL_SESSION_free(*session);
+        *session = SSL_get1_session(ssl);
+        SSL_shutdown(ssl); /* without which it does not go on */
+        SSL_free(ssl);
+        close(fd);
+        return buf_take(&b, NULL);
+}
+
+/* A session that goes on is the same client's, certified by the same authority. */
+static void resumes_sessions(void **state) {
+        static const int versions[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+        struct fixture *f = fixture_new(NULL, true);
+        const struct certs *c = test_certs();
+
+        for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
+                SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+                BIO *cert = BIO_new_mem_buf(c->client_cert.p, (int) c->client_cert.n),
+                    *key = BIO_new_mem_buf(c->client_key.p, (int) c->client_key.n);
+                X509 *x = PEM_read_bio_X509(cert, NULL, NULL, NULL);
+                EVP_PKEY *k = PEM_read_bio_PrivateKey(key, NULL, NULL, NULL);
+                SSL_SESSION *session = NULL;
+
+                SSL_CTX_set_max_proto_version(ctx, versions[i]);
+                SSL_CTX_use_certificate(ctx, x);
+                SSL_CTX_use_PrivateKey(ctx, k);
+                for (int again = 0; again < 3; again++) {
+                        char *r = ask_resumed(f, ctx, &session);
+
+                        if (!strstr(r, "admin") || !strstr(r, "sha=64 by=64"))
+                                fail_msg("%s", r);
+                        free(r);
+                }
+                SSL_SESSION_free(session);
+                EVP_PKEY_free(k);
+                X509_free(x);
+                BIO_free(key);
+                BIO_free(cert);
+                SSL_CTX_free(ctx);
+        }
+        fixture_free(f);
+}
+
+static void speaks_only_what_it_can(void **state) {
+        static const struct {
+                const char *protocols;
+                int connected;
+        } cases[] = { { "\x03"
+                        "foo",
+                        -1 },
+                      { "\x03"
+                        "foo\x02"
+                        "h2",
+                        1 },
+                      { "\x08"
+                        "http/1.1",
+                        1 } };
+        struct fixture *f = fixture_new(NULL, true);
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+                SSL *ssl = SSL_new(ctx);
+                int fd = raw_connect(f->port);
+
+                SSL_set_fd(ssl, fd);
+                SSL_set_alpn_protos(ssl, (const unsigned char *) cases[i].protocols,
+                                    (unsigned) strlen(cases[i].protocols));
+                assert_int_equal(SSL_connect(ssl), cases[i].connected);
+                SSL_free(ssl);
+                SSL_CTX_free(ctx);
+                close(fd);
+        }
+        ERR_clear_error();
+        fixture_free(f);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(keeps_alive_and_pipelines, setup_plain, teardown),
@@ -601,6 +693,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(only_short_answers_have_a_length, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(says_continue, setup_plain, teardown),
                 cmocka_unit_test(asks_for_certificates_signed_as_go_does),
+                cmocka_unit_test(resumes_sessions),
+                cmocka_unit_test(speaks_only_what_it_can),
                 cmocka_unit_test_setup_teardown(asks_for_no_body_that_is_not_wanted, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(answers_head_without_body, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(refuses_smuggling, setup_plain, teardown),
