@@ -562,7 +562,7 @@ static bool wait_for_conns(struct http_server *s, int64_t until_ms) {
         return true;
 }
 
-/* One after another, so that who comes back elsewhere does not come in a crowd: 200 a second, or all within the time. */
+/* One after another, so that those who come back elsewhere are no crowd: 200 a second, or all within the time. */
 static void end_slowly(struct http_server *s, unsigned within_ms) {
         int64_t until = now_mono_ms() + within_ms;
         size_t n = end_streams_of_all(s, 0), per_turn = MAX(200UL, n * 1000 / within_ms) * TURN_MS / 1000;

@@ -240,8 +240,8 @@ static ssize_t frame_length(nghttp2_session *s, uint8_t type, int32_t stream_id,
         return MIN(MIN(session_window, stream_window), (int32_t) MIN(max_frame, 16384u));
 }
 
-/* That there are no priorities is for nghttp2 to know, which then keeps none; Go's servers say nothing of them. It is the
- * last of the first SETTINGS. */
+/* That there are no priorities is for nghttp2 to know, which then keeps none; Go's servers say nothing of them. It is
+ * the last of the first SETTINGS. */
 static void put_frame(struct conn *c, const uint8_t *p, size_t n) {
         enum { HEAD = 9, ONE = 6 };
 
