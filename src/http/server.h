@@ -135,7 +135,8 @@ void http_stream_abort(struct http_request *r);
 
 /* Upgrades (HTTP/1.1 only). NULL and an answer already sent (400, 403 or 426) when the request does not fit. */
 bool http_request_wants_websocket(const struct http_request *r);
-bool http_request_wants_upgrade(const struct http_request *r, struct str *ret_protocol); /* "websocket", "SPDY/3.1" */
+/* To "websocket", "SPDY/3.1", or whatever: as upstream takes it, also to nothing in particular. */
+bool http_request_wants_upgrade(const struct http_request *r, struct str *ret_protocol);
 /* Accepts a WebSocket (RFC 6455) with this subprotocol (may be NULL); messages are binary both ways. */
 struct duplex *http_accept_websocket(struct http_request *r, const char *subprotocol);
 /* Answers 101 with these headers and hands over the raw byte stream (SPDY; or a proxy that relays the peer's own 101,

@@ -437,8 +437,7 @@ const char *websocket_choose(struct str offered, const char *const *ours, size_t
 bool http_request_wants_upgrade(const struct http_request *r, struct str *ret_protocol) {
         struct str protocol = http_request_header(r, "upgrade");
 
-        if (http_request_is_h2(r) || protocol.n == 0 ||
-            !has_token(http_request_header(r, "connection"), STR("upgrade")))
+        if (http_request_is_h2(r) || !has_token(http_request_header(r, "connection"), STR("upgrade")))
                 return false;
         *ret_protocol = protocol;
         return true;

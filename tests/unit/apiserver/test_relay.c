@@ -139,6 +139,8 @@ static void answers_come_through_without_what_is_between_two_hops(void **state) 
                 { UPGRADE, "garbage\r\n\r\n", "\"message\":\"malformed HTTP response \\\"garbage\\\"\",\"code\":500}",
                   "dialing" },
                 { UPGRADE, "", "\"message\":\"unexpected EOF\",\"code\":500}", "dialing" },
+                { "Connection: Upgrade\r\n", "garbage\r\n\r\n",
+                  "\"message\":\"malformed HTTP response \\\"garbage\\\"\",\"code\":500}", "reach service" },
         };
         struct fixture *f = *state;
 
