@@ -418,10 +418,11 @@ struct str http_request_client_cert_sha256(const struct http_request *r) {
         return p ? p->sha256 : (struct str) { 0 };
 }
 
-struct str http_request_client_cert_uid(const struct http_request *r) {
+bool http_request_client_cert_uid(const struct http_request *r, struct str *ret) {
         const struct tls_peer *p = peer_of(r);
 
-        return p ? p->uid : (struct str) { 0 };
+        *ret = p ? p->uid : (struct str) { 0 };
+        return !p || !p->spoilt;
 }
 
 int64_t http_request_client_cert_not_after(const struct http_request *r) {

@@ -84,8 +84,8 @@ bool http_request_client_cert_invalid(const struct http_request *r);
 struct str http_request_client_cert_authority(const struct http_request *r);
 /* SHA-256 of the verified certificate in lower-case hex, empty without one: the credential id of KEP-4193. */
 struct str http_request_client_cert_sha256(const struct http_request *r);
-/* The UID that it names the user by; empty: none. */
-struct str http_request_client_cert_uid(const struct http_request *r);
+/* The UID that it names the user by; empty: none. false: it is not one, and the certificate names nobody. */
+bool http_request_client_cert_uid(const struct http_request *r, struct str *ret);
 /* When that certificate ends, in seconds since 1970; 0 without one. */
 int64_t http_request_client_cert_not_after(const struct http_request *r);
 void http_request_set_userdata(struct http_request *r, void *p);

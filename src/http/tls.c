@@ -202,10 +202,24 @@ static int use_ca(SSL_CTX *ctx, struct str pem, bool server, struct error *err) 
         return 0;
 }
 
+/* As Go has it: who says for what it is, is for clients, or for anything; how the key may be used does not matter. */
+static bool is_for_clients(X509_STORE_CTX *store) {
+        const STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(store);
+
+        for (int i = 0; i < sk_X509_num(chain); i++) /* who does not say has all bits */
+                if (!(X509_get_extended_key_usage(sk_X509_value(chain, i)) & (XKU_SSL_CLIENT | XKU_ANYEKU)))
+                        return false;
+        return true;
+}
+
 /* Verifies, keeps the verdict (it also travels in session tickets), and lets the handshake go on. */
 static int verify_and_go_on(X509_STORE_CTX *store, void *arg) {
-        int r = X509_verify_cert(store);
+        int r;
 
+        X509_VERIFY_PARAM_set_purpose(X509_STORE_CTX_get0_param(store), X509_PURPOSE_ANY);
+        r = X509_verify_cert(store);
+        if (r == 1 && !is_for_clients(store))
+                X509_STORE_CTX_set_error(store, X509_V_ERR_INVALID_PURPOSE);
         if (r != 1 && X509_STORE_CTX_get_error(store) == X509_V_OK)
                 X509_STORE_CTX_set_error(store, X509_V_ERR_UNSPECIFIED);
         return 1;
@@ -537,14 +551,13 @@ static struct str name_entry(struct arena *a, X509_NAME *name, int i) {
         return s;
 }
 
-/* More than one, or an empty one, spoils the certificate. */
 static void read_uid(X509_NAME *name, struct tls_peer *ret) {
         ASN1_OBJECT *oid = OBJ_txt2obj("1.3.6.1.4.1.57683.2", 1);
         int i = X509_NAME_get_index_by_OBJ(name, oid, -1);
 
         if (i >= 0) {
                 ret->uid = name_entry(ret->arena, name, i);
-                ret->valid = !str_empty(ret->uid) && X509_NAME_get_index_by_OBJ(name, oid, i) < 0;
+                ret->spoilt = ret->cn.n > 0 && (str_empty(ret->uid) || X509_NAME_get_index_by_OBJ(name, oid, i) >= 0);
         }
         ASN1_OBJECT_free(oid);
 }

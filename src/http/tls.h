@@ -46,6 +46,7 @@ struct tls_peer {
         bool present;       /* a certificate was given */
         bool valid;         /* … signed by our CA, for client authentication, and in its time */
         struct str cn, uid; /* uid: a subject attribute of Kubernetes' own, or empty */
+        bool spoilt;        /* that is there more than once, or is there and empty: the certificate names nobody */
         struct str *orgs;
         size_t n_orgs;
         struct str authority; /* SHA-256 of the trusted certificate that its chain ends with, in hex */

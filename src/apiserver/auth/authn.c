@@ -522,14 +522,14 @@ static bool certificate_user(struct arena *a, struct http_request *req, struct a
         static const char prefix[] = "X509SHA256=";
         const struct str *orgs;
         char *text;
-        struct str cn, sha;
+        struct str cn, sha, uid;
         size_t n;
 
-        if (!http_request_client_cert(req, &cn, &orgs, &n) || str_empty(cn))
+        if (!http_request_client_cert(req, &cn, &orgs, &n) || str_empty(cn) || !http_request_client_cert_uid(req, &uid))
                 return false;
         series_observe(metric_series(&expiration, 0, NULL, NULL),
                        (double) (http_request_client_cert_not_after(req) - time(NULL)));
-        *ret = user_new(a, cn, http_request_client_cert_uid(req), NULL, n + 1);
+        *ret = user_new(a, cn, uid, NULL, n + 1);
         for (size_t i = 0; i < n; i++)
                 user_add_group(ret, orgs[i]);
         user_add_authenticated(ret);
@@ -592,6 +592,17 @@ static bool may_be_anonymous(struct authn *n, struct str path) {
         return c->anonymous && any;
 }
 
+/* Refused as an unknown token is: one that is not for whom it is shown to. One that names nobody is none. */
+static bool is_bad_certificate(const struct request_header *proxy, const struct authorities *known,
+                               struct http_request *req) {
+        bool valid = http_request_client_cert_authority(req).n > 0,
+             client = !proxy || request_header_is_client(known, req);
+        struct str uid;
+
+        return http_request_client_cert_invalid(req) || (client && !http_request_client_cert_uid(req, &uid)) ||
+               (proxy && valid && !(client && request_header_is_proxy(proxy, known, req)));
+}
+
 static int find_user(struct apiserver *s, struct http_request *req, struct api_user *ret, struct authn_notes *notes,
                      struct error *err) {
         static struct str nobody[] = { STR_INIT("system:unauthenticated") };
@@ -619,9 +630,7 @@ static int find_user(struct apiserver *s, struct http_request *req, struct api_u
                                       err);
                 return r == 0 || r == -EINPROGRESS ? r : unauthorized(err);
         }
-        if (http_request_client_cert_invalid(req) || (proxy && http_request_client_cert_authority(req).n > 0) ||
-            !may_be_anonymous(s->authn, http_request_path(req))) /* a certificate that says nothing is refused, as an
-                                                                    unknown token is */
+        if (is_bad_certificate(proxy, known, req) || !may_be_anonymous(s->authn, http_request_path(req)))
                 return unauthorized(err);
         *ret = (struct api_user) { .name = STR("system:anonymous"), .groups = nobody, .n_groups = 1 };
         return 0;

@@ -116,7 +116,8 @@ void authorities_free(struct authorities *x);
 /* The user that a front proxy names; false: this connection is none's. */
 bool request_header_user(const struct request_header *h, const struct authorities *known, struct http_request *req,
                          struct api_user *ret);
-/* Its certificate is of the authority of clients. */
+/* Its certificate is a front proxy's; of the authority of clients. */
+bool request_header_is_proxy(const struct request_header *h, const struct authorities *known, struct http_request *req);
 bool request_header_is_client(const struct authorities *known, struct http_request *req);
 /* Replaces the user by the one it wants to be and may be. */
 int impersonate(struct apiserver *s, struct http_request *req, struct api_user *user, struct error *err);

@@ -204,15 +204,17 @@ static void set_ca(struct remote *r, struct str pem) {
         json_setc(r->arena, &r->config, "caBundle", json_of_copy(r->arena, buf_str(&b)));
 }
 
-/* A host and a port are enough for a server, too. */
-static int check_server(struct remote *r, bool secure, struct error *err) {
+/* A host and a port are enough for a server, too. *ret_secure: it gets to know who we are. */
+static int check_server(struct remote *r, bool *ret_secure, struct error *err) {
         struct str server = json_str(json_getc(&r->config, "url"));
         struct url u;
         const char *fault;
 
-        if (!url_parse(r->arena, server, false, &u, quoted_in_go) && u.scheme.n > 0 && u.host.n > 0)
+        fault = url_parse(r->arena, server, false, &u, quoted_in_go);
+        *ret_secure = !fault && str_eqc(u.scheme, "https");
+        if (!fault && u.scheme.n > 0 && u.host.n > 0)
                 return 0;
-        server = arena_printf(r->arena, "%s://%" STR_FMT, secure ? "https" : "http", STR_ARG(server));
+        server = arena_printf(r->arena, "http://%" STR_FMT, STR_ARG(server));
         fault = url_parse(r->arena, server, false, &u, quoted_in_go);
         if (fault)
                 return error_set(err, -EINVAL, "parse %" STR_FMT ": %s", STR_ARG(quoted_in_go(r->arena, server)),
@@ -228,26 +230,27 @@ static int read_kubeconfig(struct remote *r, struct error *err) {
         const struct json *context, *cluster, *user;
         struct json *doc;
         struct str ca;
-        bool insecure;
-        int e;
+        bool secure, insecure;
 
         TRY(kubeconfig_read(r->arena, r->o.kubeconfig, &doc, err));
         context = named(doc, "contexts", json_str(json_getc(doc, "current-context")), "context");
         cluster = named(doc, "clusters", json_str(json_getc(context, "cluster")), "cluster");
         user = named(doc, "users", json_str(json_getc(context, "user")), "user");
         TRY(check_context(doc, context, cluster, user, err));
-        insecure = json_bool(json_getc(cluster, "insecure-skip-tls-verify"));
         json_setc(r->arena, &r->config, "url", *json_getc(cluster, "server"));
-        e = read_material(r->arena, cluster, "certificate-authority", &ca, err);
-        if (e == 0)
-                e = kubeconfig_read_user(r->arena, user, &r->user, err);
+        TRY(check_server(r, &secure, err));
+        if (!secure)
+                return 0;
+        insecure = json_bool(json_getc(cluster, "insecure-skip-tls-verify"));
+        TRY(read_material(r->arena, cluster, "certificate-authority", &ca, err));
+        TRY(kubeconfig_read_user(r->arena, user, &r->user, err));
         set_ca(r, ca);
         json_setc(r->arena, &r->config, "tlsServerName", json_of_str(json_str(json_getc(cluster, "tls-server-name"))));
         json_setc(r->arena, &r->config, "insecureSkipTLSVerify", json_of_bool(insecure));
-        if (e == 0 && insecure && ca.n > 0)
-                e = error_set(err, -EINVAL,
-                              "specifying a root certificates file with the insecure flag is not allowed");
-        return e < 0 ? e : check_server(r, ca.n > 0 || r->user.cert_pem.n > 0 || insecure, err);
+        return insecure && ca.n > 0 ? error_set(err, -EINVAL,
+                                                "specifying a root certificates file with the insecure flag is not "
+                                                "allowed")
+                                    : 0;
 }
 
 int remote_new(const struct remote_options *o, struct remote **ret, struct error *err) {

@@ -138,7 +138,8 @@ bool request_header_is_client(const struct authorities *known, struct http_reque
         return certified_by(&known->client_ids, req);
 }
 
-static bool is_proxy(const struct request_header *h, const struct authorities *known, struct http_request *req) {
+bool request_header_is_proxy(const struct request_header *h, const struct authorities *known,
+                             struct http_request *req) {
         const struct str *orgs;
         struct str cn;
         size_t n;
@@ -155,7 +156,7 @@ bool request_header_user(const struct request_header *h, const struct authoritie
         const struct http_header *headers;
         size_t n = http_request_headers(req, &headers);
 
-        if (!is_proxy(h, known, req))
+        if (!request_header_is_proxy(h, known, req))
                 return false;
         *ret = user_new(a, first_of(req, h->user), first_of(req, h->uid), NULL, n + 1);
         if (str_empty(ret->name))

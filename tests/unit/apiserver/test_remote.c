@@ -25,9 +25,11 @@ struct world {
         struct store *store;
         struct apiserver *s;
         struct arena *a;
+        bool plain;
 };
 
 static atomic_int asked;
+static atomic_bool told; /* who asks */
 
 #define RAW "raw:" /* who is called so, or has such a token, makes the webhook answer what follows */
 
@@ -40,6 +42,7 @@ static void decide(struct http_request *req, void *arg) {
         bool yes;
 
         atomic_fetch_add(&asked, 1);
+        atomic_store(&told, http_request_header(req, "authorization").n > 0);
         assert_int_equal(json_parse(a, http_request_body(req), NULL, &review, NULL), 0);
         spec = json_getc(review, "spec");
         json_each_member(m, spec)
@@ -80,9 +83,11 @@ enum { BY_CA, BY_NAME, UNVERIFIED, PLAIN };
 static void write_config(struct world *w, int how, unsigned port) {
         static const char *const server[] = { "https://localhost", "https://127.0.0.2", "https://127.0.0.1",
                                               "http://127.0.0.1" };
-        static const char config[] = "{\"current-context\":\"c\",\"contexts\":[{\"name\":\"c\",\"context\":{"
-                                     "\"cluster\":\"c\",\"user\":\"u\"}}],\"clusters\":[{\"name\":\"c\","
-                                     "\"cluster\":{\"server\":\"%s:%u/x\",\"%s\":%s%s%s%s}}]}";
+        static const char config[] =
+                        "{\"current-context\":\"c\",\"contexts\":[{\"name\":\"c\",\"context\":{"
+                        "\"cluster\":\"c\",\"user\":\"u\"}}],\"users\":[{\"name\":\"u\",\"user\":{\"token\":\"t\"}}],"
+                        "\"clusters\":[{\"name\":\"c\","
+                        "\"cluster\":{\"server\":\"%s:%u/x\",\"%s\":%s%s%s%s}}]}";
         _cleanup_buf_ struct buf ca = BUF_INIT;
         struct str text;
 
@@ -105,6 +110,7 @@ static int setup_how(void **state, const char *const *args, int how) {
         struct error e = ERROR_INIT;
 
         w->a = arena_new(0);
+        w->plain = how == PLAIN;
         assert_int_equal(tls_context_new(&tls, &w->tls, NULL), 0);
         assert_int_equal(http_server_start(&(struct http_server_options) { .address = "0.0.0.0",
                                                                            .listen_fd = -1,
@@ -203,6 +209,7 @@ static void a_call_waits_and_its_answer_holds(void **state) {
         for (int i = 0; i < 3; i++)
                 assert_int_equal(ask(w, "joe", API_LIST, &res_pods, NULL, &text), 200);
         assert_int_equal(atomic_load(&asked), 1);
+        assert_int_equal(atomic_load(&told), !w->plain); /* a token is for who can keep it */
         assert_int_equal(ask(w, "joe", API_LIST, &res_secrets, NULL, &text), 403);
         assert_string_equal(text.p,
                             "secrets is forbidden: User \"joe\" cannot list resource \"secrets\" in API group \"\" in "

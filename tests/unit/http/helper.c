@@ -24,10 +24,12 @@ static EVP_PKEY *make_key(void) {
 static EVP_PKEY *authority_key;
 static X509 *authority;
 
-static X509 *make_cert(EVP_PKEY *key, const char *cn, const char *org, X509 *ca, EVP_PKEY *ca_key, const char *usage,
+/* The subject as "O=system:masters/CN=admin". */
+static X509 *make_cert(EVP_PKEY *key, const char *subject, X509 *ca, EVP_PKEY *ca_key, const char *usage,
                        long seconds) {
         X509 *x = X509_new();
         X509_NAME *name = X509_get_subject_name(x);
+        struct str rest = str_of(subject), value, field;
         X509V3_CTX ctx;
         static long serial = 1;
         const struct {
@@ -43,13 +45,12 @@ static X509 *make_cert(EVP_PKEY *key, const char *cn, const char *org, X509 *ca,
         ASN1_INTEGER_set(X509_get_serialNumber(x), serial++);
         X509_gmtime_adj(X509_getm_notBefore(x), -60);
         X509_gmtime_adj(X509_getm_notAfter(x), seconds);
-        if (org) {
-                X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const unsigned char *) org, -1, -1, 0);
-                X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const unsigned char *) "second", -1, -1, 0);
-                X509_NAME_add_entry_by_txt(name, "1.3.6.1.4.1.57683.2", MBSTRING_ASC, (const unsigned char *) "7", -1,
-                                           -1, 0);
-        }
-        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *) cn, -1, -1, 0);
+        while (str_split(&rest, '/', &value) && str_split(&value, '=', &field))
+                X509_NAME_add_entry_by_txt(name,
+                                           str_eqc(field, "CN")  ? "CN"
+                                           : str_eqc(field, "O") ? "O"
+                                                                 : "1.3.6.1.4.1.57683.2",
+                                           MBSTRING_ASC, (const unsigned char *) value.p, (int) value.n, -1, 0);
         X509_set_issuer_name(x, ca ? X509_get_subject_name(ca) : name);
         X509_set_pubkey(x, key);
         X509V3_set_ctx(&ctx, ca ? ca : x, x, NULL, NULL, 0);
@@ -84,10 +85,10 @@ static void to_pem(X509 *x, EVP_PKEY *key, struct buf *cert_pem, struct buf *key
         BIO_free(b);
 }
 
-static void issue(X509 *ca, EVP_PKEY *ca_key, const char *cn, const char *org, const char *usage, long seconds,
+static void issue(X509 *ca, EVP_PKEY *ca_key, const char *subject, const char *usage, long seconds,
                   struct buf *cert_pem, struct buf *key_pem) {
         EVP_PKEY *key = make_key();
-        X509 *x = make_cert(key, cn, org, ca, ca_key, usage, seconds);
+        X509 *x = make_cert(key, subject, ca, ca_key, usage, seconds);
 
         to_pem(x, key, cert_pem, key_pem);
         X509_free(x);
@@ -103,20 +104,21 @@ const struct certs *test_certs(void) {
                 return &c;
         authority_key = make_key();
         other_key = make_key();
-        authority = make_cert(authority_key, "test-ca", NULL, NULL, NULL, NULL, 3600);
-        other = make_cert(other_key, "other-ca", NULL, NULL, NULL, NULL, 3600);
+        authority = make_cert(authority_key, "CN=test-ca", NULL, NULL, NULL, 3600);
+        other = make_cert(other_key, "CN=other-ca", NULL, NULL, NULL, 3600);
         to_pem(authority, NULL, &c.ca, NULL);
-        issue(authority, authority_key, "localhost", NULL, "serverAuth", 3600, &c.cert, &c.key);
-        issue(authority, authority_key, "admin", "system:masters", "clientAuth", 3600, &c.client_cert, &c.client_key);
-        issue(other, other_key, "mallory", "system:masters", "clientAuth", 3600, &c.other_cert, &c.other_key);
+        issue(authority, authority_key, "CN=localhost", "serverAuth", 3600, &c.cert, &c.key);
+        issue(authority, authority_key, "O=system:masters/O=second/UID=7/CN=admin", "clientAuth", 3600, &c.client_cert,
+              &c.client_key);
+        issue(other, other_key, "O=system:masters/CN=mallory", "clientAuth", 3600, &c.other_cert, &c.other_key);
         X509_free(other);
         EVP_PKEY_free(other_key);
         return &c;
 }
 
-void test_cert_for(long seconds, struct buf *cert, struct buf *key) {
+void test_cert_for(const char *subject, const char *usage, long seconds, struct buf *cert, struct buf *key) {
         test_certs();
-        issue(authority, authority_key, "brief", NULL, "clientAuth", seconds, cert, key);
+        issue(authority, authority_key, subject, usage, seconds, cert, key);
 }
 
 __attribute__((destructor)) static void free_certs(void) {
@@ -304,15 +306,16 @@ static void h_info(struct http_request *r) {
 static void h_cert(struct http_request *r) {
         struct buf b = BUF_INIT;
         const struct str *orgs;
-        struct str cn;
+        struct str cn, uid;
+        bool whole = http_request_client_cert_uid(r, &uid);
         size_t n;
 
         if (http_request_client_cert(r, &cn, &orgs, &n)) {
                 buf_printf(&b, "cn=%" STR_FMT, STR_ARG(cn));
                 for (size_t i = 0; i < n; i++)
                         buf_printf(&b, " o=%" STR_FMT, STR_ARG(orgs[i]));
-                buf_printf(&b, " sha=%zu by=%zu uid=%" STR_FMT, http_request_client_cert_sha256(r).n,
-                           http_request_client_cert_authority(r).n, STR_ARG(http_request_client_cert_uid(r)));
+                buf_printf(&b, " sha=%zu by=%zu uid=%" STR_FMT "%s", http_request_client_cert_sha256(r).n,
+                           http_request_client_cert_authority(r).n, STR_ARG(uid), whole ? "" : " spoilt");
         } else
                 buf_addc(&b, http_request_client_cert_invalid(r) ? "invalid" : "none");
         http_respond_copy(r, 200, "text/plain", buf_str(&b));

@@ -26,7 +26,8 @@ struct certs {
         struct buf ca, cert, key, client_cert, client_key, other_cert, other_key; /* other: signed by an unknown CA */
 };
 const struct certs *test_certs(void);
-void test_cert_for(long seconds, struct buf *cert, struct buf *key); /* a client's */
+/* A client's; subject: "O=b/CN=a". */
+void test_cert_for(const char *subject, const char *usage, long seconds, struct buf *cert, struct buf *key);
 
 struct fixture {
         struct http_server *server;

@@ -572,6 +572,36 @@ static void shows_client_certificates(void **state) {
         fixture_free(f);
 }
 
+static void certificates_are_for_whom_go_has_them(void **state) {
+        static const char *const table[][3] = {
+                { "CN=a", "anyExtendedKeyUsage", "cn=a sha=64 by=64 uid=" },
+                { "CN=a", "serverAuth,clientAuth", "cn=a sha=64 by=64 uid=" },
+                { "CN=a", "codeSigning", "invalid" },
+                { "O=b", "clientAuth", "cn= o=b sha=64 by=64 uid=" },
+                { "CN=a/UID=1/UID=2", "clientAuth", "cn=a sha=64 by=64 uid=1 spoilt" },
+                { "UID=1/UID=2", "clientAuth", "cn= sha=64 by=64 uid=1" },
+        };
+        struct fixture *f = fixture_new(NULL, true);
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                _cleanup_buf_ struct buf cert = BUF_INIT, key = BUF_INIT;
+                struct tls_context *tls;
+                struct http_client *c;
+                struct reply r;
+
+                test_cert_for(table[i][0], table[i][1], 3600, &cert, &key);
+                tls = client_tls(true, &cert, &key);
+                c = client_new(f, &(struct http_client_options) { .tls = tls, .http2 = true });
+                r = get(f, c, "/cert");
+                assert_int_equal(r.err, 0);
+                assert_true(str_eqc(buf_str(&r.body), table[i][2]));
+                reply_free(&r);
+                client_free(f, c);
+                tls_context_unref(tls);
+        }
+        fixture_free(f);
+}
+
 static void a_certificate_expires_while_its_connection_lives(void **state) {
         struct fixture *f = fixture_new(NULL, true);
         _cleanup_buf_ struct buf cert = BUF_INIT, key = BUF_INIT;
@@ -579,7 +609,7 @@ static void a_certificate_expires_while_its_connection_lives(void **state) {
         struct http_client *c;
         static const char *const want[] = { "cn=brief", "invalid" };
 
-        test_cert_for(2, &cert, &key);
+        test_cert_for("CN=brief", "clientAuth", 2, &cert, &key);
         tls = client_tls(true, &cert, &key);
         c = client_new(f, &(struct http_client_options) { .tls = tls, .http2 = true });
         for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
@@ -663,6 +693,7 @@ int main(void) {
                 cmocka_unit_test(a_certificate_is_its_own_authority_when_it_is_trusted),
                 cmocka_unit_test(a_server_changes_its_certificate),
                 cmocka_unit_test(shows_client_certificates),
+                cmocka_unit_test(certificates_are_for_whom_go_has_them),
                 cmocka_unit_test(a_certificate_expires_while_its_connection_lives),
                 cmocka_unit_test(refuses_bad_certificates_with_a_reason),
                 cmocka_unit_test(speaks_over_a_unix_socket),
