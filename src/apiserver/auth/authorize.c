@@ -192,15 +192,15 @@ static int read_authorizer(struct apiserver *s, struct authorizers *z, const str
                 field_invalid_str(fe, PATH(p, "name"), name, "authorizer name is invalid: %s", wrong[0]);
         z->v[z->n].name = name;
         z->v[z->n++].kind = k;
-        if (k->ask == ask_abac)
-                return abac_read(z->arena, server_flag(s, "authorization-policy-file", ""), &z->v[z->n - 1].policy,
-                                 err);
         if (k->ask == ask_webhook && webhook)
                 return access_webhook_new(s->authn, z->arena, name, webhook, fe, p, &z->v[z->n - 1].webhook, err);
         if (k->ask == ask_webhook)
                 field_required(fe, PATH(p, "webhook"), "required when type=Webhook");
         else if (webhook)
                 field_invalid_str(fe, PATH(p, "webhook"), STR("non-null"), "may only be specified when type=Webhook");
+        if (k->ask == ask_abac)
+                return abac_read(z->arena, server_flag(s, "authorization-policy-file", ""), &z->v[z->n - 1].policy,
+                                 err);
         return 0;
 }
 
@@ -234,9 +234,11 @@ static int read_file(struct apiserver *s, const char *path, struct authorizers *
         if (json_len(list) > MAX_AUTHORIZERS)
                 field_too_many(&fe, PATH(NULL, "authorizers"), json_len(list), MAX_AUTHORIZERS);
         else
-                json_each_item(i, list)
-                        if (r == 0)
-                                r = read_authorizer(s, z, list, i, &fe, err);
+                json_each_item(i, list) {
+                        int e = read_authorizer(s, z, list, i, &fe, r < 0 ? NULL : err);
+
+                        r = r < 0 ? r : e;
+                }
         if (fe.list.n > 0) { /* before what cannot be read */
                 error_clear(err);
                 return config_finish(&fe, err);

@@ -310,8 +310,8 @@ static int read_authenticator(struct build *b, const struct json *config, const 
 static bool known_before(const struct json *list, const struct json *item, const char *key) {
         struct str url = text_of(json_getc(item, "issuer"), key);
 
-        for (const struct json *i = json_items(list); url.n > 0 && i < item; i++)
-                if (str_eq(text_of(json_getc(i, "issuer"), key), url))
+        for (const struct json *i = json_items(list); i < item; i++)
+                if ((url.n > 0 || strcmp(key, "url") == 0) && str_eq(text_of(json_getc(i, "issuer"), key), url))
                         return true;
         return false;
 }
