@@ -281,6 +281,13 @@ static bool resolve(struct checker *c, struct node *n, struct str name) {
                         c->p->used |= 1ULL << MIN(i, (size_t) 63);
                         return true;
                 }
+        if (str_eqc(name, "google.protobuf.NullValue.NULL_VALUE")) { /* the one enum there is */
+                n->kind = NODE_CONST;
+                n->n_args = 0;
+                n->value = value_int(0);
+                n->type = &cel_int;
+                return true;
+        }
         t = find_type(name, &exists);
         if (!t)
                 return false;
@@ -343,13 +350,16 @@ static void check_select(struct checker *c, struct node *n) {
 
 /* One signature against the arguments: its result when it fits, else NULL. */
 static const struct cel_type *try_signature(struct checker *c, struct node *n, const char *sig) {
-        const struct cel_type *vars[2] = { new_var(c), new_var(c) }, *t;
+        const struct cel_type *vars[2] = { 0 }, *t;
         size_t mark = c->trail.n, i = 0;
-        bool member = n->member, fits = true, dot = false;
+        bool fits, dot = false;
 
         for (const char *p = sig; *p != '>'; p++)
                 dot = dot || *p == '.';
-        fits = dot == member;
+        fits = dot == n->member;
+        for (const char *p = sig; fits && *p && *p != '|'; p++)
+                if ((*p == 'A' || *p == 'B') && !vars[*p - 'A'])
+                        vars[*p - 'A'] = new_var(c);
         for (; fits && *sig != '>'; i++) {
                 if (*sig == '.') {
                         sig++;
@@ -481,8 +491,11 @@ static void check_aggregate(struct checker *c, struct node *n) {
                 else
                         value = join(c, value, entry_type(c, n->args[i]));
         }
-        value = value ? value : new_var(c);
-        n->type = map ? new_type(c, CEL_MAP, key ? key : new_var(c), value) : new_type(c, CEL_LIST, value, NULL);
+        if (map && !key)
+                key = new_var(c);
+        if (!value)
+                value = new_var(c);
+        n->type = map ? new_type(c, CEL_MAP, key, value) : new_type(c, CEL_LIST, value, NULL);
 }
 
 static const struct message *message_of(const struct cel_type *t) {
@@ -630,8 +643,13 @@ static void note_exact(struct checker *c, struct node *n) {
         for (uint32_t bit = 1; bit != n->overloads; bit <<= 1)
                 sig = strchr(sig, '|') + 1;
         for (size_t i = 0; i < n->n_args; i++) {
+                const struct cel_type *t, *given = n->args[i]->type;
+
                 sig += *sig == '.';
-                n->kinds[i] = (uint8_t) signature_type(c->a, &sig, vars)->kind;
+                t = signature_type(c->a, &sig, vars);
+                n->kinds[i] = (uint8_t) t->kind;
+                if (t->kind == CEL_LIST && t->params[0]->kind != CEL_DYN && is_dyn(given->params[0]))
+                        n->exact = false;
         }
 }
 

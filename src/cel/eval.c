@@ -90,14 +90,25 @@ static struct cel_value eval_select(struct ctx *c, const struct node *n) {
         return optional ? cel_of_optional(c->a, r > 0 ? &ret : NULL) : ret;
 }
 
-/* Does the value of an argument fit where a signature wants that type? */
-static bool fits(struct ctx *c, const char **sig, const struct cel_value *v) {
-        static const struct cel_type *const vars[2] = { &cel_dyn, &cel_dyn };
-        const struct cel_type *t = signature_type(c->a, sig, vars);
+/* Is the value of that type? Of a list the first item tells. */
+static bool is_of(struct ctx *c, const struct cel_type *t, const struct cel_value *v) {
+        struct cel_value first;
 
         if (t->kind == CEL_DYN || (t->kind == CEL_MAP && v->kind == CEL_OBJECT))
                 return true;
-        return (uint8_t) t->kind == v->kind && (t->kind != CEL_OPAQUE || t == v->type);
+        if ((uint8_t) t->kind != v->kind || (t->kind == CEL_OPAQUE && t != v->type))
+                return false;
+        if (t->kind != CEL_LIST || v->n == 0 || t->params[0]->kind == CEL_DYN)
+                return true;
+        first = list_get(c->a, v, 0);
+        return is_of(c, t->params[0], &first);
+}
+
+/* Does the value of an argument fit where a signature wants that type? */
+static bool fits(struct ctx *c, const char **sig, const struct cel_value *v) {
+        static const struct cel_type *const vars[2] = { &cel_dyn, &cel_dyn };
+
+        return is_of(c, signature_type(c->a, sig, vars), v);
 }
 
 static bool find_overload(struct ctx *c, const struct node *n, const struct cel_value *args) {

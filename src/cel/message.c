@@ -43,6 +43,7 @@ const struct message messages[] = {
         { "google.protobuf.Any",
           { .kind = CEL_DYN, .name = "any" },
           { { "type_url", &cel_string, "string" }, { "value", &cel_bytes, "[]uint8" } } },
+        { "google.protobuf.Empty", { .kind = CEL_OBJECT, .name = "google.protobuf.Empty" }, { { 0 } } },
         { NULL },
 };
 
@@ -127,6 +128,7 @@ static struct cel_value convert(struct ctx *c, const struct message *m, const st
 
 /* values: of the fields, in their order; those not given are of kind CEL_ERROR. last: the last that is given. */
 struct cel_value message_make(struct ctx *c, const struct message *m, struct cel_value *values, size_t last) {
+        static const struct json nothing = { .type = JSON_OBJECT };
         struct cel_value made = { .kind = m->type.kind };
         int64_t sec, nanos;
 
@@ -159,6 +161,8 @@ struct cel_value message_make(struct ctx *c, const struct message *m, struct cel
                 return values[last];
         if (m->type.kind == CEL_MAP)
                 return cel_map_new(c->a, 0);
+        if (m->type.kind == CEL_OBJECT)
+                return (struct cel_value) { .kind = CEL_OBJECT, .type = &m->type, .json = &nothing };
         made.kind = m->type.kind == CEL_DYN ? CEL_NULL : m->type.kind;
         return made;
 }

@@ -326,6 +326,10 @@ static struct str message_of(struct cel_policy_run *r, const struct cel_validati
                                   : message;
 }
 
+static struct cel_value no_attribute(const char *name) {
+        return (struct cel_value) { .kind = CEL_ERROR, .s = name, .n = (uint32_t) strlen(name) };
+}
+
 static void annotate(struct cel_policy_run *r) {
         const struct cel_policy *p = r->policy;
 
@@ -353,6 +357,7 @@ static void annotate(struct cel_policy_run *r) {
 }
 
 void cel_policy_validate(struct cel_policy_run *r) {
+        struct cel_value authorizer = r->inputs[CEL_IN_AUTHORIZER], resource = r->inputs[CEL_IN_REQUEST_RESOURCE];
         const struct cel_policy *p = r->policy;
 
         r->decisions = arena_array(r->arena, struct cel_decision, p->n_validations + p->n_annotations + 1);
@@ -378,5 +383,10 @@ void cel_policy_validate(struct cel_policy_run *r) {
                 if (r->n_decisions > before)
                         r->decisions[before].ns = now_mono_ns() - began;
         }
+        /* annotations compile with the authorizer, and have none when they run: so upstream */
+        r->inputs[CEL_IN_AUTHORIZER] = no_attribute("no such attribute(s): authorizer");
+        r->inputs[CEL_IN_REQUEST_RESOURCE] = no_attribute("no such attribute(s): authorizer.requestResource");
         annotate(r);
+        r->inputs[CEL_IN_AUTHORIZER] = authorizer;
+        r->inputs[CEL_IN_REQUEST_RESOURCE] = resource;
 }

@@ -38,7 +38,7 @@ const struct cel_type *cel_type_resource_check(void) {
         return opaque_type('R');
 }
 
-static void print_type(struct buf *b, const struct cel_type *t) {
+static void print_type(struct buf *b, const struct cel_type *t, bool output) {
         static const char *const names[] = {
                 [CEL_ERROR] = "!error!",
                 [CEL_NULL] = "null",
@@ -56,6 +56,12 @@ static void print_type(struct buf *b, const struct cel_type *t) {
                 [CEL_OPTIONAL] = "optional_type",
                 [CEL_DURATION] = "duration",
         };
+        static const char *const of_output[] = {
+                [CEL_NULL] = "null_type",
+                [CEL_TIMESTAMP] = "google.protobuf.Timestamp",
+                [CEL_DURATION] = "google.protobuf.Duration",
+        };
+        const char *name;
 
         if (b->n > 4096)
                 return;
@@ -63,10 +69,13 @@ static void print_type(struct buf *b, const struct cel_type *t) {
                 buf_printf(b, "_var%llu", (unsigned long long) t->max_size);
                 return;
         }
-        buf_addc(b, t->name ? t->name : t->kind == CEL_OBJECT ? "object" : names[t->kind]);
+        name = t->name ? t->name : t->kind == CEL_OBJECT ? "object" : names[t->kind];
+        if (output && t->kind < ARRAY_SIZE(of_output) && of_output[t->kind])
+                name = of_output[t->kind];
+        buf_addc(b, name);
         for (size_t i = 0; i < 2 && t->params[i]; i++) {
                 buf_addc(b, i == 0 ? "(" : ", ");
-                print_type(b, t->params[i]);
+                print_type(b, t->params[i], output);
         }
         if (t->params[0])
                 buf_putc(b, ')');
@@ -75,21 +84,15 @@ static void print_type(struct buf *b, const struct cel_type *t) {
 struct str cel_type_text(struct arena *a, const struct cel_type *t) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        print_type(&b, t);
+        print_type(&b, t, false);
         return arena_str(a, buf_str(&b));
 }
 
 struct str cel_type_output(struct arena *a, const struct cel_type *t) {
-        switch (t->kind) {
-        case CEL_NULL:
-                return STR("null_type");
-        case CEL_TIMESTAMP:
-                return STR("google.protobuf.Timestamp");
-        case CEL_DURATION:
-                return STR("google.protobuf.Duration");
-        default:
-                return cel_type_text(a, t);
-        }
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        print_type(&b, t, true);
+        return arena_str(a, buf_str(&b));
 }
 
 static struct cel_type *new_type(struct arena *a, enum cel_kind kind, const struct cel_type *p0,

@@ -126,6 +126,7 @@ static const struct {
         { "?", "1:1: mismatched input '?' expecting " OPERAND "\n1:2: mismatched input '<EOF>' expecting " OPERAND },
         { "in", "1:1: mismatched input 'in' expecting " OPERAND "\n1:3: mismatched input '<EOF>' expecting " OPERAND },
         { "{\"a\": 1}.\"a\"", "1:10: no viable alternative at input '.\"a\"'" },
+        { "{} && true", "1:1: expected type 'bool' but found 'map(_var0, _var1)'" },
         { "f(g(.'a'))", "1:6: no viable alternative at input '.'a''\n1:10: extraneous input ')' expecting <EOF>" },
         { "f(a.?[0].?[1])", "1:6: mismatched input '[' expecting {IDENTIFIER, ESC_IDENTIFIER}\n"
                             "1:6: unsupported ident kind\n"

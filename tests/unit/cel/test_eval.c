@@ -214,7 +214,11 @@ static void optionals(void **state) {
              { "optional.unwrap([optional.of(1), optional.none()])", "[1]" },
              { "optional.of(1) == optional.of(1)", "true" },
              { "dyn(self).?unseen.hasValue() || has(dyn(self).unseen)", "false" },
-             { "dyn(self).unseen", "error: no such key: unseen" });
+             { "dyn(self).unseen", "error: no such key: unseen" },
+             { "dyn(['a']).sum()", "error: no such overload: sum(list)" },
+             { "dyn([null]).max()", "error: no such overload: max(list)" },
+             { "dyn([1]).join(',')", "error: no such overload: join(list, string)" },
+             { "google.protobuf.Empty{} != null", "true" }, { "google.protobuf.NullValue.NULL_VALUE", "0" });
 }
 
 static void conversions(void **state) {
