@@ -1,7 +1,6 @@
 /* Quantities. Everything is kept in 10^-9 in an __int128, which holds ±1.7e29 whole units: more than any cluster has,
- * and more than int64 gives. Beyond that values saturate. Upstream keeps a text that is canonical already as it was
- * given
- * ("+5", "1.500"), so parsing tells whether it is. */
+ * and more than int64 gives. Beyond that values saturate, and only their text stays. Upstream keeps a text that is
+ * canonical already as it was given ("+5", "1.500"), so parsing tells whether it is. */
 #include "schema/quantity.h"
 
 #define INT128_MAX ((__int128) (~(unsigned __int128) 0 >> 1))
@@ -95,24 +94,13 @@ static __int128 times(__int128 a, __int128 b) { /* neither negative; saturates *
         return __builtin_mul_overflow(a, b, &c) ? INT128_MAX : c;
 }
 
-static __int128 digits_value(struct str num, struct str denom) {
-        __int128 v = 0;
+static uint64_t digits_value(struct str num, struct str denom) { /* at most 18 */
+        uint64_t v = 0;
 
-        if (num.n + denom.n <= 18) { /* as almost always: in 64 bits, which is many times quicker */
-                uint64_t few = 0;
-
-                for (size_t i = 0; i < num.n; i++)
-                        few = few * 10 + (uint64_t) (num.p[i] - '0');
-                for (size_t i = 0; i < denom.n; i++)
-                        few = few * 10 + (uint64_t) (denom.p[i] - '0');
-                return few;
-        }
-        for (size_t i = 0; i < num.n + denom.n; i++) {
-                char c = i < num.n ? num.p[i] : denom.p[i - num.n];
-
-                v = times(v, 10);
-                v = v > INT128_MAX - (c - '0') ? INT128_MAX : v + (c - '0');
-        }
+        for (size_t i = 0; i < num.n; i++)
+                v = v * 10 + (uint64_t) (num.p[i] - '0');
+        for (size_t i = 0; i < denom.n; i++)
+                v = v * 10 + (uint64_t) (denom.p[i] - '0');
         return v;
 }
 
@@ -135,12 +123,6 @@ static __int128 scale(__int128 v, int64_t exponent) {
                         break;
         }
         return v + rest;
-}
-
-static struct str trim_denom(struct parts p) { /* zeros at the end say nothing, but may be too many digits to hold */
-        while (p.num.n + p.denom.n > 30 && p.denom.n > 0 && p.denom.p[p.denom.n - 1] == '0')
-                p.denom.n--;
-        return p.denom;
 }
 
 /* Whether upstream keeps the text instead of printing the value: see ParseQuantity's fast path. */
@@ -168,10 +150,39 @@ static bool keeps_text(const struct parts *p, int64_t exponent, enum quantity_fo
         return !str_has_suffix(last, STR("000"));
 }
 
+/* ---- what 64 bits do not hold: digit by digit ---- */
+
+#define CARRIED 20 /* digits that come to the front of 2^60 times a number */
+
+/* The digits of 2^power times p, rounded up to 10^-9; *exponent: what they are multiplied with, before and after. */
+static void widen(struct buf *digits, struct parts p, int power, int64_t *exponent) {
+        size_t drop = *exponent < -9 ? (size_t) (-9 - *exponent) : 0, keep;
+        bool rest = false;
+
+        buf_add(digits, "00000000000000000000", CARRIED);
+        buf_add_str(digits, p.num);
+        buf_add_str(digits, p.denom);
+        for (; power > 0; power -= 10)
+                for (size_t i = digits->n, carry = 0; i-- > 0; carry /= 10) {
+                        carry += (size_t) (digits->p[i] - '0') << 10;
+                        digits->p[i] = (char) ('0' + carry % 10);
+                }
+        keep = digits->n > drop ? digits->n - drop : 0;
+        while (digits->n > keep)
+                rest = digits->p[--digits->n] != '0' || rest;
+        if (keep == 0)
+                buf_putc(digits, '0');
+        for (size_t i = digits->n; rest; digits->p[i] = rest ? '0' : (char) (digits->p[i] + 1))
+                rest = digits->p[--i] == '9';
+        *exponent += (int64_t) drop;
+}
+
 static int parse(struct str text, struct quantity *ret, bool *ret_keep, struct error *err) {
+        _cleanup_buf_ struct buf digits = BUF_INIT;
         struct quantity q = { 0 };
         struct parts p;
         int64_t exponent;
+        int power = 0;
 
         if (text.n == 0 || split(text, &p) < 0)
                 return format_wrong(err);
@@ -182,18 +193,26 @@ static int parse(struct str text, struct quantity *ret, bool *ret_keep, struct e
                 return error_set(err, -EINVAL, "unable to parse numeric part of quantity");
         if (ret_keep)
                 *ret_keep = keeps_text(&p, exponent, q.format);
-        p.denom = trim_denom(p);
-        q.nano = digits_value(p.num, p.denom);
         if (q.format == QUANTITY_BINARY_SI) {
-                const __int128 max = (__int128) INT64_MAX * NANO;
-
-                q.nano = scale(times(q.nano, (__int128) 1 << exponent), 9 - (int64_t) p.denom.n);
-                if (q.nano > max)
-                        q.nano = max;
+                power = (int) exponent;
+                exponent = 0;
+        }
+        exponent -= (int64_t) p.denom.n;
+        if (p.num.n + p.denom.n <= 18) /* as almost always */
+                q.nano = scale(times(digits_value(p.num, p.denom), (__int128) 1 << power), exponent + 9);
+        else {
+                widen(&digits, p, power, &exponent);
+                for (size_t i = 0; i < digits.n; i++) {
+                        q.nano = times(q.nano, 10);
+                        q.nano += MIN(INT128_MAX - q.nano, digits.p[i] - '0');
+                }
+                q.nano = scale(q.nano, exponent + 9);
+        }
+        if (q.format == QUANTITY_BINARY_SI) {
+                q.nano = MIN(q.nano, (__int128) INT64_MAX * NANO);
                 if (q.nano > 0 && q.nano < NANO)
                         q.format = QUANTITY_DECIMAL_SI;
-        } else
-                q.nano = scale(q.nano, exponent - (int64_t) p.denom.n + 9);
+        }
         if (p.negative)
                 q.nano = -q.nano;
         *ret = q;
@@ -204,6 +223,38 @@ int quantity_parse(struct str text, struct quantity *ret, struct error *err) {
         return parse(text, ret, NULL, err);
 }
 
+static const char *name_exponent(char dst[static 16], enum quantity_format format, int64_t exponent) {
+        static const char *const names[] = { "n", "u", "m", "", "k", "M", "G", "T", "P", "E" };
+
+        if (format != QUANTITY_DECIMAL_EXPONENT)
+                return exponent > 18 ? "" : names[exponent / 3 + 3]; /* as upstream has it */
+        snprintf(dst, 16, exponent ? "e%lld" : "", (long long) exponent);
+        return dst;
+}
+
+/* A decimal number that is larger than what is calculated with. */
+static struct str print_wide(struct arena *a, struct str text, enum quantity_format format) {
+        _cleanup_buf_ struct buf digits = BUF_INIT;
+        char suffix[16];
+        int64_t exponent = 0;
+        size_t zeros = 0;
+        struct parts p;
+
+        split(text, &p);
+        interpret(p.suffix, &exponent, &format);
+        exponent -= (int64_t) p.denom.n;
+        widen(&digits, p, 0, &exponent);
+        for (; exponent % 3 != 0; exponent--)
+                buf_putc(&digits, '0');
+        for (; str_has_suffix(buf_str(&digits), STR("000")); exponent += 3)
+                digits.n -= 3;
+        while (digits.p[zeros] == '0')
+                zeros++;
+        return arena_printf(a, "%s%" STR_FMT "%s", p.negative ? "-" : "",
+                            STR_ARG(str_sub(buf_str(&digits), zeros, digits.n)),
+                            name_exponent(suffix, format, exponent));
+}
+
 int quantity_canonical(struct arena *a, struct str text, struct str *ret, struct error *err) {
         struct quantity q;
         char printed[64];
@@ -211,6 +262,10 @@ int quantity_canonical(struct arena *a, struct str text, struct str *ret, struct
         bool keep;
 
         TRY(parse(text, &q, &keep, err));
+        if (!keep && (q.nano == INT128_MAX || q.nano == -INT128_MAX)) {
+                *ret = print_wide(a, text, q.format);
+                return 0;
+        }
         s = keep ? text : quantity_print(printed, q);
         *ret = str_eq(s, text) ? text : arena_str(a, s);
         return 0;
@@ -308,8 +363,7 @@ static struct str print_binary(char dst[static 64], __int128 v) {
 }
 
 static struct str print_decimal(char dst[static 64], struct quantity q) {
-        static const char *const names[] = { "n", "u", "m", "", "k", "M", "G", "T", "P", "E" };
-        char suffix[16] = "";
+        char suffix[16];
         int exponent = -9;
         __int128 v = q.nano;
 
@@ -317,11 +371,7 @@ static struct str print_decimal(char dst[static 64], struct quantity q) {
                 v /= 1000;
                 exponent += 3;
         }
-        if (q.format == QUANTITY_DECIMAL_SI || q.format == QUANTITY_BINARY_SI)
-                return print_number(dst, v, exponent > 18 ? "" : names[exponent / 3 + 3]); /* as upstream has it */
-        if (exponent != 0)
-                snprintf(suffix, sizeof(suffix), "e%d", exponent);
-        return print_number(dst, v, suffix);
+        return print_number(dst, v, name_exponent(suffix, q.format, exponent));
 }
 
 struct str quantity_print(char dst[static 64], struct quantity q) {
