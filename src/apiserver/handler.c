@@ -403,6 +403,8 @@ static int read_body(struct http_write *w) {
 
         if (w->call.verb == API_GET || w->call.verb == API_LIST)
                 return 0;
+        if (w->call.verb == API_DELETE_COLLECTION)
+                TRY(list_check(w->arena, w->x.rest, &w->call.options, err));
         if (w->call.verb == API_PATCH) {
                 r = request_patch_type(type, !w->x.rest->resource->list_type, is_bodyless(req), &w->call.patch, err);
                 if (r == 0 && w->call.patch == API_PATCH_APPLY)

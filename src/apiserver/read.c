@@ -112,6 +112,13 @@ static int make_filter(struct arena *a, const struct rest *r, const struct api_o
         return ret->by_field ? selector_parse_fields(a, r->resource, o->field_selector, &ret->fields, err) : 0;
 }
 
+int list_check(struct arena *a, const struct rest *r, const struct api_options *o, struct error *err) {
+        struct filter unused;
+
+        TRY(list_options_check(a, o, false, err));
+        return make_filter(a, r, o, &unused, err);
+}
+
 /* Fields and labels are those of the request's version: where a webhook makes that they are looked at when it has. */
 static bool selects_converted(const struct rest *r, const struct api_options *o) {
         return r->custom && r->custom->of->webhook && (!str_empty(o->field_selector) || !str_empty(o->label_selector));
@@ -281,7 +288,8 @@ static int list_position(struct apiserver *s, struct api_call *c, const struct r
                 /* Without a match, a page of a revision is of exactly that one, and so is what is deleted; a whole list
                  * may be of a newer one. */
                 exact = str_eqc(o->resource_version_match, "Exact") ||
-                        (str_empty(o->resource_version_match) && (o->limit > 0 || c->verb == API_DELETE_COLLECTION));
+                        (str_empty(o->resource_version_match) &&
+                         (o->limit > 0 || (o->limit == 0 && c->verb == API_DELETE_COLLECTION)));
                 if (r == -ETIMEDOUT && exact) {
                         error_clear(err);
                         return error_status(err, REASON_UNKNOWN,

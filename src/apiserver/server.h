@@ -304,6 +304,8 @@ int list_filter(struct op *op, struct api_list *l, struct error *err);
 
 /* The rules for resourceVersion, resourceVersionMatch, sendInitialEvents and continue together (read.c). */
 int list_options_check(struct arena *a, const struct api_options *o, bool watch, struct error *err);
+/* The same of a list, and of its selectors. */
+int list_check(struct arena *a, const struct rest *r, const struct api_options *o, struct error *err);
 
 /* An object in another version of its resource (a reference; the same object when there is nothing to convert). */
 struct object *object_in_version(const struct rest *stored, const struct rest *as, struct object *o);

@@ -191,6 +191,11 @@ static void options_of_writes_are_checked_as_upstream_does(void **state) {
                "500 couldn't get version/kind; json parse error: unexpected end of JSON" },
              { "DELETE", CM "/a?propagationPolicy=", NULL, NULL, "422 propagationPolicy: Unsupported value: \"\"" },
              { "DELETE", CM "?propagationPolicy=Bad&labelSelector=none", NULL, NULL, "422 Unsupported value: \"Bad\"" },
+             { "DELETE", CM "?propagationPolicy=Bad&resourceVersionMatch=Exact", NULL,
+               NULL, /* what is listed is first */
+               "422 resourceVersionMatch is forbidden unless resourceVersion is provided" },
+             { "DELETE", CM "?fieldSelector=foo%3Dbar", JSON, "{\"propagationPolicy\":\"Bad\"}",
+               "400 is not a known field selector" },
              { "DELETE", CM "/a?uid=x", NULL, NULL, "409 the UID in the precondition (x) does not match the UID" },
              { "DELETE", CM "/a?orphanDependents=1&propagationPolicy=Orphan", NULL, NULL, "422 cannot be both set" },
              { "DELETE", CM "/a?orphanDependents=true", NULL, NULL, "200 \"finalizers\":[\"orphan\"]" },
