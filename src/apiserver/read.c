@@ -115,8 +115,8 @@ static int make_filter(struct arena *a, const struct rest *r, const struct api_o
 int list_check(struct arena *a, const struct rest *r, const struct api_options *o, struct error *err) {
         struct filter unused;
 
-        TRY(list_options_check(a, o, false, err));
-        return make_filter(a, r, o, &unused, err);
+        TRY(make_filter(a, r, o, &unused, err));
+        return list_options_check(a, o, false, err);
 }
 
 /* Fields and labels are those of the request's version: where a webhook makes that they are looked at when it has. */
