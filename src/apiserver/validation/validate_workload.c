@@ -244,12 +244,12 @@ void validate_replication_controller(struct field_errors *fe, const struct json 
         }
 }
 
-/* How often names of revisions collided only grows. */
+/* How often names of revisions collided only grows, and stays. */
 void validate_collisions(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct json *now = json_at_path(obj, "status", "collisionCount"),
                           *before = json_at_path(old, "status", "collisionCount");
         struct json zero = json_of_int(0);
 
-        INVALID_IF(before && json_int(now) < json_int(before), PATH(PATH(NULL, "status"), "collisionCount"),
+        INVALID_IF(before && (!now || json_int(now) < json_int(before)), PATH(PATH(NULL, "status"), "collisionCount"),
                    now ? now : &zero, "cannot be decremented");
 }

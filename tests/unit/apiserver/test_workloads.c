@@ -221,6 +221,9 @@ static const struct {
           "value: 2: cannot be greater than status.replicas, status.availableReplicas: Invalid value: 3: cannot be "
           "greater than status.replicas, status.availableReplicas: Invalid value: 3: cannot be greater than "
           "readyReplicas]" },
+        { &res_deployments, NULL, "status", STATUS("\"collisionCount\":0"), NULL },
+        { &res_deployments, NULL, "status", STATUS("\"collisionCount\":null"),
+          "status.collisionCount: Invalid value: 0: cannot be decremented" },
         { &res_deployments, NULL, "status", STATUS("\"collisionCount\":3"), NULL },
         { &res_deployments, NULL, "status", STATUS("\"collisionCount\":2"),
           "status.collisionCount: Invalid value: 2: cannot be decremented" },
