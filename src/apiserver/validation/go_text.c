@@ -81,6 +81,8 @@ static const struct {
 } moved[] = {
         { "JSONSchemaProps", "nullable", "type" },
         { "VolumeSource", "quobyte", "rbd" },
+        { "PersistentVolumeSource", "quobyte", "rbd" },
+        { "PersistentVolumeSource", "flexVolume", "iscsi" },
         { "JobSpec", "activeDeadlineSeconds", "successPolicy" },
         { "PodSpec", "setHostnameAsFQDN", "subdomain" },
         { "PodSpec", "preemptionPolicy", "priority" },
@@ -334,6 +336,46 @@ static void add_scalar(struct printer *g, const struct schema_type *t, const str
                 buf_addc(g->b, kind == SCHEMA_BOOL ? "false" : "0");
 }
 
+/* The members of both, sorted. */
+static struct json union_of(struct arena *a, const struct json *old, const struct json *now) {
+        struct json all = json_is(old, JSON_OBJECT) ? json_copy_shallow(a, old) : json_new_object();
+
+        json_each_member(m, now)
+                json_set(a, &all, json_key(m), m->value);
+        json_sort(&all);
+        return all;
+}
+
+/* For Diff: pointers to these have texts of their own.
+ * &LabelSelector{MatchLabels:map[string]string{a: b,},MatchExpressions:[]LabelSelectorRequirement{},} */
+static bool add_own_text(struct printer *g, const struct schema_type *t, const struct json *v) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct json labels, none = json_new_array();
+
+        if (t->kind != SCHEMA_QUANTITY && t != &type_LabelSelector)
+                return false;
+        if (t->kind == SCHEMA_QUANTITY)
+                buf_add_str(&b, json_str(v));
+        else {
+                buf_addc(&b, "&LabelSelector{MatchLabels:map[string]string{");
+                labels = union_of(g->a, json_getc(v, "matchLabels"), NULL);
+                json_each_member(m, &labels)
+                        buf_printf(&b, "%" STR_FMT ": %" STR_FMT ",", STR_ARG(json_key(m)),
+                                   STR_ARG(json_str(&m->value)));
+                buf_addc(&b, "},MatchExpressions:[]LabelSelectorRequirement{");
+                json_each_item(e, json_getc(v, "matchExpressions")) {
+                        buf_printf(&b, "LabelSelectorRequirement{Key:%" STR_FMT ",Operator:%" STR_FMT ",Values:",
+                                   STR_ARG(json_str(json_getc(e, "key"))), STR_ARG(json_str(json_getc(e, "operator"))));
+                        strategic_print(&b, json_getc(e, "values") ? json_getc(e, "values") : &none);
+                        buf_addc(&b, ",},");
+                }
+                buf_addc(&b, "},}");
+        }
+        buf_putc(g->b, 's');
+        add_text(g, NULL, buf_str(&b));
+        return true;
+}
+
 static void add_value(struct printer *g, const struct schema_type *of, const struct json *v, bool pointer, bool typed) {
         const struct schema_type *t = of && of->kind == SCHEMA_ANY && json_type(v) != JSON_NULL ? NULL : of;
         bool compound = t ? t->kind == SCHEMA_STRUCT || t->kind == SCHEMA_LIST || t->kind == SCHEMA_MAP
@@ -351,6 +393,8 @@ static void add_value(struct printer *g, const struct schema_type *of, const str
                 buf_addc(g->b, ")(" POINTER ")");
                 return;
         }
+        if (pointer && g->diff && v && add_own_text(g, of, v))
+                return;
         buf_addc(g->b, pointer && g->diff ? "&" : "");
         if (compound && typed && t)
                 add_type(g->b, t);
@@ -542,20 +586,10 @@ static struct str value_text(struct printer *g, const struct schema_type *t, con
         ssize_t open;
 
         add_value(&one, t, v, pointer, typed && !same);
-        open = str_find(buf_str(&b), '{');
+        open = b.n > 0 && b.p[0] == 's' ? -1 : str_find(buf_str(&b), '{');
         if (same || !is_compound(t) || open < 0 || b.n - (size_t) open - 2 <= WIDTH)
                 return arena_str(g->a, buf_str(&b));
         return add_diff(g, t, pointer, v, v, sign, r->depth + 1, r->level, typed);
-}
-
-/* The members of both, sorted. */
-static struct json union_of(struct arena *a, const struct json *old, const struct json *now) {
-        struct json all = json_is(old, JSON_OBJECT) ? json_copy_shallow(a, old) : json_new_object();
-
-        json_each_member(m, now)
-                json_set(a, &all, json_key(m), m->value);
-        json_sort(&all);
-        return all;
 }
 
 /* One value in one value, and so on: Diff shows such a one as a whole before and after. */
