@@ -182,7 +182,6 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         s->catalog = catalog_new(s, NULL, 0);
         s->rbac = rbac_new(s);
         s->flow = flow_new(s);
-        s->tracks = tracks_new(s);
         s->configs = admission_configs_new(s);
         s->webhooks = webhooks_new(s);
         s->extensions = extensions_new(s);
@@ -193,6 +192,7 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
                 r = read_flags(s, err);
         if (r == 0)
                 r = metrics_configure(s, err);
+        s->tracks = tracks_new(s); /* its numbers have the labels that are allowed */
         if (r == 0)
                 r = allocator_new(s, &s->allocator, err);
         if (r == 0)

@@ -130,9 +130,14 @@ struct access_webhook;
 int access_webhook_new(struct authn *n, struct arena *a, struct str name, const struct json *config,
                        struct field_errors *fe, const struct path *p, struct access_webhook **ret, struct error *err);
 void access_webhook_free(struct access_webhook *w); /* NULL is fine */
+/* What its conditions made of a question; ns 0: nothing, it has none. */
+struct condition_run {
+        int64_t ns;
+        bool failed, excluded;
+};
 /* What it says; AUTHZ_PENDING as remote.h. */
 enum authz access_webhook_ask(const struct access_webhook *w, const struct api_user *user, const struct attributes *at,
-                              struct opinion *why);
+                              struct opinion *why, struct condition_run *ret);
 
 /* ---- files that are read again when they change (reload.h) ---- */
 

@@ -35,7 +35,7 @@ struct authorizers {
 
 #define ASK(name)                                                                                            \
         static enum authz name(struct apiserver *s, const struct authorizer *z, const struct api_user *user, \
-                               const struct attributes *at, struct opinion *why)
+                               const struct attributes *at, struct opinion *why, struct condition_run *met)
 
 static enum authz answer(bool allowed) {
         return allowed ? AUTHZ_ALLOW : AUTHZ_NO_OPINION;
@@ -58,7 +58,7 @@ ASK(ask_abac) {
 }
 
 ASK(ask_webhook) {
-        return access_webhook_ask(z->webhook, user, at, why);
+        return access_webhook_ask(z->webhook, user, at, why, met);
 }
 
 ASK(ask_always_allow) {
@@ -74,7 +74,7 @@ ASK(ask_always_deny) {
 static const struct kind {
         const char *mode, *name; /* name: where nobody gave it one */
         enum authz (*ask)(struct apiserver *s, const struct authorizer *z, const struct api_user *user,
-                          const struct attributes *at, struct opinion *why);
+                          const struct attributes *at, struct opinion *why, struct condition_run *met);
 } kinds[] = {
         { "ABAC", "abac", ask_abac },
         { "AlwaysAllow", "alwaysallow", ask_always_allow },
@@ -317,10 +317,31 @@ static void count_decision(const struct authorizer *z, bool allowed) {
                    1);
 }
 
+static void count_conditions(const struct authorizer *z, const struct condition_run *met) {
+        static const double seconds[] = { 0.001, 0.005, 0.01, 0.025, 0.1, 0.2, 0.25 };
+        HISTOGRAM(time, seconds, "apiserver_authorization_match_condition_evaluation_seconds",
+                  "[ALPHA] Authorization match condition evaluation time in seconds, split by authorizer type and "
+                  "name.");
+        METRIC(errors, COUNTER, "apiserver_authorization_match_condition_evaluation_errors_total",
+               "[ALPHA] Total number of errors when an authorization webhook encounters a match condition error split "
+               "by authorizer type and name.");
+        METRIC(exclusions, COUNTER, "apiserver_authorization_match_condition_exclusions_total",
+               "[ALPHA] Total number of exclusions when an authorization webhook is skipped because match conditions "
+               "exclude it.");
+        const struct metric_label l[] = { { "name", z->name }, { "type", str_of(z->kind->mode) } };
+
+        series_observe(metric_labelled(&time, l, ARRAY_SIZE(l)), (double) met->ns / NSEC_PER_SEC);
+        if (met->failed)
+                series_add(metric_labelled(&errors, l, ARRAY_SIZE(l)), 1);
+        if (met->excluded)
+                series_add(metric_labelled(&exclusions, l, ARRAY_SIZE(l)), 1);
+}
+
 enum authz authorize_why(struct apiserver *s, const struct api_user *user, const struct attributes *at,
                          struct opinion *why) {
         enum authz decision = AUTHZ_NO_OPINION;
         struct opinion said[MAX_AUTHORIZERS];
+        struct condition_run met[MAX_AUTHORIZERS];
         const struct authorizers *z;
         size_t n = 0;
 
@@ -329,11 +350,15 @@ enum authz authorize_why(struct apiserver *s, const struct api_user *user, const
         z = atomic_load(&s->authorizers);
         while (n < z->n && decision == AUTHZ_NO_OPINION) {
                 said[n] = (struct opinion) { 0 };
-                decision = z->v[n].kind->ask(s, &z->v[n], user, at, why ? &said[n] : NULL);
+                met[n] = (struct condition_run) { 0 };
+                decision = z->v[n].kind->ask(s, &z->v[n], user, at, why ? &said[n] : NULL, &met[n]);
                 n++;
         }
         if (decision == AUTHZ_ALLOW || (decision == AUTHZ_DENY && why)) /* else it is asked again */
                 count_decision(&z->v[n - 1], decision == AUTHZ_ALLOW);
+        for (size_t i = 0; i < n && (decision == AUTHZ_ALLOW || (decision != AUTHZ_PENDING && why)); i++)
+                if (met[i].ns)
+                        count_conditions(&z->v[i], &met[i]);
         if (why)
                 tell(why, said, n, decision != AUTHZ_NO_OPINION);
         return decision;

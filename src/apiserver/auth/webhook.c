@@ -276,23 +276,24 @@ static struct cel_value request_value(struct arena *a, const struct json *spec) 
 }
 
 /* 1: it is asked, 0: it is not, -EINVAL: an expression fails, and none is false. */
-static int is_meant(const struct access_webhook *w, struct arena *a, const struct json *spec, struct error *err) {
+static int is_meant(const struct access_webhook *w, struct arena *a, const struct json *spec, struct condition_run *ret,
+                    struct error *err) {
+        int64_t since = now_mono_ns();
         struct cel_value request, v;
-        int r = 1;
 
-        if (w->n_conditions == 0)
-                return 1;
         request = request_value(a, spec);
-        for (size_t i = 0; i < w->n_conditions; i++) {
+        for (size_t i = 0; i < w->n_conditions && !ret->excluded; i++) {
                 struct cel_run run = { .arena = a };
 
                 if (cel_eval(w->conditions[i].program, &request, &run, &v, err) < 0)
-                        r = error_prefix(err, "cel evaluation error: expression '%" STR_FMT "' resulted in error",
-                                         STR_ARG(w->conditions[i].text));
-                else if (!v.b)
-                        return 0;
+                        ret->failed = error_prefix(err,
+                                                   "cel evaluation error: expression '%" STR_FMT "' resulted in error",
+                                                   STR_ARG(w->conditions[i].text)) < 0;
+                else
+                        ret->excluded = !v.b;
         }
-        return r;
+        ret->ns = MAX(now_mono_ns() - since, (int64_t) 1);
+        return ret->excluded ? 0 : ret->failed ? -EINVAL : 1;
 }
 
 static enum authz failed(const struct access_webhook *w, struct opinion *why, const char *text) {
@@ -302,12 +303,12 @@ static enum authz failed(const struct access_webhook *w, struct opinion *why, co
 }
 
 enum authz access_webhook_ask(const struct access_webhook *w, const struct api_user *user, const struct attributes *at,
-                              struct opinion *why) {
+                              struct opinion *why, struct condition_run *ret) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_error_ struct error e = ERROR_INIT;
         struct json spec = access_spec(a, user, at), body;
         const struct json *answer, *status;
-        int r = is_meant(w, a, &spec, &e);
+        int r = w->n_conditions ? is_meant(w, a, &spec, ret, &e) : 1;
         bool allowed, denied;
         const char *other;
 

@@ -493,7 +493,21 @@ static int may(struct fixture *f, const char *name, const char *group, struct at
         return z;
 }
 
+static void check_condition_count(const char *name, unsigned n) {
+        _cleanup_free_ char *line = xprintf(
+                        "\napiserver_authorization_match_condition_%s{name=\"hook\",type=\"Webhook\"} %u\n", name, n);
+        _cleanup_buf_ struct buf all = BUF_INIT;
+
+        metrics_collect(&all);
+        if (str_search(buf_str(&all), str_of(line)) < 0)
+                fail_msg("no %s", line);
+}
+
 static void conditions_say_what_a_webhook_is_asked(void **state) {
+        struct str ops[] = { STR("ops") }, devs[] = { STR("devs") };
+        struct api_user jane = { .name = STR("jane"), .groups = ops, .n_groups = 1 };
+        struct api_user bad = { .name = STR("bad"), .groups = devs, .n_groups = 1 };
+        _cleanup_opinion_ struct opinion why = { 0 }, bad_why = { 0 };
         struct attributes pods = { .verb = "list",
                                    .version = STR("v1"),
                                    .resource = STR("pods"),
@@ -534,6 +548,13 @@ static void conditions_say_what_a_webhook_is_asked(void **state) {
         metrics_collect(&metrics);
         assert_true(str_search(buf_str(&metrics), STR("\napiserver_authorization_webhook_duration_seconds_count{name="
                                                       "\"hook\",result=\"success\"} 3\n")) > 0);
+        check_condition_count("evaluation_seconds_count", 3); /* not while an answer is waited for */
+        assert_int_equal(authorize_why(f->s, &jane, &pods, &why), AUTHZ_NO_OPINION);
+        check_condition_count("evaluation_seconds_count", 4);
+        check_condition_count("exclusions_total", 1);
+        assert_int_equal(authorize_why(f->s, &bad, &pods, &bad_why), AUTHZ_DENY);
+        check_condition_count("evaluation_errors_total", 1);
+        check_condition_count("exclusions_total", 1);
 }
 
 /* v1beta1 calls the groups "group". */
