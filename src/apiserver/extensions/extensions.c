@@ -246,6 +246,7 @@ static void removed(struct api_call *c) {
         api_list_free(c->list);
         object_unref(c->object);
         error_clear(&c->error);
+        r->custom->emptying = false;
         custom_unref(r->custom);
         arena_free(c->arena); /* r goes with it */
         x->running--;
@@ -270,6 +271,7 @@ static void remove_objects(struct extensions *x, struct custom *c) {
                                       .loop = x->loop.loop,
                                       .done = removed };
         x->running++;
+        c->emptying = true;
         apiserver_call(x->s, &r->call);
 }
 
@@ -426,7 +428,7 @@ static void clean_up(struct extensions *x, struct store_snapshot *snap, struct o
         struct str prefix = c ? c->storage->rest.prefix : STR("");
 
         if (c && store_count(snap, prefix, prefix) > 0) {
-                if (x->running == 0)
+                if (!c->emptying)
                         remove_objects(x, c);
                 look_again(x, LOOK_AGAIN_MS); /* those with finalizers go when they can */
         } else {

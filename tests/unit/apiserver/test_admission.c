@@ -452,21 +452,27 @@ static const struct api_resource widgets = {
         .group = "example.com", .version = "v1", .plural = "widgets", .kind = "Widget", .namespaced = true
 };
 
-static void define_widgets(struct world *w) {
+static void nap(void) {
+        nanosleep(&(struct timespec) { .tv_nsec = 2000000 }, NULL);
+}
+
+static void define(struct world *w, const struct api_resource *resource) {
 #define VERSION(name, storage)                                                                                      \
         "{\"name\":\"" name "\",\"served\":true,\"storage\":" storage ",\"schema\":{\"openAPIV3Schema\":{\"type\":" \
         "\"object\",\"properties\":{\"spec\":{\"type\":\"object\",\"properties\":{\"n\":{\"type\":\"integer\","     \
         "\"maximum\":9},"                                                                                           \
         "\"d\":{\"type\":\"string\",\"default\":\"x\"}}}}}}}"
-        struct answer r = ASK(
-                        &w->f, API_CREATE, &res_customresourcedefinitions,
-                        .body = "{\"metadata\":{\"name\":\"widgets.example.com\"},\"spec\":{\"group\":\"example.com\","
-                                "\"scope\":\"Namespaced\",\"names\":{\"plural\":\"widgets\",\"kind\":\"Widget\"},"
-                                "\"versions\":[" VERSION("v1", "true") "," VERSION("v2", "false") "]}}");
+        struct str body =
+                        arena_printf(w->f.a,
+                                     "{\"metadata\":{\"name\":\"%s.example.com\"},\"spec\":{\"group\":\"example.com\","
+                                     "\"scope\":\"Namespaced\",\"names\":{\"plural\":\"%s\",\"kind\":\"%s\"},"
+                                     "\"versions\":[" VERSION("v1", "true") "," VERSION("v2", "false") "]}}",
+                                     resource->plural, resource->plural, resource->kind);
+        struct answer r = ASK(&w->f, API_CREATE, &res_customresourcedefinitions, .body = body.p);
 
         assert_int_equal(r.code, 201);
-        for (int i = 0; i < 2000 && ASK(&w->f, API_LIST, &widgets, "default").code != 200; i++)
-                nanosleep(&(struct timespec) { .tv_nsec = 2000000 }, NULL);
+        for (int i = 0; i < 2000 && ASK(&w->f, API_LIST, resource, "default").code != 200; i++)
+                nap();
 }
 
 static struct answer create_widget(struct world *w, const char *name) {
@@ -478,13 +484,45 @@ static struct answer create_widget(struct world *w, const char *name) {
                                            .p);
 }
 
+static void undefine(struct world *w, const char *name) {
+        assert_int_equal(ASK(&w->f, API_DELETE, &res_customresourcedefinitions, .name = name).code, 200);
+}
+
+/* The objects of one cannot be deleted, those of the other can. */
+static void definitions_do_not_wait_for_each_other(void **state) {
+        static const struct api_resource anvils = {
+                .group = "example.com", .version = "v1", .plural = "anvils", .kind = "Anvil", .namespaced = true
+        };
+        struct world *w = *state;
+        struct fixture *f = &w->f;
+
+        define(w, &widgets);
+        define(w, &anvils);
+        assert_int_equal(create_widget(w, "a").code, 201);
+        check_code(ASK(f, API_CREATE, &anvils, "default",
+                       .body = "{\"kind\":\"Anvil\",\"apiVersion\":\"example.com/v1\",\"metadata\":{\"name\":\"a\"}}"),
+                   201);
+        hook_answers(w->hook, "/never", NULL);
+        VALIDATE(w, "never", "/never", RULE("example.com", "v1", "anvils", "DELETE") ",\"timeoutSeconds\":1");
+        undefine(w, "anvils.example.com");
+        while (hook_calls(w->hook, "/never") == 0)
+                nap();
+        undefine(w, "widgets.example.com");
+        for (int i = 0; ASK(f, API_GET, &res_customresourcedefinitions, NULL, "widgets.example.com").code != 404; i++)
+                if (i == 30000)
+                        fail_msg("the definition does not go");
+                else
+                        nap();
+        check_code(ASK(f, API_GET, &res_customresourcedefinitions, NULL, "anvils.example.com"), 200);
+}
+
 /* Pruned, defaulted and validated by its schema, and in the version that the rule names. */
 static void custom_resources_are_patched_too(void **state) {
         struct world *w = *state;
         struct fixture *f = &w->f;
         struct answer r;
 
-        define_widgets(w);
+        define(w, &widgets);
         hook_answers(w->hook, "/m",
                      hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/spec\",\"value\":{\"n\":5,\"no\":1}}]"));
         MUTATE(w, "m", "/m", RULE("example.com", "v2", "widgets", "CREATE"));
@@ -504,7 +542,7 @@ static void custom_resources_are_parameters(void **state) {
         struct world *w = *state;
         struct fixture *f = &w->f;
 
-        define_widgets(w);
+        define(w, &widgets);
         hook_answers(w->hook, "/m", hook_patch(f->a, "[{\"op\":\"add\",\"path\":\"/spec\",\"value\":{\"n\":1}}]"));
         MUTATE(w, "m", "/m", RULE("example.com", "v1", "widgets", "CREATE"));
         assert_int_equal(create_widget(w, "limit").code, 201);
@@ -608,6 +646,7 @@ int main(void) {
                 T(selectors_and_scope_choose),
                 T(a_scale_is_seen_as_one),
                 T(custom_resources_are_patched_too),
+                T(definitions_do_not_wait_for_each_other),
                 T(custom_resources_are_parameters),
                 T(match_conditions_are_asked_first),
                 T(configurations_are_exempt),
