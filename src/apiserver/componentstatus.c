@@ -52,7 +52,6 @@ static void list_statuses(struct op *op) {
 
         l->items = xcalloc(N_COMPONENTS, sizeof(*l->items));
         l->remaining = -1;
-        l->revision = store_revision(op->s->store);
         for (size_t i = 0; i < N_COMPONENTS; i++)
                 l->items[l->n++] = status_of(op, i);
         op->c->list = l;

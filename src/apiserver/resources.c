@@ -56,9 +56,8 @@ static void rest_fill(struct arena *a, struct rest *r, const struct api_resource
         rest_set_names(a, r, res);
         r->type_head = arena_printf(a, "\"kind\":\"%s\",\"apiVersion\":\"%" STR_FMT "\",", res->kind,
                                     STR_ARG(r->api_version));
-        r->list_head = arena_printf(
-                        a, "{\"kind\":\"%s\",\"apiVersion\":\"%" STR_FMT "\",\"metadata\":{\"resourceVersion\":\"",
-                        res->list_kind ? res->list_kind : "List", STR_ARG(r->api_version));
+        r->list_head = arena_printf(a, "{\"kind\":\"%s\",\"apiVersion\":\"%" STR_FMT "\",\"metadata\":{",
+                                    res->list_kind ? res->list_kind : "List", STR_ARG(r->api_version));
         r->deprecated = deprecation(res);
         r->watchers = arena_new_of(a, atomic_uint);
 }

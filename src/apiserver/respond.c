@@ -262,6 +262,11 @@ void respond_write_row(struct buf *b, struct arena *scratch, const struct format
         buf_putc(b, '}');
 }
 
+void respond_write_revision(struct buf *b, uint64_t revision) {
+        if (revision > 0)
+                buf_printf(b, "\"resourceVersion\":\"%llu\"", (unsigned long long) revision);
+}
+
 void respond_write_continue(struct buf *b, const struct api_list *l, bool untyped) {
         if (str_empty(l->continue_token)) {
                 if (untyped)
@@ -278,8 +283,8 @@ void respond_write_table(struct buf *b, const struct format *f, const struct res
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json definitions = columns ? columns_definitions(a, rest->resource) : json_null();
 
-        buf_printf(b, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"%llu\"",
-                   META_VERSION(f), (unsigned long long) revision);
+        buf_printf(b, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{", META_VERSION(f));
+        respond_write_revision(b, revision);
         if (l)
                 respond_write_continue(b, l, false);
         buf_addc(b, "},\"columnDefinitions\":");
@@ -380,7 +385,6 @@ static void frame_protobuf(struct buf *dst, const char *type, struct str raw) {
  * the annotation kubernetes.io/initial-events-list-blueprint. b ends with the bookmark. */
 static void add_blueprint(struct buf *b, const struct format *f, const struct rest *rest) {
         static const struct str mark = STR_INIT("\"k8s.io/initial-events-end\":\"true\"");
-        static const size_t revision = sizeof("\"resourceVersion\":\"") - 1; /* that is where list_head ends */
         _cleanup_buf_ struct buf list = BUF_INIT, encoded = BUF_INIT, all = BUF_INIT;
         ssize_t at = str_search(buf_str(b), mark);
         size_t end = (size_t) at + mark.n;
@@ -391,7 +395,7 @@ static void add_blueprint(struct buf *b, const struct format *f, const struct re
                 buf_printf(&list, "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"%s\",\"metadata\":{",
                            META_VERSION(f));
         else
-                buf_add_str(&list, str_sub(rest->list_head, 0, rest->list_head.n - revision));
+                buf_add_str(&list, rest->list_head);
         buf_addc(&list, "},\"items\":[]}");
         if (f->as.media != MEDIA_JSON && transcode(&encoded, f, buf_str(&list), rest) < 0)
                 return;

@@ -24,7 +24,7 @@ static struct str list_head(struct arena *a, const struct rest *rest, const stru
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         buf_add_str(&b, rest->list_head);
-        buf_printf(&b, "%llu\"", (unsigned long long) l->revision);
+        respond_write_revision(&b, l->revision);
         respond_write_continue(&b, l, rest->custom);
         buf_addc(&b, "},\"items\":");
         return arena_str(a, buf_str(&b));
@@ -87,10 +87,9 @@ static void write_head(struct buf *b, struct arena *a, const struct format *f, c
                 respond_write_table(b, f, rest, l, l->revision, true);
                 break;
         case SHAPE_PARTIAL:
-                buf_printf(b,
-                           "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"%s\",\"metadata\":{"
-                           "\"resourceVersion\":\"%llu\"",
-                           META_VERSION(f), (unsigned long long) l->revision);
+                buf_printf(b, "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"%s\",\"metadata\":{",
+                           META_VERSION(f));
+                respond_write_revision(b, l->revision);
                 respond_write_continue(b, l, false);
                 buf_addc(b, "},\"items\":");
                 break;

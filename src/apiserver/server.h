@@ -54,7 +54,7 @@ struct rest {
         struct str group, version, plural, kind, api_version;
         struct str prefix;    /* of its keys: "apps/deployments/" */
         struct str type_head; /* "kind":"Deployment","apiVersion":"apps/v1", as stored texts begin after '{' */
-        struct str list_head; /* {"kind":"DeploymentList","apiVersion":"apps/v1","metadata":{"resourceVersion":" */
+        struct str list_head; /* {"kind":"DeploymentList","apiVersion":"apps/v1","metadata":{ */
         struct str qualified; /* "deployments.apps" */
         const struct custom_version *custom; /* extensions/custom.h; NULL: built in */
         struct str deprecated;               /* the warning that every request for it gets, or empty */

@@ -119,6 +119,11 @@ static void what_is_not_there_is_told_as_upstream_tells_it(void **state) {
                 { "GET /api/v1/componentstatuses/x HTTP/1.1", HOST,
                   "HTTP/1.1 404 " AND "componentstatus \\\"x\\\" not found" AND
                   "{\"name\":\"x\",\"kind\":\"componentstatus\"}" },
+                { "GET /api/v1/componentstatuses HTTP/1.1", HOST, "\"apiVersion\":\"v1\",\"metadata\":{},\"items\":[" },
+                { "GET /api/v1/componentstatuses HTTP/1.1", AS("json", "PartialObjectMetadataList"),
+                  "List\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{},\"items\":[" },
+                { "GET /api/v1/componentstatuses HTTP/1.1", AS("json", "Table"),
+                  "\"metadata\":{},\"columnDefinitions\"" },
         };
 
         run_all(state, cases, ARRAY_SIZE(cases));
