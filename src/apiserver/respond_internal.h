@@ -29,7 +29,7 @@ void respond_write_table(struct buf *b, const struct format *f, const struct res
 /* now: what ages are told by. */
 void respond_write_row(struct buf *b, struct arena *scratch, const struct format *f, const struct rest *rest,
                        struct object *o, int64_t now);
-/* untyped: Go prints what it does not know the type of, even when it is empty. */
 /* 0: of what the store does not have, the health of components, which is none. */
 void respond_write_revision(struct buf *b, uint64_t revision);
+/* untyped: Go prints what it does not know the type of, even when it is empty. */
 void respond_write_continue(struct buf *b, const struct api_list *l, bool untyped);
