@@ -59,6 +59,6 @@ size_t duplex_pending(const struct duplex *d);    /* bytes queued: stop producin
 void duplex_pause(struct duplex *d, bool paused); /* stop / go on reading */
 void duplex_close(struct duplex *d);              /* sends what is queued, then closes; on_close is still called */
 struct loop *duplex_loop(struct duplex *d);
-/* Couples two duplexes on one loop until either closes, with back-pressure; then closes both and calls done. rate: bytes
- * a second that go each way; 0: as they come. */
+/* Couples two duplexes on one loop until either closes, with back-pressure; then closes both and calls done.
+ * rate: bytes a second that go each way; 0: as they come. */
 void duplex_pipe(struct duplex *a, struct duplex *b, size_t rate, void (*done)(void *arg), void *arg);

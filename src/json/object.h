@@ -50,7 +50,7 @@ size_t object_labels(const struct object *o, const struct object_label **ret);
 struct str object_label(const struct object *o, struct str key); /* p == NULL when absent */
 size_t object_owners(const struct object *o, const struct object_owner **ret);
 bool object_deleting(const struct object *o); /* has a deletionTimestamp */
-/* spec.nodeName as it stands in the text, with its quotes; empty: there is none. Looked for once: every kubelet asks. */
+/* spec.nodeName as it stands in the text, with its quotes; empty: there is none. Looked for once: kubelets ask. */
 struct str object_node(const struct object *o);
 size_t object_size(const struct object *o); /* bytes of memory it holds, for bounds */
 

@@ -732,7 +732,7 @@ static void sync_last_applied(struct arena *a, struct json *object, const struct
 int apply_merge(struct arena *a, const struct schema_type *t, const struct json *live, const struct json *config,
                 const struct apply_opts *opts, struct json *ret, struct error *err) {
         struct manager self = manager_of(a, opts, true), *mine;
-        struct apply_seen alone, *seen = opts->seen ? opts->seen : &alone;
+        struct apply_seen alone = { 0 }, *seen = opts->seen ? opts->seen : &alone;
         struct str now = self.time;
         struct json old = live ? json_copy_shallow(a, live) : schema_zero(a, t), merged;
         struct manager last = { 0 };
