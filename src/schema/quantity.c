@@ -226,9 +226,9 @@ int quantity_parse(struct str text, struct quantity *ret, struct error *err) {
 static const char *name_exponent(char dst[static 16], enum quantity_format format, int64_t exponent) {
         static const char *const names[] = { "n", "u", "m", "", "k", "M", "G", "T", "P", "E" };
 
-        if (format != QUANTITY_DECIMAL_EXPONENT)
+        if (format != QUANTITY_DECIMAL_EXPONENT || exponent == 0)
                 return exponent > 18 ? "" : names[exponent / 3 + 3]; /* as upstream has it */
-        snprintf(dst, 16, exponent ? "e%lld" : "", (long long) exponent);
+        snprintf(dst, 16, "e%lld", (long long) exponent);
         return dst;
 }
 
