@@ -298,7 +298,7 @@ int http1_parse_status(struct str line, struct http1_head *ret, struct buf *why)
         while (str_has_prefix(rest, STR(" ")))
                 rest = str_sub(rest, 1, rest.n);
         str_split(&rest, ' ', &code);
-        for (size_t i = 0; i < code.n && ret->status >= 0; i++)
+        for (size_t i = 0; i < code.n && i < 3 && ret->status >= 0; i++)
                 ret->status = isdigit((unsigned char) code.p[i]) ? ret->status * 10 + (code.p[i] - '0') : -1;
         if (code.n != 3 || ret->status < 0)
                 return wrong(why, "malformed HTTP status code", code);

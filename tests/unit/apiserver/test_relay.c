@@ -125,6 +125,8 @@ static void answers_come_through_without_what_is_between_two_hops(void **state) 
                 { "", "H", BROKEN "malformed HTTP response \\\"H\\\"\"", " 200 " },
                 { "", "ICY 200 OK\r\n\r\n", BROKEN "malformed HTTP version \\\"ICY\\\"\"", " 200 " },
                 { "", "HTTP/1.1 2000 OK\r\n\r\n", BROKEN "malformed HTTP status code \\\"2000\\\"\"", " 200 " },
+                { "", "HTTP/1.1 99999999999 OK\r\n\r\n",
+                  BROKEN "malformed HTTP status code \\\"99999999999\\\"\"", " 200 " },
                 { "", "HTTP/1.1 200 OK\r\nContent-Le", BROKEN "unexpected EOF\"", " 200 " },
                 { "", OK "Content-Length: abc\r\n\r\n", BROKEN "bad Content-Length \\\"abc\\\"\"", " 200 " },
                 { "", OK "Content-Length:\r\n\r\n", BROKEN "invalid empty Content-Length \\\"\\\"\"", " 200 " },
