@@ -118,9 +118,9 @@ struct list_pieces {
         struct json *frame; /* without items, in the request's arena */
         struct buf head, tail;
         const char *separator;
-        const struct schema_type *item_type; /* in protobuf */
-        struct http_request *req;            /* of which the pieces are kept; NULL: its client is gone */
-        VEC(struct http_slice) kept;         /* the first is for the envelope */
+        const struct schema_field *items; /* in protobuf */
+        struct http_request *req;         /* of which the pieces are kept; NULL: its client is gone */
+        VEC(struct http_slice) kept;      /* the first is for the envelope */
         struct loop_work turn;
 };
 
@@ -175,8 +175,8 @@ static void write_item(struct list_pieces *q, struct buf *b, struct object *o) {
                 yaml_write(b, &one);
                 break;
         case MEDIA_PROTOBUF:
-                at = wire_open(b, 2);
-                protobuf_encode(b, q->item_type, doc, NULL);
+                at = wire_open(b, q->items->pb);
+                protobuf_encode(b, q->items->type->elem, doc, NULL);
                 wire_close(b, at);
         }
 }
@@ -250,10 +250,10 @@ static int frame(struct list_pieces *q, struct arena *a, struct str text) {
                 return 0;
         case MEDIA_PROTOBUF:
                 t = respond_type_of(q->rest, q->frame);
-                if (!t || protobuf_encode(&q->head, t, q->frame, NULL) < 0)
+                if (!t)
                         return -EINVAL;
-                q->item_type = schema_field(t, json_key(last))->type->elem;
-                return 0;
+                q->items = schema_field(t, json_key(last));
+                return protobuf_encode(q->items->pb == 1 ? &q->tail : &q->head, t, q->frame, NULL);
         }
         return -EINVAL;
 }

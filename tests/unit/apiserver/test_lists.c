@@ -13,6 +13,7 @@
 
 #define TABLE ";as=Table;v=v1;g=meta.k8s.io"
 #define PARTIAL ";as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+#define PARTIAL_BETA ";as=PartialObjectMetadataList;v=v1beta1;g=meta.k8s.io" /* numbers its fields differently */
 
 static struct str body_of(struct str answer) {
         ssize_t i = str_search(answer, STR("\r\n\r\n"));
@@ -77,6 +78,7 @@ static void check_same(struct str is, const struct buf *should) {
 static void check_forms(struct fixture *f, const char *path, const char *shape, const char *list_kind) {
         struct str json = get(f, path, arena_printf(f->a, "application/json%s", shape).p, "x"), other;
         const struct schema_type *t = list_kind ? api_find_type(STR(""), STR("v1"), str_of(list_kind)) : NULL;
+        struct str version = strcmp(shape, PARTIAL_BETA) == 0 ? STR("v1beta1") : STR("v1");
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct json *doc;
 
@@ -91,7 +93,7 @@ static void check_forms(struct fixture *f, const char *path, const char *shape, 
         if (strcmp(shape, TABLE) == 0)
                 return; /* which has no such form */
         b.n = 0;
-        t = t ? t : api_find_type(STR("meta.k8s.io"), STR("v1"), STR("PartialObjectMetadataList"));
+        t = t ? t : api_find_type(STR("meta.k8s.io"), version, STR("PartialObjectMetadataList"));
         assert_int_equal(protobuf_encode_object(&b, t, doc, NULL), 0);
         other = get(f, path, arena_printf(f->a, "application/vnd.kubernetes.protobuf%s", shape).p, "x");
         check_same(other, &b);
@@ -105,6 +107,7 @@ static void pieces_make_up_the_whole(void **state) {
         for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
                 check_forms(f, paths[i], "", "ConfigMapList");
                 check_forms(f, paths[i], PARTIAL, NULL);
+                check_forms(f, paths[i], PARTIAL_BETA, NULL);
                 check_forms(f, paths[i], TABLE, NULL);
         }
 }
