@@ -75,6 +75,7 @@ static void write_frame(struct ws *w, unsigned opcode, const struct http_slice *
         }
 }
 
+/* Of at most MAX_CONTROL bytes, which write_frame copies. */
 static void write_control(struct ws *w, unsigned opcode, const void *p, size_t n) {
         write_frame(w, opcode, &(struct http_slice) { { p, n }, NULL, NULL }, 1);
 }
@@ -399,9 +400,12 @@ struct duplex *websocket_wrap(struct duplex *raw, size_t max_message) {
 
 void websocket_write_text(struct duplex *ws, struct str text) {
         struct ws *w = container_of(ws, struct ws, d);
+        struct buf copy = BUF_INIT;
 
-        if (w->raw && !w->close_sent && !ws->ended)
-                write_control(w, OP_TEXT, text.p, text.n);
+        if (!w->raw || w->close_sent || ws->ended)
+                return;
+        buf_add_str(&copy, text);
+        write_frame(w, OP_TEXT, &(struct http_slice) { buf_str(&copy), free, copy.p }, 1);
 }
 
 /* ---- the handshake ---- */

@@ -8,6 +8,7 @@
 
 /* Takes raw over. max_message 0: 32 MiB; a larger one closes with 1009. */
 struct duplex *websocket_wrap(struct duplex *raw, size_t max_message);
+/* text is copied. */
 void websocket_write_text(struct duplex *ws, struct str text);
 
 /* Kubernetes' channels: the first byte of each message is the number, of texts a digit, with the rest in base64. Of

@@ -339,13 +339,29 @@ static void echo_close(struct duplex *d, int err, void *arg) {
 }
 static const struct duplex_ops echo_ops = { echo_data, echo_drain, echo_close };
 
+/* What begins so comes back as text, out of memory that holds something else by then. */
+static void echo_message(struct duplex *d, struct str data, void *arg) {
+        char *p;
+
+        if (!str_has_prefix(data, STR("as text"))) {
+                echo_data(d, data, arg);
+                return;
+        }
+        p = xmalloc(data.n);
+        memcpy(p, data.p, data.n);
+        websocket_write_text(d, str_n(p, data.n));
+        memset(p, 'x', data.n);
+        free(p);
+}
+static const struct duplex_ops message_ops = { echo_message, echo_drain, echo_close };
+
 static void h_ws(struct http_request *r) {
         static const char *const ours[] = { "v5.channel.k8s.io", "v4.channel.k8s.io" };
         const char *p = websocket_choose(http_request_header(r, "sec-websocket-protocol"), ours, 2);
         struct duplex *d = http_accept_websocket(r, p);
 
         if (d)
-                duplex_set_ops(d, &echo_ops, NULL);
+                duplex_set_ops(d, &message_ops, NULL);
 }
 
 static void h_raw(struct http_request *r) {

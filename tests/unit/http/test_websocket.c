@@ -102,6 +102,19 @@ static void echoes_messages_of_all_sizes(void **state) {
         wait_for(&closes, 1);
 }
 
+static void text_is_its_own_copy(void **state) {
+        static uint8_t message[2000];
+        int fd = handshake(state);
+
+        memset(message, 'a', sizeof(message));
+        memcpy(message, "as text", 7);
+        frame(fd, 0x82, message, sizeof(message), true);
+        expect(fd, "\x81\x7e\x07\xd0", 4);
+        expect(fd, message, sizeof(message));
+        close(fd);
+        wait_for(&closes, 1);
+}
+
 static void chooses_its_first_protocol(void **state) {
         struct fixture *f = *state;
         char *a = raw_request(f->port, "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -220,6 +233,7 @@ static void takes_frames_byte_by_byte_and_right_behind_the_handshake(void **stat
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(echoes_messages_of_all_sizes, setup, teardown),
+                cmocka_unit_test_setup_teardown(text_is_its_own_copy, setup, teardown),
                 cmocka_unit_test_setup_teardown(chooses_its_first_protocol, setup, teardown),
                 cmocka_unit_test_setup_teardown(joins_fragments_and_answers_pings_between, setup, teardown),
                 cmocka_unit_test_setup_teardown(closes_with_the_right_code, setup, teardown),
