@@ -174,12 +174,19 @@ static void rules_release(struct rules *r) {
         }
 }
 
+/* t: NULL where rules cannot be run: not one of them, whatever is there. */
 static void compile_node(struct arena *a, struct crd_schema *s, const struct cel_type *t) {
         struct rules *r = arena_new_of(a, struct rules);
 
         r->arena = a;
         r->list = arena_array(a, struct rule, json_len(s->rules));
-        set_variables(r, t);
+        set_variables(r, t ? t : &cel_dyn);
+        s->programs = r;
+        if (!t) {
+                r->list[r->n++].fault = STR("rule compiler initialization error: failed to convert to declType for CEL "
+                                            "validation rules");
+                return;
+        }
         json_each_item(it, s->rules) {
                 struct rule *rule = &r->list[r->n];
                 _cleanup_error_ struct error err = ERROR_INIT, message_err = ERROR_INIT;
@@ -189,9 +196,8 @@ static void compile_node(struct arena *a, struct crd_schema *s, const struct cel
                         continue;
                 r->n++;
                 if (compile_rule(r, rule, s->source, &err, &message_err) < 0 && err.message)
-                        rule->fault = arena_str(a, str_of(err.message));
+                        rule->fault = arena_printf(a, "rule compile error: %s", err.message);
         }
-        s->programs = r;
 }
 
 /* Of each place that has rules. Upstream's name ends with the nanoseconds of its clock. */
@@ -200,33 +206,41 @@ static const struct cel_type *self_type(struct arena *a, const struct json *sche
                                    arena_printf(a, "selfType%lld", (long long) (now_wall_ns() % NSEC_PER_SEC)));
 }
 
-/* The type of a property; one that expressions cannot see may have rules of its own all the same. */
+/* The type of a property, or NULL: what has none, has no rules. One that expressions cannot see may have rules of its
+ * own all the same. */
 static const struct cel_type *property_type(struct arena *a, const struct cel_type *t, const struct crd_schema *below,
                                             struct str name) {
-        const struct cel_type *ft = t && t->kind == CEL_OBJECT ? cel_type_field(t, name) : NULL;
+        const struct cel_type *ft = NULL;
 
+        if (!below || !t || t->kind != CEL_OBJECT)
+                return NULL;
+        ft = cel_type_field(t, name);
         return ft ? ft : self_type(a, below->source, below->embedded);
 }
 
 /* t: the type of what the schema describes; the branches of an allOf describe the same. */
 static bool compile_below(struct arena *a, struct crd_schema *s, const struct cel_type *t) {
+        const struct cel_type *elem = !t                    ? NULL
+                                      : t->kind == CEL_LIST ? t->params[0]
+                                      : t->kind == CEL_MAP  ? t->params[1]
+                                                            : NULL;
         bool any = false;
 
         for (size_t i = 0; i < s->type.n_fields; i++) {
                 struct str name = str_n(s->type.fields[i].name, s->type.fields[i].name_len);
                 struct crd_schema *below = (struct crd_schema *) crd_node(s, name);
+                const struct cel_type *ft = property_type(a, t, below, name);
 
-                if (below)
-                        any |= compile_below(a, below, property_type(a, t, below, name));
+                if (ft)
+                        any |= compile_below(a, below, ft);
         }
         if (s->items)
-                any |= compile_below(a, (struct crd_schema *) s->items, t && t->kind == CEL_LIST ? t->params[0] : NULL);
+                any |= compile_below(a, (struct crd_schema *) s->items, elem);
         if (s->additional)
-                any |= compile_below(a, (struct crd_schema *) s->additional,
-                                     t && t->kind == CEL_MAP ? t->params[1] : NULL);
+                any |= compile_below(a, (struct crd_schema *) s->additional, elem);
         for (size_t i = 0; s->limits && i < s->limits->n_all_of; i++)
                 any |= compile_below(a, s->limits->all_of[i], t);
-        if (s->rules && t) {
+        if (s->rules) {
                 compile_node(a, s, t);
                 ((struct rules *) s->programs)->below = any;
         }
@@ -421,8 +435,7 @@ static void run_rules(struct runner *e, const struct crd_schema *s, const struct
                         return;
                 }
                 if (rule->fault.n > 0)
-                        field_invalid_str(e->fe, at->path, type_name(s), "rule compile error: %" STR_FMT,
-                                          STR_ARG(rule->fault));
+                        field_invalid_str(e->fe, at->path, type_name(s), "%" STR_FMT, STR_ARG(rule->fault));
                 if (!rule->program || (rule->transition && !at->old && !rule->optional))
                         continue;
                 if (rule->transition && at->old)

@@ -73,6 +73,21 @@ static void ratchets(void **state) {
                "spec: Invalid value: `object`: failed rule: self.min <= self.max");
 }
 
+/* Items of what is no list are of no type that rules could be about; a property of no type has no rules at all. */
+static void rules_of_no_type(void **state) {
+        expect("{`type`:`object`,`properties`:{`b`:{`type`:`object`,`items`:{`type`:`object`,`properties`:{`n`:{"
+               "`type`:`integer`,`x-kubernetes-validations`:[{`rule`:`self > 9`}]}},"
+               "`x-kubernetes-validations`:[{`rule`:`self.n > 9`}]}}}}",
+               "{`b`:[{`n`:1},{`n`:2}]}", NULL,
+               "b[0]: Invalid value: `object`: rule compiler initialization error: failed to convert to declType for "
+               "CEL validation rules\n"
+               "b[1]: Invalid value: `object`: rule compiler initialization error: failed to convert to declType for "
+               "CEL validation rules");
+        expect("{`type`:`object`,`properties`:{`b`:{`type`:`array`,`items`:{`x-kubernetes-preserve-unknown-fields`:"
+               "true,`properties`:{`n`:{`type`:`integer`,`x-kubernetes-validations`:[{`rule`:`self > 9`}]}}}}}}",
+               "{`b`:[{`n`:1}]}", NULL, "");
+}
+
 static const char lists[] =
                 "{`type`:`object`,`properties`:{"
                 "`keyed`:{`type`:`array`,`maxItems`:9,`x-kubernetes-list-type`:`map`,`x-kubernetes-list-map-keys`:[`k`]"
@@ -219,6 +234,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(rules_hold),
                 cmocka_unit_test(ratchets),
+                cmocka_unit_test(rules_of_no_type),
                 cmocka_unit_test(correlates),
                 cmocka_unit_test(metadata_has_rules),
                 cmocka_unit_test(stops_when_the_budget_is_spent),
