@@ -349,38 +349,57 @@ fail:
         op_fail(op);
 }
 
-/* ---- deletecollection: one delete after the other, each as its own call ---- */
+/* ---- deletecollection: in the list's order, each delete as its own call ----
+ *
+ * The first failure is the last delete. As nothing but what administrators have configured, or the request itself, makes
+ * a delete fail, without either several are under way at once: they share the store's commits. */
+
+#define AT_ONCE 32
 
 struct collection {
         struct op *op;
         struct api_list *list;
-        struct arena *arena; /* of one item's call */
-        size_t next;
-        struct api_call call;
-        atomic_int turn; /* who goes on after an item: the starter, or its done when that comes later (on any thread) */
+        pthread_mutex_t lock; /* calls may end on any thread */
+        size_t next, running, width;
+        bool starting; /* somebody is in start_items, and sees what becomes free */
+        struct item {
+                struct collection *of;
+                struct arena *arena; /* of its call; NULL: it is not needed yet */
+                bool busy;
+                struct api_call call;
+        } items[AT_ONCE];
 };
-enum { TURN_STARTER, TURN_WAITING, TURN_DONE };
 
-static void collection_step(struct collection *k);
+static void start_items(struct collection *k);
 
 static void item_deleted(struct api_call *call) {
-        struct collection *k = call->userdata;
+        struct item *i = container_of(call, struct item, call);
+        struct collection *k = i->of;
+        struct op *op = k->op;
+        bool go_on;
 
         if (call->object)
                 object_unref(call->object);
-        for (size_t i = 0; i < call->n_warnings; i++)
-                op_warn(k->op, call->warnings[i]);
-        if (call->code >= 400 && call->error.reason != REASON_NOT_FOUND && !k->op->c->error.err)
-                error_move(&k->op->c->error, &call->error);
+        pthread_mutex_lock(&k->lock);
+        for (size_t n = 0; n < call->n_warnings; n++)
+                op_warn(op, call->warnings[n]);
+        if (call->code >= 400 && call->error.reason != REASON_NOT_FOUND && !op->c->error.err)
+                error_move(&op->c->error, &call->error);
         error_clear(&call->error);
-        if (atomic_exchange(&k->turn, TURN_DONE) == TURN_WAITING)
-                collection_step(k);
+        i->busy = false;
+        k->running--;
+        go_on = !k->starting;
+        pthread_mutex_unlock(&k->lock);
+        if (go_on)
+                start_items(k);
 }
 
 static void collection_done(struct collection *k) {
         struct op *op = k->op;
 
-        arena_free(k->arena);
+        for (size_t i = 0; i < k->width; i++)
+                arena_free(k->items[i].arena);
+        pthread_mutex_destroy(&k->lock);
         if (op->c->error.err) {
                 api_list_free(k->list);
                 op_fail(op);
@@ -390,31 +409,53 @@ static void collection_done(struct collection *k) {
         op_finish(op, 200);
 }
 
-static void collection_step(struct collection *k) {
-        struct op *op = k->op;
+static void delete_item(struct collection *k, struct item *i, const struct object *o) {
+        if (i->arena)
+                arena_reset(i->arena);
+        else
+                i->arena = arena_new(0);
+        i->call = *k->op->c;
+        i->call.verb = API_DELETE;
+        i->call.name = object_name(o);
+        i->call.namespace = object_namespace(o);
+        i->call.authorized = i->call.collection = true;
+        i->call.arena = i->arena;
+        i->call.done = item_deleted;
+        apiserver_call(k->op->s, &i->call);
+}
 
-        for (;;) {
-                struct object *o;
+static void start_items(struct collection *k) {
+        bool exhausted;
 
-                if (k->next == k->list->n || op->c->error.err) {
-                        collection_done(k);
-                        return;
-                }
-                o = k->list->items[k->next++];
-                arena_reset(k->arena);
-                k->call = *op->c;
-                k->call.verb = API_DELETE;
-                k->call.name = object_name(o);
-                k->call.namespace = object_namespace(o);
-                k->call.authorized = k->call.collection = true;
-                k->call.arena = k->arena;
-                k->call.done = item_deleted;
-                k->call.userdata = k;
-                atomic_store(&k->turn, TURN_STARTER);
-                apiserver_call(op->s, &k->call);
-                if (atomic_exchange(&k->turn, TURN_WAITING) != TURN_DONE)
-                        return;
+        pthread_mutex_lock(&k->lock);
+        if (k->starting) { /* two have ended at once */
+                pthread_mutex_unlock(&k->lock);
+                return;
         }
+        k->starting = true;
+        while (!(exhausted = k->next == k->list->n || k->op->c->error.err) && k->running < k->width) {
+                struct object *o = k->list->items[k->next++];
+                struct item *i = k->items;
+
+                while (i->busy)
+                        i++;
+                i->busy = true;
+                k->running++;
+                pthread_mutex_unlock(&k->lock);
+                delete_item(k, i, o);
+                pthread_mutex_lock(&k->lock);
+        }
+        exhausted = exhausted && k->running == 0;
+        k->starting = exhausted; /* then nobody starts again */
+        pthread_mutex_unlock(&k->lock);
+        if (exhausted)
+                collection_done(k);
+}
+
+/* Nothing can refuse one of the objects and not the others. */
+static bool asks_nobody(const struct op *op) {
+        return !op->c->options.precondition_uid.p && !op->c->options.precondition_resource_version.p &&
+               !admission_is_configured(op->s);
 }
 
 static void collection_listed(struct op *op) {
@@ -423,8 +464,11 @@ static void collection_listed(struct op *op) {
         list_select(op);
         k->op = op;
         k->list = TAKE_PTR(op->c->list);
-        k->arena = arena_new(0);
-        collection_step(k);
+        k->width = asks_nobody(op) ? AT_ONCE : 1;
+        pthread_mutex_init(&k->lock, NULL);
+        for (size_t i = 0; i < k->width; i++)
+                k->items[i].of = k;
+        start_items(k);
 }
 
 void registry_delete_collection(struct op *op) {

@@ -6,10 +6,11 @@
 #include "base/encode.h"
 
 struct str url_bad_escape(struct str s) {
-        for (size_t i = 0; i < s.n; i++)
-                if (s.p[i] == '%' &&
-                    (i + 2 >= s.n || !isxdigit((unsigned char) s.p[i + 1]) || !isxdigit((unsigned char) s.p[i + 2])))
-                        return str_sub(s, i, i + 3);
+        for (ssize_t i; (i = str_find(s, '%')) >= 0; s = str_sub(s, 3, s.n)) {
+                s = str_sub(s, (size_t) i, s.n);
+                if (s.n < 3 || !isxdigit((unsigned char) s.p[1]) || !isxdigit((unsigned char) s.p[2]))
+                        return str_sub(s, 0, 3);
+        }
         return STR("");
 }
 

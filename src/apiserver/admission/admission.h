@@ -58,6 +58,9 @@ void admission_run(struct op *op, enum admission_operation o, struct json *obj, 
  * loop when it has one. */
 void admission_continue(struct admission *ad, int result);
 
+/* Webhooks or policies may be there: false only when a write has found none since they last changed. */
+bool admission_is_configured(const struct apiserver *s);
+
 /* For a plugin of CREATE that has waited: another snapshot. */
 void admission_refresh(struct admission *ad);
 

@@ -243,6 +243,10 @@ const struct admission_set *admission_set_of(struct admission *ad) {
         return ad->set;
 }
 
+bool admission_is_configured(const struct apiserver *s) {
+        return atomic_load(&s->configs->empty) != atomic_load(&s->configs->generation);
+}
+
 void admission_configs_changed(struct admission_configs *c, struct str key) {
         if (str_has_prefix(key, STR("admissionregistration.k8s.io/")))
                 atomic_fetch_add(&c->generation, 1);

@@ -429,6 +429,28 @@ static void deletecollection_deletes_what_it_selects(void **state) {
         assert_int_equal(ASK(f, API_GET, &res_configmaps, "default", "b").code, 200);
 }
 
+/* Many at once, or one after the other until one fails. */
+static void deletecollection_ends_with_the_first_failure(void **state) {
+        struct fixture *f = *state;
+        char body[80];
+        struct str uid;
+
+        for (int i = 0; i < 100; i++) {
+                snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"c%02d\"%s}}", i,
+                         i == 3 ? ",\"finalizers\":[\"a/b\"]" : "");
+                check_code(ASK(f, API_CREATE, &res_configmaps, "default", .body = body), 201);
+        }
+        uid = str_of(at(f, ASK(f, API_GET, &res_configmaps, "default", "c00"), ".metadata.uid"));
+        assert_int_equal(
+                        ASK(f, API_DELETE_COLLECTION, &res_configmaps, "default", .options.precondition_uid = uid).code,
+                        409);
+        check(ASK(f, API_LIST, &res_configmaps, "default"), 200, ".items[0].metadata.name", "c01");
+        check(ASK(f, API_LIST, &res_configmaps, "default"), 200, ".items[98].metadata.name", "c99");
+        check(ASK(f, API_DELETE_COLLECTION, &res_configmaps, "default"), 200, ".items[98].metadata.name", "c99");
+        check(ASK(f, API_LIST, &res_configmaps, "default"), 200, ".items[0].metadata.name", "c03");
+        assert_int_equal(ASK(f, API_GET, &res_configmaps, "default", "c99").code, 404);
+}
+
 static void rbac_decides(void **state) {
         struct fixture *f = *state;
         struct api_user jane = { .name = STR("jane") };
@@ -668,6 +690,7 @@ int main(void) {
                 T(a_service_type_can_change),
                 T(lists_are_filtered_and_paged_consistently),
                 T(deletecollection_deletes_what_it_selects),
+                T(deletecollection_ends_with_the_first_failure),
                 T(rbac_decides),
                 T(an_eviction_respects_the_disruption_budget),
                 T(other_versions_of_a_resource_are_views),
