@@ -20,7 +20,7 @@ struct h2 {
         nghttp2_session *session;
         struct http_request *receiving; /* whose header comes in now */
         size_t n_streams;
-        bool stopping, greeted;
+        bool stopping;
 };
 
 static struct http_request *request_of(nghttp2_session *s, int32_t stream_id) {
@@ -240,24 +240,6 @@ static ssize_t frame_length(nghttp2_session *s, uint8_t type, int32_t stream_id,
         return MIN(MIN(session_window, stream_window), (int32_t) MIN(max_frame, 16384u));
 }
 
-/* That there are no priorities is for nghttp2 to know, which then keeps none; Go's servers say nothing of them. It is
- * the last of the first SETTINGS. */
-static void put_frame(struct conn *c, const uint8_t *p, size_t n) {
-        enum { HEAD = 9, ONE = 6 };
-
-        if (!c->h2->greeted && n > HEAD + ONE && p[3] == NGHTTP2_SETTINGS) {
-                uint8_t head[HEAD];
-
-                memcpy(head, p, HEAD);
-                head[2] = (uint8_t) (n - HEAD - ONE);
-                c->h2->greeted = true;
-                transport_put(&c->t, head, HEAD);
-                p += HEAD;
-                n -= HEAD + ONE;
-        }
-        transport_put(&c->t, p, n);
-}
-
 static void h2_fill(struct conn *c) {
         struct h2 *h = c->h2;
 
@@ -270,7 +252,7 @@ static void h2_fill(struct conn *c) {
                                 transport_finish(&c->t);
                         break;
                 }
-                put_frame(c, p, (size_t) n);
+                transport_put(&c->t, p, (size_t) n);
         }
         if (transport_room(&c->t) && !nghttp2_session_want_read(h->session) && !nghttp2_session_want_write(h->session))
                 transport_finish(&c->t);
@@ -415,7 +397,7 @@ static int h2_begin(struct conn *c) {
                 { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t) MIN(o->max_header + 320, (size_t) UINT32_MAX) },
                 { NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, NGHTTP2_DEFAULT_HEADER_TABLE_SIZE },
                 { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW },
-                { NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 }, /* the last: put_frame */
+                { NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 },
         };
         struct h2 *h = xcalloc(1, sizeof(*h));
 
