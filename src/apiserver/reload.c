@@ -10,6 +10,7 @@
 #include "apiserver/flags.h"
 #include "apiserver/relay.h"
 #include "base/encode.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "http/server.h"
@@ -19,6 +20,7 @@
 #define LOOK_MS 1000
 #define PENDING_LOOK_MS 100
 #define RETRY_MS 10000   /* until a KMS plugin is there */
+#define AGAIN_MS 60000   /* until a file, or an issuer, is there */
 #define PENDING_MS 60000 /* upstream's UpdateAuthenticationConfigTimeout */
 #define RETIRED_MS 60000 /* a check, or a question that it asks another server, takes far less */
 
@@ -35,7 +37,10 @@ struct reloads {
         struct timer timer;
         uint64_t seen[N_ENTRIES]; /* by the table below: what the files look like */
         int64_t counted_s[N_ENTRIES][2];
-        int64_t encryption_again_ms; /* when it is read again, since it was not taken up; or 0 */
+        /* Of files whose reading is counted: what they said when they were last settled, and when they were last read
+         * (a text's hash); when one that may yet be right, or come back, is read again as it is, or 0. */
+        uint64_t settled[N_ENTRIES], said[N_ENTRIES];
+        int64_t again_ms[N_ENTRIES];
         VEC(struct retired) retired;
         struct authn_config *pending; /* until its issuers have answered; or NULL */
         int64_t pending_until_ms;
@@ -75,7 +80,7 @@ static int issuers_answer(struct reloads *x, struct error *err) {
         return r < 0 && now_mono_ms() < x->pending_until_ms ? -EINPROGRESS : r;
 }
 
-static int read_authentication(struct apiserver *s, struct retired *ret, struct error *err) {
+static int read_authentication(struct apiserver *s, struct retired *ret, int64_t *again, struct error *err) {
         struct reloads *x = s->reloads;
         int r = 0;
 
@@ -87,12 +92,13 @@ static int read_authentication(struct apiserver *s, struct retired *ret, struct 
                 r = issuers_answer(x, err);
         if (r == -EINPROGRESS || !x->pending)
                 return r;
+        *again = r < 0 ? AGAIN_MS : 0;
         *ret = (struct retired) { free_authn, r == 0 ? atomic_exchange(&s->authn->config, x->pending) : x->pending, 0 };
         x->pending = NULL;
         return r;
 }
 
-static int read_authorization(struct apiserver *s, struct retired *ret, struct error *err) {
+static int read_authorization(struct apiserver *s, struct retired *ret, int64_t *again, struct error *err) {
         struct authorizers *z;
         int r = authorizers_configure(s, &z, err);
 
@@ -101,10 +107,10 @@ static int read_authorization(struct apiserver *s, struct retired *ret, struct e
         return r;
 }
 
-static int read_encryption(struct apiserver *s, struct retired *ret, struct error *err) {
+static int read_encryption(struct apiserver *s, struct retired *ret, int64_t *again, struct error *err) {
         int r = encryption_reload(s->options.encryption, err);
 
-        s->reloads->encryption_again_ms = r < 0 ? now_mono_ms() + RETRY_MS : 0;
+        *again = r < 0 ? RETRY_MS : 0;
         return r;
 }
 
@@ -113,7 +119,7 @@ static void tell_others(void *s) {
 }
 
 /* A certificate and its key are two files: until both are there, the old ones serve. */
-static int read_serving(struct apiserver *s, struct retired *ret, struct error *err) {
+static int read_serving(struct apiserver *s, struct retired *ret, int64_t *again, struct error *err) {
         struct authorities *known;
         int r = authorities_read(s, &known, err);
 
@@ -130,12 +136,12 @@ static int read_serving(struct apiserver *s, struct retired *ret, struct error *
         return 0;
 }
 
-static int read_kubelet(struct apiserver *s, struct retired *ret, struct error *err) {
+static int read_kubelet(struct apiserver *s, struct retired *ret, int64_t *again, struct error *err) {
         ret->free = relay_kubelet_free;
         return relay_kubelet_read(s, &ret->p, err);
 }
 
-static int read_proxy_client(struct apiserver *s, struct retired *ret, struct error *err) {
+static int read_proxy_client(struct apiserver *s, struct retired *ret, int64_t *again, struct error *err) {
         return aggregator_read(s->aggregator, err);
 }
 
@@ -152,7 +158,8 @@ static int read_proxy_client(struct apiserver *s, struct retired *ret, struct er
 
 static const struct {
         const char *flag, *only_with; /* another flag that must be true */
-        int (*read)(struct apiserver *s, struct retired *ret, struct error *err);
+        /* *again: in how many ms what was not taken up is read once more, or 0 */
+        int (*read)(struct apiserver *s, struct retired *ret, int64_t *again, struct error *err);
         struct metric count, last;
 } files[] = {
         { "authentication-config", NULL, read_authentication, RELOADS("authentication") },
@@ -203,6 +210,13 @@ static uint64_t appearance(const struct apiserver *s, size_t i) {
         return all;
 }
 
+/* What a file says; 0: it cannot be read. */
+static uint64_t content(const struct apiserver *s, size_t i) {
+        _cleanup_buf_ struct buf text = BUF_INIT;
+
+        return file_read(server_flag(s, files[i].flag, ""), 0, &text, NULL) < 0 ? 0 : str_hash(buf_str(&text));
+}
+
 static void count(struct reloads *x, size_t i, bool failed) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         int64_t now = now_wall_ns() / NSEC_PER_SEC;
@@ -220,12 +234,17 @@ static void count(struct reloads *x, size_t i, bool failed) {
 static void read_again(struct reloads *x, size_t i) {
         _cleanup_error_ struct error e = ERROR_INIT;
         struct retired old = { .p = NULL };
-        int r = files[i].read(x->s, &old, &e);
+        int64_t again = 0;
+        int r = files[i].read(x->s, &old, &again, &e);
 
         if (r == -EINPROGRESS)
                 return;
-        if (files[i].count.name)
+        if (files[i].count.name) {
+                again = x->said[i] ? again : AGAIN_MS;
+                x->again_ms[i] = again ? now_mono_ms() + again : 0;
+                x->settled[i] = again ? x->settled[i] : x->said[i];
                 count(x, i, r < 0);
+        }
         if (r < 0)
                 log_error("--%s was not taken up: %s", files[i].flag, error_text(&e));
         else
@@ -235,20 +254,30 @@ static void read_again(struct reloads *x, size_t i) {
                 vec_push(&x->retired, old);
 }
 
+/* Of the files whose reading is counted those are read that say something new, or have gone. */
+static bool is_due(struct reloads *x, size_t i) {
+        bool again = x->again_ms[i] && now_mono_ms() > x->again_ms[i];
+        uint64_t now;
+
+        if (x->pending && files[i].read == read_authentication)
+                return true;
+        now = appearance(x->s, i);
+        if (!again && (now == x->seen[i] || (now == 0 && !files[i].count.name)))
+                return false;
+        x->seen[i] = now;
+        if (!files[i].count.name)
+                return true;
+        x->again_ms[i] = 0;
+        x->said[i] = content(x->s, i);
+        return x->said[i] != x->settled[i];
+}
+
 static void look(struct timer *t) {
         struct reloads *x = container_of(t, struct reloads, timer);
-        bool again = x->encryption_again_ms && now_mono_ms() > x->encryption_again_ms;
 
-        for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-                uint64_t now = appearance(x->s, i);
-                bool due = (x->pending && files[i].read == read_authentication) ||
-                           (again && files[i].read == read_encryption);
-
-                if (!due && (now == 0 || now == x->seen[i]))
-                        continue;
-                x->seen[i] = now ? now : x->seen[i];
-                read_again(x, i);
-        }
+        for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+                if (is_due(x, i))
+                        read_again(x, i);
         while (x->retired.n > 0 && now_mono_ms() - x->retired.v[0].at_ms > RETIRED_MS) {
                 x->retired.v[0].free(x->retired.v[0].p);
                 vec_remove(&x->retired, 0);
@@ -272,7 +301,10 @@ int reloads_start(struct apiserver *s, struct error *err) {
         int r;
 
         for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-                any |= (x->seen[i] = appearance(s, i)) != 0;
+                if ((x->seen[i] = appearance(s, i)) != 0) {
+                        x->settled[i] = files[i].count.name ? content(s, i) : 0;
+                        any = true;
+                }
         r = any ? loop_new("reload", &x->loop, err) : 0;
         if (!x->loop) {
                 free(x);
