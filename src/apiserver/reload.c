@@ -87,6 +87,10 @@ static int read_authentication(struct apiserver *s, struct retired *ret, int64_t
         if (!x->pending) {
                 x->pending_until_ms = now_mono_ms() + PENDING_MS;
                 r = authn_configure(s, &x->pending, err);
+                if (r == 0 && !json_equal(x->pending->given, atomic_load(&s->authn->config)->given)) {
+                        authn_config_free(TAKE_PTR(x->pending));
+                        r = error_set(err, -EINVAL, "anonymous: Forbidden: changed from initial configuration file");
+                }
         }
         if (r == 0)
                 r = issuers_answer(x, err);

@@ -293,21 +293,20 @@ static const struct config_kind config_kind = {
 static int read_file(struct authn *n, const char *path, struct authn_config *c, struct error *err) {
         struct field_errors fe = { .a = c->arena };
         struct json *doc;
-        const struct json *anonymous;
         int r;
 
         TRY(config_read(c->arena, path, &config_kind, &doc, err));
         if (server_flag(n->s, "oidc-issuer-url", NULL))
                 return error_set(err, -EINVAL, "authentication-config file and oidc-* flags are mutually exclusive");
-        anonymous = json_getc(doc, "anonymous");
-        if (anonymous && server_flag(n->s, "anonymous-auth", NULL))
+        c->given = json_getc(doc, "anonymous");
+        if (c->given && server_flag(n->s, "anonymous-auth", NULL))
                 return error_set(err, -EINVAL,
                                  "anonymous: Forbidden: --anonynous-auth flag cannot be set when anonymous field is "
                                  "configured in "
                                  "authentication configuration file");
-        if (anonymous)
-                c->anonymous = json_bool(json_getc(anonymous, "enabled"));
-        c->conditions = json_getc(anonymous, "conditions");
+        if (c->given)
+                c->anonymous = json_bool(json_getc(c->given, "enabled"));
+        c->conditions = json_getc(c->given, "conditions");
         r = oidc_new(n, c->arena, json_getc(doc, "jwt"), NULL, &fe, &c->issuers, err);
         if (!c->anonymous && json_len(c->conditions) > 0)
                 field_invalid(&fe, PATH(PATH(NULL, "anonymous"), "conditions"),

@@ -28,7 +28,8 @@ struct authn_config {
         struct arena *arena;
         struct oidcs issuers;
         bool anonymous;
-        const struct json *conditions; /* the only paths where they are; none: everywhere */
+        const struct json *given;      /* "anonymous" of a file, or NULL */
+        const struct json *conditions; /* of it: the only paths where they are; none: everywhere */
 };
 
 /* Who certifies clients, and who front proxies. They may be replaced at any time; whoever asks may keep them for some

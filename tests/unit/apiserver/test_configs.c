@@ -120,7 +120,7 @@ static void write_authn(const char *jwt) {
                    other.issuer);
         json_write_string(&b, buf_str(&test_certs()->ca));
         buf_printf(&b, "},%s}]}", jwt);
-        assert_int_equal(file_write(AUTHN, buf_str(&b), 0600, NULL), 0);
+        assert_int_equal(file_write_atomic(AUTHN, buf_str(&b), 0600, NULL), 0);
 }
 
 static const char *const args[] = { "authentication-config=" AUTHN, NULL };
@@ -747,11 +747,31 @@ static void issuers_are_asked_before_they_are_believed(void **state) {
         assert_ptr_not_equal(second, first);
         write_file(AUTHN,
                    arena_printf(f->a, "apiVersion: apiserver.config.k8s.io/v1beta1\nkind: AuthenticationConfiguration\n"
-                                      "jwt: [{issuer: {url: 'https://127.0.0.1:1', audiences: [a]}, claimMappings: "
+                                      "anonymous: {enabled: true, conditions: [{path: /livez}]}\njwt: [{issuer: {url: "
+                                      "'https://127.0.0.1:1', audiences: [a]}, claimMappings: "
                                       "{username: {claim: sub, prefix: ''}}}]")
                                    .p);
         usleep(1500000);
         assert_ptr_equal(atomic_load(&f->s->authn->config), second);
+        reloads_stop(f->s);
+}
+
+/* Whether requests without credentials are somebody is settled at the start. */
+static void who_is_anonymous_does_not_change(void **state) {
+        static const char text[] = "apiVersion: apiserver.config.k8s.io/v1beta1\nkind: AuthenticationConfiguration\n"
+                                   "anonymous: {enabled: true}";
+        struct fixture *f = *state;
+        struct authn_config *first = atomic_load(&f->s->authn->config);
+        int i = 0;
+
+        assert_int_equal(reloads_start(f->s, NULL), 0);
+        assert_int_equal(file_write_atomic(AUTHN, str_of(text), 0600, NULL), 0);
+        while (i < 6000 && !told("\",status=\"failure\"} 1\n") && atomic_load(&f->s->authn->config) == first) {
+                usleep(10000);
+                i++;
+        }
+        assert_true(i < 6000);
+        assert_ptr_equal(atomic_load(&f->s->authn->config), first);
         reloads_stop(f->s);
 }
 
@@ -767,6 +787,7 @@ int main(void) {
                 T(webhooks_know_us_from_a_kubeconfig, fixture_setup),
                 T(wrong_authorizers_are_told, setup_authz),
                 T(a_changed_file_is_taken_up, setup_authz),
+                T(who_is_anonymous_does_not_change, setup_authn),
                 T(issuers_are_asked_before_they_are_believed, setup_authn),
         };
 
