@@ -240,6 +240,30 @@ static int check_items(struct merge *m, const struct json *merged, const struct 
         return 0;
 }
 
+/* Items that neither the patch nor the live list puts in order: an empty $setElementOrder lets them through. To
+ * upstream's sort each of two is then less than the other, and up to here that is a sort by insertion. */
+enum { INSERTED = 20 };
+
+static struct json sort_by_insertion(struct arena *a, const struct json *list, const char *key,
+                                     const struct elements *lives) {
+        struct json out = json_copy_shallow(a, list), *v = json_items(&out);
+        ssize_t at[INSERTED];
+
+        for (size_t i = 0; i < out.len; i++) {
+                struct json item = v[i];
+                ssize_t its = elements_find(lives, item_name(a, &item, key));
+                size_t k = i;
+
+                for (; k > 0 && (its < 0 || at[k - 1] < 0 || its < at[k - 1]); k--) {
+                        v[k] = v[k - 1];
+                        at[k] = at[k - 1];
+                }
+                v[k] = item;
+                at[k] = its;
+        }
+        return out;
+}
+
 /* Items of the patch keep the patch's order, the others the live one; where both are live, the live order decides which
  * comes first. */
 static int order_items(struct merge *m, const struct json *merged, const struct json *order, const struct json *live,
@@ -256,9 +280,12 @@ static int order_items(struct merge *m, const struct json *merged, const struct 
         theirs = partition(m->arena, merged, key, &orders, false);
         sorted = partition(m->arena, &theirs, key, &lives, true);
         added = partition(m->arena, &theirs, key, &lives, false);
+        if (added.len > 0 && theirs.len <= INSERTED)
+                sorted = sort_by_insertion(m->arena, &theirs, key, &lives);
+        else
+                json_each_item(it, &added)
+                        json_push(m->arena, &sorted, *it);
         i = 0;
-        json_each_item(it, &added)
-                json_push(m->arena, &sorted, *it);
         while (i < sorted.len || k < ours.len) {
                 bool take_theirs = k == ours.len;
 

@@ -83,6 +83,9 @@ static void test_what_is_new_has_no_directives(void **state) {
         patched(&type_PodSpec, "{'containers':[{'name':'a'}]}",
                 "{'$setElementOrder/containers':[],'containers':[{'name':'b'}]}",
                 "{'containers':[{'name':'a'},{'name':'b'}]}");
+        patched(&type_PodSpec, "{'containers':[{'name':'a'},{'name':'b'}]}",
+                "{'$setElementOrder/containers':[],'containers':[{'name':'b'},{'name':'c'},{'name':'d'}]}",
+                "{'containers':[{'name':'d'},{'name':'c'},{'name':'a'},{'name':'b'}]}");
         patched(&type_ObjectMeta, "{'finalizers':['a']}", "{'$deleteFromPrimitiveList/finalizers':null}", "{}");
         /* A list to delete from that is none of scalars is merged; what is no list at all is left alone. */
         patched(&type_PodSpec, "{'containers':[{'name':'a'}]}",
