@@ -213,9 +213,10 @@ struct mapping {
 static void on_duplicate(void *arg, struct str name) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct mapping *m = arg;
+        bool told = m->l->duplicates->n < ARRAY_SIZE(m->l->duplicates->messages); /* others are but counted */
         int64_t line = 0;
 
-        for (size_t i = 0; i < m->keys.len; i++) {
+        for (size_t i = 0; told && i < m->keys.len; i++) {
                 const struct json_member *k = &json_members(&m->keys)[i];
 
                 if (json_key(k).p != name.p)

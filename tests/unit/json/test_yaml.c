@@ -129,6 +129,19 @@ static void duplicates_are_reported_with_their_line(void **state) {
         assert_int_equal(json_int(json_getc(j, "a")), 2);
 }
 
+static void a_key_again_and_again_costs_no_more_than_others(void **state) {
+        struct json_duplicates d = { .arena = arena };
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct json *v;
+
+        while (b.n < 2 << 20)
+                buf_addc(&b, "a: b\n");
+        assert_int_equal(yaml_parse(arena, buf_str(&b), &d, &v, NULL), 0);
+        assert_int_equal(d.n, b.n / 5 - 1);
+        assert_str(d.messages[15], "line 17: key \"a\" already set in map");
+        assert_int_equal(json_len(v), 1);
+}
+
 static void a_stream_gives_its_documents_without_the_empty_ones(void **state) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct json *all, *first;
@@ -284,6 +297,7 @@ int main(void) {
                 cmocka_unit_test(a_bomb_is_refused_and_stays_small),
                 cmocka_unit_test(mistakes_are_told_with_their_line),
                 cmocka_unit_test(duplicates_are_reported_with_their_line),
+                cmocka_unit_test(a_key_again_and_again_costs_no_more_than_others),
                 cmocka_unit_test(json_means_what_yaml_makes_of_it),
                 cmocka_unit_test(a_stream_gives_its_documents_without_the_empty_ones),
                 cmocka_unit_test(printing_quotes_what_would_be_read_as_something_else),
