@@ -1,7 +1,7 @@
 /* Protobuf to documents. Fields may come in any order and lists in pieces, so a message's values are collected in
  * slots, one for each field of the type, and written out in declaration order, as decode.c does. A message that is
  * inlined in JSON fills the slots of its own fields within its parent's. One that comes twice is one whose pieces have
- * been sent apart: it is read again, as one.
+ * been sent apart: its slots stay until its parent ends, so that no byte is read twice however many pieces there are.
  *
  * What is wrong is told in the words of Go's generated code, which reads a field's tag, looks whether the type is that
  * of the field and then reads the value. */
@@ -19,7 +19,7 @@
 struct slot {
         struct json value;
         bool set;
-        struct str bytes; /* of a message: all that has come of it */
+        void *pieces; /* of a message, what has come of it: its own slots, or the fields of a small one */
 };
 
 struct reader {
@@ -29,8 +29,11 @@ struct reader {
         size_t depth;
 };
 
-static int read_message(struct reader *r, const struct schema_type *t, struct str bytes, struct json *ret);
+static int read_piece(struct reader *r, const struct schema_type *t, struct str bytes, struct slot *slot);
+static int finish(struct reader *r, const struct schema_type *t, struct slot *slot);
 static int read_value(struct reader *r, const struct schema_type *t, const struct wire_field *w, struct json *ret);
+static int decode_object(struct arena *a, const struct schema_type *t, const struct protobuf_unknown *u, size_t depth,
+                         struct json *ret, struct error *err);
 
 /* ---- fields ---- */
 
@@ -160,62 +163,65 @@ static int read_time(struct reader *r, const struct schema_type *t, struct str b
         return 0;
 }
 
-static int read_quantity(struct reader *r, struct str bytes, struct json *ret) {
+static int read_quantity(struct reader *r, struct str bytes, struct slot *slot) {
         struct wire_field f[5] = { 0 };
         struct str text;
 
         TRY(read_small(r, &quantity, quantity.name, bytes, NULL, f));
+        if (slot->set && !f[1].bytes.p)
+                return 0;
         TRY(quantity_canonical(r->arena, f[1].bytes.p ? f[1].bytes : STR("0"), &text, r->err));
-        *ret = json_of_str(text);
-        return 0;
-}
-
-static int read_int_or_string(struct reader *r, struct str bytes, struct json *ret) {
-        struct wire_field f[5] = { 0 };
-
-        TRY(read_small(r, &int_or_string, int_or_string.name, bytes, NULL, f));
-        *ret = f[1].value ? json_of_str(f[3].bytes.p ? f[3].bytes : STR("")) : json_of_int((int32_t) f[2].value);
-        return 0;
-}
-
-static int read_duration(struct reader *r, struct str bytes, struct json *ret) {
-        struct wire_field f[5] = { 0 };
-        char text[36];
-
-        TRY(read_small(r, &duration, duration.name, bytes, NULL, f));
-        *ret = json_of_copy(r->arena, duration_format(text, (int64_t) f[1].value));
+        slot->value = json_of_str(text);
         return 0;
 }
 
 /* The raw bytes are JSON, or an object in an envelope of its own. */
-static int read_any(struct reader *r, const struct schema_type *t, struct str bytes, struct json *ret) {
-        struct wire_field f[5] = { 0 };
+static int finish_any(struct reader *r, const struct schema_type *t, struct str bytes, struct json *ret) {
         struct json *v = NULL;
         bool owned = t == &type_FieldsV1;
-        int n;
 
         *ret = json_null();
-        n = read_small(r, &raw, message_name(t), bytes, NULL, f);
-        if (n < 0 || f[1].bytes.n == 0)
-                return n;
-        if (str_has_prefix(f[1].bytes, PROTOBUF_MAGIC)) {
+        if (bytes.n == 0)
+                return 0;
+        if (str_has_prefix(bytes, PROTOBUF_MAGIC)) {
                 struct protobuf_unknown u;
                 struct str group, version;
 
-                TRY(protobuf_open(f[1].bytes, &u, r->err));
+                TRY(protobuf_open(bytes, &u, r->err));
                 TRY(api_parse_group_version(u.api_version, &group, &version, r->err));
                 t = api_find_type(group, version, u.kind);
                 if (!t || t->kind != SCHEMA_STRUCT)
                         return error_set(r->err, -EINVAL,
                                          "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT "\"",
                                          STR_ARG(u.kind), STR_ARG(u.api_version));
-                return protobuf_decode_object(r->arena, t, &u, ret, r->err);
+                return decode_object(r->arena, t, &u, r->depth, ret, r->err);
         }
-        if (json_parse(r->arena, f[1].bytes, NULL, &v, owned || r->late->err ? NULL : r->late) >= 0)
+        if (json_parse(r->arena, bytes, NULL, &v, owned || r->late->err ? NULL : r->late) >= 0)
                 *ret = *v;
         else if (owned) /* what nobody can read owns nothing */
                 *ret = json_of_str(STR(""));
         return 0;
+}
+
+/* The messages of which a field that comes again takes the place of the one before. */
+static const struct small *small_of(const struct schema_type *t) {
+        return t->kind == SCHEMA_DURATION ? &duration : t->kind == SCHEMA_INT_OR_STRING ? &int_or_string : &raw;
+}
+
+static int finish_small(struct reader *r, const struct schema_type *t, const struct wire_field *f, struct json *ret) {
+        char text[36];
+
+        switch ((enum schema_kind) t->kind) {
+        case SCHEMA_DURATION:
+                *ret = json_of_copy(r->arena, duration_format(text, (int64_t) f[1].value));
+                return 0;
+        case SCHEMA_INT_OR_STRING:
+                *ret = f[1].value ? json_of_str(f[3].bytes.p ? f[3].bytes : STR(""))
+                                  : json_of_int((int32_t) f[2].value);
+                return 0;
+        default:
+                return finish_any(r, t, f[1].bytes, ret);
+        }
 }
 
 static int read_bytes(struct reader *r, struct str bytes, struct json *ret) {
@@ -287,16 +293,8 @@ static int read_map_entry(struct reader *r, const struct schema_type *t, struct 
         return 0;
 }
 
-static struct str joined(struct arena *a, struct str x, struct str y) {
-        char *p = arena_alloc(a, x.n + y.n);
-
-        memcpy(mempcpy(p, x.p, x.n), y.p, y.n);
-        return str_n(p, x.n + y.n);
-}
-
-static bool comes_in_pieces(const struct schema_type *t) {
-        return t->kind != SCHEMA_BYTES && t->kind != SCHEMA_STRING && t->kind != SCHEMA_TIME &&
-               t->kind != SCHEMA_MICRO_TIME;
+static bool is_message(const struct schema_type *t) {
+        return wire_type_of(t) == WIRE_BYTES && t->kind != SCHEMA_BYTES && t->kind != SCHEMA_STRING;
 }
 
 static int read_field(struct reader *r, const struct schema_type *of, const struct schema_field *f, uint64_t tag,
@@ -306,22 +304,20 @@ static int read_field(struct reader *r, const struct schema_type *of, const stru
 
         if (t->kind == SCHEMA_LIST && !(t->flags & SCHEMA_TYPE_ITEMS_MESSAGE)) {
                 if (!slot->set)
-                        *slot = (struct slot) { json_new_array(), true, { 0 } };
+                        *slot = (struct slot) { json_new_array(), true, NULL };
                 return read_list_item(r, of, f, t, tag, rest, &slot->value);
         }
         if ((tag & 7) != wire_type_of(t))
                 return wrong_type(r, tag, schema_go_name(r->arena, of, f));
         if (t->kind == SCHEMA_MAP) {
                 if (!slot->set)
-                        *slot = (struct slot) { json_new_object(), true, { 0 } };
+                        *slot = (struct slot) { json_new_object(), true, NULL };
                 return read_map_entry(r, t, rest, &slot->value);
         }
         TRY(take(r, rest, wire_type_of(t), &w));
-        if (slot->bytes.p && comes_in_pieces(t))
-                w.bytes = joined(r->arena, slot->bytes, w.bytes);
-        slot->bytes = w.bytes;
+        TRY(is_message(t) ? read_piece(r, t, w.bytes, slot) : read_value(r, t, &w, &slot->value));
         slot->set = true;
-        return read_value(r, t, &w, &slot->value);
+        return 0;
 }
 
 static const struct schema_field *field_by_number(const struct schema_type *t, uint32_t number,
@@ -383,15 +379,14 @@ static void sort_map(struct json *map) {
         map->len = (uint32_t) n;
 }
 
-static int read_struct(struct reader *r, const struct schema_type *t, struct str bytes, struct json *ret) {
-        struct slot *slots = arena_array(r->arena, struct slot, t->n_fields + 1);
+static int finish_struct(struct reader *r, const struct schema_type *t, struct slot *slots, struct json *ret) {
         struct json out = json_new_object();
         size_t n = 0;
 
-        TRY(read_slots(r, t, bytes, slots));
         for (size_t i = 0; i < t->n_fields; i++) {
                 const struct schema_field *f = &t->fields[i];
 
+                TRY(finish(r, f->type, &slots[i]));
                 if (slots[i].set && f->type->kind == SCHEMA_MAP)
                         sort_map(&slots[i].value);
                 slots[i].set = slots[i].set ? !schema_is_empty(f, &slots[i].value)
@@ -409,32 +404,43 @@ static int read_struct(struct reader *r, const struct schema_type *t, struct str
 }
 
 /* The alternative that is there; a schema before a bool, as upstream prints. */
-static int read_union(struct reader *r, const struct schema_type *t, struct str bytes, struct json *ret) {
-        struct slot slots[4] = { 0 };
-
-        TRY(read_slots(r, t, bytes, slots));
+static int finish_union(struct reader *r, const struct schema_type *t, struct slot *slots, struct json *ret) {
         *ret = json_null();
-        for (size_t i = 0; i < t->n_fields; i++)
+        for (size_t i = 0; i < t->n_fields; i++) {
+                TRY(finish(r, t->fields[i].type, &slots[i]));
                 if (slots[i].set && (ret->type == JSON_NULL || ret->type == JSON_BOOL))
                         *ret = slots[i].value;
+        }
         return 0;
 }
 
-static int read_items(struct reader *r, const struct schema_type *t, struct str bytes, struct json *ret) {
-        struct json list = json_new_array();
+static int read_items(struct reader *r, const struct schema_type *t, struct str bytes, struct json *list) {
         uint64_t tag;
         int n;
 
         while ((n = next_tag(r, message_name(t), &bytes, &tag)) > 0)
                 if (tag >> 3 == 1)
-                        TRY(read_list_item(r, t, NULL, t, tag, &bytes, &list));
+                        TRY(read_list_item(r, t, NULL, t, tag, &bytes, list));
                 else
                         TRY(skip(r, &bytes, tag));
-        *ret = list;
         return n;
 }
 
-static int read_message(struct reader *r, const struct schema_type *t, struct str bytes, struct json *ret) {
+static void *pieces(struct slot *slot, size_t n, size_t size) {
+        if (!slot->pieces)
+                slot->pieces = xcalloc(n, size);
+        return slot->pieces;
+}
+
+static void pieces_free(const struct schema_type *t, struct slot *slot) {
+        if (slot->pieces && (t->kind == SCHEMA_STRUCT || t->kind == SCHEMA_UNION))
+                for (size_t i = 0; i < t->n_fields; i++)
+                        pieces_free(t->fields[i].type, (struct slot *) slot->pieces + i);
+        free(TAKE_PTR(slot->pieces));
+}
+
+/* A message, or what is sent of it here. */
+static int read_piece(struct reader *r, const struct schema_type *t, struct str bytes, struct slot *slot) {
         int n;
 
         if (r->depth >= MAX_DEPTH)
@@ -442,31 +448,52 @@ static int read_message(struct reader *r, const struct schema_type *t, struct st
         r->depth++;
         switch ((enum schema_kind) t->kind) {
         case SCHEMA_STRUCT:
-                n = read_struct(r, t, bytes, ret);
-                break;
         case SCHEMA_UNION:
-                n = read_union(r, t, bytes, ret);
+                n = read_slots(r, t, bytes, pieces(slot, t->n_fields + 1, sizeof(struct slot)));
                 break;
         case SCHEMA_LIST:
-                n = read_items(r, t, bytes, ret);
+                if (!slot->set)
+                        slot->value = json_new_array();
+                n = read_items(r, t, bytes, &slot->value);
                 break;
         case SCHEMA_QUANTITY:
-                n = read_quantity(r, bytes, ret);
+                n = read_quantity(r, bytes, slot);
                 break;
         case SCHEMA_TIME:
         case SCHEMA_MICRO_TIME:
-                n = read_time(r, t, bytes, ret);
-                break;
-        case SCHEMA_DURATION:
-                n = read_duration(r, bytes, ret);
-                break;
-        case SCHEMA_INT_OR_STRING:
-                n = read_int_or_string(r, bytes, ret);
+                n = read_time(r, t, bytes, &slot->value);
                 break;
         default:
-                n = read_any(r, t, bytes, ret);
+                n = read_small(r, small_of(t), small_of(t)->name ?: message_name(t), bytes, NULL,
+                               pieces(slot, 5, sizeof(struct wire_field)));
         }
         r->depth--;
+        return n;
+}
+
+/* The value of what has come. */
+static int finish(struct reader *r, const struct schema_type *t, struct slot *slot) {
+        int n;
+
+        if (!slot->pieces)
+                return 0;
+        r->depth++;
+        n = t->kind == SCHEMA_STRUCT  ? finish_struct(r, t, slot->pieces, &slot->value)
+            : t->kind == SCHEMA_UNION ? finish_union(r, t, slot->pieces, &slot->value)
+                                      : finish_small(r, t, slot->pieces, &slot->value);
+        r->depth--;
+        pieces_free(t, slot);
+        return n;
+}
+
+static int read_message(struct reader *r, const struct schema_type *t, struct str bytes, struct json *ret) {
+        struct slot slot = { 0 };
+        int n = read_piece(r, t, bytes, &slot);
+
+        if (n >= 0)
+                n = finish(r, t, &slot);
+        pieces_free(t, &slot);
+        *ret = slot.value;
         return n;
 }
 
@@ -523,10 +550,10 @@ int protobuf_open(struct str message, struct protobuf_unknown *ret, struct error
         return n;
 }
 
-int protobuf_decode(struct arena *a, const struct schema_type *t, struct str bytes, struct json *ret,
-                    struct error *err) {
+static int decode(struct arena *a, const struct schema_type *t, struct str bytes, size_t depth, struct json *ret,
+                  struct error *err) {
         _cleanup_error_ struct error late = ERROR_INIT;
-        struct reader r = { .arena = a, .err = err, .late = &late };
+        struct reader r = { .arena = a, .err = err, .late = &late, .depth = depth };
 
         TRY(read_message(&r, t, bytes, ret));
         if (late.err == 0)
@@ -535,11 +562,11 @@ int protobuf_decode(struct arena *a, const struct schema_type *t, struct str byt
         return -EINVAL;
 }
 
-int protobuf_decode_object(struct arena *a, const struct schema_type *t, const struct protobuf_unknown *u,
-                           struct json *ret, struct error *err) {
+static int decode_object(struct arena *a, const struct schema_type *t, const struct protobuf_unknown *u, size_t depth,
+                         struct json *ret, struct error *err) {
         struct json body, out = json_new_object();
 
-        TRY(protobuf_decode(a, t, u->raw, &body, err));
+        TRY(decode(a, t, u->raw, depth, &body, err));
         if (u->kind.n > 0)
                 json_set_str(a, &out, "kind", u->kind);
         if (u->api_version.n > 0)
@@ -549,4 +576,14 @@ int protobuf_decode_object(struct arena *a, const struct schema_type *t, const s
                         json_add(a, &out, json_key(m), m->value);
         *ret = out;
         return 0;
+}
+
+int protobuf_decode(struct arena *a, const struct schema_type *t, struct str bytes, struct json *ret,
+                    struct error *err) {
+        return decode(a, t, bytes, 0, ret, err);
+}
+
+int protobuf_decode_object(struct arena *a, const struct schema_type *t, const struct protobuf_unknown *u,
+                           struct json *ret, struct error *err) {
+        return decode_object(a, t, u, 0, ret, err);
 }

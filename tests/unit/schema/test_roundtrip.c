@@ -14,6 +14,7 @@
 #include "schema/defaults.h"
 #include "schema/protobuf.h"
 #include "schema/types.h"
+#include "schema/wire.h"
 
 static const char *directory;
 
@@ -180,6 +181,12 @@ static const struct {
           "B\x02\x08\x01"
           "B\x02\x10\x01",
           "{'creationTimestamp':'1970-01-01T00:00:00Z'}"),
+        /* the small ones, too: what came before stays where a piece says nothing of it */
+        M(ControllerRevision, "\x12\x03\x0a\x01{\x12\x04\x0a\x02[]\x12\x00",
+          "{'metadata':{'creationTimestamp':null},"
+          "'data':[],'revision':0}"),
+        M(HTTPGetAction, "\x12\x02\x08\x01\x12\x03\x1a\x01x\x12\x00", "{'port':'x'}"),
+        M(ResourceFieldSelector, "\x1a\x04\x0a\x02\x31m\x1a\x00", "{'resource':'','divisor':'1m'}"),
         /* of a key that comes twice the last value counts, and entries may lack either */
         M(ConfigMap, "\x12\x06\x0a\x01k\x12\x01v\x12\x03\x0a\x01k\x12\x00",
           "{'metadata':{'creationTimestamp':null},'data':{'':'','k':''}}"),
@@ -231,9 +238,64 @@ static void test_messages_read_as_go_reads_them(void **state) {
         }
 }
 
+static int decode(const struct schema_type *t, const struct buf *b, size_t *ret_bytes) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct json got;
+        int r = protobuf_decode(a, t, buf_str(b), &got, NULL);
+
+        *ret_bytes = arena_size(a);
+        return r;
+}
+
+static void test_pieces_are_read_once_however_many_there_are(void **state) {
+        _cleanup_buf_ struct buf wide = BUF_INIT, deep = BUF_INIT;
+        size_t bytes;
+
+        while (wide.n < 3 << 20)
+                buf_add(&wide, "\x0a\x03\x0a\x01x", 5);
+        assert_int_equal(decode(&type_ConfigMap, &wide, &bytes), 0);
+        assert_true(bytes < wide.n);
+        for (size_t i = 0; i < 90; i++) { /* each level: a schema, and one more piece of it, which is empty */
+                _cleanup_buf_ struct buf inner = deep;
+
+                deep = BUF_INIT;
+                wire_put_bytes(&deep, 28, buf_str(&inner));
+                wire_put_bytes(&deep, 28, STR(""));
+        }
+        assert_int_equal(decode(&type_JSONSchemaProps, &deep, &bytes), 0);
+        assert_true(bytes < 1 << 20);
+}
+
+/* An object in an envelope within an object in an envelope … */
+static void test_envelopes_are_so_deep_and_no_deeper(void **state) {
+        static const struct str head = STR_INIT("k8s\0\x0a\x1d\x0a\x07"
+                                                "apps/v1\x12\x12"
+                                                "ControllerRevision");
+
+        for (size_t n = 10; n <= 10000; n *= 1000) {
+                _cleanup_buf_ struct buf b = BUF_INIT;
+                size_t bytes;
+
+                for (size_t i = 0; i < n; i++) { /* raw, data */
+                        _cleanup_buf_ struct buf raw = BUF_INIT, body = BUF_INIT;
+
+                        if (i > 0) {
+                                buf_add_str(&raw, head);
+                                wire_put_bytes(&raw, 2, buf_str(&b));
+                        }
+                        wire_put_bytes(&body, 1, buf_str(&raw));
+                        b.n = 0;
+                        wire_put_bytes(&b, 2, buf_str(&body));
+                }
+                assert_int_equal(decode(&type_ControllerRevision, &b, &bytes), n == 10 ? 0 : -EINVAL);
+        }
+}
+
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = { cmocka_unit_test(test_every_object_survives),
-                                            cmocka_unit_test(test_messages_read_as_go_reads_them) };
+                                            cmocka_unit_test(test_messages_read_as_go_reads_them),
+                                            cmocka_unit_test(test_pieces_are_read_once_however_many_there_are),
+                                            cmocka_unit_test(test_envelopes_are_so_deep_and_no_deeper) };
 
         directory = argc > 1 ? argv[1] : "tests/data/api";
         return cmocka_run_group_tests(tests, NULL, NULL);
