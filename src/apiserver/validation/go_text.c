@@ -510,7 +510,8 @@ struct str go_value(struct field_errors *fe, const struct path *p, const struct 
         if (errors_are_many(fe))
                 return STR("");
         sent = fe->sent ? at_path(fe->sent, p) : NULL;
-        known = fe->object && v ? type_of(fe->type, fe->object, v) : NULL;
+        known = fe->object && (json_is(v, JSON_ARRAY) || json_is(v, JSON_OBJECT)) ? type_of(fe->type, fe->object, v)
+                                                                                  : NULL; /* not looked for in vain */
         root = root_type(fe, p);
         t = type_at(root, p, &pointer);
         if (json_is(sent, JSON_NULL) && json_is(v, JSON_ARRAY) && v->len == 0) /* none, where decoding has one */
