@@ -9,6 +9,7 @@
 #include "apiserver/extensions/crd_rules.h"
 #include "apiserver/extensions/custom.h"
 #include "base/encode.h"
+#include "base/map.h"
 #include "json/build.h"
 
 #define MAX_SELECTABLE 8
@@ -169,12 +170,19 @@ static void check_deprecation(struct field_errors *fe, const struct path *p, con
 }
 
 /* What is the same in all versions comes after them, with the path it has above them. */
-static bool comes_here(const struct json *versions, const char *key, bool shared) {
-        return is_shared(versions, key) == shared;
+struct sharing {
+        bool schema, subresources, columns, fields;
+};
+
+static struct sharing find_sharing(const struct json *versions) {
+        return (struct sharing) { .schema = is_shared(versions, "schema"),
+                                  .subresources = is_shared(versions, "subresources"),
+                                  .columns = is_shared(versions, "additionalPrinterColumns"),
+                                  .fields = is_shared(versions, "selectableFields") };
 }
 
 static void validate_parts(struct field_errors *fe, const struct path *p, const struct json *versions,
-                           const struct json *v, bool shared) {
+                           const struct json *v, const struct sharing *all_share, bool shared) {
         const struct json *schema = json_at_path(v, "schema", "openAPIV3Schema"),
                           *columns = json_getc(v, "additionalPrinterColumns"),
                           *fields = json_getc(v, "selectableFields");
@@ -186,20 +194,20 @@ static void validate_parts(struct field_errors *fe, const struct path *p, const 
         for (size_t i = 0; shared && i < json_len(versions); i++)
                 status = status || json_at_path(json_item(versions, i), "subresources", "status");
         fe->sent = shared ? &aside : all;
-        if (schema && comes_here(versions, "schema", shared))
+        if (schema && all_share->schema == shared)
                 crd_validate_schema(fe, PATH(p, shared ? "validation" : "schema"), schema,
                                     json_getc(sent, "openAPIV3Schema"), status);
         fe->sent = all;
-        if (comes_here(versions, "subresources", shared))
+        if (all_share->subresources == shared)
                 validate_subresources(fe, PATH(p, "subresources"), json_getc(v, "subresources"));
-        for (size_t k = 0; comes_here(versions, "additionalPrinterColumns", shared) && k < json_len(columns); k++)
+        for (size_t k = 0; all_share->columns == shared && k < json_len(columns); k++)
                 validate_column(fe, PATH_INDEX(PATH(p, "additionalPrinterColumns"), k), json_item(columns, k));
-        if (json_len(fields) == 0 || !comes_here(versions, "selectableFields", shared))
+        if (json_len(fields) == 0 || all_share->fields != shared)
                 return;
-        if (shared && !is_shared(versions, "schema"))
+        if (shared && !all_share->schema)
                 field_invalid_str(fe, PATH(p, "selectableFields"), STR(""),
                                   "selectableFields may only be set when validations.schema is included");
-        else if (!shared && (!schema || is_shared(versions, "schema")))
+        else if (!shared && (!schema || all_share->schema))
                 field_invalid_str(
                                 fe, PATH(p, "selectableFields"), STR(""),
                                 "selectableFields may only be set when version.schema.openAPIV3Schema is not included");
@@ -214,20 +222,28 @@ static void validate_parts(struct field_errors *fe, const struct path *p, const 
 /* As upstream has them when it shows them: without what it keeps above them. */
 static const struct json *shown_versions(struct arena *a, const struct json *versions) {
         struct json list = json_new_array();
+        struct sharing all_share = find_sharing(versions);
 
         json_each_item(v, versions) {
                 struct json copy = json_copy_shallow(a, v);
 
-                each_word(key, "schema", "subresources", "additionalPrinterColumns", "selectableFields")
-                        if (is_shared(versions, key))
-                                json_removec(&copy, key);
+                if (all_share.schema)
+                        json_removec(&copy, "schema");
+                if (all_share.subresources)
+                        json_removec(&copy, "subresources");
+                if (all_share.columns)
+                        json_removec(&copy, "additionalPrinterColumns");
+                if (all_share.fields)
+                        json_removec(&copy, "selectableFields");
                 json_push(a, &list, copy);
         }
         return json_new(a, list);
 }
 
-static void validate_versions(struct field_errors *fe, const struct path *spec, const struct json *versions) {
+static void validate_versions(struct field_errors *fe, const struct path *spec, const struct json *versions,
+                              const struct sharing *all_share) {
         const struct path *at = PATH(spec, "versions");
+        _cleanup_(map_freep) struct map *seen = NULL;
         size_t n_storage = 0;
         bool twice = false;
 
@@ -241,10 +257,9 @@ static void validate_versions(struct field_errors *fe, const struct path *spec, 
                 check_shown(fe, PATH(PATH_INDEX(at, i), "name"), TEXT(v, "name"), check_dns1035_label,
                             json_getc(v, "name"));
                 check_deprecation(fe, PATH_INDEX(at, i), v);
-                validate_parts(fe, PATH_INDEX(at, i), versions, v, false);
+                validate_parts(fe, PATH_INDEX(at, i), versions, v, all_share, false);
                 n_storage += IS_TRUE(v, "storage");
-                for (size_t k = 0; k < i; k++)
-                        twice = twice || str_eq(TEXT(v, "name"), TEXT(json_item(versions, k), "name"));
+                twice |= json_is_twin(&seen, versions, i, "name");
         }
         if (twice)
                 field_invalid(fe, at, shown_versions(fe->a, versions), "must contain unique version names");
@@ -458,17 +473,18 @@ static void check_group_and_scope(struct field_errors *fe, const struct path *p,
 
 static void check_spec(struct field_errors *fe, const struct path *p, const struct json *spec) {
         const struct json *versions = json_getc(spec, "versions"), *names = json_getc(spec, "names");
+        const struct sharing all_share = find_sharing(versions);
 
         check_group_and_scope(fe, p, spec);
         INVALID_IF(IS_TRUE(spec, "preserveUnknownFields") && crd_has_defaults(versions),
                    PATH(p, "preserveUnknownFields"), GET(spec, "preserveUnknownFields"),
                    "must be false in order to use defaults in the schema");
-        validate_versions(fe, p, versions);
+        validate_versions(fe, p, versions, &all_share);
         each_word(key, "plural", "singular", "kind", "listKind")
                 if (str_empty(TEXT(names, key)))
                         field_required(fe, PATH(PATH(p, "names"), key), "");
         validate_names(fe, PATH(p, "names"), names);
-        validate_parts(fe, p, versions, json_item(versions, 0), true);
+        validate_parts(fe, p, versions, json_item(versions, 0), &all_share, true);
         validate_conversion(fe, PATH(p, "conversion"), json_getc(spec, "conversion"),
                             IS_TRUE(spec, "preserveUnknownFields"));
 }
