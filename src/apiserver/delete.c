@@ -351,8 +351,8 @@ fail:
 
 /* ---- deletecollection: in the list's order, each delete as its own call ----
  *
- * The first failure is the last delete. As nothing but what administrators have configured, or the request itself, makes
- * a delete fail, without either several are under way at once: they share the store's commits. */
+ * The first failure is the last delete. Only what administrators have configured, or the request itself, makes a delete
+ * fail; without either several are under way at once, and share the store's commits. */
 
 #define AT_ONCE 32
 
