@@ -384,9 +384,8 @@ int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
                 json_setc(op->c->arena, spec, "clusterIPs", one(op->c->arena, *json_getc(spec, "clusterIP")));
         if (needs_ip(spec))
                 TRY(set_families(op, obj, NULL, err));
+        /* what is wrong with an address or a port that it asks for is told first */
         op->taken = rest_get(op->snap, op->rest->stored, op->namespace, op->name) != NULL;
-        if (op->taken)
-                return 0; /* it gets nothing */
         res = reserve(op, json_len(json_getc(spec, "ports")));
         if (needs_ip(spec))
                 TRY(choose_ips(op, spec, 0, err));

@@ -231,7 +231,9 @@ CHECK(check_inlined, const struct json *spec) {
                 if (!told)
                         continue;
                 forget_errors_at(fe, PATH(p, part));
+                fe->phase -= *part == 'c';
                 field_forbidden(fe, PATH(p, part), "may not be specified " INLINED);
+                fe->phase += *part == 'c';
         }
         for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
                 if (!str_empty(TEXT(spec, fixed[i][0])) && !str_eqc(TEXT(spec, fixed[i][0]), fixed[i][1])) {

@@ -282,9 +282,30 @@ static size_t list_files(const struct json *source, size_t kind, bool projected,
         return n;
 }
 
+/* The files of a source of a projected volume. For one whose names nobody tells, those of the one before, as upstream
+ * has it: a token is said to overlap with itself when the cluster's certificates, whole, come next. */
+static size_t list_projected(const struct json *s, struct file *files, size_t n, size_t *last) {
+        size_t from = n;
+        bool named = false;
+
+        for (size_t i = 0; i < ARRAY_SIZE(with_files); i++) {
+                const struct json *source = GET(s, with_files[i][0]);
+
+                named = named || (i == TOKEN ? source : GET(source, "items")) != NULL;
+                n = list_files(source, i, true, files, n);
+                if (source && i == TOKEN && n < MAX_FILES)
+                        files[n++] = (struct file) { TEXT(source, "path"), i, source };
+        }
+        if (named)
+                *last = n - from;
+        for (size_t i = 0; !named && i < *last && n < MAX_FILES; i++, n++)
+                files[n] = files[n - *last];
+        return n;
+}
+
 static void warn_overlaps(struct op *op, const struct json *v) {
         struct file files[MAX_FILES];
-        size_t n;
+        size_t n, last = 0;
 
         for (size_t i = 0; i < ARRAY_SIZE(with_files); i++) {
                 const struct json *source = GET(v, with_files[i][0]);
@@ -294,18 +315,12 @@ static void warn_overlaps(struct op *op, const struct json *v) {
                         warn_files(op, TEXT(v, "name"), source_title(op->c->arena, i, source, false).p, files, n);
         }
         n = 0;
-        json_each_item(s, json_at_path(v, "projected", "sources")) {
+        json_each_item(s, json_at_path(v, "projected", "sources"))
                 if (json_len(s) == 0)
                         warn(op, NULL, "volume \"%" STR_FMT "\" (Projected) has no sources provided",
                              STR_ARG(TEXT(v, "name")));
-                for (size_t i = 0; i < ARRAY_SIZE(with_files); i++) {
-                        const struct json *source = GET(s, with_files[i][0]);
-
-                        n = list_files(source, i, true, files, n);
-                        if (source && i == TOKEN && n < MAX_FILES)
-                                files[n++] = (struct file) { TEXT(source, "path"), i, source };
-                }
-        }
+                else
+                        n = list_projected(s, files, n, &last);
         if (n > 1)
                 warn_files(op, TEXT(v, "name"), "Projected", files, n);
 }

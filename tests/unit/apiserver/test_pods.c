@@ -218,6 +218,15 @@ static const struct {
           "spec.hostAliases[1].ip: duplicate ip \"1.2.3.4\"" },
         { &res_pods, VOLUME("\"gitRepo\":{\"repository\":\"r\"}"),
           "spec.volumes[0].gitRepo: deprecated in v1.11, and disabled by default in v1.33+" },
+        { &res_pods,
+          VOLUME("\"projected\":{\"sources\":[{\"configMap\":{\"name\":\"a\"}},{\"serviceAccountToken\":{\"path\":"
+                 "\"t\"}}]}"),
+          NULL },
+        { &res_pods,
+          VOLUME("\"projected\":{\"sources\":[{\"serviceAccountToken\":{\"path\":\"t\"}},{\"configMap\":{\"name\":"
+                 "\"a\"}}]}"),
+          "volume \"v\" (Projected): overlapping paths: \"t\" (ServiceAccountToken) with \"t\" "
+          "(ServiceAccountToken)" },
         { &res_pods, IN_CONTAINER("\"env\":[{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"A\",\"value\":\"$(A)2\"}]"),
           NULL },
         { &res_pods, IN_CONTAINER("\"ports\":[{\"containerPort\":80},{\"containerPort\":80,\"hostPort\":81}]"),

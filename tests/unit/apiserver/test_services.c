@@ -248,8 +248,11 @@ static void a_name_is_taken_for_valid_services(void **state) {
         struct fixture *f = *state;
 
         check_code(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"clusterIP\":\"10.96.0.31\"")), 201);
-        check_error(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"clusterIP\":\"10.96.0.31\"")), 409,
+        check_error(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"type\":\"NodePort\"")), 409,
                     "services \"x\" already exists");
+        check_error(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"clusterIP\":\"10.96.0.31\"")), 422,
+                    "Service \"x\" is invalid: spec.clusterIPs: Invalid value: []string{\"10.96.0.31\"}: failed to "
+                    "allocate IP 10.96.0.31: provided IP is already allocated");
         check_code(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"type\":\"Foo\"")), 422);
         check_code(ASK(f, API_CREATE, &res_services, "default", .body = SERVICE("\"ipFamilies\":[\"IPv6\"]")), 422);
 }
