@@ -123,6 +123,19 @@ static bool can_be_tracked(struct op *op, const struct json *old, const struct j
         return str_eq(TEXT(new, "kind"), r->kind) && type_in_version(c, TEXT(new, "apiVersion"));
 }
 
+/* The old object by way of the version of the request, as the new one has come: what that version does not keep (the
+ * order of an autoscaler's metrics) nobody has changed. */
+static const struct json *as_requested(struct op *op, const struct json *old) {
+        const struct api_resource *stored = op->rest->stored->resource;
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct json *seen = json_new(op->c->arena, *old);
+
+        if (schema_convert(op->c->arena, stored, op->rest->resource, seen, seen, &err) < 0 ||
+            schema_convert(op->c->arena, op->rest->resource, stored, seen, seen, &err) < 0)
+                return old;
+        return seen;
+}
+
 void writes_track_fields(struct op *op, const struct json *old, struct json *obj) {
         const struct rest *r = op->rest->stored;
         struct apply_opts opts;
@@ -142,6 +155,7 @@ void writes_track_fields(struct op *op, const struct json *old, struct json *obj
         if (op->tracked) { /* in the version of the request; what others own in this one is left */
                 opts.other_version = true;
                 opts.subresource = STR("");
+                old = old ? as_requested(op, old) : NULL;
         }
         apply_track_update(op->c->arena, r->resource->type, old, obj, &opts);
 }

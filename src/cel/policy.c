@@ -121,18 +121,21 @@ static struct cel_named *compile_named(struct arena *a, const struct json *list,
 static const struct cel_type *compile_variables(struct cel_policy *p, const struct scope *s, const struct json *list) {
         struct cel_field *fields = arena_array(s->a, struct cel_field, json_len(list));
         const struct cel_type *t = cel_type_object(s->a, "kubernetes.variables", fields, 0);
+        size_t known = 0;
 
         p->variables = arena_array(s->a, struct cel_named, json_len(list));
         json_each_item(j, list) {
-                struct cel_named *v = &p->variables[p->n_variables];
+                struct cel_named *v = &p->variables[p->n_variables++];
 
                 v->name = json_str(json_getc(j, "name"));
                 compile(s->a, &v->x, json_str(json_getc(j, "expression")), make_env(s, true, t), NULL);
-                fields[p->n_variables] =
+                if (str_empty(str_trim(v->x.text)))
+                        continue; /* is refused, and no expression knows it */
+                fields[known++] =
                                 (struct cel_field) { .name = v->name,
                                                      .escaped = v->name,
                                                      .type = v->x.program ? cel_program_type(v->x.program) : &cel_dyn };
-                t = cel_type_object(s->a, "kubernetes.variables", fields, ++p->n_variables);
+                t = cel_type_object(s->a, "kubernetes.variables", fields, known);
         }
         return p->n_variables ? t : NULL;
 }

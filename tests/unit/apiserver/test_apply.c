@@ -611,6 +611,23 @@ static void what_the_stored_version_adds_is_owned(void **state) {
         assert_non_null(strstr(owners(f, r), "\"f:targetCPUUtilizationPercentage\":{}"));
 }
 
+/* That version tells the use of the CPU apart from the other metrics, which come first from then on. */
+static void what_the_version_of_a_request_does_not_keep_stays_owned(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        ASK(f, API_CREATE, &res_horizontalpodautoscalers, "default", .options.field_manager = STR("m"),
+            .body = "{\"metadata\":{\"name\":\"h\"},\"spec\":{\"maxReplicas\":3,\"scaleTargetRef\":{\"kind\":\"D\","
+                    "\"name\":\"d\"},\"metrics\":[{\"type\":\"Resource\",\"resource\":{\"name\":\"cpu\",\"target\":{"
+                    "\"type\":\"Utilization\",\"averageUtilization\":50}}},{\"type\":\"Resource\",\"resource\":{"
+                    "\"name\":\"memory\",\"target\":{\"type\":\"AverageValue\",\"averageValue\":\"1Mi\"}}}]}}");
+        ASK(f, API_PATCH, &res_horizontalpodautoscalers_v1, "default", "h", .patch = API_PATCH_MERGE,
+            .options.field_manager = STR("n"), .body = "{\"spec\":{\"maxReplicas\":4}}");
+        r = ASK(f, API_GET, &res_horizontalpodautoscalers, "default", "h");
+        check(r, 200, ".spec.metrics[0].resource.name", "memory");
+        assert_non_null(strstr(owners(f, r), "\"f:metrics\":{}"));
+}
+
 static void the_status_of_a_range_is_open(void **state) {
         static const char range[] = "{\"metadata\":{\"name\":\"r\"},\"spec\":{\"cidrs\":[\"10.9.0.0/24\"]},"
                                     "\"status\":{\"conditions\":[{\"type\":\"%s\",\"status\":\"True\",\"reason\":\"r\","
@@ -787,6 +804,7 @@ int main(void) {
                 TEST(who_creates_a_daemonset_owns_its_count),
                 TEST(what_is_bootstrapped_has_upstreams_owners),
                 TEST(what_the_stored_version_adds_is_owned),
+                TEST(what_the_version_of_a_request_does_not_keep_stays_owned),
                 TEST(the_status_of_a_range_is_open),
                 TEST(a_status_keeps_metadata_but_not_a_wrong_identity),
                 TEST(a_name_that_is_applied_as_null_is_none),

@@ -271,6 +271,12 @@ static void policies_are_checked(void **state) {
                   "spec.validations[0].expression: Invalid value: \"object.x\": must evaluate to bool but got dyn" },
                 { ON("pods") ",\"validations\":[{\"expression\":\" \"}]",
                   INVALID "spec.validations[0].expression: Required value: expression is not specified" },
+                { ON("pods") ",\"variables\":[{\"name\":\"a\",\"expression\":\" \"}],\"validations\":[{"
+                             "\"expression\":"
+                             "\"variables.a\"}]",
+                  INVALID "[spec.variables[0].expression: Required value: expression is not specified, "
+                          "spec.validations[0].expression: Invalid value: \"variables.a\": compilation failed: ERROR: "
+                          "<input>:1:10: undefined field 'a'\n | variables.a\n | .........^]" },
                 { ON("pods") ",\"validations\":[{\"expression\":\"true\",\"messageExpression\":\"1\"}]", INVALID
                   "spec.validations[0].messageExpression: Invalid value: \"1\": must evaluate to string but got int" },
                 { ON("pods") ",\"validations\":[{\"expression\":\"params == null\"}]", INVALID

@@ -263,11 +263,11 @@ void ground_put(struct ground_api *g, const struct api_resource *res, const char
         json_set_cstr(a, j, "kind", res->kind);
         _cleanup_free_ char *version = *res->group ? xprintf("%s/%s", res->group, res->version) : xstrdup(res->version);
         json_set_cstr(a, j, "apiVersion", version);
-        int r = client_create(g->client, res, str_of(ns), j, NULL, &err);
-        if (r == -EEXIST) {
-                struct str name = json_str(json_at_path(j, "metadata", "name"));
+        struct str name = json_str(json_at_path(j, "metadata", "name"));
+        int r = client_patch(g->client, res, str_of(ns), name, STR(""), API_PATCH_MERGE, j, NULL, &err);
+        if (r == -ENOENT) {
                 error_clear(&err);
-                r = client_patch(g->client, res, str_of(ns), name, STR(""), API_PATCH_MERGE, j, NULL, &err);
+                r = client_create(g->client, res, str_of(ns), j, NULL, &err);
         }
         must(r, &err);
         free(text);
