@@ -173,11 +173,22 @@ static struct str deprecation(struct arena *a, const struct custom_version *v) {
                             r->group, STR_ARG(json_str(other)), r->kind);
 }
 
+static bool is_built_in(const struct api_resource *res) {
+        for (size_t g = 0; g < api_n_builtin; g++)
+                for (size_t i = 0; strcmp(api_builtin[g]->group, res->group) == 0 && i < api_builtin[g]->n_resources;
+                     i++)
+                        if (strcmp(api_builtin[g]->resources[i]->plural, res->plural) == 0)
+                                return true;
+        return false;
+}
+
 static void set_rest(struct arena *a, struct custom_version *v) {
         const struct api_resource *res = &v->resource;
         struct rest *r = &v->rest;
 
         rest_set_names(a, r, res);
+        if (is_built_in(res)) /* those objects are not the definition's, and stay when it goes */
+                r->prefix = arena_printf(a, "%s/%s./", res->group, res->plural);
         r->stored = r;
         r->strategy = &v->strategy;
         r->custom = v;

@@ -46,12 +46,16 @@ static void define(struct fixture *f, const char *schema, const char *more) {
         await_condition(f, "widgets.example.com", "Established", "True");
 }
 
-static void undefine(struct fixture *f) {
-        ASK(f, API_DELETE, &res_customresourcedefinitions, NULL, "widgets.example.com");
+static void undefine_as(struct fixture *f, const char *name) {
+        ASK(f, API_DELETE, &res_customresourcedefinitions, NULL, name);
         for (int i = 0; i < 2000; i++, nap())
-                if (ASK(f, API_GET, &res_customresourcedefinitions, NULL, "widgets.example.com").code == 404)
+                if (ASK(f, API_GET, &res_customresourcedefinitions, NULL, name).code == 404)
                         return;
         fail_msg("the definition does not go");
+}
+
+static void undefine(struct fixture *f) {
+        undefine_as(f, "widgets.example.com");
 }
 
 static struct answer create(struct fixture *f, const char *spec) {
@@ -791,6 +795,37 @@ static void deletion_removes_the_objects(void **state) {
         undefine(f);
 }
 
+/* A definition called as built-in resources are has none of their objects. */
+static void built_in_objects_outlive_a_definition(void **state) {
+        static const char *const names[] = { "leases.coordination.k8s.io",
+                                             "customresourcedefinitions.apiextensions.k8s.io" };
+        struct fixture *f = *state;
+
+        define(f, PLAIN, "");
+        assert_int_equal(ASK(f, API_CREATE, &res_leases, "default", .body = Q("{'metadata':{'name':'l'}}")).code, 201);
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+                struct str group = str_of(names[i]), plural = STR("");
+                struct answer r;
+
+                str_split(&group, '.', &plural);
+                r = ASK(f, API_CREATE, &res_customresourcedefinitions,
+                        .body = Q(arena_printf(f->a,
+                                               "{'metadata':{'name':'%s','annotations':{'api-approved.kubernetes.io':"
+                                               "'unapproved'}},'spec':{'group':'%" STR_FMT "','scope':'Cluster',"
+                                               "'names':{'plural':'%" STR_FMT "','kind':'Other'},'versions':[{'name':"
+                                               "'v7','served':true,'storage':true,'schema':{'openAPIV3Schema':"
+                                               "{'type':'object'}}}]}}",
+                                               names[i], STR_ARG(group), STR_ARG(plural))
+                                                  .p));
+                assert_int_equal(r.code, 201);
+                await_condition(f, names[i], "Established", "True");
+                undefine_as(f, names[i]);
+        }
+        assert_int_equal(ASK(f, API_GET, &res_leases, "default", "l").code, 200);
+        assert_int_equal(ASK(f, API_GET, &res_customresourcedefinitions, NULL, "widgets.example.com").code, 200);
+        undefine(f);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(every_keyword_is_checked),
@@ -811,6 +846,7 @@ int main(void) {
                 cmocka_unit_test(apply_drops_metadata_that_is_none),
                 cmocka_unit_test(openapi_says_what_custom_resources_take),
                 cmocka_unit_test(deletion_removes_the_objects),
+                cmocka_unit_test(built_in_objects_outlive_a_definition),
         };
 
         return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
