@@ -119,18 +119,21 @@ static const char *const validations[] = {
 };
 
 static void add_dry_run(struct arena *a, struct dry_run *d, struct str value) {
-        d->printed = arena_printf(a, "%" STR_FMT "%s%" STR_FMT, STR_ARG(d->printed), d->printed.n ? ", " : "",
-                                  STR_ARG(quoted_in_go(a, value)));
+        vec_push_in(a, &d->values, value);
         d->bad |= !str_eqc(value, "All");
 }
 
 static void check_dry_run(struct field_errors *fe, const struct dry_run *d) {
         static const char *const all[] = { "All", NULL };
+        _cleanup_buf_ struct buf b = BUF_INIT;
         struct json list;
 
         if (!d->bad)
                 return;
-        list = json_of_raw(arena_printf(fe->a, "[]string{%" STR_FMT "}", STR_ARG(d->printed)));
+        for (size_t i = 0; i < d->values.n; i++)
+                buf_printf(&b, "%s%" STR_FMT, i > 0 ? ", " : "[]string{", STR_ARG(quoted_in_go(fe->a, d->values.v[i])));
+        buf_putc(&b, '}');
+        list = json_of_raw(arena_str(fe->a, buf_str(&b)));
         field_not_supported_value(fe, PATH(NULL, "dryRun"), &list, all);
 }
 
@@ -366,7 +369,7 @@ int request_delete_options(struct arena *a, const struct json *body, struct api_
         o->precondition_resource_version = json_str_or(json_getc(pre, "resourceVersion"), str_n(NULL, 0));
         json_each_item(d, json_getc(body, "dryRun"))
                 add_dry_run(a, &dry_run, json_str(d));
-        o->dry_run = dry_run.printed.n > 0;
+        o->dry_run = dry_run.values.n > 0;
         return check_delete(a, o, o->propagation_policy, json_is(orphan, JSON_BOOL), json_bool(orphan), &dry_run, err);
 }
 

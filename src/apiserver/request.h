@@ -3,6 +3,7 @@
 #pragma once
 
 #include "apiserver/api.h"
+#include "base/vec.h"
 
 /* https://kubernetes.io/docs/reference/access-authn-authz/authorization/#determine-the-request-verb */
 struct request_info {
@@ -17,9 +18,9 @@ struct request_info {
 /* Views into path, or into a where a segment was percent-encoded. -EINVAL when the encoding is broken. */
 int request_parse_path(struct arena *a, struct str path, struct request_info *ret);
 
-/* The values of dryRun, as Go prints them; bad: there is another than "All". */
+/* The values of dryRun; bad: there is another than "All". */
 struct dry_run {
-        struct str printed;
+        VEC(struct str) values;
         bool bad;
 };
 struct request_query {

@@ -62,6 +62,23 @@ static void a_broken_escape_in_a_path_is_an_error(void **state) {
         arena_free(a);
 }
 
+static void a_parameter_again_and_again_takes_no_more_than_its_text(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_error_ struct error err = ERROR_INIT;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        struct request_query q;
+
+        while (b.n < 1 << 17)
+                buf_addc(&b, "dryRun=All&");
+        request_parse_query(a, buf_str(&b), &q);
+        assert_true(q.options.dry_run);
+        assert_true(arena_size(a) < 1 << 21);
+        buf_addc(&b, "dryRun=Some");
+        request_parse_query(a, buf_str(&b), &q);
+        assert_true(request_check_write(a, &q, "UpdateOptions", false, false, &err) < 0);
+        assert_non_null(strstr(error_text(&err), "[]string{\"All\", \"All\", "));
+}
+
 static void query_parameters_become_options(void **state) {
         _cleanup_error_ struct error err = ERROR_INIT;
         struct arena *a = arena_new(0);
@@ -286,6 +303,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(paths_name_group_version_resource_and_subresource),
                 cmocka_unit_test(a_broken_escape_in_a_path_is_an_error),
+                cmocka_unit_test(a_parameter_again_and_again_takes_no_more_than_its_text),
                 cmocka_unit_test(query_parameters_become_options),
                 cmocka_unit_test(accept_picks_the_first_that_can_be_made),
                 cmocka_unit_test(a_refusal_tells_what_there_is),
