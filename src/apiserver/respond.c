@@ -8,6 +8,7 @@
 #include "base/encode.h"
 #include "json/yaml.h"
 #include "schema/columns.h"
+#include "schema/defaults.h"
 #include "schema/protobuf.h"
 #include "schema/types.h"
 #include "schema/wire.h"
@@ -228,12 +229,23 @@ void respond_error(struct http_request *req, const struct format *f, const struc
 
 /* ---- tables and partial metadata ---- */
 
-void respond_write_partial(struct buf *b, const struct format *f, const struct object *o) {
+void respond_write_partial(struct buf *b, const struct format *f, const struct rest *rest, const struct object *o) {
         static const char *const path[] = { "metadata", NULL };
         struct str meta = json_scan(object_text(o), path);
+        _cleanup_(arena_freep) struct arena *a = NULL;
+        struct json *tree;
 
         buf_printf(b, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"%s\",\"metadata\":", META_VERSION(f));
-        buf_add_str(b, meta.n ? meta : STR("{}"));
+        if (rest->custom && meta.n) { /* here it has a type */
+                a = arena_new(0);
+                if (json_parse(a, meta, NULL, &tree, NULL) == 0) {
+                        if (!json_getc(tree, "creationTimestamp")) /* of a bookmark */
+                                json_setc(a, tree, "creationTimestamp", json_null());
+                        schema_reorder(a, &type_ObjectMeta, tree);
+                        json_write(b, tree);
+                }
+        } else
+                buf_add_str(b, meta.n ? meta : STR("{}"));
         buf_putc(b, '}');
 }
 
@@ -258,7 +270,7 @@ void respond_write_row(struct buf *b, struct arena *scratch, const struct format
         else if (f->no_object)
                 buf_addc(b, "null");
         else
-                respond_write_partial(b, f, o);
+                respond_write_partial(b, f, rest, o);
         buf_putc(b, '}');
 }
 
@@ -267,12 +279,9 @@ void respond_write_revision(struct buf *b, uint64_t revision) {
                 buf_printf(b, "\"resourceVersion\":\"%llu\"", (unsigned long long) revision);
 }
 
-void respond_write_continue(struct buf *b, const struct api_list *l, bool untyped) {
-        if (str_empty(l->continue_token)) {
-                if (untyped)
-                        buf_addc(b, ",\"continue\":\"\"");
+void respond_write_continue(struct buf *b, const struct api_list *l) {
+        if (str_empty(l->continue_token))
                 return;
-        }
         buf_printf(b, ",\"continue\":\"%" STR_FMT "\"", STR_ARG(l->continue_token));
         if (l->remaining >= 0)
                 buf_printf(b, ",\"remainingItemCount\":%lld", (long long) l->remaining);
@@ -286,7 +295,7 @@ void respond_write_table(struct buf *b, const struct format *f, const struct res
         buf_printf(b, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{", META_VERSION(f));
         respond_write_revision(b, revision);
         if (l)
-                respond_write_continue(b, l, false);
+                respond_write_continue(b, l);
         buf_addc(b, "},\"columnDefinitions\":");
         json_write(b, &definitions);
         buf_addc(b, ",\"rows\":");
@@ -306,7 +315,7 @@ static void write_object(struct buf *b, const struct format *f, const struct res
                 buf_addc(b, "]}");
                 break;
         case SHAPE_PARTIAL:
-                respond_write_partial(b, f, o);
+                respond_write_partial(b, f, rest, o);
                 break;
         default:
                 buf_add_str(b, object_text(o));
@@ -396,7 +405,10 @@ static void add_blueprint(struct buf *b, const struct format *f, const struct re
                            META_VERSION(f));
         else
                 buf_add_str(&list, rest->list_head);
-        buf_addc(&list, "},\"items\":[]}");
+        if (rest->custom && f->as.shape != SHAPE_PARTIAL)
+                buf_printf(&list, "[],\"kind\":\"%s\"}", rest->resource->list_kind);
+        else
+                buf_addc(&list, "},\"items\":[]}");
         if (f->as.media != MEDIA_JSON && transcode(&encoded, f, buf_str(&list), rest) < 0)
                 return;
         buf_add_str(&all, str_sub(buf_str(b), 0, end));

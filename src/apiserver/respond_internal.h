@@ -22,7 +22,7 @@ void respond_json(struct http_request *req, const struct format *f, int code, st
 /* By the document's kind and apiVersion, of rest (or NULL) or any other; NULL: unknown. */
 const struct schema_type *respond_type_of(const struct rest *rest, const struct json *doc);
 
-void respond_write_partial(struct buf *b, const struct format *f, const struct object *o);
+void respond_write_partial(struct buf *b, const struct format *f, const struct rest *rest, const struct object *o);
 /* A table up to its rows. l: of a list, or NULL; columns: they are told. */
 void respond_write_table(struct buf *b, const struct format *f, const struct rest *rest, const struct api_list *l,
                          uint64_t revision, bool columns);
@@ -31,5 +31,4 @@ void respond_write_row(struct buf *b, struct arena *scratch, const struct format
                        struct object *o, int64_t now);
 /* 0: of what the store does not have, the health of components, which is none. */
 void respond_write_revision(struct buf *b, uint64_t revision);
-/* untyped: Go prints what it does not know the type of, even when it is empty. */
-void respond_write_continue(struct buf *b, const struct api_list *l, bool untyped);
+void respond_write_continue(struct buf *b, const struct api_list *l);

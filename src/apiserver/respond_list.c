@@ -20,14 +20,28 @@ static void free_list(void *p) {
         api_list_free(p);
 }
 
-static struct str list_head(struct arena *a, const struct rest *rest, const struct api_list *l) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
+/* A list of whole objects up to its items, and from behind them on. Go prints custom ones by key. */
+static void write_list_head(struct buf *b, const struct rest *rest, const struct api_list *l) {
+        buf_add_str(b, rest->list_head);
+        if (rest->custom)
+                return;
+        respond_write_revision(b, l->revision);
+        respond_write_continue(b, l);
+        buf_addc(b, "},\"items\":");
+}
 
-        buf_add_str(&b, rest->list_head);
-        respond_write_revision(&b, l->revision);
-        respond_write_continue(&b, l, rest->custom);
-        buf_addc(&b, "},\"items\":");
-        return arena_str(a, buf_str(&b));
+static void write_list_tail(struct buf *b, const struct rest *rest, const struct api_list *l) {
+        if (rest->custom) {
+                buf_add_str(b, rest->list_tail);
+                buf_add_str(b, l->continue_token);
+                buf_putc(b, '"');
+                if (!str_empty(l->continue_token) && l->remaining >= 0)
+                        buf_printf(b, ",\"remainingItemCount\":%lld", (long long) l->remaining);
+                buf_putc(b, ',');
+                respond_write_revision(b, l->revision);
+                buf_putc(b, '}');
+        }
+        buf_putc(b, '}');
 }
 
 /* The text of an item of a list: without kind and apiVersion, as upstream prints them. Begins after the '{'. */
@@ -40,15 +54,22 @@ static struct str item_text(const struct rest *rest, const struct object *o) {
 
 /* head [ { item , { item … ]} : no byte of an object is copied. The last slice holds the list. */
 static void send_list(struct http_request *req, const struct rest *rest, struct api_list *l) {
+        _cleanup_buf_ struct buf head = BUF_INIT, tail = BUF_INIT;
         size_t n = 0;
         struct http_slice *v = xmalloc((l->n * 2 + 3) * sizeof(*v));
 
-        v[n++] = (struct http_slice) { .data = list_head(http_request_arena(req), rest, l) };
+        write_list_head(&head, rest, l);
+        buf_addc(&tail, l->n ? "]" : "[]");
+        write_list_tail(&tail, rest, l);
+        buf_putc(&tail, '\n');
+        v[n++] = (struct http_slice) { .data = arena_str(http_request_arena(req), buf_str(&head)) };
         for (size_t i = 0; i < l->n; i++) {
                 v[n++] = (struct http_slice) { .data = i ? STR(",{") : STR("[{") };
                 v[n++] = (struct http_slice) { .data = item_text(rest, l->items[i]) };
         }
-        v[n++] = (struct http_slice) { .data = l->n ? STR("]}\n") : STR("[]}\n"), .release = free_list, .arg = l };
+        v[n++] = (struct http_slice) { .data = arena_str(http_request_arena(req), buf_str(&tail)),
+                                       .release = free_list,
+                                       .arg = l };
         track_response(req, 200, v, n);
         respond_slices(req, 200, respond_media_names[MEDIA_JSON], v, n);
         free(v);
@@ -79,9 +100,8 @@ static bool has_plain_columns(const struct api_resource *r) {
         return r->n_columns == 2 && strcmp(r->columns[1].name, "Created At") == 0;
 }
 
-/* JSON up to the list itself, which is the last member. */
-static void write_head(struct buf *b, struct arena *a, const struct format *f, const struct rest *rest,
-                       const struct api_list *l) {
+/* JSON up to the list itself. */
+static void write_head(struct buf *b, const struct format *f, const struct rest *rest, const struct api_list *l) {
         switch (f->as.shape) {
         case SHAPE_TABLE:
                 respond_write_table(b, f, rest, l, l->revision, true);
@@ -90,18 +110,26 @@ static void write_head(struct buf *b, struct arena *a, const struct format *f, c
                 buf_printf(b, "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"%s\",\"metadata\":{",
                            META_VERSION(f));
                 respond_write_revision(b, l->revision);
-                respond_write_continue(b, l, false);
+                respond_write_continue(b, l);
                 buf_addc(b, "},\"items\":");
                 break;
         default:
-                buf_add_str(b, list_head(a, rest, l));
+                write_list_head(b, rest, l);
         }
+}
+
+/* JSON behind it. */
+static void write_tail(struct buf *b, const struct format *f, const struct rest *rest, const struct api_list *l) {
+        if (f->as.shape == SHAPE_OBJECT)
+                write_list_tail(b, rest, l);
+        else
+                buf_putc(b, '}');
 }
 
 static const char *no_items(const struct format *f, const struct rest *rest) {
         bool null = f->as.shape == SHAPE_TABLE ? has_plain_columns(rest->resource) : f->as.shape == SHAPE_PARTIAL;
 
-        return null ? "null}" : "[]}";
+        return null ? "null" : "[]";
 }
 
 /* ---- piece by piece ---- */
@@ -144,7 +172,7 @@ static void write_item_json(struct list_pieces *q, struct buf *b, struct object 
                 respond_write_row(b, q->scratch, &q->f, q->rest, o, q->now);
                 break;
         case SHAPE_PARTIAL:
-                respond_write_partial(b, &q->f, o);
+                respond_write_partial(b, &q->f, q->rest, o);
                 break;
         default:
                 buf_putc(b, '{');
@@ -215,44 +243,49 @@ static void add_yaml(struct buf *b, const struct json *members) {
                 yaml_write(b, members);
 }
 
-/* What is before and behind the items, of the JSON up to them. -EINVAL: it has no such form. */
-static int frame(struct list_pieces *q, struct arena *a, struct str text) {
+/* What is before and behind the items, of the JSON around them. -EINVAL: it has no such form. */
+static int frame(struct list_pieces *q, struct arena *a, struct str text, struct str rest) {
         const struct schema_type *t;
         struct json before = json_new_object(), behind = json_new_object();
-        const struct json_member *last;
+        const struct json_member *list = NULL;
+        struct str mark;
 
         if (format_is_plain(&q->f)) {
-                buf_add_str(&q->head, text);
-                buf_putc(&q->head, '[');
-                buf_addc(&q->tail, "]}\n");
+                buf_printf(&q->head, "%" STR_FMT "[", STR_ARG(text));
+                buf_printf(&q->tail, "]%" STR_FMT "\n", STR_ARG(rest));
                 q->separator = ",";
                 return 0;
         }
-        TRY(json_parse(a, arena_printf(a, "%" STR_FMT "[]}", STR_ARG(text)), NULL, &q->frame, NULL));
-        last = &json_members(q->frame)[q->frame->len - 1];
+        TRY(json_parse(a, arena_printf(a, "%" STR_FMT "[]%" STR_FMT, STR_ARG(text), STR_ARG(rest)), NULL, &q->frame,
+                       NULL));
+        json_each_member(m, q->frame)
+                if (json_is(&m->value, JSON_ARRAY))
+                        list = m; /* the last: a table's columns are before its rows */
         q->separator = "";
         switch (q->f.as.media) {
         case MEDIA_JSON:
                 json_write_pretty(&q->head, q->frame, 2, 0);
-                q->head.n -= strlen("[]\n}");
-                buf_addc(&q->head, "[\n    ");
-                buf_addc(&q->tail, "\n  ]\n}");
+                mark = arena_printf(a, "\n  \"%" STR_FMT "\": [", STR_ARG(json_key(list)));
+                text = arena_str(a, buf_str(&q->head));
+                q->head.n = (size_t) str_search(text, mark) + mark.n;
+                buf_printf(&q->tail, "\n  %" STR_FMT, STR_ARG(str_sub(text, q->head.n, text.n)));
+                buf_addc(&q->head, "\n    ");
                 q->separator = ",\n    ";
                 return 0;
         case MEDIA_YAML: /* sorted */
                 json_each_member(m, q->frame)
-                        if (m != last)
-                                json_set(a, str_cmp(json_key(m), json_key(last)) < 0 ? &before : &behind, json_key(m),
+                        if (m != list)
+                                json_set(a, str_cmp(json_key(m), json_key(list)) < 0 ? &before : &behind, json_key(m),
                                          m->value);
                 add_yaml(&q->head, &before);
-                buf_printf(&q->head, "%" STR_FMT ":\n", STR_ARG(json_key(last)));
+                buf_printf(&q->head, "%" STR_FMT ":\n", STR_ARG(json_key(list)));
                 add_yaml(&q->tail, &behind);
                 return 0;
         case MEDIA_PROTOBUF:
                 t = respond_type_of(q->rest, q->frame);
                 if (!t)
                         return -EINVAL;
-                q->items = schema_field(t, json_key(last));
+                q->items = schema_field(t, json_key(list));
                 return protobuf_encode(q->items->pb == 1 ? &q->tail : &q->head, t, q->frame, NULL);
         }
         return -EINVAL;
@@ -272,7 +305,7 @@ static struct list_pieces *pieces_new(const struct format *f, const struct rest 
 
 /* The audit log hears of JSON, whatever the client gets. */
 static void tell(struct http_request *req, const struct format *f, const struct rest *rest, struct api_list *l,
-                 struct str head) {
+                 struct str head, struct str tail) {
         struct format as = *f;
         struct list_pieces *q;
         _cleanup_buf_ struct buf all = BUF_INIT;
@@ -282,7 +315,7 @@ static void tell(struct http_request *req, const struct format *f, const struct 
         as.as.media = MEDIA_JSON;
         as.pretty = false;
         q = pieces_new(&as, rest, l);
-        frame(q, http_request_arena(req), head);
+        frame(q, http_request_arena(req), head, tail);
         while (!q->ended) {
                 struct http_slice s = next_piece(&q->pieces);
 
@@ -332,7 +365,7 @@ static void on_turn(struct loop_work *w) {
 }
 
 void respond_list(struct http_request *req, const struct format *f, const struct rest *rest, struct api_list *l) {
-        _cleanup_buf_ struct buf head = BUF_INIT;
+        _cleanup_buf_ struct buf head = BUF_INIT, tail = BUF_INIT;
         struct http_header h[6];
         struct list_pieces *q;
         size_t n;
@@ -342,15 +375,17 @@ void respond_list(struct http_request *req, const struct format *f, const struct
                 return;
         }
         sort_rows(f, rest, l);
-        write_head(&head, http_request_arena(req), f, rest, l);
+        write_head(&head, f, rest, l);
+        write_tail(&tail, f, rest, l);
         q = pieces_new(f, rest, l);
-        if (l->n == 0 || frame(q, http_request_arena(req), buf_str(&head)) < 0) {
+        if (l->n == 0 || frame(q, http_request_arena(req), buf_str(&head), buf_str(&tail)) < 0) {
                 buf_addc(&head, no_items(f, rest));
+                buf_add_str(&head, buf_str(&tail));
                 pieces_free(&q->pieces);
                 respond_json(req, f, 200, &head, rest);
                 return;
         }
-        tell(req, f, rest, l, buf_str(&head));
+        tell(req, f, rest, l, buf_str(&head), buf_str(&tail));
         if (f->as.media == MEDIA_PROTOBUF) {
                 q->req = req;
                 q->turn.run = on_turn;

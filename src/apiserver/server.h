@@ -55,7 +55,10 @@ struct rest {
         struct str prefix;    /* of its keys: "apps/deployments/" */
         struct str type_head; /* "kind":"Deployment","apiVersion":"apps/v1", as stored texts begin after '{' */
         struct str list_head; /* {"kind":"DeploymentList","apiVersion":"apps/v1","metadata":{ */
-        struct str qualified; /* "deployments.apps" */
+        /* Of custom ones, which are printed by key, list_head is {"apiVersion":"example.com/v1","items": and behind the
+         * items comes ,"kind":"WidgetList","metadata":{"continue":" */
+        struct str list_tail;
+        struct str qualified;                /* "deployments.apps" */
         const struct custom_version *custom; /* extensions/custom.h; NULL: built in */
         struct str deprecated;               /* the warning that every request for it gets, or empty */
         atomic_uint *watchers;               /* of the stored resource: who hears of every write */

@@ -188,7 +188,8 @@ void watch_bookmark(struct api_watch *w, uint64_t revision, bool initial_end) {
 
         json_set_str(a, &tree, "kind", w->rest->kind);
         json_set_str(a, &tree, "apiVersion", w->rest->api_version);
-        json_setc(a, &meta, "creationTimestamp", json_null());
+        if (!w->rest->custom)
+                json_setc(a, &meta, "creationTimestamp", json_null());
         if (initial_end)
                 json_setc(a, json_get_or_add_object(a, &meta, "annotations"), "k8s.io/initial-events-end",
                           json_of_cstr("true"));

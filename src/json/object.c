@@ -183,10 +183,20 @@ int object_from_text(struct str text, uint64_t revision, struct object **ret, st
         return 0;
 }
 
-/* The member of metadata behind which upstream prints the revision. */
+/* The member of metadata behind which upstream prints the revision: the uid, or what is before it where members are
+ * sorted by key, and so the creationTimestamp is before them. */
 static const struct json_member *member_before_revision(const struct json *metadata) {
         static const char *const order[] = { "uid", "namespace", "name" };
+        const struct json_member *last = NULL;
+        bool by_key = false;
 
+        json_each_member(m, metadata) {
+                by_key = by_key || str_eqc(json_key(m), "creationTimestamp");
+                if (by_key && str_eqc(json_key(m), "uid"))
+                        return last;
+                if (!str_eqc(json_key(m), "resourceVersion"))
+                        last = m;
+        }
         for (size_t i = 0; i < ARRAY_SIZE(order); i++)
                 json_each_member(m, metadata)
                         if (str_eqc(json_key(m), order[i]))

@@ -29,7 +29,8 @@ struct object_owner {
  * metadata.resourceVersion if that is there. -EINVAL when it is not a JSON object. */
 int object_from_text(struct str text, uint64_t revision, struct object **ret, struct error *err);
 /* From a tree: writes the text, without any metadata.resourceVersion the tree may have, and leaves the gap for it
- * (right after metadata.uid, where upstream prints it; else after namespace or name; else first in metadata). */
+ * (where upstream prints it: right after metadata.uid, or before it where members are sorted by key; else after
+ * namespace or name; else first in metadata). */
 struct object *object_from_tree(const struct json *tree);
 /* Fills the gap, once, before the object is shared: a tree of it that somebody has is gone, as the text moves.
  * Owner: the store's writer. */

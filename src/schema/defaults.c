@@ -170,13 +170,15 @@ static bool reorder(struct arena *a, const struct schema_type *t, struct json *v
                 json_sort(value);
                 owned = true;
         }
-        if (t->elem && t->elem->kind >= SCHEMA_LIST &&
-            json_is(value, t->kind == SCHEMA_LIST ? JSON_ARRAY : JSON_OBJECT))
+        if (t->elem && t->elem->kind >= SCHEMA_LIST && value->type >= JSON_ARRAY)
                 for (size_t i = 0; i < value->len; i++)
                         reorder_below(a, t->elem, value, i, &owned);
         return owned;
 }
 
+/* What Go has no type of it prints by key, all the way down. */
+static const struct schema_type untyped = { .kind = SCHEMA_MAP, .elem = &untyped };
+
 void schema_reorder(struct arena *a, const struct schema_type *t, struct json *value) {
-        reorder(a, t, value);
+        reorder(a, t->openapi ? &untyped : t, value);
 }

@@ -13,6 +13,7 @@
 #include "base/metrics.h"
 #include "base/rand.h"
 #include "json/build.h"
+#include "schema/defaults.h"
 #include "schema/structure.h"
 
 #define WEBHOOK_TIMEOUT_MS 30000
@@ -245,9 +246,11 @@ static void ask(struct apiserver *s, struct conversion *k, struct loop *loop) {
         webhook_call(s, &k->call);
 }
 
-static struct object *converted_object(const struct json *tree, uint64_t revision) {
-        struct object *o = object_from_tree(tree);
+static struct object *converted_object(struct conversion *k, size_t i, uint64_t revision) {
+        struct object *o;
 
+        schema_reorder(k->arena, k->to->resource->type, &k->out[i]);
+        o = object_from_tree(&k->out[i]);
         object_set_revision(o, revision);
         return o;
 }
@@ -265,7 +268,7 @@ static void loaded(struct conversion *k, const struct error *err) {
                 return;
         }
         object_unref(op->converted);
-        op->converted = converted_object(&k->out[0], object_revision(raw));
+        op->converted = converted_object(k, 0, object_revision(raw));
         again(op);
 }
 
@@ -359,6 +362,7 @@ bool op_convert_out(struct op *op, void (*again)(struct op *op)) {
                 op->outgoing = json_new(op->c->arena, copy);
                 op->tree = custom_in_version(op->c->arena, op->rest,
                                              op->outgoing); /* the answer is what is read then */
+                schema_reorder(op->c->arena, op->rest->resource->type, &op->tree);
                 return true;
         }
         k = conversion_new(&storage->rest, 1);
@@ -447,9 +451,14 @@ bool op_track_versions(struct op *op, void (*then)(struct op *op)) {
 }
 
 struct object *op_stored_object(struct op *op) {
-        const struct json *tree = TAKE_PTR(op->outgoing);
+        const struct json *outgoing = TAKE_PTR(op->outgoing);
+        struct json tree;
 
-        return tree ? object_from_tree(tree) : op->result;
+        if (!outgoing)
+                return op->result;
+        tree = *outgoing;
+        schema_reorder(op->c->arena, op->rest->stored->resource->type, &tree);
+        return object_from_tree(&tree);
 }
 
 bool op_stores_anew(const struct op *op) {
@@ -473,7 +482,7 @@ static void objects_done(struct conversion *k, const struct error *err) {
         struct batch *b = k->arg[2];
 
         for (size_t i = 0; !err && i < k->n; i++)
-                b->objects[i] = converted_object(&k->out[i], b->revisions[i]);
+                b->objects[i] = converted_object(k, i, b->revisions[i]);
         done(b->objects, err ? 0 : k->n, err, k->arg[1]);
 }
 

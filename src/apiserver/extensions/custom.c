@@ -193,8 +193,8 @@ static void set_rest(struct arena *a, struct custom_version *v) {
         r->strategy = &v->strategy;
         r->custom = v;
         r->type_head = STR("\n"); /* items of their lists say what they are: nothing is cut off */
-        r->list_head = arena_printf(a, "{\"apiVersion\":\"%" STR_FMT "\",\"kind\":\"%s\",\"metadata\":{",
-                                    STR_ARG(r->api_version), res->list_kind);
+        r->list_head = arena_printf(a, "{\"apiVersion\":\"%" STR_FMT "\",\"items\":", STR_ARG(r->api_version));
+        r->list_tail = arena_printf(a, ",\"kind\":\"%s\",\"metadata\":{\"continue\":\"", res->list_kind);
         r->watchers = &v->of->watchers;
         if (v->deprecated)
                 r->deprecated = deprecation(a, v);

@@ -2,6 +2,7 @@
 
 #include "apiserver/extensions/crd_rules.h"
 #include "apiserver/extensions/custom.h"
+#include "schema/defaults.h"
 #include "schema/strategic.h"
 
 /* ---- out ---- */
@@ -45,6 +46,7 @@ struct object *custom_view(const struct rest *r, struct object *o) {
         out = same ? crd_complete(a, r->custom->schema, object_json(o)) : custom_in_version(a, r, object_json(o));
         if (same && json_equal(&out, object_json(o)))
                 return object_ref(o);
+        schema_reorder(a, r->resource->type, &out);
         result = object_from_tree(&out);
         object_set_revision(result, object_revision(o));
         return result;
