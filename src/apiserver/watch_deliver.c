@@ -186,15 +186,17 @@ void watch_bookmark(struct api_watch *w, uint64_t revision, bool initial_end) {
         struct json tree = json_new_object(), meta = json_new_object(), zero;
         struct watch_event e = { .type = API_BOOKMARK, .revision = revision, .initial_end = initial_end };
 
-        json_set_str(a, &tree, "kind", w->rest->kind);
         json_set_str(a, &tree, "apiVersion", w->rest->api_version);
-        if (!w->rest->custom)
+        json_set_str(a, &tree, "kind", w->rest->kind);
+        if (!w->rest->custom) /* Go has no type of it, and so no zeros */
                 json_setc(a, &meta, "creationTimestamp", json_null());
         if (initial_end)
                 json_setc(a, json_get_or_add_object(a, &meta, "annotations"), "k8s.io/initial-events-end",
                           json_of_cstr("true"));
         json_setc(a, &tree, "metadata", meta);
-        o = object_from_tree(schema_decode(a, w->rest->resource->type, &tree, NULL, &zero, NULL) == 0 ? &zero : &tree);
+        if (w->rest->custom || schema_decode(a, w->rest->resource->type, &tree, NULL, &zero, NULL) < 0)
+                zero = tree;
+        o = object_from_tree(&zero);
         object_set_revision(o, revision);
         e.object = o;
         series_add(w->events, 1);

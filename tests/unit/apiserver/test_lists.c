@@ -182,6 +182,9 @@ static void custom_objects_are_printed_by_key(void **state) {
                 WIDGETS "?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
                         "&timeoutSeconds=1",
                 "application/json", "x");
+        assert_true(str_search(r, STR("{\"type\":\"BOOKMARK\",\"object\":{\"apiVersion\":\"example.com/v1\",\"kind\":"
+                                      "\"Widget\",\"metadata\":{\"resourceVersion\":\"")) > 0);
+        assert_true(str_search(r, STR("\"creationTimestamp\":null")) < 0);
         /* {"apiVersion":"example.com/v1","items":[],"kind":"WidgetList"} */
         assert_true(str_search(r, STR("\"eyJhcGlWZXJzaW9uIjoiZXhhbXBsZS5jb20vdjEiLCJpdGVtcyI6W10sImtpbmQiOiJXaWRnZXRMaX"
                                       "N0In0=\"")) > 0);
