@@ -70,8 +70,8 @@ static void give_defaults(struct admission *ad, const struct json *items, struct
 int admission_limit_defaults(struct admission *ad, struct error *err) {
         struct store_iter it;
 
-        if (!admission_is(ad, &res_pods) || ad->operation != ADMIT_CREATE)
-                return 0;
+        if (!is_handled(ad) || admission_is(ad, &res_persistentvolumeclaims))
+                return 0; /* a pod that is resized gets what it would leave out, again */
         ranges_of(ad, &it);
         while (store_iter_next(&it)) {
                 _cleanup_buf_ struct buf notes = BUF_INIT;

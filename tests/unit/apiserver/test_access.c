@@ -286,6 +286,9 @@ static void a_limit_range_gives_and_forbids(void **state) {
                   .body = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}"
                           "}"),
               201, ".spec.containers[0].resources.requests.cpu", "100m");
+        check(ASK(f, API_PATCH, &res_pods, "default", "p", "resize", .patch = API_PATCH_STRATEGIC,
+                  .body = "{\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{\"limits\":{\"cpu\":null}}}]}}"),
+              200, ".spec.containers[0].resources.limits.cpu", "500m");
         check_error(ASK(f, API_CREATE, &res_pods, "default",
                         .body = "{\"metadata\":{\"name\":\"q\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":"
                                 "\"x\",\"resources\":{"
