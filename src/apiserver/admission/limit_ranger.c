@@ -4,10 +4,12 @@
 #include "schema/quota.h"
 #include "schema/types.h"
 
+/* What is being deleted is left alone. */
 static bool is_handled(const struct admission *ad) {
-        return admission_is(ad, &res_persistentvolumeclaims) ||
-               (ad->operation == ADMIT_CREATE ? admission_is(ad, &res_pods)
-                                              : admission_is_sub(ad, &res_pods, "resize"));
+        return !json_at_path(ad->old, "metadata", "deletionTimestamp") &&
+               (admission_is(ad, &res_persistentvolumeclaims) ||
+                (ad->operation == ADMIT_CREATE ? admission_is(ad, &res_pods)
+                                               : admission_is_sub(ad, &res_pods, "resize")));
 }
 
 static void ranges_of(struct admission *ad, struct store_iter *it) {
@@ -221,7 +223,7 @@ static int refuse(struct admission *ad, const struct limits *l, struct error *er
 int admission_limits(struct admission *ad, struct error *err) {
         struct store_iter it;
 
-        if (!is_handled(ad) || json_at_path(ad->old, "metadata", "deletionTimestamp"))
+        if (!is_handled(ad))
                 return 0;
         ranges_of(ad, &it);
         while (store_iter_next(&it)) {

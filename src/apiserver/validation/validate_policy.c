@@ -406,25 +406,24 @@ static void validate_csr(struct field_errors *fe, const struct json *obj, const 
 static void check_csr_conditions(struct field_errors *fe, const struct path *p, const struct json *obj) {
         static const char *const final[] = { "Approved", "Denied", "Failed", NULL };
         const struct json *list = json_at_path(obj, "status", "conditions");
+        _cleanup_(map_freep) struct map *seen = NULL;
+        bool approved = false, denied = false;
 
         each_at(c, at, p, list) {
+                struct str type = TEXT(c, "type");
+                bool approves = str_eqc(type, "Approved"), denies = str_eqc(type, "Denied");
+
                 require_text(fe, at, c, "type", "");
                 if (str_empty(TEXT(c, "status")))
                         field_required(fe, PATH(at, "status"), "");
                 else
                         check_enum(fe, PATH(at, "status"), TEXT(c, "status"),
-                                   str_among(TEXT(c, "type"), final) ? WORDS("True")
-                                                                     : WORDS("False", "True", "Unknown"));
-                for (size_t k = 0; k < (size_t) at->index; k++) {
-                        struct str before = TEXT(json_item(list, k), "type");
-
-                        if (str_eq(before, TEXT(c, "type")))
-                                field_duplicate(fe, PATH(at, "type"), before);
-                        else if ((str_eqc(before, "Approved") && str_eqc(TEXT(c, "type"), "Denied")) ||
-                                 (str_eqc(before, "Denied") && str_eqc(TEXT(c, "type"), "Approved")))
-                                field_invalid_str(fe, PATH(at, "type"), TEXT(c, "type"),
-                                                  "Approved and Denied conditions are mutually exclusive");
-                }
+                                   str_among(type, final) ? WORDS("True") : WORDS("False", "True", "Unknown"));
+                approved |= approves;
+                denied |= denies;
+                INVALID_STR_IF((approves && denied) || (denies && approved), PATH(at, "type"), type,
+                               "Approved and Denied conditions are mutually exclusive");
+                REFUSE_IF(duplicate, json_is_twin(&seen, list, (size_t) at->index, "type"), PATH(at, "type"), type);
         }
 }
 

@@ -36,20 +36,27 @@ static void check_topology_label(struct field_errors *fe, const struct path *p, 
         check_field(fe, PATH(p, "key"), TEXT(label, "key"), check_qualified_name);
 }
 
-/* What a term asks for, in one order: its labels, each with its values. */
+/* What a term asks for, in one order: its labels, each with its values; of labels of one key the last. */
 static struct str term_text(struct arena *a, const struct json *term) {
+        _cleanup_(map_freep) struct map *last = map_new(NULL);
+        const struct json *given = GET(term, "matchLabelExpressions");
         _cleanup_buf_ struct buf whole = BUF_INIT;
         struct json labels = json_new_array();
 
-        json_each_item(label, GET(term, "matchLabelExpressions")) {
+        json_each_item(label, given)
+                map_put(last, TEXT(label, "key"), (void *) label);
+        json_each_item(label, given) {
                 struct json values =
                                 GET(label, "values") ? json_copy_shallow(a, GET(label, "values")) : json_new_array();
                 _cleanup_buf_ struct buf b = BUF_INIT;
 
+                if (map_get(last, TEXT(label, "key")) != label)
+                        continue;
                 json_sort_texts(&values);
-                buf_add(&b, TEXT(label, "key").p, TEXT(label, "key").n);
-                json_each_item(v, &values)
-                        buf_printf(&b, ",%" STR_FMT, STR_ARG(json_str(v)));
+                buf_add_str(&b, TEXT(label, "key"));
+                for (size_t i = 0; i < values.len; i++)
+                        if (i == 0 || !json_equal(json_item(&values, i), json_item(&values, i - 1)))
+                                buf_printf(&b, ",%" STR_FMT, STR_ARG(json_str(json_item(&values, i))));
                 json_push(a, &labels, json_of_str(arena_str(a, buf_str(&b))));
         }
         json_sort_texts(&labels);

@@ -289,6 +289,16 @@ static void a_limit_range_gives_and_forbids(void **state) {
         check(ASK(f, API_PATCH, &res_pods, "default", "p", "resize", .patch = API_PATCH_STRATEGIC,
                   .body = "{\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{\"limits\":{\"cpu\":null}}}]}}"),
               200, ".spec.containers[0].resources.limits.cpu", "500m");
+        /* but not one that is being deleted */
+        ASK(f, API_PATCH, &res_pods, "default", "p", .patch = API_PATCH_MERGE,
+            .body = "{\"metadata\":{\"finalizers\":[\"a/b\"]}}");
+        assert_int_equal(ASK(f, API_DELETE, &res_pods, "default", "p").code, 200);
+        assert_int_equal(ASK(f, API_PATCH, &res_pods, "default", "p", "resize", .patch = API_PATCH_STRATEGIC,
+                             .body = "{\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{\"limits\":{\"cpu\":"
+                                     "null}}}"
+                                     "]}}")
+                                         .code,
+                         422);
         check_error(ASK(f, API_CREATE, &res_pods, "default",
                         .body = "{\"metadata\":{\"name\":\"q\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":"
                                 "\"x\",\"resources\":{"

@@ -412,6 +412,12 @@ static const struct row {
           "allowedTopologies[1].matchLabelExpressions[1].values[1]: Duplicate value: `x`\n"
           "allowedTopologies[1].matchLabelExpressions[1].key: Duplicate value: `a`\n"
           "allowedTopologies[2].matchLabelExpressions: Duplicate value: ``" },
+        { &res_storageclasses,
+          OBJECT("`provisioner`:`a`,`allowedTopologies`:[{`matchLabelExpressions`:[{`key`:`a`,`values`:[`x`]}]},{"
+                 "`matchLabelExpressions`:[{`key`:`a`,`values`:[`y`]},{`key`:`a`,`values`:[`x`]}]}]"),
+          NULL, NULL,
+          "allowedTopologies[1].matchLabelExpressions[1].key: Duplicate value: `a`\n"
+          "allowedTopologies[1].matchLabelExpressions: Duplicate value: ``" },
         { &res_storageclasses, OBJECT("`provisioner`:`a`,`allowedTopologies`:[{}]"), NULL, NULL,
           "allowedTopologies[0].matchLabelExpressions: Duplicate value: ``" },
         { &res_volumeattachments,

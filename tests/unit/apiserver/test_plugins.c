@@ -411,6 +411,14 @@ static void an_answer_to_a_request_stays(void **state) {
                   "'True'}]}}",
                   "status.conditions[1].type: Invalid value: \"Denied\": Approved and Denied conditions are mutually "
                   "exclusive" },
+                { "approval",
+                  "{'status':{'conditions':[{'type':'Denied','status':'True'},{'type':'Denied','status':'True'},{"
+                  "'type':'Denied','status':'True'},{'type':'Approved','status':'True'}]}}",
+                  "[status.conditions[1].type: Duplicate value: \"Denied\", status.conditions[2].type: Duplicate "
+                  "value: "
+                  "\"Denied\", status.conditions[3].type: Invalid value: \"Approved\": Approved and Denied conditions "
+                  "are "
+                  "mutually exclusive]" },
                 { "approval", "{'status':{'conditions':[{'type':'Denied','status':'True'}]}}", NULL },
                 { "approval", "{'status':{'conditions':[]}}",
                   "status.conditions: Forbidden: updates may not remove a condition of type \"Denied\"" },
