@@ -229,18 +229,37 @@ void respond_error(struct http_request *req, const struct format *f, const struc
 
 /* ---- tables and partial metadata ---- */
 
+/* Annotations that stand for what a version has no field for are not the object's own, of which this is made. */
+static void remove_stand_ins(struct json *meta) {
+        static const char *const names[] = {
+                "deprecated.daemonset.template.generation",        "autoscaling.alpha.kubernetes.io/metrics",
+                "autoscaling.alpha.kubernetes.io/current-metrics", "autoscaling.alpha.kubernetes.io/conditions",
+                "autoscaling.alpha.kubernetes.io/behavior",
+        };
+        struct json *annotations = json_get_mut(meta, STR("annotations"));
+
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+                if (annotations)
+                        json_removec(annotations, names[i]);
+        if (json_len(annotations) == 0)
+                json_removec(meta, "annotations");
+}
+
 void respond_write_partial(struct buf *b, const struct format *f, const struct rest *rest, const struct object *o) {
         static const char *const path[] = { "metadata", NULL };
+        bool converted = rest->resource == &res_daemonsets || rest->resource == &res_horizontalpodautoscalers_v1;
         struct str meta = json_scan(object_text(o), path);
         _cleanup_(arena_freep) struct arena *a = NULL;
         struct json *tree;
 
         buf_printf(b, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"%s\",\"metadata\":", META_VERSION(f));
-        if (rest->custom && meta.n) { /* here it has a type */
+        if ((rest->custom || converted) && meta.n) { /* here it has a type */
                 a = arena_new(0);
                 if (json_parse(a, meta, NULL, &tree, NULL) == 0) {
                         if (!json_getc(tree, "creationTimestamp")) /* of a bookmark */
                                 json_setc(a, tree, "creationTimestamp", json_null());
+                        if (converted)
+                                remove_stand_ins(tree);
                         schema_reorder(a, &type_ObjectMeta, tree);
                         json_write(b, tree);
                 }

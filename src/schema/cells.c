@@ -691,7 +691,7 @@ static struct json subjects(struct arena *a, const struct json *object, const ch
                 if (!first)
                         buf_addc(&b, ", ");
                 first = false;
-                if (Subject_namespace(s).n > 0) {
+                if (str_eqc(Subject_kind(s), "ServiceAccount")) {
                         buf_add_str(&b, Subject_namespace(s));
                         buf_putc(&b, '/');
                 }

@@ -223,6 +223,35 @@ static void custom_objects_are_printed_by_key(void **state) {
                                       "N0In0=\"")) > 0);
 }
 
+/* What stands in annotations for fields that a version lacks is none of the object's metadata. */
+static void metadata_alone_is_the_objects_own(void **state) {
+        static const char own[] = "\"annotations\":{\"a\":\"b\"}",
+                          partial[] = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
+        static const struct {
+                const char *path, *stand_in;
+        } cases[] = {
+                { "/apis/apps/v1/namespaces/default/daemonsets/x", "deprecated.daemonset.template.generation" },
+                { "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers/x",
+                  "autoscaling.alpha.kubernetes.io/metrics" },
+        };
+        struct fixture *f = *state;
+
+        check_code(ASK(f, API_CREATE, &res_daemonsets, "default",
+                       .body = Q("{'metadata':{'name':'x','annotations':{'a':'b'}},'spec':{'selector':{'matchLabels':{"
+                                 "'a':'b'}},'template':{'metadata':{'labels':{'a':'b'}},'spec':{'containers':[{'name':"
+                                 "'c','image':'i'}]}}}}")),
+                   201);
+        check_code(ASK(f, API_CREATE, &res_horizontalpodautoscalers, "default",
+                       .body = Q("{'metadata':{'name':'x','annotations':{'a':'b'}},'spec':{'maxReplicas':3,"
+                                 "'scaleTargetRef':{'kind':'A','name':'b'},'metrics':[{'type':'Resource','resource':{"
+                                 "'name':'memory','target':{'type':'Utilization','averageUtilization':5}}}]}}")),
+                   201);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                assert_true(str_search(get(f, cases[i].path, "application/json", "x"), str_of(cases[i].stand_in)) > 0);
+                assert_true(str_search(get(f, cases[i].path, partial, "x"), str_of(own)) > 0);
+        }
+}
+
 static int open_request(struct fixture *f, const char *query, const char *accept) {
         struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(http_server_port(f->s->http)) };
         struct str text = arena_printf(f->a, "GET /api/v1/configmaps%s HTTP/1.1\r\nHost: x\r\nAccept: %s\r\n\r\n",
@@ -300,6 +329,8 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(pieces_make_up_the_whole, fixture_serve_setup, fixture_serve_teardown),
                 cmocka_unit_test_setup_teardown(custom_objects_are_printed_by_key, fixture_serve_setup,
+                                                fixture_serve_teardown),
+                cmocka_unit_test_setup_teardown(metadata_alone_is_the_objects_own, fixture_serve_setup,
                                                 fixture_serve_teardown),
                 cmocka_unit_test_setup_teardown(clients_go_away, fixture_serve_setup, fixture_serve_teardown),
                 cmocka_unit_test_setup_teardown(watchers_share_what_they_see, fixture_serve_setup,

@@ -47,6 +47,13 @@ static void test_pods(void **state) {
             "['x','0/1','Terminating','0','<unknown>','<none>','<none>','<none>','<none>']");
 }
 
+static void test_only_accounts_have_a_namespace(void **state) {
+        row(&res_rolebindings,
+            "{" META ",'roleRef':{'kind':'Role','name':'r'},'subjects':[{'kind':'User','name':'u','namespace':'n'},"
+            "{'kind':'ServiceAccount','name':'a','namespace':'n'},{'kind':'ServiceAccount','name':'b'}]}",
+            "['x','Role/r','5m','u','','n/a, /b']");
+}
+
 static void test_a_pod_that_ended_says_so_on_its_row(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json failed = doc(a, "{'status':{'phase':'Failed'}}");
@@ -650,6 +657,7 @@ static void test_openapi_in_protobuf(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_pods),
+                cmocka_unit_test(test_only_accounts_have_a_namespace),
                 cmocka_unit_test(test_a_pod_that_ended_says_so_on_its_row),
                 cmocka_unit_test(test_workloads_and_services),
                 cmocka_unit_test(test_the_parameters_of_a_binding),
