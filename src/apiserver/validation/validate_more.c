@@ -1,5 +1,6 @@
 /* The other groups: networking, policy, autoscaling, RBAC, coordination, discovery. */
 #include <arpa/inet.h>
+#include <ctype.h>
 
 #include "base/map.h"
 #include "apiserver/validation/validate.h"
@@ -216,9 +217,15 @@ void validate_ip_address(struct field_errors *fe, const struct json *obj, const 
 /* 4, 6, or 0: it is no range. */
 static int family_of(const struct json *cidr) {
         struct str rest = json_str(cidr), ip = STR("");
+        int64_t bits;
         uint8_t b[16];
+        int family;
 
-        return str_split(&rest, '/', &ip) && !str_empty(rest) ? parse_ip(ip, b) : 0;
+        if (!str_split(&rest, '/', &ip) || str_empty(rest) || !isdigit((unsigned char) rest.p[0]) ||
+            str_to_i64(rest, &bits) < 0)
+                return 0;
+        family = parse_ip(ip, b);
+        return bits <= (family == 4 ? 32 : 128) ? family : 0;
 }
 
 /* The ranges stay; one of the other family may be added. */

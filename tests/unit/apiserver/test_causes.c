@@ -358,6 +358,9 @@ static const struct row {
           NULL, NULL,
           "spec.metrics[0].pods.target.averageValue: Required value: must specify a positive target averageValue\n"
           "spec.metrics[0].object: Required value: must populate information for the given metric source" },
+        { &res_servicecidrs, SPEC("`cidrs`:[`10.9.0.0/24`,`10.9.1.0/33`]"), NULL, NULL,
+          "spec.cidrs[1]: Invalid value: `10.9.1.0/33`: must be a valid CIDR value, (e.g. 10.9.8.0/24 or "
+          "2001:db8::/64)" },
         { &res_servicecidrs, SPEC("`cidrs`:[`10.9.0.0/24`]"), "", "{`spec`:{`cidrs`:[`fd00::/64`,`x`]}}",
           "spec.cidrs[0]: Invalid value: `fd00::/64`: field is immutable\n"
           "spec.cidrs[1]: Invalid value: `x`: must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)" },
