@@ -161,11 +161,32 @@ static void add_fields(struct arena *a, struct place p, const struct json *v, st
                 add_items(a, p, v, to->below);
 }
 
+static int compare_texts(const void *x, const void *y, void *elements) {
+        const struct element *v = elements;
+        size_t i = *(const size_t *) x, k = *(const size_t *) y;
+        int r = fieldset_compare(v[i].text, v[k].text);
+
+        return r != 0 ? r : i < k ? -1 : i > k;
+}
+
+/* The numbers of many elements in the order of sets, which take in order what they take quickly; NULL: as they are. */
+static size_t *order_of(struct arena *a, const struct elements *e) {
+        size_t *order = e->n > 64 ? arena_array(a, size_t, e->n) : NULL;
+
+        for (size_t i = 0; order && i < e->n; i++)
+                order[i] = i;
+        if (order)
+                qsort_r(order, e->n, sizeof(*order), compare_texts, e->v);
+        return order;
+}
+
 /* Items that are there twice are owned together, as a whole. */
 static void add_items(struct arena *a, struct place p, const struct json *v, struct fieldset *to) {
         struct elements all = item_elements(a, p, v);
+        const size_t *order = order_of(a, &all);
 
-        for (size_t i = 0; i < all.n; i++) {
+        for (size_t nth = 0; nth < all.n; nth++) {
+                size_t i = order ? order[nth] : nth;
                 struct fieldset_entry *e;
 
                 if (!all.v[i].text.p)
@@ -422,10 +443,12 @@ static void compare_items(struct differ *d, struct place p, const struct json *o
                           const struct fieldpath *at) {
         struct place below = place_of_item(p.type);
         struct elements olds = item_elements(d->arena, p, old), news = item_elements(d->arena, p, new);
+        const size_t *old_order = order_of(d->arena, &olds), *new_order = order_of(d->arena, &news);
 
         for (size_t i = 0; i < olds.n + news.n; i++) { /* each element once, where it comes first */
                 bool was = i < olds.n;
-                size_t own = was ? i : i - olds.n;
+                const size_t *order = was ? old_order : new_order;
+                size_t nth = was ? i : i - olds.n, own = order ? order[nth] : nth;
                 const struct element *e = was ? &olds.v[own] : &news.v[own];
                 struct fieldpath here = { at, e->text };
                 ssize_t before = was ? (ssize_t) own : elements_find(&olds, e->text),

@@ -781,6 +781,47 @@ static void a_dry_run_keeps_the_revision_that_was_sent(void **state) {
               201, ".metadata.resourceVersion", "0");
 }
 
+/* An object named so whose finalizers a/1 … a/n come in steps. */
+static char *with_finalizers(struct fixture *f, char name, size_t n, size_t step) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        buf_printf(&b, "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"%c\",\"finalizers\":[",
+                   name);
+        for (size_t i = 0; i < n; i++)
+                buf_printf(&b, "%s\"a/%zu\"", i ? "," : "", i * step % n + 1);
+        buf_addc(&b, "]}}");
+        return arena_cstr(f->a, buf_str(&b));
+}
+
+/* Sets of many are made in another way than those of a few. */
+static void the_order_of_many_does_not_matter(void **state) {
+        struct fixture *f = *state;
+        static const enum api_patch patches[] = { API_PATCH_APPLY, API_PATCH_MERGE };
+
+        for (size_t i = 0; i < ARRAY_SIZE(patches); i++) {
+                const char *want = NULL;
+
+                for (size_t k = 0; k < 2; k++) { /* 101 and 131 are prime: each comes once */
+                        char name = (char) ('a' + i * 2 + k);
+                        size_t step = k ? 37 : 1;
+                        struct answer r;
+
+                        if (patches[i] == API_PATCH_MERGE)
+                                ASK(f, API_CREATE, &res_configmaps, "default", .body = with_finalizers(f, name, 0, 1));
+                        r = ASK(f, API_PATCH, &res_configmaps, "default", (char[2]) { name }, .patch = patches[i],
+                                .options.field_manager = STR("m"), .body = with_finalizers(f, name, 101, step));
+                        assert_true(r.code < 300);
+                        r = ASK(f, API_PATCH, &res_configmaps, "default", (char[2]) { name }, .patch = patches[i],
+                                .options.field_manager = STR("m"), .body = with_finalizers(f, name, 131, step));
+                        assert_true(r.code < 300);
+                        if (k == 0)
+                                want = owners(f, r);
+                        else
+                                assert_string_equal(owners(f, r), want);
+                }
+        }
+}
+
 int main(void) {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
@@ -788,6 +829,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(a_status_has_no_owners_of_its_pod, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_is_off_has_a_manager_and_goes, fixture_setup, fixture_teardown),
                 TEST(every_write_says_who_owns_what),
+                TEST(the_order_of_many_does_not_matter),
                 TEST(what_admission_adds_is_owned_by_nobody),
                 TEST(clients_can_reset_managed_fields),
                 TEST(another_owner_is_a_conflict),
