@@ -42,17 +42,18 @@ static const char dns_manifest[] =
                 "- {name: dns, protocol: UDP, port: %d}\n"
                 "- {name: dns-tcp, protocol: TCP, port: %d}\n";
 
-/* Creates it, or brings what is there up to date: the node's address and the port may have changed since. */
+/* Brings what is there up to date, as the node's address and the port may have changed, or creates it. (The other way
+ * about a Service of a second start is refused for its address, before anybody sees that it is there.) */
 static int ensure(struct client *c, const struct json *want, struct error *err) {
         struct str group, version, name = json_str(json_at_path(want, "metadata", "name")),
                                    ns = json_str(json_at_path(want, "metadata", "namespace"));
         TRY(api_parse_group_version(json_str(json_getc(want, "apiVersion")), &group, &version, err));
         const struct api_resource *res = api_find_kind(group, version, json_str(json_getc(want, "kind")));
-        int r = client_create(c, res, ns, want, NULL, err);
-        if (r != -EEXIST)
+        int r = client_patch(c, res, ns, name, str_n("", 0), API_PATCH_MERGE, want, NULL, err);
+        if (r != -ENOENT)
                 return r;
         error_clear(err);
-        return client_patch(c, res, ns, name, str_n("", 0), API_PATCH_MERGE, want, NULL, err);
+        return client_create(c, res, ns, want, NULL, err);
 }
 
 int addons_ensure_dns(struct client *c, const struct cluster *cluster, uint16_t port, struct error *err) {
