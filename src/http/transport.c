@@ -346,8 +346,6 @@ static void shut(struct transport *t) {
                 shutdown(t->fd, SHUT_WR);
 }
 
-static void take_input(struct transport *t, const char *p, size_t n);
-
 static void on_readable(struct transport *t);
 
 /* A peer that closes early may have said why: reads what it sent before. */
@@ -359,6 +357,18 @@ static void write_failed(struct transport *t) {
         broken(t, t->error, "write");
 }
 
+static void take_input(struct transport *t, const char *p, size_t n);
+
+static void take_unread(struct transport *t) {
+        struct buf b = t->unread;
+
+        if (t->paused || b.n == 0 || t->eof)
+                return;
+        t->unread = BUF_INIT;
+        take_input(t, b.p, b.n);
+        buf_free(&b);
+}
+
 void transport_flush(struct transport *t) {
         struct io *io = t->io;
         bool finished_now = false;
@@ -366,15 +376,9 @@ void transport_flush(struct transport *t) {
         list_del(&t->dirty);
         if (t->closed || t->connecting || t->filling)
                 return;
-        if (!t->paused && t->unread.n > 0 && !t->eof) {
-                struct buf b = t->unread;
-
-                t->unread = BUF_INIT;
-                take_input(t, b.p, b.n);
-                buf_free(&b);
-                if (t->closed)
-                        return;
-        }
+        take_unread(t);
+        if (t->closed)
+                return;
         io->owner = t;
         t->budget = FILL_BUDGET;
         if (write_pending(t) && t->open && !t->finished) {
@@ -515,6 +519,9 @@ static void on_readable(struct transport *t) {
         ssize_t n;
         int turns = 0;
 
+        take_unread(t); /* who was resumed in this turn of the loop may hear of new bytes before the flush */
+        if (t->closed || t->eof)
+                return;
         do {
                 n = recv(t->fd, t->io->in, IN_SIZE, 0);
                 if (n > 0 && t->discard && (t->discarded += (size_t) n) > DISCARD_MAX) {
