@@ -37,6 +37,7 @@ struct session {
         struct runtime_stream stream;
         struct pump in, out, err;
         struct buf input;
+        uint16_t columns, rows; /* of its terminal, as last heard; 0: never */
         bool input_ended, waiting, starting, ended;
         int exit_code, result;
         struct error error;
@@ -245,16 +246,22 @@ static void on_stdin_end(struct remote *r, void *arg) {
                 end_input(s);
 }
 
-static void on_resize(struct remote *r, uint16_t columns, uint16_t rows, void *arg) {
-        struct session *s = arg;
-
-        if (columns == 0 || rows == 0)
+static void resize(struct session *s) {
+        if (s->columns == 0 || s->rows == 0)
                 return;
         if (s->attach) {
                 if (s->container_tty)
-                        runtime_resize_container(s->k->runtime, s->id, columns, rows, NULL);
+                        runtime_resize_container(s->k->runtime, s->id, s->columns, s->rows, NULL);
         } else if (s->out.open)
-                runtime_stream_resize(&s->stream, columns, rows);
+                runtime_stream_resize(&s->stream, s->columns, s->rows);
+}
+
+static void on_resize(struct remote *r, uint16_t columns, uint16_t rows, void *arg) {
+        struct session *s = arg;
+
+        s->columns = columns;
+        s->rows = rows;
+        resize(s);
 }
 
 /* ---- start ---- */
@@ -297,6 +304,8 @@ static void start_done(struct task *t) {
         pump_open(s, &s->in, in, REMOTE_STDIN);
         pump_open(s, &s->out, s->stream.stdout_fd, REMOTE_STDOUT);
         pump_open(s, &s->err, s->stream.stderr_fd, REMOTE_STDERR);
+        if (!s->attach)
+                resize(s); /* the client said it while the process was started */
         drained(s->remote, s);
         if (!s->remote)
                 end_process(s);
@@ -350,10 +359,10 @@ static void serve(struct http_request *r, const struct route_args *a, bool attac
         c = view_container(v, a->container);
         if (!c || !c->running || !c->id) {
                 if (attach)
-                        server_error(r, 404, "container %" STR_FMT " not found in pod %s_%s", STR_ARG(a->container),
+                        server_error(r, 500, "container %" STR_FMT " not found in pod %s_%s", STR_ARG(a->container),
                                      v->name, v->ns);
                 else
-                        server_error(r, 404, "container not found (\"%" STR_FMT "\")", STR_ARG(a->container));
+                        server_error(r, 500, "container not found (\"%" STR_FMT "\")", STR_ARG(a->container));
                 return;
         }
         if (remote_parse(r, &o) < 0)
@@ -437,7 +446,7 @@ void serve_run(struct http_request *r, const struct route_args *a) {
         if (!v)
                 return;
         if (!c || !c->running) {
-                server_error(r, 404, "container not found (\"%" STR_FMT "\")", STR_ARG(a->container));
+                server_error(r, 500, "container not found (\"%" STR_FMT "\")", STR_ARG(a->container));
                 return;
         }
         u = xnew(struct run, .k = a->k, .request = r, .id = xstrdup(c->id),

@@ -505,7 +505,7 @@ void serve_port_forward(struct http_request *r, const struct route_args *a) {
         if (!v)
                 return;
         if (!v->sandbox_id) {
-                server_error(r, 404, "pod not found (\"%s_%s\")", v->name, v->ns);
+                server_error(r, 500, "pod not found (\"%s_%s\")", v->name, v->ns);
                 return;
         }
         if (http_request_wants_websocket(r))

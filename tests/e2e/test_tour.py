@@ -206,8 +206,9 @@ def test_exec_with_input_output_and_exit_code(cluster, web):
 
 def test_exec_on_a_terminal(cluster, web):
     name = cluster.json("get", "pods", "-n", web)["items"][0]["metadata"]["name"]
-    p = subprocess.run(["script", "-qec", f"kubectl exec -it {name} -n {web} -- sh -c 'tty; stty size; echo done'", "/dev/null"],
-                       env={**cluster.env, "TERM": "xterm"}, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+    sized = 'until [ "$(stty size 2>/dev/null)" = "33 101" ]; do sleep 0.05; done'
+    p = subprocess.run(["script", "-qec", f"stty rows 33 cols 101; kubectl exec -it {name} -n {web} -- sh -c 'tty; {sized}; echo done'", "/dev/null"],
+                       env={**cluster.env, "TERM": "xterm"}, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
     assert "/dev/pts/" in p.stdout and "done" in p.stdout, p.stdout + p.stderr
 
 
