@@ -166,14 +166,13 @@ static int parse_cidrs(struct allocator *al, const char *text, const char *adver
         while (str_split(&rest, ',', &cidr)) {
                 size_t i = al->n_ranges;
                 struct range *r = &al->ranges[i];
-                unsigned host;
 
                 if (i == ARRAY_SIZE(al->ranges))
                         return error_set(err, -EINVAL,
                                          "--service-cluster-ip-range must not contain more than two entries");
                 if (!range_parse(cidr, r))
                         return error_set(err, -EINVAL, "service-cluster-ip-range[%zu] is not a valid cidr", i);
-                host = width(r->family) - r->bits;
+                unsigned host = width(r->family) - r->bits;
                 if (host < 3)
                         return error_set(err, -EINVAL, "the service cluster IP range must be at least 8 IP addresses");
                 if (host > RANGE_BITS_MAX)

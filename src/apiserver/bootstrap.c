@@ -241,16 +241,16 @@ static void kubernetes_service(struct bootstrap *b) {
         struct str ip = allocator_first_ip(b->s->allocator, b->a);
         const char *address = o->advertise_address;
         int port = o->port ? (int) o->port : 6443;
-        struct json tree, later;
 
-        tree = json_build(b->a,
-                          "{ metadata: { name: 'kubernetes', namespace: 'default', labels: { component: 'apiserver', "
-                          "provider: 'kubernetes' } }, spec: { ports: [ { name: 'https', protocol: 'TCP', port: 443, "
-                          "targetPort: %d } ], clusterIP: %s, type: 'ClusterIP', sessionAffinity: 'None', "
-                          "ipFamilyPolicy: 'SingleStack', internalTrafficPolicy: 'Cluster' }, "
-                          "status: { loadBalancer: {} } }",
-                          port, ip);
-        later = json_build(b->a, "{ spec: { clusterIPs: [ %s ], ipFamilies: [ %c ] } }", ip, family);
+        struct json tree = json_build(
+                        b->a,
+                        "{ metadata: { name: 'kubernetes', namespace: 'default', labels: { component: 'apiserver', "
+                        "provider: 'kubernetes' } }, spec: { ports: [ { name: 'https', protocol: 'TCP', port: 443, "
+                        "targetPort: %d } ], clusterIP: %s, type: 'ClusterIP', sessionAffinity: 'None', "
+                        "ipFamilyPolicy: 'SingleStack', internalTrafficPolicy: 'Cluster' }, "
+                        "status: { loadBalancer: {} } }",
+                        port, ip);
+        struct json later = json_build(b->a, "{ spec: { clusterIPs: [ %s ], ipFamilies: [ %c ] } }", ip, family);
         want_with(b, &res_services, &tree, false, &later, STR(""));
         if (!rest_get(b->snap, rest_of(b->s, &res_services), STR("default"), STR("kubernetes")) &&
             !rest_get(b->snap, rest_of(b->s, &res_ipaddresses), STR(""), ip))
@@ -325,18 +325,17 @@ static void expired_identities(struct bootstrap *b, struct str own) {
 /* Who serves this cluster: kube-system has a Lease of each. */
 static void server_lease(struct bootstrap *b) {
         char host[256] = "", now[40];
-        struct str name;
-        struct json lease;
 
         gethostname(host, sizeof(host) - 1);
-        name = bootstrap_identity(b->a);
+        struct str name = bootstrap_identity(b->a);
         time_format_micro(now, now_wall_ns());
-        lease = json_build(b->a,
-                           "{ metadata: { name: %s, namespace: 'kube-system', labels: { '" IDENTITY
-                           "': 'kube-apiserver', 'kubernetes.io/hostname': %c } }, spec: { holderIdentity: %s, "
-                           "leaseDurationSeconds: %d, renewTime: %c } }",
-                           name, host, arena_printf(b->a, "%" STR_FMT "_%s", STR_ARG(name), b->s->instance),
-                           LEASE_SECONDS, now);
+        struct json lease =
+                        json_build(b->a,
+                                   "{ metadata: { name: %s, namespace: 'kube-system', labels: { '" IDENTITY
+                                   "': 'kube-apiserver', 'kubernetes.io/hostname': %c } }, spec: { holderIdentity: %s, "
+                                   "leaseDurationSeconds: %d, renewTime: %c } }",
+                                   name, host, arena_printf(b->a, "%" STR_FMT "_%s", STR_ARG(name), b->s->instance),
+                                   LEASE_SECONDS, now);
         want(b, &res_leases, &lease, true);
         expired_identities(b, name);
 }
@@ -345,11 +344,10 @@ static void server_lease(struct bootstrap *b) {
 static void api_services(struct bootstrap *b) {
         for (size_t i = 0; i < api_n_builtin; i++) {
                 const struct api_group_version *gv = api_builtin[i];
-                struct json o;
 
                 if (!gv->served || gv->n_resources == 0 || strcmp(gv->group, "apiregistration.k8s.io") == 0)
                         continue;
-                o = local_service(b->a, gv, "onstart");
+                struct json o = local_service(b->a, gv, "onstart");
                 if (!rest_served(b->s, gv, b->a)) {
                         unwant(b, &res_apiservices, json_str(json_at_path(&o, "metadata", "name")));
                         continue;
@@ -436,7 +434,6 @@ static void authentication_config(struct bootstrap *b, bool changed) {
         struct object *now = rest_get(b->snap, r, ns, name);
         const struct json *there = now ? json_getc(object_json(now), "data") : NULL;
         struct json o = json_new_object(), *meta = json_get_or_add_object(b->a, &o, "metadata"), *data;
-        struct str certificates;
 
         if (str_empty(known->clients) || (now && object_revision(now) == b->s->authentication_seen && !changed))
                 return;
@@ -446,8 +443,8 @@ static void authentication_config(struct bootstrap *b, bool changed) {
         data = json_get_or_add_object(b->a, &o, "data");
         json_set_str(b->a, data, "client-ca-file",
                      certificates_with(b->a, json_str(json_getc(there, "client-ca-file")), known->clients));
-        certificates = certificates_with(b->a, json_str(json_getc(there, "requestheader-client-ca-file")),
-                                         known->proxies);
+        struct str certificates = certificates_with(b->a, json_str(json_getc(there, "requestheader-client-ca-file")),
+                                                    known->proxies);
         if (!str_empty(certificates)) {
                 json_set_str(b->a, data, "requestheader-client-ca-file", certificates);
                 for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
@@ -525,14 +522,13 @@ static void replace(struct arena *a, struct json *to, const struct json *from, c
 static void inherit(struct bootstrap *b, const struct rest *r, struct json *wanted) {
         struct json *meta = json_get_or_add_object(b->a, wanted, "metadata"), all = json_copy(b->a, wanted);
         struct object *from = NULL;
-        const struct json *its;
 
         if (r->resource == &res_clusterrolebindings &&
             str_eqc(json_str(json_getc(meta, "name")), "system:public-info-viewer"))
                 from = rest_get(b->snap, r, STR(""), STR("system:discovery"));
         if (!from)
                 return;
-        its = json_getc(object_json(from), "metadata");
+        const struct json *its = json_getc(object_json(from), "metadata");
         replace(b->a, meta, its, "labels");
         replace(b->a, meta, its, "annotations");
         replace(b->a, wanted, object_json(from), "subjects");
@@ -546,14 +542,12 @@ static void emit_policy(struct json wanted, void *arg) {
         struct bootstrap *b = arg;
         const struct api_resource *res = NULL;
         const struct json *meta = json_getc(&wanted, "metadata");
-        struct object *old;
-        struct json now;
 
         for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
                 if (str_eqc(json_str(json_getc(&wanted, "kind")), kinds[i]->kind))
                         res = kinds[i];
-        old = rest_get(b->snap, rest_of(b->s, res), json_str(json_getc(meta, "namespace")),
-                       json_str(json_getc(meta, "name")));
+        struct object *old = rest_get(b->snap, rest_of(b->s, res), json_str(json_getc(meta, "namespace")),
+                                      json_str(json_getc(meta, "name")));
         if (!old) {
                 inherit(b, rest_of(b->s, res), &wanted);
                 want(b, res, &wanted, false);
@@ -567,7 +561,7 @@ static void emit_policy(struct json wanted, void *arg) {
                 want(b, res, &wanted, false);
                 return;
         }
-        now = json_copy(b->a, object_json(old));
+        struct json now = json_copy(b->a, object_json(old));
         if (complete_policy(b->a, &now, &wanted))
                 want(b, res, &now, true);
 }

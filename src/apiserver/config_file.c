@@ -149,15 +149,14 @@ int config_decode(struct arena *a, struct str text, const struct config_kind *k,
         struct json_duplicates twice = { .arena = a };
         _cleanup_buf_ struct buf bad = BUF_INIT;
         struct json *doc, shape = json_build(a, k->shape);
-        struct str kind, version;
 
         TRY(parse(a, text, &twice, &doc, err));
         if (json_is(doc, JSON_NULL))
                 doc = json_new(a, json_new_object());
         TRY(api_check_head(doc, err));
         drop_nulls(doc);
-        kind = json_str(json_getc(doc, "kind"));
-        version = json_str(json_getc(doc, "apiVersion"));
+        struct str kind = json_str(json_getc(doc, "kind"));
+        struct str version = json_str(json_getc(doc, "apiVersion"));
         if (k->untold) { /* the one known */
                 struct str known = str_of(k->known), first;
 

@@ -618,7 +618,6 @@ void handle_connect(struct exchange *x, const struct api_call *call) {
         const struct api_subresource *sub = api_subresource(x->rest->resource, x->info.subresource);
         _cleanup_error_ struct error e = ERROR_INIT;
         struct json options;
-        struct connect *k;
         struct arena *a;
 
         if (authorize_or_error(x->s, &x->user, &at, &e) < 0) {
@@ -645,7 +644,7 @@ void handle_connect(struct exchange *x, const struct api_call *call) {
                 arena_free(a);
                 return;
         }
-        k = arena_new_of(a, struct connect);
+        struct connect *k = arena_new_of(a, struct connect);
         *k = (struct connect) { .call = *call, .x = *x, .c = c, .arena = a };
         api_call_keep(a, &k->call);
         k->call.verb = API_CONNECT;

@@ -109,13 +109,12 @@ static bool is_same(struct http_request *req, const struct content *c) {
 /* "5-9", "5-", "-5". -EINVAL: none of these; 1: beyond the end. */
 static int parse_range(struct str one, uint64_t size, struct range *ret) {
         ssize_t dash = str_find(one, '-');
-        struct str first, last;
         uint64_t n;
 
         if (dash < 0)
                 return -EINVAL;
-        first = str_trim(str_sub(one, 0, (size_t) dash));
-        last = str_trim(str_sub(one, (size_t) dash + 1, one.n));
+        struct str first = str_trim(str_sub(one, 0, (size_t) dash));
+        struct str last = str_trim(str_sub(one, (size_t) dash + 1, one.n));
         if (str_empty(first)) {
                 if (str_to_u64(last, &n) < 0)
                         return -EINVAL;
@@ -148,14 +147,12 @@ static int parse_ranges(struct str s, uint64_t size, struct range v[static RANGE
                 return -EINVAL;
         s = str_sub(s, unit.n, s.n);
         while (str_split(&s, ',', &one)) {
-                int r;
-
                 one = str_trim(one);
                 if (str_empty(one))
                         continue;
                 if (n == RANGES_MAX)
                         return 0;
-                r = parse_range(one, size, &v[n]);
+                int r = parse_range(one, size, &v[n]);
                 if (r < 0)
                         return r;
                 beyond |= r > 0;

@@ -24,13 +24,12 @@ static bool contains(struct str s, const char *a, const char *b) {
 
 int cors_new(struct apiserver *s, struct cors **ret, struct error *err) {
         struct str all = str_of(server_flag(s, "cors-allowed-origins", "")), one;
-        struct cors *c;
         int r = 0;
 
         *ret = NULL;
         if (str_empty(all))
                 return 0;
-        c = xcalloc(1, sizeof(*c));
+        struct cors *c = xcalloc(1, sizeof(*c));
         while (r == 0 && c->n < MAX_ORIGINS && str_split(&all, ',', &one)) {
                 _cleanup_error_ struct error e = ERROR_INIT;
 

@@ -165,14 +165,13 @@ static enum outcome decide(struct op *op) {
         struct arena *a = op->c->arena;
         const struct api_resource *r = op->rest->stored->resource;
         bool changed, deleting = object_deleting(op->old);
-        struct json *meta;
         char text[36];
 
         if (r == &res_namespaces && deleting && json_len(json_at_path(&op->tree, "spec", "finalizers")) > 0)
                 return OUTCOME_NOTHING;
         if (op->rest->stored->strategy->prepare_delete)
                 op->rest->stored->strategy->prepare_delete(op, &op->tree);
-        meta = meta_of(a, &op->tree);
+        struct json *meta = meta_of(a, &op->tree);
         if (!object_deleting(op->old) && json_is(json_getc(meta, "deletionTimestamp"), JSON_STRING))
                 return OUTCOME_MARK; /* its strategy did it */
         changed = set_gc_finalizers(op, meta);
@@ -376,7 +375,6 @@ static void item_deleted(struct api_call *call) {
         struct item *i = container_of(call, struct item, call);
         struct collection *k = i->of;
         struct op *op = k->op;
-        bool go_on;
 
         if (call->object)
                 object_unref(call->object);
@@ -388,7 +386,7 @@ static void item_deleted(struct api_call *call) {
         error_clear(&call->error);
         i->busy = false;
         k->running--;
-        go_on = !k->starting;
+        bool go_on = !k->starting;
         pthread_mutex_unlock(&k->lock);
         if (go_on)
                 start_items(k);

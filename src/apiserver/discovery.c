@@ -132,11 +132,10 @@ static struct json resource_verbs(struct arena *a, const struct api_resource *r)
         static const char *const custom[] = { "delete", "deletecollection", "get",    "list",
                                               "patch",  "create",           "update", "watch" };
         struct json v = json_new_array();
-        bool terminating;
 
         if (!is_custom(r))
                 return verbs_json(a, r->verbs);
-        terminating = atomic_load(&container_of(r, struct custom_version, resource)->of->terminating);
+        bool terminating = atomic_load(&container_of(r, struct custom_version, resource)->of->terminating);
         for (size_t i = 0; i < ARRAY_SIZE(custom); i++)
                 if (!terminating || i < 4 || i == 7)
                         json_push(a, &v, json_of_cstr(custom[i]));
@@ -274,10 +273,9 @@ static struct json version_discovery(struct arena *a, const struct api_group_ver
 static void add_remote_resource(struct arena *a, const struct remote *r, const struct json *entry, struct json *list) {
         struct str name = json_str(json_getc(entry, "name"));
         ssize_t slash = str_find(name, '/');
-        struct json *parent, kind;
 
-        kind = json_build(a, "{ group: %s, version: %s, kind: %s }", json_str(json_getc(entry, "group")),
-                          json_str(json_getc(entry, "version")), json_str(json_getc(entry, "kind")));
+        struct json kind = json_build(a, "{ group: %s, version: %s, kind: %s }", json_str(json_getc(entry, "group")),
+                                      json_str(json_getc(entry, "version")), json_str(json_getc(entry, "kind")));
         if (slash < 0) {
                 json_push(a, list,
                           json_build(a,
@@ -288,7 +286,7 @@ static void add_remote_resource(struct arena *a, const struct remote *r, const s
                                      json_getc(entry, "shortNames"), json_getc(entry, "categories")));
                 return;
         }
-        parent = json_find_by(list, "resource", str_sub(name, 0, (size_t) slash));
+        struct json *parent = json_find_by(list, "resource", str_sub(name, 0, (size_t) slash));
         if (parent)
                 json_push(a, json_get_or_add_array(a, parent, "subresources"),
                           json_build(a, "{ subresource: %s, responseKind: %j, verbs: %j }",
@@ -672,7 +670,6 @@ static bool accepts_openapi(struct exchange *x, const char *version, bool *ret_p
 static bool serve_openapi(struct exchange *x, struct str path) {
         struct arena *a = http_request_arena(x->req);
         _cleanup_(remotes_unrefp) struct remotes *remotes = NULL;
-        const struct remote *r;
         struct request_info i;
         bool pb;
 
@@ -691,7 +688,7 @@ static bool serve_openapi(struct exchange *x, struct str path) {
         if (!str_has_prefix(path, STR("/openapi/v3/")) || request_parse_path(a, str_sub(path, 11, path.n), &i) < 0)
                 return false;
         remotes = aggregator_remotes(x->s->aggregator);
-        r = remote_find(remotes, i.group, i.version);
+        const struct remote *r = remote_find(remotes, i.group, i.version);
         if (r && !str_empty(r->openapi_v3)) {
                 aggregator_relay(x, r);
                 return true;
@@ -712,13 +709,13 @@ bool discovery_knows(struct exchange *x) {
         struct str path = http_request_path(x->req);
         struct catalog *catalog = catalog_get(x->s);
         struct discovery d = { x->s, catalog, catalog->served, catalog->n_served, path, BUF_INIT };
-        bool knows;
 
         while (path.n > 1 && path.p[path.n - 1] == '/')
                 path.n--;
-        knows = str_eqc(path, "/api") || str_eqc(path, "/apis") ||
-                document(&d, http_request_arena(x->req), path, &x->info, &(struct negotiated) { 0 },
-                         str_has_prefix(path, STR("/apis/")) && str_empty(x->info.version) ? make_group : make_version);
+        bool knows = str_eqc(path, "/api") || str_eqc(path, "/apis") ||
+                     document(&d, http_request_arena(x->req), path, &x->info, &(struct negotiated) { 0 },
+                              str_has_prefix(path, STR("/apis/")) && str_empty(x->info.version) ? make_group
+                                                                                                : make_version);
         catalog_unref(catalog);
         return knows;
 }

@@ -379,7 +379,6 @@ struct str now_text(struct arena *a) {
 /* That a name is taken is told otherwise where one could have been generated; what goes already, too. */
 static void exists_error(struct op *op) {
         struct error *err = &op->c->error;
-        struct object *there;
 
         err_exists(err, op->rest, op->name);
         if (!str_empty(json_str(json_at_path(&op->tree, "metadata", "generateName")))) {
@@ -391,7 +390,7 @@ static void exists_error(struct op *op) {
                 err->retry_after_seconds = 1;
         }
         op_refresh(op);
-        there = rest_get(op->snap, op->rest->stored, op->namespace, op->name);
+        struct object *there = rest_get(op->snap, op->rest->stored, op->namespace, op->name);
         if (there && object_deleting(there))
                 error_prefix(err, "object is being deleted");
 }
@@ -412,13 +411,12 @@ static void too_large(struct op *op) {
         const struct store_op *o = &op->txn.ops[0];
         bool update = o->kind == STORE_UPDATE;
         _cleanup_buf_ struct buf key = BUF_INIT;
-        size_t named, compared, n;
 
         add_storage_key(&key, op);
-        named = framed(key.n);
-        compared = 2 + named + framed(update ? o->expect : 0) - (update ? o->expect : 0);
-        n = framed(compared) + framed(framed(named + framed(op_stored_bytes(op, op->ops[0].object)))) +
-            (update ? framed(framed(named)) : 0);
+        size_t named = framed(key.n);
+        size_t compared = 2 + named + framed(update ? o->expect : 0) - (update ? o->expect : 0);
+        size_t n = framed(compared) + framed(framed(named + framed(op_stored_bytes(op, op->ops[0].object)))) +
+                   (update ? framed(framed(named)) : 0);
         error_status(&op->c->error, REASON_UNKNOWN,
                      n > MAX_SENT ? "rpc error: code = ResourceExhausted desc = trying to send message larger than max "
                                     "(%zu vs. %u)"

@@ -440,7 +440,6 @@ static int check_version(struct str name, struct str value, struct error *err) {
         static const char *const others_groups = "extensions imagepolicy.k8s.io internal.apiserver.k8s.io "
                                                  "resource.k8s.io storagemigration.k8s.io";
         struct str rest = name, group = { 0 }, version = { 0 }, resource = { 0 }, more;
-        const struct api_group_version *gv;
         _cleanup_buf_ struct buf on = BUF_INIT;
         bool core = str_eqc(name, "v1") || str_eqc(name, "api/v1"), known = core;
         _cleanup_free_ char *text = str_dup(str_empty(value) ? STR("true") : value);
@@ -449,7 +448,8 @@ static int check_version(struct str name, struct str value, struct error *err) {
         if (!core &&
             (!str_split(&rest, '/', &version) || (str_split(&rest, '/', &resource) && str_split(&rest, '/', &more))))
                 return error_set(err, -EINVAL, "runtime-config invalid key %" STR_FMT, STR_ARG(name));
-        gv = core ? api_find_group_version(STR(""), STR("v1")) : api_find_group_version(group, version);
+        const struct api_group_version *gv =
+                        core ? api_find_group_version(STR(""), STR("v1")) : api_find_group_version(group, version);
         for (size_t i = 0; i < api_n_builtin && !known; i++)
                 known = str_eqc(group, api_builtin[i]->group);
         if (!known && !str_is_part(group, ' ', str_of(others_groups)))

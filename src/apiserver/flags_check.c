@@ -537,7 +537,6 @@ int apiserver_flags_check(const char *const *args, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct check c = { .args = args, .arena = a };
         struct buf all = BUF_INIT;
-        int r;
 
         for (size_t i = 0; i < ARRAY_SIZE(checks) && (i >= 5 || c.wrong.n == 0); i++)
                 checks[i](&c);
@@ -545,7 +544,7 @@ int apiserver_flags_check(const char *const *args, struct error *err) {
                 return 0;
         for (size_t i = 0; i < c.wrong.n; i++)
                 buf_printf(&all, "%s%" STR_FMT, i ? ", " : "", STR_ARG(c.wrong.v[i]));
-        r = error_set(err, -EINVAL, c.wrong.n > 1 ? "[%" STR_FMT "]" : "%" STR_FMT, STR_ARG(buf_str(&all)));
+        int r = error_set(err, -EINVAL, c.wrong.n > 1 ? "[%" STR_FMT "]" : "%" STR_FMT, STR_ARG(buf_str(&all)));
         buf_free(&all);
         return r;
 }

@@ -550,7 +550,6 @@ static bool verb_of(enum http_method m, const struct exchange *x, enum api_verb 
 const char *exchange_verb(const struct exchange *x) {
         enum http_method m = http_request_method(x->req);
         struct api_call c = { .verb = API_GET };
-        char *verb;
 
         if (x->info.legacy_watch || x->info.legacy_proxy)
                 return x->info.legacy_watch ? "watch" : "proxy";
@@ -559,7 +558,7 @@ const char *exchange_verb(const struct exchange *x) {
                 return call_verb_name(&c);
         if (x->info.is_resource)
                 return "";
-        verb = arena_cstr(http_request_arena(x->req), http_request_method_text(x->req));
+        char *verb = arena_cstr(http_request_arena(x->req), http_request_method_text(x->req));
         for (char *p = verb; *p; p++)
                 *p = (char) tolower((unsigned char) *p);
         return verb;
@@ -824,14 +823,12 @@ static void proceed(struct exchange *x) {
 void handle_request(struct http_request *req, void *arg) {
         struct arena *a = http_request_arena(req);
         struct error e = ERROR_INIT;
-        struct exchange *x;
-        int r;
 
         if (http_request_method(req) == HTTP_M_OPTIONS && str_eqc(http_request_path(req), "*")) { /* Go says this */
                 http_respond(req, 200, NULL, 0, NULL, 0);
                 return;
         }
-        x = track_begin(arg, req);
+        struct exchange *x = track_begin(arg, req);
         if (track_too_late(x) || track_preflight(x))
                 return;
         if (!str_has_prefix(http_request_path(req), STR("/"))) {
@@ -855,7 +852,7 @@ void handle_request(struct http_request *req, void *arg) {
         }
         request_parse_query(a, http_request_query(req), &x->query);
         remote_since(track_asks_ns(x));
-        r = authenticate(x->s, req, &x->user, &x->real_user, &x->notes, &e);
+        int r = authenticate(x->s, req, &x->user, &x->real_user, &x->notes, &e);
         remote_since(0);
         if (x->notes.warning.n)
                 track_warnings(x, NULL, 0);

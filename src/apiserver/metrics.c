@@ -495,13 +495,12 @@ static void debug_threads(struct buf *b) {
                 _cleanup_free_ char *path = xprintf("/proc/self/task/%s/stat", e->d_name);
                 _cleanup_buf_ struct buf text = BUF_INIT;
                 struct str s, field, user = { 0 }, sys = { 0 };
-                ssize_t open, close;
 
                 if (e->d_name[0] == '.' || file_read(path, 4096, &text, NULL) < 0)
                         continue;
                 s = buf_str(&text);
-                open = str_find(s, '(');
-                close = str_rfind(s, ')');
+                ssize_t open = str_find(s, '(');
+                ssize_t close = str_rfind(s, ')');
                 if (open < 0 || close < open)
                         continue;
                 buf_printf(b, "%" STR_FMT, STR_ARG(str_sub(s, (size_t) open + 1, (size_t) close)));

@@ -211,7 +211,6 @@ static void handle_health(struct exchange *x, const char *name, unsigned kind) {
 
         for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
                 const char *check = checks[i].name;
-                bool good;
 
                 if (!(checks[i].of & kind) || !has_check(x->s, i) || (!str_empty(one) && !str_eqc(one, check)))
                         continue;
@@ -220,7 +219,7 @@ static void handle_health(struct exchange *x, const char *name, unsigned kind) {
                         buf_printf(&b, "[+]%s excluded: ok\n", check);
                         continue;
                 }
-                good = checks[i].ok(x->s, &why) || is_forgiven(x->s, i, kind);
+                bool good = checks[i].ok(x->s, &why) || is_forgiven(x->s, i, kind);
                 series_add(SERIES(&health_checks, { "name", str_of(check) },
                                   { "status", good ? STR("success") : STR("error") }, { "type", str_of(name) }),
                            1);
@@ -548,7 +547,6 @@ void handle_nonresource(struct exchange *x) {
         struct attributes at = exchange_attributes(x);
         _cleanup_error_ struct error e = ERROR_INIT;
         enum http_method m = http_request_method(x->req);
-        unsigned shapes;
 
         if (authorize_or_error(x->s, &x->user, &at, &e) < 0) {
                 track_uncounted(x);
@@ -559,7 +557,7 @@ void handle_nonresource(struct exchange *x) {
                 respond_nowhere(x);
                 return;
         }
-        shapes = shapes_of(x, path);
+        unsigned shapes = shapes_of(x, path);
         if (m != HTTP_M_GET && is_routed(x, path)) {
                 err_no_method(&e);
                 respond_error(x->req, &x->format, &e);

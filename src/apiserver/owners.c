@@ -138,7 +138,6 @@ static const struct json *as_requested(struct op *op, const struct json *old) {
 
 void writes_track_fields(struct op *op, const struct json *old, struct json *obj) {
         const struct rest *r = op->rest->stored;
-        struct apply_opts opts;
 
         if (op->applied || op->c->untracked)
                 return;
@@ -148,7 +147,7 @@ void writes_track_fields(struct op *op, const struct json *old, struct json *obj
                 json_removec(meta_of(op->c->arena, obj), "managedFields");
                 return;
         }
-        opts = writes_apply_opts(op);
+        struct apply_opts opts = writes_apply_opts(op);
         opts.api_version = r->api_version;
         if (old && !r->custom && !op->tracked)
                 opts.sent = op->c->verb == API_PATCH ? op->sent : op->c->body;
@@ -190,19 +189,16 @@ void writes_keep_times(struct op *op) {
 int writes_to_stored(struct op *op, struct error *err) {
         const struct rest *r = op->rest;
         struct arena *a = op->c->arena;
-        struct apply_opts opts;
-        const struct json *managers;
         struct json old, seen;
-        bool track, lossy;
 
         op->tracked = false;
         if (r->stored == r)
                 return 0;
         if (op->old)
                 TRY(schema_convert(a, r->stored->resource, r->resource, object_json(op->old), &old, err));
-        track = !r->custom && !op->applied;
-        lossy = r->resource == &res_horizontalpodautoscalers_v1; /* what it becomes in storage has an owner, too */
-        opts = writes_apply_opts(op);
+        bool track = !r->custom && !op->applied;
+        bool lossy = r->resource == &res_horizontalpodautoscalers_v1; /* what it becomes in storage has an owner, too */
+        struct apply_opts opts = writes_apply_opts(op);
         opts.one_version = true;
         if (track && !lossy)
                 apply_track_update(a, r->resource->type, op->old ? &old : NULL, &op->tree, &opts);
@@ -212,7 +208,7 @@ int writes_to_stored(struct op *op, struct error *err) {
                 return 0;
         TRY(schema_convert(a, r->stored->resource, r->resource, &op->tree, &seen, err));
         apply_track_update(a, r->resource->type, op->old ? &old : NULL, &seen, &opts);
-        managers = json_at_path(&seen, "metadata", "managedFields");
+        const struct json *managers = json_at_path(&seen, "metadata", "managedFields");
         json_removec(meta_of(a, &op->tree), "managedFields");
         if (managers)
                 json_setc(a, meta_of(a, &op->tree), "managedFields", *managers);

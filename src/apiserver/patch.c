@@ -176,7 +176,6 @@ static int merge_patch(struct op *op, const struct json *live, struct json *ret,
 static int strategic_patch(struct op *op, const struct json *live, struct json *ret, struct error *err) {
         const struct schema_type *type = sent_of(op->c->arena, op->rest, op->sub).type;
         _cleanup_error_ struct error e = ERROR_INIT;
-        const char *text;
 
         if (json_is(op->c->body, JSON_NULL)) {
                 *ret = *live;
@@ -186,7 +185,7 @@ static int strategic_patch(struct op *op, const struct json *live, struct json *
                 return wrong_type(op->c->body, "", "map[string]interface {}", err);
         if (strategic_merge_patch(op->c->arena, type, live, op->c->body, ret, &e) == 0)
                 return 0;
-        text = error_text(&e);
+        const char *text = error_text(&e);
         if (strncmp(text, "invalid ", 8) == 0)
                 return err_bad_request(err, "%s", text);
         if (strncmp(text, "lists of lists", 14) == 0)
@@ -282,16 +281,14 @@ static int decode_patched(struct op *op, const struct json *live, struct json *d
         TRY(check_type_meta(op, live, doc, err));
         if (registry_decode(op, doc, &op->tree, &e) < 0) {
                 struct json sorted = *doc;
-                const char *text;
-                ssize_t at;
 
                 if (op->c->patch != API_PATCH_STRATEGIC) { /* of several errors the first is told */
                         error_clear(&e);
                         sort_patched(op, &sorted);
                         registry_decode(op, &sorted, &op->tree, &e);
                 }
-                text = error_text(&e);
-                at = str_search(str_of(text), STR("handled as a "));
+                const char *text = error_text(&e);
+                ssize_t at = str_search(str_of(text), STR("handled as a "));
 
                 if (at >= 0 && strchr(text + at, ':'))
                         text = strchr(text + at, ':') + 2;
@@ -356,7 +353,6 @@ int registry_check_config(struct op *op, const struct json *live, struct error *
         struct str kind = json_str(json_getc(body, "kind")), version = json_str(json_getc(body, "apiVersion"));
         _cleanup_error_ struct error e = ERROR_INIT, unfit_live = ERROR_INIT;
         struct str group = { 0 }, v = { 0 };
-        bool fits;
 
         if (str_empty(op->c->options.field_manager))
                 return error_status(err, REASON_INVALID,
@@ -375,8 +371,8 @@ int registry_check_config(struct op *op, const struct json *live, struct error *
                                   json_str(json_getc(op->rest->custom->scale, "specReplicasPath"))))
                 return unfit(op, &nobody, "create manager for existing fields: failed to convert live object",
                              NOT_CUSTOM, err);
-        fits = !live || !(t->flags & SCHEMA_TYPE_ODD_SETS) ||
-               structure_check(op->c->arena, t, live, true, &unfit_live) == 0;
+        bool fits = !live || !(t->flags & SCHEMA_TYPE_ODD_SETS) ||
+                    structure_check(op->c->arena, t, live, true, &unfit_live) == 0;
         if (!fits && !json_len(json_at_path(live, "metadata", "managedFields")))
                 return unfit(op, live, "create manager for existing fields: failed to convert new object",
                              " to smd typed", error_text(&unfit_live), err);
@@ -414,7 +410,6 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         struct apply_opts opts = writes_apply_opts(op);
         struct json config = json_copy_shallow(a, op->c->body), out = json_null(), *meta;
         _cleanup_error_ struct error e = ERROR_INIT;
-        int r;
 
         if (!json_is(op->c->body, JSON_OBJECT) && !json_is(op->c->body, JSON_NULL))
                 return wrong_type(op->c->body, "error decoding YAML: error unmarshaling JSON: while decoding JSON: ",
@@ -427,7 +422,7 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         if (op->rest->custom) /* conflicts of all versions are told */
                 opts.seen = &op->seen;
         op->applied = true;
-        r = apply_merge(a, op->rest->resource->type, live, &config, &opts, &op->tree, &e);
+        int r = apply_merge(a, op->rest->resource->type, live, &config, &opts, &op->tree, &e);
         if (op->seen.conflicts)
                 return 0;
         if (r == 0 && op->rest->custom) {

@@ -68,8 +68,6 @@ static size_t deflate_some(struct delivery *d, Bytef *out) {
 }
 
 static struct http_slice make(struct delivery *d) {
-        struct http_slice s;
-
         if (d->gzip) {
                 char *p = xmalloc(WAITING);
 
@@ -77,7 +75,7 @@ static struct http_slice make(struct delivery *d) {
                                              .release = free,
                                              .arg = p };
         }
-        s = next(d);
+        struct http_slice s = next(d);
         d->finished = d->drained;
         return s;
 }
@@ -128,7 +126,6 @@ void gzip_text(struct buf *dst, struct str text) {
 
 void respond_pieces(struct http_request *req, int code, struct http_header *h, size_t n_h, struct pieces *source) {
         struct delivery *d = xcalloc(1, sizeof(*d));
-        struct http_slice first;
         size_t bytes = 0;
 
         d->source = source;
@@ -151,7 +148,7 @@ void respond_pieces(struct http_request *req, int code, struct http_header *h, s
                 h[n_h++] = (struct http_header) { STR("content-encoding"), STR("gzip") };
                 h[n_h++] = (struct http_header) { STR("vary"), STR("Accept-Encoding") };
         }
-        first = make(d);
+        struct http_slice first = make(d);
         if (d->finished) {
                 delivery_free(d);
                 http_respond(req, code, h, n_h, &first, 1);

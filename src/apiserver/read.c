@@ -462,10 +462,9 @@ static void listed(struct op *op) {
 
 void registry_list(struct op *op) {
         int64_t since = now_mono_ns();
-        int r;
 
         op_refresh(op);
-        r = list_collect(op->s, op->c, op->rest, op->snap, &op->c->list, &op->c->error);
+        int r = list_collect(op->s, op->c, op->rest, op->snap, &op->c->list, &op->c->error);
         op_count_list(op, since);
         if (r < 0)
                 op_fail(op);

@@ -389,12 +389,10 @@ static void forget_status(struct op *op) {
 
 static int complete_new(struct op *op, struct error *err) {
         const struct rest *r = op->rest->stored;
-        struct json *meta;
-        int e;
 
         drop_off(op);
         writes_merge_owners(op, &op->tree, AFTER_ADMISSION);
-        meta = meta_of(op->c->arena, &op->tree);
+        struct json *meta = meta_of(op->c->arena, &op->tree);
         op->name = json_str(json_getc(meta, "name"));
         op->generated = str_empty(op->name) && !str_empty(json_str(json_getc(meta, "generateName")));
         if (op->generated)
@@ -402,7 +400,7 @@ static int complete_new(struct op *op, struct error *err) {
         fill_new_metadata(op, meta);
         forget_status(op);
         if (r->strategy->prepare_create) {
-                e = r->strategy->prepare_create(op, &op->tree, err);
+                int e = r->strategy->prepare_create(op, &op->tree, err);
                 if (e < 0)
                         return e;
         }
@@ -638,7 +636,6 @@ static int complete_changed(struct op *op, struct error *err) {
         const struct rest *r = op->rest->stored;
         struct arena *a = op->c->arena;
         const struct json *old = object_json(op->old);
-        int e;
 
         drop_off(op);
         if (str_empty(json_str(json_getc(&op->tree, "apiVersion"))))
@@ -649,7 +646,7 @@ static int complete_changed(struct op *op, struct error *err) {
         if (op->sub) {
                 merge_subresource(op, &op->tree, old);
         } else {
-                e = merge_main(op, &op->tree, old, err);
+                int e = merge_main(op, &op->tree, old, err);
                 if (e < 0)
                         return e;
         }
@@ -682,7 +679,6 @@ void registry_write_changed(struct op *op) {
 int writes_check_current(struct op *op, const struct json *body, struct error *err) {
         struct str rv = json_str(json_at_path(body, "metadata", "resourceVersion"));
         uint64_t revision = 0;
-        int r;
 
         if (str_empty(rv) || str_eqc(rv, "0")) {
                 struct field_errors fe = { .a = op->c->arena };
@@ -695,7 +691,7 @@ int writes_check_current(struct op *op, const struct json *body, struct error *e
                               "must be specified for an update");
                 return field_errors_finish(&fe, str_of(op->rest->resource->plural), op->rest->group, op->name, err);
         }
-        r = str_to_u64(rv, &revision);
+        int r = str_to_u64(rv, &revision);
         if (r < 0)
                 return error_status(err, REASON_UNKNOWN, "strconv.ParseUint: parsing \"%" STR_FMT "\": %s", STR_ARG(rv),
                                     request_number_wrong(r));

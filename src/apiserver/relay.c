@@ -295,12 +295,11 @@ static const struct http_header no_cache = { STR_INIT("cache-control"), STR_INIT
 /* What may be told of the answer before it is known goes on, too. */
 static void relay_info(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {
         struct relay *r = arg;
-        struct http_header *out;
         size_t k = 0;
 
         if (!r->req)
                 return;
-        out = arena_array(http_request_arena(r->req), struct http_header, n + 1);
+        struct http_header *out = arena_array(http_request_arena(r->req), struct http_header, n + 1);
         if (!r->informed) /* after which upstream has forgotten it */
                 out[k++] = no_cache;
         if (n > 0)
@@ -328,7 +327,6 @@ static int err_internal(struct error *err, struct str text) {
 /* An answer that cannot be passed on, in Go's words. */
 static int check_answer(struct relay *r, int status, const struct http_header *h, size_t n) {
         struct str to = http_header_get(h, n, "location"), protocol = http_header_get(h, n, "upgrade");
-        const char *fault;
         struct url u;
 
         if (status == 101 && str_is_part(STR("upgrade"), ',', http_header_get(h, n, "connection")) && protocol.n > 0)
@@ -342,7 +340,7 @@ static int check_answer(struct relay *r, int status, const struct http_header *h
                 r->wrong.code = 500;
                 return -EPROTO;
         }
-        fault = r->is_log ? NULL : url_parse(r->arena, to, false, &u, quoted_in_go);
+        const char *fault = r->is_log ? NULL : url_parse(r->arena, to, false, &u, quoted_in_go);
         if (!fault)
                 return 0;
         return err_internal(&r->wrong,
@@ -353,7 +351,6 @@ static int check_answer(struct relay *r, int status, const struct http_header *h
 static void relay_response(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {
         struct relay *r = arg;
         bool proxied = !r->is_log, has_length = false, chunked = http_header_get(h, n, "transfer-encoding").n > 0;
-        struct http_header *out;
         size_t k = 0;
 
         if (!r->req)
@@ -379,7 +376,7 @@ static void relay_response(struct http_call *c, int status, const struct http_he
                 start_messages(r);
                 return;
         }
-        out = arena_array(r->arena, struct http_header, n + 2);
+        struct http_header *out = arena_array(r->arena, struct http_header, n + 2);
         r->is_page = proxied && has_links(h, n);
         if (!r->informed)
                 out[k++] = no_cache;

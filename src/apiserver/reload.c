@@ -67,11 +67,9 @@ static void answered(void *asking) {
 
 /* Issuers that do not answer, or not as they are to be known, keep a configuration out. */
 static int issuers_answer(struct reloads *x, struct error *err) {
-        int r;
-
         if (atomic_load(&x->asking))
                 return -EINPROGRESS;
-        r = oidc_ready(&x->pending->issuers, err);
+        int r = oidc_ready(&x->pending->issuers, err);
         if (r == -EINPROGRESS) {
                 atomic_store(&x->asking, true);
                 if (!remote_wait(NULL, answered, &x->asking)) /* somebody else asks already */
@@ -261,11 +259,10 @@ static void read_again(struct reloads *x, size_t i) {
 /* Of the files whose reading is counted those are read that say something new, or have gone. */
 static bool is_due(struct reloads *x, size_t i) {
         bool again = x->again_ms[i] && now_mono_ms() > x->again_ms[i];
-        uint64_t now;
 
         if (x->pending && files[i].read == read_authentication)
                 return true;
-        now = appearance(x->s, i);
+        uint64_t now = appearance(x->s, i);
         if (!again && (now == x->seen[i] || (now == 0 && !files[i].count.name)))
                 return false;
         x->seen[i] = now;
@@ -302,14 +299,13 @@ static void stop(void *arg) {
 int reloads_start(struct apiserver *s, struct error *err) {
         struct reloads *x = xcalloc(1, sizeof(*x));
         bool any = false;
-        int r;
 
         for (size_t i = 0; i < ARRAY_SIZE(files); i++)
                 if ((x->seen[i] = appearance(s, i)) != 0) {
                         x->settled[i] = files[i].count.name ? content(s, i) : 0;
                         any = true;
                 }
-        r = any ? loop_new("reload", &x->loop, err) : 0;
+        int r = any ? loop_new("reload", &x->loop, err) : 0;
         if (!x->loop) {
                 free(x);
                 return r;

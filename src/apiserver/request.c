@@ -126,14 +126,13 @@ static void add_dry_run(struct arena *a, struct dry_run *d, struct str value) {
 static void check_dry_run(struct field_errors *fe, const struct dry_run *d) {
         static const char *const all[] = { "All", NULL };
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct json list;
 
         if (!d->bad)
                 return;
         for (size_t i = 0; i < d->values.n; i++)
                 buf_printf(&b, "%s%" STR_FMT, i > 0 ? ", " : "[]string{", STR_ARG(quoted_in_go(fe->a, d->values.v[i])));
         buf_putc(&b, '}');
-        list = json_of_raw(arena_str(fe->a, buf_str(&b)));
+        struct json list = json_of_raw(arena_str(fe->a, buf_str(&b)));
         field_not_supported_value(fe, PATH(NULL, "dryRun"), &list, all);
 }
 
@@ -400,13 +399,12 @@ struct media_range {
 /* As strconv.ParseFloat, whose errors upstream does not look at: they leave nothing. */
 static float quality_of(struct str text) {
         char copy[32], *end;
-        float q;
 
         if (text.n >= sizeof(copy) || text.n == 0 || isspace((unsigned char) text.p[0]))
                 return 0;
         memcpy(copy, text.p, text.n);
         copy[text.n] = 0;
-        q = strtof(copy, &end);
+        float q = strtof(copy, &end);
         return *end ? 0 : q;
 }
 
@@ -422,7 +420,6 @@ static struct str trim_spaces(struct str s) {
  * parameter without a value, or with two, does not count. */
 static bool parse_media(struct str text, struct media_range *ret) {
         struct str part = STR(""), half = STR("");
-        ssize_t slash;
 
         *ret = (struct media_range) { .quality = 1 };
         str_split(&text, ';', &part);
@@ -452,7 +449,7 @@ static bool parse_media(struct str text, struct media_range *ret) {
         }
         if (str_eqc(ret->type, "*"))
                 ret->type = STR("*/*");
-        slash = str_find(ret->type, '/');
+        ssize_t slash = str_find(ret->type, '/');
         half = slash < 0 ? half : str_sub(ret->type, (size_t) slash + 1, ret->type.n);
         return half.n > 0 && str_find(half, '/') < 0;
 }
@@ -648,12 +645,11 @@ static struct str behind(struct str s, size_t n) {
 /* A name may come twice when it says the same. */
 static bool is_media_type(struct str text) {
         struct str names[MAX_PARAMETERS], values[MAX_PARAMETERS], rest = text, base = STR("");
-        size_t n;
 
         str_split(&rest, ';', &base);
         rest = str_sub(text, base.n, text.n);
         base = str_trim(base);
-        n = token(base);
+        size_t n = token(base);
         if (n == 0 ||
             (n < base.n && (base.p[n] != '/' || n + 1 == base.n || n + 1 + token(behind(base, n + 1)) != base.n)))
                 return false;

@@ -69,7 +69,6 @@ void respond_text(struct http_request *req, int code, const char *content_type, 
 const struct schema_type *respond_type_of(const struct rest *rest, const struct json *doc) {
         struct str kind = json_str(json_getc(doc, "kind")), version = json_str(json_getc(doc, "apiVersion")),
                    group = { 0 }, v = { 0 };
-        const struct schema_type *t;
 
         if (rest && str_eq(kind, rest->kind))
                 return rest->resource->type;
@@ -77,7 +76,7 @@ const struct schema_type *respond_type_of(const struct rest *rest, const struct 
                 return rest->resource->list_type;
         if (api_parse_group_version(version, &group, &v, NULL) < 0)
                 return NULL;
-        t = api_find_type(group, v, kind);
+        const struct schema_type *t = api_find_type(group, v, kind);
         return t ? t : api_find_type(STR("meta.k8s.io"), STR("v1"), kind);
 }
 
@@ -185,19 +184,17 @@ static struct format error_format(struct http_request *req, const struct format 
 
 void respond_error(struct http_request *req, const struct format *f, const struct error *e) {
         _cleanup_(arena_freep) struct arena *a = NULL;
-        struct json status;
         struct http_header h[5];
         struct format as = error_format(req, f);
         struct buf b = BUF_INIT, out = BUF_INIT;
         char retry[16];
         struct http_slice s;
         size_t n = 2;
-        char *p;
 
         if (e->err == -EINPROGRESS && remote_park(req))
                 return; /* it will be handled again */
         a = arena_new(0);
-        status = status_of_error(a, e);
+        struct json status = status_of_error(a, e);
         json_write(&b, &status);
         if (!e->text && !as.untold)
                 track_response(req, e->code ? e->code : status_reason_code(e->reason),
@@ -222,7 +219,7 @@ void respond_error(struct http_request *req, const struct format *f, const struc
         }
         if (e->of_access)
                 h[n++] = (struct http_header) HEADER("x-content-type-options", "nosniff");
-        p = buf_take(&b, &s.data.n);
+        char *p = buf_take(&b, &s.data.n);
         s = (struct http_slice) { .data = str_n(p, s.data.n), .release = free, .arg = p };
         http_respond(req, e->code ? e->code : status_reason_code(e->reason), h, n, &s, 1);
 }
@@ -398,14 +395,13 @@ const char *respond_stream_type(const struct format *f) {
 /* metav1.WatchEvent { type = 1, object = 2 { raw = 1 } } behind four bytes of length. */
 static void frame_protobuf(struct buf *dst, const char *type, struct str raw) {
         size_t start = dst->n, at;
-        uint32_t n;
 
         buf_add(dst, "\0\0\0\0", 4);
         wire_put_bytes(dst, 1, str_of(type));
         at = wire_open(dst, 2);
         wire_put_bytes(dst, 1, raw);
         wire_close(dst, at);
-        n = htonl((uint32_t) (dst->n - start - 4));
+        uint32_t n = htonl((uint32_t) (dst->n - start - 4));
         memcpy(dst->p + start, &n, 4);
 }
 
@@ -444,10 +440,8 @@ static void event_object(struct buf *b, const struct format *f, const struct res
         _cleanup_(arena_freep) struct arena *a = NULL;
 
         if (e->type == API_ERROR) {
-                struct json status;
-
                 a = arena_new(0);
-                status = status_of_error(a, e->error);
+                struct json status = status_of_error(a, e->error);
                 json_write(b, &status);
         } else {
                 write_object(b, f, rest, e->object, first);

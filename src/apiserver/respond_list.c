@@ -367,8 +367,6 @@ static void on_turn(struct loop_work *w) {
 void respond_list(struct http_request *req, const struct format *f, const struct rest *rest, struct api_list *l) {
         _cleanup_buf_ struct buf head = BUF_INIT, tail = BUF_INIT;
         struct http_header h[6];
-        struct list_pieces *q;
-        size_t n;
 
         if (f->as.shape == SHAPE_OBJECT && format_is_plain(f)) {
                 send_list(req, rest, l);
@@ -377,7 +375,7 @@ void respond_list(struct http_request *req, const struct format *f, const struct
         sort_rows(f, rest, l);
         write_head(&head, f, rest, l);
         write_tail(&tail, f, rest, l);
-        q = pieces_new(f, rest, l);
+        struct list_pieces *q = pieces_new(f, rest, l);
         if (l->n == 0 || frame(q, http_request_arena(req), buf_str(&head), buf_str(&tail)) < 0) {
                 buf_addc(&head, no_items(f, rest));
                 buf_add_str(&head, buf_str(&tail));
@@ -394,6 +392,6 @@ void respond_list(struct http_request *req, const struct format *f, const struct
                 keep(q);
                 return;
         }
-        n = respond_headers(h, respond_media_names[f->as.media]);
+        size_t n = respond_headers(h, respond_media_names[f->as.media]);
         respond_pieces(req, 200, h, n, &q->pieces);
 }

@@ -67,7 +67,6 @@ void rewrite_path(struct buf *dst, struct str path) {
 
 void rewrite_url(const struct rewriter *w, struct buf *dst, struct str url) {
         size_t authority = 0, path = 0;
-        struct str host;
 
         while (path < url.n && !strchr(":/?#", url.p[path])) /* the scheme */
                 path++;
@@ -78,7 +77,7 @@ void rewrite_url(const struct rewriter *w, struct buf *dst, struct str url) {
         path = authority;
         while (authority > 0 && path < url.n && !strchr("/?#", url.p[path]))
                 path++;
-        host = str_sub(url, authority, path);
+        struct str host = str_sub(url, authority, path);
         if (path == url.n || url.p[path] != '/' || (host.n > 0 && !str_eq(host, w->host) && !str_eq(host, w->asked))) {
                 buf_add_str(dst, url);
                 return;
@@ -126,7 +125,6 @@ static const char *rewrite_tag(const struct rewriter *w, struct buf *dst, struct
 
         while (at < s.n) {
                 size_t start = at, end = word(s, at);
-                char quote;
 
                 at = end;
                 while (at < s.n && is_space(s.p[at]))
@@ -138,7 +136,7 @@ static const char *rewrite_tag(const struct rewriter *w, struct buf *dst, struct
                 at++;
                 while (at < s.n && is_space(s.p[at]))
                         at++;
-                quote = at < s.n && (s.p[at] == '"' || s.p[at] == '\'') ? s.p[at++] : 0;
+                char quote = at < s.n && (s.p[at] == '"' || s.p[at] == '\'') ? s.p[at++] : 0;
                 buf_add_str(dst, str_sub(s, done, at));
                 done = value_end(s, at, quote);
                 if (is_link(tag, str_sub(s, start, end)))

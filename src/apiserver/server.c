@@ -56,12 +56,11 @@ static const char *keep_text(struct arena *a, const char *s) {
 }
 
 static const char *const *keep_args(struct arena *a, const char *const *args) {
-        const char **copy;
         size_t n = 0;
 
         while (args && args[n])
                 n++;
-        copy = arena_array(a, const char *, n + 1);
+        const char **copy = arena_array(a, const char *, n + 1);
         for (size_t i = 0; i < n; i++)
                 copy[i] = keep_text(a, args[i]);
         return copy;
@@ -94,7 +93,6 @@ static int use_cert_dir(struct apiserver *s, struct error *err) {
         const char *const names[] = { "apiserver.crt", "apiserver.key" };
         struct buf texts[2] = { BUF_INIT, BUF_INIT };
         bool there = true;
-        int r;
 
         if (!dir || server_flag(s, "tls-cert-file", NULL) || server_flag(s, "tls-private-key-file", NULL))
                 return 0;
@@ -103,7 +101,7 @@ static int use_cert_dir(struct apiserver *s, struct error *err) {
 
                 there = there && file_read(path, 1 << 20, &texts[i], NULL) == 0;
         }
-        r = there ? 0 : file_mkdirs(dir, 0755, err);
+        int r = there ? 0 : file_mkdirs(dir, 0755, err);
         for (size_t i = 0; i < 2 && r == 0; i++) {
                 _cleanup_free_ char *path = xprintf("%s/%s", dir, names[i]);
 
@@ -165,7 +163,6 @@ static int read_flags(struct apiserver *s, struct error *err) {
 int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, struct error *err) {
         struct apiserver *s = xcalloc(1, sizeof(*s));
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = NULL;
-        int r;
 
         s->arena = arena_new(65536);
         s->store = o->store;
@@ -187,7 +184,7 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         s->extensions = extensions_new(s);
         s->aggregator = aggregator_new(s);
         validate_allow_privileged(server_flag_on(s, "allow-privileged", true));
-        r = apiserver_flags_check(s->options.args, err);
+        int r = apiserver_flags_check(s->options.args, err);
         if (r == 0)
                 r = read_flags(s, err);
         if (r == 0)
@@ -296,12 +293,11 @@ int apiserver_listen(struct apiserver *s, struct error *err) {
                 .busy = &s->busy,
                 .arg = s,
         };
-        int r;
 
         TRY(apiserver_serve_as(s, atomic_load(&s->authn->authorities), err));
         http.tls = s->tls;
         atomic_store(&s->ready, true);
-        r = http_server_start(&http, &s->http, err);
+        int r = http_server_start(&http, &s->http, err);
         if (r < 0) {
                 atomic_store(&s->ready, false);
                 return r;

@@ -85,12 +85,11 @@ static void volume_prepare_status(struct op *op, struct json *obj, const struct 
         const struct json *now = json_getc(obj, "status"), *was = json_getc(old, "status");
         struct str since = json_str(json_getc(now, key));
         bool same = str_eq(json_str(json_getc(now, "phase")), json_str(json_getc(was, "phase")));
-        struct json status;
 
         if (same ? !str_empty(since) || !json_getc(was, key)
                  : !str_empty(since) && !str_eq(since, json_str(json_getc(was, key))))
                 return;
-        status = json_copy_shallow(op->c->arena, now);
+        struct json status = json_copy_shallow(op->c->arena, now);
         json_set_str(op->c->arena, &status, key, same ? json_str(json_getc(was, key)) : now_text(op->c->arena));
         json_setc(op->c->arena, obj, "status", status);
 }
@@ -131,11 +130,10 @@ static void csr_prepare_status(struct op *op, struct json *obj, const struct jso
 static int slice_prepare_create(struct op *op, struct json *obj, struct error *err) {
         static const char field[] = "deprecatedTopology";
         struct arena *a = op->c->arena;
-        struct json list;
 
         if (!json_getc(obj, "endpoints"))
                 return 0;
-        list = json_copy_shallow(a, json_getc(obj, "endpoints"));
+        struct json list = json_copy_shallow(a, json_getc(obj, "endpoints"));
         json_each_item(e, &list) {
                 if (!json_getc(e, field))
                         continue;
@@ -208,11 +206,10 @@ static int daemonset_convert(const struct json *obj, struct error *err) {
 static void count_template(struct op *op, struct json *obj, const struct json *from, int64_t changes) {
         struct arena *a = op->c->arena;
         int64_t count = 0;
-        struct json *annotations;
 
         if (str_to_i64(json_str(json_at_path(from, "metadata", "annotations", template_count)), &count) < 0)
                 count = 0;
-        annotations = json_get_or_add_object(a, meta_of(a, obj), "annotations");
+        struct json *annotations = json_get_or_add_object(a, meta_of(a, obj), "annotations");
         json_set_str(a, annotations, template_count,
                      arena_printf(a, "%lld", (long long) (MAX(count, 1 - changes) + changes)));
         json_sort(annotations);
@@ -390,7 +387,6 @@ static int job_prepare_create(struct op *op, struct json *obj, struct error *err
                 { "controller-uid", uid },
                 { "job-name", op->name },
         };
-        bool shared;
 
         if (json_bool(json_getc(spec, "manualSelector")))
                 return 0;
@@ -399,8 +395,8 @@ static int job_prepare_create(struct op *op, struct json *obj, struct error *err
                         "labels");
         /* A job that is sent without labels has its pods', and then all of them: in Go it is one map, unless it is
          * copied for each name that is tried. */
-        shared = !op->generated && json_len(json_at_path(op->c->body, "metadata", "labels")) == 0 &&
-                 (json_len(json_getc(meta, "labels")) == 0 || json_equal(json_getc(meta, "labels"), labels));
+        bool shared = !op->generated && json_len(json_at_path(op->c->body, "metadata", "labels")) == 0 &&
+                      (json_len(json_getc(meta, "labels")) == 0 || json_equal(json_getc(meta, "labels"), labels));
         match = json_get_or_add_object(a, json_get_or_add_object(a, spec, "selector"), "matchLabels");
         if (!json_getc(match, set[0].key))
                 json_set_str(a, match, set[0].key, uid);
@@ -430,12 +426,11 @@ static void take(struct op *op, struct json *obj, const struct json *sent, const
 static void date_conditions(struct op *op, struct json *obj, const struct json *old) {
         struct arena *a = op->c->arena;
         const struct json *conditions = json_at_path(obj, "status", "conditions");
-        struct json status, list;
 
         if (json_len(conditions) == 0)
                 return;
-        status = json_copy_shallow(a, json_getc(obj, "status"));
-        list = json_copy_tree(a, conditions);
+        struct json status = json_copy_shallow(a, json_getc(obj, "status"));
+        struct json list = json_copy_tree(a, conditions);
         json_each_item(c, &list) {
                 struct str since = now_text(a);
 
@@ -458,11 +453,10 @@ static void csr_prepare_status(struct op *op, struct json *obj, const struct jso
         static const char *const said[] = { "Approved", "Denied" };
         struct arena *a = op->c->arena;
         const struct json *sent = json_at_path(obj, "status", "conditions");
-        struct json status;
 
         if (json_len(sent) == 0)
                 return;
-        status = json_copy_shallow(a, json_getc(obj, "status"));
+        struct json status = json_copy_shallow(a, json_getc(obj, "status"));
         json_setc(a, &status, "conditions", json_copy_shallow(a, sent));
         for (size_t i = 0; i < ARRAY_SIZE(said); i++) {
                 const struct json *had = condition_find(json_getc(old, "status"), said[i]);
@@ -497,7 +491,6 @@ static void merge_resize(struct op *op, struct json *obj, const struct json *sen
                 }
         for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
                 const struct json *list = json_at_path(sent, "spec", lists[l]);
-                struct json containers;
 
                 if (!same_names(list, json_getc(&spec, lists[l]))) { /* nor may these change */
                         json_setc(a, &spec, lists[l], list ? *list : json_new_array());
@@ -505,7 +498,7 @@ static void merge_resize(struct op *op, struct json *obj, const struct json *sen
                 }
                 if (!list)
                         continue;
-                containers = json_copy_shallow(a, json_getc(&spec, lists[l]));
+                struct json containers = json_copy_shallow(a, json_getc(&spec, lists[l]));
                 json_each_item(c, &containers) {
                         const struct json *s = json_item(list, (size_t) (c - json_items(&containers)));
 

@@ -60,12 +60,10 @@ static void sync_profile(struct op *op, struct json *obj, const struct json *of_
         struct arena *a = op->c->arena;
         const struct json *own = json_at_path(container, "securityContext", "appArmorProfile"),
                           *annotations = json_at_path(obj, "metadata", "annotations"), *said;
-        struct json profile;
-        struct str key;
 
         if (!own && !of_pod && json_len(annotations) == 0)
                 return;
-        key = arena_printf(a, APPARMOR "%" STR_FMT, STR_ARG(json_str(json_getc(container, "name"))));
+        struct str key = arena_printf(a, APPARMOR "%" STR_FMT, STR_ARG(json_str(json_getc(container, "name"))));
         said = json_get(annotations, key);
         if (!said) {
                 struct str text = armor_annotation(a, own ? own : of_pod);
@@ -76,7 +74,7 @@ static void sync_profile(struct op *op, struct json *obj, const struct json *of_
         }
         if (own)
                 return;
-        profile = armor_profile(a, json_str(said));
+        struct json profile = armor_profile(a, json_str(said));
         if (of_pod && json_equal(&profile, of_pod))
                 return;
         if (json_is(&profile, JSON_OBJECT))
@@ -101,11 +99,10 @@ static void sync_profiles(struct op *op, struct json *obj, struct json *spec) {
 /* Old kubelets leave the class out. */
 void pod_prepare_status(struct op *op, struct json *obj, const struct json *old) {
         const struct json *class = json_at_path(old, "status", "qosClass");
-        struct json status;
 
         if (!class || !str_empty(json_str(json_at_path(obj, "status", "qosClass"))))
                 return;
-        status = json_copy_shallow(op->c->arena, json_getc(obj, "status"));
+        struct json status = json_copy_shallow(op->c->arena, json_getc(obj, "status"));
         json_setc(op->c->arena, &status, "qosClass", *class);
         json_setc(op->c->arena, obj, "status", status);
 }

@@ -372,7 +372,6 @@ static void drop_policy(struct json *spec) {
 
 int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
         struct json *spec = json_get_or_add_object(op->c->arena, obj, "spec");
-        struct reservation *res;
 
         if (op->sub) { /* by way of its status, which gives it nothing */
                 drop_policy(spec);
@@ -386,7 +385,7 @@ int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
                 TRY(set_families(op, obj, NULL, err));
         /* what is wrong with an address or a port that it asks for is told first */
         op->taken = rest_get(op->snap, op->rest->stored, op->namespace, op->name) != NULL;
-        res = reserve(op, json_len(json_getc(spec, "ports")));
+        struct reservation *res = reserve(op, json_len(json_getc(spec, "ports")));
         if (needs_ip(spec))
                 TRY(choose_ips(op, spec, 0, err));
         return take_ports(op, res, spec, NULL, err);

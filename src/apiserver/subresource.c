@@ -181,13 +181,11 @@ static bool has_its_replicas(const struct op *op) {
 
 /* op->tree: the Scale that the request makes of the current one. */
 static int wanted_scale(struct op *op, const struct json *now, struct error *err) {
-        struct json doc;
-
         if (op->c->patch == API_PATCH_APPLY) {
                 TRY(registry_check_config(op, NULL, err));
                 op->tree = *object_json(op->old); /* conflicts are told before what is wrong with the Scale */
                 TRY(own_scale(op, json_int(json_at_path(op->c->body, "spec", "replicas")), err));
-                doc = json_merge_patch(op->c->arena, now, op->c->body);
+                struct json doc = json_merge_patch(op->c->arena, now, op->c->body);
                 if (op->rest->custom && !(json_equal(now, &doc) && has_its_replicas(op)))
                         return registry_refuse_scale(op, err);
                 TRY(writes_match_patched(op, json_getc(&doc, "metadata"), err));
@@ -200,7 +198,6 @@ static void write_scale(struct op *op) {
         struct arena *a = op->c->arena;
         int64_t replicas = json_int(json_at_path(&op->tree, "spec", "replicas"));
         const struct json *old = scale_value(op, object_json(op->old), "specReplicasPath", "spec");
-        struct json *meta;
 
         op->tree = json_copy_tree(a, object_json(op->old));
         if (own_scale(op, replicas, &op->c->error) < 0 ||
@@ -214,7 +211,7 @@ static void write_scale(struct op *op) {
         if (!scale_value(op, &op->tree, "specReplicasPath", "spec")) /* its applier has left it out */
                 set_replicas(op, &op->tree, 0, true);
         if (!old || json_int(old) != replicas) {
-                meta = meta_of(a, &op->tree);
+                struct json *meta = meta_of(a, &op->tree);
                 json_set_int(a, meta, "generation", json_int(json_getc(meta, "generation")) + 1);
                 schema_reorder(a, op->rest->stored->resource->type, &op->tree);
         }
@@ -233,7 +230,6 @@ static void scale_admitted(struct op *op) {
 
 static void put_scale(struct op *op) {
         struct arena *a = op->c->arena;
-        struct json now;
 
         op->then = answer_scale;
         op->again = put_scale;
@@ -246,7 +242,7 @@ static void put_scale(struct op *op) {
                 writes_merge_owners(op, &op->tree, "");
         if (!registry_load(op, put_scale))
                 return;
-        now = scale_of(op, object_json(op->old), object_revision(op->old));
+        struct json now = scale_of(op, object_json(op->old), object_revision(op->old));
         if (wanted_scale(op, &now, &op->c->error) < 0) {
                 op_fail(op);
                 return;
@@ -553,10 +549,9 @@ static void allow_no_more(struct arena *a, struct json *status) {
 static void spend_budget(struct eviction *e, struct object *pdb) {
         struct op *op = e->op;
         struct arena *a = op->c->arena;
-        struct json *status;
 
         e->body = json_copy(a, object_json(pdb));
-        status = json_get_or_add_object(a, &e->body, "status");
+        struct json *status = json_get_or_add_object(a, &e->body, "status");
         json_set_int(a, status, "disruptionsAllowed", json_int(json_getc(status, "disruptionsAllowed")) - 1);
         if (json_int(json_getc(status, "disruptionsAllowed")) == 0)
                 allow_no_more(a, status);
@@ -618,7 +613,6 @@ void create_eviction(struct op *op) {
         struct eviction *e = arena_new_of(op->c->arena, struct eviction);
         struct error *err = &op->c->error;
         struct object *pdb = NULL;
-        struct str phase;
 
         *e = (struct eviction) { .op = op };
         if (named_otherwise(op, "Eviction"))
@@ -629,7 +623,7 @@ void create_eviction(struct op *op) {
         }
         if (!registry_load(op, create_eviction))
                 return;
-        phase = json_str(json_at_path(object_json(op->old), "status", "phase"));
+        struct str phase = json_str(json_at_path(object_json(op->old), "status", "phase"));
         if (str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed") || object_deleting(op->old))
                 evict_pod(e);
         else if (str_eqc(phase, "Pending"))
@@ -668,8 +662,6 @@ static int bind_token(struct op *op, const struct json *ref, struct json *claim,
         struct arena *a = op->c->arena;
         struct str name = json_str(json_getc(ref, "name")), uid = json_str(json_getc(ref, "uid")), node;
         struct str kind = json_str(json_getc(ref, "kind")), group, version;
-        const struct json *pod;
-        struct object *o;
         size_t i = 0;
 
         if (!json_is(ref, JSON_OBJECT))
@@ -684,11 +676,11 @@ static int bind_token(struct op *op, const struct json *ref, struct json *claim,
                                        STR_ARG(group), STR_ARG(version), STR_ARG(kind));
         if (str_empty(name))
                 return err_bad_request(err, "Name parameter required.");
-        o = server_get(op->s, op->snap, kinds[i].resource, kinds[i].resource->namespaced ? op->namespace : STR(""),
-                       name);
+        struct object *o = server_get(op->s, op->snap, kinds[i].resource,
+                                      kinds[i].resource->namespaced ? op->namespace : STR(""), name);
         if (!o)
                 return err_not_found(err, rest_of(op->s, kinds[i].resource), name);
-        pod = i == 0 ? object_json(o) : NULL;
+        const struct json *pod = i == 0 ? object_json(o) : NULL;
         if (pod && !str_eq(json_str(json_at_path(pod, "spec", "serviceAccountName")), op->name))
                 return err_bad_request(err,
                                        "cannot bind token for serviceaccount \"%" STR_FMT
@@ -748,7 +740,6 @@ static int check_request(struct op *op, const struct json *v, int64_t *ret, stru
         int64_t seconds = json_int_or(v, DEFAULT_TOKEN_SECONDS), most = op->s->authn->max_token_seconds;
         struct field_errors fe = { .a = op->c->arena };
         const struct path *p = PATH(PATH(NULL, "spec"), "expirationSeconds");
-        int r;
 
         if (name.n > 0 && !str_eq(name, op->name))
                 field_invalid_str(&fe, PATH(PATH(NULL, "metadata"), "name"), name,
@@ -757,8 +748,8 @@ static int check_request(struct op *op, const struct json *v, int64_t *ret, stru
                 field_invalid(&fe, p, v, "may not specify a duration less than 10 minutes");
         else if (seconds > MAX_TOKEN_SECONDS)
                 field_invalid(&fe, p, v, "may not specify a duration larger than 2^32 seconds");
-        r = field_errors_finish(&fe, STR("TokenRequest"), STR("authentication.k8s.io"),
-                                str_empty(name) || str_eq(name, op->name) ? STR("") : op->name, err);
+        int r = field_errors_finish(&fe, STR("TokenRequest"), STR("authentication.k8s.io"),
+                                    str_empty(name) || str_eq(name, op->name) ? STR("") : op->name, err);
         if (r == 0 && most && seconds > most)
                 op_warn(op, arena_printf(op->c->arena, "requested expiration of %lld seconds shortened to %lld seconds",
                                          (long long) seconds, (long long) most));
@@ -811,7 +802,6 @@ static void create_token(struct op *op) {
 
 void registry_modify(struct op *op, int (*change)(struct op *op, struct error *err), void (*then)(struct op *op)) {
         struct error *err = &op->c->error;
-        int r;
 
         op->change = change;
         op->then = then;
@@ -825,7 +815,7 @@ void registry_modify(struct op *op, int (*change)(struct op *op, struct error *e
                 return;
         }
         op->tree = json_copy_tree(op->c->arena, object_json(op->old));
-        r = change(op, err);
+        int r = change(op, err);
         if (r < 0) {
                 op_fail(op);
                 return;

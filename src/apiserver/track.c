@@ -490,7 +490,6 @@ void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
         struct track *t = x->track;
         _cleanup_error_ struct error e = ERROR_INIT;
         struct attributes at = { 0 };
-        int64_t since;
 
         describe(t, &at);
         t->known = true;
@@ -500,7 +499,7 @@ void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
                 refuse_timeout(x, &at, &e);
                 return;
         }
-        since = x->s->audit ? now_mono_ns() : 0;
+        int64_t since = x->s->audit ? now_mono_ns() : 0;
         if (x->s->audit)
                 t->audit = audit_begin(x->s->audit, x, &at, t->headers[0].value);
         filter_passed(FILTER_AUDIT, since ? now_mono_ns() - since : 0);

@@ -109,7 +109,6 @@ static void tunnel_refused(struct tunnel *t, const struct http_upgrade_result *r
 
 static void tunnel_open(const struct http_upgrade_result *r, void *arg) {
         struct tunnel *t = arg;
-        struct duplex *client;
 
         t->peer->n_running--; /* an open tunnel is a connection of its own */
         if (!t->req) {
@@ -120,7 +119,8 @@ static void tunnel_open(const struct http_upgrade_result *r, void *arg) {
                 tunnel_refused(t, r);
         } else {
                 http_request_on_close(t->req, NULL, NULL);
-                client = t->in_messages ? open_messages(t, r) : http_hijack(t->req, 101, r->headers, r->n_headers);
+                struct duplex *client = t->in_messages ? open_messages(t, r)
+                                                       : http_hijack(t->req, 101, r->headers, r->n_headers);
                 if (client)
                         duplex_pipe(client, r->duplex, t->rate, pipe_done, NULL);
                 else
@@ -191,25 +191,23 @@ static struct json failed(struct arena *a, struct str why) {
 static struct json final_status(struct translation *t) {
         const struct json_parse_opts opts = { .max_depth = 16 };
         struct arena *a = t->arena;
-        const struct json *cause;
         struct json *j = NULL;
-        struct str status, code;
 
         if (t->status.n == 0)
                 return json_build(a, "{ metadata: {}, status: 'Success' }");
         if (json_parse(a, buf_str(&t->status), &opts, &j, NULL) < 0)
                 return failed(a, STR("error stream protocol error: what came is no Status"));
-        status = json_str(json_getc(j, "status"));
+        struct str status = json_str(json_getc(j, "status"));
         if (str_eqc(status, "Success"))
                 return json_build(a, "{ metadata: {}, status: 'Success' }");
         if (!str_eqc(status, "Failure"))
                 return failed(a, STR("error stream protocol error: unknown error"));
         if (!str_eqc(json_str(json_getc(j, "reason")), "NonZeroExitCode"))
                 return failed(a, json_str(json_getc(j, "message")));
-        cause = json_find_by(json_at_path(j, "details", "causes"), "reason", STR("ExitCode"));
+        const struct json *cause = json_find_by(json_at_path(j, "details", "causes"), "reason", STR("ExitCode"));
         if (!cause)
                 return failed(a, STR("error stream protocol error: no ExitCode cause given"));
-        code = json_str(json_getc(cause, "message"));
+        struct str code = json_str(json_getc(cause, "message"));
         return json_build(a,
                           "{ metadata: {}, status: 'Failure', message: %s, reason: 'NonZeroExitCode',"
                           "  details: { causes: [ { reason: 'ExitCode', message: %s } ] } }",

@@ -22,12 +22,11 @@ static void turn_comes(struct loop_work *w) {
 bool turn_wait(struct op *op) {
         struct apiserver *s = op->s;
         bool waits = false;
-        struct turns *t;
 
         if (op->has_turn || !op->c->loop)
                 return false;
         with_lock(&s->turns_lock) {
-                t = map_get(s->turns, op->key);
+                struct turns *t = map_get(s->turns, op->key);
                 if (!t) {
                         t = xcalloc(1, sizeof(*t));
                         list_init(&t->waiting);
@@ -45,13 +44,12 @@ bool turn_wait(struct op *op) {
 void turn_end(struct op *op) {
         struct apiserver *s = op->s;
         struct op *next = NULL;
-        struct turns *t;
 
         if (!op->has_turn)
                 return;
         op->has_turn = false;
         with_lock(&s->turns_lock) {
-                t = map_get(s->turns, op->key);
+                struct turns *t = map_get(s->turns, op->key);
                 if (list_empty(&t->waiting)) {
                         map_remove(s->turns, op->key);
                 } else {

@@ -87,7 +87,6 @@ static void count_watch(struct api_watch *w, int n) {
         struct apiserver *s = w->hub->s;
         struct str name = w->by_field ? selector_field_value(&w->fields, STR("metadata.name")) : STR("");
         _cleanup_buf_ struct buf b = BUF_INIT;
-        uintptr_t count;
 
         if (!str_empty(w->node_name))
                 return;
@@ -96,7 +95,7 @@ static void count_watch(struct api_watch *w, int n) {
                 return;
         }
         pthread_mutex_lock(&s->hubs_lock);
-        count = scope_count(s, w->rest, w->namespace, name) + (uintptr_t) n;
+        uintptr_t count = scope_count(s, w->rest, w->namespace, name) + (uintptr_t) n;
         scope_key(&b, w->rest, w->namespace, name);
         if (count > 0)
                 map_put(s->scopes, buf_str(&b), (void *) count);
@@ -282,7 +281,6 @@ static void hub_batch(struct loop_work *work) {
 /* On the store's writer thread. */
 static void publish(struct store_subscriber *sub, struct store_batch *b) {
         struct watch_hub *hub = container_of(sub, struct watch_hub, subscriber);
-        struct hub_message *m;
 
         if (atomic_load(&hub->n_watchers) == 0)
                 return;
@@ -290,7 +288,7 @@ static void publish(struct store_subscriber *sub, struct store_batch *b) {
                 atomic_store(&hub->overflow, true); /* seen with the next of those that are queued */
                 return;
         }
-        m = xcalloc(1, sizeof(*m));
+        struct hub_message *m = xcalloc(1, sizeof(*m));
         m->work.run = hub_batch;
         m->hub = hub;
         m->batch = store_batch_ref(b);
@@ -322,14 +320,13 @@ static void tick_watch(struct api_watch *w, int64_t now) {
 
 static void tick(struct timer *t) {
         struct watch_hub *hub = container_of(t, struct hub_timer, timer)->hub;
-        struct map_iter it;
         int64_t now = now_mono_ms();
 
         if (!hub)
                 return;
         hub->timer_due_ms = 0;
         hub->dispatching++;
-        it = MAP_ITER(hub->resources);
+        struct map_iter it = MAP_ITER(hub->resources);
         while (map_next(&it)) {
                 struct watched *r = it.value;
 

@@ -30,7 +30,6 @@ static bool matches(const struct api_watch *w, const struct object *o) {
 static void conversion_done(struct object **converted, size_t n, const struct error *err, void *arg) {
         struct watch_conversion *k = arg;
         struct api_watch *w = k->watch;
-        struct watch_hub *hub;
 
         for (size_t i = 0; i < k->objects.n; i++)
                 object_unref(k->objects.v[i]);
@@ -40,7 +39,7 @@ static void conversion_done(struct object **converted, size_t n, const struct er
                 object_unref(converted[i]);
         if (!w)
                 return;
-        hub = w->hub;
+        struct watch_hub *hub = w->hub;
         w->conversion = NULL;
         watch_drop_converted(w);
         for (size_t i = 0; i < n; i++)
@@ -152,14 +151,13 @@ static bool deliver_selected(struct api_watch *w, struct object *before, struct 
 /* False as emit. */
 bool watch_deliver(struct api_watch *w, const struct store_event *e, struct shared_event *shared) {
         struct object *before = e->previous ? e->previous : e->kind == STORE_EVENT_DELETE ? e->object : NULL;
-        bool was, is;
 
         if (selects_converted(w))
                 return deliver_selected(w, before, e->kind == STORE_EVENT_DELETE ? NULL : e->object, e->revision);
-        was = before && matches(w, before);
+        bool was = before && matches(w, before);
         if (e->kind == STORE_EVENT_DELETE)
                 return !was || emit(w, API_DELETED, e->object, e->revision, shared);
-        is = matches(w, e->object);
+        bool is = matches(w, e->object);
         if (is)
                 return emit(w, was ? API_MODIFIED : API_ADDED, e->object, e->revision, shared);
         if (was) {

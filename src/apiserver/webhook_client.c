@@ -79,7 +79,6 @@ static bool is_local(struct str host) {
 static int parse_url(struct webhook_run *r, struct str url, struct error *err) {
         static const struct str https = STR_INIT("https://"), http = STR_INIT("http://");
         struct str rest, host, port, name = json_str(json_getc(r->w->config, "tlsServerName"));
-        ssize_t slash, colon;
         uint64_t n = 0;
 
         r->plain = str_has_prefix(url, http);
@@ -87,9 +86,9 @@ static int parse_url(struct webhook_run *r, struct str url, struct error *err) {
                 return error_set(err, -EINVAL, "parse \"%" STR_FMT "\": not an https URL", STR_ARG(url));
         port = r->plain ? STR("80") : STR("443");
         rest = str_sub(url, r->plain ? http.n : https.n, url.n);
-        slash = str_find(rest, '/');
+        ssize_t slash = str_find(rest, '/');
         host = slash < 0 ? rest : str_sub(rest, 0, (size_t) slash);
-        colon = str_rfind(host, ':');
+        ssize_t colon = str_rfind(host, ':');
         if (colon >= 0 && str_find(host, ']') < colon) {
                 port = str_sub(host, (size_t) colon + 1, host.n);
                 host = str_sub(host, 0, (size_t) colon);
@@ -139,12 +138,11 @@ static int locate(struct webhook_run *r, struct error *err) {
         const struct json *config = r->w->config;
         struct str url = json_str(json_getc(config, "url")), ca = json_str(json_getc(config, "caBundle"));
         _cleanup_buf_ struct buf pem = BUF_INIT;
-        int e;
 
         if (base64_decode(&pem, ca) < 0)
                 return error_set(err, -EINVAL, "unable to load root certificates: illegal base64 data");
         r->ca = arena_str(r->arena, buf_str(&pem));
-        e = str_empty(url) ? find_service(r, json_getc(config, "service"), err) : parse_url(r, url, err);
+        int e = str_empty(url) ? find_service(r, json_getc(config, "service"), err) : parse_url(r, url, err);
         if (!str_empty(r->w->query))
                 r->path = arena_printf(r->arena, "%" STR_FMT "?%" STR_FMT, STR_ARG(r->path), STR_ARG(r->w->query));
         r->url = r->authority.n ? arena_printf(r->arena, "http%s://%" STR_FMT "%" STR_FMT, r->plain ? "" : "s",
@@ -189,20 +187,19 @@ static int find_peer(struct webhook_run *r, struct error *err) {
                                          .authority = arena_cstr(r->arena, r->authority),
                                          .max_connections = MAX_CONNECTIONS };
         struct http_client *client;
-        struct str key;
         char ca[65], cert[65];
-        int e;
 
         sha256_hex(ca, r->ca);
         sha256_hex(cert, r->w->user.cert_pem);
-        key = arena_printf(r->arena, "%d%d%d %s %s %" STR_FMT " %" STR_FMT " %" STR_FMT ":%u", r->plain, r->http1,
-                           tls.insecure, ca, cert, STR_ARG(r->name), STR_ARG(r->authority), STR_ARG(r->host), r->port);
+        struct str key = arena_printf(r->arena, "%d%d%d %s %s %" STR_FMT " %" STR_FMT " %" STR_FMT ":%u", r->plain,
+                                      r->http1, tls.insecure, ca, cert, STR_ARG(r->name), STR_ARG(r->authority),
+                                      STR_ARG(r->host), r->port);
         r->peer = map_get(h->peers, key);
         if (r->peer)
                 return 0;
         if (evict(h) < 0)
                 return error_set(err, -EBUSY, "too many webhooks are being called");
-        e = r->plain ? 0 : tls_context_new(&tls, &o.tls, err);
+        int e = r->plain ? 0 : tls_context_new(&tls, &o.tls, err);
         if (e < 0)
                 return error_prefix(err, "unable to load root certificates");
         e = http_client_new(&o, &client, err);
@@ -316,7 +313,6 @@ static void try_again(struct timer *t) {
 static bool pause_and_retry(struct webhook_run *r, int err) {
         struct webhook_call *w = r->w;
         uint64_t wait = 500 + rand_below(100);
-        struct pause *p;
 
         if (w->more_tries == 0 || (err ? err != -ECONNRESET && err != -EPIPE
                                        : w->status != 500 && w->status != 504 && w->status != 429 && !r->told_to_wait))
@@ -324,7 +320,7 @@ static bool pause_and_retry(struct webhook_run *r, int err) {
         w->more_tries--;
         for (unsigned i = r->pauses++; i > 0; i--)
                 wait += wait / 2;
-        p = xcalloc(1, sizeof(*p));
+        struct pause *p = xcalloc(1, sizeof(*p));
         p->run = r;
         list_push(&r->h->pauses, &p->link);
         timer_start(r->h->loop.loop, &p->timer, wait, try_again);

@@ -111,14 +111,12 @@ size_t arena_size(const struct arena *a) {
 static __attribute__((noinline)) void *alloc_slow(struct arena *a, size_t n) {
         size_t size = a->next_chunk - sizeof(struct chunk);
         bool own = n > size / 4;
-        struct chunk *c;
-        char *p;
 
         if (n > SIZE_MAX / 2)
                 abort();
-        c = chunk_new(own ? n + 16 : size);
+        struct chunk *c = chunk_new(own ? n + 16 : size);
         a->total += c->size + sizeof(*c);
-        p = (char *) (((uintptr_t) c->data + 15) & ~(uintptr_t) 15);
+        char *p = (char *) (((uintptr_t) c->data + 15) & ~(uintptr_t) 15);
         if (own) {
                 c->next = a->chunks->next;
                 a->chunks->next = c;
@@ -183,10 +181,9 @@ char *arena_cstr(struct arena *a, struct str s) {
 /* What only has %s and %.*s, as most have, and is short: many times quicker than printf. -1: it is not. */
 static int print_plain(char *dst, size_t size, const char *fmt, va_list ap) {
         size_t n = 0, length;
-        const char *s;
 
         while (*fmt) {
-                s = fmt;
+                const char *s = fmt;
                 if (*fmt != '%') {
                         fmt = strchrnul(fmt, '%');
                         length = (size_t) (fmt - s);
@@ -213,10 +210,9 @@ static int print_plain(char *dst, size_t size, const char *fmt, va_list ap) {
 struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap) {
         char text[256], *p;
         va_list again;
-        int n;
 
         va_copy(again, ap);
-        n = print_plain(text, sizeof(text), fmt, again);
+        int n = print_plain(text, sizeof(text), fmt, again);
         va_end(again);
         va_copy(again, ap);
         if (n < 0)
@@ -233,11 +229,10 @@ struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap) {
 }
 
 struct str arena_printf(struct arena *a, const char *fmt, ...) {
-        struct str s;
         va_list ap;
 
         va_start(ap, fmt);
-        s = arena_vprintf(a, fmt, ap);
+        struct str s = arena_vprintf(a, fmt, ap);
         va_end(ap);
         return s;
 }
@@ -284,10 +279,9 @@ char *xvprintf(const char *fmt, va_list ap) {
 
 char *xprintf(const char *fmt, ...) {
         va_list ap;
-        char *p;
 
         va_start(ap, fmt);
-        p = xvprintf(fmt, ap);
+        char *p = xvprintf(fmt, ap);
         va_end(ap);
         return p;
 }

@@ -34,14 +34,12 @@ void buf_addc(struct buf *b, const char *cstr) {
 
 void buf_printf(struct buf *b, const char *fmt, ...) {
         va_list ap, again;
-        size_t room;
-        int n;
 
         buf_reserve(b, 64);
-        room = b->cap - b->n;
+        size_t room = b->cap - b->n;
         va_start(ap, fmt);
         va_copy(again, ap);
-        n = vsnprintf(b->p + b->n, room, fmt, ap);
+        int n = vsnprintf(b->p + b->n, room, fmt, ap);
         va_end(ap);
         if (n < 0)
                 abort();
@@ -69,10 +67,8 @@ void buf_consume(struct buf *b, size_t n) {
 }
 
 char *buf_take(struct buf *b, size_t *ret_n) {
-        char *p;
-
         *buf_reserve(b, 1) = 0;
-        p = b->p;
+        char *p = b->p;
         if (ret_n)
                 *ret_n = b->n;
         *b = BUF_INIT;

@@ -61,11 +61,10 @@ static int parse_range(const struct field *f, struct str s, uint64_t *bits, bool
         ssize_t slash = str_find(s, '/'), dash;
         struct str range = slash < 0 ? s : str_sub(s, 0, (size_t) slash), first;
         int64_t from = f->min, to = f->max, step = 1;
-        bool all;
 
         dash = str_find(range, '-');
         first = str_sub(range, 0, dash < 0 ? range.n : (size_t) dash);
-        all = str_eqc(first, "*") || str_eqc(first, "?");
+        bool all = str_eqc(first, "*") || str_eqc(first, "?");
         if (!all) {
                 TRY(parse_value(f, first, &from, err));
                 if (str_rfind(range, '-') != dash)
@@ -129,13 +128,12 @@ static size_t split_words(struct str s, struct str *words, size_t max, struct bu
 static int skip_zone(struct str *text, struct error *err) {
         ssize_t space = str_find(*text, ' '), equals = str_find(*text, '=');
         struct timezone_data *zone = NULL;
-        struct str name;
 
         if (!str_has_prefix(*text, STR("TZ=")) && !str_has_prefix(*text, STR("CRON_TZ=")))
                 return 0;
         if (space < 0)
                 return error_set(err, -EINVAL, "invalid schedule format");
-        name = str_sub(*text, (size_t) equals + 1, (size_t) space);
+        struct str name = str_sub(*text, (size_t) equals + 1, (size_t) space);
         if (!str_empty(name) && timezone_load(name, &zone, NULL) < 0) /* none is UTC */
                 return error_set(err, -EINVAL, "provided bad location %" STR_FMT ": unknown time zone %" STR_FMT,
                                  STR_ARG(name), STR_ARG(name));
@@ -159,7 +157,6 @@ int cron_parse(struct str text, struct cron *ret, struct error *err) {
         _cleanup_buf_ struct buf said = BUF_INIT;
         uint64_t *const bits[] = { &ret->minute, &ret->hour, &ret->day, &ret->month, &ret->weekday };
         struct str words[5];
-        size_t n;
 
         *ret = (struct cron) { 0 };
         if (str_empty(text))
@@ -172,7 +169,7 @@ int cron_parse(struct str text, struct cron *ret, struct error *err) {
                         text = str_of(macros[i].meaning);
         if (str_has_prefix(text, STR("@")))
                 return error_set(err, -EINVAL, "unrecognized descriptor: %" STR_FMT, STR_ARG(text));
-        n = split_words(text, words, 5, &said);
+        size_t n = split_words(text, words, 5, &said);
         if (n != 5)
                 return error_set(err, -EINVAL, "expected exactly 5 fields, found %zu: [%" STR_FMT "]", n,
                                  STR_ARG(buf_str(&said)));
@@ -241,15 +238,12 @@ static bool is_zone_name(struct str name) {
 int timezone_load(struct str name, struct timezone_data **ret, struct error *err) {
         _cleanup_buf_ struct buf text = BUF_INIT;
         _cleanup_free_ char *path = xprintf("/usr/share/zoneinfo/%" STR_FMT, STR_ARG(name));
-        struct timezone_data *z;
-        const uint8_t *p;
         struct header h;
-        size_t n;
 
         if (!is_zone_name(name) || file_read(path, 1024 * 1024, &text, NULL) < 0)
                 return error_set(err, -ENOENT, "unknown time zone %" STR_FMT, STR_ARG(name));
-        p = (const uint8_t *) text.p;
-        n = text.n;
+        const uint8_t *p = (const uint8_t *) text.p;
+        size_t n = text.n;
         /* The second block has 64-bit times; every file since 2005 has it. */
         if (!read_header(p, n, &h) || n < 44 + block_size(&h, 4))
                 return error_set(err, -EINVAL, "malformed time zone information: %" STR_FMT, STR_ARG(name));
@@ -258,7 +252,7 @@ int timezone_load(struct str name, struct timezone_data **ret, struct error *err
         if (!read_header(p, n, &h) || n < 44 + block_size(&h, 8) || h.type == 0)
                 return error_set(err, -EINVAL, "malformed time zone information: %" STR_FMT, STR_ARG(name));
         p += 44;
-        z = xcalloc(1, sizeof(*z));
+        struct timezone_data *z = xcalloc(1, sizeof(*z));
         z->n = h.time;
         z->at = xcalloc(h.time + 1, sizeof(*z->at));
         z->offset = xcalloc(h.time + 1, sizeof(*z->offset));
@@ -346,12 +340,11 @@ int64_t cron_next(const struct cron *c, const struct timezone_data *zone, int64_
         for (int i = 0; i < SEARCH_DAYS; i++, midnight += DAY) {
                 time_t day = midnight;
                 struct tm tm;
-                int64_t found;
 
                 gmtime_r(&day, &tm);
                 if (!day_matches(c, &tm))
                         continue;
-                found = next_on_day(c, zone, midnight, after);
+                int64_t found = next_on_day(c, zone, midnight, after);
                 if (found != INT64_MAX)
                         return found * NSEC_PER_SEC;
         }

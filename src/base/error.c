@@ -92,13 +92,12 @@ static int negative(int err) {
 
 int(error_set)(struct error *e, int err, const char *fmt, ...) {
         va_list ap;
-        char *message;
 
         err = negative(err);
         if (!e)
                 return err;
         va_start(ap, fmt);
-        message = xvprintf(fmt, ap); /* first: the arguments may belong to the old content */
+        char *message = xvprintf(fmt, ap); /* first: the arguments may belong to the old content */
         va_end(ap);
         return fill(e, err, reason_of(err), message);
 }
@@ -122,12 +121,11 @@ int(error_errno)(struct error *e, int err, const char *fmt, ...) {
 
 int(error_status)(struct error *e, enum status_reason reason, const char *fmt, ...) {
         va_list ap;
-        char *message;
 
         if (!e)
                 return reasons[reason].err;
         va_start(ap, fmt);
-        message = xvprintf(fmt, ap);
+        char *message = xvprintf(fmt, ap);
         va_end(ap);
         return fill(e, reasons[reason].err, reason, message);
 }
@@ -165,14 +163,13 @@ void error_add_cause(struct error *e, const char *reason, struct str field, cons
 int error_prefix(struct error *e, const char *fmt, ...) {
         _cleanup_free_ char *prefix = NULL;
         va_list ap;
-        char *message;
 
         if (!e)
                 return -EIO;
         va_start(ap, fmt);
         prefix = xvprintf(fmt, ap);
         va_end(ap);
-        message = xprintf("%s: %s", prefix, error_text(e));
+        char *message = xprintf("%s: %s", prefix, error_text(e));
         free(e->message);
         e->message = message;
         return e->err;

@@ -27,10 +27,8 @@ int file_read(const char *path, size_t limit, struct buf *dst, struct error *err
         if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 && (uint64_t) st.st_size <= limit)
                 buf_reserve(dst, (size_t) st.st_size + 1);
         for (;;) {
-                ssize_t r;
-
                 buf_reserve(dst, 4096);
-                r = read(fd, dst->p + dst->n, dst->cap - dst->n);
+                ssize_t r = read(fd, dst->p + dst->n, dst->cap - dst->n);
                 if (r < 0 && errno == EINTR)
                         continue;
                 if (r < 0) {
@@ -62,11 +60,10 @@ static int write_all(int fd, struct str data) {
 
 int file_write(const char *path, struct str data, mode_t mode, struct error *err) {
         _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-        int r;
 
         if (fd < 0)
                 return error_errno(err, errno, "open %s", path);
-        r = write_all(fd, data);
+        int r = write_all(fd, data);
         return r < 0 ? error_errno(err, r, "write %s", path) : 0;
 }
 
@@ -98,11 +95,10 @@ static int write_synced(const char *path, struct str data, mode_t mode, struct e
 int file_write_atomic(const char *path, struct str data, mode_t mode, struct error *err) {
         char suffix[9] = { 0 };
         _cleanup_free_ char *tmp = NULL;
-        int r;
 
         rand_suffix(suffix, 8);
         tmp = xprintf("%s.tmp-%s", path, suffix);
-        r = write_synced(tmp, data, mode, err);
+        int r = write_synced(tmp, data, mode, err);
         if (r >= 0 && rename(tmp, path) < 0)
                 r = error_errno(err, errno, "rename %s to %s", tmp, path);
         if (r < 0) {
@@ -175,16 +171,15 @@ static int move_to_top(struct remove_tree *t, int dir, const char *name) {
 
 static int remove_dir(struct remove_tree *t, int dir, const char *name, int level) {
         uint64_t mount = 0;
-        int fd, r;
 
-        r = mount_of(dir, name, &mount);
+        int r = mount_of(dir, name, &mount);
         if (r < 0)
                 return r == -ENOENT ? 0 : error_errno(t->err, r, "remove %s: stat %s", t->path, name);
         if (mount != t->mount)
                 return error_errno(t->err, -EBUSY, "remove %s: %s is a mount point", t->path, name);
         if (level >= MAX_LEVEL)
                 return move_to_top(t, dir, name);
-        fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
                 return errno == ENOENT ? 0 : error_errno(t->err, errno, "remove %s: open %s", t->path, name);
         TRY(empty_dir(t, fd, level + 1));
@@ -226,7 +221,6 @@ static int empty_dir(struct remove_tree *t, int fd, int level) {
 int file_remove_tree(const char *path, struct error *err) {
         struct remove_tree t = { .path = path, .err = err };
         _cleanup_close_ int top = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        int r;
 
         if (top < 0 && (errno == ENOTDIR || errno == ELOOP)) {
                 if (unlink(path) < 0 && errno != ENOENT)
@@ -236,7 +230,7 @@ int file_remove_tree(const char *path, struct error *err) {
         if (top < 0)
                 return errno == ENOENT ? 0 : error_errno(err, errno, "open %s", path);
         t.top = top;
-        r = mount_of(top, "", &t.mount);
+        int r = mount_of(top, "", &t.mount);
         if (r < 0)
                 return error_errno(err, r, "stat %s", path);
         for (unsigned moved;;) {

@@ -141,13 +141,12 @@ static int invalid(struct error *err, struct str ref, const char *why) {
 int image_reference_parse(struct arena *a, struct str ref, struct image_reference *ret, struct error *err) {
         struct image_reference r = { .domain = STR("docker.io") };
         struct str rest = ref;
-        ssize_t i;
 
         if (ref.n > 4096)
                 return error_set(err, -EINVAL, "couldn't parse image reference: more than 4096 characters");
         if (ref.n == 64 && is_hex(ref))
                 return invalid(err, ref, "invalid repository name, cannot specify 64-byte hexadecimal strings");
-        i = str_find(rest, '@');
+        ssize_t i = str_find(rest, '@');
         if (i >= 0) {
                 r.digest = str_sub(rest, (size_t) i + 1, rest.n);
                 rest = str_sub(rest, 0, (size_t) i);

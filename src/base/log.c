@@ -36,19 +36,17 @@ void log_write(enum log_level level, const char *fmt, ...) {
         int64_t now = now_wall_ns();
         time_t secs = (time_t) (now / NSEC_PER_SEC);
         struct tm tm;
-        size_t n;
         va_list ap;
-        int r;
 
         if (!log_enabled(level))
                 return;
         localtime_r(&secs, &tm);
-        n = strftime(line + 1, sizeof(line) - 1, "%m%d %H:%M:%S", &tm) + 1;
+        size_t n = strftime(line + 1, sizeof(line) - 1, "%m%d %H:%M:%S", &tm) + 1;
         line[0] = letters[level];
         n += (size_t) snprintf(line + n, sizeof(line) - n, ".%06d %.32s] ", (int) (now % NSEC_PER_SEC / 1000),
                                component);
         va_start(ap, fmt);
-        r = vsnprintf(line + n, sizeof(line) - n, fmt, ap);
+        int r = vsnprintf(line + n, sizeof(line) - n, fmt, ap);
         va_end(ap);
         n = MIN(n + (size_t) MAX(r, 0), sizeof(line) - 1);
         while (n && line[n - 1] == '\n')

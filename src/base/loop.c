@@ -30,14 +30,12 @@ static _Thread_local struct loop *current;
 
 /* Takes what is queued and runs it. Returns false when there was nothing. */
 static bool run_queue(struct loop *l) {
-        struct list batch;
-
         pthread_mutex_lock(&l->lock);
         if (list_empty(&l->queue)) {
                 pthread_mutex_unlock(&l->lock);
                 return false;
         }
-        batch = l->queue;
+        struct list batch = l->queue;
         batch.next->prev = batch.prev->next = &batch;
         list_init(&l->queue);
         pthread_mutex_unlock(&l->lock);
@@ -141,11 +139,10 @@ static void *thread_main(void *arg) {
 
 void loop_start_thread(struct loop *l) {
         pthread_attr_t attr;
-        int r;
 
         pthread_attr_init(&attr);
         pthread_attr_setstacksize(&attr, THREAD_STACK);
-        r = pthread_create(&l->thread, &attr, thread_main, l);
+        int r = pthread_create(&l->thread, &attr, thread_main, l);
         pthread_attr_destroy(&attr);
         if (r) {
                 log_error("cannot start thread %s: %s", l->name, strerrordesc_np(r));

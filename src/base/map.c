@@ -125,11 +125,10 @@ bool map_put(struct map *m, struct str key, void *value) {
 
 static bool take(struct map *m, struct str key, void **ret_value) {
         struct slot *s = find(m, key, (uint32_t) str_hash(key));
-        char *old;
 
         if (!s)
                 return false;
-        old = s->key; /* key may be a view of it: freed last */
+        char *old = s->key; /* key may be a view of it: freed last */
         *ret_value = s->value;
         s->key = TOMB;
         s->value = NULL;

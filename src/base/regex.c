@@ -147,11 +147,10 @@ static bool match_at(struct search *m, size_t start, uint64_t *seen, job_stack *
 /* The first place from at on where a match may begin, as far as its first character tells. */
 static size_t next_start(const struct search *m, size_t at) {
         struct regex_inst first = m->re->code.v[0];
-        const char *p;
 
         if (first.op != REGEX_CHAR || first.arg >= 0x80 || at >= m->s.n)
                 return at;
-        p = memchr(m->s.p + at, first.arg, m->s.n - at);
+        const char *p = memchr(m->s.p + at, first.arg, m->s.n - at);
         return p ? (size_t) (p - m->s.p) : m->s.n;
 }
 
@@ -229,7 +228,6 @@ static bool search_wide(struct search *m) {
         _cleanup_free_ size_t *seen = xcalloc(n, sizeof(*seen));
         _cleanup_free_ uint32_t *stack = xmalloc((n + 1) * sizeof(*stack));
         struct wide w = { m, { one, 0 }, { two, 0 }, seen, stack };
-        struct threads last;
         bool found = false;
 
         for (;; at = next) {
@@ -262,7 +260,7 @@ static bool search_wide(struct search *m) {
                 }
                 if (at == m->s.n)
                         break;
-                last = w.now;
+                struct threads last = w.now;
                 w.now = w.next;
                 w.next = last;
         }

@@ -22,10 +22,8 @@ static void start(void) {
 
 /* Where members of the class begin and end in text, from at on. */
 static bool find_members(const struct regex_class *class, struct str text, size_t at, size_t **ret_bounds) {
-        pcre2_match_data *m;
-
         pthread_once(&once, start);
-        m = pthread_getspecific(key);
+        pcre2_match_data *m = pthread_getspecific(key);
         if (!m) {
                 m = pcre2_match_data_create(1, NULL);
                 if (!m || pthread_setspecific(key, m) != 0)
@@ -54,7 +52,6 @@ int regex_class_add_property(struct buf *properties, struct str name, bool inver
         static const char *const classes[] = { "cfos", "lmotu", "cen", "dlo", "cdefios", "ckmo", "lps" };
         char c = inverse ? 'P' : 'p';
         PCRE2_UCHAR pattern[64];
-        pcre2_code *code;
         int k, n;
 
         for (size_t i = 0; i < ARRAY_SIZE(groups) && name.n > 0; i++) {
@@ -79,7 +76,7 @@ int regex_class_add_property(struct buf *properties, struct str name, bool inver
         n = snprintf((char *) pattern, sizeof(pattern), "\\%c{sc:%" STR_FMT "}", c, STR_ARG(name));
         if (name.n < 2 || !isupper((unsigned char) name.p[0]) || (size_t) n >= sizeof(pattern))
                 return 0;
-        code = pcre2_compile(pattern, (size_t) n, PCRE2_UTF, &k, &(size_t) { 0 }, NULL);
+        pcre2_code *code = pcre2_compile(pattern, (size_t) n, PCRE2_UTF, &k, &(size_t) { 0 }, NULL);
         buf_add(properties, pattern, code ? (size_t) n : 0);
         pcre2_code_free(code);
         return code ? 1 : 0;

@@ -68,7 +68,6 @@ static int hex_digit(uint32_t c) {
 /* After "\x": 7f, {1F600}. */
 static int read_hex(struct reader *r, size_t from, uint32_t *ret) {
         uint32_t c = 0, d;
-        int hi, lo;
 
         if (skip(r, "{")) {
                 for (size_t n = 0; more(r); n++) {
@@ -82,8 +81,8 @@ static int read_hex(struct reader *r, size_t from, uint32_t *ret) {
                 }
                 return refuse_from(r, "invalid escape sequence", from);
         }
-        hi = hex_digit(next_char(r));
-        lo = hex_digit(next_char(r));
+        int hi = hex_digit(next_char(r));
+        int lo = hex_digit(next_char(r));
         if (hi < 0 || lo < 0)
                 return refuse_from(r, "invalid escape sequence", from);
         *ret = (uint32_t) (hi << 4 | lo);
@@ -99,11 +98,10 @@ static int read_escape(struct reader *r, uint32_t *ret) {
         static const char from[] = "aftnrv", to[] = "\a\f\t\n\r\v";
         size_t start = r->at++;
         const char *p;
-        uint32_t c;
 
         if (!more(r))
                 return refuse(r, "trailing backslash at end of expression", STR(""));
-        c = next_char(r);
+        uint32_t c = next_char(r);
         if (c == 'x')
                 return read_hex(r, start, ret);
         if (c == '0' || (c >= '1' && c <= '7' && octal_next(r))) {
@@ -187,14 +185,13 @@ static bool add_named(struct regex_class *class, struct str name, bool inverse, 
 static int read_property(struct reader *r, struct buf *properties) {
         size_t start = r->at;
         struct str name;
-        ssize_t end;
         bool inverse = next_is(r, "\\P");
 
         if (!inverse && !next_is(r, "\\p"))
                 return 0;
         r->at += 2;
         if (next_is(r, "{")) {
-                end = str_find(str_sub(r->in, r->at, r->in.n), '}');
+                ssize_t end = str_find(str_sub(r->in, r->at, r->in.n), '}');
                 if (end < 0)
                         return refuse(r, "invalid character class range", str_sub(r->in, start, r->in.n));
                 name = str_sub(r->in, r->at + 1, r->at + (size_t) end);
@@ -231,12 +228,11 @@ static int read_posix(struct reader *r, struct regex_class *class) {
         ssize_t end = next_is(r, "[:") ? str_search(str_sub(r->in, r->at + 2, r->in.n), STR(":]")) : -1;
         size_t start = r->at;
         char name[16];
-        bool inverse;
 
         if (end < 0)
                 return 0;
         r->at += (size_t) end + 4;
-        inverse = r->in.p[start + 2] == '^';
+        bool inverse = r->in.p[start + 2] == '^';
         snprintf(name, sizeof(name), "[:%" STR_FMT, STR_ARG(str_sub(r->in, start + 2 + inverse, r->at)));
         if (!add_named(class, str_of(name), inverse, r->flags & FOLD) || strlen(name) != r->at - start - inverse)
                 return refuse_from(r, "invalid character class range", start);
@@ -352,7 +348,6 @@ static bool read_number(struct reader *r, size_t *ret) {
 /* * + ? {2} {2,} {2,5}: false when it is none of them; {,5} is text. */
 static bool read_operator(struct reader *r, size_t *ret_min, size_t *ret_max) {
         size_t start = r->at;
-        bool ok;
 
         *ret_min = next_is(r, "+");
         *ret_max = next_is(r, "?") ? 1 : NONE;
@@ -360,7 +355,7 @@ static bool read_operator(struct reader *r, size_t *ret_min, size_t *ret_max) {
                 return true;
         if (!skip(r, "{"))
                 return false;
-        ok = read_number(r, ret_min);
+        bool ok = read_number(r, ret_min);
         *ret_max = *ret_min;
         if (ok && skip(r, ",")) {
                 *ret_max = NONE;
@@ -471,14 +466,12 @@ static void close_group(struct reader *r) {
 static int read_group_head(struct reader *r) {
         size_t start = r->at++, left = r->in.n - start;
         unsigned flags = r->flags;
-        struct str name;
-        ssize_t end;
 
         if (!skip(r, "?"))
                 return open_group(r, flags);
         if ((left > 4 && skip(r, "P<")) || (left > 3 && skip(r, "<"))) {
-                name = str_sub(r->in, r->at, r->in.n);
-                end = str_find(name, '>');
+                struct str name = str_sub(r->in, r->at, r->in.n);
+                ssize_t end = str_find(name, '>');
                 r->at = end < 0 ? r->in.n : r->at + (size_t) end + 1;
                 while (end > 0 && (isalnum((unsigned char) name.p[end - 1]) || name.p[end - 1] == '_'))
                         end--;
@@ -522,7 +515,6 @@ static int read_atom(struct reader *r) {
         struct regex_class class = { 0 };
         _cleanup_buf_ struct buf properties = BUF_INIT;
         uint32_t c;
-        int k;
 
         if (skip(r, "^"))
                 return put_atom(r, lines ? REGEX_LINE_START : REGEX_TEXT_START, 0);
@@ -540,7 +532,7 @@ static int read_atom(struct reader *r) {
                 return put_atom(r, REGEX_NO_WORD_EDGE, 0);
         if (skip(r, "\\Q"))
                 return read_quoted(r);
-        k = read_class(r, &class, &properties);
+        int k = read_class(r, &class, &properties);
         if (k == 0)
                 k = read_property(r, &properties);
         if (k < 0)

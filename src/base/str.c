@@ -67,11 +67,9 @@ ssize_t str_rfind(struct str s, char c) {
 }
 
 ssize_t str_search(struct str s, struct str what) {
-        const char *at;
-
         if (what.n == 0)
                 return 0;
-        at = s.n ? memmem(s.p, s.n, what.p, what.n) : NULL;
+        const char *at = s.n ? memmem(s.p, s.n, what.p, what.n) : NULL;
         return at ? at - s.p : -1;
 }
 
@@ -139,11 +137,9 @@ uint64_t str_hash_stable(struct str s) {
 }
 
 bool str_split(struct str *rest, char sep, struct str *ret_part) {
-        ssize_t at;
-
         if (!rest->p)
                 return false;
-        at = str_find(*rest, sep);
+        ssize_t at = str_find(*rest, sep);
         if (at < 0) {
                 /* A text that ended in a separator leaves an empty last part; an empty text leaves none. */
                 if (rest->n == 0)

@@ -48,24 +48,20 @@ const struct clock system_clock = { .wall_ns = system_wall, .mono_ns = system_mo
 /* ---- calendar ---- */
 
 static int64_t days_from_civil(int64_t y, int m, int d) {
-        int64_t era, yoe, doy;
-
         y -= m <= 2;
-        era = (y >= 0 ? y : y - 399) / 400;
-        yoe = y - era * 400;
-        doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
+        int64_t era = (y >= 0 ? y : y - 399) / 400;
+        int64_t yoe = y - era * 400;
+        int64_t doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
         return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
 }
 
 static void civil_from_days(int64_t days, int *ret_y, int *ret_m, int *ret_d) {
-        int64_t era, doe, yoe, doy, mp;
-
         days += 719468;
-        era = (days >= 0 ? days : days - 146096) / 146097;
-        doe = days - era * 146097;
-        yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-        doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-        mp = (5 * doy + 2) / 153;
+        int64_t era = (days >= 0 ? days : days - 146096) / 146097;
+        int64_t doe = days - era * 146097;
+        int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+        int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+        int64_t mp = (5 * doy + 2) / 153;
         *ret_d = (int) (doy - (153 * mp + 2) / 5 + 1);
         *ret_m = (int) (mp < 10 ? mp + 3 : mp - 9);
         *ret_y = (int) (yoe + era * 400 + (*ret_m <= 2));
@@ -263,7 +259,6 @@ static const struct unit *take_unit(struct str *s) {
 static int take_term(struct str *s, uint64_t *ret) {
         uint64_t whole = 0, fraction = 0;
         double scale = 1;
-        const struct unit *unit;
         size_t i = 0, digits = 0;
 
         for (; i < s->n && s->p[i] >= '0' && s->p[i] <= '9'; i++, digits++)
@@ -279,7 +274,7 @@ static int take_term(struct str *s, uint64_t *ret) {
         if (!digits)
                 return -EINVAL;
         *s = str_sub(*s, i, s->n);
-        unit = take_unit(s);
+        const struct unit *unit = take_unit(s);
         if (!unit)
                 return -EINVAL;
         if (__builtin_mul_overflow(whole, (uint64_t) unit->ns, &whole) ||

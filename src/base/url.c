@@ -74,8 +74,6 @@ const char *url_parse(struct arena *a, struct str s, bool request, struct url *u
         struct str rest = s, first;
         const char *fault;
         size_t i = 0;
-        ssize_t at;
-        char *scheme;
 
         *u = (struct url) { 0 };
         for (size_t k = 0; k < s.n; k++)
@@ -89,7 +87,7 @@ const char *url_parse(struct arena *a, struct str s, bool request, struct url *u
         if (i < s.n && s.p[i] == ':') {
                 if (i == 0)
                         return "missing protocol scheme";
-                scheme = arena_cstr(a, str_sub(s, 0, i));
+                char *scheme = arena_cstr(a, str_sub(s, 0, i));
                 for (char *p = scheme; *p; p++)
                         *p = (char) tolower((unsigned char) *p);
                 u->scheme = str_of(scheme);
@@ -110,7 +108,7 @@ const char *url_parse(struct arena *a, struct str s, bool request, struct url *u
         }
         if ((u->scheme.n > 0 || (!request && !str_has_prefix(rest, STR("///")))) && str_has_prefix(rest, STR("//"))) {
                 rest = str_sub(rest, 2, rest.n);
-                at = str_find(rest, '/');
+                ssize_t at = str_find(rest, '/');
                 u->host = at < 0 ? rest : str_sub(rest, 0, (size_t) at);
                 rest = str_sub(rest, u->host.n, rest.n);
                 at = str_rfind(u->host, '@');

@@ -260,7 +260,6 @@ static const struct cel_type *find_type(struct str name, bool *ret_exists) {
 
 /* Turns n into the variable or type of that name, if there is one. */
 static bool resolve(struct checker *c, struct node *n, struct str name) {
-        const struct cel_type *t;
         bool exists;
 
         if (str_has_prefix(name, STR(".")))
@@ -288,7 +287,7 @@ static bool resolve(struct checker *c, struct node *n, struct str name) {
                 n->type = &cel_int;
                 return true;
         }
-        t = find_type(name, &exists);
+        const struct cel_type *t = find_type(name, &exists);
         if (!t)
                 return false;
         if (!exists && n->kind != NODE_STRUCT && !c->is->fault.n)
@@ -313,22 +312,20 @@ static const struct cel_type *optional_of(struct checker *c, const struct cel_ty
 
 static void check_select(struct checker *c, struct node *n) {
         const struct cel_type *of, *t = NULL;
-        const struct cel_field *f;
         struct str name;
-        bool optional;
 
         if (!n->test && !n->optional && node_qualified(c->a, n, &name) && str_find(name, '.') > 0 &&
             resolve(c, n, name))
                 return;
         check(c, n->args[0]);
         of = substitute(c, n->args[0]->type, false);
-        optional = of->kind == CEL_OPTIONAL;
+        bool optional = of->kind == CEL_OPTIONAL;
         if (optional)
                 of = of->params[0];
         if (of->kind == CEL_MAP) {
                 t = of->params[1];
         } else if (of->kind == CEL_OBJECT) {
-                f = type_field(of, n->name);
+                const struct cel_field *f = type_field(of, n->name);
                 t = f ? f->type : new_type(c, CEL_ERROR, NULL, NULL);
                 if (!f)
                         issue_add(c->is, n->pos, "undefined field '%" STR_FMT "'", STR_ARG(n->name));
@@ -510,13 +507,13 @@ static const struct message *message_of(const struct cel_type *t) {
 static void check_struct(struct checker *c, struct node *n) {
         struct node named = { .kind = NODE_STRUCT };
         const struct message *m = NULL;
-        const struct cel_type *of, *t;
 
         if (!resolve(c, &named, n->name)) {
                 undeclared(c, n, n->name);
                 return;
         }
-        of = named.type->kind == CEL_TYPE && named.type->params[0] ? named.type->params[0] : NULL;
+        const struct cel_type *of =
+                        named.type->kind == CEL_TYPE && named.type->params[0] ? named.type->params[0] : NULL;
         m = of ? message_of(of) : NULL;
         n->type = m ? of : new_type(c, CEL_ERROR, NULL, NULL);
         if (!m)
@@ -530,7 +527,7 @@ static void check_struct(struct checker *c, struct node *n) {
                 check(c, value);
                 if (!f)
                         issue_add(c->is, name->pos, "undefined field '%" STR_FMT "'", STR_ARG(cel_str(&name->value)));
-                t = entry_type(c, value);
+                const struct cel_type *t = entry_type(c, value);
                 if (f && !assignable(c, f->type, t))
                         issue_add(c->is, name->pos, "expected type of field '%s' is '%s' but provided type is '%s'",
                                   f->name, text_of(c, f->type), text_of(c, t));

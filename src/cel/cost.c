@@ -416,7 +416,6 @@ static struct estimate estimate_call(struct coster *c, const struct node *n) {
 static struct estimate estimate_select(struct coster *c, const struct node *n) {
         struct estimate of = estimate(c, n->args[0]), r = { .cost = of.cost };
         const struct cel_type *t = n->args[0]->type;
-        const struct cel_field *f;
 
         if (n->test) {
                 r.size = one;
@@ -427,7 +426,9 @@ static struct estimate estimate_select(struct coster *c, const struct node *n) {
                 r.cost = sum(r.cost, one);
         if (n->optional)
                 return r;
-        f = of.decl && of.decl->kind == CEL_OBJECT && !cel_reserved(n->name) ? type_field(of.decl, n->name) : NULL;
+        const struct cel_field *f = of.decl && of.decl->kind == CEL_OBJECT && !cel_reserved(n->name)
+                                                    ? type_field(of.decl, n->name)
+                                                    : NULL;
         step_into(c, of.decl, of.lost, f ? f->type : NULL, &r.decl, &r.lost);
         return r;
 }

@@ -24,12 +24,11 @@ static struct cel_value plain(struct ctx *c, const struct cel_value *v) {
 
 static struct cel_value eval_ident(struct ctx *c, const struct node *n) {
         const struct cel_value *v = n->slot < 0 ? &c->locals[~n->slot] : &c->variables[n->slot];
-        struct cel_value inner;
 
         pay(c, !n->again ? 1 : n->member ? c->locals[~n->slot - 1].u : 0);
         if (v->kind != CEL_OPTIONAL || !v->value || n->again)
                 return *v;
-        inner = plain(c, v->value);
+        struct cel_value inner = plain(c, v->value);
         return cel_of_optional(c->a, &inner);
 }
 
@@ -61,7 +60,6 @@ static bool is_step(const struct node *n) {
 static struct cel_value eval_select(struct ctx *c, const struct node *n) {
         struct cel_value v = eval(c, n->args[0]), ret;
         bool optional;
-        int r;
 
         if (!n->test && !n->chained)
                 pay(c, 1);
@@ -79,7 +77,7 @@ static struct cel_value eval_select(struct ctx *c, const struct node *n) {
         if (n->optional && v.kind == CEL_NULL)
                 return cel_of_optional(c->a, NULL);
         optional = optional || n->optional;
-        r = value_select(c, &v, n->name, n->test || optional, &ret);
+        int r = value_select(c, &v, n->name, n->test || optional, &ret);
         c->cost -= r == 0 && n->test && optional && n->chained;
         if (!n->test && (r != 0 || !optional))
                 pay(c, 1);
@@ -92,15 +90,13 @@ static struct cel_value eval_select(struct ctx *c, const struct node *n) {
 
 /* Is the value of that type? Of a list the first item tells. */
 static bool is_of(struct ctx *c, const struct cel_type *t, const struct cel_value *v) {
-        struct cel_value first;
-
         if (t->kind == CEL_DYN || (t->kind == CEL_MAP && v->kind == CEL_OBJECT))
                 return true;
         if ((uint8_t) t->kind != v->kind || (t->kind == CEL_OPAQUE && t != v->type))
                 return false;
         if (t->kind != CEL_LIST || v->n == 0 || t->params[0]->kind == CEL_DYN)
                 return true;
-        first = list_get(c->a, v, 0);
+        struct cel_value first = list_get(c->a, v, 0);
         return is_of(c, t->params[0], &first);
 }
 
@@ -315,11 +311,10 @@ static int eval_entry(struct ctx *c, const struct node *n, struct cel_value *ret
 static struct cel_value eval_list(struct ctx *c, const struct node *n) {
         struct cel_value *items = arena_alloc(c->a, MAX(n->n_args, 1u) * sizeof(*items)), v;
         size_t count = 0;
-        int r;
 
         pay(c, n->append ? 0 : 10);
         for (size_t i = 0; i < n->n_args; i++) {
-                r = eval_entry(c, n->args[i], &v);
+                int r = eval_entry(c, n->args[i], &v);
                 if (r < 0)
                         return v;
                 if (r > 0)
@@ -330,14 +325,13 @@ static struct cel_value eval_list(struct ctx *c, const struct node *n) {
 
 static struct cel_value eval_map(struct ctx *c, const struct node *n) {
         struct cel_value map = cel_map_new(c->a, n->n_args / 2), key, value;
-        int r;
 
         pay(c, n->append ? 0 : 30);
         for (size_t i = 0; i < n->n_args; i += 2) {
                 key = eval(c, n->args[i]);
                 if (key.kind == CEL_ERROR)
                         return key;
-                r = eval_entry(c, n->args[i + 1], &value);
+                int r = eval_entry(c, n->args[i + 1], &value);
                 if (r < 0)
                         return value;
                 if (r > 0)
@@ -410,18 +404,16 @@ static bool is_late(struct ctx *c) {
 
 static struct cel_value eval_fold(struct ctx *c, const struct node *n) {
         struct cel_value range = eval(c, n->args[0]), *accu = &c->locals[n->slot + 2], cond, start;
-        uint64_t before;
-        size_t count;
 
         if (range.kind == CEL_ERROR)
                 return range;
         if (range.kind != CEL_LIST && range.kind != CEL_MAP && (range.kind != CEL_OBJECT || range.form == CEL_LAZY))
                 return not_iterable(c, n, &range);
-        before = c->cost;
+        uint64_t before = c->cost;
         start = eval(c, n->args[1]); /* may have a fold of its own, in the same locals */
         *accu = start;
         accu[-1].u = c->cost - before;
-        count = range.kind == CEL_LIST ? range.n : cel_map_size(&range);
+        size_t count = range.kind == CEL_LIST ? range.n : cel_map_size(&range);
         for (size_t i = 0; i < count && !c->cancelled; i++) {
                 if (i % 32 == 31 && is_late(c))
                         c->cancelled = c->late = true;
@@ -498,7 +490,6 @@ static void fold_constants(struct ctx *c, struct node *n, struct str *fault) {
         static const char *const conversions[] = { "int",  "uint",  "double",   "bool",      "string",
                                                    "type", "bytes", "duration", "timestamp", "dyn" };
         bool constant = !n->append && (n->kind == NODE_LIST || n->kind == NODE_MAP);
-        struct cel_value v;
 
         for (size_t i = 0; i < n->n_args; i++)
                 fold_constants(c, n->args[i], fault);
@@ -515,7 +506,7 @@ static void fold_constants(struct ctx *c, struct node *n, struct str *fault) {
         if (!constant)
                 return;
         c->cost = 0;
-        v = eval(c, n);
+        struct cel_value v = eval(c, n);
         if (v.kind == CEL_ERROR && n->kind == NODE_CALL && fault->n == 0)
                 *fault = cel_str(&v);
         if (v.kind == CEL_ERROR || c->cancelled)

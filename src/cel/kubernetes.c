@@ -15,11 +15,10 @@
 
 static struct cel_value f_is_sorted(ARGS) {
         struct cel_value last, item;
-        int k;
 
         for (size_t i = 0; i < v[0].n; i++, last = item) {
                 item = list_get(c->a, &v[0], i);
-                k = i == 0 ? 0 : value_compare(&last, &item);
+                int k = i == 0 ? 0 : value_compare(&last, &item);
                 if (k == 3)
                         return value_no_overload(c);
                 if (k > 0)
@@ -126,7 +125,6 @@ static void hold(struct amount *x, struct str s) {
         char digits[32] = { 0 };
         size_t n = 0, whole = 0;
         int64_t exponent = 0;
-        ssize_t suffix;
 
         s = str_sub(s, s.n > 0 && strchr("+-", *s.p), s.n);
         while (s.n > 1 && *s.p == '0' && isdigit((unsigned char) s.p[1]))
@@ -142,7 +140,7 @@ static void hold(struct amount *x, struct str s) {
         }
         whole = whole ? whole - 1 : n;
         e = s.n > 1 && (*s.p | 32) == 'e' && x->q.format == QUANTITY_DECIMAL_EXPONENT;
-        suffix = s.n > 0 ? str_find(STR("numkMGTPE"), *s.p == 'K' ? 'k' : *s.p) : 3;
+        ssize_t suffix = s.n > 0 ? str_find(STR("numkMGTPE"), *s.p == 'K' ? 'k' : *s.p) : 3;
         x->decimal = true;
         if (s.n == 2 && s.p[1] == 'i') {
                 exponent = 10 * (suffix - 2);
@@ -335,19 +333,17 @@ static struct cel_value f_validate(ARGS) {
         struct str s = cel_str(&v[1]), rest, part;
         _cleanup_buf_ struct buf why = BUF_INIT;
         VEC(struct str) faults = { 0 };
-        struct cel_value r;
-        ssize_t end;
 
         if (f->prefix && s.n > 1 && s.p[s.n - 1] == '-')
                 s = arena_printf(c->a, "%" STR_FMT "a", STR_ARG(str_sub(s, 0, s.n - 2)));
         if (f->check(s, &why))
                 return cel_of_optional(c->a, NULL);
         for (rest = arena_str(c->a, buf_str(&why)); rest.n > 0; rest = str_sub(rest, part.n + 2, rest.n)) {
-                end = str_search(rest, STR("; "));
+                ssize_t end = str_search(rest, STR("; "));
                 part = end < 0 ? rest : str_sub(rest, 0, (size_t) end);
                 vec_push(&faults, part);
         }
-        r = value_strings(c->a, faults.v, faults.n);
+        struct cel_value r = value_strings(c->a, faults.v, faults.n);
         vec_free(&faults);
         return cel_of_optional(c->a, &r);
 }

@@ -116,7 +116,6 @@ static int unescape(struct str s, size_t *at, bool bytes, struct buf *out, const
         const char *p = c ? strchr(from, c) : NULL;
         size_t n = c == 'x' || c == 'X' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : c >= '0' && c <= '3' ? 3 : 0, have;
         int base = n == 3 ? 8 : 16;
-        unsigned long v;
 
         if (p) {
                 buf_putc(out, to[p - from]);
@@ -131,7 +130,7 @@ static int unescape(struct str s, size_t *at, bool bytes, struct buf *out, const
         *at += have;
         if (have < n)
                 return -EINVAL;
-        v = strtoul(number, NULL, base);
+        unsigned long v = strtoul(number, NULL, base);
         if (bytes && (c == 'u' || c == 'U'))
                 *fault = "unable to unescape string";
         else if (v > 0x10ffff || (v >= 0xd800 && v < 0xe000))
@@ -248,8 +247,6 @@ static bool lex_operator(struct lexer *l, size_t *ret_bad) {
 
 void lex_next(struct lexer *l) {
         bool raw, bytes;
-        size_t bad;
-        int prefix;
 
         l->fault = NULL;
         for (;;) {
@@ -259,8 +256,8 @@ void lex_next(struct lexer *l) {
                 l->text = STR("<EOF>");
                 if (l->at >= l->in.n)
                         return;
-                prefix = string_prefix(l, &raw, &bytes);
-                bad = 0;
+                int prefix = string_prefix(l, &raw, &bytes);
+                size_t bad = 0;
                 if (prefix >= 0 && lex_string(l, raw, bytes, (size_t) prefix, &bad))
                         return;
                 l->fault = NULL;

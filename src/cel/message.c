@@ -130,7 +130,6 @@ static struct cel_value convert(struct ctx *c, const struct message *m, const st
 struct cel_value message_make(struct ctx *c, const struct message *m, struct cel_value *values, size_t last) {
         static const struct json nothing = { .type = JSON_OBJECT };
         struct cel_value made = { .kind = m->type.kind };
-        int64_t sec, nanos;
 
         for (size_t i = 0; i < ARRAY_SIZE(m->fields) && m->fields[i].name; i++) {
                 if (values[i].kind == CEL_ERROR)
@@ -140,8 +139,8 @@ struct cel_value message_make(struct ctx *c, const struct message *m, struct cel
                         return values[i];
         }
         if (m->type.kind == CEL_TIMESTAMP || m->type.kind == CEL_DURATION) {
-                sec = values[0].kind == CEL_INT ? values[0].i : 0;
-                nanos = values[1].kind == CEL_INT ? values[1].i : 0;
+                int64_t sec = values[0].kind == CEL_INT ? values[0].i : 0;
+                int64_t nanos = values[1].kind == CEL_INT ? values[1].i : 0;
                 if (m->type.kind == CEL_DURATION) {
                         if (__builtin_mul_overflow(sec, NSEC_PER_SEC, &made.i) ||
                             __builtin_add_overflow(made.i, nanos, &made.i))

@@ -98,11 +98,10 @@ static const char *parse_address(struct arena *a, struct str s, struct address *
         char text[INET6_ADDRSTRLEN + 16], first = 0;
         const char *fault = "unable to parse IP";
         struct str at = STR(""), plain = s;
-        ssize_t zone;
 
         for (size_t i = 0; i < s.n && !first; i++)
                 first = strchr(".:%", s.p[i]) ? s.p[i] : 0;
-        zone = first == ':' ? str_find(s, '%') : -1;
+        ssize_t zone = first == ':' ? str_find(s, '%') : -1;
         if (zone >= 0)
                 plain = str_sub(s, 0, (size_t) zone);
         if (first == '%')
@@ -172,7 +171,6 @@ static struct cel_value read_cidr(struct ctx *c, struct str s, struct address *r
 static struct str address_text(struct arena *a, const struct address *ip) {
         size_t best = 8, length = 1;
         struct buf b = BUF_INIT;
-        struct str r;
 
         if (ip->n == 4)
                 return arena_printf(a, "%u.%u.%u.%u", ip->b[0], ip->b[1], ip->b[2], ip->b[3]);
@@ -193,7 +191,7 @@ static struct str address_text(struct arena *a, const struct address *ip) {
                 buf_printf(&b, i > 0 && i != best + length ? ":%x" : "%x", ip->b[2 * i] << 8 | ip->b[2 * i + 1]);
                 i++;
         }
-        r = arena_str(a, buf_str(&b));
+        struct str r = arena_str(a, buf_str(&b));
         buf_free(&b);
         return r;
 }
@@ -223,14 +221,13 @@ static struct cel_value f_parse(ARGS) {
         const char *name = c->call->fn->name;
         bool cidr = strcasecmp(name, "cidr") == 0 || strcasecmp(name, "iscidr") == 0;
         struct address a;
-        struct cel_value r;
 
         if (v[0].kind == CEL_OPAQUE) {
                 a = *(const struct address *) v[0].opaque;
                 a.bits = (uint8_t) (a.n * 8);
                 return new_address(c, 'P', &a);
         }
-        r = cidr ? read_cidr(c, cel_str(&v[0]), &a) : read_ip(c, cel_str(&v[0]), &a);
+        struct cel_value r = cidr ? read_cidr(c, cel_str(&v[0]), &a) : read_ip(c, cel_str(&v[0]), &a);
         if (name[1] == 's')
                 return cel_of_bool(r.kind != CEL_ERROR);
         if (r.kind == CEL_ERROR)
@@ -283,11 +280,10 @@ static struct cel_value f_cidr_part(ARGS) {
 static struct cel_value f_contains_net(ARGS) {
         bool cidr = c->call->fn->name[8] == 'C';
         struct address a;
-        struct cel_value r;
 
         if (v[1].kind == CEL_OPAQUE)
                 return cel_of_bool(within(v[0].opaque, v[1].opaque));
-        r = cidr ? read_cidr(c, cel_str(&v[1]), &a) : read_ip(c, cel_str(&v[1]), &a);
+        struct cel_value r = cidr ? read_cidr(c, cel_str(&v[1]), &a) : read_ip(c, cel_str(&v[1]), &a);
         if (r.kind == CEL_ERROR)
                 return cidr ? r : value_no_overload(c); /* as upstream tells it */
         return cel_of_bool(within(v[0].opaque, &a));
@@ -355,12 +351,11 @@ static struct cel_value query_value(struct ctx *c, struct str s) {
 static struct cel_value query_map(struct ctx *c, struct str query) {
         struct cel_value map = cel_map_new(c->a, 0), key, item, list, *items;
         struct str part;
-        ssize_t eq;
 
         while (str_split(&query, '&', &part)) {
                 if (part.n == 0 || str_find(part, ';') >= 0 || url_bad_escape(part).n > 0)
                         continue;
-                eq = str_find(part, '=');
+                ssize_t eq = str_find(part, '=');
                 key = query_value(c, eq < 0 ? part : str_sub(part, 0, (size_t) eq));
                 item = query_value(c, eq < 0 ? STR("") : str_sub(part, (size_t) eq + 1, part.n));
                 if (!cel_map_find(c, &map, &key, &list))
@@ -431,7 +426,6 @@ static int64_t big_endian(const unsigned char *p, size_t n) {
 bool zone_lookup(struct str name, int64_t at, int64_t *ret) {
         _cleanup_free_ char *path = xprintf("/usr/share/zoneinfo/%" STR_FMT, STR_ARG(name));
         _cleanup_buf_ struct buf b = BUF_INIT;
-        const unsigned char *p;
         size_t head, times, types, type = 0;
 
         for (size_t i = 0; i < name.n; i++)
@@ -440,7 +434,7 @@ bool zone_lookup(struct str name, int64_t at, int64_t *ret) {
         if (name.n > 64 || name.n == 0 || *name.p == '/' || file_read(path, 1 << 20, &b, NULL) < 0 || b.n < 88 ||
             memcmp(b.p, "TZif", 4) != 0)
                 return false;
-        p = (const unsigned char *) b.p;
+        const unsigned char *p = (const unsigned char *) b.p;
         head = 44 + (size_t) (big_endian(p + 32, 4) * 5 + big_endian(p + 36, 4) * 6 + big_endian(p + 40, 4) +
                               big_endian(p + 28, 4) * 8 + big_endian(p + 24, 4) + big_endian(p + 20, 4));
         if (head + 44 > b.n)

@@ -245,7 +245,6 @@ static bool match_at(struct parser *p, int place, enum token t, uint64_t then) {
 static void no_viable_at(struct parser *p, int place) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct lexer next = p->l;
-        struct str text;
 
         buf_add_str(&b, p->l.text);
         next.is = NULL;
@@ -254,7 +253,7 @@ static void no_viable_at(struct parser *p, int place) {
         if (next.token != TOK_END)
                 buf_add_str(&b, next.text);
         p->place = place;
-        text = buf_str(&b);
+        struct str text = buf_str(&b);
         if (is(p, T(DOT) | T(MINUS)) && next.token >= TOK_TRUE && next.token <= TOK_NULL && text.n == next.text.n + 1)
                 syntax_error(p, next.token_pos, "mismatched input", shown(p->a, next.text), " expecting IDENTIFIER",
                              STR(""));
@@ -435,15 +434,14 @@ static struct node *bind(struct macro_call *m, struct str name, struct node *val
 static struct node *macro_optional(struct macro_call *m, const char *which) {
         static const struct str opt = STR_INIT("@opt");
         struct parser *p = m->p;
-        struct node *has, *value, *body;
 
         if (m->args[0]->kind != NODE_IDENT)
                 return fail_at(p, m->args[0]->pos, which, "() variable name must be a simple identifier");
-        has = CALL(p, m->pos, "hasValue", named(p, NODE_IDENT, m->pos, opt));
-        value = CALL(p, m->pos, "value", named(p, NODE_IDENT, m->pos, opt));
+        struct node *has = CALL(p, m->pos, "hasValue", named(p, NODE_IDENT, m->pos, opt));
+        struct node *value = CALL(p, m->pos, "value", named(p, NODE_IDENT, m->pos, opt));
         has->member = value->member = value->args[0]->member = true;
         has->args[0]->again = value->args[0]->again = true;
-        body = bind(m, m->args[0]->name, value, m->args[1]);
+        struct node *body = bind(m, m->args[0]->name, value, m->args[1]);
         if (strcmp(which, "optMap") == 0)
                 body = CALL(p, m->pos, "optional.of", body);
         body = node_new(p->a, NODE_COND, m->pos, 3, has, body, named(p, NODE_CALL, m->pos, STR("optional.none")));
@@ -484,18 +482,16 @@ static const struct {
 
 /* A call, or what its macro makes of it. */
 static struct node *make_call(struct parser *p, uint32_t pos, struct node *target, struct str name, nodes *args) {
-        struct node *n, *call;
-
         for (size_t i = 0; i < ARRAY_SIZE(macros); i++)
                 if (str_eqc(name, macros[i].name) && macros[i].member == (target != NULL) && args->n >= macros[i].min &&
                     args->n <= macros[i].max) {
                         struct macro_call m = { p, pos, target, args->v, args->n };
+                        struct node *n = macros[i].expand(&m, macros[i].name);
 
-                        n = macros[i].expand(&m, macros[i].name);
                         vec_free(args);
                         return finish(p, n);
                 }
-        call = named(p, NODE_CALL, pos, name);
+        struct node *call = named(p, NODE_CALL, pos, name);
         call->member = target != NULL;
         if (!target)
                 return with_args(p, call, args);
@@ -535,10 +531,9 @@ static bool parse_items(struct parser *p, enum token close, nodes *ret) {
 
         do {
                 size_t before = p->is->list.n;
-                struct node *n;
 
                 optional = !call && take(p, TOK_QUESTION);
-                n = WITHIN(p, map ? T(COLON) : T(COMMA), map ? T(COLON) : ends, parse_expr(p));
+                struct node *n = WITHIN(p, map ? T(COLON) : T(COMMA), map ? T(COLON) : ends, parse_expr(p));
                 if (map) {
                         vec_push(ret, n);
                         if (!match(p, TOK_COLON, OPERAND)) {
@@ -610,15 +605,13 @@ static bool parse_arguments(struct parser *p, struct str name, struct node **n) 
 static struct node *parse_name(struct parser *p) {
         uint32_t pos = p->l.token_pos, named_at;
         struct node *n = NULL;
-        struct str name;
-        bool dot;
 
         if (is(p, T(DOT)) && look_ahead(p).token != TOK_IDENT) {
                 no_viable(p);
                 return recover(p, nothing(p));
         }
-        dot = take(p, TOK_DOT);
-        name = p->l.text;
+        bool dot = take(p, TOK_DOT);
+        struct str name = p->l.text;
         named_at = p->l.token_pos;
         if (cel_reserved(name))
                 n = fail_at(p, pos, "reserved identifier: ", arena_cstr(p->a, name));
@@ -638,7 +631,6 @@ static struct node *parse_primary(struct parser *p) {
         enum token close = is(p, T(LBRACKET)) ? TOK_RBRACKET : TOK_RBRACE;
         nodes items = { 0 };
         struct node *n;
-        bool ended;
 
         if (is(p, T(IDENT) | T(DOT)))
                 return parse_name(p);
@@ -658,7 +650,7 @@ static struct node *parse_primary(struct parser *p) {
         }
         if (!is(p, T(LBRACKET) | T(LBRACE)))
                 return recover(p, nothing(p));
-        ended = parse_enclosed(p, close, &items);
+        bool ended = parse_enclosed(p, close, &items);
         n = with_args(p, node_new(p->a, close == TOK_RBRACKET ? NODE_LIST : NODE_MAP, pos, 0), &items);
         return ended ? n : recover(p, n);
 }
@@ -706,11 +698,10 @@ static bool parse_fields(struct parser *p, nodes *values) {
 static bool parse_struct(struct parser *p, struct str name, struct node **n) {
         uint64_t first = T(IDENT) | T(ESCAPED_IDENT) | T(QUESTION), last = T(COMMA) | T(RBRACE);
         nodes values = { 0 };
-        bool ended;
 
         *n = named(p, NODE_STRUCT, p->l.token_pos, name);
         advance(p);
-        ended = expect(p, first | last);
+        bool ended = expect(p, first | last);
         if (ended && is(p, first))
                 WITHIN(p, last, p->after, parse_fields(p, &values));
         ended = ended && expect(p, last);
@@ -724,14 +715,13 @@ static bool parse_select(struct parser *p, struct node **n) {
         uint32_t pos = p->l.token_pos;
         enum token next = look_ahead(p).token;
         struct str name = STR("");
-        bool optional;
 
         if (next != TOK_IDENT && next != TOK_ESCAPED_IDENT && next != TOK_QUESTION) {
                 no_viable(p);
                 return false;
         }
         advance(p);
-        optional = take(p, TOK_QUESTION);
+        bool optional = take(p, TOK_QUESTION);
         if (expect(p, T(IDENT) | T(ESCAPED_IDENT))) {
                 name = p->l.text;
                 next = p->l.token;
@@ -754,11 +744,10 @@ static bool parse_select(struct parser *p, struct node **n) {
 static bool parse_index(struct parser *p, struct node **n) {
         uint32_t pos = p->l.token_pos;
         struct node *at = nothing(p);
-        bool optional, begins;
 
         advance(p);
-        begins = expect(p, OPERAND | T(QUESTION));
-        optional = begins && take(p, TOK_QUESTION);
+        bool begins = expect(p, OPERAND | T(QUESTION));
+        bool optional = begins && take(p, TOK_QUESTION);
         if (begins)
                 at = WITHIN(p, T(RBRACKET), T(RBRACKET), parse_expr(p));
         *n = CALL(p, pos, optional ? "_[?_]" : "_[_]", *n, at);
@@ -786,15 +775,12 @@ static struct node *parse_member(struct parser *p) {
 }
 
 static struct node *parse_unary(struct parser *p) {
-        enum token op, next;
-        struct node *n;
         size_t count = 0;
-        uint32_t pos;
 
         if (!expect(p, OPERAND))
                 return recover(p, node_new(p->a, NODE_CONST, p->l.token_pos, 0));
-        op = p->l.token;
-        pos = p->l.token_pos;
+        enum token op = p->l.token;
+        uint32_t pos = p->l.token_pos;
         for (; take(p, TOK_NOT); count++)
                 if (!p->recovering && !is(p, OPERAND)) {
                         unexpected(p, "extraneous input", OPERAND);
@@ -802,7 +788,7 @@ static struct node *parse_unary(struct parser *p) {
                                 lex_next(&p->l);
                 }
         for (; op == TOK_MINUS && is(p, T(MINUS)); count++) {
-                next = look_ahead(p).token;
+                enum token next = look_ahead(p).token;
                 if (count == 0 && (next == TOK_INT || next == TOK_DOUBLE))
                         break;
                 if (!(PRIMARY >> next & 1)) {
@@ -811,7 +797,7 @@ static struct node *parse_unary(struct parser *p) {
                 }
                 advance(p);
         }
-        n = parse_member(p);
+        struct node *n = parse_member(p);
         return count % 2 == 1 ? CALL(p, pos, op == TOK_NOT ? "!_" : "-_", n) : n;
 }
 
@@ -863,16 +849,13 @@ static struct node *parse_logic(struct parser *p, bool or) {
 }
 
 static struct node *parse_expr(struct parser *p) {
-        struct node *n, *yes, *no;
-        uint32_t pos;
-
         if (++p->depth > MAX_DEPTH)
                 return too_deep(p, "expression recursion limit exceeded: 250");
-        n = WITHIN(p, OPERATOR | T(QUESTION), p->after | T(QUESTION), parse_logic(p, true));
-        pos = p->l.token_pos;
+        struct node *n = WITHIN(p, OPERATOR | T(QUESTION), p->after | T(QUESTION), parse_logic(p, true));
+        uint32_t pos = p->l.token_pos;
         if (take(p, TOK_QUESTION)) {
-                yes = WITHIN(p, OPERATOR | T(COLON), T(COLON), parse_logic(p, true));
-                no = match(p, TOK_COLON, OPERAND) ? parse_expr(p) : recover(p, nothing(p));
+                struct node *yes = WITHIN(p, OPERATOR | T(COLON), T(COLON), parse_logic(p, true));
+                struct node *no = match(p, TOK_COLON, OPERAND) ? parse_expr(p) : recover(p, nothing(p));
                 n = finish(p, node_new(p->a, NODE_COND, pos, 3, n, yes, no));
         }
         p->depth--;

@@ -243,15 +243,13 @@ static void begin(struct cel_policy_run *r, uint64_t budget) {
 static int evaluate(struct cel_policy_run *r, const struct cel_expression *x, struct cel_value *ret, struct str *why) {
         _cleanup_error_ struct error e = ERROR_INIT;
         struct cel_run run = { .arena = r->arena, .limit = CEL_CALL_LIMIT };
-        uint64_t cost;
-        int result;
 
         if (x->error.n) {
                 *why = arena_printf(r->arena, "compilation error: %" STR_FMT, STR_ARG(x->error));
                 return -EINVAL;
         }
-        result = run_program(r, x, &run, ret, &e);
-        cost = run.cost + r->composed;
+        int result = run_program(r, x, &run, ret, &e);
+        uint64_t cost = run.cost + r->composed;
         r->composed = 0;
         if (cost > r->budget) {
                 *why = STR(OUT_OF_BUDGET);
@@ -275,12 +273,11 @@ static int join_errors(const struct str *list, size_t n, struct error *err) {
 
 int cel_policy_matches(struct cel_policy_run *r, struct error *err) {
         const struct cel_policy *p = r->policy;
-        struct str *errors;
         size_t n = 0;
 
         if (p->n_conditions == 0)
                 return 1;
-        errors = arena_array(r->arena, struct str, p->n_conditions);
+        struct str *errors = arena_array(r->arena, struct str, p->n_conditions);
         begin(r, MATCH_BUDGET);
         for (size_t i = 0; i < p->n_conditions; i++) {
                 struct cel_value v;

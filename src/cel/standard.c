@@ -48,7 +48,6 @@ static struct cel_value concat(struct ctx *c, const struct cel_value *v) {
 static struct cel_value merge_lists(struct ctx *c, const struct cel_value *v) {
         const struct cel_type *t = v[0].type;
         struct json out = json_new_array(), *old;
-        struct cel_value r;
 
         for (size_t i = 0; i < v[0].n; i++)
                 json_push(c->a, &out, json_items(v[0].json)[i]);
@@ -68,7 +67,7 @@ static struct cel_value merge_lists(struct ctx *c, const struct cel_value *v) {
                 else
                         json_push(c->a, &out, j);
         }
-        r = v[0];
+        struct cel_value r = v[0];
         r.json = json_new(c->a, out);
         r.n = out.len;
         return r;
@@ -213,13 +212,12 @@ static bool list_has(struct ctx *c, const struct cel_value *list, const struct c
 
 static struct cel_value f_in(ARGS) {
         struct cel_value r;
-        bool found;
 
         if (v[1].kind == CEL_LIST)
                 return cel_of_bool(list_has(c, &v[1], &v[0]));
         if (v[1].form == CEL_LAZY)
                 return value_no_overload(c);
-        found = cel_map_find(c, &v[1], &v[0], &r);
+        bool found = cel_map_find(c, &v[1], &v[0], &r);
         return found && r.kind == CEL_ERROR ? r : cel_of_bool(found);
 }
 
@@ -271,13 +269,12 @@ static struct cel_value f_index(ARGS) {
         const struct cel_value *of = v[0].kind == CEL_OPTIONAL ? v[0].value : &v[0];
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct cel_value r;
-        int k;
 
         if (!of)
                 return v[0];
         if (v[1].kind == CEL_OPTIONAL || v[1].kind == CEL_NULL)
                 return value_error(c, "invalid qualifier type: %s", value_go_type(&v[1]));
-        k = element(c, of, &v[1], &r);
+        int k = element(c, of, &v[1], &r);
         if (k < 0)
                 return r;
         if (optional)
@@ -459,13 +456,12 @@ static struct cel_value f_bytes(ARGS) {
 
 static bool valid_utf8(struct str s) {
         size_t at = 0, from;
-        uint32_t ch;
 
         while (at < s.n) {
                 static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
 
                 from = at;
-                ch = utf8_next(s, &at);
+                uint32_t ch = utf8_next(s, &at);
                 if ((at - from == 1 && (unsigned char) s.p[from] >= 0x80) || ch > 0x10ffff || ch < least[at - from] ||
                     (ch >= 0xd800 && ch < 0xe000))
                         return false;
@@ -544,7 +540,6 @@ static struct cel_value f_time_part(ARGS) {
         const char *name = c->call->fn->name + 3; /* after "get" */
         int64_t offset = 0, at;
         struct tm tm;
-        time_t t;
 
         if (v[0].kind == CEL_DURATION) {
                 int64_t unit = *name == 'H'                       ? 3600 * NSEC_PER_SEC
@@ -557,7 +552,7 @@ static struct cel_value f_time_part(ARGS) {
         if (n == 2 && !zone_offset(cel_str(&v[1]), v[0].i, &offset))
                 return value_error(c, "unknown time zone %" STR_FMT, STR_ARG(cel_str(&v[1])));
         at = v[0].i + offset;
-        t = (time_t) at;
+        time_t t = (time_t) at;
         gmtime_r(&t, &tm);
         switch (*name) {
         case 'F':
@@ -595,11 +590,9 @@ static struct cel_value f_value(ARGS) {
 }
 
 static struct cel_value f_end(ARGS) {
-        struct cel_value item;
-
         if (v[0].n == 0)
                 return cel_of_optional(c->a, NULL);
-        item = list_get(c->a, &v[0], c->call->fn->name[0] == 'f' ? 0 : v[0].n - 1);
+        struct cel_value item = list_get(c->a, &v[0], c->call->fn->name[0] == 'f' ? 0 : v[0].n - 1);
         return item.kind == CEL_ERROR ? item : cel_of_optional(c->a, &item);
 }
 

@@ -53,9 +53,6 @@ static struct cel_value f_substring(ARGS) {
 /* indexOf and lastIndexOf of strings and of lists, with a position to start from or without. */
 static struct cel_value f_index_of(ARGS) {
         bool last = c->call->fn->name[0] == 'l';
-        struct str s, what;
-        int64_t len, at;
-        size_t byte;
 
         if (v[0].kind == CEL_LIST) {
                 for (size_t i = 0; i < v[0].n; i++) {
@@ -67,10 +64,10 @@ static struct cel_value f_index_of(ARGS) {
                 }
                 return value_int(-1);
         }
-        s = cel_str(&v[0]);
-        what = cel_str(&v[1]);
-        len = (int64_t) utf8_count(s);
-        at = n == 3 ? v[2].i : last ? len - (what.n > 0) : 0;
+        struct str s = cel_str(&v[0]);
+        struct str what = cel_str(&v[1]);
+        int64_t len = (int64_t) utf8_count(s);
+        int64_t at = n == 3 ? v[2].i : last ? len - (what.n > 0) : 0;
         if (what.n == 0)
                 return value_int(at);
         if (n == 2 && len == 0)
@@ -79,7 +76,7 @@ static struct cel_value f_index_of(ARGS) {
                 return out_of_range(c, at);
         if (at >= len)
                 return value_int(-1);
-        byte = utf8_offset(s, (size_t) at);
+        size_t byte = utf8_offset(s, (size_t) at);
         if (!last) {
                 ssize_t found = str_search(str_sub(s, byte, s.n), what);
 
@@ -133,10 +130,9 @@ static struct cel_value f_replace(ARGS) {
         int64_t left = n == 4 ? v[3].i : -1;
         struct buf b = BUF_INIT;
         size_t at = 0, next;
-        ssize_t found;
 
         while (left != 0 && !too_long(&b)) {
-                found = old.n == 0 ? 0 : str_search(str_sub(s, at, s.n), old);
+                ssize_t found = old.n == 0 ? 0 : str_search(str_sub(s, at, s.n), old);
                 if (found < 0)
                         break;
                 buf_add_str(&b, str_sub(s, at, at + (size_t) found));
@@ -160,12 +156,10 @@ static struct cel_value f_split(ARGS) {
         struct str s = cel_str(&v[0]), sep = cel_str(&v[1]);
         int64_t left = n == 3 ? v[2].i : -1;
         VEC(struct str) parts = { 0 };
-        struct cel_value r;
         size_t at = 0, end;
-        ssize_t found;
 
         while (left != 0 && left != 1 && (sep.n > 0 || at < s.n)) {
-                found = sep.n > 0 ? str_search(str_sub(s, at, s.n), sep) : 0;
+                ssize_t found = sep.n > 0 ? str_search(str_sub(s, at, s.n), sep) : 0;
                 if (found < 0)
                         break;
                 end = at + (size_t) found;
@@ -180,7 +174,7 @@ static struct cel_value f_split(ARGS) {
         }
         if (left != 0 && (sep.n > 0 || at < s.n))
                 vec_push(&parts, str_sub(s, at, s.n));
-        r = value_strings(c->a, parts.v, parts.n);
+        struct cel_value r = value_strings(c->a, parts.v, parts.n);
         vec_free(&parts);
         return r;
 }
@@ -482,16 +476,15 @@ static struct cel_value f_format(ARGS) {
         size_t used = 0, at = 0;
         int precision, r = 1;
         char clause;
-        bool ok;
 
         while (!too_long(&b) && (r = next_clause(c->a, f, used, v[1].n, &at, &b, &clause, &precision, &why)) > 0) {
                 struct cel_value arg = list_get(c->a, &v[1], used++);
 
                 if (arg.kind == CEL_ERROR)
                         return arg;
-                ok = clause == 's'                    ? format_string(c, &b, &arg, false)
-                     : clause == 'f' || clause == 'e' ? format_double_clause(c, &b, clause, precision, &arg)
-                                                      : format_integer(&b, clause, &arg);
+                bool ok = clause == 's'                    ? format_string(c, &b, &arg, false)
+                          : clause == 'f' || clause == 'e' ? format_double_clause(c, &b, clause, precision, &arg)
+                                                           : format_integer(&b, clause, &arg);
                 if (!ok)
                         return value_error(c, "error during formatting: %s, was given %" STR_FMT, clause_error(clause),
                                            STR_ARG(type_name(c->a, value_type_of(&arg))));

@@ -61,7 +61,6 @@ static void print_type(struct buf *b, const struct cel_type *t, bool output) {
                 [CEL_TIMESTAMP] = "google.protobuf.Timestamp",
                 [CEL_DURATION] = "google.protobuf.Duration",
         };
-        const char *name;
 
         if (b->n > 4096)
                 return;
@@ -69,7 +68,7 @@ static void print_type(struct buf *b, const struct cel_type *t, bool output) {
                 buf_printf(b, "_var%llu", (unsigned long long) t->max_size);
                 return;
         }
-        name = t->name ? t->name : t->kind == CEL_OBJECT ? "object" : names[t->kind];
+        const char *name = t->name ? t->name : t->kind == CEL_OBJECT ? "object" : names[t->kind];
         if (output && t->kind < ARRAY_SIZE(of_output) && of_output[t->kind])
                 name = of_output[t->kind];
         buf_addc(b, name);
@@ -129,7 +128,6 @@ const struct cel_type *signature_type(struct arena *a, const char **p, const str
                                                         &cel_null,   &cel_dyn };
         char c = *(*p)++;
         const char *s = strchr(simple, c);
-        const struct cel_type *first;
 
         if (s)
                 return types[s - simple];
@@ -137,7 +135,7 @@ const struct cel_type *signature_type(struct arena *a, const char **p, const str
                 return vars[c - 'A'];
         if (c != 'L' && c != 'M' && c != 'O' && c != 'T')
                 return opaque_type(c);
-        first = signature_type(a, p, vars);
+        const struct cel_type *first = signature_type(a, p, vars);
         if (c == 'M')
                 return new_type(a, CEL_MAP, first, signature_type(a, p, vars));
         return new_type(a, c == 'L' ? CEL_LIST : c == 'O' ? CEL_OPTIONAL : CEL_TYPE, first, NULL);
@@ -258,18 +256,16 @@ static struct cel_type *list_type(struct builder *b, const struct json *s, struc
         struct str kind = json_str(json_getc(s, "x-kubernetes-list-type"));
         const struct cel_type *elem = build(b, json_getc(s, "items"), false, subname(b, name, STR("@idx")));
         const struct json *keys = json_getc(s, "x-kubernetes-list-map-keys");
-        struct cel_type *t;
-        const char **copy;
         size_t n = 0;
 
         if (!elem)
                 return NULL;
-        t = declared(b->a, &(struct cel_type) { .kind = CEL_LIST, .params = { elem } },
-                     limit_or(s, "maxItems", MAX_SCALAR / (elem->min_bytes + 1)), 2);
+        struct cel_type *t = declared(b->a, &(struct cel_type) { .kind = CEL_LIST, .params = { elem } },
+                                      limit_or(s, "maxItems", MAX_SCALAR / (elem->min_bytes + 1)), 2);
         t->list_type = str_eqc(kind, "map")   ? SCHEMA_LIST_MAP
                        : str_eqc(kind, "set") ? SCHEMA_LIST_SET
                                               : SCHEMA_LIST_ATOMIC;
-        copy = arena_array(b->a, const char *, json_len(keys) + 1);
+        const char **copy = arena_array(b->a, const char *, json_len(keys) + 1);
         json_each_item(k, keys)
                 copy[n++] = arena_cstr(b->a, json_str(k));
         t->list_keys = copy;
@@ -400,8 +396,6 @@ static const struct cel_type *from_schema(struct schema_types *s, const struct s
                 [SCHEMA_INT_OR_STRING] = &cel_dyn,
         };
         const struct cel_type *elem;
-        struct cel_field *fields;
-        struct cel_type *ct;
 
         if (t->kind == SCHEMA_ANY && t->name && strcmp(t->name, "JSON") != 0) /* RawExtension, FieldsV1 */
                 return cel_type_object(s->a, "object", NULL, 0);
@@ -416,8 +410,8 @@ static const struct cel_type *from_schema(struct schema_types *s, const struct s
         for (size_t i = 0; i < s->of.n; i++)
                 if (s->of.v[i] == t)
                         return s->made.v[i];
-        fields = arena_array(s->a, struct cel_field, t->n_fields);
-        ct = (struct cel_type *) cel_type_object(s->a, t->name ? t->name : "object", fields, 0);
+        struct cel_field *fields = arena_array(s->a, struct cel_field, t->n_fields);
+        struct cel_type *ct = (struct cel_type *) cel_type_object(s->a, t->name ? t->name : "object", fields, 0);
         vec_push(&s->of, t);
         vec_push(&s->made, ct);
         for (size_t i = 0; i < t->n_fields; i++) {

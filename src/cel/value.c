@@ -16,11 +16,10 @@ static struct cel_value error_of(struct str text) {
 }
 
 struct cel_value value_error(struct ctx *c, const char *fmt, ...) {
-        struct str text;
         va_list ap;
 
         va_start(ap, fmt);
-        text = arena_vprintf(c->a, fmt, ap);
+        struct str text = arena_vprintf(c->a, fmt, ap);
         va_end(ap);
         return error_of(text);
 }
@@ -301,13 +300,12 @@ static void entries_index(struct arena *a, struct cel_entries *e) {
 
 bool cel_map_insert(struct ctx *c, struct cel_value *map, const struct cel_value *key, const struct cel_value *value) {
         struct cel_entries *e = map->entries;
-        struct cel_value *more;
         uint64_t h;
 
         if (entries_find(c, e, key) >= 0)
                 return false;
         if (e->n == e->cap) {
-                more = arena_array(c->a, struct cel_value, 4 * e->cap);
+                struct cel_value *more = arena_array(c->a, struct cel_value, 4 * e->cap);
                 memcpy(more, e->v, 2 * e->n * sizeof(*more));
                 e->v = more;
                 e->cap *= 2;
@@ -375,8 +373,6 @@ static const struct json *json_find(struct ctx *c, const struct json *j, struct 
 
 /* Data that nobody declared is not seen: such fields count as absent. */
 static bool visible(const struct cel_value *map, struct str key, const struct cel_type **ret) {
-        const struct cel_field *f;
-
         *ret = NULL;
         if (!map->type)
                 return true;
@@ -384,28 +380,26 @@ static bool visible(const struct cel_value *map, struct str key, const struct ce
                 *ret = map->type->params[1];
                 return true;
         }
-        f = type_json_field(map->type, key);
+        const struct cel_field *f = type_json_field(map->type, key);
         *ret = f ? f->type : NULL;
         return f != NULL;
 }
 
 int cel_map_find(struct ctx *c, const struct cel_value *map, const struct cel_value *key, struct cel_value *ret) {
         const struct cel_type *t;
-        const struct json *j;
-        ssize_t i;
 
         if (map->form == CEL_JSON) {
                 if (map->type && key->kind != CEL_STRING) {
                         *ret = value_no_overload(c);
                         return 1;
                 }
-                j = key->kind == CEL_STRING ? json_find(c, map->json, cel_str(key)) : NULL;
+                const struct json *j = key->kind == CEL_STRING ? json_find(c, map->json, cel_str(key)) : NULL;
                 if (!j || !visible(map, cel_str(key), &t) || (map->kind == CEL_OBJECT && j->type == JSON_NULL))
                         return 0; /* a field that is null is absent; an entry of a map is not */
                 *ret = cel_of_json(c->a, j, t);
                 return 1;
         }
-        i = entries_find(c, map->entries, key);
+        ssize_t i = entries_find(c, map->entries, key);
         if (i >= 0)
                 *ret = map->entries->v[2 * i + 1];
         return i >= 0;
@@ -434,9 +428,7 @@ void cel_map_entry(struct ctx *c, const struct cel_value *map, size_t i, struct 
 }
 
 static int select_field(struct ctx *c, const struct cel_value *v, struct str field, struct cel_value *ret) {
-        const struct cel_field *f;
         struct cel_value key = value_string(field);
-        const struct json *j;
 
         if (v->form == CEL_LAZY) {
                 *ret = v->lazy->get(v->lazy, c->run, field);
@@ -444,14 +436,14 @@ static int select_field(struct ctx *c, const struct cel_value *v, struct str fie
         }
         if (v->kind == CEL_MAP)
                 return cel_map_find(c, v, &key, ret);
-        f = type_field(v->type, field);
+        const struct cel_field *f = type_field(v->type, field);
         if (!f && v->json) /* what has no schema cannot be seen */
                 return 0;
         if (!f) {
                 *ret = value_error(c, "no such field '%" STR_FMT "'", STR_ARG(field));
                 return -1;
         }
-        j = json_find(c, v->json, f->name);
+        const struct json *j = json_find(c, v->json, f->name);
         if (!j || j->type == JSON_NULL)
                 return 0;
         *ret = cel_of_json(c->a, j, f->type);
@@ -459,13 +451,11 @@ static int select_field(struct ctx *c, const struct cel_value *v, struct str fie
 }
 
 int value_select(struct ctx *c, const struct cel_value *v, struct str field, bool only_test, struct cel_value *ret) {
-        int r;
-
         if (v->kind == CEL_ERROR || v->kind == CEL_LIST) {
                 *ret = v->kind == CEL_ERROR ? *v : value_error(c, "unsupported index type 'string' in list");
                 return -1;
         }
-        r = v->kind == CEL_MAP || v->kind == CEL_OBJECT ? select_field(c, v, field, ret) : 0;
+        int r = v->kind == CEL_MAP || v->kind == CEL_OBJECT ? select_field(c, v, field, ret) : 0;
         if (r == 0 && !only_test) {
                 *ret = value_error(c, "no such key: %" STR_FMT, STR_ARG(field));
                 return -1;
@@ -605,14 +595,13 @@ static bool maps_equal(struct ctx *c, const struct cel_value *a, const struct ce
         for (size_t i = 0; i < cel_map_size(a); i++) {
                 struct cel_value key, x, y;
                 const struct cel_type *t;
-                const struct json *raw;
 
                 compare_paid(c);
                 if (c->cancelled)
                         return false;
                 cel_map_entry(c, a, i, &key, &x);
                 if (a->form == CEL_JSON && b->form == CEL_JSON && !visible(a, cel_str(&key), &t)) {
-                        raw = json_find(c, b->json, cel_str(&key));
+                        const struct json *raw = json_find(c, b->json, cel_str(&key));
                         if (!raw || !json_equal(raw, &json_members(a->json)[i].value))
                                 return false;
                         continue;

@@ -446,7 +446,6 @@ static void informer_watch_from_revision(struct informer *i) {
 
 static void note_apply(const struct note *note) {
         struct informer *i = note->informer;
-        struct object *o;
 
         if (note->object) {
                 /* What the watch has already told is not told again: the object may be gone since. */
@@ -454,7 +453,7 @@ static void note_apply(const struct note *note) {
                         informer_put(i, note->object);
                 return;
         }
-        o = map_get(i->objects, str_of(note->key));
+        struct object *o = map_get(i->objects, str_of(note->key));
         if (o && str_eqc(object_uid(o), note->uid)) /* and not another that has taken its name */
                 informer_drop(i, str_of(note->key), NULL);
 }

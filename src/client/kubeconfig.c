@@ -273,21 +273,20 @@ static void put_entry(struct config_set *s, const struct kubeconfig_entry *e, st
         };
         struct str name = str_of(e->name);
         struct arena *a = s->arena;
-        struct json *cluster, *user, *context;
 
-        cluster = entry_for(s, "clusters", "cluster", name, NULL);
+        struct json *cluster = entry_for(s, "clusters", "cluster", name, NULL);
         json_removec(cluster, "certificate-authority");
         json_removec(cluster, "insecure-skip-tls-verify");
         set_base64(a, cluster, "certificate-authority-data", e->ca_pem);
         json_setc(a, cluster, "server", json_of_copy(a, str_of(e->server)));
 
-        user = entry_for(s, "users", "user", name, NULL);
+        struct json *user = entry_for(s, "users", "user", name, NULL);
         for (size_t i = 0; i < ARRAY_SIZE(other_ways); i++)
                 json_removec(user, other_ways[i]);
         set_base64(a, user, "client-certificate-data", e->cert_pem);
         set_base64(a, user, "client-key-data", e->key_pem);
 
-        context = entry_for(s, "contexts", "context", name, ret_file);
+        struct json *context = entry_for(s, "contexts", "context", name, ret_file);
         json_setc(a, context, "cluster", json_of_copy(a, name));
         json_setc(a, context, "user", json_of_copy(a, name));
         if (e->namespace)
@@ -423,7 +422,6 @@ static int load_cluster(struct config_set *s, struct str name, struct kubeconfig
 static int load_user(struct config_set *s, struct str name, struct kubeconfig *k, struct error *err) {
         struct config_file *f;
         const struct json *user = json_getc(find(s, "users", name, &f), "user");
-        struct str token_file;
 
         if (str_empty(name))
                 return 0;
@@ -436,7 +434,7 @@ static int load_user(struct config_set *s, struct str name, struct kubeconfig *k
                                          "\" is not supported: use a certificate or a token",
                                          f->path, *p, STR_ARG(name));
         k->token = text_or_null(user, "token");
-        token_file = json_str(json_getc(user, "tokenFile"));
+        struct str token_file = json_str(json_getc(user, "tokenFile"));
         k->token_file = str_empty(token_file) ? NULL : resolve(f, token_file);
         k->username = text_or_null(user, "username");
         k->password = text_or_null(user, "password");
@@ -446,13 +444,11 @@ static int load_user(struct config_set *s, struct str name, struct kubeconfig *k
 }
 
 static int load_context(struct config_set *s, struct str name, struct kubeconfig *k, struct error *err) {
-        const struct json *context;
-
         for (size_t i = 0; i < s->files.n && str_empty(name); i++)
                 name = json_str(json_getc(s->files.v[i].tree, "current-context"));
         if (str_empty(name))
                 return error_set(err, -ENOENT, "%s has no current-context", default_file(s)->path);
-        context = json_getc(find(s, "contexts", name, NULL), "context");
+        const struct json *context = json_getc(find(s, "contexts", name, NULL), "context");
         if (!context)
                 return error_set(err, -ENOENT, "context \"%" STR_FMT "\" does not exist", STR_ARG(name));
         k->context = str_dup(name);

@@ -103,11 +103,10 @@ struct client *client_new_local(struct apiserver *s, const struct api_user *user
 
 void client_reach_others(struct client *c, int (*open)(void *arg, struct client **ret, struct error *err), void *arg) {
         void *transport;
-        struct local *l;
 
         if (client_transport(c, &transport) != &local_ops)
                 return;
-        l = transport;
+        struct local *l = transport;
         l->open = open;
         l->arg = arg;
 }

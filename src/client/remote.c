@@ -343,13 +343,12 @@ static void watch_start(struct loop_work *work) {
         struct remote_watch *w = container_of(work, struct remote_watch, start);
         _cleanup_buf_ struct buf path = BUF_INIT, auth = BUF_INIT;
         struct http_header headers[MAX_HEADERS];
-        size_t n;
 
         if (w->canceled) {
                 watch_unref(w);
                 return;
         }
-        n = make_headers(w->remote, &w->call, &auth, NULL, headers);
+        size_t n = make_headers(w->remote, &w->call, &auth, NULL, headers);
         wire_path(&path, w->remote->prefix, &w->call, true);
         w->http = http_client_call(
                         w->remote->http,

@@ -200,7 +200,6 @@ static uint64_t revision_of(const struct json *j) {
 /* Items of a typed list do not repeat their kind; an object by itself always says it. */
 static struct object *item_object(struct arena *a, const struct api_resource *r, const struct json *item) {
         char gv[320];
-        struct object *o;
         struct json full;
 
         if (json_getc(item, "kind"))
@@ -210,7 +209,7 @@ static struct object *item_object(struct arena *a, const struct api_resource *r,
                 json_each_member(m, item)
                         json_set(a, &full, json_key(m), m->value);
         }
-        o = object_from_tree(&full);
+        struct object *o = object_from_tree(&full);
         object_set_revision(o, revision_of(item));
         return o;
 }

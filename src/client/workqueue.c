@@ -86,11 +86,10 @@ static void heap_down(struct workqueue *q, size_t at, struct entry *e) {
 
 static void heap_remove(struct workqueue *q, struct entry *e) {
         size_t at = e->heap_at;
-        struct entry *last;
 
         if (at == 0)
                 return;
-        last = vec_pop(&q->heap);
+        struct entry *last = vec_pop(&q->heap);
         e->heap_at = 0;
         if (last == e)
                 return;
@@ -105,13 +104,11 @@ static void timer_fired(struct timer *t) {
 }
 
 static void arm(struct workqueue *q, int64_t now_ns) {
-        int64_t wait;
-
         if (q->heap.n == 0) {
                 timer_stop(&q->timer);
                 return;
         }
-        wait = MAX(q->heap.v[0]->due_ns - now_ns, 0);
+        int64_t wait = MAX(q->heap.v[0]->due_ns - now_ns, 0);
         timer_start(q->loop, &q->timer, (uint64_t) ((wait + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC), timer_fired);
 }
 
@@ -188,22 +185,19 @@ static void finish(struct workqueue *q, struct entry *e, int result) {
 
 static void turn(struct loop_work *w) {
         struct workqueue *q = container_of(w, struct workqueue, turn);
-        struct entry *e;
-        int64_t begun;
-        int r;
 
         if (q->dead || q->paused || list_empty(&q->ready)) {
                 q->turn_posted = false;
                 return;
         }
-        e = list_entry(q->ready.next, struct entry, link);
+        struct entry *e = list_entry(q->ready.next, struct entry, link);
         list_del(&e->link);
         e->ready = false;
         e->working = true;
         series_add(series_of(q, &depth), -1);
-        begun = now_mono_ns();
+        int64_t begun = now_mono_ns();
         series_observe(series_of(q, &waited), (double) (begun - e->added_ns) / 1e9);
-        r = q->work(e->key, q->arg);
+        int r = q->work(e->key, q->arg);
         series_observe(series_of(q, &duration), (double) (now_mono_ns() - begun) / 1e9);
         finish(q, e, r);
         /* Posted only now: what the work posted itself (notes of its writes) comes before the next key. */

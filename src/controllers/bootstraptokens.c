@@ -23,12 +23,11 @@ static struct str datum(struct arena *a, const struct object *secret, const char
 static int clean(struct controller *c, struct str key, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct object *secret = informer_get(controller_informer(c, &res_secrets), key);
-        struct str expires;
         int64_t at;
 
         if (!secret || !is_token(secret) || object_deleting(secret))
                 return 0;
-        expires = datum(a, secret, "expiration");
+        struct str expires = datum(a, secret, "expiration");
         if (str_empty(expires))
                 return 0;
         if (time_parse(expires, &at) == 0 && at > controller_now(c)) {
@@ -54,14 +53,13 @@ const struct controller_class tokencleaner_controller = {
 
 static void sign(struct controller *c, struct arena *a, struct str kubeconfig, struct json *data) {
         for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_secrets))); map_next(&it);) {
-                struct str id, secret, expires;
                 int64_t at;
 
                 if (!is_token(it.value) || !str_eqc(datum(a, it.value, "usage-bootstrap-signing"), "true"))
                         continue;
-                id = datum(a, it.value, "token-id");
-                secret = datum(a, it.value, "token-secret");
-                expires = datum(a, it.value, "expiration");
+                struct str id = datum(a, it.value, "token-id");
+                struct str secret = datum(a, it.value, "token-secret");
+                struct str expires = datum(a, it.value, "expiration");
                 if (str_empty(id) || str_empty(secret) ||
                     !str_eq(object_name(it.value), arena_printf(a, "bootstrap-token-%" STR_FMT, STR_ARG(id))) ||
                     (expires.n && (time_parse(expires, &at) < 0 || at <= controller_now(c))))

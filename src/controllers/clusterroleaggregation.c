@@ -35,7 +35,6 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         struct informer *roles = controller_informer(c, &res_clusterroles);
         struct object *role = informer_get(roles, key), **sources;
         struct json rules = json_new_array(), copy;
-        const struct json *now;
         size_t n = 0;
 
         if (!role || !rule_of(role))
@@ -49,7 +48,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
                 json_each_item(r, ClusterRole_rules(object_json(sources[i])))
                         if (!contains(&rules, r))
                                 json_push(a, &rules, *r);
-        now = ClusterRole_rules(object_json(role));
+        const struct json *now = ClusterRole_rules(object_json(role));
         if (json_len(now) == json_len(&rules)) {
                 size_t same = 0;
 

@@ -42,11 +42,10 @@ bool condition_set(struct arena *a, struct json *status, const struct condition 
 
 bool condition_remove(struct arena *a, struct json *status, const char *type) {
         const struct json *conditions = json_getc(status, "conditions"), *old = condition_find(status, type);
-        struct json list;
 
         if (!old)
                 return false;
-        list = json_copy_shallow(a, conditions);
+        struct json list = json_copy_shallow(a, conditions);
         json_remove_item(&list, (size_t) (old - json_items(conditions)));
         if (json_len(&list) == 0)
                 json_removec(status, "conditions");

@@ -355,11 +355,9 @@ int controllers_start(const struct controllers_options *o, struct controllers **
 }
 
 void controllers_stop(struct controllers *all) {
-        struct loop *loop;
-
         if (!all)
                 return;
-        loop = all->loop;
+        struct loop *loop = all->loop;
         loop_call_sync(loop, teardown, all);
         loop_end(loop);
 }

@@ -84,11 +84,10 @@ static int say_missing(struct sync *s, struct error *err) {
                 _cleanup_(object_unrefp) struct object *there = NULL;
                 struct str name = ObjectReference_name(ref);
                 bool known = false;
-                int r;
 
                 for (size_t i = 0; i < s->jobs.n; i++)
                         known = known || str_eq(object_uid(s->jobs.v[i]), ObjectReference_uid(ref));
-                r = known ? 0 : client_get(s->c->client, &res_jobs, object_namespace(s->cj), name, &there, err);
+                int r = known ? 0 : client_get(s->c->client, &res_jobs, object_namespace(s->cj), name, &there, err);
                 if (r == -ENOENT) {
                         error_clear(err);
                         event_record(s->c->events, &res_cronjobs, s->cj, NULL, "Normal", "MissingJob",
@@ -200,7 +199,6 @@ static int create_job(struct sync *s, int64_t when, struct error *err) {
         struct json ref = controller_ref(s->a, &res_cronjobs, s->cj), annotations, body;
         _cleanup_(object_unrefp) struct object *made = NULL;
         char text[36];
-        int r;
 
         annotations = status_copy(s->a, ObjectMeta_annotations(meta));
         json_setc(s->a, &annotations, "batch.kubernetes.io/cronjob-scheduled-timestamp",
@@ -211,7 +209,7 @@ static int create_job(struct sync *s, int64_t when, struct error *err) {
                           "  ownerReferences: [ %j ] }, spec: %j }",
                           name, object_namespace(s->cj), ObjectMeta_labels(meta), &annotations, &ref,
                           JobTemplateSpec_spec(template));
-        r = controller_create(s->c, &res_jobs, object_namespace(s->cj), &body, &made, err);
+        int r = controller_create(s->c, &res_jobs, object_namespace(s->cj), &body, &made, err);
         if (r == -EEXIST) { /* made before we could write it down */
                 error_clear(err);
                 r = client_get(s->c->client, &res_jobs, object_namespace(s->cj), name, &made, err);
@@ -268,21 +266,19 @@ static int make_due(struct sync *s, struct error *err) {
 /* ---- reconcile ---- */
 
 static int sync_all(struct sync *s, struct str key, struct error *err) {
-        int64_t next;
-        int r;
-
         sort_jobs(s);
         TRY(say_missing(s, err));
         set_active(s, NULL);
-        r = trim_history(s, s->succeeded.v, s->succeeded.n, CronJobSpec_has_successfulJobsHistoryLimit(s->spec),
-                         CronJobSpec_successfulJobsHistoryLimit(s->spec), err);
+        int r = trim_history(s, s->succeeded.v, s->succeeded.n, CronJobSpec_has_successfulJobsHistoryLimit(s->spec),
+                             CronJobSpec_successfulJobsHistoryLimit(s->spec), err);
         if (r == 0)
                 r = trim_history(s, s->failed.v, s->failed.n, CronJobSpec_has_failedJobsHistoryLimit(s->spec),
                                  CronJobSpec_failedJobsHistoryLimit(s->spec), err);
         if (r == 0 && !object_deleting(s->cj) && !CronJobSpec_suspend(s->spec) && read_schedule(s) == 0) {
                 r = make_due(s, err);
-                next = cron_next(&s->cron, s->zone,
-                                 s->cron.every_ns ? MAX(begin_of_search(s), s->now - s->cron.every_ns) : s->now);
+                int64_t next = cron_next(&s->cron, s->zone,
+                                         s->cron.every_ns ? MAX(begin_of_search(s), s->now - s->cron.every_ns)
+                                                          : s->now);
                 if (next != INT64_MAX)
                         controller_enqueue_after(s->c, key,
                                                  (uint64_t) (MAX(next - s->now, 0) / NSEC_PER_MSEC) + SLACK_MS);
@@ -294,7 +290,6 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct object *cj = informer_get(controller_informer(c, &res_cronjobs), key);
         struct sync s = { .c = c, .a = a, .cj = cj };
-        int r;
 
         if (!cj)
                 return 0;
@@ -302,7 +297,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         s.status = status_copy(a, CronJob_status(object_json(cj)));
         s.jobs = owned_children(c->state, cj);
         s.now = controller_now(c);
-        r = sync_all(&s, key, err);
+        int r = sync_all(&s, key, err);
         vec_free(&s.active);
         vec_free(&s.succeeded);
         vec_free(&s.failed);

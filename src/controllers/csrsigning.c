@@ -105,7 +105,6 @@ int csr_read_request(const struct json *spec, X509_REQ **ret, struct error *err)
         _cleanup_buf_ struct buf pem = BUF_INIT;
         _cleanup_(BIO_free_allp) BIO *bio = NULL;
         _cleanup_(X509_REQ_freep) X509_REQ *request = NULL;
-        EVP_PKEY *key;
 
         if (base64_decode(&pem, CertificateSigningRequestSpec_request(spec)) < 0 || pem.n == 0)
                 return error_set(err, -EINVAL, "the request is not base64");
@@ -113,7 +112,7 @@ int csr_read_request(const struct json *spec, X509_REQ **ret, struct error *err)
         request = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
         if (!request)
                 return error_set(err, -EINVAL, "PEM block type must be CERTIFICATE REQUEST");
-        key = X509_REQ_get0_pubkey(request);
+        EVP_PKEY *key = X509_REQ_get0_pubkey(request);
         if (!key || X509_REQ_verify(request, key) != 1)
                 return error_set(err, -EINVAL, "unable to verify certificate request signature");
         *ret = TAKE_PTR(request);
@@ -223,14 +222,12 @@ int csr_check(const struct json *spec, const X509_REQ *request, struct error *er
 /* ---- signing ---- */
 
 static bool add_extension(X509 *cert, X509 *ca, int nid, const char *value) {
-        X509_EXTENSION *e;
         X509V3_CTX ctx;
-        bool ok;
 
         X509V3_set_ctx(&ctx, ca, cert, NULL, NULL, 0);
         X509V3_set_ctx_nodb(&ctx);
-        e = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-        ok = e && X509_add_ext(cert, e, -1) == 1;
+        X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+        bool ok = e && X509_add_ext(cert, e, -1) == 1;
         X509_EXTENSION_free(e);
         return ok;
 }
@@ -256,10 +253,9 @@ static bool set_serial(X509 *cert) {
 }
 
 static bool set_times(X509 *cert, X509 *ca, int64_t now, int64_t seconds) {
-        ASN1_TIME *end;
-
         ASN1_TIME_set(X509_getm_notBefore(cert), now - BACKDATE_SECONDS);
-        end = ASN1_TIME_set(X509_getm_notAfter(cert), now + seconds - (seconds < SHORT_SECONDS ? 0 : BACKDATE_SECONDS));
+        ASN1_TIME *end = ASN1_TIME_set(X509_getm_notAfter(cert),
+                                       now + seconds - (seconds < SHORT_SECONDS ? 0 : BACKDATE_SECONDS));
         if (end && ASN1_TIME_compare(X509_get0_notAfter(ca), end) < 0) /* not beyond our own */
                 return X509_set1_notAfter(cert, X509_get0_notAfter(ca)) == 1;
         return end != NULL;
@@ -311,21 +307,18 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = NULL;
         struct object *csr = informer_get(controller_informer(c, &res_certificatesigningrequests), key);
         _cleanup_buf_ struct buf pem = BUF_INIT, text = BUF_INIT;
-        const struct json *spec, *old;
-        struct json status;
-        int r;
 
         if (!csr || !c->state)
                 return 0;
-        spec = CertificateSigningRequest_spec(object_json(csr));
-        old = CertificateSigningRequest_status(object_json(csr));
+        const struct json *spec = CertificateSigningRequest_spec(object_json(csr));
+        const struct json *old = CertificateSigningRequest_status(object_json(csr));
         if (find_signer(spec) == ARRAY_SIZE(signers) || !condition_is(old, "Approved", "True") ||
             condition_find(old, "Denied") || condition_find(old, "Failed") ||
             !str_empty(CertificateSigningRequestStatus_certificate(old)))
                 return 0;
         a = arena_new(0);
-        status = status_copy(a, old);
-        r = make_certificate(c, spec, &pem, err);
+        struct json status = status_copy(a, old);
+        int r = make_certificate(c, spec, &pem, err);
         if (r == -EINVAL) { /* it will not get better */
                 condition_set(a, &status,
                               &(struct condition) { "Failed", "True", "SignerValidationFailure", error_text(err) },
@@ -352,11 +345,10 @@ static void destroy(void *state) {
 static int init(struct controller *c, void **ret_state, struct error *err) {
         const struct controllers_options *o = controllers_options(c->all);
         _cleanup_(BIO_free_allp) BIO *cert = NULL, *key = NULL;
-        struct signer *s;
 
         if (str_empty(o->signer_cert_pem) || str_empty(o->signer_key_pem))
                 return 0; /* somebody else signs */
-        s = xcalloc(1, sizeof(*s));
+        struct signer *s = xcalloc(1, sizeof(*s));
         *ret_state = s;
         cert = BIO_new_mem_buf(o->signer_cert_pem.p, (int) o->signer_cert_pem.n);
         key = BIO_new_mem_buf(o->signer_key_pem.p, (int) o->signer_key_pem.n);

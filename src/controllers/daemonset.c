@@ -313,7 +313,6 @@ static int act(struct sync *s, struct error *err) {
 
 static int sync_all(struct sync *s, struct str key, struct error *err) {
         uint64_t wait_ms = UINT64_MAX;
-        struct json status;
         int r = 0;
 
         find_places(s);
@@ -334,7 +333,7 @@ static int sync_all(struct sync *s, struct str key, struct error *err) {
                         r = revisions_trim(s->c, &s->revisions, DaemonSetSpec_revisionHistoryLimit(s->spec), s->pods,
                                            STR(""), err);
         }
-        status = new_status(s, &wait_ms);
+        struct json status = new_status(s, &wait_ms);
         if (r == 0)
                 r = controller_update_status(s->c, &res_daemonsets, s->ds, &status, err);
         else
@@ -348,12 +347,10 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct object *ds = informer_get(controller_informer(c, &res_daemonsets), key);
         struct sync s = { .c = c, .a = a, .ds = ds };
-        struct selector selector;
-        int r;
 
         if (!ds)
                 return 0;
-        selector = workload_selector(a, &res_daemonsets, ds);
+        struct selector selector = workload_selector(a, &res_daemonsets, ds);
         if (selector.nothing) {
                 event_record(c->events, &res_daemonsets, ds, NULL, "Warning", "SelectingAll",
                              "This daemon set is selecting all pods. A non-empty selector is required.");
@@ -364,7 +361,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         s.tolerations = tolerations_of(a, s.pod_spec);
         s.now = controller_now(c);
         s.min_ready = DaemonSetSpec_minReadySeconds(s.spec);
-        r = revisions_sync(c, a, &res_daemonsets, ds, &selector, REVISION_HASH, &s.revisions, err);
+        int r = revisions_sync(c, a, &res_daemonsets, ds, &selector, REVISION_HASH, &s.revisions, err);
         if (r == 0)
                 r = claim_children(c, a, &res_daemonsets, ds, &selector, &res_pods, c->state, &s.pods, NULL, err);
         if (r == 0)

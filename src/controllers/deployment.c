@@ -47,13 +47,11 @@ static bool same_template(const struct json *a, const struct json *b) {
         struct json bare[2];
 
         for (int i = 0; i < 2; i++) {
-                struct json meta, labels;
-
                 bare[i] = json_copy_shallow(arena, both[i]);
                 if (!json_at_path(both[i], "metadata", "labels"))
                         continue;
-                meta = json_copy_shallow(arena, json_getc(both[i], "metadata"));
-                labels = json_copy_shallow(arena, json_getc(&meta, "labels"));
+                struct json meta = json_copy_shallow(arena, json_getc(both[i], "metadata"));
+                struct json labels = json_copy_shallow(arena, json_getc(&meta, "labels"));
                 json_removec(&labels, HASH_LABEL);
                 json_setc(arena, &meta, "labels", labels);
                 json_setc(arena, &bare[i], "metadata", meta);
@@ -106,13 +104,13 @@ int rollout_scale(struct rollout *r, struct replica_set *rs, int64_t replicas, s
                    max = arena_printf(r->a, "%" PRId64, r->replicas + r->max_surge);
         bool sized = replicas != rs->replicas;
         int64_t before = rs->replicas;
-        struct json patch;
 
         if (!sized && str_eq(object_annotation(rs->object, DESIRED), desired) &&
             str_eq(object_annotation(rs->object, MAXIMUM), max))
                 return 0;
-        patch = json_build(r->a, "{ metadata: { uid: %s, annotations: { %c: %s, %c: %s } }, spec: { replicas: %l } }",
-                           object_uid(rs->object), DESIRED, desired, MAXIMUM, max, replicas);
+        struct json patch = json_build(
+                        r->a, "{ metadata: { uid: %s, annotations: { %c: %s, %c: %s } }, spec: { replicas: %l } }",
+                        object_uid(rs->object), DESIRED, desired, MAXIMUM, max, replicas);
         TRY(controller_patch(r->c, &res_replicasets, rs->object, STR(""), API_PATCH_MERGE, &patch, err));
         r->wrote = true;
         if (sized)
@@ -144,7 +142,6 @@ static int refresh_new(struct rollout *r, struct error *err) {
         int64_t revision = MAX(max_old_revision(r) + 1, r->new->revision),
                 min_ready = DeploymentSpec_minReadySeconds(r->spec);
         struct json annotations = json_new_object(), patch;
-        int result;
 
         json_each_member(m, json_at_path(object_json(r->d), "metadata", "annotations")) {
                 struct str has = json_str_or(
@@ -170,7 +167,7 @@ static int refresh_new(struct rollout *r, struct error *err) {
                 return 0;
         patch = json_build(r->a, "{ metadata: { uid: %s, annotations: %j }, spec: { minReadySeconds: %l } }",
                            object_uid(rs), json_len(&annotations) ? &annotations : NULL, min_ready);
-        result = controller_patch(r->c, &res_replicasets, rs, STR(""), API_PATCH_MERGE, &patch, err);
+        int result = controller_patch(r->c, &res_replicasets, rs, STR(""), API_PATCH_MERGE, &patch, err);
         if (result == 0)
                 r->wrote = true;
         return result;
@@ -202,7 +199,6 @@ static struct json new_replica_set(struct rollout *r, struct str name, struct st
 /* Somebody has the name: ourselves (our cache was behind), or a stranger, and then another hash is tried. */
 static int create_collided(struct rollout *r, struct str name, struct error *err) {
         _cleanup_(object_unrefp) struct object *there = NULL;
-        int result;
 
         TRY(client_get(r->c->client, &res_replicasets, object_namespace(r->d), name, &there, err));
         if (is_controlled_by(there, object_uid(r->d)) &&
@@ -210,7 +206,7 @@ static int create_collided(struct rollout *r, struct str name, struct error *err
                           DeploymentSpec_template(r->spec)))
                 return error_set(err, -EAGAIN, "replica set %" STR_FMT " is not in the cache yet", STR_ARG(name));
         json_set_int(r->a, &r->status, "collisionCount", DeploymentStatus_collisionCount(&r->status) + 1);
-        result = controller_update_status(r->c, &res_deployments, r->d, &r->status, err);
+        int result = controller_update_status(r->c, &res_deployments, r->d, &r->status, err);
         return result < 0 ? result
                           : error_set(err, -EAGAIN, "replica set %" STR_FMT " belongs to another", STR_ARG(name));
 }
@@ -221,14 +217,11 @@ static int create_new(struct rollout *r, struct error *err) {
                                         DeploymentStatus_collisionCount(&r->status), collided);
         struct str name = arena_printf(r->a, "%" STR_FMT "-%" STR_FMT, STR_ARG(object_name(r->d)), STR_ARG(hash));
         struct object *created = NULL;
-        struct json body;
-        int64_t replicas;
-        int result;
 
         r->revision = max_old_revision(r) + 1;
-        replicas = r->recreate ? r->replicas : rollout_room_for_new(r, 0);
-        body = new_replica_set(r, name, hash, replicas);
-        result = controller_create(r->c, &res_replicasets, object_namespace(r->d), &body, &created, err);
+        int64_t replicas = r->recreate ? r->replicas : rollout_room_for_new(r, 0);
+        struct json body = new_replica_set(r, name, hash, replicas);
+        int result = controller_create(r->c, &res_replicasets, object_namespace(r->d), &body, &created, err);
         if (result == -EEXIST) {
                 error_clear(err);
                 return create_collided(r, name, err);
@@ -324,12 +317,11 @@ static int scale_down_old(struct rollout *r, struct error *err) {
 }
 
 static int rolling_update(struct rollout *r, struct error *err) {
-        int64_t want;
         int result = sync_new(r, true, err);
 
         if (result < 0 || r->created)
                 return result;
-        want = r->new->replicas > r->replicas ? r->replicas : rollout_room_for_new(r, r->new->replicas);
+        int64_t want = r->new->replicas > r->replicas ? r->replicas : rollout_room_for_new(r, r->new->replicas);
         if (want != r->new->replicas)
                 return rollout_scale(r, r->new, want, err);
         return scale_down_old(r, err);
@@ -445,12 +437,11 @@ static int roll(struct rollout *r, struct error *err) {
 /* Status and revision in one write: the status subresource takes annotations too. */
 static int write_status(struct rollout *r, struct error *err) {
         struct str revision = arena_printf(r->a, "%" PRId64, r->revision);
-        struct json copy, *meta;
 
         if (r->revision == 0 || str_eq(object_annotation(r->d, REVISION), revision))
                 return controller_update_status(r->c, &res_deployments, r->d, &r->status, err);
-        copy = json_copy_tree(r->a, object_json(r->d));
-        meta = json_get_or_add_object(r->a, &copy, "metadata");
+        struct json copy = json_copy_tree(r->a, object_json(r->d));
+        struct json *meta = json_get_or_add_object(r->a, &copy, "metadata");
         json_set_str(r->a, json_get_or_add_object(r->a, meta, "annotations"), REVISION, revision);
         json_setc(r->a, &copy, "status", r->status);
         return controller_update(r->c, &res_deployments, STR("status"), &copy, err);
@@ -475,16 +466,12 @@ static void rollout_init(struct rollout *r, struct controller *c, struct arena *
 static int reconcile(struct controller *c, struct str key, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct object *d = informer_get(controller_informer(c, &res_deployments), key);
-        struct selector selector;
         struct object_list sets;
-        struct replica_set *all;
         struct rollout r;
-        uint64_t wait_ms;
-        int result;
 
         if (!d)
                 return 0;
-        selector = workload_selector(a, &res_deployments, d);
+        struct selector selector = workload_selector(a, &res_deployments, d);
         if (selector.nothing) {
                 event_record(c->events, &res_deployments, d, NULL, "Warning", "SelectingAll",
                              "This deployment is selecting all pods. A non-empty selector is required.");
@@ -492,15 +479,15 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         }
         TRY(claim_children(c, a, &res_deployments, d, &selector, &res_replicasets, c->state, &sets, NULL, err));
         rollout_init(&r, c, a, d);
-        all = arena_array(a, struct replica_set, sets.n + 1);
+        struct replica_set *all = arena_array(a, struct replica_set, sets.n + 1);
         for (size_t i = 0; i < sets.n; i++)
                 read_replica_set(&all[i], sets.v[i]);
         qsort(all, sets.n, sizeof(*all), by_age);
         find_new(&r, all, sets.n);
 
-        result = roll(&r, err);
+        int result = roll(&r, err);
         if (result == 0) {
-                wait_ms = rollout_status(&r);
+                uint64_t wait_ms = rollout_status(&r);
                 result = write_status(&r, err);
                 if (result == 0 && wait_ms > 0)
                         controller_enqueue_after(c, key, wait_ms);
@@ -518,11 +505,10 @@ static int init(struct controller *c, void **ret_state, struct error *err) {
 /* A Recreate waits for the last old pod to be gone. */
 static void enqueue_pod(struct controller *c, struct object *old, struct object *new) {
         const struct json *ref = !new ? controller_ref_of(old) : NULL;
-        struct object *rs;
 
         if (!ref || !ref_is_kind(ref, &res_replicasets))
                 return;
-        rs = controller_get(c, &res_replicasets, object_namespace(old), OwnerReference_name(ref));
+        struct object *rs = controller_get(c, &res_replicasets, object_namespace(old), OwnerReference_name(ref));
         if (rs)
                 enqueue_owner(c, NULL, rs);
 }

@@ -115,7 +115,6 @@ uint64_t rollout_status(struct rollout *r) {
         struct json before = json_copy_shallow(r->a, &r->status);
         int64_t total = rollout_sum(r, offsetof(struct replica_set, replicas)),
                 available = rollout_sum(r, offsetof(struct replica_set, available)), left;
-        const struct json *progress;
 
         set_count(r, "observedGeneration", json_int(json_at_path(object_json(r->d), "metadata", "generation")));
         set_count(r, "replicas", rollout_sum(r, offsetof(struct replica_set, actual)));
@@ -132,7 +131,7 @@ uint64_t rollout_status(struct rollout *r) {
         if (!r->paused && !object_deleting(r->d))
                 sync_progress(r, &before);
 
-        progress = condition_find(&r->status, "Progressing");
+        const struct json *progress = condition_find(&r->status, "Progressing");
         if (!progress || r->paused || is_done(r) ||
             str_eqc(DeploymentCondition_reason(progress), "NewReplicaSetAvailable") ||
             str_eqc(DeploymentCondition_reason(progress), "ProgressDeadlineExceeded"))

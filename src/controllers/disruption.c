@@ -106,12 +106,10 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct object *pdb = informer_get(controller_informer(c, &res_poddisruptionbudgets), key), **pods;
         int64_t expected = 0, desired = 0, healthy = 0, allowed, now = controller_now(c);
-        struct json status, notes;
         struct object *const *all;
         struct selector selector;
         uint64_t wait_ms = UINT64_MAX;
         size_t n, found = 0;
-        int r;
 
         if (!pdb)
                 return 0;
@@ -124,7 +122,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         if (found == 0)
                 event_record(c->events, &res_poddisruptionbudgets, pdb, NULL, "Normal", "NoPods",
                              "No matching pods found");
-        r = expectations(c, PodDisruptionBudget_spec(object_json(pdb)), pods, found, &expected, &desired, err);
+        int r = expectations(c, PodDisruptionBudget_spec(object_json(pdb)), pods, found, &expected, &desired, err);
         if (r == -ENOENT) {
                 event_record(c->events, &res_poddisruptionbudgets, pdb, NULL, "Warning",
                              "CalculateExpectedPodCountFailed", "Failed to calculate the number of expected pods: %s",
@@ -132,8 +130,8 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
                 error_clear(err);
                 expected = desired = 0; /* fail safe: nothing may be evicted */
         }
-        status = status_copy(a, PodDisruptionBudget_status(object_json(pdb)));
-        notes = keep_notes(a, PodDisruptionBudgetStatus_disruptedPods(&status), pods, found, now, &wait_ms);
+        struct json status = status_copy(a, PodDisruptionBudget_status(object_json(pdb)));
+        struct json notes = keep_notes(a, PodDisruptionBudgetStatus_disruptedPods(&status), pods, found, now, &wait_ms);
         for (size_t i = 0; i < found; i++)
                 healthy += !object_deleting(pods[i]) && !json_get(&notes, object_name(pods[i])) &&
                            pod_is_ready(pods[i]);

@@ -36,17 +36,15 @@ static struct json make_subsets(struct controller *c, struct arena *a, const str
         /* When there are too many, ready ones are kept first. */
         for (int ready = 1; ready >= 0; ready--)
                 for (size_t i = 0; i < n && room > 0; i++) {
-                        struct json ports, *subset;
-
                         if ((publish || pod_is_ready(pods[i])) != ready)
                                 continue;
-                        ports = service_ports_of_pod(a, service, pods[i]);
+                        struct json ports = service_ports_of_pod(a, service, pods[i]);
                         if (json_len(&ports) == 0 && !service_is_headless(service))
                                 continue;
                         json_each_item(p, &ports) /* here, unlike in slices, no name is no member */
                                 if (str_empty(EndpointPort_name(p)))
                                         json_removec(p, "name");
-                        subset = subset_for(a, &subsets, &ports);
+                        struct json *subset = subset_for(a, &subsets, &ports);
                         json_push(a, json_get_mut(subset, ready ? STR("addresses") : STR("notReadyAddresses")),
                                   address_of(a, service, pods[i]));
                         room--;

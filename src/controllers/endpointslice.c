@@ -88,13 +88,11 @@ static void collect(struct slices *s, struct str family) {
 
         for (size_t i = 0; i < n; i++) {
                 struct str address = address_of(pods[i], family);
-                struct json ports;
-                struct group *g;
 
                 if (str_empty(address))
                         continue;
-                ports = service_ports_of_pod(s->a, s->service, pods[i]);
-                g = group_of(s, family, &ports);
+                struct json ports = service_ports_of_pod(s->a, s->service, pods[i]);
+                struct group *g = group_of(s, family, &ports);
                 vec_push(&g->endpoints,
                          (struct endpoint) { object_uid(pods[i]), endpoint_of(s, pods[i], address), false, false });
         }
@@ -154,13 +152,12 @@ static void fill(struct slices *s, struct group *g, struct json *endpoints) {
 
 static int write_slice(struct slices *s, struct object *slice, const struct json *endpoints, struct error *err) {
         const struct json *doc = object_json(slice);
-        struct json copy;
 
         if (json_equal(endpoints, EndpointSlice_endpoints(doc) ? EndpointSlice_endpoints(doc)
                                                                : json_new(s->a, json_new_array())) &&
             json_equal(&s->labels, ObjectMeta_labels(EndpointSlice_metadata(doc))))
                 return 0;
-        copy = json_copy_tree(s->a, doc);
+        struct json copy = json_copy_tree(s->a, doc);
         json_setc(s->a, json_get_or_add_object(s->a, &copy, "metadata"), "labels", s->labels);
         json_setc(s->a, &copy, "endpoints", *endpoints);
         return controller_update(s->c, &res_endpointslices, STR(""), &copy, err);
@@ -249,17 +246,15 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct object *service = informer_get(controller_informer(c, &res_services), key);
         struct slices s = { .c = c, .a = a, .service = service };
-        const struct json *families;
-        int r;
 
         if (!service || object_deleting(service) || !service_is_selecting(service))
                 return 0; /* the slices of a deleted Service are its dependents */
         s.labels = labels_for(a, service);
         find_existing(&s);
-        families = ServiceSpec_ipFamilies(Service_spec(object_json(service)));
+        const struct json *families = ServiceSpec_ipFamilies(Service_spec(object_json(service)));
         for (size_t i = 0; i < MAX(json_len(families), 1U); i++)
                 collect(&s, json_str_or(json_item(families, i), STR("IPv4")));
-        r = sync_all(&s, json_str_or(json_item(families, 0), STR("IPv4")), err);
+        int r = sync_all(&s, json_str_or(json_item(families, 0), STR("IPv4")), err);
         for (size_t i = 0; i < s.groups.n; i++)
                 vec_free(&s.groups.v[i].endpoints);
         vec_free(&s.groups);

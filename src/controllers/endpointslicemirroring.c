@@ -88,13 +88,12 @@ static struct object *take_existing(struct mirror *m, const char *family, const 
 static int write_slice(struct mirror *m, const struct json *subset, bool v6, struct error *err) {
         const char *family = v6 ? "IPv6" : "IPv4";
         struct json endpoints = json_new_array(), ports = ports_of(m->a, subset), body, ref;
-        struct object *slice;
 
         add_addresses(m, &endpoints, EndpointSubset_addresses(subset), true, v6);
         add_addresses(m, &endpoints, EndpointSubset_notReadyAddresses(subset), false, v6);
         if (json_len(&endpoints) == 0)
                 return 0;
-        slice = take_existing(m, family, &ports);
+        struct object *slice = take_existing(m, family, &ports);
         if (!slice) {
                 ref = controller_ref(m->a, &res_endpoints, m->endpoints);
                 body = json_build(m->a,

@@ -174,12 +174,11 @@ static void on_change(struct object *old, struct object *new, void *arg) {
         struct gc_kind *kind = arg;
         struct gc *gc = kind->c->state;
         bool changed = false, had = old && object_owners(old, &owners) > 0, has = new &&object_owners(new, &owners) > 0;
-        struct str key;
 
         if (new && !had && !has && !object_deleting(new))
                 return; /* the many that own and are owned by nothing, cheaply */
         a = arena_new(512);
-        key = object_key(a, new ? new : old);
+        struct str key = object_key(a, new ? new : old);
         if (had || has)
                 relink(gc, kind, key, old, new, &changed);
         if (!new) {
@@ -372,16 +371,13 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         struct gc *gc = c->state;
         const struct object_owner *owners;
         struct str rest = key, number, ns, name;
-        struct gc_kind *kind;
         struct verdict v;
-        struct object *o;
         uint64_t i;
-        int r;
 
         if (!str_split(&rest, ' ', &number) || str_to_u64(number, &i) < 0 || i >= gc->kinds.n)
                 return error_set(err, -EINVAL, "bad key");
-        kind = gc->kinds.v[i];
-        o = informer_get(kind->informer, rest);
+        struct gc_kind *kind = gc->kinds.v[i];
+        struct object *o = informer_get(kind->informer, rest);
         if (!o)
                 return 0;
         if (object_deleting(o) && finalizer_is_set(o, ORPHAN))
@@ -390,7 +386,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
                 return wait_for_dependents(gc, kind, o, err);
         if (object_deleting(o) || object_owners(o, &owners) == 0)
                 return 0;
-        r = judge(gc, kind, o, &v, err);
+        int r = judge(gc, kind, o, &v, err);
         if (r < 0 || v.n == 0)
                 return r;
         /* Something is to be done: by what the server says, not by what we remember. */
@@ -413,14 +409,13 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
 static void follow(const struct api_resource *res, void *arg) {
         struct controller *c = arg;
         struct gc *gc = c->state;
-        struct gc_kind *kind;
 
         if (res == &res_events || (res->verbs & VERB_WATCH) == 0)
                 return; /* events own nothing, and come by the thousand */
         for (size_t i = 0; i < gc->kinds.n; i++)
                 if (gc->kinds.v[i]->res == res)
                         return;
-        kind = xcalloc(1, sizeof(*kind));
+        struct gc_kind *kind = xcalloc(1, sizeof(*kind));
         *kind = (struct gc_kind) { c, res, controller_informer(c, res), gc->kinds.n };
         vec_push(&gc->kinds, kind);
         informer_add_handler(kind->informer, on_change, kind);

@@ -146,13 +146,11 @@ static int64_t new_indexed_pods(struct job_sync *s, int64_t n, struct json *bodi
         int64_t made = 0, wait = INT64_MAX;
 
         for (int64_t i = 0, completions = JobSpec_completions(s->spec); i < completions && n > 0; i++) {
-                int64_t left;
-
                 if (index_set_has(&s->completed, i) || index_set_has(&s->failed_indexes, i) ||
                     index_set_has(&s->active_indexes, i) || index_is_leaving(s, i))
                         continue;
                 n--;
-                left = index_backoff_left(s, i);
+                int64_t left = index_backoff_left(s, i);
                 wait = MIN(wait, left);
                 if (left > 0)
                         continue;
@@ -358,7 +356,6 @@ static bool is_finished(const struct json *status) {
 }
 
 static int run(struct job_sync *s, struct str key, struct error *err) {
-        const struct json *verdict;
         int r = 0;
 
         job_count(s);
@@ -367,7 +364,7 @@ static int run(struct job_sync *s, struct str key, struct error *err) {
         if (!JobSpec_suspend(s->spec))
                 begin_or_resume(s);
         decide(s);
-        verdict = condition_find(&s->status, "FailureTarget");
+        const struct json *verdict = condition_find(&s->status, "FailureTarget");
         if (!verdict)
                 verdict = condition_find(&s->status, "SuccessCriteriaMet");
         if (verdict)
@@ -395,19 +392,15 @@ static int reconcile_orphan(struct controller *c, struct str key, struct error *
 static int reconcile(struct controller *c, struct str key, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = NULL;
         struct state *state = c->state;
-        struct object *job;
         struct job_sync s = { .c = c };
-        struct selector selector;
-        struct str manager;
-        int r;
 
         if (str_has_prefix(key, STR("pod ")))
                 return reconcile_orphan(c, str_sub(key, 4, key.n), err);
-        job = informer_get(controller_informer(c, &res_jobs), key);
+        struct object *job = informer_get(controller_informer(c, &res_jobs), key);
         if (!job)
                 return 0;
         s.spec = Job_spec(object_json(job));
-        manager = JobSpec_managedBy(s.spec);
+        struct str manager = JobSpec_managedBy(s.spec);
         if (!str_empty(manager) && !str_eqc(manager, MANAGER))
                 return 0;
         s.a = a = arena_new(0);
@@ -417,8 +410,8 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         s.indexed = str_eqc(JobSpec_completionMode(s.spec), "Indexed");
         s.per_index = s.indexed && JobSpec_has_backoffLimitPerIndex(s.spec);
         s.only_replace_failed = str_eqc(JobSpec_podReplacementPolicy(s.spec), "Failed");
-        selector = workload_selector(a, &res_jobs, job);
-        r = claim_children(c, a, &res_jobs, job, &selector, &res_pods, state->pods, &s.pods, NULL, err);
+        struct selector selector = workload_selector(a, &res_jobs, job);
+        int r = claim_children(c, a, &res_jobs, job, &selector, &res_pods, state->pods, &s.pods, NULL, err);
         if (r == 0)
                 r = run(&s, key, err);
         vec_free(&s.active);
@@ -441,14 +434,13 @@ static void enqueue_orphan(struct controller *c, struct object *pod) {
 
 static void enqueue_pod(struct controller *c, struct object *old, struct object *new) {
         const struct json *ref = new ? controller_ref_of(new) : NULL;
-        struct object *job;
 
         enqueue_owner_or_matching(c, old, new);
         if (!new || !job_tracks(new))
                 return;
-        job = ref && ref_is_kind(ref, &res_jobs)
-                              ? controller_get(c, &res_jobs, object_namespace(new), OwnerReference_name(ref))
-                              : NULL;
+        struct object *job = ref && ref_is_kind(ref, &res_jobs) ? controller_get(c, &res_jobs, object_namespace(new),
+                                                                                 OwnerReference_name(ref))
+                                                                : NULL;
         if (!job || !str_eq(object_uid(job), OwnerReference_uid(ref)))
                 if (c->n_unsynced == 0 && (object_deleting(new) || !ref))
                         enqueue_orphan(c, new);
@@ -456,13 +448,12 @@ static void enqueue_pod(struct controller *c, struct object *old, struct object 
 
 static void enqueue_job(struct controller *c, struct object *old, struct object *new) {
         struct state *state = c->state;
-        struct object_list pods;
 
         enqueue_self(c, old, new);
         if (new)
                 return;
         map_remove(state->backoffs, object_uid(old));
-        pods = owned_children(state->pods, old);
+        struct object_list pods = owned_children(state->pods, old);
         for (size_t i = 0; i < pods.n; i++)
                 if (job_tracks(pods.v[i]))
                         enqueue_orphan(c, pods.v[i]);

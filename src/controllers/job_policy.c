@@ -87,7 +87,6 @@ const char *job_success_policy(struct job_sync *s) {
         json_each_item(rule, json_getc(JobSpec_successPolicy(s->spec), "rules")) {
                 struct index_set wanted = { 0 };
                 int64_t have = index_set_count(&s->completed), need = -1;
-                bool met;
 
                 if (json_getc(rule, "succeededIndexes")) {
                         index_set_parse(&wanted, json_str(json_getc(rule, "succeededIndexes")),
@@ -101,7 +100,7 @@ const char *job_success_policy(struct job_sync *s) {
                 }
                 if (json_getc(rule, "succeededCount"))
                         need = json_int(json_getc(rule, "succeededCount"));
-                met = need >= 0 && have >= need;
+                bool met = need >= 0 && have >= need;
                 if (met)
                         return arena_printf(s->a, "Matched rules at index %zu", i).p;
                 i++;

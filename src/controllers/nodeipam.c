@@ -102,11 +102,8 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = NULL;
         struct ipam *m = c->state;
         struct object *node = informer_get(controller_informer(c, &res_nodes), key);
-        struct json patch;
-        struct str cidr;
         char text[80];
         size_t i;
-        int r;
 
         if (!m || !node || object_deleting(node) || !str_empty(NodeSpec_podCIDR(Node_spec(object_json(node)))))
                 return 0;
@@ -121,10 +118,10 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
                                  "accepted range");
         }
         a = arena_new(0);
-        cidr = print_range(m, i, text);
-        patch = json_build(a, "{ spec: { podCIDR: %s, podCIDRs: [ %s ] } }", cidr, cidr);
+        struct str cidr = print_range(m, i, text);
+        struct json patch = json_build(a, "{ spec: { podCIDR: %s, podCIDRs: [ %s ] } }", cidr, cidr);
         set_used(m, i, true);
-        r = controller_patch(c, &res_nodes, node, STR(""), API_PATCH_STRATEGIC, &patch, err);
+        int r = controller_patch(c, &res_nodes, node, STR(""), API_PATCH_STRATEGIC, &patch, err);
         if (r < 0)
                 set_used(m, i, false);
         return r;
@@ -132,17 +129,15 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
 
 static int init(struct controller *c, void **ret_state, struct error *err) {
         const struct controllers_options *o = controllers_options(c->all);
-        struct ipam *m;
-        int bits;
 
         if (!o->cluster_cidr)
                 return 0; /* nodes bring their own ranges */
-        m = xcalloc(1, sizeof(*m));
+        struct ipam *m = xcalloc(1, sizeof(*m));
         *ret_state = m;
         if (parse_cidr(str_of(o->cluster_cidr), &m->family, m->base, &m->prefix) < 0)
                 return error_set(err, -EINVAL, "invalid cluster CIDR \"%s\"", o->cluster_cidr);
         m->mask = o->node_cidr_mask > 0 ? o->node_cidr_mask : m->family == AF_INET ? 24 : 64;
-        bits = m->mask - m->prefix;
+        int bits = m->mask - m->prefix;
         if (bits < 0 || m->mask > (m->family == AF_INET ? 32 : 128))
                 return error_set(err, -EINVAL, "a node's range /%d does not fit in the cluster CIDR \"%s\"", m->mask,
                                  o->cluster_cidr);

@@ -37,11 +37,9 @@ static struct health *health_of(struct controller *c, struct str node) {
 }
 
 static void enqueue_lease(struct controller *c, struct object *old, struct object *new) {
-        struct health *h;
-
         if (!new || !str_eqc(object_namespace(new), "kube-node-lease"))
                 return;
-        h = health_of(c, object_name(new));
+        struct health *h = health_of(c, object_name(new));
         if (object_revision(new) == h->lease_revision)
                 return;
         h->lease_revision = object_revision(new);
@@ -49,9 +47,6 @@ static void enqueue_lease(struct controller *c, struct object *old, struct objec
 }
 
 static void enqueue_node(struct controller *c, struct object *old, struct object *new) {
-        const struct json *ready;
-        struct health *h;
-
         if (!new) {
                 event_record(c->events, &res_nodes, old, NULL, "Normal", "RemovingNode",
                              "Node %" STR_FMT " event: Removing Node %" STR_FMT " from Controller",
@@ -63,8 +58,8 @@ static void enqueue_node(struct controller *c, struct object *old, struct object
                 event_record(c->events, &res_nodes, new, NULL, "Normal", "RegisteredNode",
                              "Node %" STR_FMT " event: Registered Node %" STR_FMT " in Controller",
                              STR_ARG(object_name(new)), STR_ARG(object_name(new)));
-        h = health_of(c, object_name(new));
-        ready = condition_find(Node_status(object_json(new)), "Ready");
+        struct health *h = health_of(c, object_name(new));
+        const struct json *ready = condition_find(Node_status(object_json(new)), "Ready");
         if (!str_eqc(NodeCondition_lastHeartbeatTime(ready), h->heartbeat)) {
                 struct str t = NodeCondition_lastHeartbeatTime(ready);
 
@@ -195,16 +190,14 @@ static int unready_pods(struct controller *c, struct arena *a, const struct obje
 
         for (size_t i = 0; i < n; i++) {
                 const struct json *old = Pod_status(object_json(pods[i])), *ready = condition_find(old, "Ready");
-                struct json status;
-                int r;
 
                 if (!str_eqc(PodCondition_status(ready), "True"))
                         continue;
-                status = json_copy_shallow(a, old);
+                struct json status = json_copy_shallow(a, old);
                 condition_set(a, &status, &(struct condition) { "Ready", "False", "NodeNotReady", "Node is not ready" },
                               controller_now(c), 0);
                 event_record(c->events, &res_pods, pods[i], NULL, "Warning", "NodeNotReady", "Node is not ready");
-                r = controller_update_status(c, &res_pods, pods[i], &status, err);
+                int r = controller_update_status(c, &res_pods, pods[i], &status, err);
                 if (r < 0 && r != -ENOENT)
                         result = r;
         }
@@ -216,16 +209,13 @@ static int unready_pods(struct controller *c, struct arena *a, const struct obje
 static int reconcile(struct controller *c, struct str key, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = NULL;
         struct object *node = informer_get(controller_informer(c, &res_nodes), key);
-        const struct json *ready;
-        struct health *h;
-        int64_t left_ms;
 
         if (!node)
                 return 0;
         a = arena_new(0);
-        h = health_of(c, key);
-        ready = condition_find(Node_status(object_json(node)), "Ready");
-        left_ms = (ready ? GRACE_MS : STARTUP_GRACE_MS) - (controller_now(c) - h->seen_ns) / NSEC_PER_MSEC;
+        struct health *h = health_of(c, key);
+        const struct json *ready = condition_find(Node_status(object_json(node)), "Ready");
+        int64_t left_ms = (ready ? GRACE_MS : STARTUP_GRACE_MS) - (controller_now(c) - h->seen_ns) / NSEC_PER_MSEC;
         if (left_ms <= 0 && h->due_ns > 0 && controller_now(c) > h->due_ns + ASLEEP_MS * NSEC_PER_MSEC) {
                 h->seen_ns = controller_now(c);
                 left_ms = GRACE_MS;

@@ -207,13 +207,11 @@ static void enqueue_matching_selector(struct controller *c, const struct object 
         const struct map *all = informer_objects(controller_informer(c, c->class->watches[0].resource));
 
         for (struct map_iter it = MAP_ITER(all); map_next(&it);) {
-                struct selector s;
-
                 if (!str_eq(object_namespace(it.value), object_namespace(orphan)))
                         continue;
                 if (!a)
                         a = arena_new(0);
-                s = workload_selector(a, c->class->watches[0].resource, it.value);
+                struct selector s = workload_selector(a, c->class->watches[0].resource, it.value);
                 if (selector_matches_object(&s, orphan))
                         controller_enqueue_key(c, it.key);
         }

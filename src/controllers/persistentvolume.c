@@ -55,12 +55,12 @@ static bool has_modes(const struct json *volume, const struct json *wanted) {
 
 static bool node_may_have(struct arena *a, const struct json *volume, const struct object *node) {
         const struct json *required = json_at_path(volume, "nodeAffinity", "required");
-        struct json pod;
 
         if (!node || !required)
                 return true;
-        pod = json_build(a, "{ affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: %j } } }",
-                         required);
+        struct json pod = json_build(
+                        a, "{ affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: %j } } }",
+                        required);
         return node_matches(node, &pod);
 }
 
@@ -199,14 +199,13 @@ static void tell(struct sync *s, const char *type, const char *reason, const cha
 static int ask_provisioner(struct sync *s, const struct object *class, const struct object *node, struct error *err) {
         struct str provisioner = StorageClass_provisioner(object_json(class));
         struct json tree = json_copy_tree(s->a, object_json(s->claim));
-        bool changed;
 
         if (str_has_prefix(provisioner, STR("kubernetes.io/"))) { /* there are no built-in ones any more */
                 tell(s, "Warning", "ProvisioningFailed",
                      arena_printf(s->a, "no volume plugin matched name: %" STR_FMT, STR_ARG(provisioner)).p);
                 return 0;
         }
-        changed = annotate(s->a, &tree, PROVISIONER_BETA, provisioner);
+        bool changed = annotate(s->a, &tree, PROVISIONER_BETA, provisioner);
         changed = annotate(s->a, &tree, PROVISIONER, provisioner) || changed;
         if (node) /* of the first consumer: it is made for that one */
                 changed = annotate(s->a, &tree, SELECTED_NODE, object_name(node)) || changed;
@@ -294,19 +293,20 @@ static int set_phase(struct controller *c, struct arena *a, const struct object 
 static int reclaim(struct controller *c, struct arena *a, const struct object *volume, struct error *err) {
         const struct json *spec = PersistentVolume_spec(object_json(volume));
         struct str policy = PersistentVolumeSpec_persistentVolumeReclaimPolicy(spec);
-        const char *message;
 
         if (!str_eqc(object_phase(volume), "Released") && !str_eqc(object_phase(volume), "Failed"))
                 return set_phase(c, a, volume, "Released", NULL, err);
         if (str_eqc(policy, "Retain") || json_getc(spec, "csi") || object_annotation(volume, PROVISIONED_BY).p ||
             str_eqc(object_phase(volume), "Failed"))
                 return 0;
-        message = str_eqc(policy, "Recycle") ? "no recyclable volume plugin matched"
-                                             : arena_printf(a,
-                                                            "error getting deleter volume plugin for volume \"%" STR_FMT
-                                                            "\": no deletable volume plugin matched",
-                                                            STR_ARG(object_name(volume)))
-                                                               .p;
+        const char *message =
+                        str_eqc(policy, "Recycle")
+                                        ? "no recyclable volume plugin matched"
+                                        : arena_printf(a,
+                                                       "error getting deleter volume plugin for volume \"%" STR_FMT
+                                                       "\": no deletable volume plugin matched",
+                                                       STR_ARG(object_name(volume)))
+                                                          .p;
         event_record(c->events, &res_persistentvolumes, volume, NULL, "Warning",
                      str_eqc(policy, "Recycle") ? "VolumeFailedRecycle" : "VolumeFailedDelete", "%s", message);
         return set_phase(c, a, volume, "Failed", message, err);
@@ -329,16 +329,14 @@ static int let_go(struct controller *c, struct arena *a, const struct object *vo
 
 static int reconcile_volume(struct controller *c, struct arena *a, const struct object *volume, struct error *err) {
         const struct json *ref = PersistentVolumeSpec_claimRef(PersistentVolume_spec(object_json(volume)));
-        struct object *claim;
-        struct str name;
 
         if (str_empty(ObjectReference_uid(ref)))
                 return set_phase(c, a, volume, "Available", NULL, err);
-        claim = controller_get(c, &res_persistentvolumeclaims, ObjectReference_namespace(ref),
-                               ObjectReference_name(ref));
+        struct object *claim = controller_get(c, &res_persistentvolumeclaims, ObjectReference_namespace(ref),
+                                              ObjectReference_name(ref));
         if (!claim || !str_eq(object_uid(claim), ObjectReference_uid(ref)))
                 return reclaim(c, a, volume, err);
-        name = PersistentVolumeClaimSpec_volumeName(PersistentVolumeClaim_spec(object_json(claim)));
+        struct str name = PersistentVolumeClaimSpec_volumeName(PersistentVolumeClaim_spec(object_json(claim)));
         if (str_empty(name) || str_eq(name, object_name(volume)))
                 return set_phase(c, a, volume, "Bound", NULL, err);
         return let_go(c, a, volume, err);
@@ -347,10 +345,9 @@ static int reconcile_volume(struct controller *c, struct arena *a, const struct 
 static int reconcile(struct controller *c, struct str key, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct sync s = { .c = c, .a = a };
-        struct object *volume;
 
         if (str_find(key, '/') < 0) {
-                volume = informer_get(controller_informer(c, &res_persistentvolumes), key);
+                struct object *volume = informer_get(controller_informer(c, &res_persistentvolumes), key);
                 return volume ? reconcile_volume(c, a, volume, err) : 0;
         }
         s.claim = informer_get(controller_informer(c, &res_persistentvolumeclaims), key);

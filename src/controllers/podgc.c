@@ -23,14 +23,13 @@ struct state {
 
 static void enqueue_pod(struct controller *c, struct object *old, struct object *new) {
         struct state *s = c->state;
-        struct str node;
 
         s->n_terminated += (new &&pod_is_terminal(new)) - (old && pod_is_terminal(old));
         if (s->n_terminated > THRESHOLD)
                 controller_enqueue_key(c, THRESHOLD_KEY);
         if (!new)
                 return;
-        node = pod_node(new);
+        struct str node = pod_node(new);
         if (str_empty(node) ? object_deleting(new)
                             : !controller_get(c, &res_nodes, STR(""), node) || object_deleting(new))
                 enqueue_self(c, old, new);
@@ -46,13 +45,12 @@ static bool is_out_of_service(const struct object *node) {
 static void enqueue_node(struct controller *c, struct object *old, struct object *new) {
         struct state *s = c->state;
         struct object *const *pods;
-        size_t n;
 
         if (new)
                 map_remove(s->missing, object_name(new));
         if (new && !is_out_of_service(new))
                 return;
-        n = informer_index_get(pods_by_node(c), object_name(new ? new : old), &pods);
+        size_t n = informer_index_get(pods_by_node(c), object_name(new ? new : old), &pods);
         for (size_t i = 0; i < n; i++)
                 enqueue_self(c, NULL, pods[i]);
 }
@@ -140,32 +138,29 @@ static int64_t missing_for_ms(struct controller *c, struct str node) {
 
 static int reconcile(struct controller *c, struct str key, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = NULL;
-        struct object *pod, *node;
-        int64_t left_ms;
         bool gone;
-        int r;
 
         if (str_eq(key, THRESHOLD_KEY))
                 return collect_terminated(c, err);
-        pod = informer_get(controller_informer(c, &res_pods), key);
+        struct object *pod = informer_get(controller_informer(c, &res_pods), key);
         if (!pod)
                 return 0;
         a = arena_new(0);
         if (str_empty(pod_node(pod)))
                 return object_deleting(pod) ? remove_pod(c, a, pod, NULL, err) : 0;
-        node = controller_get(c, &res_nodes, STR(""), pod_node(pod));
+        struct object *node = controller_get(c, &res_nodes, STR(""), pod_node(pod));
         if (node) {
                 if (object_deleting(pod) && is_out_of_service(node) &&
                     !condition_is(Node_status(object_json(node)), "Ready", "True"))
                         return remove_pod(c, a, pod, NULL, err);
                 return 0;
         }
-        left_ms = QUARANTINE_MS - missing_for_ms(c, pod_node(pod));
+        int64_t left_ms = QUARANTINE_MS - missing_for_ms(c, pod_node(pod));
         if (left_ms > 0) {
                 controller_enqueue_after(c, key, (uint64_t) left_ms);
                 return 0;
         }
-        r = node_is_gone(c, pod_node(pod), &gone, err);
+        int r = node_is_gone(c, pod_node(pod), &gone, err);
         return r < 0 || !gone ? r : remove_pod(c, a, pod, "PodGC: node no longer exists", err);
 }
 

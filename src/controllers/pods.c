@@ -90,13 +90,11 @@ int64_t object_generation(const struct object *o) {
 }
 
 bool pod_is_available(const struct object *pod, int64_t min_ready_seconds, int64_t now_ns, uint64_t *ret_wait_ms) {
-        int64_t wait;
-
         if (!pod_is_ready(pod))
                 return false;
         if (min_ready_seconds == 0)
                 return true;
-        wait = time_after(pod_ready_since(pod), min_ready_seconds) - now_ns;
+        int64_t wait = time_after(pod_ready_since(pod), min_ready_seconds) - now_ns;
         if (wait <= 0)
                 return true;
         if (ret_wait_ms)

@@ -101,21 +101,19 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         struct object *rs = informer_get(controller_informer(c, res), key);
         _cleanup_error_ struct error failure = ERROR_INIT;
         struct object_list pods, active;
-        struct selector selector;
         struct json status;
-        int64_t wanted;
         uint64_t wait_ms = UINT64_MAX;
         bool changed, done = false;
 
         if (!rs)
                 return 0; /* deleted: the garbage collector does the rest */
-        selector = workload_selector(a, res, rs);
+        struct selector selector = workload_selector(a, res, rs);
         TRY(claim_children(c, a, res, rs, &selector, &res_pods, c->state, &pods, &changed, err));
         active = (struct object_list) { pods.v, 0 };
         for (size_t i = 0; i < pods.n; i++)
                 if (pod_is_active(pods.v[i]))
                         active.v[active.n++] = pods.v[i];
-        wanted = ReplicaSetSpec_replicas(ReplicaSet_spec(object_json(rs)));
+        int64_t wanted = ReplicaSetSpec_replicas(ReplicaSet_spec(object_json(rs)));
         if (!object_deleting(rs))
                 manage(c, a, rs, active, wanted, &done, &failure);
         if (done)

@@ -66,12 +66,11 @@ static void on_change(struct object *old, struct object *new, void *arg) {
 
 static void watch(struct controller *c, const struct api_resource *r) {
         struct quotas *q = c->state;
-        struct watched *w;
 
         for (size_t i = 0; i < q->watched.n; i++)
                 if (q->watched.v[i]->resource == r)
                         return;
-        w = xcalloc(1, sizeof(*w));
+        struct watched *w = xcalloc(1, sizeof(*w));
         *w = (struct watched) { c, r };
         vec_push(&q->watched, w);
         informer_add_handler(informer_of(c->informers, r), on_change, w);

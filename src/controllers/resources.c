@@ -23,7 +23,6 @@ struct naming {
 
 static const struct api_resource *table_of(const struct naming *n) {
         struct api_resource *r;
-        struct arena *a;
 
         for (size_t i = 0; i < made.resources.n; i++) {
                 r = made.resources.v[i];
@@ -33,7 +32,7 @@ static const struct api_resource *table_of(const struct naming *n) {
         }
         if (!made.arena)
                 made.arena = arena_new(0);
-        a = made.arena;
+        struct arena *a = made.arena;
         r = arena_new_of(a, struct api_resource);
         r->group = arena_cstr(a, n->group);
         r->version = arena_cstr(a, n->version);

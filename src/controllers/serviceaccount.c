@@ -27,14 +27,13 @@ static int settle(int r, struct error *err) {
 static int reconcile_account(struct controller *c, struct str key, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = NULL;
         struct object *ns = informer_get(controller_informer(c, &res_namespaces), key);
-        struct json body;
 
         if (!ns || is_going(ns) || controller_get(c, &res_serviceaccounts, key, STR("default")))
                 return 0;
         a = arena_new(0);
-        body = json_build(a,
-                          "{ kind: 'ServiceAccount', apiVersion: 'v1', metadata: { name: 'default', namespace: %s } }",
-                          key);
+        struct json body = json_build(
+                        a, "{ kind: 'ServiceAccount', apiVersion: 'v1', metadata: { name: 'default', namespace: %s } }",
+                        key);
         return settle(controller_create(c, &res_serviceaccounts, key, &body, NULL, err), err);
 }
 

@@ -74,14 +74,13 @@ static int fill(struct controller *c, const struct object *secret, const struct 
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct str ca = controllers_options(c->all)->root_ca_pem, token;
         bool has_token = has_datum(a, secret, "token", STR(""));
-        struct json copy, *meta;
 
         if (has_token && has_datum(a, secret, "ca.crt", ca) &&
             has_datum(a, secret, "namespace", object_namespace(secret)) &&
             str_eq(json_str(note(secret, ACCOUNT_UID)), object_uid(account)))
                 return 0;
-        copy = json_copy(a, object_json(secret));
-        meta = json_get_or_add_object(a, &copy, "metadata");
+        struct json copy = json_copy(a, object_json(secret));
+        struct json *meta = json_get_or_add_object(a, &copy, "metadata");
         json_set_str(a, json_get_or_add_object(a, meta, "annotations"), ACCOUNT_UID, object_uid(account));
         set_datum(a, &copy, "ca.crt", ca);
         set_datum(a, &copy, "namespace", object_namespace(secret));
@@ -94,12 +93,11 @@ static int fill(struct controller *c, const struct object *secret, const struct 
 
 static int reconcile(struct controller *c, struct str key, struct error *err) {
         struct object *secret = informer_get(controller_informer(c, &res_secrets), key), *account;
-        struct str name, uid;
 
         if (!secret || !is_token_secret(secret) || object_deleting(secret) || !c->state)
                 return 0;
-        name = json_str(note(secret, ACCOUNT));
-        uid = json_str(note(secret, ACCOUNT_UID));
+        struct str name = json_str(note(secret, ACCOUNT));
+        struct str uid = json_str(note(secret, ACCOUNT_UID));
         if (str_empty(name))
                 return 0;
         account = controller_get(c, &res_serviceaccounts, object_namespace(secret), name);

@@ -92,7 +92,6 @@ static int set_ready(struct controller *c, const struct object *cidr, bool ready
 
 static int reconcile(struct controller *c, struct str key, struct error *err) {
         struct object *cidr = informer_get(controller_informer(c, &res_servicecidrs), key);
-        int64_t left;
 
         if (!cidr)
                 return 0;
@@ -104,7 +103,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
                 return 0;
         if (!can_go(c, cidr))
                 return set_ready(c, cidr, false, err);
-        left = object_deleted_at(cidr) + GRACE_NS - controller_now(c);
+        int64_t left = object_deleted_at(cidr) + GRACE_NS - controller_now(c);
         if (left > 0) {
                 controller_enqueue_after(c, key, (uint64_t) (left / NSEC_PER_MSEC) + 1);
                 return 0;

@@ -106,22 +106,21 @@ static int make_claims(struct sync *s, int64_t ordinal, struct error *err) {
 
         json_each_item(t, StatefulSetSpec_volumeClaimTemplates(s->spec)) {
                 struct str name = claim_name(s, t, pod);
-                struct json claim, *meta, *labels;
-                int r;
 
                 if (controller_get(s->c, &res_persistentvolumeclaims, object_namespace(s->set), name))
                         continue;
-                claim = json_copy_tree(s->a, t);
+                struct json claim = json_copy_tree(s->a, t);
                 json_set_cstr(s->a, &claim, "kind", "PersistentVolumeClaim");
                 json_set_cstr(s->a, &claim, "apiVersion", "v1");
                 json_removec(&claim, "status");
-                meta = json_get_or_add_object(s->a, &claim, "metadata");
+                struct json *meta = json_get_or_add_object(s->a, &claim, "metadata");
                 json_set_str(s->a, meta, "name", name);
                 json_set_str(s->a, meta, "namespace", object_namespace(s->set));
-                labels = json_get_or_add_object(s->a, meta, "labels");
+                struct json *labels = json_get_or_add_object(s->a, meta, "labels");
                 json_each_member(m, match)
                         json_set(s->a, labels, json_key(m), m->value);
-                r = controller_create(s->c, &res_persistentvolumeclaims, object_namespace(s->set), &claim, NULL, err);
+                int r = controller_create(s->c, &res_persistentvolumeclaims, object_namespace(s->set), &claim, NULL,
+                                          err);
                 if (r == -EEXIST)
                         error_clear(err);
                 else if (r < 0) {
@@ -139,14 +138,10 @@ static int make_claims(struct sync *s, int64_t ordinal, struct error *err) {
 }
 
 static int create_pod(struct sync *s, int64_t ordinal, struct error *err) {
-        struct json pod;
-        struct str name;
-        int r;
-
         TRY(make_claims(s, ordinal, err));
-        pod = new_pod(s, ordinal);
-        name = json_str(json_at_path(&pod, "metadata", "name"));
-        r = controller_create(s->c, &res_pods, object_namespace(s->set), &pod, NULL, err);
+        struct json pod = new_pod(s, ordinal);
+        struct str name = json_str(json_at_path(&pod, "metadata", "name"));
+        int r = controller_create(s->c, &res_pods, object_namespace(s->set), &pod, NULL, err);
         if (r < 0) {
                 event_record(s->c->events, &res_statefulsets, s->set, NULL, "Warning", "FailedCreate",
                              "create Pod %" STR_FMT " in StatefulSet %" STR_FMT " failed error: %s", STR_ARG(name),
@@ -231,11 +226,10 @@ static int roll(struct sync *s, struct error *err) {
 
 static int step(struct sync *s, struct error *err) {
         bool stop = false;
-        int r;
 
         if (object_deleting(s->set))
                 return 0;
-        r = fill(s, &stop, err);
+        int r = fill(s, &stop, err);
         if (r == 0 && !stop)
                 r = remove_condemned(s, &stop, err);
         if (r == 0 && !stop && !s->on_delete && s->condemned.n == 0 && !s->wrote)
@@ -270,10 +264,8 @@ static void sort_pods(struct sync *s) {
 }
 
 static void find_current(struct sync *s) {
-        const struct object *revision;
-
         s->current = StatefulSetStatus_currentRevision(StatefulSet_status(object_json(s->set)));
-        revision = str_empty(s->current) ? NULL : revision_named(&s->revisions, s->current);
+        const struct object *revision = str_empty(s->current) ? NULL : revision_named(&s->revisions, s->current);
         if (!revision)
                 revision = s->revisions.update;
         s->current = object_name(revision);
@@ -337,7 +329,6 @@ static int own_claims(struct sync *s, const struct object *pod, bool condemned, 
                 struct json refs = json_new_array(), copy;
                 bool owned = false, wanted = res == &res_pods || goes(s, false), foreign = false;
                 char gv[320];
-                int r;
 
                 if (!claim || object_deleting(claim))
                         continue;
@@ -361,7 +352,7 @@ static int own_claims(struct sync *s, const struct object *pod, bool condemned, 
                                              object_uid(owner)));
                 copy = json_copy_tree(s->a, object_json(claim));
                 json_setc(s->a, json_get_or_add_object(s->a, &copy, "metadata"), "ownerReferences", refs);
-                r = controller_update(s->c, &res_persistentvolumeclaims, STR(""), &copy, err);
+                int r = controller_update(s->c, &res_persistentvolumeclaims, STR(""), &copy, err);
                 if (r < 0 && r != -ENOENT)
                         return r;
         }
@@ -385,17 +376,15 @@ static int sync_claims(struct sync *s, struct error *err) {
 
 static int sync_all(struct sync *s, struct str key, struct error *err) {
         uint64_t wait_ms = UINT64_MAX;
-        struct json status;
-        int r;
 
         find_current(s);
         sort_pods(s);
-        r = sync_claims(s, err);
+        int r = sync_claims(s, err);
         if (r == 0)
                 r = step(s, err);
         if (r == 0 && s->wrote)
                 return 0; /* the pods' own news bring us back */
-        status = new_status(s, &wait_ms);
+        struct json status = new_status(s, &wait_ms);
         if (r < 0)
                 controller_update_status(s->c, &res_statefulsets, s->set, &status, NULL);
         else
@@ -412,17 +401,14 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct object *set = informer_get(controller_informer(c, &res_statefulsets), key);
         struct sync s = { .c = c, .a = a, .set = set };
-        const struct json *strategy;
-        struct selector selector;
-        int r;
 
         if (!set)
                 return 0;
-        selector = workload_selector(a, &res_statefulsets, set);
+        struct selector selector = workload_selector(a, &res_statefulsets, set);
         if (selector.nothing)
                 return 0;
         s.spec = StatefulSet_spec(object_json(set));
-        strategy = StatefulSetSpec_updateStrategy(s.spec);
+        const struct json *strategy = StatefulSetSpec_updateStrategy(s.spec);
         s.replicas = StatefulSetSpec_replicas(s.spec);
         s.start = StatefulSetOrdinals_start(StatefulSetSpec_ordinals(s.spec));
         s.min_ready = StatefulSetSpec_minReadySeconds(s.spec);
@@ -430,7 +416,8 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         s.parallel = str_eqc(StatefulSetSpec_podManagementPolicy(s.spec), "Parallel");
         s.on_delete = str_eqc(StatefulSetUpdateStrategy_type(strategy), "OnDelete");
         s.partition = RollingUpdateStatefulSetStrategy_partition(StatefulSetUpdateStrategy_rollingUpdate(strategy));
-        r = revisions_sync(c, a, &res_statefulsets, set, &selector, "controller.kubernetes.io/hash", &s.revisions, err);
+        int r = revisions_sync(c, a, &res_statefulsets, set, &selector, "controller.kubernetes.io/hash", &s.revisions,
+                               err);
         if (r == 0)
                 r = claim_children(c, a, &res_statefulsets, set, &selector, &res_pods, c->state, &s.pods, NULL, err);
         if (r == 0)

@@ -70,11 +70,10 @@ static void enqueue_claims(struct controller *c, struct object *old, struct obje
 
 static int reconcile_volume(struct controller *c, struct str key, struct error *err) {
         struct object *volume = informer_get(controller_informer(c, &res_persistentvolumes), key);
-        bool bound;
 
         if (!volume)
                 return 0;
-        bound = str_eqc(PersistentVolumeStatus_phase(PersistentVolume_status(object_json(volume))), "Bound");
+        bool bound = str_eqc(PersistentVolumeStatus_phase(PersistentVolume_status(object_json(volume))), "Bound");
         if (object_deleting(volume) && bound)
                 return 0;
         return finalizer_set(c, &res_persistentvolumes, volume, VOLUME_FINALIZER, !object_deleting(volume), err);

@@ -26,14 +26,13 @@ static void enqueue_pod(struct controller *c, struct object *old, struct object 
 
 static void enqueue_node(struct controller *c, struct object *old, struct object *new) {
         struct object *const *pods;
-        size_t n;
 
         if (!has_no_execute(old) && !has_no_execute(new))
                 return;
         if (old && new &&json_equal(NodeSpec_taints(Node_spec(object_json(old))),
                                     NodeSpec_taints(Node_spec(object_json(new)))))
                 return;
-        n = informer_index_get(pods_by_node(c), object_name(new ? new : old), &pods);
+        size_t n = informer_index_get(pods_by_node(c), object_name(new ? new : old), &pods);
         for (size_t i = 0; i < n; i++)
                 enqueue_self(c, NULL, pods[i]);
 }
@@ -73,7 +72,6 @@ static int evict(struct controller *c, const struct object *pod, struct error *e
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         const struct json *old = Pod_status(object_json(pod));
         struct json status = status_copy(a, old);
-        int r;
 
         event_record(c->events, &res_pods, pod, NULL, "Normal", "TaintManagerEviction",
                      "Marking for deletion Pod %" STR_FMT "/%" STR_FMT, STR_ARG(object_namespace(pod)),
@@ -82,7 +80,7 @@ static int evict(struct controller *c, const struct object *pod, struct error *e
                       &(struct condition) { "DisruptionTarget", "True", "DeletionByTaintManager",
                                             "Taint manager: deleting due to NoExecute taint" },
                       controller_now(c), 0);
-        r = controller_update_status(c, &res_pods, pod, &status, err);
+        int r = controller_update_status(c, &res_pods, pod, &status, err);
         if (r < 0 && r != -ENOENT)
                 return r;
         if (r < 0)

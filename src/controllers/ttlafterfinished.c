@@ -34,12 +34,10 @@ static void enqueue(struct controller *c, struct object *old, struct object *new
 static int reconcile(struct controller *c, struct str key, struct error *err) {
         struct object *job = informer_get(controller_informer(c, &res_jobs), key);
         _cleanup_(object_unrefp) struct object *fresh = NULL;
-        int64_t left;
-        int r;
 
         if (!job)
                 return 0;
-        left = left_ns(job, controller_now(c));
+        int64_t left = left_ns(job, controller_now(c));
         if (left == INT64_MAX)
                 return 0;
         if (left > 0) {
@@ -47,7 +45,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
                 return 0;
         }
         /* The user may have given it more time just now. */
-        r = client_get(c->client, &res_jobs, object_namespace(job), object_name(job), &fresh, err);
+        int r = client_get(c->client, &res_jobs, object_namespace(job), object_name(job), &fresh, err);
         if (r == -ENOENT) {
                 error_clear(err);
                 return 0;

@@ -654,7 +654,6 @@ static void connect_next(struct client_conn *c) {
         while (c->next_address) {
                 struct addrinfo *a = c->next_address;
                 char ip[INET6_ADDRSTRLEN] = "";
-                int r;
 
                 c->next_address = a->ai_next;
                 if (a->ai_family == AF_INET6) {
@@ -664,7 +663,7 @@ static void connect_next(struct client_conn *c) {
                         inet_ntop(AF_INET, &((struct sockaddr_in *) a->ai_addr)->sin_addr, ip, sizeof(ip));
                         snprintf(c->where, sizeof(c->where), "tcp %s:%u", ip, c->client->o.port);
                 }
-                r = connect_to(c, a->ai_addr, a->ai_addrlen);
+                int r = connect_to(c, a->ai_addr, a->ai_addrlen);
                 if (r == 0)
                         return;
                 c->connect_error = r;
@@ -726,18 +725,16 @@ static int connect_unix(struct client_conn *c) {
 static int resolve(struct client_conn *c) {
         struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
         char port[8];
-        int r;
 
         snprintf(port, sizeof(port), "%u", c->client->o.port);
         snprintf(c->where, sizeof(c->where), "tcp %.100s:%u", c->client->host, c->client->o.port);
-        r = uv_getaddrinfo(loop_uv(c->client->o.loop), &c->resolve, on_resolved, c->client->host, port, &hints);
+        int r = uv_getaddrinfo(loop_uv(c->client->o.loop), &c->resolve, on_resolved, c->client->host, port, &hints);
         c->resolving = r == 0;
         return r;
 }
 
 static struct client_conn *conn_new(struct http_client *k, struct http_call *upgrade) {
         struct client_conn *c = xcalloc(1, sizeof(*c));
-        int r;
 
         c->client = k;
         c->upgrade = upgrade;
@@ -746,7 +743,7 @@ static struct client_conn *conn_new(struct http_client *k, struct http_call *upg
         k->n_conns += upgrade == NULL;
         k->refs++;
         timer_start(k->o.loop, &c->timer, k->o.connect_timeout_ms, connect_timeout);
-        r = k->unix_path ? connect_unix(c) : connect_numeric(c);
+        int r = k->unix_path ? connect_unix(c) : connect_numeric(c);
         if (r == 1)
                 r = resolve(c);
         if (r < 0) {
@@ -800,7 +797,6 @@ void http_client_upgrade(struct http_client *k, const struct http_call_options *
 /* The peer agreed to an upgrade: the connection is the caller's now. */
 void client_conn_upgraded(struct client_conn *c, struct str first) {
         struct http_call *call = c->upgrade;
-        struct duplex *d;
 
         list_del(&call->link);
         call->conn = NULL;
@@ -809,7 +805,7 @@ void client_conn_upgraded(struct client_conn *c, struct str first) {
         conn_forget(c);
         c->upgrade = NULL;
         c->closed = true;
-        d = raw_duplex_new(&c->t, first, NULL, NULL);
+        struct duplex *d = raw_duplex_new(&c->t, first, NULL, NULL);
         tell_upgraded(call, 0, NULL, d);
         call_release(call);
 }
@@ -817,13 +813,12 @@ void client_conn_upgraded(struct client_conn *c, struct str first) {
 /* ---- life ---- */
 
 int http_client_new(const struct http_client_options *o, struct http_client **ret, struct error *err) {
-        struct http_client *k;
         bool v6 = o->host && strchr(o->host, ':');
         unsigned standard = o->tls ? 443 : 80;
 
         if (!o->unix_path && (!o->host || !*o->host))
                 return error_set(err, -EINVAL, "no host to connect to");
-        k = xcalloc(1, sizeof(*k));
+        struct http_client *k = xcalloc(1, sizeof(*k));
         k->o = *o;
         k->refs = 1;
         k->host = xstrdup(o->host && *o->host ? o->host : "localhost");

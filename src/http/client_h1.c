@@ -217,8 +217,6 @@ static void h1_data(struct client_conn *c, struct str data) {
                 h->in = BUF_INIT;
         }
         while (data.n > 0) {
-                ssize_t n;
-
                 if (h->state == IDLE) { /* nobody asked */
                         conn_fail(c, -EPROTO, "unsolicited response received on idle HTTP channel");
                         break;
@@ -229,7 +227,7 @@ static void h1_data(struct client_conn *c, struct str data) {
                         continue;
                 }
                 h->call->got_bytes = true;
-                n = http1_find_end(data.p, MIN(data.n, (size_t) HEAD_MAX), &h->scanned);
+                ssize_t n = http1_find_end(data.p, MIN(data.n, (size_t) HEAD_MAX), &h->scanned);
                 if (n == 0 && data.n >= HEAD_MAX)
                         conn_fail(c, -EPROTO, "server response headers exceeded 262144 bytes; aborted");
                 else if (n < 0)

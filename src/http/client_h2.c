@@ -64,7 +64,6 @@ static int on_data_chunk(nghttp2_session *s, uint8_t flags, int32_t stream_id, c
 
 static int on_frame_recv(nghttp2_session *s, const nghttp2_frame *f, void *arg) {
         struct client_conn *conn = arg;
-        struct http_call *c;
 
         if (f->hd.type == NGHTTP2_GOAWAY) {
                 conn->draining = true;
@@ -72,7 +71,7 @@ static int on_frame_recv(nghttp2_session *s, const nghttp2_frame *f, void *arg) 
         }
         if (f->hd.type != NGHTTP2_HEADERS)
                 return 0;
-        c = call_of(s, f->hd.stream_id);
+        struct http_call *c = call_of(s, f->hd.stream_id);
         if (!c || c->done || c->got_bytes)
                 return 0;
         if (c->status < 200) { /* 100, 103 */
@@ -171,7 +170,6 @@ static void h2_start(struct client_conn *c, struct http_call *call) {
         struct str authority = http_header_get(o->headers, o->n_headers, "host");
         nghttp2_nv *nv = arena_array(call->arena, nghttp2_nv, o->n_headers + 5);
         nghttp2_data_provider body = { .source.ptr = call, .read_callback = read_body };
-        int32_t id;
         size_t n = 0;
 
         nv[n++] = make_nv(STR(":method"), str_of(o->method));
@@ -189,7 +187,7 @@ static void h2_start(struct client_conn *c, struct http_call *call) {
 
                 nv[n++] = make_nv(STR("content-length"), length);
         }
-        id = nghttp2_submit_request(session_of(c), NULL, nv, n, o->body.n > 0 ? &body : NULL, call);
+        int32_t id = nghttp2_submit_request(session_of(c), NULL, nv, n, o->body.n > 0 ? &body : NULL, call);
         if (id < 0) { /* the connection has used up its stream numbers */
                 c->draining = true;
                 call_retry(call, -ECONNRESET, nghttp2_strerror(id));

@@ -172,13 +172,12 @@ static int parse_fields(char *p, char *end, struct http1_head *h, http1_headers 
 
 /* "[::1]:80", "user@host", each port of digits. */
 static bool is_authority(struct str s) {
-        bool bracket;
         size_t i = s.n;
 
         while (i > 0 && s.p[i - 1] != '@')
                 i--;
         s = str_sub(s, i, s.n);
-        bracket = s.n > 0 && s.p[0] == '[';
+        bool bracket = s.n > 0 && s.p[0] == '[';
         for (i = s.n; i > 0 && isdigit((unsigned char) s.p[i - 1]); i--)
                 ;
         if (bracket)
@@ -233,16 +232,14 @@ bool http1_is_token(char c) {
 
 int http1_parse_request(char *p, size_t n, struct http1_head *ret, http1_headers *ret_headers) {
         char *end = p + n, *line;
-        struct str rest;
         size_t n_line;
-        ssize_t space;
         int major;
 
         *ret = (struct http1_head) { .content_length = -1 };
         if (!next_line(&p, end, &line, &n_line))
                 return -400;
-        rest = str_n(line, n_line);
-        space = str_find(rest, ' ');
+        struct str rest = str_n(line, n_line);
+        ssize_t space = str_find(rest, ' ');
         if (space <= 0)
                 return -400;
         ret->method = str_sub(rest, 0, (size_t) space);

@@ -91,10 +91,9 @@ int jwt_parse(struct arena *a, struct str token, struct jwt *ret) {
 static int der_signature(struct str raw, unsigned part, uint8_t **ret) {
         ECDSA_SIG *sig = ECDSA_SIG_new();
         const uint8_t *p = (const uint8_t *) raw.p;
-        int n;
 
         ECDSA_SIG_set0(sig, BN_bin2bn(p, (int) part, NULL), BN_bin2bn(p + part, (int) part, NULL));
-        n = i2d_ECDSA_SIG(sig, ret);
+        int n = i2d_ECDSA_SIG(sig, ret);
         ECDSA_SIG_free(sig);
         return n;
 }
@@ -129,8 +128,6 @@ bool jwt_verify(const struct jwt *t, EVP_PKEY *key) {
         const uint8_t *text = (const uint8_t *) t->signed_part.p, *sig = (const uint8_t *) t->signature.p;
         size_t n = t->signature.n;
         uint8_t *der = NULL;
-        EVP_MD_CTX *ctx;
-        bool ok;
 
         if (!g || (g->part && n != 2 * (size_t) g->part))
                 return false;
@@ -142,8 +139,8 @@ bool jwt_verify(const struct jwt *t, EVP_PKEY *key) {
                 sig = der;
                 n = (size_t) len;
         }
-        ctx = begin(g, key, false);
-        ok = ctx && EVP_DigestVerify(ctx, sig, n, text, t->signed_part.n) == 1;
+        EVP_MD_CTX *ctx = begin(g, key, false);
+        bool ok = ctx && EVP_DigestVerify(ctx, sig, n, text, t->signed_part.n) == 1;
         EVP_MD_CTX_free(ctx);
         OPENSSL_free(der);
         return ok;
@@ -152,23 +149,20 @@ bool jwt_verify(const struct jwt *t, EVP_PKEY *key) {
 int jwt_sign(struct arena *a, EVP_PKEY *key, struct str kid, const struct json *claims, struct str *ret) {
         const struct algorithm *g = find_algorithm(STR(""), key);
         _cleanup_buf_ struct buf token = BUF_INIT, part = BUF_INIT;
-        struct json header;
         uint8_t sig[MAX_SIGNATURE], raw[2 * 66];
         size_t n = sizeof(sig);
-        EVP_MD_CTX *ctx;
-        bool ok;
 
         if (!g)
                 return -EIO;
-        header = json_build(a, "{ alg: %c, kid: %s }", g->name, kid);
+        struct json header = json_build(a, "{ alg: %c, kid: %s }", g->name, kid);
         json_write(&part, &header);
         base64url_encode(&token, buf_str(&part));
         part.n = 0;
         json_write(&part, claims);
         buf_putc(&token, '.');
         base64url_encode(&token, buf_str(&part));
-        ctx = begin(g, key, true);
-        ok = ctx && EVP_DigestSign(ctx, sig, &n, (const uint8_t *) token.p, token.n) == 1;
+        EVP_MD_CTX *ctx = begin(g, key, true);
+        bool ok = ctx && EVP_DigestSign(ctx, sig, &n, (const uint8_t *) token.p, token.n) == 1;
         EVP_MD_CTX_free(ctx);
         if (ok && g->part) {
                 n = raw_signature(sig, n, g->part, raw);
@@ -241,13 +235,12 @@ static EVP_PKEY *read_ec(const struct json *jwk) {
 
         for (size_t i = 0; i < ARRAY_SIZE(algorithms); i++) {
                 const struct algorithm *g = &algorithms[i];
-                OSSL_PARAM_BLD *bld;
 
                 if (!g->part || !str_eqc(curve, g->curve) || !x || !y ||
                     BN_bn2binpad(x, point + 1, (int) g->part) < 0 ||
                     BN_bn2binpad(y, point + 1 + g->part, (int) g->part) < 0)
                         continue;
-                bld = OSSL_PARAM_BLD_new();
+                OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
                 if (OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME, g->group, 0) == 1 &&
                     OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY, point, 1 + 2 * (size_t) g->part) ==
                                     1)
@@ -314,7 +307,6 @@ struct str jwk_id(struct arena *a, EVP_PKEY *key) {
 
 static EVP_PKEY *key_of_der(const char *name, const unsigned char *der, long n) {
         EVP_PKEY *key = NULL;
-        X509 *cert;
 
         if (strcmp(name, PEM_STRING_PUBLIC) == 0)
                 return d2i_PUBKEY(NULL, &der, n);
@@ -324,7 +316,7 @@ static EVP_PKEY *key_of_der(const char *name, const unsigned char *der, long n) 
                 return d2i_AutoPrivateKey(NULL, &der, n);
         if (strcmp(name, PEM_STRING_X509) != 0)
                 return NULL;
-        cert = d2i_X509(NULL, &der, n);
+        X509 *cert = d2i_X509(NULL, &der, n);
         key = cert ? X509_get_pubkey(cert) : NULL;
         X509_free(cert);
         return key;

@@ -116,10 +116,9 @@ static void conn_on_open(struct transport *t) {
 /* Plain connections: HTTP/2 with prior knowledge begins with its preface, anything else is HTTP/1.1. */
 static void sniff(struct conn *c, struct str data) {
         static const struct str preface = STR_INIT("PRI * HTTP/2.0\r\n");
-        struct str all;
 
         buf_add_str(&c->sniffed, data);
-        all = buf_str(&c->sniffed);
+        struct str all = buf_str(&c->sniffed);
         if (all.n < preface.n && memcmp(all.p, preface.p, all.n) == 0)
                 return;
         choose_class(c, str_has_prefix(all, preface) ? &conn_h2 : &conn_h1);

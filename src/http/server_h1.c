@@ -79,8 +79,6 @@ static void dispatch_early(struct conn *c) {
 static size_t take_head(struct conn *c, const char *p, size_t n) {
         struct h1 *h = c->h1;
         size_t skipped = 0, max = c->w->server->o.max_header;
-        ssize_t end;
-        int r;
 
         while (skipped < MIN(n, h->spare) && (p[skipped] == '\r' || p[skipped] == '\n')) /* RFC 9112 2.2 */
                 skipped++;
@@ -97,7 +95,7 @@ static size_t take_head(struct conn *c, const char *p, size_t n) {
         }
         if (c->deadline != DEADLINE_HEADER)
                 conn_set_deadline(c, DEADLINE_HEADER);
-        end = http1_find_end(p, MIN(n, max), &h->scanned);
+        ssize_t end = http1_find_end(p, MIN(n, max), &h->scanned);
         if (end < 0) {
                 refuse(c, 400);
                 return skipped + n;
@@ -113,7 +111,7 @@ static size_t take_head(struct conn *c, const char *p, size_t n) {
         h->charged = 0;
         h->head = (struct str) { 0 };
         h->head_sent = h->chunked = false;
-        r = http1_parse_request(arena_dup(h->r->arena, p, (size_t) end), (size_t) end, &h->request, &h->r->headers);
+        int r = http1_parse_request(arena_dup(h->r->arena, p, (size_t) end), (size_t) end, &h->request, &h->r->headers);
         if (r == 0 && request_path_is_bad(h->request.target))
                 r = -400;
         if (r == 0) {
@@ -221,10 +219,9 @@ static size_t process(struct conn *c, const char *p, size_t n) {
 /* Processes p, of which the rest is left over for later, or for who took the connection over meanwhile. */
 static struct str run(struct conn *c, const char *p, size_t n) {
         struct h1 *h = c->h1;
-        size_t used;
 
         h->processing = true;
-        used = process(c, p, n);
+        size_t used = process(c, p, n);
         h->processing = false;
         if (!c->t.closed && h->hijacked) {
                 if (used < n)
@@ -440,8 +437,6 @@ static void h1_fill(struct conn *c) {
 
 struct duplex *http_hijack(struct http_request *r, int status, const struct http_header *hv, size_t n_hv) {
         struct conn *c = r->conn;
-        struct h1 *h;
-        struct duplex *d;
 
         if (!c) {
                 http_respond(r, 400, NULL, 0, NULL, 0);
@@ -453,10 +448,10 @@ struct duplex *http_hijack(struct http_request *r, int status, const struct http
                                           STR("this connection cannot be upgraded"));
                 return NULL;
         }
-        h = c->h1;
+        struct h1 *h = c->h1;
         h->hijacked = true;
         h->r = NULL;
-        d = conn_hijack(c, str_n(h->in.p, h->processing ? 0 : h->in.n));
+        struct duplex *d = conn_hijack(c, str_n(h->in.p, h->processing ? 0 : h->in.n));
         if (!h->processing)
                 buf_free(&h->in);
         if (status) {

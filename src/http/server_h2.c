@@ -31,13 +31,12 @@ static struct http_request *request_of(nghttp2_session *s, int32_t stream_id) {
 
 static int on_begin_headers(nghttp2_session *s, const nghttp2_frame *f, void *arg) {
         struct conn *c = arg;
-        struct http_request *r;
 
         if (f->hd.type != NGHTTP2_HEADERS || f->headers.cat != NGHTTP2_HCAT_REQUEST) {
                 c->h2->receiving = NULL; /* trailers: nothing here wants them */
                 return 0;
         }
-        r = request_new(c);
+        struct http_request *r = request_new(c);
         r->stream_id = f->hd.stream_id;
         nghttp2_session_set_stream_user_data(s, f->hd.stream_id, r);
         c->h2->receiving = r;
@@ -126,12 +125,12 @@ static void reserve_body(struct http_request *r, int64_t n, size_t max) {
 
 static int on_frame_recv(nghttp2_session *s, const nghttp2_frame *f, void *arg) {
         struct conn *c = arg;
-        struct http_request *r;
         int64_t length = -1;
 
         if (f->hd.type != NGHTTP2_HEADERS && f->hd.type != NGHTTP2_DATA)
                 return 0;
-        r = f->hd.type == NGHTTP2_HEADERS && c->h2->receiving ? c->h2->receiving : request_of(s, f->hd.stream_id);
+        struct http_request *r = f->hd.type == NGHTTP2_HEADERS && c->h2->receiving ? c->h2->receiving
+                                                                                   : request_of(s, f->hd.stream_id);
         if (f->hd.type == NGHTTP2_HEADERS)
                 c->h2->receiving = NULL;
         if (r && f->hd.flags & NGHTTP2_FLAG_END_STREAM)
@@ -304,11 +303,10 @@ static void h2_inform(struct http_request *r, int status, const struct http_head
         char code[20];
         struct http_header all[64] = { { STR(":status"), decimal(code, (unsigned) status) } };
         size_t n = 0, k = MIN(n_hv, ARRAY_SIZE(all) - 1);
-        nghttp2_nv *nv;
 
         if (k > 0)
                 memcpy(all + 1, hv, k * sizeof(*hv));
-        nv = to_nv(r, all, k + 1, &n);
+        nghttp2_nv *nv = to_nv(r, all, k + 1, &n);
         nghttp2_submit_headers(r->conn->h2->session, NGHTTP2_FLAG_NONE, r->stream_id, NULL, nv, n, NULL);
         transport_dirty(&r->conn->t);
 }
@@ -413,8 +411,6 @@ static int h2_begin(struct conn *c) {
 static void h2_stop(struct conn *c);
 
 static void h2_data(struct conn *c, struct str data) {
-        ssize_t n;
-
         if (!c->h2) {
                 if (h2_begin(c) != 0) {
                         conn_close(c);
@@ -427,7 +423,7 @@ static void h2_data(struct conn *c, struct str data) {
         }
         if (data.n == 0 || c->t.finishing)
                 return;
-        n = nghttp2_session_mem_recv(c->h2->session, (const uint8_t *) data.p, data.n);
+        ssize_t n = nghttp2_session_mem_recv(c->h2->session, (const uint8_t *) data.p, data.n);
         if (c->t.closed)
                 return;
         if (n < 0 || !nghttp2_session_want_read(c->h2->session))

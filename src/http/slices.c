@@ -16,11 +16,10 @@ static void fetch(struct str s) {
 }
 
 void slices_add(struct slices *q, const struct http_slice *s, size_t n, struct arena *arena) {
-        struct slice_batch *b;
-
         if (n == 0)
                 return;
-        b = arena ? arena_alloc(arena, sizeof(*b) + n * sizeof(*s)) : xmalloc(sizeof(*b) + n * sizeof(*s));
+        struct slice_batch *b =
+                        arena ? arena_alloc(arena, sizeof(*b) + n * sizeof(*s)) : xmalloc(sizeof(*b) + n * sizeof(*s));
         *b = (struct slice_batch) { .in_arena = arena != NULL };
         for (size_t i = 0; i < n; i++) {
                 if (s[i].data.n == 0) {
@@ -43,21 +42,17 @@ void slices_add(struct slices *q, const struct http_slice *s, size_t n, struct a
 }
 
 void slices_add_copy(struct slices *q, struct str data) {
-        char *p;
-
         if (data.n == 0)
                 return;
-        p = xmalloc(data.n);
+        char *p = xmalloc(data.n);
         memcpy(p, data.p, data.n);
         slices_add(q, &(struct http_slice) { { p, data.n }, free, p }, 1, NULL);
 }
 
 struct str slices_peek(const struct slices *q) {
-        struct str s;
-
         if (!q->head)
                 return (struct str) { 0 };
-        s = q->head->v[q->head->i].data;
+        struct str s = q->head->v[q->head->i].data;
         return str_n(s.p + q->offset, s.n - q->offset);
 }
 

@@ -154,11 +154,9 @@ static bool inflate_block(struct spdy_session *s, struct str src, struct buf *ds
         s->inflate.next_in = (uint8_t *) src.p;
         s->inflate.avail_in = (uInt) src.n;
         do {
-                int r;
-
                 s->inflate.next_out = (uint8_t *) buf_reserve(dst, 4096);
                 s->inflate.avail_out = 4096;
-                r = inflate(&s->inflate, Z_SYNC_FLUSH);
+                int r = inflate(&s->inflate, Z_SYNC_FLUSH);
                 if (r == Z_NEED_DICT && inflateSetDictionary(&s->inflate, dictionary, sizeof(dictionary)) == Z_OK)
                         continue;
                 dst->n += 4096 - s->inflate.avail_out;
@@ -171,11 +169,9 @@ static bool inflate_block(struct spdy_session *s, struct str src, struct buf *ds
 }
 
 static bool cut(struct str *rest, struct str *ret) {
-        uint32_t n;
-
         if (rest->n < 4)
                 return false;
-        n = get32(rest->p);
+        uint32_t n = get32(rest->p);
         if (n > rest->n - 4)
                 return false;
         *ret = str_n(rest->p + 4, n);
@@ -184,11 +180,9 @@ static bool cut(struct str *rest, struct str *ret) {
 }
 
 static bool parse_headers(struct spdy_stream *st, struct str block) {
-        uint32_t n;
-
         if (block.n < 4)
                 return false;
-        n = get32(block.p);
+        uint32_t n = get32(block.p);
         if (n > (block.n - 4) / 8)
                 return false;
         block = str_n(block.p + 4, block.n - 4);
@@ -435,15 +429,12 @@ static bool broken(struct spdy_session *s) {
 /* ---- receiving ---- */
 
 static bool take_syn_stream(struct spdy_session *s, unsigned flags, struct str p) {
-        struct spdy_stream *st;
         struct buf block = BUF_INIT;
-        uint32_t id;
-        bool good;
 
         if (p.n < 10)
                 return broken(s);
-        id = get32(p.p) & 0x7fffffff;
-        good = inflate_block(s, str_n(p.p + 10, p.n - 10), &block);
+        uint32_t id = get32(p.p) & 0x7fffffff;
+        bool good = inflate_block(s, str_n(p.p + 10, p.n - 10), &block);
         if (!good) {
                 buf_free(&block);
                 return broken(s);
@@ -455,7 +446,7 @@ static bool take_syn_stream(struct spdy_session *s, unsigned flags, struct str p
                 return true;
         }
         s->last_id = id;
-        st = stream_new(s, id);
+        struct spdy_stream *st = stream_new(s, id);
         good = parse_headers(st, buf_str(&block));
         buf_free(&block);
         if (!good) {
@@ -477,16 +468,14 @@ static bool take_syn_stream(struct spdy_session *s, unsigned flags, struct str p
 
 static bool take_syn_reply(struct spdy_session *s, unsigned type, unsigned flags, struct str p) {
         struct buf block = BUF_INIT;
-        struct spdy_stream *st;
-        bool good;
 
         if (p.n < 4)
                 return broken(s);
-        good = inflate_block(s, str_n(p.p + 4, p.n - 4), &block);
+        bool good = inflate_block(s, str_n(p.p + 4, p.n - 4), &block);
         buf_free(&block);
         if (!good)
                 return broken(s);
-        st = stream_find(s, get32(p.p) & 0x7fffffff);
+        struct spdy_stream *st = stream_find(s, get32(p.p) & 0x7fffffff);
         if (!st)
                 return true;
         if (type == SYN_REPLY && st->ops && st->ops->on_reply)

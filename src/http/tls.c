@@ -214,10 +214,8 @@ static bool is_for_clients(X509_STORE_CTX *store) {
 
 /* Verifies, keeps the verdict (it also travels in session tickets), and lets the handshake go on. */
 static int verify_and_go_on(X509_STORE_CTX *store, void *arg) {
-        int r;
-
         X509_VERIFY_PARAM_set_purpose(X509_STORE_CTX_get0_param(store), X509_PURPOSE_ANY);
-        r = X509_verify_cert(store);
+        int r = X509_verify_cert(store);
         if (r == 1 && !is_for_clients(store))
                 X509_STORE_CTX_set_error(store, X509_V_ERR_INVALID_PURPOSE);
         if (r != 1 && X509_STORE_CTX_get_error(store) == X509_V_OK)
@@ -461,12 +459,11 @@ static int setup(struct tls_context *c, const struct tls_options *o, SSL_CTX **r
 
 int tls_context_new(const struct tls_options *o, struct tls_context **ret, struct error *err) {
         struct tls_context *c = xcalloc(1, sizeof(*c));
-        int r;
 
         *c = (struct tls_context) { .server = o->server, .insecure = o->insecure, .http2 = o->http2 };
         atomic_init(&c->refs, 1);
         pthread_mutex_init(&c->lock, NULL);
-        r = setup(c, o, &c->ctx, err);
+        int r = setup(c, o, &c->ctx, err);
         if (r < 0) {
                 tls_context_unref(c);
                 return r;
@@ -512,10 +509,9 @@ static bool is_address(const char *s) {
 
 SSL *tls_context_ssl(struct tls_context *c, const char *server_name) {
         bool ok = true;
-        SSL *ssl;
 
         pthread_mutex_lock(&c->lock);
-        ssl = SSL_new(c->ctx);
+        SSL *ssl = SSL_new(c->ctx);
         pthread_mutex_unlock(&c->lock);
         if (!ssl)
                 return NULL;
@@ -564,7 +560,6 @@ static void read_uid(X509_NAME *name, struct tls_peer *ret) {
 
 void tls_peer_read(SSL *ssl, struct tls_peer *ret) {
         _cleanup_(x509_freep) X509 *cert = SSL_get1_peer_certificate(ssl);
-        X509_NAME *name;
         struct tm end;
         size_t n_data;
         void *data;
@@ -577,7 +572,7 @@ void tls_peer_read(SSL *ssl, struct tls_peer *ret) {
         if (!ret->valid)
                 return;
         ret->arena = arena_new(512);
-        name = X509_get_subject_name(cert);
+        X509_NAME *name = X509_get_subject_name(cert);
         ret->orgs = arena_array(ret->arena, struct str, X509_NAME_entry_count(name));
         for (i = -1; (i = X509_NAME_get_index_by_NID(name, NID_commonName, i)) >= 0;) /* the last one, as in Go */
                 ret->cn = name_entry(ret->arena, name, i);

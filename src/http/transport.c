@@ -181,11 +181,9 @@ static void out_add(struct transport *t, const char *p, size_t n) {
 }
 
 static bool write_pending(struct transport *t) {
-        size_t done;
-
         if (t->pending.n == 0)
                 return true;
-        done = write_some(t, t->pending.p, t->pending.n);
+        size_t done = write_some(t, t->pending.p, t->pending.n);
         if (done == t->pending.n)
                 buf_free(&t->pending);
         else
@@ -236,11 +234,10 @@ __attribute__((destructor)) static void free_bio_method(void) {
 
 static int attach_tls(struct transport *t, struct tls_context *tls, const char *server_name) {
         static uv_once_t once = UV_ONCE_INIT;
-        BIO *bio;
 
         uv_once(&once, make_bio_method);
         t->ssl = tls_context_ssl(tls, server_name);
-        bio = t->ssl ? BIO_new(bio_method) : NULL;
+        BIO *bio = t->ssl ? BIO_new(bio_method) : NULL;
         if (!bio)
                 return -ENOMEM;
         BIO_set_data(bio, t);
@@ -438,10 +435,9 @@ static void acknowledge_now(int fd) {
 
 static void handshake(struct transport *t) {
         char why[256];
-        int r, e;
 
         ERR_clear_error();
-        r = SSL_do_handshake(t->ssl);
+        int r = SSL_do_handshake(t->ssl);
         if (r == 1) {
                 t->open = true;
                 if (SSL_is_server(t->ssl))
@@ -452,7 +448,7 @@ static void handshake(struct transport *t) {
                         transport_dirty(t);
                 return;
         }
-        e = SSL_get_error(t->ssl, r);
+        int e = SSL_get_error(t->ssl, r);
         if (e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE)
                 return;
         if (SSL_is_server(t->ssl) && ERR_GET_REASON(ERR_peek_error()) == SSL_R_HTTP_REQUEST) {
@@ -472,7 +468,6 @@ static void decrypt(struct transport *t) {
 
         while (!t->closed && !t->eof && !(t->paused && !t->discard)) {
                 size_t n = 0;
-                int e;
 
                 if (!t->open) {
                         handshake(t);
@@ -486,7 +481,7 @@ static void decrypt(struct transport *t) {
                                 t->ops->on_data(t, str_n(io->plain, n));
                         continue;
                 }
-                e = SSL_get_error(t->ssl, 0);
+                int e = SSL_get_error(t->ssl, 0);
                 if (e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE)
                         return;
                 ERR_clear_error();

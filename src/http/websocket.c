@@ -140,11 +140,10 @@ static void take_control(struct ws *w) {
 /* Checks the rules for a header that is whole; a reason when it breaks one. */
 static const char *check_head(struct ws *w) {
         uint64_t n = w->head[1] & 0x7f;
-        bool control;
 
         w->fin = w->head[0] & 0x80;
         w->opcode = w->head[0] & 0x0f;
-        control = w->opcode >= OP_CLOSE;
+        bool control = w->opcode >= OP_CLOSE;
         if (w->head[0] & 0x70)
                 return "reserved bits are set";
         if (!(w->head[1] & 0x80))
@@ -176,15 +175,13 @@ static size_t head_length(const struct ws *w) {
 
 /* Takes bytes of a header; false when it is not whole yet, or was refused. */
 static bool take_head(struct ws *w, struct str *data) {
-        const char *wrong;
-
         while (w->n_head < head_length(w)) {
                 if (data->n == 0)
                         return false;
                 w->head[w->n_head++] = (uint8_t) *data->p++;
                 data->n--;
         }
-        wrong = check_head(w);
+        const char *wrong = check_head(w);
         if (wrong) {
                 fail(w, 1002, str_of(wrong));
                 return false;
@@ -203,8 +200,6 @@ static bool take_head(struct ws *w, struct str *data) {
 }
 
 static void frame_end(struct ws *w) {
-        struct buf message;
-
         w->in_payload = false;
         if (w->opcode >= OP_CLOSE) {
                 take_control(w);
@@ -213,7 +208,7 @@ static void frame_end(struct ws *w) {
         w->in_message = !w->fin;
         if (!w->fin)
                 return;
-        message = w->message;
+        struct buf message = w->message;
         w->message = BUF_INIT;
         duplex_deliver(&w->d, buf_str(&message));
         if (!w->message.p && message.cap <= 64 * 1024 && w->in_payload) { /* more comes: use the memory again */
@@ -466,7 +461,6 @@ struct duplex *http_accept_websocket(struct http_request *r, const char *subprot
         struct str key = http_request_header(r, "sec-websocket-key");
         struct http_header h[4] = { { STR("Upgrade"), STR("websocket") }, { STR("Connection"), STR("Upgrade") } };
         _cleanup_buf_ struct buf answer = BUF_INIT;
-        struct duplex *raw;
         size_t n = 2;
 
         if (http_request_method(r) != HTTP_M_GET)
@@ -481,7 +475,7 @@ struct duplex *http_accept_websocket(struct http_request *r, const char *subprot
         h[n++] = (struct http_header) { STR("Sec-WebSocket-Accept"), buf_str(&answer) };
         if (subprotocol)
                 h[n++] = (struct http_header) { STR("Sec-WebSocket-Protocol"), str_of(subprotocol) };
-        raw = http_hijack(r, 101, h, n);
+        struct duplex *raw = http_hijack(r, 101, h, n);
         return raw ? websocket_wrap(raw, 0) : NULL;
 }
 
@@ -505,11 +499,10 @@ void websocket_write_channel(struct duplex *ws, bool base64, unsigned channel, s
 
 int websocket_read_channel(struct str *data, bool base64, struct buf *plain) {
         struct str rest = str_sub(*data, 1, data->n);
-        int channel;
 
         if (str_empty(*data) || (base64 && base64_decode(plain, rest) < 0))
                 return -EINVAL;
-        channel = (unsigned char) data->p[0] - (base64 ? '0' : 0);
+        int channel = (unsigned char) data->p[0] - (base64 ? '0' : 0);
         *data = base64 ? buf_str(plain) : rest;
         return channel;
 }

@@ -138,7 +138,6 @@ static struct json array(struct builder *b) {
 }
 
 static bool value(struct builder *b, struct json *ret) {
-        struct str w;
         int64_t i;
 
         if (take(b, '%'))
@@ -150,7 +149,7 @@ static bool value(struct builder *b, struct json *ret) {
         else if (take(b, '\''))
                 *ret = json_of_str(quoted(b));
         else {
-                w = word(b);
+                struct str w = word(b);
                 if (str_eqc(w, "true") || str_eqc(w, "false"))
                         *ret = json_of_bool(w.n == 4);
                 else if (str_eqc(w, "null"))

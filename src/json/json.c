@@ -201,11 +201,10 @@ const struct json *json_expand(struct arena *a, const struct json *j) {
 }
 
 struct json json_of_printf(struct arena *a, const char *fmt, ...) {
-        struct str s;
         va_list ap;
 
         va_start(ap, fmt);
-        s = arena_vprintf(a, fmt, ap);
+        struct str s = arena_vprintf(a, fmt, ap);
         va_end(ap);
         return json_of_str(s);
 }
@@ -229,11 +228,10 @@ static size_t power_of_two(size_t n) {
 /* Room for one more; size is that of an item or a member. */
 static void make_room(struct arena *a, struct json *c, size_t size) {
         size_t cap = c->flags & JSON_GROWN ? power_of_two(c->len) : c->len;
-        void *grown;
 
         if (c->len < cap)
                 return;
-        grown = arena_alloc(a, power_of_two((size_t) c->len + 1) * size);
+        void *grown = arena_alloc(a, power_of_two((size_t) c->len + 1) * size);
         if (c->len)
                 memcpy(grown, json_items(c), c->len * size);
         c->at = (uintptr_t) grown;

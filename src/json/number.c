@@ -125,8 +125,6 @@ static char *put_fixed(char *p, const struct decimal *d) {
 }
 
 static struct str format(char *dst, double d, bool single, bool as_g) {
-        struct decimal digits;
-        bool scientific;
         char *p = dst;
 
         /* JSON has no NaN and no infinity; Go refuses them, and no object holds one. */
@@ -139,8 +137,8 @@ static struct str format(char *dst, double d, bool single, bool as_g) {
                 *p++ = '0';
                 return str_n(dst, (size_t) (p - dst));
         }
-        digits = shortest(d, single);
-        scientific = as_g ? digits.exponent < -4 || digits.exponent >= 6 : d < 1e-6 || d >= 1e21;
+        struct decimal digits = shortest(d, single);
+        bool scientific = as_g ? digits.exponent < -4 || digits.exponent >= 6 : d < 1e-6 || d >= 1e21;
         p = scientific ? put_scientific(p, &digits, as_g ? 2 : 1) : put_fixed(p, &digits);
         return str_n(dst, (size_t) (p - dst));
 }

@@ -168,7 +168,6 @@ static struct object *object_new(struct str text, size_t gap, const struct meta 
 int object_from_text(struct str text, uint64_t revision, struct object **ret, struct error *err) {
         const char *end = text.n ? text.p + text.n : NULL, *p = text.n ? json_skip_space(text.p, end) : NULL;
         const char *stop = p < end && *p == '{' ? json_skip_value(p, end) : NULL;
-        struct object *o;
         struct meta m;
 
         if (!stop || json_skip_space(stop, end) != end || text.n > UINT32_MAX)
@@ -177,7 +176,7 @@ int object_from_text(struct str text, uint64_t revision, struct object **ret, st
         scan_meta(text, &m);
         if (!revision && m.revision.n > 2)
                 str_to_u64(str_n(text.p + m.revision.at + 1, m.revision.n - 2), &revision);
-        o = object_new(text, 0, &m);
+        struct object *o = object_new(text, 0, &m);
         o->revision = revision;
         *ret = o;
         return 0;
@@ -214,8 +213,6 @@ static bool write_meta(struct buf *dst, const struct json *metadata, struct meta
         buf_putc(dst, '{');
         *ret_gap = dst->n;
         json_each_member(m, metadata) {
-                size_t at;
-
                 if (str_eq(json_key(m), STR("resourceVersion")))
                         continue;
                 if (!first)
@@ -223,7 +220,7 @@ static bool write_meta(struct buf *dst, const struct json *metadata, struct meta
                 first = false;
                 json_write_string(dst, json_key(m));
                 buf_putc(dst, ':');
-                at = dst->n;
+                size_t at = dst->n;
                 json_write(dst, &m->value);
                 note_meta(ret, json_key(m), buf_str(dst), at, dst->n - at);
                 if (m == before)
@@ -239,7 +236,6 @@ struct object *object_from_tree(const struct json *tree) {
         bool comma_before = false, comma_after = false, first = true;
         size_t head = 0;
         struct meta m = { 0 };
-        struct object *o;
 
         buf_reserve(&text, 4096);
         buf_putc(&text, '{');
@@ -258,7 +254,7 @@ struct object *object_from_tree(const struct json *tree) {
                         json_write(&text, &t->value);
         }
         buf_putc(&text, '}');
-        o = object_new(buf_str(&text), head ? GAP : 0, &m);
+        struct object *o = object_new(buf_str(&text), head ? GAP : 0, &m);
         o->head = (uint32_t) head;
         o->comma_before = comma_before;
         o->comma_after = comma_after;
@@ -274,7 +270,6 @@ void object_set_revision(struct object *o, uint64_t revision) {
         struct doc *early = atomic_load_explicit(&o->doc, memory_order_relaxed);
         struct object_owner *owners = owners_of(o);
         char insert[GAP + 2];
-        size_t n;
 
         o->revision = revision;
         if (!o->head)
@@ -283,8 +278,9 @@ void object_set_revision(struct object *o, uint64_t revision) {
                 arena_free(early->arena);
         atomic_store_explicit(&o->doc, NULL, memory_order_relaxed);
         atomic_store_explicit(&o->node, 0, memory_order_relaxed);
-        n = (size_t) snprintf(insert, sizeof(insert), "%s\"resourceVersion\":\"%llu\"%s", o->comma_before ? "," : "",
-                              (unsigned long long) revision, o->comma_after ? "," : "");
+        size_t n = (size_t) snprintf(insert, sizeof(insert), "%s\"resourceVersion\":\"%llu\"%s",
+                                     o->comma_before ? "," : "", (unsigned long long) revision,
+                                     o->comma_after ? "," : "");
         shift(o, &o->name, n);
         shift(o, &o->namespace, n);
         shift(o, &o->uid, n);
@@ -307,11 +303,9 @@ struct object *object_ref(struct object *o) {
 }
 
 void object_unref(struct object *o) {
-        struct doc *doc;
-
         if (!o || atomic_fetch_sub_explicit(&o->refs, 1, memory_order_acq_rel) > 1)
                 return;
-        doc = atomic_load_explicit(&o->doc, memory_order_acquire);
+        struct doc *doc = atomic_load_explicit(&o->doc, memory_order_acquire);
         if (doc)
                 arena_free(doc->arena);
         arena_free(o->unescaped);
@@ -371,10 +365,9 @@ struct str object_node(const struct object *object) {
         static const char *const path[] = { "spec", "nodeName", NULL };
         struct object *o = (struct object *) object; /* a cache, too */
         uint64_t node = atomic_load_explicit(&o->node, memory_order_relaxed);
-        struct str raw;
 
         if (!node) {
-                raw = json_scan(object_text(o), path);
+                struct str raw = json_scan(object_text(o), path);
                 if (raw.n >> NODE_LENGTH)
                         return raw; /* no node is called that */
                 node = NODE_KNOWN | raw.n | (raw.n ? (uint64_t) (raw.p - o->text) << NODE_LENGTH : 0);

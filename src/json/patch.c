@@ -25,12 +25,11 @@ struct place {
 
 /* ~1 is a slash, ~0 a tilde. */
 static struct str decode_part(struct arena *a, struct str part) {
-        char *out;
         size_t n = 0;
 
         if (str_find(part, '~') < 0)
                 return part;
-        out = arena_alloc(a, part.n);
+        char *out = arena_alloc(a, part.n);
         for (size_t i = 0; i < part.n; i++) {
                 bool escape = part.p[i] == '~' && i + 1 < part.n && (part.p[i + 1] == '0' || part.p[i + 1] == '1');
 
@@ -81,7 +80,6 @@ static int place_get(struct patch *p, struct json *parent, struct str key, struc
 
 static struct place find(struct patch *p, struct str path) {
         struct json *at = p->doc, *next;
-        struct str part;
 
         if (str_empty(path) || at->type < JSON_ARRAY)
                 return (struct place) { 0 };
@@ -91,8 +89,8 @@ static struct place find(struct patch *p, struct str path) {
         path = str_sub(path, (size_t) str_find(path, '/') + 1, path.n);
         for (;;) {
                 ssize_t slash = str_find(path, '/');
+                struct str part = decode_part(p->arena, slash < 0 ? path : str_sub(path, 0, (size_t) slash));
 
-                part = decode_part(p->arena, slash < 0 ? path : str_sub(path, 0, (size_t) slash));
                 if (slash < 0)
                         return (struct place) { at, part };
                 next = NULL;
@@ -111,7 +109,6 @@ static struct place find(struct patch *p, struct str path) {
 static int place_add(struct patch *p, struct place at, struct json v) {
         size_t i = at.parent->len;
         int64_t number;
-        int r;
 
         if (at.parent->type == JSON_OBJECT) {
                 if (at.key.n > JSON_MAX_KEY)
@@ -121,7 +118,7 @@ static int place_add(struct patch *p, struct place at, struct json v) {
                 return 0;
         }
         if (!str_eq(at.key, STR("-"))) {
-                r = to_index(p, at.key, &number);
+                int r = to_index(p, at.key, &number);
                 if (r < 0)
                         return error_prefix(p->err, "value was not a proper array index: '%" STR_FMT "'",
                                             STR_ARG(at.key)),
@@ -134,7 +131,6 @@ static int place_add(struct patch *p, struct place at, struct json v) {
 
 static int place_remove(struct patch *p, struct place at) {
         size_t i;
-        int r;
 
         if (at.parent->type == JSON_OBJECT) {
                 if (json_remove(at.parent, at.key))
@@ -142,7 +138,7 @@ static int place_remove(struct patch *p, struct place at) {
                 return error_set(p->err, -EINVAL, "Unable to remove nonexistent key: %" STR_FMT ": missing value",
                                  STR_ARG(at.key));
         }
-        r = find_index(p, at.key, at.parent->len, &i);
+        int r = find_index(p, at.key, at.parent->len, &i);
         if (r >= 0)
                 json_remove_item(at.parent, i);
         return r;
@@ -164,32 +160,26 @@ static struct json own_value(struct patch *p, const struct operation *op) {
 }
 
 static int op_add(struct patch *p, const struct operation *op) {
-        struct place at;
-        int r;
-
         if (!op->has_path)
                 FAIL("add operation failed to decode path: missing value");
-        at = find(p, op->path);
+        struct place at = find(p, op->path);
         if (!at.parent)
                 FAIL("add operation does not apply: doc is missing path: \"%" STR_FMT "\": missing value",
                      STR_ARG(op->path));
-        r = place_add(p, at, own_value(p, op));
+        int r = place_add(p, at, own_value(p, op));
         if (r < 0)
                 WRAP(r, "error in add for path: '%" STR_FMT "'", STR_ARG(op->path));
         return 0;
 }
 
 static int op_remove(struct patch *p, const struct operation *op) {
-        struct place at;
-        int r;
-
         if (!op->has_path)
                 FAIL("remove operation failed to decode path: missing value");
-        at = find(p, op->path);
+        struct place at = find(p, op->path);
         if (!at.parent)
                 FAIL("remove operation does not apply: doc is missing path: \"%" STR_FMT "\": missing value",
                      STR_ARG(op->path));
-        r = place_remove(p, at);
+        int r = place_remove(p, at);
         if (r < 0)
                 WRAP(r, "error in remove for path: '%" STR_FMT "'", STR_ARG(op->path));
         return 0;
@@ -197,7 +187,6 @@ static int op_remove(struct patch *p, const struct operation *op) {
 
 static int op_replace(struct patch *p, const struct operation *op) {
         struct json *old;
-        struct place at;
 
         if (!op->has_path)
                 FAIL("replace operation failed to decode path: operation missing path field: missing value");
@@ -208,7 +197,7 @@ static int op_replace(struct patch *p, const struct operation *op) {
                         *p->doc = own_value(p, op);
                 return 0;
         }
-        at = find(p, op->path);
+        struct place at = find(p, op->path);
         if (!at.parent)
                 FAIL("replace operation does not apply: doc is missing path: %" STR_FMT ": missing value",
                      STR_ARG(op->path));
@@ -224,16 +213,14 @@ static int op_replace(struct patch *p, const struct operation *op) {
 
 static int op_move(struct patch *p, const struct operation *op) {
         struct json *found, value;
-        struct place at;
-        int r;
 
         if (!op->has_from)
                 FAIL("move operation failed to decode from: operation, missing from field: missing value");
-        at = find(p, op->from);
+        struct place at = find(p, op->from);
         if (!at.parent)
                 FAIL("move operation does not apply: doc is missing from path: %" STR_FMT ": missing value",
                      STR_ARG(op->from));
-        r = place_get(p, at.parent, at.key, &found);
+        int r = place_get(p, at.parent, at.key, &found);
         if (r >= 0) {
                 value = found ? *found : json_null();
                 r = place_remove(p, at);
@@ -255,16 +242,14 @@ static int op_move(struct patch *p, const struct operation *op) {
 static int op_copy(struct patch *p, const struct operation *op) {
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct json *found, value;
-        struct place at;
-        int r;
 
         if (!op->has_from)
                 FAIL("copy operation failed to decode from: operation, missing from field: missing value");
-        at = find(p, op->from);
+        struct place at = find(p, op->from);
         if (!at.parent)
                 FAIL("copy operation does not apply: doc is missing from path: %" STR_FMT ": missing value",
                      STR_ARG(op->from));
-        r = place_get(p, at.parent, at.key, &found);
+        int r = place_get(p, at.parent, at.key, &found);
         if (r < 0)
                 WRAP(r, "error in copy for from: '%" STR_FMT "'", STR_ARG(op->from));
         if (!op->has_path)
@@ -308,19 +293,17 @@ static bool is_as_written(const struct json *v) {
 
 static int op_test(struct patch *p, const struct operation *op) {
         struct json *found = NULL;
-        struct place at;
-        int r;
 
         if (!op->has_path)
                 FAIL("test operation failed to decode path: operation missing path field: missing value");
         if (str_empty(op->path))
                 found = p->doc;
         else {
-                at = find(p, op->path);
+                struct place at = find(p, op->path);
                 if (!at.parent)
                         FAIL("test operation does not apply: is missing path: %" STR_FMT ": missing value",
                              STR_ARG(op->path));
-                r = place_get(p, at.parent, at.key, &found);
+                int r = place_get(p, at.parent, at.key, &found);
                 if (r < 0)
                         WRAP(r, "error in test for path: '%" STR_FMT "'", STR_ARG(op->path));
         }

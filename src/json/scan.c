@@ -91,11 +91,10 @@ static const char *skip_container(const char *p, const char *end) {
         for (; p < end; p += 64) {
                 char tail[64] = { 0 };
                 struct block b = load_block(end - p >= 64 ? p : memcpy(tail, p, (size_t) (end - p)));
-                uint64_t strings;
 
                 if (b.backslash || carry)
                         b.quote &= ~escaped_bytes(b.backslash, &carry);
-                strings = between(b.quote) ^ in_string;
+                uint64_t strings = between(b.quote) ^ in_string;
                 in_string = 0 - (strings >> 63);
                 b.open &= ~strings;
                 b.close &= ~strings;
@@ -137,13 +136,12 @@ size_t json_tree_size(struct str text) {
                 char tail[64] = { 0 };
                 const char *p = text.n - i >= 64 ? text.p + i : memcpy(tail, text.p + i, text.n - i);
                 struct block b = load_block(p);
-                uint64_t strings;
 
                 if (b.backslash || carry) {
                         b.quote &= ~escaped_bytes(b.backslash, &carry);
                         escapes = true;
                 }
-                strings = between(b.quote) ^ in_string;
+                uint64_t strings = between(b.quote) ^ in_string;
                 in_string = 0 - (strings >> 63);
                 members += (size_t) __builtin_popcountll(find_in_block(p, ':') & ~strings);
                 values += (size_t) __builtin_popcountll(find_in_block(p, ',') & ~strings);

@@ -52,7 +52,6 @@ static __attribute__((noinline)) void write_escaped(struct buf *dst, struct str 
         buf_putc(dst, '"');
         while (p < end) {
                 const char *stop = find_unsafe(p, end);
-                size_t n;
 
                 buf_add(dst, p, (size_t) (stop - p));
                 p = stop;
@@ -62,7 +61,7 @@ static __attribute__((noinline)) void write_escaped(struct buf *dst, struct str 
                         put_escape(dst, (uint8_t) *p++);
                         continue;
                 }
-                n = utf8_sequence(p, end);
+                size_t n = utf8_sequence(p, end);
                 if (n == 0)
                         buf_addc(dst, "\\ufffd");
                 else if (n == 3 && (memcmp(p, "\xe2\x80\xa8", 3) == 0 || memcmp(p, "\xe2\x80\xa9", 3) == 0))
@@ -92,8 +91,6 @@ static inline void copy(char *dst, const char *src, size_t n) {
 
 /* The string, and then the text of after (0: none), a comma before where wanted. */
 static inline void write_string(struct buf *dst, struct str s, bool comma, char after) {
-        char *p;
-
         if (__builtin_expect(!all_safe(s), 0)) {
                 if (comma)
                         buf_putc(dst, ',');
@@ -102,7 +99,7 @@ static inline void write_string(struct buf *dst, struct str s, bool comma, char 
                         buf_putc(dst, after);
                 return;
         }
-        p = buf_reserve(dst, s.n + 4);
+        char *p = buf_reserve(dst, s.n + 4);
         *p = ',';
         p += comma;
         *p++ = '"';

@@ -38,14 +38,14 @@ struct loader {
 
 static int next_event(struct loader *l) {
         yaml_parser_t *p = &l->parser;
-        size_t line;
 
         if (l->has_event)
                 yaml_event_delete(&l->event);
         l->has_event = yaml_parser_parse(p, &l->event);
         if (l->has_event)
                 return 0;
-        line = p->problem_mark.line ? p->problem_mark.line + (p->error == YAML_SCANNER_ERROR) : p->context_mark.line;
+        size_t line = p->problem_mark.line ? p->problem_mark.line + (p->error == YAML_SCANNER_ERROR)
+                                           : p->context_mark.line;
         if (line)
                 return error_set(l->err, -EINVAL, YAML_ERROR "yaml: line %zu: %s", line,
                                  p->problem ? p->problem : "unknown problem parsing YAML content");
@@ -281,14 +281,11 @@ static int load_mapping(struct loader *l, size_t depth, struct json *ret) {
 
         for (;;) {
                 struct json key = json_null(), v = json_null();
-                bool merging, alias;
-                struct str name;
-                int64_t line;
 
                 TRY(next_event(l));
                 if (l->event.type == YAML_MAPPING_END_EVENT)
                         break;
-                merging = is_merge(&l->event);
+                bool merging = is_merge(&l->event);
                 l->key = true;
                 TRY(load_node(l, depth, &key));
                 if (key.type >= JSON_ARRAY) {
@@ -299,14 +296,14 @@ static int load_mapping(struct loader *l, size_t depth, struct json *ret) {
                         key = json_null();
                 }
                 TRY(next_event(l));
-                line = (int64_t) l->event.start_mark.line + 1;
-                alias = l->event.type == YAML_ALIAS_EVENT;
+                int64_t line = (int64_t) l->event.start_mark.line + 1;
+                bool alias = l->event.type == YAML_ALIAS_EVENT;
                 TRY(load_node(l, depth, &v));
                 if (merging) {
                         merge(l, alias, &v, &object);
                         continue;
                 }
-                name = key_text(l, &key, &v);
+                struct str name = key_text(l, &key, &v);
                 if (name.n > JSON_MAX_KEY)
                         return error_set(l->err, -EINVAL, YAML_ERROR "map key is longer than 65535 bytes");
                 json_add(l->arena, &object, name, v);

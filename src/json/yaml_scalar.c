@@ -159,14 +159,12 @@ static bool is_timestamp(struct str s) {
         struct str zone = STR("Z");
         char text[80];
         int64_t unused;
-        bool zoned;
-        int n;
 
         if (digits(s, 0) != 4 || !take_number(&s, 4, &y) || !take(&s, '-') || !take_number(&s, 2, &mo) ||
             !take(&s, '-') || !take_number(&s, 2, &d))
                 return false;
         if (s.n) {
-                zoned = s.p[0] != ' ';
+                bool zoned = s.p[0] != ' ';
                 if (!(take(&s, 'T') || take(&s, 't') || take(&s, ' ')) || !take_number(&s, 2, &h) || !take(&s, ':') ||
                     !take_number(&s, 2, &mi) || !take(&s, ':') || !take_number(&s, 2, &sec))
                         return false;
@@ -182,8 +180,8 @@ static bool is_timestamp(struct str s) {
                 else if (s.n)
                         return false;
         }
-        n = snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d%" STR_FMT, y, mo, d, h, mi, sec,
-                     (int) MIN(zone.n, 8), zone.p);
+        int n = snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d%" STR_FMT, y, mo, d, h, mi, sec,
+                         (int) MIN(zone.n, 8), zone.p);
         return zone.n <= 8 && time_parse(str_n(text, (size_t) n), &unused) >= 0;
 }
 

@@ -131,7 +131,6 @@ static void access_told(int result, struct object *object, const struct error *e
 /* Asks about the next subresource; or serves, or refuses. */
 static void ask_access(struct asking *p) {
         const struct verdict *v = NULL;
-        struct http_request *r;
 
         while (p->r && p->asked < p->n && !(v && v->yes)) {
                 struct json review = json_build(p->arena,
@@ -148,7 +147,7 @@ static void ask_access(struct asking *p) {
                         return;
                 p->asked++;
         }
-        r = take(p);
+        struct http_request *r = take(p);
         if (r && v && v->yes)
                 p->serve(p->k, r);
         else if (r)
@@ -161,14 +160,13 @@ static void ask_access(struct asking *p) {
 static void access_told(int result, struct object *object, const struct error *error, void *arg) {
         struct asking *p = arg;
         bool allowed = result == 0 && json_bool(json_at_path(object_json(object), "status", "allowed"));
-        struct http_request *r;
 
         if (result == 0) {
                 remember(p, allowed, NULL, allowed ? ALLOWED_MS : REFUSED_MS);
                 ask_access(p);
                 return;
         }
-        r = take(p);
+        struct http_request *r = take(p);
         if (r)
                 server_error(r, 500, "Authorization error (user=%" STR_FMT ", verb=%s, resource=nodes, subresource=%s)",
                              STR_ARG(json_str(json_getc(&p->user, "username"))), p->verb, p->subresources[p->asked]);
@@ -178,14 +176,12 @@ static void access_told(int result, struct object *object, const struct error *e
 /* ---- who is it? ---- */
 
 static void identified(struct asking *p, const struct json *user) {
-        struct http_request *r;
-
         if (user) {
                 p->user = json_copy(p->arena, user);
                 ask_access(p);
                 return;
         }
-        r = take(p);
+        struct http_request *r = take(p);
         if (r)
                 server_error(r, 401, "Unauthorized");
         drop(p);

@@ -64,10 +64,9 @@ static int write_one(const char *dir, const struct payload_file *f, int64_t gid,
         _cleanup_free_ char *path = xprintf("%s/%" STR_FMT, dir, STR_ARG(f->path));
         mode_t mode = f->mode;
         char *slash = strrchr(path, '/');
-        int r;
 
         *slash = 0;
-        r = file_mkdirs(path, 0755, err);
+        int r = file_mkdirs(path, 0755, err);
         *slash = '/';
         TRY(r);
         TRY(file_write(path, f->data, mode, err));
@@ -133,7 +132,6 @@ int atomic_write(const char *dir, const struct payload *files, int64_t gid, bool
         struct timespec now;
         struct tm tm;
         char set[64];
-        int r;
 
         for (size_t i = 0; i < files->n; i++)
                 TRY(check_path(files->v[i].path, err));
@@ -154,7 +152,7 @@ int atomic_write(const char *dir, const struct payload *files, int64_t gid, bool
         unlink(temporary);
         if (symlink(set, temporary) < 0 || rename(temporary, data) < 0)
                 return error_errno(err, -errno, "switch %s", data);
-        r = make_links(dir, files, err);
+        int r = make_links(dir, files, err);
         remove_old(dir, files, set);
         if (ret_changed)
                 *ret_changed = true;

@@ -127,10 +127,9 @@ static void tcp_timeout(struct timer *t) {
 
 static void start_tcp(struct check *c, const char *host, uint16_t port) {
         struct sockaddr_storage to;
-        int r;
 
         snprintf(c->address, sizeof(c->address), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
-        r = uv_ip4_addr(host, port, (struct sockaddr_in *) &to);
+        int r = uv_ip4_addr(host, port, (struct sockaddr_in *) &to);
         if (r < 0)
                 r = uv_ip6_addr(host, port, (struct sockaddr_in6 *) &to);
         if (r < 0) {
@@ -197,16 +196,15 @@ static bool redirected(struct check *c) {
                      (c->status == 307 || c->status == 308 || (c->status >= 301 && c->status <= 303));
         CURLU *u = leads ? curl_url() : NULL;
         int64_t port = 0;
-        struct str host, query;
 
         if (!u)
                 return false;
         leads = curl_url_set(u, CURLUPART_URL, c->url, 0) == 0;
-        host = url_part(c, u, CURLUPART_HOST);
+        struct str host = url_part(c, u, CURLUPART_HOST);
         leads = leads && curl_url_set(u, CURLUPART_URL, c->location, 0) == 0 &&
                 str_eq(url_part(c, u, CURLUPART_HOST), host) && str_to_i64(url_part(c, u, CURLUPART_PORT), &port) == 0;
         if (leads) {
-                query = url_part(c, u, CURLUPART_QUERY);
+                struct str query = url_part(c, u, CURLUPART_QUERY);
                 c->tls = str_eqc(url_part(c, u, CURLUPART_SCHEME), "https");
                 c->port = (uint16_t) port;
                 c->path = arena_printf(c->arena, "%" STR_FMT "%s%" STR_FMT, STR_ARG(url_part(c, u, CURLUPART_PATH)),
@@ -410,14 +408,13 @@ int container_port(const struct json *container_spec, const struct json *port, u
 
 struct check *check_start(const struct check_options *o) {
         struct check *c = xcalloc(1, sizeof(*c));
-        const struct json *handler;
         _cleanup_error_ struct error err = ERROR_INIT;
         uint16_t port;
 
         c->k = o->k;
         c->o = *o;
         c->arena = arena_new(0);
-        handler = json_new(c->arena, json_copy(c->arena, o->handler));
+        const struct json *handler = json_new(c->arena, json_copy(c->arena, o->handler));
         if (o->container_spec)
                 c->o.container_spec = json_new(c->arena, json_copy(c->arena, o->container_spec));
         c->o.ip = arena_cstr(c->arena, str_of(o->ip));

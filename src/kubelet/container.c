@@ -9,7 +9,6 @@
 uint64_t container_hash(const struct json *spec) {
         static const char *const kinds[] = { "limits", "requests" };
         struct buf b = BUF_INIT;
-        uint64_t h;
 
         buf_add_str(&b, jstr(spec, "name"));
         buf_putc(&b, 0);
@@ -21,7 +20,7 @@ uint64_t container_hash(const struct json *spec) {
                         buf_putc(&b, 0);
                         buf_add_str(&b, json_str(json_get(of, jstr(policy, "resourceName"))));
                 }
-        h = str_hash_stable(buf_str(&b));
+        uint64_t h = str_hash_stable(buf_str(&b));
         buf_free(&b);
         return h;
 }

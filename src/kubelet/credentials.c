@@ -59,11 +59,10 @@ static struct registry_auth read_entry(struct arena *a, const struct json *entry
         };
         _cleanup_buf_ struct buf plain = BUF_INIT;
         struct str both = jstr(entry, "auth");
-        ssize_t colon;
 
         if (both.n && base64_decode(&plain, both) == 0) {
                 both = arena_str(a, buf_str(&plain));
-                colon = str_find(both, ':');
+                ssize_t colon = str_find(both, ':');
                 if (colon > 0) {
                         auth.username = str_sub(both, 0, (size_t) colon);
                         auth.password = str_sub(both, (size_t) colon + 1, both.n);

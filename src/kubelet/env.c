@@ -128,13 +128,14 @@ static void put_service(struct env *e, const struct object *o) {
                 struct str text = arena_printf(e->a, "%lld", number), port_name = jstr(port, "name");
                 struct str proto = env_name(e->a, json_str_or(json_getc(port, "protocol"), STR("TCP")));
                 char *lower = arena_cstr(e->a, proto);
-                struct str url, prefix;
 
                 for (char *c = lower; *c; c++)
                         *c = (char) tolower((unsigned char) *c);
-                url = arena_printf(e->a, str_find(ip, ':') >= 0 ? "%s://[%" STR_FMT "]:%lld" : "%s://%" STR_FMT ":%lld",
-                                   lower, STR_ARG(ip), number);
-                prefix = arena_printf(e->a, "%" STR_FMT "_PORT_%lld_%" STR_FMT, STR_ARG(name), number, STR_ARG(proto));
+                struct str url = arena_printf(
+                                e->a, str_find(ip, ':') >= 0 ? "%s://[%" STR_FMT "]:%lld" : "%s://%" STR_FMT ":%lld",
+                                lower, STR_ARG(ip), number);
+                struct str prefix = arena_printf(e->a, "%" STR_FMT "_PORT_%lld_%" STR_FMT, STR_ARG(name), number,
+                                                 STR_ARG(proto));
                 if (first) {
                         env_put(e, arena_printf(e->a, "%" STR_FMT "_SERVICE_PORT", STR_ARG(name)), text);
                         env_put(e, arena_printf(e->a, "%" STR_FMT "_PORT", STR_ARG(name)), url);

@@ -172,13 +172,11 @@ static enum signal find_pressure(struct eviction *e) {
 
 static void run(struct task *t) {
         struct eviction *e = container_of(t, struct eviction, task);
-        enum signal pressed;
-        struct pod_view **all;
         size_t n;
 
         logs_rotate(e->k); /* before they fill the disk */
-        pressed = find_pressure(e);
-        all = view_all(e->k, &n);
+        enum signal pressed = find_pressure(e);
+        struct pod_view **all = view_all(e->k, &n);
         for (size_t i = 0; i < n && !e->uid; i++)
                 if (may_go(all[i]) && storage_exceeds(e->k, all[i], &e->message))
                         e->uid = xstrdup(all[i]->uid);

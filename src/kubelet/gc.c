@@ -18,13 +18,12 @@ static int compress_file(const char *path) {
         _cleanup_free_ char *temporary = xprintf("%s.tmp", path), *target = xprintf("%s.gz", path);
         _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
         char block[65536];
-        gzFile out;
         ssize_t n;
         int r = 0;
 
         if (fd < 0)
                 return -errno;
-        out = gzopen(temporary, "wbe");
+        gzFile out = gzopen(temporary, "wbe");
         if (!out)
                 return -EIO;
         while (r >= 0 && (n = read(fd, block, sizeof(block))) > 0)
@@ -148,12 +147,11 @@ static void remove_orphan_dirs(struct kubelet *k, const char *base, struct pod_v
                 _cleanup_free_ char *path = xprintf("%s/%s", base, e->d_name);
                 _cleanup_error_ struct error err = ERROR_INIT;
                 struct stat st;
-                int r;
 
                 if (e->d_name[0] == '.' || is_known(all, n, uid) || stat(path, &st) < 0 ||
                     time(NULL) - st.st_ctime < 300)
                         continue;
-                r = is_log ? file_remove_tree(path, &err) : kubelet_remove_pod_dir(k, uid, &err);
+                int r = is_log ? file_remove_tree(path, &err) : kubelet_remove_pod_dir(k, uid, &err);
                 if (r < 0)
                         log_warn("kubelet: remove %s: %s", path, error_text(&err));
         }

@@ -85,12 +85,11 @@ static int pull_once(struct pull *q, struct arena *a, struct error *err) {
         struct kubelet *k = q->task.pod->k;
         struct registry_auth *auths = NULL;
         size_t n = 0;
-        int r;
 
         credentials_of_pod(k, a, q->object, str_of(q->ref), &auths, &n);
         if (n == 0)
                 return runtime_image_pull(k->runtime, str_of(q->ref), NULL, NULL, NULL, &q->id, err);
-        r = -ENOENT;
+        int r = -ENOENT;
         for (size_t i = 0; i < n && r < 0; i++) {
                 error_clear(err);
                 r = runtime_image_pull(k->runtime, str_of(q->ref), &auths[i], NULL, NULL, &q->id, err);
@@ -119,11 +118,10 @@ static void pull_run(struct pod_task *t) {
 }
 
 static void report_pulled(struct pull *q, struct container *c) {
-        struct str took, all;
         char a[36], b[36];
+        struct str took = duration_format(a, q->took_ns / NSEC_PER_MSEC * NSEC_PER_MSEC);
 
-        took = duration_format(a, q->took_ns / NSEC_PER_MSEC * NSEC_PER_MSEC);
-        all = duration_format(b, (q->took_ns + q->waited_ns) / NSEC_PER_MSEC * NSEC_PER_MSEC);
+        struct str all = duration_format(b, (q->took_ns + q->waited_ns) / NSEC_PER_MSEC * NSEC_PER_MSEC);
         pod_event(q->task.pod, c, "Normal", "Pulled",
                   "Successfully pulled image \"%s\" in %" STR_FMT " (%" STR_FMT
                   " including waiting). Image size: %llu bytes.",
@@ -217,7 +215,6 @@ bool image_ensure(struct container *c) {
         struct image_status status = { 0 };
         _cleanup_error_ struct error err = ERROR_INIT;
         struct str ref;
-        int r;
 
         switch (c->pull) {
         case JOB_RUNNING:
@@ -241,7 +238,7 @@ bool image_ensure(struct container *c) {
                 return refuse(c, "InvalidImageName", "InspectFailed",
                               "Failed to apply default image tag \"%" STR_FMT "\": %s", STR_ARG(image),
                               error_text(&err));
-        r = runtime_image_status(p->k->runtime, p->arena, ref, &status, &err);
+        int r = runtime_image_status(p->k->runtime, p->arena, ref, &status, &err);
         if (r < 0 && r != -ENOENT)
                 return refuse(c, "ImageInspectError", "InspectFailed", "Failed to inspect image \"%" STR_FMT "\": %s",
                               STR_ARG(image), error_text(&err));

@@ -323,7 +323,6 @@ static void inventory_retry(struct timer *t) {
 
 static void adopt(struct kubelet *k, const struct sandbox_status *s) {
         struct adopted *a = map_get(k->adopted, str_of(s->uid));
-        size_t at;
 
         if (!a) {
                 a = xcalloc(1, sizeof(*a));
@@ -332,7 +331,8 @@ static void adopt(struct kubelet *k, const struct sandbox_status *s) {
                 map_put(k->adopted, str_of(s->uid), a);
         }
         vec_push(&a->sandboxes, (struct adopted_sandbox) { xstrdup(s->id), s->attempt });
-        for (at = a->sandboxes.n - 1; at > 0 && a->sandboxes.v[at - 1].attempt > a->sandboxes.v[at].attempt; at--) {
+        for (size_t at = a->sandboxes.n - 1; at > 0 && a->sandboxes.v[at - 1].attempt > a->sandboxes.v[at].attempt;
+             at--) {
                 struct adopted_sandbox swap = a->sandboxes.v[at];
 
                 a->sandboxes.v[at] = a->sandboxes.v[at - 1];
@@ -409,7 +409,6 @@ static void stop_orphans(struct kubelet *k) {
 
 static void begin_pods(struct timer *t) {
         struct kubelet *k = container_of(t, struct kubelet, start_timer);
-        struct map_iter it;
 
         if (k->stopping)
                 return;
@@ -419,7 +418,7 @@ static void begin_pods(struct timer *t) {
         }
         services_update(k);
         k->started = true;
-        it = MAP_ITER(informer_objects(k->pod_informer));
+        struct map_iter it = MAP_ITER(informer_objects(k->pod_informer));
         while (map_next(&it))
                 kubelet_pod_changed(k, it.value, false);
         stop_orphans(k);
@@ -518,7 +517,6 @@ static void view_unref_value(void *v) {
 
 int kubelet_start(const struct kubelet_options *o, struct kubelet **ret, struct error *err) {
         struct kubelet *k = xcalloc(1, sizeof(*k));
-        int r;
 
         k->o = *o;
         k->arena = arena_new(0);
@@ -533,7 +531,7 @@ int kubelet_start(const struct kubelet_options *o, struct kubelet **ret, struct 
         list_init(&k->probes);
         k->sources = map_new(object_unref_value);
 
-        r = make_directories(k, err);
+        int r = make_directories(k, err);
         ask_machine(k);
         if (r >= 0)
                 r = loop_new("kubelet", &k->loop, err);

@@ -8,11 +8,10 @@
 
 bool log_parse(struct str line, struct log_line *ret) {
         ssize_t a = str_find(line, ' '), b, c;
-        struct str rest, tags;
 
         if (a <= 0)
                 return false;
-        rest = str_sub(line, (size_t) a + 1, line.n);
+        struct str rest = str_sub(line, (size_t) a + 1, line.n);
         b = str_find(rest, ' ');
         if (b <= 0)
                 return false;
@@ -22,7 +21,7 @@ bool log_parse(struct str line, struct log_line *ret) {
                 return false;
         rest = str_sub(rest, (size_t) b + 1, rest.n);
         c = str_find(rest, ' ');
-        tags = c < 0 ? rest : str_sub(rest, 0, (size_t) c);
+        struct str tags = c < 0 ? rest : str_sub(rest, 0, (size_t) c);
         ret->text = c < 0 ? STR("") : str_sub(rest, (size_t) c + 1, rest.n);
         ret->partial = tags.n >= 1 && tags.p[0] == 'P' && (tags.n == 1 || tags.p[1] == ':');
         return tags.n > 0;

@@ -355,14 +355,12 @@ static struct json lease_json(struct node_agent *n, struct arena *a, const struc
 
 static int renew_lease(struct node_agent *n, struct arena *a, struct error *err) {
         _cleanup_(object_unrefp) struct object *node = NULL;
-        struct json lease;
-        int r;
 
         if (!n->has_lease)
                 TRY(client_get(n->k->client, &res_nodes, STR(""), str_of(n->k->o.node_name), &node, err));
-        lease = lease_json(n, a, node);
-        r = client_patch(n->k->client, &res_leases, STR("kube-node-lease"), str_of(n->k->o.node_name), STR(""),
-                         API_PATCH_MERGE, &lease, NULL, err);
+        struct json lease = lease_json(n, a, node);
+        int r = client_patch(n->k->client, &res_leases, STR("kube-node-lease"), str_of(n->k->o.node_name), STR(""),
+                             API_PATCH_MERGE, &lease, NULL, err);
         if (r == -ENOENT) {
                 error_clear(err);
                 r = client_create(n->k->client, &res_leases, STR("kube-node-lease"), &lease, NULL, err);

@@ -190,11 +190,9 @@ static void place(struct pod *p, struct container_status *s) {
 }
 
 int pod_refresh(struct pod *p, struct error *err) {
-        int r;
-
         for (size_t i = 0; i < p->containers.n; i++)
                 p->containers.v[i]->status = p->containers.v[i]->previous = NULL;
-        r = load_sandboxes(p, err);
+        int r = load_sandboxes(p, err);
         for (size_t i = 0; r >= 0 && i < p->sandboxes.n; i++) {
                 struct container_status *list = NULL;
                 size_t n = 0;
@@ -242,7 +240,6 @@ int64_t pod_grace(const struct pod *p) {
 void pod_event(struct pod *p, const struct container *c, const char *type, const char *reason, const char *fmt, ...) {
         static const char *const lists[] = { "initContainers", "containers", "ephemeralContainers" };
         _cleanup_free_ char *path = NULL;
-        char *text;
         va_list ap;
 
         if (!p->current)
@@ -250,7 +247,7 @@ void pod_event(struct pod *p, const struct container *c, const char *type, const
         if (c)
                 path = xprintf("spec.%s{%s}", lists[c->kind], c->name);
         va_start(ap, fmt);
-        text = xvprintf(fmt, ap);
+        char *text = xvprintf(fmt, ap);
         va_end(ap);
         event_record(p->k->events, &res_pods, p->current, path, type, reason, "%s", text);
         free(text);

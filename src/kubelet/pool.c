@@ -94,12 +94,11 @@ static void *thread_main(void *arg) {
 static void start_thread(struct pool *p) {
         pthread_attr_t attr;
         pthread_t id;
-        int r;
 
         pthread_attr_init(&attr);
         pthread_attr_setstacksize(&attr, MAX(STACK_BYTES, PTHREAD_STACK_MIN));
         pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-        r = pthread_create(&id, &attr, thread_main, p);
+        int r = pthread_create(&id, &attr, thread_main, p);
         pthread_attr_destroy(&attr);
         if (r == 0)
                 p->threads++;

@@ -224,7 +224,6 @@ static void probe_end(struct probe *b) {
 
 static void probe_start(struct pod *p, struct container *c, enum probe_kind kind) {
         struct probe *b = xcalloc(1, sizeof(*b));
-        int64_t delay;
 
         b->pod = p;
         b->container = xstrdup(c->name);
@@ -238,7 +237,7 @@ static void probe_start(struct pod *p, struct container *c, enum probe_kind kind
         vec_push(&p->probes, b);
         with_lock(&p->k->lock)
                 list_push(&p->k->probes, &b->link);
-        delay = json_int(json_getc(b->spec, "initialDelaySeconds")) * NSEC_PER_SEC;
+        int64_t delay = json_int(json_getc(b->spec, "initialDelaySeconds")) * NSEC_PER_SEC;
         schedule(b, (c->status->started_ns + delay - kubelet_now(p->k)) / NSEC_PER_MSEC);
 }
 

@@ -175,11 +175,10 @@ static int resize(struct pod *p, struct error *err) {
 
         for (size_t i = 0; i < p->containers.n; i++) {
                 struct container *c = p->containers.v[i];
-                struct json resources;
 
                 if (!c->listed || !container_is(c, CONTAINER_RUNNING))
                         continue;
-                resources = container_resources(p->arena, p, c);
+                struct json resources = container_resources(p->arena, p, c);
                 TRY(runtime_set_resources(p->k->runtime, c->status->id, &resources, err));
         }
         return r < 0 ? runtime_set_resources(p->k->runtime, p->sandbox->id, &own, err) : 0;

@@ -144,14 +144,13 @@ static void readable(uv_poll_t *poll, int status, int events) {
         struct pump *p = poll->data;
         struct session *s = p->session;
         char block[BLOCK];
-        ssize_t n;
 
         for (;;) {
                 if (s->remote && remote_pending(s->remote) > HIGH_WATER) {
                         uv_poll_stop(&p->poll); /* drained starts it again */
                         return;
                 }
-                n = read(p->fd, block, sizeof(block));
+                ssize_t n = read(p->fd, block, sizeof(block));
                 if (n < 0 && (errno == EAGAIN || errno == EINTR))
                         return;
                 if (n <= 0) /* the other end of a pty that is closed gives EIO */
@@ -348,15 +347,12 @@ static void end_session(struct live *l) {
 
 static void serve(struct http_request *r, const struct route_args *a, bool attach) {
         _cleanup_(view_unrefp) struct pod_view *v = server_pod(r, a);
-        const struct container_view *c;
         struct remote_options o = { 0 };
-        struct session *s;
         struct str *command;
-        size_t n;
 
         if (!v)
                 return;
-        c = view_container(v, a->container);
+        const struct container_view *c = view_container(v, a->container);
         if (!c || !c->running || !c->id) {
                 if (attach)
                         server_error(r, 500, "container %" STR_FMT " not found in pod %s_%s", STR_ARG(a->container),
@@ -367,14 +363,14 @@ static void serve(struct http_request *r, const struct route_args *a, bool attac
         }
         if (remote_parse(r, &o) < 0)
                 return;
-        n = server_query_all(r, "command", &command);
+        size_t n = server_query_all(r, "command", &command);
         if (!attach && n == 0) {
                 server_error(r, 400, "you must specify a command");
                 return;
         }
-        s = xnew(struct session, .k = a->k, .o = o, .loop = http_request_loop(r), .id = xstrdup(c->id),
-                 .attach = attach, .container_tty = c->tty, .stdin_once = c->stdin_once, .in.fd = -1, .out.fd = -1,
-                 .err.fd = -1);
+        struct session *s = xnew(struct session, .k = a->k, .o = o, .loop = http_request_loop(r), .id = xstrdup(c->id),
+                                 .attach = attach, .container_tty = c->tty, .stdin_once = c->stdin_once, .in.fd = -1,
+                                 .out.fd = -1, .err.fd = -1);
         server_live_add(a->k, &s->live, end_session);
         if (!attach) {
                 s->argv = xcalloc(n + 1, sizeof(char *));
@@ -441,7 +437,6 @@ static void run_gone(struct http_request *r, void *arg) {
 void serve_run(struct http_request *r, const struct route_args *a) {
         _cleanup_(view_unrefp) struct pod_view *v = server_pod(r, a);
         const struct container_view *c = v ? view_container(v, a->container) : NULL;
-        struct run *u;
 
         if (!v)
                 return;
@@ -449,9 +444,10 @@ void serve_run(struct http_request *r, const struct route_args *a) {
                 server_error(r, 500, "container not found (\"%" STR_FMT "\")", STR_ARG(a->container));
                 return;
         }
-        u = xnew(struct run, .k = a->k, .request = r, .id = xstrdup(c->id),
-                 .command = str_dup(server_query(r, "cmd").p ? server_query(r, "cmd") : STR("")), .task.run = run_run,
-                 .task.done = run_done, .task.loop = http_request_loop(r), .task.lasting = true);
+        struct run *u = xnew(struct run, .k = a->k, .request = r, .id = xstrdup(c->id),
+                             .command = str_dup(server_query(r, "cmd").p ? server_query(r, "cmd") : STR("")),
+                             .task.run = run_run, .task.done = run_done, .task.loop = http_request_loop(r),
+                             .task.lasting = true);
         server_live_add(a->k, &u->live, end_run);
         http_request_on_close(r, run_gone, u);
         pool_submit(a->k->pool, &u->task);

@@ -155,10 +155,9 @@ static void watch(struct connection *c) {
 
 static void read_pod(struct connection *c) {
         char block[BLOCK];
-        ssize_t n;
 
         while (client_pending(c) <= HIGH_WATER) {
-                n = read(c->fd, block, sizeof(block));
+                ssize_t n = read(c->fd, block, sizeof(block));
                 if (n < 0 && (errno == EAGAIN || errno == EINTR))
                         return;
                 if (n <= 0) {
@@ -328,9 +327,7 @@ static void on_stream(struct spdy_session *s, struct spdy_stream *st, void *arg)
         struct forward *f = arg;
         struct str type = spdy_stream_header(st, "streamtype"), id = spdy_stream_header(st, "requestid");
         struct str port_text = spdy_stream_header(st, "port");
-        struct spdy_stream **side;
         char number[16];
-        struct connection *c;
         bool data = str_eqc(type, "data");
         int64_t port;
 
@@ -342,7 +339,7 @@ static void on_stream(struct spdy_session *s, struct spdy_stream *st, void *arg)
                 snprintf(number, sizeof(number), "%u", data ? spdy_stream_id(st) - 2 : spdy_stream_id(st));
                 id = str_of(number);
         }
-        c = find_connection(f, id);
+        struct connection *c = find_connection(f, id);
         if (!c && f->n >= MAX_CONNECTIONS) {
                 spdy_stream_reset(st);
                 return;
@@ -351,7 +348,7 @@ static void on_stream(struct spdy_session *s, struct spdy_stream *st, void *arg)
                 c = connection_new(f, (uint16_t) port);
                 c->request_id = str_dup(id);
         }
-        side = data ? &c->data : &c->error;
+        struct spdy_stream **side = data ? &c->data : &c->error;
         if (*side) {
                 spdy_stream_reset(st);
                 return;
@@ -409,13 +406,12 @@ static void open_channels(struct forward *f, const struct str *ports, size_t n) 
                 struct str rest = ports[i], one;
 
                 while (str_split(&rest, ',', &one)) {
-                        struct connection *c;
                         int64_t port;
                         char head[2];
 
                         if (str_to_i64(one, &port) < 0 || port < 1 || port > 65535 || channel >= 254)
                                 continue;
-                        c = connection_new(f, (uint16_t) port);
+                        struct connection *c = connection_new(f, (uint16_t) port);
                         c->channel = channel;
                         head[0] = (char) (port & 0xff);
                         head[1] = (char) (port >> 8);
@@ -456,8 +452,6 @@ static void serve_websocket(struct http_request *r, const struct route_args *a, 
         const char *protocol = websocket_choose(offered, protocols, ARRAY_SIZE(protocols));
         size_t n = server_query_all(r, "ports", &ports);
         _cleanup_free_ struct str *kept = NULL;
-        struct duplex *ws;
-        struct forward *f;
 
         if (!n)
                 n = server_query_all(r, "port", &ports);
@@ -469,8 +463,8 @@ static void serve_websocket(struct http_request *r, const struct route_args *a, 
         kept = xcalloc(n, sizeof(*kept)); /* http_accept_websocket takes the request: keep what it held */
         for (size_t i = 0; i < n; i++)
                 kept[i] = str_of(str_dup(ports[i]));
-        f = forward_new(r, a, v);
-        ws = http_accept_websocket(r, protocol);
+        struct forward *f = forward_new(r, a, v);
+        struct duplex *ws = http_accept_websocket(r, protocol);
         if (!ws)
                 end_connections(f);
         else {

@@ -73,15 +73,13 @@ static void finish(struct log_stream *s) {
 /* ---- lines ---- */
 
 static void emit(struct log_stream *s, struct str text) {
-        char *copy;
-
         if (s->left >= 0) {
                 text = str_sub(text, 0, (size_t) MIN((int64_t) text.n, s->left));
                 s->left -= (int64_t) text.n;
         }
         if (str_empty(text))
                 return;
-        copy = xmalloc(text.n);
+        char *copy = xmalloc(text.n);
         memcpy(copy, text.p, text.n);
         http_stream_send(s->request, &(struct http_slice) { { copy, text.n }, free, copy }, 1);
 }
@@ -136,12 +134,11 @@ static bool still_runs(struct log_stream *s) {
 /* The log was rotated: another file has its name now. */
 static bool reopen(struct log_stream *s) {
         struct stat have, now;
-        int fd;
 
         if (fstat(s->fd, &have) < 0 || stat(s->path, &now) < 0 ||
             (have.st_ino == now.st_ino && have.st_dev == now.st_dev))
                 return false;
-        fd = open(s->path, O_RDONLY | O_CLOEXEC);
+        int fd = open(s->path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
                 return false;
         close(s->fd);
@@ -177,11 +174,9 @@ static void at_end(struct log_stream *s) {
 
 static void pump(struct log_stream *s) {
         while (s->request && !s->stopped) {
-                ssize_t n;
-
                 if (http_stream_pending(s->request) > HIGH_WATER)
                         return; /* drained goes on */
-                n = read(s->fd, buf_reserve(&s->line, BLOCK), BLOCK);
+                ssize_t n = read(s->fd, buf_reserve(&s->line, BLOCK), BLOCK);
                 if (n <= 0) {
                         at_end(s);
                         return;
@@ -302,13 +297,12 @@ void serve_logs(struct http_request *r, const struct route_args *a) {
         _cleanup_(view_unrefp) struct pod_view *v = server_pod(r, a);
         const char *path = NULL, *id = NULL;
         const struct container_view *c;
-        struct log_stream *s;
         int64_t tail, at;
 
         if (!v || !find_log(r, v, a->container, server_query_bool(r, "previous"), &c, &path, &id))
                 return;
-        s = xnew(struct log_stream, .k = a->k, .notify_fd = -1, .at_line_start = true,
-                 .fd = open(path, O_RDONLY | O_CLOEXEC));
+        struct log_stream *s = xnew(struct log_stream, .k = a->k, .notify_fd = -1, .at_line_start = true,
+                                    .fd = open(path, O_RDONLY | O_CLOEXEC));
         if (s->fd < 0) {
                 server_error(r, 500, "failed to try resolving symlinks in path \"%s\": %s", path,
                              strerrordesc_np(errno));

@@ -18,23 +18,21 @@
 /* ---- help for the answers ---- */
 
 void server_error(struct http_request *r, int code, const char *fmt, ...) {
-        struct str text;
         va_list ap;
 
         va_start(ap, fmt);
-        text = arena_vprintf(http_request_arena(r), fmt, ap);
+        struct str text = arena_vprintf(http_request_arena(r), fmt, ap);
         va_end(ap);
         http_respond_copy(r, code, "text/plain; charset=utf-8", text);
 }
 
 static bool next_pair(struct str *query, struct str *ret_name, struct str *ret_value) {
         struct str pair;
-        ssize_t eq;
 
         while (str_split(query, '&', &pair)) {
                 if (str_empty(pair))
                         continue;
-                eq = str_find(pair, '=');
+                ssize_t eq = str_find(pair, '=');
                 *ret_name = eq < 0 ? pair : str_sub(pair, 0, (size_t) eq);
                 *ret_value = eq < 0 ? STR("") : str_sub(pair, (size_t) eq + 1, pair.n);
                 return true;
@@ -51,12 +49,11 @@ static struct str decode(struct http_request *r, struct str s, bool plus) {
 size_t server_query_all(struct http_request *r, const char *name, struct str **ret) {
         struct str query = http_request_query(r), n, v;
         VEC(struct str) found = { 0 };
-        size_t count;
 
         while (next_pair(&query, &n, &v))
                 if (str_eqc(decode(r, n, true), name) && found.n < MAX_ARGS)
                         vec_push(&found, decode(r, v, true));
-        count = found.n;
+        size_t count = found.n;
         *ret = arena_dup(http_request_arena(r), found.v, count * sizeof(*found.v));
         vec_free(&found);
         return count;
@@ -281,10 +278,9 @@ int server_start(struct kubelet *k, struct error *err) {
                 .handler = handle,
                 .arg = k,
         };
-        int r;
 
         list_init(&k->server_live);
-        r = tls_context_new(&t, &tls, err);
+        int r = tls_context_new(&t, &tls, err);
         if (r < 0)
                 return error_prefix(err, "certificate of the node's server");
         o.tls = tls;

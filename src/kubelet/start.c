@@ -179,13 +179,12 @@ static bool start_container(struct container *c) {
         _cleanup_error_ struct error err = ERROR_INIT;
         _cleanup_free_ char *id = NULL;
         const char *reason = "CreateContainerError";
-        uint32_t attempt;
 
         if (!image_ensure(c))
                 return false;
         if (container_is(c, CONTAINER_CREATED))
                 drop_unstarted(c);
-        attempt = c->status ? c->status->attempt + 1 : 0;
+        uint32_t attempt = c->status ? c->status->attempt + 1 : 0;
         if (container_make(p, c, attempt, &id, &reason, &err) < 0)
                 return start_failed(c, reason, &err);
         pod_event(p, c, "Normal", "Created", "Created container: %s", c->name);

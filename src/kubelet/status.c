@@ -351,11 +351,10 @@ static struct json status_make(struct pod *p, struct arena *a) {
 /* podIPs and hostIPs merge by ip in a strategic merge patch: they have to be replaced instead. */
 static void replace_list(struct arena *a, struct json *status, const char *key) {
         const struct json *list = json_getc(status, key);
-        struct json copy;
 
         if (!list)
                 return;
-        copy = json_copy_tree(a, list);
+        struct json copy = json_copy_tree(a, list);
         json_insert(a, &copy, 0, json_build(a, "{ '$patch': 'replace' }"));
         json_setc(a, status, key, copy);
 }
@@ -380,10 +379,8 @@ static void clear_old_reasons(struct pod *p, struct arena *a, struct json *statu
 }
 
 static int write_status(struct pod *p, struct arena *a, struct json status, struct error *err) {
-        struct json patch;
         const struct json *was = json_getc(object_json(p->current), "status");
         static const char *const optional[] = { "message", "reason" };
-        int r;
 
         clear_old_reasons(p, a, &status);
         replace_list(a, &status, "podIPs");
@@ -391,16 +388,15 @@ static int write_status(struct pod *p, struct arena *a, struct json status, stru
         for (size_t i = 0; i < ARRAY_SIZE(optional); i++)
                 if (json_getc(was, optional[i]) && !json_getc(&status, optional[i]))
                         json_setc(a, &status, optional[i], json_null());
-        patch = json_build(a, "{ metadata: { uid: %c }, status: %j }", p->uid, &status);
-        r = client_patch(p->k->client, &res_pods, str_of(p->ns), str_of(p->name), STR("status"), API_PATCH_STRATEGIC,
-                         &patch, NULL, err);
+        struct json patch = json_build(a, "{ metadata: { uid: %c }, status: %j }", p->uid, &status);
+        int r = client_patch(p->k->client, &res_pods, str_of(p->ns), str_of(p->name), STR("status"),
+                             API_PATCH_STRATEGIC, &patch, NULL, err);
         return r == -ENOENT ? 0 : r;
 }
 
 int status_send(struct pod *p, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(16 * 1024);
         struct buf text = BUF_INIT;
-        int r;
         struct json status = status_make(p, a);
 
         json_write(&text, &status);
@@ -408,7 +404,7 @@ int status_send(struct pod *p, struct error *err) {
                 buf_free(&text);
                 return 0;
         }
-        r = write_status(p, a, status, err);
+        int r = write_status(p, a, status, err);
         if (r >= 0) {
                 free(p->sent);
                 p->sent = buf_take(&text, NULL);
@@ -419,11 +415,10 @@ int status_send(struct pod *p, struct error *err) {
 
 int status_delete_pod(struct pod *p, struct error *err) {
         struct api_options o = API_OPTIONS_INIT;
-        int r;
 
         o.grace_period_seconds = 0;
         o.precondition_uid = str_of(p->uid);
-        r = client_delete(p->k->client, &res_pods, str_of(p->ns), str_of(p->name), &o, err);
+        int r = client_delete(p->k->client, &res_pods, str_of(p->ns), str_of(p->name), &o, err);
         /* Gone already, or another pod has the name now: either way this one is deleted. */
         return r == -ENOENT || r == -EAGAIN ? 0 : r;
 }

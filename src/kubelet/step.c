@@ -20,11 +20,10 @@ static void note_ended_before(struct pod *p) {
 
 static void note_deadline(struct pod *p) {
         int64_t seconds = json_int_or(json_getc(p->spec, "activeDeadlineSeconds"), -1);
-        int64_t left;
 
         if (seconds < 0 || p->start_time_ns == 0)
                 return;
-        left = time_after(p->start_time_ns, seconds) - kubelet_now(p->k);
+        int64_t left = time_after(p->start_time_ns, seconds) - kubelet_now(p->k);
         if (left > 0) {
                 pod_retry(p, left / NSEC_PER_MSEC + 1);
                 return;
@@ -51,8 +50,6 @@ static bool is_done(struct pod *p) {
 }
 
 static void decide(struct pod *p) {
-        const char *phase;
-
         if (p->end == POD_RUNS && p->current && !p->sent)
                 note_ended_before(p);
         if (p->end != POD_RUNS)
@@ -64,7 +61,7 @@ static void decide(struct pod *p) {
         note_deadline(p);
         if (p->end != POD_RUNS)
                 return;
-        phase = phase_from_containers(p);
+        const char *phase = phase_from_containers(p);
         if (strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0 || is_done(p))
                 p->end = POD_ENDS;
 }

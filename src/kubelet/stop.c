@@ -41,11 +41,10 @@ static void stop_run(struct pod_task *t) {
         struct stop_task *s = container_of(t, struct stop_task, task);
         struct kubelet *k = t->pod->k;
         _cleanup_error_ struct error err = ERROR_INIT;
-        int64_t left;
 
         if (s->hook)
                 run_pre_stop(s);
-        left = (s->until_ns - kubelet_mono(k)) / NSEC_PER_MSEC;
+        int64_t left = (s->until_ns - kubelet_mono(k)) / NSEC_PER_MSEC;
         s->result = runtime_stop_container(k->runtime, s->id, MAX(left, MINIMUM_GRACE_MS), &err);
         if (s->result < 0 && s->result != -ENOENT)
                 log_warn("kubelet: stop %s of pod %s/%s: %s", s->name, t->pod->ns, t->pod->name, error_text(&err));
@@ -67,7 +66,6 @@ static void stop_applied(struct pod_task *t) {
 void container_stop(struct container *c, int64_t grace_s, const char *fmt, ...) {
         struct pod *p = c->pod;
         int64_t until = time_after(kubelet_mono(p->k), grace_s);
-        struct stop_task *s;
         char text[512];
         va_list ap;
 
@@ -84,9 +82,10 @@ void container_stop(struct container *c, int64_t grace_s, const char *fmt, ...) 
                 va_end(ap);
                 pod_event(p, c, "Normal", "Killing", "%s", text);
         }
-        s = xnew(struct stop_task, .name = xstrdup(c->name), .id = xstrdup(c->status->id), .ip = xstrdup(p->ips[0]),
-                 .object = p->current ? object_ref(p->current) : NULL, .spec = c->spec, .until_ns = until,
-                 .hook = c->stops == 0, .task.run = stop_run, .task.apply = stop_applied);
+        struct stop_task *s = xnew(struct stop_task, .name = xstrdup(c->name), .id = xstrdup(c->status->id),
+                                   .ip = xstrdup(p->ips[0]), .object = p->current ? object_ref(p->current) : NULL,
+                                   .spec = c->spec, .until_ns = until, .hook = c->stops == 0, .task.run = stop_run,
+                                   .task.apply = stop_applied);
         c->stops++;
         c->stop_until_ns = until;
         pod_submit(p, &s->task);
@@ -99,14 +98,13 @@ static bool is_stopped(const struct container *c) {
 /* Stops what has its turn. True when nothing runs any more. */
 static bool stop_all(struct pod *p) {
         int64_t grace = pod_grace(p);
-        int64_t left;
         bool apps_done = true;
 
         if (p->kill_until_ns == 0 || p->grace_s < 0 || grace < p->grace_s) {
                 p->kill_until_ns = time_after(kubelet_mono(p->k), grace);
                 p->grace_s = grace;
         }
-        left = MAX((p->kill_until_ns - kubelet_mono(p->k) + NSEC_PER_SEC - 1) / NSEC_PER_SEC, 1);
+        int64_t left = MAX((p->kill_until_ns - kubelet_mono(p->k) + NSEC_PER_SEC - 1) / NSEC_PER_SEC, 1);
         for (size_t i = 0; i < p->containers.n; i++) {
                 struct container *c = p->containers.v[i];
 
@@ -128,10 +126,8 @@ static bool stop_all(struct pod *p) {
 
 /* The node's traces of a pod: containers, sandboxes, logs, directory. */
 static int remove_traces(struct pod *p, struct error *err) {
-        int r;
-
         while (p->sandboxes.n > 0) {
-                r = runtime_remove_sandbox(p->k->runtime, p->sandboxes.v[p->sandboxes.n - 1], err);
+                int r = runtime_remove_sandbox(p->k->runtime, p->sandboxes.v[p->sandboxes.n - 1], err);
                 if (r < 0 && r != -ENOENT)
                         return r;
                 free(vec_pop(&p->sandboxes));

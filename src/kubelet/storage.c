@@ -15,18 +15,15 @@
 /* Bytes on disk at and below name; other file systems and what links point to do not count. */
 static int64_t disk_usage(int dir, const char *name, dev_t dev, int depth) {
         struct dirent *e;
-        int64_t total;
         struct stat st;
-        DIR *d;
-        int fd;
 
         if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || (dev && st.st_dev != dev))
                 return 0;
-        total = (int64_t) st.st_blocks * 512;
+        int64_t total = (int64_t) st.st_blocks * 512;
         if (!S_ISDIR(st.st_mode) || depth > MAX_DEPTH)
                 return total;
-        fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        d = fd < 0 ? NULL : fdopendir(fd);
+        int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        DIR *d = fd < 0 ? NULL : fdopendir(fd);
         if (!d) {
                 closep(&fd);
                 return total;
@@ -91,7 +88,6 @@ static bool check_containers(struct kubelet *k, const struct pod_view *v, const 
 static bool check_pod(struct kubelet *k, const struct pod_view *v, const struct json *spec, char **ret_message) {
         int64_t limit = pod_request(spec, "limits", "ephemeral-storage", false), total = 0;
         char text[64];
-        struct str shown;
 
         if (limit <= 0)
                 return false;
@@ -102,7 +98,7 @@ static bool check_pod(struct kubelet *k, const struct pod_view *v, const struct 
                         total += volume_usage(v, volume);
         if (total <= limit)
                 return false;
-        shown = quantity_print(text, quantity_of_int(limit, QUANTITY_BINARY_SI));
+        struct str shown = quantity_print(text, quantity_of_int(limit, QUANTITY_BINARY_SI));
         *ret_message = xprintf("Pod ephemeral local storage usage exceeds the total limit of containers %" STR_FMT ". ",
                                STR_ARG(shown));
         return true;

@@ -35,15 +35,13 @@ static int make_beneath(int volume, struct str sub, mode_t mode) {
         int r = 0;
 
         while (r >= 0 && str_split(&rest, '/', &part)) {
-                int fd;
-
                 if (str_empty(part))
                         continue;
                 if (str_eqc(part, "..")) {
                         r = -EINVAL;
                         break;
                 }
-                fd = done.n ? open_beneath(volume, done.p, O_PATH | O_DIRECTORY) : dup(volume);
+                int fd = done.n ? open_beneath(volume, done.p, O_PATH | O_DIRECTORY) : dup(volume);
                 if (fd < 0) {
                         r = fd;
                         break;
@@ -66,15 +64,14 @@ static int open_sub(const char *volume_path, struct str sub, struct error *err) 
         _cleanup_close_ int volume = open(volume_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
         _cleanup_free_ char *path = str_dup(sub);
         struct stat st;
-        int fd, r;
 
         if (volume < 0)
                 return error_errno(err, -errno, "open %s", volume_path);
         if (fstat(volume, &st) < 0)
                 return error_errno(err, -errno, "stat %s", volume_path);
-        fd = open_beneath(volume, path, O_PATH);
+        int fd = open_beneath(volume, path, O_PATH);
         if (fd == -ENOENT) {
-                r = make_beneath(volume, sub, st.st_mode & 07777);
+                int r = make_beneath(volume, sub, st.st_mode & 07777);
                 if (r < 0)
                         return error_errno(err, r, "make sub-path %s", path);
                 fd = open_beneath(volume, path, O_PATH);

@@ -100,12 +100,11 @@ struct pod_view *view_get(struct kubelet *k, struct str ns, struct str name) {
 
 struct pod_view **view_all(struct kubelet *k, size_t *ret_n) {
         struct pod_view **all = NULL;
-        struct map_iter it;
         size_t n = 0;
 
         with_lock(&k->lock) {
                 all = xcalloc(map_size(k->views) + 1, sizeof(struct pod_view *));
-                it = MAP_ITER(k->views);
+                struct map_iter it = MAP_ITER(k->views);
                 while (map_next(&it))
                         all[n++] = view_ref(it.value);
         }

@@ -59,7 +59,6 @@ static int64_t fs_group(const struct pod *p) {
 /* The group may read and write what is below path; new files inherit it. Links are not followed. */
 static int give_to_group(int dir, const char *name, gid_t gid, int depth) {
         struct stat st;
-        DIR *d;
         struct dirent *e;
         int fd, r = 0;
 
@@ -76,7 +75,7 @@ static int give_to_group(int dir, const char *name, gid_t gid, int depth) {
         fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
-        d = fdopendir(fd);
+        DIR *d = fdopendir(fd);
         while (r >= 0 && (e = readdir(d)))
                 if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
                         r = give_to_group(dirfd(d), e->d_name, gid, depth + 1);
@@ -86,11 +85,10 @@ static int give_to_group(int dir, const char *name, gid_t gid, int depth) {
 
 static int own_by_group(struct pod *p, const char *path, struct error *err) {
         int64_t gid = fs_group(p);
-        int r;
 
         if (gid < 0)
                 return 0;
-        r = give_to_group(AT_FDCWD, path, (gid_t) gid, 0);
+        int r = give_to_group(AT_FDCWD, path, (gid_t) gid, 0);
         return r < 0 ? error_errno(err, r, "set group of %s", path) : 0;
 }
 
@@ -253,15 +251,13 @@ static int setup_local(struct pod *p, struct volume *v, const struct json *pv_sp
 
 static int setup_persistent(struct pod *p, struct volume *v, struct str claim_name, struct error *err) {
         _cleanup_(object_unrefp) struct object *claim = NULL, *pv = NULL;
-        const struct json *spec;
-        struct str name;
 
         TRY(client_get(p->k->client, &res_persistentvolumeclaims, str_of(p->ns), claim_name, &claim, err));
-        name = jstr(json_getc(object_json(claim), "spec"), "volumeName");
+        struct str name = jstr(json_getc(object_json(claim), "spec"), "volumeName");
         if (!str_eqc(jstr(json_getc(object_json(claim), "status"), "phase"), "Bound") || str_empty(name))
                 return error_set(err, -EAGAIN, "PVC %s/%" STR_FMT " is not bound", p->ns, STR_ARG(claim_name));
         TRY(client_get(p->k->client, &res_persistentvolumes, STR(""), name, &pv, err));
-        spec = json_getc(object_json(pv), "spec");
+        const struct json *spec = json_getc(object_json(pv), "spec");
         if (json_getc(spec, "hostPath"))
                 TRY(setup_host_path(p, v, json_getc(spec, "hostPath"), err));
         else if (json_getc(spec, "local"))
@@ -284,10 +280,9 @@ static int setup_ephemeral(struct pod *p, struct volume *v, const struct json *s
 static int setup_image(struct pod *p, struct volume *v, const struct json *source, struct error *err) {
         struct image_status status = { 0 };
         struct str ref;
-        int r;
 
         TRY(image_normalize(p->arena, jstr(source, "reference"), &ref, err));
-        r = runtime_image_status(p->k->runtime, p->arena, ref, &status, NULL);
+        int r = runtime_image_status(p->k->runtime, p->arena, ref, &status, NULL);
         if (r == -ENOENT && !str_eqc(jstr(source, "pullPolicy"), "Never")) {
                 char *id = NULL;
 
@@ -351,7 +346,6 @@ static int setup_one(struct pod *p, const struct json *volume, struct error *err
         const struct kind *kind = kind_of(volume, &source);
         struct str name = jstr(volume, "name");
         struct volume *v = find_volume(p, name);
-        int r;
 
         if (!kind)
                 return error_set(err, -ENOTSUP, "no volume plugin matched name: %" STR_FMT,
@@ -362,7 +356,7 @@ static int setup_one(struct pod *p, const struct json *volume, struct error *err
                 v = add_volume(p, name, kind);
         if (is_fresh(p, v))
                 return 0;
-        r = kind->setup(p, v, source, err);
+        int r = kind->setup(p, v, source, err);
         if (r >= 0)
                 v->ready = true;
         return r;

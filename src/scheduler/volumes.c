@@ -96,7 +96,6 @@ bool volumes_check(const struct volumes *v, struct pod_info *p, struct buf *why)
         json_each_item(volume, PodSpec_volumes(Pod_spec(object_json(p->pod)))) {
                 const struct json *source = Volume_persistentVolumeClaim(volume);
                 struct str name = PersistentVolumeClaimVolumeSource_claimName(source);
-                int r;
 
                 if (!source && !Volume_ephemeral(volume))
                         continue;
@@ -105,7 +104,7 @@ bool volumes_check(const struct volumes *v, struct pod_info *p, struct buf *why)
                 if (!source)
                         name = arena_printf(p->volumes_arena, "%" STR_FMT "-%" STR_FMT, STR_ARG(object_name(p->pod)),
                                             STR_ARG(Volume_name(volume)));
-                r = check_claim(v, p, name, !source, why);
+                int r = check_claim(v, p, name, !source, why);
                 if (r < 0)
                         return false;
                 unbound |= r > 0;

@@ -38,10 +38,8 @@ struct managers {
 
 static struct manager *add_manager(struct arena *a, struct managers *m, const struct manager *x) {
         if (m->n == m->room) {
-                struct manager *grown;
-
                 m->room = m->room ? m->room * 2 : 4;
-                grown = arena_array(a, struct manager, m->room);
+                struct manager *grown = arena_array(a, struct manager, m->room);
                 if (m->n)
                         memcpy(grown, m->v, m->n * sizeof(*grown));
                 m->v = grown;
@@ -79,7 +77,6 @@ static int decode_managers(struct arena *a, const struct json *entries, struct m
         json_each_item(e, entries) {
                 const struct json *fields = ManagedFieldsEntry_fieldsV1(e);
                 struct str fields_type = ManagedFieldsEntry_fieldsType(e);
-                struct manager *same;
                 struct manager x = {
                         .name = ManagedFieldsEntry_manager(e),
                         .version = ManagedFieldsEntry_apiVersion(e),
@@ -106,7 +103,7 @@ static int decode_managers(struct arena *a, const struct json *entries, struct m
                         x.text = *fields;
                         x.stored = x.fields;
                 }
-                same = find_manager(&m, &x);
+                struct manager *same = find_manager(&m, &x);
                 if (same)
                         *same = x;
                 else
@@ -311,7 +308,6 @@ static int compare_told(const void *p, const void *q) {
 int apply_report_conflicts(struct managers *m, struct str subresource, struct error *err) {
         _cleanup_error_ struct error causes = ERROR_INIT;
         struct conflicts c = { .err = &causes };
-        int r;
 
         qsort(m->v, m->n, sizeof(*m->v), compare_told);
         for (size_t i = 0; i < m->n; i++) {
@@ -319,7 +315,7 @@ int apply_report_conflicts(struct managers *m, struct str subresource, struct er
                 buf_printf(&c.text, "%sconflicts with %s:", c.text.n ? "\n" : " ", c.who);
                 fieldset_each(m->v[i].fields, add_conflict, &c);
         }
-        r = conflict_error(&c, err, c.who);
+        int r = conflict_error(&c, err, c.who);
         buf_free(&c.text);
         return r;
 }
@@ -645,14 +641,14 @@ static int add_back_others(struct arena *a, const struct schema_type *t, const s
         for (size_t i = 0; i < m->n; i++) {
                 struct str version = m->v[i].version;
                 const struct schema_type *other = type_of(t, o, version);
-                struct str what;
 
                 if (str_eq(version, last->version) || !is_first(m, i))
                         continue;
-                what = arena_printf(a,
-                                    PRUNE "failed add back owned items: failed to convert merged object at version "
-                                          "%" STR_FMT ": ",
-                                    STR_ARG(version));
+                struct str what = arena_printf(
+                                a,
+                                PRUNE "failed add back owned items: failed to convert merged object at version "
+                                      "%" STR_FMT ": ",
+                                STR_ARG(version));
                 TRY(check_fits(a, other, merged, what.p, err));
                 add_back(a, other, merged, m, version, pruned);
         }

@@ -175,12 +175,11 @@ struct json cell_pod_status(struct arena *a, const struct json *object, int64_t 
 
 struct json cell_pod_restarts(struct arena *a, const struct json *object, int64_t now_wall_ns) {
         struct pod_summary s;
-        struct json ago;
 
         summarize_pod(&s, object);
         if (s.restarts == 0 || s.last_restart.n == 0)
                 return json_of_printf(a, "%lld", (long long) s.restarts);
-        ago = age(a, s.last_restart, now_wall_ns);
+        struct json ago = age(a, s.last_restart, now_wall_ns);
         return json_of_printf(a, "%lld (%" STR_FMT " ago)", (long long) s.restarts, STR_ARG(json_str(&ago)));
 }
 

@@ -130,12 +130,11 @@ static void add_selector(struct arena *a, struct buf *b, const struct json *v) {
 
 static struct json text_cell(struct arena *a, const struct api_column *c, const struct json *object) {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        const struct json *v;
 
         if (c->kind == COLUMN_JOIN)
                 path_walk(object, c->path, add_joined, &b);
         else {
-                v = path_first(object, c->path);
+                const struct json *v = path_first(object, c->path);
                 if (c->kind == COLUMN_LABELS)
                         add_labels(&b, v);
                 else if (c->kind == COLUMN_SELECTOR)

@@ -443,13 +443,12 @@ static int decode_duration(struct decoder *d, const struct json *in, const struc
 
 static int decode_int_or_string(struct decoder *d, const struct json *in, const struct frame *at, struct json *ret) {
         static const struct schema_type int32 = { .kind = SCHEMA_INT32, .go_name = "int32" };
-        bool own;
 
         if (json_is(in, JSON_STRING)) {
                 *ret = *in;
                 return 0;
         }
-        own = d->own;
+        bool own = d->own;
         d->own = true;
         TRY(decode_int(d, &int32, in, d->patched ? NULL : at, ret));
         d->own = own;
@@ -708,10 +707,9 @@ static int explain(struct arena *a, const struct schema_type *t, const struct js
 
 static int decode_whole(struct decoder *d, const struct schema_type *t, const struct json *in, struct json *ret) {
         struct json *strict = d->strict;
-        int r;
 
         d->n_found = d->patched ? 0 : json_len(strict);
-        r = decode(d, t, in, NULL, ret);
+        int r = decode(d, t, in, NULL, ret);
         if (r < 0 && !d->patched)
                 explain(d->arena, t, in, d->text, d->err);
         if (d->n_found) { /* of YAML all are told, and first; of JSON those that mean something to the type */

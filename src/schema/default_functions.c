@@ -41,15 +41,14 @@ static void fill_map(struct arena *a, struct json *o, const char *key, const str
 void default_image_pull_policy(struct arena *a, struct json *value) {
         struct str image = Container_image(value), name = image;
         struct image_reference unused;
-        ssize_t slash, colon;
         bool latest;
 
         if (has(value, "imagePullPolicy") && Container_imagePullPolicy(value).n > 0)
                 return;
         if (str_find(image, '@') >= 0)
                 name = str_sub(image, 0, (size_t) str_find(image, '@'));
-        slash = str_rfind(name, '/');
-        colon = str_rfind(name, ':');
+        ssize_t slash = str_rfind(name, '/');
+        ssize_t colon = str_rfind(name, ':');
         if (colon > slash)
                 latest = str_eqc(str_sub(name, (size_t) colon + 1, name.n), "latest");
         else
@@ -210,16 +209,14 @@ static void default_affinity(struct arena *a, struct json *spec) {
 
 void default_service(struct arena *a, struct json *value) {
         struct json *spec = json_get_or_add_object(a, value, "spec");
-        struct str type;
-        bool balanced;
 
         /* What is asked here are defaults of the spec itself. */
         if (ServiceSpec_type(spec).n == 0)
                 json_set_cstr(a, spec, "type", "ClusterIP");
         if (ServiceSpec_sessionAffinity(spec).n == 0)
                 json_set_cstr(a, spec, "sessionAffinity", "None");
-        type = ServiceSpec_type(spec);
-        balanced = str_eqc(type, "LoadBalancer");
+        struct str type = ServiceSpec_type(spec);
+        bool balanced = str_eqc(type, "LoadBalancer");
         default_affinity(a, spec);
         json_each_item(port, get_mut(spec, "ports")) {
                 const struct json *target = ServicePort_targetPort(port);

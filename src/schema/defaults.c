@@ -33,11 +33,10 @@ static void default_struct(struct arena *a, const struct schema_type *t, struct 
         for (size_t i = 0; i < t->n_fields; i++) {
                 const struct schema_field *f = &t->fields[i];
                 const struct json *given = f->dflt ? json_get(value, field_name(f)) : NULL;
-                struct json v;
 
                 if (!f->dflt || !is_unset(f, given))
                         continue;
-                v = literal(a, f->dflt);
+                struct json v = literal(a, f->dflt);
                 if (!(f->flags & SCHEMA_OMITEMPTY) || !is_unset(f, &v)) /* Go prints no zero */
                         (given ? json_set : json_add)(a, value, field_name(f), v)->hint = (uint16_t) (i + 1);
         }

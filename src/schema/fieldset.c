@@ -69,10 +69,8 @@ static size_t lower_bound(const struct fieldset *s, struct str element) {
 
 static struct fieldset_entry *insert_at(struct arena *a, struct fieldset *s, size_t at, struct str element) {
         if (s->n == s->cap) {
-                struct fieldset_entry *grown;
-
                 s->cap = s->cap ? s->cap * 2 : 4;
-                grown = arena_array(a, struct fieldset_entry, s->cap);
+                struct fieldset_entry *grown = arena_array(a, struct fieldset_entry, s->cap);
                 if (s->n)
                         memcpy(grown, s->v, s->n * sizeof(*grown));
                 s->v = grown;
@@ -96,13 +94,12 @@ static struct fieldset_entry *entry_of(struct arena *a, struct fieldset *s, cons
 /* The set of what is below path in s. */
 static struct fieldset *below_of(struct arena *a, struct fieldset *s, const struct fieldpath *path) {
         struct fieldpath_place *p = (struct fieldpath_place *) path->places; /* no frame is a constant */
-        struct fieldset_entry *entry;
         size_t i;
 
         for (i = 0; i < ARRAY_SIZE(path->places) && p[i].set; i++)
                 if (p[i].set == s)
                         return p[i].below;
-        entry = entry_of(a, s, path);
+        struct fieldset_entry *entry = entry_of(a, s, path);
         if (!entry->below)
                 entry->below = fieldset_new(a);
         p[i % ARRAY_SIZE(path->places)] = (struct fieldpath_place) { s, entry->below };
@@ -258,20 +255,17 @@ static int canonical(struct arena *a, struct str element, struct str *ret) {
 }
 
 static int from_json(struct arena *a, const struct json *j, struct fieldset *s, size_t depth) {
-        int r;
-
         if (!json_is(j, JSON_OBJECT) || depth > MAX_DEPTH)
                 return -EINVAL;
         json_each_member(m, j) {
-                struct fieldset_entry *e;
                 struct str element;
 
                 if (str_eqc(json_key(m), "."))
                         continue;
-                r = canonical(a, json_key(m), &element);
+                int r = canonical(a, json_key(m), &element);
                 if (r < 0 || !json_is(&m->value, JSON_OBJECT))
                         return -EINVAL;
-                e = fieldset_get_or_add(a, s, element);
+                struct fieldset_entry *e = fieldset_get_or_add(a, s, element);
                 e->member = json_len(&m->value) == 0 || json_getc(&m->value, ".");
                 if (json_len(&m->value) == 0)
                         continue;

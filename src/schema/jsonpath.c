@@ -94,12 +94,11 @@ static bool parse_identifier(struct parser *p, nodes *cur) {
 static bool parse_number(struct parser *p, nodes *cur) {
         size_t sign = p->rest.p[0] == '+' || p->rest.p[0] == '-', n = sign, digits = 0;
         struct node node = { .type = CONSTANT };
-        char *text;
         int64_t i;
 
         for (; n < p->rest.n && (is_digit(p->rest.p[n]) || p->rest.p[n] == '.'); n++)
                 digits += p->rest.p[n] != '.';
-        text = arena_cstr(p->a, str_sub(p->rest, 0, n));
+        char *text = arena_cstr(p->a, str_sub(p->rest, 0, n));
         skip(p, n);
         if (str_to_i64(str_of(text + (text[0] == '+')), &i) == 0) {
                 node.value = json_of_int(i);
@@ -193,15 +192,13 @@ static ssize_t filter_length(struct str s) {
 
 static bool parse_filter(struct parser *p, nodes *cur) {
         struct node node = { .type = FILTER };
-        ssize_t length;
-        struct str text;
         size_t from, to;
 
         skip(p, 3);
-        length = filter_length(p->rest);
+        ssize_t length = filter_length(p->rest);
         if (length < 0 || (size_t) length + 1 >= p->rest.n || p->rest.p[length + 1] != ']')
                 return false;
-        text = str_sub(p->rest, 0, (size_t) length);
+        struct str text = str_sub(p->rest, 0, (size_t) length);
         skip(p, text.n + 2);
         for (from = 0; from < text.n && !strchr("!<>=", text.p[from]);)
                 from++;
@@ -223,7 +220,6 @@ static bool parse_quoted(struct parser *p, nodes *cur) {
         static const char names[] = "abfnrtv\\", values[] = "\a\b\f\n\r\t\v\\";
         char quote = p->rest.p[0], *text = arena_alloc(p->a, p->rest.n);
         size_t n = 0, end = 1;
-        const char *at;
 
         while (end < p->rest.n && p->rest.p[end] != '\n' && (p->rest.p[end] != quote || p->rest.p[end - 1] == '\\'))
                 end++;
@@ -234,7 +230,7 @@ static bool parse_quoted(struct parser *p, nodes *cur) {
 
                 if (c == '\\') {
                         c = p->rest.p[++i];
-                        at = memchr(names, c, sizeof(names) - 1);
+                        const char *at = memchr(names, c, sizeof(names) - 1);
                         if (i == end || (!at && c != quote))
                                 return false;
                         c = at ? values[at - names] : quote;
@@ -401,11 +397,9 @@ static int passes(struct search *s, const struct node *node, const struct json *
         } operators[] = { { "==", false, true, false }, { "!=", true, false, true }, { "<=", true, true, false },
                           { ">=", false, true, true },  { "<", true, false, false }, { ">", false, false, true } };
         struct json one = json_new_array(), left, right;
-        bool ok;
-        int c;
 
         json_push(s->a, &one, *item);
-        ok = look(s, &node->list, &one, &left);
+        bool ok = look(s, &node->list, &one, &left);
         if (node->name.n == 0)
                 return left.len > 0;
         if (!ok || left.len > 1)
@@ -416,7 +410,7 @@ static int passes(struct search *s, const struct node *node, const struct json *
                 return -1;
         if (right.len == 0)
                 return 0;
-        c = compare(json_item(&left, 0), json_item(&right, 0));
+        int c = compare(json_item(&left, 0), json_item(&right, 0));
         for (size_t i = 0; i < ARRAY_SIZE(operators) && c != 2; i++)
                 if (str_eqc(node->name, operators[i].text))
                         return i > 1 && json_item(&left, 0)->type == JSON_BOOL ? -1

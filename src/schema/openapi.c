@@ -110,7 +110,6 @@ struct json openapi_schema(struct openapi *o, const struct schema_type *t) {
                 [SCHEMA_STRING] = "{\"type\":\"string\"}",
                 [SCHEMA_BYTES] = "{\"type\":\"string\",\"format\":\"byte\"}",
         };
-        struct json s, elem;
 
         if (is_definition(t)) {
                 want(o, t);
@@ -120,7 +119,7 @@ struct json openapi_schema(struct openapi *o, const struct schema_type *t) {
                 if (scalars[i].kind == t->kind)
                         return openapi_named(o, scalars[i].name);
         if (t->kind == SCHEMA_LIST || t->kind == SCHEMA_MAP) {
-                elem = element(o, t->elem);
+                struct json elem = element(o, t->elem);
                 return json_build(o->arena,
                                   t->kind == SCHEMA_LIST ? "{ type: 'array', items: %j }"
                                                          : "{ type: 'object', additionalProperties: %j }",
@@ -128,7 +127,7 @@ struct json openapi_schema(struct openapi *o, const struct schema_type *t) {
         }
         if (t->kind == SCHEMA_STRUCT)
                 return json_build(o->arena, "{ type: 'object' }");
-        s = literal(o, plain[t->kind]);
+        struct json s = literal(o, plain[t->kind]);
         if (t->values && !(t->flags & (SCHEMA_TYPE_OPEN_ENUM | SCHEMA_TYPE_UNTOLD_ENUM)))
                 json_setc(o->arena, &s, "enum", enum_values(o->arena, t->values));
         return s;
@@ -462,11 +461,10 @@ static struct json make_v2(struct openapi *o, const struct api_group_version *co
 }
 
 void openapi_v2(struct buf *dst, const struct api_group_version *const *gvs, size_t n, openapi_writer *write) {
-        struct json document;
         struct openapi o;
 
         openapi_init(&o, false);
-        document = make_v2(&o, gvs, n);
+        struct json document = make_v2(&o, gvs, n);
         write(dst, &document);
         openapi_done(&o);
 }

@@ -150,10 +150,9 @@ static bool is_unshared(const char *name) {
 static struct json share(struct openapi *o, const char *name, const struct json *p) {
         _cleanup_buf_ struct buf text = BUF_INIT, id = BUF_INIT;
         struct json ref = json_new_object();
-        uint64_t hash;
 
         json_write(&text, p);
-        hash = htobe64(str_hash_stable(buf_str(&text)));
+        uint64_t hash = htobe64(str_hash_stable(buf_str(&text)));
         buf_printf(&id, "%s-", name);
         base64url_encode(&id, (struct str) { (const char *) &hash, 6 });
         if (!json_get(&o->parameters, buf_str(&id)))

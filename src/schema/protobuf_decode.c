@@ -142,15 +142,14 @@ static int read_small(struct reader *r, const struct small *m, const char *name,
 static int read_time(struct reader *r, const struct schema_type *t, struct str bytes, struct json *ret) {
         struct wire_field f[5] = { 0 };
         struct moment m;
-        int64_t ns, carry;
         char text[36];
 
         *ret = json_null();
         if (bytes.n == 0)
                 return 0;
         TRY(read_small(r, &timestamp, timestamp.name, bytes, NULL, f));
-        ns = t->kind == SCHEMA_TIME ? 0 : (int32_t) f[2].value / 1000 * 1000;
-        carry = ns / NSEC_PER_SEC - (ns % NSEC_PER_SEC < 0);
+        int64_t ns = t->kind == SCHEMA_TIME ? 0 : (int32_t) f[2].value / 1000 * 1000;
+        int64_t carry = ns / NSEC_PER_SEC - (ns % NSEC_PER_SEC < 0);
         m.seconds = (int64_t) f[1].value;
         if (m.seconds < MOMENT_MIN || m.seconds > MOMENT_MAX) {
                 error_set(r->late->err ? NULL : r->late, -EINVAL, "time out of range");
@@ -266,13 +265,12 @@ static int read_list_item(struct reader *r, const struct schema_type *of, const 
 static int read_map_entry(struct reader *r, const struct schema_type *t, struct str *rest, struct json *map) {
         struct json v = t->elem->kind == SCHEMA_BYTES ? json_null() : schema_zero(r->arena, t->elem);
         struct wire_field entry = { 0 }, key = { .bytes = STR("") }, value = { 0 };
-        struct str in, end;
         const char *what;
         uint64_t tag;
 
         TRY(take(r, rest, WIRE_BYTES, &entry));
-        end = *rest;
-        in = str_n(entry.bytes.p, entry.bytes.n + end.n);
+        struct str end = *rest;
+        struct str in = str_n(entry.bytes.p, entry.bytes.n + end.n);
         while (in.p < end.p) {
                 if (wire_varint(&in, &tag, &what) < 0)
                         return failed(r, what);
@@ -473,14 +471,12 @@ static int read_piece(struct reader *r, const struct schema_type *t, struct str 
 
 /* The value of what has come. */
 static int finish(struct reader *r, const struct schema_type *t, struct slot *slot) {
-        int n;
-
         if (!slot->pieces)
                 return 0;
         r->depth++;
-        n = t->kind == SCHEMA_STRUCT  ? finish_struct(r, t, slot->pieces, &slot->value)
-            : t->kind == SCHEMA_UNION ? finish_union(r, t, slot->pieces, &slot->value)
-                                      : finish_small(r, t, slot->pieces, &slot->value);
+        int n = t->kind == SCHEMA_STRUCT  ? finish_struct(r, t, slot->pieces, &slot->value)
+                : t->kind == SCHEMA_UNION ? finish_union(r, t, slot->pieces, &slot->value)
+                                          : finish_small(r, t, slot->pieces, &slot->value);
         r->depth--;
         pieces_free(t, slot);
         return n;
@@ -532,7 +528,6 @@ static int read_value(struct reader *r, const struct schema_type *t, const struc
 int protobuf_open(struct str message, struct protobuf_unknown *ret, struct error *err) {
         struct reader r = { .err = err };
         struct wire_field f[10] = { 0 };
-        int n;
 
         if (!str_has_prefix(message, PROTOBUF_MAGIC))
                 return error_set(err, -EINVAL,
@@ -540,7 +535,7 @@ int protobuf_open(struct str message, struct protobuf_unknown *ret, struct error
                                  "0]");
         if (message.n == PROTOBUF_MAGIC.n)
                 return error_set(err, -EINVAL, "empty body");
-        n = read_small(&r, &unknown, unknown.name, str_sub(message, PROTOBUF_MAGIC.n, message.n), &type_meta, f);
+        int n = read_small(&r, &unknown, unknown.name, str_sub(message, PROTOBUF_MAGIC.n, message.n), &type_meta, f);
         if (n >= 0)
                 *ret = (struct protobuf_unknown) { .raw = f[2].bytes,
                                                    .content_encoding = f[3].bytes,

@@ -203,10 +203,8 @@ int protobuf_encode(struct buf *dst, const struct schema_type *t, const struct j
 }
 
 static void put_envelope(struct buf *b, struct str api_version, struct str kind) {
-        size_t at;
-
         buf_add_str(b, PROTOBUF_MAGIC);
-        at = wire_open(b, 1);
+        size_t at = wire_open(b, 1);
         wire_put_bytes(b, 1, api_version);
         wire_put_bytes(b, 2, kind);
         wire_close(b, at);
@@ -225,11 +223,10 @@ void protobuf_envelope(struct buf *before, struct buf *behind, struct str api_ve
 
 int protobuf_encode_object(struct buf *dst, const struct schema_type *t, const struct json *object, struct error *err) {
         size_t start = dst->n, at;
-        int r;
 
         put_envelope(dst, json_str(json_getc(object, "apiVersion")), json_str(json_getc(object, "kind")));
         at = wire_open(dst, 2);
-        r = protobuf_encode(dst, t, object, err);
+        int r = protobuf_encode(dst, t, object, err);
         if (r < 0) {
                 dst->n = start;
                 return r;

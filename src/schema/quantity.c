@@ -67,7 +67,6 @@ static const struct { /* the usual ones first */
 };
 
 static int interpret(struct str s, int64_t *ret_exponent, enum quantity_format *ret_format) {
-        struct str number;
         int64_t v;
 
         for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++)
@@ -78,7 +77,7 @@ static int interpret(struct str s, int64_t *ret_exponent, enum quantity_format *
                 }
         if (s.n < 2 || (s.p[0] != 'e' && s.p[0] != 'E'))
                 return -EINVAL;
-        number = str_sub(s, 1, s.n);
+        struct str number = str_sub(s, 1, s.n);
         if (number.p[0] == '+')
                 number = str_sub(number, 1, number.n);
         if (str_to_i64(number, &v) < 0)
@@ -258,7 +257,6 @@ static struct str print_wide(struct arena *a, struct str text, enum quantity_for
 int quantity_canonical(struct arena *a, struct str text, struct str *ret, struct error *err) {
         struct quantity q;
         char printed[64];
-        struct str s;
         bool keep;
 
         TRY(parse(text, &q, &keep, err));
@@ -266,7 +264,7 @@ int quantity_canonical(struct arena *a, struct str text, struct str *ret, struct
                 *ret = print_wide(a, text, q.format);
                 return 0;
         }
-        s = keep ? text : quantity_print(printed, q);
+        struct str s = keep ? text : quantity_print(printed, q);
         *ret = str_eq(s, text) ? text : arena_str(a, s);
         return 0;
 }

@@ -150,7 +150,6 @@ static bool quota_counted(struct str name, struct str *ret_plural, struct str *r
                 "configmaps", "persistentvolumeclaims", "replicationcontrollers", "resourcequotas", "secrets",
                 "services"
         };
-        ssize_t dot;
 
         *ret_group = STR("");
         *ret_plural = name;
@@ -160,7 +159,7 @@ static bool quota_counted(struct str name, struct str *ret_plural, struct str *r
         if (!str_has_prefix(name, STR("count/")))
                 return false;
         name = str_sub(name, 6, name.n);
-        dot = str_find(name, '.');
+        ssize_t dot = str_find(name, '.');
         *ret_plural = dot < 0 ? name : str_sub(name, 0, (size_t) dot);
         if (dot >= 0)
                 *ret_group = str_sub(name, (size_t) dot + 1, name.n);

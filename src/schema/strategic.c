@@ -407,13 +407,12 @@ static int merge_list(struct merge *m, const struct schema_field *f, const struc
 static int retain_keys(struct merge *m, const struct json *patch, struct json *out) {
         const struct json *keys = json_get(patch, RETAIN_KEYS);
         struct json kept = json_new_object();
-        struct elements names;
 
         if (!keys)
                 return 0;
         if (!json_is(keys, JSON_ARRAY))
                 return error_set(m->err, -EINVAL, "invalid patch format of retainKeys");
-        names = names_of(m->arena, keys, NULL);
+        struct elements names = names_of(m->arena, keys, NULL);
         json_each_member(p, patch)
                 if (p->value.type != JSON_NULL && !str_eq(json_key(p), RETAIN_KEYS) &&
                     !str_has_prefix(json_key(p), DELETE_FROM) && !str_has_prefix(json_key(p), ELEMENT_ORDER) &&

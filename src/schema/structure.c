@@ -187,11 +187,10 @@ static void add_items(struct arena *a, struct place p, const struct json *v, str
 
         for (size_t nth = 0; nth < all.n; nth++) {
                 size_t i = order ? order[nth] : nth;
-                struct fieldset_entry *e;
 
                 if (!all.v[i].text.p)
                         continue;
-                e = fieldset_get_or_add(a, to, all.v[i].text);
+                struct fieldset_entry *e = fieldset_get_or_add(a, to, all.v[i].text);
                 if (!e->member && !all.v[i].next)
                         add_fields(a, place_of_item(p.type), json_item(v, i), e);
                 e->member = true;
@@ -550,8 +549,6 @@ static struct json merge_items(struct arena *a, struct place p, const struct jso
         size_t l = 0, c = 0, shared = 0;
 
         while (l < lives.n || c < configs.n) {
-                ssize_t k;
-
                 for (shared = MAX(shared, c); shared < configs.n; shared++)
                         if (elements_find(&lives, configs.v[shared].text) >= 0)
                                 break;
@@ -560,7 +557,7 @@ static struct json merge_items(struct arena *a, struct place p, const struct jso
                 else if (l < lives.n && (shared == configs.n || !str_eq(lives.v[l].text, configs.v[shared].text)))
                         l++; /* its turn comes with the config, or has come */
                 else {
-                        k = elements_find(&lives, configs.v[c].text);
+                        ssize_t k = elements_find(&lives, configs.v[c].text);
                         json_push(a, &out,
                                   merge(a, below, k >= 0 && !lives.v[k].next ? json_item(live, (size_t) k) : NULL,
                                         json_item(config, c++)));
@@ -785,11 +782,10 @@ int structure_check(struct arena *a, const struct schema_type *t, const struct j
 
 static struct json without(struct arena *a, struct place p, const struct json *v, const struct fieldset *s) {
         enum form form = form_of(p, v);
-        struct json out;
 
         if (form == LEAF || json_len(v) == 0 || fieldset_empty(s))
                 return *v;
-        out = json_is(v, JSON_ARRAY) ? json_new_array() : json_new_object();
+        struct json out = json_is(v, JSON_ARRAY) ? json_new_array() : json_new_object();
         json_each_member(m, v) {
                 const struct fieldset_entry *e = fieldset_find(s, field_element(a, json_key(m)));
                 struct place below = place_of_member(p, json_key(m));

@@ -8,13 +8,11 @@ int wire_varint(struct str *rest, uint64_t *ret, const char **ret_what) {
         uint64_t v = 0;
 
         for (unsigned shift = 0; shift < 64; shift += 7) {
-                uint8_t c;
-
                 if (rest->n == 0) {
                         *ret_what = "unexpected EOF";
                         return -EINVAL;
                 }
-                c = (uint8_t) *rest->p++;
+                uint8_t c = (uint8_t) *rest->p++;
                 rest->n--;
                 v |= (uint64_t) (c & 0x7f) << shift;
                 if (c < 0x80) {
@@ -130,12 +128,11 @@ size_t wire_open(struct buf *b, uint32_t number) {
 
 void wire_close(struct buf *b, size_t at) {
         size_t n = b->n - at, v = n, width = 1;
-        char *p;
 
         while (v >>= 7)
                 width++;
         buf_reserve(b, width);
-        p = b->p + at;
+        char *p = b->p + at;
         memmove(p + width, p, n);
         b->n = at;
         wire_put_varint(b, n);

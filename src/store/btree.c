@@ -153,7 +153,6 @@ static void rebuild_heads(struct node *n) {
 /* The first index whose key is >= key. */
 static unsigned lower_bound(const struct node *n, struct str key, bool *ret_exact) {
         unsigned lo = first_key(n), hi = n->n;
-        uint64_t h;
         int c = 0;
 
         *ret_exact = false;
@@ -166,7 +165,7 @@ static unsigned lower_bound(const struct node *n, struct str key, bool *ret_exac
                 if (c > 0)
                         return hi;
         }
-        h = head_of(key, n->common);
+        uint64_t h = head_of(key, n->common);
         while (lo < hi) {
                 unsigned mid = (lo + hi) / 2;
 
@@ -200,13 +199,12 @@ size_t btree_size(const struct node *root) {
 
 struct entry *btree_find(const struct node *n, struct str key) {
         bool exact;
-        unsigned i;
 
         if (!n)
                 return NULL;
         while (!n->leaf)
                 n = n->child[child_of(n, key)];
-        i = lower_bound(n, key, &exact);
+        unsigned i = lower_bound(n, key, &exact);
         return exact ? n->entry[i] : NULL;
 }
 
@@ -251,14 +249,13 @@ static void insert_at(struct node *n, unsigned at, struct entry *e, struct node 
  * child already. */
 static struct node *insert(struct node *n, unsigned at, struct entry *e, struct node *child, bool append) {
         unsigned cut = append ? FANOUT : FANOUT / 2;
-        struct node *right;
 
         n->count += n->leaf;
         if (n->n < FANOUT) {
                 insert_at(n, at, e, child);
                 return NULL;
         }
-        right = node_new(n->leaf);
+        struct node *right = node_new(n->leaf);
         right->n = (uint16_t) (n->n - cut);
         memcpy(right->entry, &n->entry[cut], right->n * sizeof(n->entry[0]));
         if (!n->leaf)
@@ -278,11 +275,9 @@ static struct node *insert(struct node *n, unsigned at, struct entry *e, struct 
 
 /* The shortest key that tells right (split off left) from left. */
 static struct entry *separator(const struct node *left, const struct node *right) {
-        struct str key;
-
         if (!right->leaf)
                 return entry_ref(right->entry[0]);
-        key = entry_key(right->entry[0]);
+        struct str key = entry_key(right->entry[0]);
         key.n = shared_prefix(entry_key(left->entry[left->n - 1]), key) + 1;
         return entry_new(key, NULL);
 }
@@ -313,15 +308,14 @@ static struct node *put(struct node **slot, struct entry *e, bool last, bool *re
 }
 
 void btree_put(struct node **root, struct entry *e) {
-        struct node *right, *top;
         bool added;
 
         if (!*root)
                 *root = node_new(true);
-        right = put(root, e, true, &added);
+        struct node *right = put(root, e, true, &added);
         if (!right)
                 return;
-        top = node_new(false);
+        struct node *top = node_new(false);
         top->count = (*root)->count + right->count;
         top->n = 2;
         top->child[0] = *root;

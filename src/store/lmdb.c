@@ -263,12 +263,11 @@ static int lmdb_load(struct backend *b, struct node **ret_root, uint64_t *ret_re
         struct node *root = NULL;
         uint64_t revision = 0;
         MDB_txn *txn;
-        int rc, r;
 
-        rc = mdb_txn_begin(l->env, NULL, MDB_RDONLY, &txn);
+        int rc = mdb_txn_begin(l->env, NULL, MDB_RDONLY, &txn);
         if (rc != 0)
                 return failed(l, rc, err, "read");
-        r = load_all(l, txn, &root, &revision, err);
+        int r = load_all(l, txn, &root, &revision, err);
         trim(l);
         if (r < 0) {
                 mdb_txn_abort(txn);
@@ -362,11 +361,10 @@ static int clean(struct lmdb *l, MDB_txn *txn, const struct backend_run *run, st
         size_t bound = 2 * p->live + MIN(SLACK, l->max_map_bytes / 8), quota = p->own_bytes + CLEAN_QUOTA;
         MDB_cursor *cursor;
         MDB_val key, value;
-        int rc;
 
         if (l->total + p->own_bytes <= bound)
                 return 0;
-        rc = mdb_cursor_open(txn, l->dbi, &cursor);
+        int rc = mdb_cursor_open(txn, l->dbi, &cursor);
         if (rc != 0)
                 return rc;
         while (rc == 0 && l->total + p->own_bytes + p->moved_bytes - p->freed_bytes > bound && p->moved_bytes < quota) {
@@ -423,10 +421,9 @@ static void find_map_again(struct lmdb *l) {
 
 static int commit(struct lmdb *l, const struct backend_run *run, struct plan *p, bool cleaning) {
         MDB_txn *txn;
-        int rc;
 
         p->moved.n = p->moved_bytes = p->freed_bytes = p->segments = 0;
-        rc = mdb_txn_begin(l->env, NULL, 0, &txn);
+        int rc = mdb_txn_begin(l->env, NULL, 0, &txn);
         if (rc != 0)
                 return rc;
         if (cleaning)
@@ -541,7 +538,6 @@ static int check_file(struct lmdb *l, bool *ret_is_new, size_t *ret_size, struct
         _cleanup_close_ int fd = open(l->file, O_RDWR | O_CLOEXEC);
         const char *problem;
         struct stat st;
-        int r;
 
         *ret_is_new = fd < 0 && errno == ENOENT;
         *ret_size = 0;
@@ -549,7 +545,7 @@ static int check_file(struct lmdb *l, bool *ret_is_new, size_t *ret_size, struct
                 return 0;
         if (fd < 0)
                 return error_errno(err, -errno, "open %s", l->file);
-        r = lmdb_check_file(fd, &problem);
+        int r = lmdb_check_file(fd, &problem);
         if (r < 0)
                 return problem ? damaged(l, err, problem) : error_errno(err, r, "read %s", l->file);
         if (fstat(fd, &st) < 0)
@@ -588,7 +584,6 @@ int lmdb_open(const struct store_options *o, struct backend **ret, struct error 
                 .close = lmdb_close,
         };
         struct lmdb *l = xcalloc(1, sizeof(*l));
-        int r;
 
         l->backend.class = &lmdb_class;
         l->lock = -1;
@@ -596,7 +591,7 @@ int lmdb_open(const struct store_options *o, struct backend **ret, struct error 
         l->dir = xstrdup(o->path);
         l->file = xprintf("%s/data.mdb", o->path);
         l->max_map_bytes = o->max_map_bytes ?: MAP_MAX;
-        r = file_mkdirs(o->path, 0700, err);
+        int r = file_mkdirs(o->path, 0700, err);
         if (r == 0)
                 r = lock_dir(l, err);
         if (r == 0)

@@ -123,13 +123,12 @@ static bool check_free_pages(struct check *c, const char *data, size_t n) {
 /* Keys are 8 bytes in both trees: the machine's order in the free list, big endian in the main tree. */
 static bool check_key(struct check *c, const char *key, size_t n) {
         size_t a, b;
-        bool rises;
 
         if (n != (c->free_list ? sizeof(size_t) : 8))
                 return problem(c, "a key has a wrong length");
         memcpy(&a, c->last_key, sizeof(a));
         memcpy(&b, key, sizeof(b));
-        rises = c->free_list ? a < b : memcmp(c->last_key, key, 8) < 0;
+        bool rises = c->free_list ? a < b : memcmp(c->last_key, key, 8) < 0;
         if (c->any_key && !rises)
                 return problem(c, "keys are out of order");
         memcpy(c->last_key, key, n);
@@ -140,14 +139,13 @@ static bool check_key(struct check *c, const char *key, size_t n) {
 static bool check_leaf_node(struct check *c, const char *at, size_t room, bool lists) {
         struct node_head h;
         size_t data_n, here, number;
-        const char *data;
 
         memcpy(&h, at, sizeof(h));
         data_n = h.lo | (size_t) h.hi << 16;
         here = h.flags & NODE_BIG ? sizeof(number) : data_n;
         if ((h.flags & ~NODE_BIG) || h.key_n > room - sizeof(h) || here > room - sizeof(h) - h.key_n)
                 return problem(c, "an entry does not fit its page");
-        data = at + sizeof(h) + h.key_n;
+        const char *data = at + sizeof(h) + h.key_n;
         if (lists) {
                 if (h.flags & NODE_BIG) { /* its pages were checked before */
                         memcpy(&number, data, sizeof(number));
@@ -169,7 +167,6 @@ static bool check_page(struct check *c, size_t number, unsigned depth, bool list
         bool leaf = depth == c->tree->depth;
         const char *at = NULL;
         struct page p;
-        size_t n;
 
         if (!lists && !claim(c, number, 1))
                 return false;
@@ -179,7 +176,7 @@ static bool check_page(struct check *c, size_t number, unsigned depth, bool list
                 return problem(c, "a page has a wrong head");
         if (p.lower < sizeof(p) || p.lower % 2 || p.lower > p.upper || p.upper > c->page_bytes)
                 return problem(c, "a page has wrong bounds");
-        n = (p.lower - sizeof(p)) / 2;
+        size_t n = (p.lower - sizeof(p)) / 2;
         if (n < (leaf || c->free_list ? 1 : 2))
                 return problem(c, "a page is empty");
         for (size_t i = 0; i < n; i++) {
@@ -286,8 +283,6 @@ static bool never_used(const char *file, size_t bytes) {
 
 int lmdb_check_file(int fd, const char **ret_problem) {
         struct stat st;
-        bool fresh;
-        char *map;
 
         *ret_problem = NULL;
         if (fstat(fd, &st) < 0)
@@ -296,11 +291,11 @@ int lmdb_check_file(int fd, const char **ret_problem) {
                 return 0;
         if ((uintmax_t) st.st_size > SIZE_MAX)
                 return -EFBIG;
-        map = mmap(NULL, (size_t) st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+        char *map = mmap(NULL, (size_t) st.st_size, PROT_READ, MAP_SHARED, fd, 0);
         if (map == MAP_FAILED)
                 return -errno;
         *ret_problem = lmdb_check(map, (size_t) st.st_size);
-        fresh = *ret_problem && never_used(map, (size_t) st.st_size);
+        bool fresh = *ret_problem && never_used(map, (size_t) st.st_size);
         munmap(map, (size_t) st.st_size);
         if (fresh) {
                 *ret_problem = NULL;

@@ -84,15 +84,14 @@ char *record_write(const struct record *r, char *dst) {
 
 int record_read(struct str *rest, struct record *ret) {
         const uint8_t *p = (const uint8_t *) rest->p;
-        size_t key_n, text_n, n;
 
         if (rest->n == 0)
                 return -ENOENT;
         if (rest->n < RECORD_HEAD)
                 return -EUCLEAN;
-        key_n = get32(p + 16);
-        text_n = get32(p + 20);
-        n = rest->n - RECORD_HEAD;
+        size_t key_n = get32(p + 16);
+        size_t text_n = get32(p + 20);
+        size_t n = rest->n - RECORD_HEAD;
         if (key_n > n || text_n > n - key_n || get64(p) != checksum(p + 8, record_size(key_n, text_n) - 8))
                 return -EUCLEAN;
         *ret = (struct record) {

@@ -324,14 +324,13 @@ static int check(struct run *run, struct store_txn *t) {
                 t->result = -EINVAL;
         for (size_t i = 0; i < t->n_ops && t->result == 0; i++) {
                 struct store_op *op = &t->ops[i];
-                struct entry *before;
 
                 t->failed_op = i;
                 if (!well_formed(t, i)) {
                         t->result = -EINVAL;
                         break;
                 }
-                before = btree_find(run->root, op->key);
+                struct entry *before = btree_find(run->root, op->key);
                 t->result = expected(op, before);
                 if (t->result == 0 && op->merge)
                         t->result = (op->object = op->merge(before->object, op->arg)) ? 0 : -EAGAIN;
@@ -501,13 +500,12 @@ static void reopen(struct store *s, struct run *run) {
         while ((e = btree_next(&c))) {
                 _cleanup_(object_unrefp) struct object *o = NULL;
                 _cleanup_buf_ struct buf text = BUF_INIT;
-                struct entry *now;
 
                 if (!store_is_sealed(object_text(e->object)) ||
                     s->cipher->open(s->cipher, entry_key(e), object_text(e->object), &text) <= 0 ||
                     object_from_text(buf_str(&text), object_revision(e->object), &o, NULL) < 0)
                         continue;
-                now = entry_new(entry_key(e), o);
+                struct entry *now = entry_new(entry_key(e), o);
                 btree_put(&run->root, entry_ref(now));
                 vec_push(&run->changes, (struct change) { STORE_EVENT_PUT, revision, now, entry_ref(now) });
                 run->revision = revision;
@@ -549,8 +547,6 @@ void store_reopen(struct store *s) {
 }
 
 static void commit_run(struct store *s, struct run *run, bool opens) {
-        int r;
-
         run->root = btree_ref(s->current->root); /* only this thread changes current */
         run->revision = store_revision(s);
         run->changes.n = run->writes.n = 0;
@@ -563,7 +559,7 @@ static void commit_run(struct store *s, struct run *run, bool opens) {
         if (opens)
                 reopen(s, run);
         if (run->revision != store_revision(s)) {
-                r = make_durable(s, run);
+                int r = make_durable(s, run);
                 if (r < 0)
                         fail_run(run, r);
                 else
@@ -606,11 +602,10 @@ static void free_store(struct store *s) {
 
 static int start_writer(struct store *s) {
         sigset_t all, old;
-        int r;
 
         sigfillset(&all); /* signals are the main thread's */
         pthread_sigmask(SIG_SETMASK, &all, &old);
-        r = -pthread_create(&s->writer, NULL, writer, s);
+        int r = -pthread_create(&s->writer, NULL, writer, s);
         pthread_sigmask(SIG_SETMASK, &old, NULL);
         return r;
 }
@@ -619,7 +614,6 @@ int store_open_on(struct backend *b, const struct store_options *o, struct store
         struct store *s = xcalloc(1, sizeof(*s));
         struct node *root = NULL;
         uint64_t revision = 0;
-        int r;
 
         s->backend = b;
         s->cipher = o->cipher;
@@ -632,7 +626,7 @@ int store_open_on(struct backend *b, const struct store_options *o, struct store
         list_init(&s->queue);
         list_init(&s->subscribers);
 
-        r = b->class->load(b, &root, &revision, err);
+        int r = b->class->load(b, &root, &revision, err);
         history_init(&s->history, o->history_events ?: 50000, o->history_bytes ?: 16U << 20, revision);
         set_current(s, snapshot_new(root, revision));
         atomic_store(&s->has_sealed, s->cipher && any_sealed(s));

@@ -26,7 +26,6 @@ struct object *admission_ns(struct admission *ad) {
 
 static int namespace_lifecycle(struct admission *r, struct error *err) {
         const struct rest *rest = r->op->rest;
-        struct object *ns;
 
         if (r->operation == ADMIT_DELETE && admission_is(r, &res_namespaces))
                 return str_among(r->op->name, WORDS("default", "kube-system", "kube-public"))
@@ -35,7 +34,7 @@ static int namespace_lifecycle(struct admission *r, struct error *err) {
         if (r->operation != ADMIT_CREATE || !rest->resource->namespaced ||
             str_eqc(rest->group, "authorization.k8s.io")) /* whose answers tell nothing about the namespace */
                 return 0;
-        ns = admission_ns(r);
+        struct object *ns = admission_ns(r);
         if (!ns)
                 return err_not_found(err, rest_of(r->s, &res_namespaces), r->op->namespace);
         if (!object_deleting(ns))
@@ -120,7 +119,6 @@ static uint64_t read_names(struct apiserver *s, const char *flag, struct faults 
 static uint64_t choose(struct apiserver *s, struct faults *w) {
         _cleanup_buf_ struct buf both = BUF_INIT;
         bool only = server_flag(s, "admission-control", NULL) != NULL;
-        uint64_t on, off, all;
 
         if (only &&
             (server_flag(s, "enable-admission-plugins", NULL) || server_flag(s, "disable-admission-plugins", NULL))) {
@@ -128,9 +126,9 @@ static uint64_t choose(struct apiserver *s, struct faults *w) {
                              "mutually exclusive");
                 return 0;
         }
-        all = read_names(s, "admission-control", w);
-        on = read_names(s, "enable-admission-plugins", w);
-        off = read_names(s, "disable-admission-plugins", w);
+        uint64_t all = read_names(s, "admission-control", w);
+        uint64_t on = read_names(s, "enable-admission-plugins", w);
+        uint64_t off = read_names(s, "disable-admission-plugins", w);
         if (only)
                 return ~all;
         for (size_t p = 0; p < ARRAY_SIZE(plugins); p++) {
@@ -189,7 +187,6 @@ static int read_configs(struct apiserver *s, struct str *texts, struct error *er
         const char *file = server_flag(s, "admission-control-config-file", NULL);
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct json *doc = NULL;
-        bool is_old;
 
         if (!file)
                 return 0;
@@ -201,7 +198,7 @@ static int read_configs(struct apiserver *s, struct str *texts, struct error *er
                                  "\"%s\" [%s]",
                                  file, why);
         }
-        is_old = config_decode(s->arena, buf_str(&text), &file_kind, &doc, err) < 0;
+        bool is_old = config_decode(s->arena, buf_str(&text), &file_kind, &doc, err) < 0;
         if (is_old && !is_of_old(s->arena, buf_str(&text)))
                 return error_prefix(err, "failed to read plugin config");
         error_clear(err);
@@ -255,7 +252,6 @@ static const struct config_kind tolerations_kind = {
 static int read_tolerations(struct apiserver *s, const struct json **ret, struct error *err) {
         struct field_errors fe = { .a = s->arena };
         const struct path *root = PATH(NULL, "podtolerationrestriction");
-        struct str text;
 
         TRY(admission_config(s, "PodTolerationRestriction", &tolerations_kind, ret, err));
         each_word(list, "default", "whitelist")
@@ -263,7 +259,7 @@ static int read_tolerations(struct apiserver *s, const struct json **ret, struct
                         rule_toleration(&fe, at, t, NULL);
         if (config_finish(&fe, err) == 0)
                 return 0;
-        text = arena_str(s->arena, str_of(error_text(err)));
+        struct str text = arena_str(s->arena, str_of(error_text(err)));
         error_set(err, -EINVAL, fe.list.n == 1 ? "invalid config: [%" STR_FMT "]" : "invalid config: %" STR_FMT,
                   STR_ARG(text));
         return admission_unfit(err, "PodTolerationRestriction");

@@ -54,11 +54,10 @@ static bool differs(const struct admission *ad, const char *key) {
 /* NULL when text is not base64 of any PEM. */
 static BIO *open_pem(struct str text) {
         _cleanup_buf_ struct buf pem = BUF_INIT;
-        BIO *bio;
 
         if (base64_decode(&pem, text) < 0 || pem.n == 0)
                 return NULL;
-        bio = BIO_new(BIO_s_mem());
+        BIO *bio = BIO_new(BIO_s_mem());
         BIO_write(bio, pem.p, (int) pem.n);
         return bio;
 }
@@ -75,7 +74,6 @@ static void count_duration(struct admission *ad) {
         struct str text = json_str(json_at_path(ad->obj, "status", "certificate")), signer = signer_of(ad->old);
         _cleanup_(BIO_free_allp) BIO *bio = text.n > 0 && want ? open_pem(text) : NULL;
         _cleanup_(X509_freep) X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-        int64_t off;
         int days, seconds;
 
         if (!cert || ad->op->c->options.dry_run || json_str(json_at_path(ad->old, "status", "certificate")).n > 0)
@@ -85,7 +83,7 @@ static void count_duration(struct admission *ad) {
         series_add(SERIES(&requested, { "signerName", signer }), 1);
         if (!ASN1_TIME_diff(&days, &seconds, X509_get0_notBefore(cert), X509_get0_notAfter(cert)))
                 return;
-        off = llabs(json_int(want) - (days * INT64_C(86400) + seconds));
+        int64_t off = llabs(json_int(want) - (days * INT64_C(86400) + seconds));
         if (off < 300 + json_int(want) / 20)
                 series_add(SERIES(&honored, { "signerName", signer }), 1);
 }

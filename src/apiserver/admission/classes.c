@@ -67,11 +67,11 @@ int admission_protect_storage(struct admission *ad, struct error *err) {
         const char *finalizer = admission_is(ad, &res_persistentvolumeclaims) ? "kubernetes.io/pvc-protection"
                                 : admission_is(ad, &res_persistentvolumes)    ? "kubernetes.io/pv-protection"
                                                                               : NULL;
-        struct json *list;
 
         if (!finalizer)
                 return 0;
-        list = json_get_or_add_array(ad->a, json_get_or_add_object(ad->a, ad->obj, "metadata"), "finalizers");
+        struct json *list =
+                        json_get_or_add_array(ad->a, json_get_or_add_object(ad->a, ad->obj, "metadata"), "finalizers");
         json_each_item(f, list)
                 if (str_eqc(json_str(f), finalizer))
                         return 0;
@@ -96,12 +96,10 @@ static bool may_grow(struct admission *ad) {
 }
 
 int admission_claim_resize(struct admission *ad, struct error *err) {
-        struct quantity now, old;
-
         if (!admission_is(ad, &res_persistentvolumeclaims))
                 return 0;
-        now = quantity_of_json(json_at_path(ad->obj, "spec", "resources", "requests", "storage"));
-        old = quantity_of_json(json_at_path(ad->old, "spec", "resources", "requests", "storage"));
+        struct quantity now = quantity_of_json(json_at_path(ad->obj, "spec", "resources", "requests", "storage"));
+        struct quantity old = quantity_of_json(json_at_path(ad->old, "spec", "resources", "requests", "storage"));
         if (quantity_cmp(now, old) <= 0)
                 return 0;
         if (!str_eqc(json_str(json_at_path(ad->old, "status", "phase")), "Bound"))

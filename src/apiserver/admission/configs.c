@@ -32,13 +32,11 @@ int admission_hook_users(struct apiserver *s, const char *plugin, struct hook_us
         const struct json *config, *users;
         struct hook_users *u;
         struct json *doc;
-        struct str file;
-        int r;
 
         TRY(admission_config(s, plugin, &hook_kind, &config, err));
         if (!config)
                 return 0;
-        file = json_str(json_getc(config, "kubeConfigFile"));
+        struct str file = json_str(json_getc(config, "kubeConfigFile"));
         if (!str_has_prefix(file, STR("/")))
                 error_set(err, -EINVAL,
                           "kubeConfigFile: Invalid value: \"%" STR_FMT "\": must be an absolute file path",
@@ -52,7 +50,7 @@ int admission_hook_users(struct apiserver *s, const char *plugin, struct hook_us
         u->v = arena_alloc0(s->arena, json_len(users) * sizeof(*u->v));
         json_each_item(user, users) {
                 u->v[u->n].target = json_str(json_getc(user, "name"));
-                r = kubeconfig_read_user(s->arena, json_getc(user, "user"), &u->v[u->n++].user, err);
+                int r = kubeconfig_read_user(s->arena, json_getc(user, "user"), &u->v[u->n++].user, err);
                 if (r < 0)
                         return admission_unfit(err, plugin);
         }
@@ -187,7 +185,6 @@ static size_t take_all(struct admission_configs *c, struct admission_set *set, s
 static struct admission_set *compile(struct admission_configs *c, unsigned long long generation) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(c->s->store);
         struct admission_set *set = xcalloc(1, sizeof(*set));
-        size_t first, bindings;
 
         atomic_store(&set->refs, 1);
         set->generation = generation;
@@ -195,8 +192,8 @@ static struct admission_set *compile(struct admission_configs *c, unsigned long 
         for (int kind = 0; kind < (int) ARRAY_SIZE(hook_kinds); kind++)
                 for (size_t i = take_all(c, set, snap, hook_kinds[kind]); i < set->objects.n; i++)
                         compile_webhooks(set, set->objects.v[i], kind, c->s->plugins->hook_users[kind]);
-        first = take_all(c, set, snap, &res_validatingadmissionpolicies);
-        bindings = take_all(c, set, snap, &res_validatingadmissionpolicybindings);
+        size_t first = take_all(c, set, snap, &res_validatingadmissionpolicies);
+        size_t bindings = take_all(c, set, snap, &res_validatingadmissionpolicybindings);
         set->policies = arena_array(set->arena, struct admission_policy, bindings - first);
         for (size_t i = first; i < bindings; i++)
                 compile_policy(set, bindings, set->objects.v[i]);

@@ -91,12 +91,10 @@ static struct json review_of(struct admission *ad, const char *const *lists) {
 }
 
 static int without_answer(struct admission *ad, const struct image_policy *p, struct str text, struct error *err) {
-        struct json *meta;
-
         if (!p->default_allow)
                 return admission_forbid(ad, err, "%" STR_FMT, STR_ARG(text));
         op_annotate(ad->op, STR(AUDIT "failed-open"), STR("true"));
-        meta = json_get_or_add_object(ad->a, ad->obj, "metadata");
+        struct json *meta = json_get_or_add_object(ad->a, ad->obj, "metadata");
         json_set_cstr(ad->a, json_get_or_add_object(ad->a, meta, "annotations"),
                       "alpha.image-policy.k8s.io/failed-open", "true");
         return 0;
@@ -109,14 +107,11 @@ int admission_image_policy(struct admission *ad, struct error *err) {
         const struct image_policy *p = ad->s->plugins->image_policy;
         bool ephemeral = admission_is_sub(ad, &res_pods, "ephemeralcontainers");
         const struct json *answer, *status;
-        struct str reason;
-        struct json body;
-        int r;
 
         if (!p || (!ephemeral && !admission_is(ad, &res_pods)))
                 return 0;
-        body = review_of(ad, ephemeral ? later : all);
-        r = remote_ask(p->remote, ad->a, &body, &answer);
+        struct json body = review_of(ad, ephemeral ? later : all);
+        int r = remote_ask(p->remote, ad->a, &body, &answer);
         if (r == -EINPROGRESS)
                 return error_set(err, r, "the image policy webhook is being asked");
         if (r < 0)
@@ -126,7 +121,7 @@ int admission_image_policy(struct admission *ad, struct error *err) {
                 op_annotate(ad->op, arena_printf(ad->a, AUDIT "%" STR_FMT, STR_ARG(json_key(m))), json_str(&m->value));
         if (json_bool(json_getc(status, "allowed")))
                 return 0;
-        reason = json_str(json_getc(status, "reason"));
+        struct str reason = json_str(json_getc(status, "reason"));
         if (str_empty(reason))
                 return admission_forbid(ad, err, "one or more images rejected by webhook backend");
         return admission_forbid(ad, err, "image policy webhook backend denied one or more images: %" STR_FMT,

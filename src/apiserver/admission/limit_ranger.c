@@ -77,12 +77,11 @@ int admission_limit_defaults(struct admission *ad, struct error *err) {
         ranges_of(ad, &it);
         while (store_iter_next(&it)) {
                 _cleanup_buf_ struct buf notes = BUF_INIT;
-                struct json *meta;
 
                 give_defaults(ad, json_at_path(object_json(it.object), "spec", "limits"), &notes);
                 if (notes.n == 0)
                         continue;
-                meta = json_get_or_add_object(ad->a, ad->obj, "metadata");
+                struct json *meta = json_get_or_add_object(ad->a, ad->obj, "metadata");
                 json_setc(ad->a, json_get_or_add_object(ad->a, meta, "annotations"), "kubernetes.io/limit-ranger",
                           json_of_copy(ad->a, buf_str(&notes)));
         }

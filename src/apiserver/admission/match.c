@@ -56,13 +56,12 @@ static const struct json *labels_of(const struct json *obj) {
 static int namespace_matches(const struct selector *s, const struct admission *ad, struct error *err) {
         bool is_namespace = ad->op->rest->stored->resource == &res_namespaces;
         struct str name = admission_namespace(ad);
-        struct object *ns;
 
         if (selects_all(s) || (str_empty(name) && !is_namespace))
                 return 1;
         if (is_namespace && ad->obj && ad->op->c->subresource.n == 0)
                 return selector_matches_labels(s, labels_of(ad->obj));
-        ns = server_get(ad->s, ad->op->snap, &res_namespaces, STR(""), name);
+        struct object *ns = server_get(ad->s, ad->op->snap, &res_namespaces, STR(""), name);
         if (!ns)
                 return err_not_found(err, rest_of(ad->s, &res_namespaces), name);
         return selector_matches_object(s, ns);

@@ -46,7 +46,6 @@ static bool has_member(const struct json *j, const char *const *keys) {
 
 static int check_owner(const struct check *k) {
         const struct json *owners = json_at_path(k->obj, "metadata", "ownerReferences"), *o = json_item(owners, 0);
-        struct object *node;
         struct str uid = json_str(json_getc(o, "uid"));
 
         if (json_len(owners) > 1)
@@ -58,7 +57,7 @@ static int check_owner(const struct check *k) {
                 return node_may_not(k, "can only create pods with a controller owner reference set to itself");
         if (json_bool(json_getc(o, "blockOwnerDeletion")))
                 return node_may_not(k, "must not set blockOwnerDeletion on an owner reference");
-        node = server_get(k->op->s, k->op->snap, &res_nodes, STR(""), k->node);
+        struct object *node = server_get(k->op->s, k->op->snap, &res_nodes, STR(""), k->node);
         if (!node)
                 return err_not_found(k->err, rest_of(k->op->s, &res_nodes), k->node);
         if (!str_eq(uid, object_uid(node)))
@@ -232,13 +231,11 @@ static struct str forbidden_labels(const struct check *k) {
 }
 
 static int check_node(const struct check *k) {
-        struct str labels;
-
         if (!str_eq(k->op->name, k->node))
                 return node_may_not(k, "is not allowed to modify node \"%" STR_FMT "\"", STR_ARG(k->op->name));
         if (k->operation == ADMIT_DELETE)
                 return 0;
-        labels = forbidden_labels(k);
+        struct str labels = forbidden_labels(k);
         if (k->operation == ADMIT_CREATE) {
                 if (json_is(json_at_path(k->obj, "spec", "configSource"), JSON_OBJECT))
                         return node_may_not(k, "is not allowed to create pods with a non-nil configSource");
@@ -278,14 +275,13 @@ static struct json without_volume_status(struct arena *a, const struct json *cla
 
 static int check_claim(const struct check *k) {
         struct arena *a = k->op->c->arena;
-        struct json now, before;
 
         if (!str_eqc(k->op->c->subresource, "status"))
                 return no(k, "may only update PVC status");
         if (k->operation != ADMIT_UPDATE)
                 return no(k, "unexpected operation \"%s\"", operation_name(k));
-        now = without_volume_status(a, k->obj);
-        before = without_volume_status(a, k->old);
+        struct json now = without_volume_status(a, k->obj);
+        struct json before = without_volume_status(a, k->old);
         if (!json_equal(&now, &before))
                 return node_may_not(k, "is not allowed to update fields other than status.quantity and "
                                        "status.conditions");
@@ -382,7 +378,6 @@ static int check_audience(const struct check *k, const struct json *pod) {
 static int check_token(const struct check *k) {
         const struct json *ref = json_at_path(k->obj, "spec", "boundObjectRef");
         struct str name = json_str(json_getc(ref, "name")), uid = json_str(json_getc(ref, "uid"));
-        struct object *pod;
 
         if (k->operation != ADMIT_CREATE || !str_eqc(k->op->c->subresource, "token"))
                 return 0;
@@ -391,7 +386,7 @@ static int check_token(const struct check *k) {
                 return no(k, "node requested token not bound to a pod");
         if (str_empty(uid))
                 return no(k, "node requested token with a pod binding without a uid");
-        pod = server_get(k->op->s, k->op->snap, &res_pods, k->op->namespace, name);
+        struct object *pod = server_get(k->op->s, k->op->snap, &res_pods, k->op->namespace, name);
         if (!pod)
                 return no_pod(k, name);
         if (!str_eq(uid, object_uid(pod)))

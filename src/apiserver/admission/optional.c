@@ -120,11 +120,9 @@ static void provided(struct api_call *c) {
 }
 
 int admission_provide_namespace(struct admission *ad, struct error *err) {
-        struct provision *p;
-
         if (!ad->op->rest->resource->namespaced || ad->op->c->options.dry_run || admission_ns(ad))
                 return 0;
-        p = arena_new_of(ad->a, struct provision);
+        struct provision *p = arena_new_of(ad->a, struct provision);
         p->ad = ad;
         p->body = json_build(ad->a, "{kind:'Namespace',apiVersion:'v1',metadata:{name:%s}}", ad->op->namespace);
         p->call = (struct api_call) { .verb = API_CREATE,
@@ -155,14 +153,13 @@ static int labels_of(struct arena *a, struct str text, struct json *ret, struct 
         *ret = json_new_object();
         while (str_split(&text, ',', &one)) {
                 ssize_t eq = str_find(one, '=');
-                char *parts;
 
                 if (eq >= 0 && str_rfind(one, '=') == eq) {
                         json_set(a, ret, str_trim(str_sub(one, 0, (size_t) eq)),
                                  json_of_str(str_trim(str_sub(one, (size_t) eq + 1, one.n))));
                         continue;
                 }
-                parts = arena_cstr(a, one);
+                char *parts = arena_cstr(a, one);
                 for (char *p = parts; *p; p++)
                         *p = *p == '=' ? ' ' : *p;
                 return error_status(err, REASON_UNKNOWN, "invalid selector: [%s]", parts);
@@ -255,7 +252,6 @@ int admission_check_tolerations(struct admission *ad, struct error *err) {
 }
 
 int admission_tolerations(struct admission *ad, struct error *err) {
-        struct json *spec, pressure;
         const struct json *more = NULL;
 
         if (!admission_is(ad, &res_pods))
@@ -263,11 +259,11 @@ int admission_tolerations(struct admission *ad, struct error *err) {
         if (ad->operation == ADMIT_CREATE &&
             read_tolerations(ad, "scheduler.alpha.kubernetes.io/defaultTolerations", "default", &more, err) < 0)
                 return err->err;
-        spec = json_get_or_add_object(ad->a, ad->obj, "spec");
+        struct json *spec = json_get_or_add_object(ad->a, ad->obj, "spec");
         if (json_len(more) > 0)
                 admission_merge_tolerations(ad->a, spec, more);
-        pressure = json_build(ad->a, "[{key:'node.kubernetes.io/memory-pressure',operator:'Exists',"
-                                     "effect:'NoSchedule'}]");
+        struct json pressure = json_build(ad->a, "[{key:'node.kubernetes.io/memory-pressure',operator:'Exists',"
+                                                 "effect:'NoSchedule'}]");
         if (strcmp(pod_qos_class(spec), "BestEffort") != 0)
                 admission_merge_tolerations(ad->a, spec, &pressure);
         return admission_check_tolerations(ad, err);

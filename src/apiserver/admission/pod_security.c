@@ -215,7 +215,6 @@ static int check_pods(struct admission *ad, struct error *err) {
         const struct pod_security_config *c = config_of(ad);
         struct field_errors fe = { .a = ad->a };
         _cleanup_error_ struct error e = ERROR_INIT;
-        struct object *ns;
         struct policy p = no_config.defaults;
 
         if (!template)
@@ -223,7 +222,7 @@ static int check_pods(struct admission *ad, struct error *err) {
         if (pod && ad->op->sub && !admission_is_sub(ad, &res_pods, "ephemeralcontainers") &&
             !admission_is_sub(ad, &res_pods, "resize"))
                 return 0;
-        ns = admission_ns(ad);
+        struct object *ns = admission_ns(ad);
         if (!ns || exempts(ad, c->namespaces, ad->op->namespace, "namespace") ||
             exempts(ad, c->usernames, ad->op->c->user.name, "user"))
                 return 0;
@@ -465,7 +464,6 @@ static const struct config_kind config_kind = {
 
 int pod_security_configure(struct apiserver *s, struct error *err) {
         struct field_errors fe = { .a = s->arena };
-        struct pod_security_config *c;
         const struct json *config, *defaults, *exempt;
         struct faults w = { 0 };
 
@@ -473,7 +471,7 @@ int pod_security_configure(struct apiserver *s, struct error *err) {
         TRY(admission_config(s, "PodSecurity", &config_kind, &config, err));
         if (!config)
                 return 0;
-        c = arena_new_of(s->arena, struct pod_security_config);
+        struct pod_security_config *c = arena_new_of(s->arena, struct pod_security_config);
         defaults = json_getc(config, "defaults");
         exempt = json_getc(config, "exemptions");
         c->namespaces = json_getc(exempt, "namespaces");

@@ -46,10 +46,7 @@ static void keep(struct admission *ad, struct json *spec, const char *key) {
 
 int admission_priority(struct admission *ad, struct error *err) {
         struct json *spec = json_get_mut(ad->obj, STR("spec"));
-        const struct json *given, *class_json;
-        struct str policy, given_policy;
         struct object *class;
-        int64_t value;
 
         if (!admission_is(ad, &res_pods))
                 return 0;
@@ -60,19 +57,19 @@ int admission_priority(struct admission *ad, struct error *err) {
         }
         if (priority_class_of(ad, spec, &class, err) < 0)
                 return -EACCES;
-        class_json = class ? object_json(class) : NULL;
-        value = json_int(json_getc(class_json, "value"));
+        const struct json *class_json = class ? object_json(class) : NULL;
+        int64_t value = json_int(json_getc(class_json, "value"));
         if (class && str_empty(json_str(json_getc(spec, "priorityClassName"))))
                 json_setc(ad->a, spec, "priorityClassName", json_of_copy(ad->a, object_name(class)));
-        given = json_getc(spec, "priority");
+        const struct json *given = json_getc(spec, "priority");
         if (json_is(given, JSON_INT) && given->i != value)
                 return admission_forbid(ad, err,
                                         "the integer value of priority (%lld) must not be provided in pod spec; "
                                         "priority admission controller computed %lld from the given PriorityClass name",
                                         (long long) given->i, (long long) value);
         json_set_int(ad->a, spec, "priority", value);
-        policy = json_str_or(json_getc(class_json, "preemptionPolicy"), STR("PreemptLowerPriority"));
-        given_policy = json_str_or(json_getc(spec, "preemptionPolicy"), policy);
+        struct str policy = json_str_or(json_getc(class_json, "preemptionPolicy"), STR("PreemptLowerPriority"));
+        struct str given_policy = json_str_or(json_getc(spec, "preemptionPolicy"), policy);
         if (!str_eq(policy, given_policy))
                 return admission_forbid(ad, err,
                                         "the string value of PreemptionPolicy (%" STR_FMT
@@ -85,11 +82,9 @@ int admission_priority(struct admission *ad, struct error *err) {
 
 /* There is one global default. */
 int admission_priority_class(struct admission *ad, struct error *err) {
-        struct object *other;
-
         if (!admission_is(ad, &res_priorityclasses) || !json_bool(json_getc(ad->obj, "globalDefault")))
                 return 0;
-        other = default_priority_class(ad);
+        struct object *other = default_priority_class(ad);
         if (!other || (ad->operation == ADMIT_UPDATE && str_eq(object_name(other), ad->op->name)))
                 return 0;
         return admission_forbid(ad, err,
@@ -112,11 +107,9 @@ static bool tolerates(const struct json *tolerations, const char *key) {
 static const char *const conditions[] = { "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable" };
 
 int admission_default_tolerations(struct admission *ad, struct error *err) {
-        struct json *list;
-
         if (!admission_is(ad, &res_pods))
                 return 0;
-        list = json_get_or_add_array(ad->a, json_get_or_add_object(ad->a, ad->obj, "spec"), "tolerations");
+        struct json *list = json_get_or_add_array(ad->a, json_get_or_add_object(ad->a, ad->obj, "spec"), "tolerations");
         for (size_t i = 0; i < ARRAY_SIZE(conditions); i++)
                 if (!tolerates(list, conditions[i]))
                         json_push(ad->a, list, ad->s->plugins->evictions[i]);
@@ -128,14 +121,13 @@ int admission_default_tolerations(struct admission *ad, struct error *err) {
 int admission_topology_labels(struct admission *ad, struct error *err) {
         static const char *const keys[] = { "topology.kubernetes.io/zone", "topology.kubernetes.io/region" };
         const struct json *target = json_getc(ad->obj, "target");
-        const struct object *node;
         struct str name = STR("");
 
         if (admission_is(ad, &res_pods))
                 name = json_str(json_at_path(ad->obj, "spec", "nodeName"));
         else if (admission_is_sub(ad, &res_pods, "binding") && str_eqc(json_str(json_getc(target, "kind")), "Node"))
                 name = json_str(json_getc(target, "name"));
-        node = str_empty(name) ? NULL : server_get(ad->s, ad->op->snap, &res_nodes, STR(""), name);
+        const struct object *node = str_empty(name) ? NULL : server_get(ad->s, ad->op->snap, &res_nodes, STR(""), name);
         for (size_t i = 0; node && i < ARRAY_SIZE(keys); i++) {
                 struct str value = object_label(node, str_of(keys[i]));
 
@@ -301,27 +293,25 @@ static void wait_over(struct timer *t) {
 
 static int wait_for_account(struct admission *ad, int r, struct error *err) {
         struct loop *loop = ad->op->c->loop;
-        struct account_wait *w;
 
         if (!str_eqc(json_str(json_at_path(ad->obj, "spec", "serviceAccountName")), "default") || !loop ||
             !loop_is_current(loop) || atomic_load(&ad->s->stopping) || ++ad->waits > ACCOUNT_WAITS)
                 return r;
         error_clear(err);
-        w = arena_new_of(ad->a, struct account_wait);
+        struct account_wait *w = arena_new_of(ad->a, struct account_wait);
         w->ad = ad;
         timer_start(loop, &w->timer, ACCOUNT_WAIT_MS, wait_over);
         return ADMISSION_WAITS;
 }
 
 int admission_service_account(struct admission *ad, struct error *err) {
-        struct json *spec;
         struct object *account;
 
         if (ad->operation != ADMIT_CREATE || !admission_is(ad, &res_pods))
                 return 0;
         if (is_mirror(ad->obj)) /* it is what its node says */
                 return admission_check_account(ad, err);
-        spec = json_get_or_add_object(ad->a, ad->obj, "spec");
+        struct json *spec = json_get_or_add_object(ad->a, ad->obj, "spec");
         if (str_empty(json_str(json_getc(spec, "serviceAccountName"))))
                 json_set_cstr(ad->a, spec, "serviceAccountName", "default");
         json_set_str(ad->a, spec, "serviceAccount", json_str(json_getc(spec, "serviceAccountName")));
@@ -422,7 +412,6 @@ static int check_references(struct admission *ad, const struct object *account, 
 int admission_check_account(struct admission *ad, struct error *err) {
         bool later = admission_is_sub(ad, &res_pods, "ephemeralcontainers");
         struct object *account;
-        struct str confined;
 
         if (!later && (ad->operation != ADMIT_CREATE || !admission_is(ad, &res_pods)))
                 return 0;
@@ -430,8 +419,8 @@ int admission_check_account(struct admission *ad, struct error *err) {
                 return later ? 0 : check_mirror(ad, err);
         if (find_account(ad, json_getc(ad->obj, "spec"), &account, err) < 0)
                 return -EACCES;
-        confined = json_str(json_getc(json_at_path(object_json(account), "metadata", "annotations"),
-                                      "kubernetes.io/enforce-mountable-secrets"));
+        struct str confined = json_str(json_getc(json_at_path(object_json(account), "metadata", "annotations"),
+                                                 "kubernetes.io/enforce-mountable-secrets"));
         if (!str_eqc(confined, "true"))
                 return 0;
         return later ? check_environment(ad, account, "ephemeralContainers", "ephemeral container", err)
@@ -485,10 +474,8 @@ void admission_merge_tolerations(struct arena *a, struct json *spec, const struc
 }
 
 static int apply_scheduling(struct admission *ad, struct json *spec, const struct json *scheduling, struct error *err) {
-        struct json *selector;
-
         if (json_len(json_getc(scheduling, "nodeSelector")) > 0) {
-                selector = json_get_or_add_object(ad->a, spec, "nodeSelector");
+                struct json *selector = json_get_or_add_object(ad->a, spec, "nodeSelector");
                 json_each_member(m, json_getc(scheduling, "nodeSelector")) {
                         struct str key = json_key(m), want = json_str(&m->value),
                                    has = json_str_or(json_get(selector, key), want);
@@ -510,7 +497,6 @@ static int apply_scheduling(struct admission *ad, struct json *spec, const struc
 static int find_runtime_class(struct admission *ad, const struct json **ret, struct error *err) {
         const struct json *said = json_at_path(ad->obj, "spec", "runtimeClassName");
         struct str name = json_str(said), wrong;
-        struct object *class;
 
         *ret = NULL;
         if (!json_is(said, JSON_STRING))
@@ -518,7 +504,7 @@ static int find_runtime_class(struct admission *ad, const struct json **ret, str
         wrong = str_empty(name) ? STR("resource name may not be empty") : unaskable(ad->a, name);
         if (wrong.n > 0) /* to upstream no Status, but an error of the server's */
                 return error_status(err, REASON_UNKNOWN, "%" STR_FMT, STR_ARG(wrong));
-        class = server_get(ad->s, ad->op->snap, &res_runtimeclasses, STR(""), name);
+        struct object *class = server_get(ad->s, ad->op->snap, &res_runtimeclasses, STR(""), name);
         if (!class)
                 return admission_forbid(ad, err, "pod rejected: RuntimeClass \"%" STR_FMT "\" not found",
                                         STR_ARG(name));

@@ -191,12 +191,12 @@ static void act(struct verdict *v, const struct admission_policy *p, const struc
 /* Several bindings may say the same, or different things, under one key. */
 static void collect(struct verdict *v, struct str key, struct str value) {
         const struct json *list = json_get(&v->annotations, key);
-        struct json *to;
 
         json_each_item(i, list)
                 if (str_eq(json_str(i), value))
                         return;
-        to = list ? json_get_mut(&v->annotations, key) : json_set(v->ad->a, &v->annotations, key, json_new_array());
+        struct json *to = list ? json_get_mut(&v->annotations, key)
+                               : json_set(v->ad->a, &v->annotations, key, json_new_array());
         json_push(v->ad->a, to, json_of_str(value));
 }
 
@@ -217,11 +217,10 @@ static void publish(struct verdict *v, const struct admission_policy *p) {
 /* A reference. */
 static const struct rest *param_rest(const struct admission *ad, const struct json *kind, struct error *err) {
         struct str group, version, name = json_str(json_getc(kind, "kind"));
-        const struct rest *r;
 
         if (api_parse_group_version(json_str(json_getc(kind, "apiVersion")), &group, &version, err) < 0)
                 return NULL;
-        r = rest_acquire_kind(ad->s, group, version, name);
+        const struct rest *r = rest_acquire_kind(ad->s, group, version, name);
         if (!r)
                 error_set(err, -ENOENT,
                           "failed to find resource referenced by paramKind: '%" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT

@@ -86,13 +86,12 @@ static struct str containers_without(struct check *k, struct str name) {
         struct json set = json_new_object();
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct str *names;
-        size_t n;
 
         for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
                 json_each_item(c, json_at_path(k->obj, "spec", lists[l]))
                         if (!quota_constraint_holds(c, name))
                                 json_set(k->a, &set, json_str(json_getc(c, "name")), json_null());
-        n = sorted_names(k->a, &set, &names);
+        size_t n = sorted_names(k->a, &set, &names);
         for (size_t i = 0; i < n; i++)
                 buf_printf(&b, "%s%" STR_FMT, i ? "," : "", STR_ARG(names[i]));
         return arena_str(k->a, buf_str(&b));
@@ -347,11 +346,10 @@ static int charge_quota(struct check *k, struct str key, const struct object *qu
         struct json amounts, over;
         struct str *names;
         size_t n = sorted_names(k->a, json_getc(status, "hard"), &names);
-        int r;
 
         if (!quota_in_scope(spec, k->resource, k->obj))
                 return 0;
-        r = usage_of(k, spec, names, n, &amounts, err);
+        int r = usage_of(k, spec, names, n, &amounts, err);
         if (r < 0 || json_len(&amounts) == 0)
                 return r;
         over = exceeded(k->a, &amounts, status);
@@ -374,7 +372,6 @@ int admission_resource_quota(struct admission *ad, struct error *err) {
         int (*const looks[])(struct check *, struct str, const struct object *, struct error *) = { check_quota,
                                                                                                     charge_quota };
         struct store_iter it;
-        struct str prefix;
         bool some = true;
         int r = 0;
 
@@ -386,7 +383,8 @@ int admission_resource_quota(struct admission *ad, struct error *err) {
         k.now_ns = now_wall_ns();
         k.limited = k.status ? NULL : ad->s->plugins->limited;
         k.covered = k.scopes = json_new_object();
-        prefix = arena_printf(k.a, "%" STR_FMT "%" STR_FMT "/", STR_ARG(quotas->prefix), STR_ARG(op->namespace));
+        struct str prefix =
+                        arena_printf(k.a, "%" STR_FMT "%" STR_FMT "/", STR_ARG(quotas->prefix), STR_ARG(op->namespace));
         for (size_t i = 0; r == 0 && some && i < ARRAY_SIZE(looks); i++) {
                 some = false;
                 store_iter_init(&it, op->snap, prefix, prefix);

@@ -85,14 +85,13 @@ static int matches(struct ask *q, struct error *err) {
         struct cel_policy_run run = { .ignore = q->hook->ignore };
         _cleanup_error_ struct error e = ERROR_INIT;
         int r = admission_match(&q->hook->match, ad, &q->as, err);
-        int64_t began;
 
         if (r <= 0 || !q->hook->conditions)
                 return r > 0 ? MATCHES : r;
         r = admission_expressions(ad, q->as, q->hook->conditions, &run, err);
         if (r != 0)
                 return r;
-        began = now_mono_ns();
+        int64_t began = now_mono_ns();
         r = cel_policy_matches(&run, &e);
         admission_observe_conditions(ad, q->hook->name, "webhook", now_mono_ns() - began, r);
         return r < 0 ? err_forbidden(err, ad->op->rest, admission_name(ad), "%s", error_text(&e)) : r * MATCHES;
@@ -343,11 +342,9 @@ static int ask_next(struct mutation *m, struct error *err) {
         struct admission *ad = m->ask.ad;
 
         for (size_t i = m->next; i < ad->set->webhooks[HOOKS_MUTATING].n; i++) {
-                int r;
-
                 m->ask = (struct ask) { .ad = ad, .hook = &ad->set->webhooks[HOOKS_MUTATING].v[i], .index = i };
                 m->next = i; /* once more, after a conversion */
-                r = matches(&m->ask, err);
+                int r = matches(&m->ask, err);
                 if (r == 0 || (r == MATCHES && ad->again && !m->due[i]))
                         continue;
                 if (r == MATCHES)
@@ -444,7 +441,6 @@ static bool exempt(const struct admission *ad) {
 int admission_webhooks_mutate(struct admission *ad, struct error *err) {
         const struct admission_set *set = admission_set_of(ad);
         struct mutation *m = ad->webhooks;
-        const struct json *owners;
 
         if (!set || set->webhooks[HOOKS_MUTATING].n == 0 || exempt(ad))
                 return 0;
@@ -452,7 +448,7 @@ int admission_webhooks_mutate(struct admission *ad, struct error *err) {
                 ad->webhooks = m = arena_new_of(ad->a, struct mutation);
                 m->before = arena_array(ad->a, bool, set->webhooks[HOOKS_MUTATING].n);
                 m->due = arena_array(ad->a, bool, set->webhooks[HOOKS_MUTATING].n);
-                owners = json_at_path(ad->obj, "metadata", "managedFields");
+                const struct json *owners = json_at_path(ad->obj, "metadata", "managedFields");
                 m->owners = owners ? json_copy_tree(ad->a, owners) : json_null();
         }
         m->ask.ad = ad;
@@ -504,10 +500,9 @@ static int find_all(struct admission *ad, struct validation *v, struct error *er
         v->asks = arena_array(ad->a, struct ask, ad->set->webhooks[HOOKS_VALIDATING].n);
         for (size_t i = 0; i < ad->set->webhooks[HOOKS_VALIDATING].n; i++) {
                 struct ask *q = &v->asks[v->n];
-                int r;
 
                 *q = (struct ask) { .ad = ad, .hook = &ad->set->webhooks[HOOKS_VALIDATING].v[i], .index = v->n };
-                r = matches(q, err);
+                int r = matches(q, err);
                 if (r == MATCHES)
                         r = prepare(q, validated, err);
                 if (r != 0 && r != MATCHES)
@@ -520,8 +515,6 @@ static int find_all(struct admission *ad, struct validation *v, struct error *er
 int admission_webhooks_validate(struct admission *ad, struct error *err) {
         const struct admission_set *set = admission_set_of(ad);
         struct validation *v;
-        size_t n;
-        int r;
 
         if (!set || set->webhooks[HOOKS_VALIDATING].n == 0 || exempt(ad))
                 return 0;
@@ -529,10 +522,10 @@ int admission_webhooks_validate(struct admission *ad, struct error *err) {
                 review_forget(ad);
         ad->resumed = false;
         ad->webhooks = v = arena_new_of(ad->a, struct validation);
-        r = find_all(ad, v, err);
+        int r = find_all(ad, v, err);
         if (r != 0 || v->n == 0)
                 return r;
-        n = v->n;
+        size_t n = v->n;
         atomic_store(&v->pending, n + 1);
         for (size_t i = 0; i < n; i++) /* the arena belongs to the answers from here on */
                 webhook_call(ad->s, &v->asks[i].call);

@@ -49,11 +49,10 @@ struct audit_event {
 int audit_new(struct apiserver *s, const struct audit_options *o, struct audit **ret, struct error *err) {
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct audit *a = xcalloc(1, sizeof(*a));
-        int r;
 
         a->s = s;
         a->log_plugin = o->log;
-        r = file_read(o->policy_file, 1 << 20, &text, err);
+        int r = file_read(o->policy_file, 1 << 20, &text, err);
         if (r == 0 && audit_policy_parse(buf_str(&text), &a->policy, err) < 0)
                 r = error_set(err, -EINVAL, "loading audit policy file: %s: from file %s", error_text(err),
                               o->policy_file);
@@ -80,7 +79,6 @@ int audit_new_from_flags(struct apiserver *s, struct audit **ret, struct error *
         } numbers[] = { { "audit-log-maxage", &o.max_age_days },
                         { "audit-log-maxbackup", &o.max_backups },
                         { "audit-log-maxsize", &o.max_size_mb } };
-        int r;
 
         for (size_t i = 0; o.log_path && i < ARRAY_SIZE(numbers); i++) {
                 const char *text = server_flag(s, numbers[i].flag, "0");
@@ -97,7 +95,7 @@ int audit_new_from_flags(struct apiserver *s, struct audit **ret, struct error *
                 return error_set(err, -EINVAL, "invalid audit log format %s, allowed formats are \"legacy,json\"",
                                  format);
         o.compress = strcmp(server_flag(s, "audit-log-compress", "false"), "true") == 0;
-        r = audit_plugin_read(s, "log", &o.log, err);
+        int r = audit_plugin_read(s, "log", &o.log, err);
         if (r < 0 || !o.policy_file || (!o.log_path && !server_flag(s, "audit-webhook-config-file", NULL)))
                 return r;
         r = audit_new(s, &o, ret, err);
@@ -218,12 +216,11 @@ static struct audit_event *event_new(struct audit *audit, struct exchange *x, co
 struct audit_event *audit_begin(struct audit *audit, struct exchange *x, const struct attributes *at, struct str id) {
         struct audit_event *e = event_new(audit, x, at, id);
         _cleanup_opinion_ struct opinion why = { 0 };
-        bool allowed;
 
         if (!e)
                 return NULL;
         audit_emit(e, AUDIT_RECEIVED, 0);
-        allowed = authorize_why(audit->s, &x->user, at, &why) == AUTHZ_ALLOW;
+        bool allowed = authorize_why(audit->s, &x->user, at, &why) == AUTHZ_ALLOW;
         if (allowed || why.error.n == 0)
                 audit_annotate(e, STR("authorization.k8s.io/decision"), allowed ? STR("allow") : STR("forbid"));
         audit_annotate(e, STR("authorization.k8s.io/reason"),
@@ -286,7 +283,6 @@ static struct json understood(const struct audit_event *e, const struct json *bo
         const struct exchange *x = e->x;
         enum http_method m = http_request_method(x->req);
         struct json out = json_copy(e->a, body);
-        struct sent as;
 
         if (!x->rest || !json_is(body, JSON_OBJECT) || m == HTTP_M_PATCH)
                 return out;
@@ -300,7 +296,7 @@ static struct json understood(const struct audit_event *e, const struct json *bo
                                 json_set(e->a, &options, json_key(o), o->value);
                 return options;
         }
-        as = sent_of(e->a, x->rest, api_subresource(x->rest->resource, x->info.subresource));
+        struct sent as = sent_of(e->a, x->rest, api_subresource(x->rest->resource, x->info.subresource));
         if (as.custom) {
                 if (crd_prune(e->a, x->rest->custom->schema, body, NULL, &out, NULL) == 0)
                         out = crd_complete(e->a, x->rest->custom->schema, &out);
@@ -472,10 +468,8 @@ static bool fit(struct audit_event *e, const struct audit_plugin *p, enum audit_
                 struct buf *own, struct str *ret) {
         *ret = full;
         if ((int64_t) full.n > p->max_event && e->decision.level >= AUDIT_REQUEST) {
-                struct json o;
-
                 audit_annotate(e, STR("audit.k8s.io/truncated"), STR("true"));
-                o = event_json(e, stage, code, true);
+                struct json o = event_json(e, stage, code, true);
                 json_write(own, &o);
                 *ret = buf_str(own);
         }
@@ -521,7 +515,6 @@ static void to_log(struct audit_event *e, enum audit_stage stage, int code, stru
 void audit_emit(struct audit_event *e, enum audit_stage stage, int code) {
         const struct audit *audit = e->audit;
         _cleanup_buf_ struct buf full = BUF_INIT, for_webhook = BUF_INIT, for_log = BUF_INIT;
-        struct json o;
         struct str text;
 
         if (e->decision.omit_stages & 1U << stage)
@@ -530,7 +523,7 @@ void audit_emit(struct audit_event *e, enum audit_stage stage, int code) {
                 e->status = json_new_object();
                 json_setc(e->a, &e->status, "metadata", json_new_object());
         }
-        o = event_json(e, stage, code, false);
+        struct json o = event_json(e, stage, code, false);
         json_write(&full, &o);
         if (audit->webhook &&
             fit(e, audit_webhook_plugin(audit->webhook), stage, code, buf_str(&full), &for_webhook, &text))

@@ -118,11 +118,10 @@ static void *mill(void *arg) {
         struct dirent **list = NULL;
         unsigned kept = 0;
         time_t now = time(NULL), then;
-        int n;
 
         name_parts(l->path, &dir, &prefix, &suffix);
         _cleanup_free_ char *where = str_dup(dir);
-        n = scandir(where, &list, NULL, newest_first);
+        int n = scandir(where, &list, NULL, newest_first);
         for (int i = 0; i < n; i++) {
                 struct str name = str_of(list[i]->d_name);
                 _cleanup_free_ char *path = xprintf("%s/%s", where, list[i]->d_name);
@@ -187,7 +186,6 @@ static void rotate(struct audit_log *l) {
 static bool write_out(struct audit_log *l, struct str data) {
         while (data.n > 0 && l->fd >= 0) {
                 size_t n = data.n;
-                ssize_t done;
 
                 if (l->path && l->bytes > 0 && l->bytes + n > l->max_bytes) {
                         /* up to the last line that fits */
@@ -205,7 +203,7 @@ static bool write_out(struct audit_log *l, struct str data) {
 
                         n = end < 0 ? n : (size_t) end + 1;
                 }
-                done = write(l->fd, data.p, n);
+                ssize_t done = write(l->fd, data.p, n);
                 if (done < 0 && errno == EINTR)
                         continue;
                 if (done < 0) {
@@ -285,12 +283,11 @@ bool audit_log_write(struct audit_log *l, struct str line) {
 
 static int open_new(struct audit_log *l, struct error *err) {
         struct str dir, prefix, suffix;
-        int r;
 
         name_parts(l->path, &dir, &prefix, &suffix);
         _cleanup_free_ char *where = str_dup(dir);
         TRY(file_mkdirs(where, 0700, err));
-        r = open_file(l);
+        int r = open_file(l);
         if (r < 0)
                 return error_errno(err, r, "open %s", l->path);
         start_mill(l);
@@ -300,7 +297,6 @@ static int open_new(struct audit_log *l, struct error *err) {
 int audit_log_open(const struct audit_options *o, struct audit_log **ret, struct error *err) {
         struct audit_log *l = xcalloc(1, sizeof(*l));
         bool to_stdout = strcmp(o->log_path, "-") == 0;
-        int r;
 
         l->path = to_stdout ? NULL : xstrdup(o->log_path);
         l->max_bytes = (size_t) (o->max_size_mb ? o->max_size_mb : 100) << 20;
@@ -309,7 +305,7 @@ int audit_log_open(const struct audit_options *o, struct audit_log **ret, struct
         l->compress = o->compress;
         l->plugin = o->log;
         l->fd = STDOUT_FILENO;
-        r = to_stdout ? 0 : open_new(l, err);
+        int r = to_stdout ? 0 : open_new(l, err);
         if (r < 0) {
                 free(l->path);
                 free(l);

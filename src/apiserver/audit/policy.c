@@ -96,16 +96,14 @@ static const char policy_shape[] =
 static int parse(struct audit_policy *p, struct str text, struct error *err) {
         struct field_errors fe = { .a = p->arena };
         struct audit_decision all = { 0 };
-        struct str kind, version;
-        const struct json *rules;
         struct json *doc, shape;
 
         TRY(yaml_parse(p->arena, arena_str(p->arena, text), NULL, &doc, err));
         if (!json_is(doc, JSON_NULL) && api_check_head(doc, err) < 0)
                 return error_prefix(err, "failed decoding");
-        kind = TEXT(doc, "kind");
-        version = TEXT(doc, "apiVersion");
-        rules = GET(doc, "rules");
+        struct str kind = TEXT(doc, "kind");
+        struct str version = TEXT(doc, "apiVersion");
+        const struct json *rules = GET(doc, "rules");
         if (str_empty(version) && (str_empty(kind) || str_eqc(kind, "Policy")))
                 return error_set(err, -EINVAL,
                                  "unknown group version field audit.k8s.io/__internal, Kind=Policy in policy");
@@ -135,10 +133,9 @@ static int parse(struct audit_policy *p, struct str text, struct error *err) {
 
 int audit_policy_parse(struct str text, struct audit_policy **ret, struct error *err) {
         struct audit_policy *p = xcalloc(1, sizeof(*p));
-        int r;
 
         p->arena = arena_new(8192);
-        r = parse(p, text, err);
+        int r = parse(p, text, err);
         if (r < 0)
                 audit_policy_free(p);
         else

@@ -198,17 +198,15 @@ static void add_item(struct buf *b, struct str event) {
 }
 
 void audit_webhook_write(struct audit_webhook *h, struct str event) {
-        struct batch *b;
         bool fits = false, wake = false;
-        size_t before;
 
         with_lock(&h->lock) {
                 fits = !h->closed && h->waiting < h->plugin.buffer_size && h->bytes + event.n <= MAX_WAITING;
                 if (fits) {
-                        b = last_batch(h);
+                        struct batch *b = last_batch(h);
                         if (!b || b->n >= h->plugin.max_size)
                                 b = batch_new(h);
-                        before = b->n ? b->text.n : 0;
+                        size_t before = b->n ? b->text.n : 0;
                         if (b->n > 0)
                                 buf_putc(&b->text, ',');
                         add_item(&b->text, event);
@@ -276,17 +274,15 @@ int audit_webhook_new(struct apiserver *s, struct audit_webhook **ret, struct er
         struct remote_options o = { .s = s,
                                     .name = "audit webhook",
                                     .kubeconfig = server_flag(s, "audit-webhook-config-file", NULL) };
-        struct audit_webhook *h;
-        int r;
 
         *ret = NULL;
         if (!o.kubeconfig)
                 return 0;
-        h = xcalloc(1, sizeof(*h));
+        struct audit_webhook *h = xcalloc(1, sizeof(*h));
         h->plugin = (struct audit_plugin) {
                 .mode = AUDIT_BATCH, .buffer_size = 10000, .max_size = 400, .max_wait_ms = 30000, .qps = 10, .burst = 15
         };
-        r = audit_plugin_read(s, "webhook", &h->plugin, err);
+        int r = audit_plugin_read(s, "webhook", &h->plugin, err);
         if (r == 0)
                 r = remote_new(&o, &h->remote, err) < 0 ? error_prefix(err, "initializing audit webhook") : 0;
         if (r == 0)

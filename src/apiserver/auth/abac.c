@@ -33,14 +33,12 @@ static struct json complete(struct arena *a, const struct json *spec, bool old) 
 }
 
 static int read_line(struct arena *a, struct str line, struct json *list, struct error *err) {
-        struct str kind, version;
         struct json *doc;
-        bool old;
 
         TRY(json_parse(a, line, NULL, &doc, err));
-        kind = text_of(doc, "kind");
-        version = text_of(doc, "apiVersion");
-        old = str_empty(kind) && str_empty(version);
+        struct str kind = text_of(doc, "kind");
+        struct str version = text_of(doc, "apiVersion");
+        bool old = str_empty(kind) && str_empty(version);
         if (!json_is(doc, JSON_OBJECT) ||
             (!old && (!str_eqc(kind, "Policy") || !str_eqc(version, "abac.authorization.kubernetes.io/v1beta1"))))
                 return error_set(err, -EINVAL,

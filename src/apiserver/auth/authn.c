@@ -40,11 +40,9 @@ void user_add_authenticated(struct api_user *u) {
 }
 
 void user_add_extra(struct arena *a, struct api_user *u, struct str key, struct str value) {
-        struct json *list;
-
         if (!u->extra)
                 u->extra = json_new(a, json_new_object());
-        list = json_get_mut(u->extra, key);
+        struct json *list = json_get_mut(u->extra, key);
         if (!list)
                 list = json_set(a, u->extra, key, json_new_array());
         json_push(a, list, json_of_str(value));
@@ -113,14 +111,12 @@ int authn_parse_tokens(struct arena *a, const char *path, struct str rest, struc
 
         for (size_t number = 1; str_split(&rest, '\n', &line); number++) {
                 struct str fields[4] = { 0 }, group;
-                struct api_user *u;
-                size_t n;
 
                 if (str_has_suffix(line, STR("\r")))
                         line.n--;
                 if (line.n == 0)
                         continue;
-                n = csv_record(a, line, fields);
+                size_t n = csv_record(a, line, fields);
                 if (n == 0)
                         return error_set(err, -EINVAL,
                                          "%s: parse error on line %zu: extraneous or missing \" in quoted-field", path,
@@ -134,7 +130,7 @@ int authn_parse_tokens(struct arena *a, const char *path, struct str rest, struc
                         log_warn("empty token has been found in token file '%s', line %zu", path, number);
                         continue;
                 }
-                u = arena_new_of(a, struct api_user);
+                struct api_user *u = arena_new_of(a, struct api_user);
                 *u = user_new(a, fields[1], fields[2], NULL, fields[3].n + 2);
                 for (ssize_t comma = 0; n > 3 && comma >= 0; fields[3] = str_sub(fields[3], group.n + 1, fields[3].n)) {
                         comma = str_find(fields[3], ',');
@@ -293,7 +289,6 @@ static const struct config_kind config_kind = {
 static int read_file(struct authn *n, const char *path, struct authn_config *c, struct error *err) {
         struct field_errors fe = { .a = c->arena };
         struct json *doc;
-        int r;
 
         TRY(config_read(c->arena, path, &config_kind, &doc, err));
         if (server_flag(n->s, "oidc-issuer-url", NULL))
@@ -307,7 +302,7 @@ static int read_file(struct authn *n, const char *path, struct authn_config *c, 
         if (c->given)
                 c->anonymous = json_bool(json_getc(c->given, "enabled"));
         c->conditions = json_getc(c->given, "conditions");
-        r = oidc_new(n, c->arena, json_getc(doc, "jwt"), NULL, &fe, &c->issuers, err);
+        int r = oidc_new(n, c->arena, json_getc(doc, "jwt"), NULL, &fe, &c->issuers, err);
         if (!c->anonymous && json_len(c->conditions) > 0)
                 field_invalid(&fe, PATH(PATH(NULL, "anonymous"), "conditions"),
                               list_in_go(fe.a, c->conditions, "apiserver.AnonymousAuthCondition", "Path", "path"),
@@ -394,7 +389,6 @@ static int configure(struct authn *n, struct error *err) {
 
 int authn_new(struct apiserver *s, struct authn **ret, struct error *err) {
         struct authn *n = xcalloc(1, sizeof(*n));
-        int r;
 
         n->s = s;
         n->arena = arena_new(0);
@@ -404,7 +398,7 @@ int authn_new(struct apiserver *s, struct authn **ret, struct error *err) {
         n->tokens = map_new(token_free);
         pthread_mutex_init(&n->lock, NULL);
         read_audiences(n);
-        r = configure(n, err);
+        int r = configure(n, err);
         *ret = n;
         return r;
 }

@@ -218,17 +218,15 @@ static int check_names(const struct authorizers *z, struct error *err) {
 static int read_file(struct apiserver *s, const char *path, struct authorizers *z, struct error *err) {
         struct field_errors fe = { .a = z->arena };
         struct json *doc;
-        const struct json *list;
-        int r;
 
         if (server_flag(s, "authorization-mode", NULL) || server_flag(s, "authorization-webhook-config-file", NULL))
                 return error_set(err, -EINVAL,
                                  "--authorization-config can not be specified when --authorization-mode or "
                                  "--authorization-webhook-* flags are defined");
-        r = config_read(z->arena, path, &config_kind, &doc, err);
+        int r = config_read(z->arena, path, &config_kind, &doc, err);
         if (r < 0)
                 return error_prefix(err, "failed to load AuthorizationConfiguration from file");
-        list = json_getc(doc, "authorizers");
+        const struct json *list = json_getc(doc, "authorizers");
         if (json_len(list) == 0)
                 field_required(&fe, PATH(NULL, "authorizers"), "at least one authorization mode must be defined");
         if (json_len(list) > MAX_AUTHORIZERS)
@@ -250,10 +248,9 @@ int authorizers_configure(struct apiserver *s, struct authorizers **ret, struct 
         const char *path = server_flag(s, "authorization-config", NULL);
         struct arena *a = arena_new(0);
         struct authorizers *z = arena_new_of(a, struct authorizers);
-        int r;
 
         z->arena = a;
-        r = path ? read_file(s, path, z, err) : read_modes(s, z, err);
+        int r = path ? read_file(s, path, z, err) : read_modes(s, z, err);
         if (r == 0)
                 *ret = z;
         else

@@ -47,13 +47,12 @@ static bool is_expired(struct str at) {
 int bootstrap_token_check(const struct token_check *t, struct error *err) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = NULL;
         struct str id = str_sub(t->text, 0, ID_BYTES), secret, groups, g;
-        struct object *o;
 
         if (!is_token(t->text) || !server_flag_on(t->n->s, "enable-bootstrap-token-auth", true))
                 return -ENOENT;
         snap = store_snapshot(t->n->s->store);
-        o = server_get(t->n->s, snap, &res_secrets, STR("kube-system"),
-                       arena_printf(t->a, "bootstrap-token-%" STR_FMT, STR_ARG(id)));
+        struct object *o = server_get(t->n->s, snap, &res_secrets, STR("kube-system"),
+                                      arena_printf(t->a, "bootstrap-token-%" STR_FMT, STR_ARG(id)));
         if (!o || object_deleting(o) ||
             !str_eqc(json_str(json_getc(object_json(o), "type")), "bootstrap.kubernetes.io/token"))
                 return -ENOENT;

@@ -234,11 +234,10 @@ static int check_held(struct op *op, const struct json *wanted, struct error *er
         /* Upstream reads roles in the name of the request, and so tells of them. */
         struct holding h = { .a = op->c->arena, .rules = json_new_array(), .absent.read_as = op->rest->plural };
         struct attributes at = { .namespace = op->namespace };
-        struct json missing;
         int r = 0;
 
         rbac_each_rule(op->s, &op->c->user, &at, collect, &h);
-        missing = rbac_missing(h.a, &h.rules, wanted);
+        struct json missing = rbac_missing(h.a, &h.rules, wanted);
         if (json_len(&missing) > 0)
                 r = refuse(op, missing, &h.absent, err);
         buf_free(&h.absent.text);
@@ -272,7 +271,6 @@ static int check_binding(struct op *op, const struct json *obj, struct error *er
         bool cluster = str_eqc(json_str(json_getc(ref, "kind")), "ClusterRole");
         const struct api_resource *resource = cluster ? &res_clusterroles : &res_roles;
         bool known = cluster || str_eqc(json_str(json_getc(ref, "kind")), "Role");
-        struct object *role;
         int r = known ? may(op, "bind", str_of(resource->plural), name, err) : 0;
 
         if (r)
@@ -280,7 +278,7 @@ static int check_binding(struct op *op, const struct json *obj, struct error *er
         if (!known)
                 return error_status(err, REASON_UNKNOWN, "unsupported role reference kind: \"%" STR_FMT "\"",
                                     STR_ARG(json_str(json_getc(ref, "kind"))));
-        role = server_get(op->s, op->snap, resource, cluster ? STR("") : op->namespace, name);
+        struct object *role = server_get(op->s, op->snap, resource, cluster ? STR("") : op->namespace, name);
         if (!cluster && !op->rest->resource->namespaced)
                 return err_bad_request(err, "Namespace parameter required.");
         if (str_empty(name))

@@ -7,11 +7,10 @@
 
 static int may_be(struct apiserver *s, const struct api_user *user, struct attributes at, struct error *err) {
         _cleanup_opinion_ struct opinion why = { 0 };
-        enum authz decision;
 
         at.verb = "impersonate";
         at.version = at.group.n ? STR("v1") : STR("");
-        decision = authorize_why(s, user, &at, &why);
+        enum authz decision = authorize_why(s, user, &at, &why);
         if (decision == AUTHZ_PENDING)
                 return error_set(err, -EINPROGRESS, "the authorization webhook is being asked");
         return decision == AUTHZ_ALLOW ? 0 : authorize_refuse(user, &at, buf_str(&why.reason), err);
@@ -126,13 +125,11 @@ int impersonate(struct apiserver *s, struct http_request *req, struct api_user *
         struct str name = http_request_header(req, "impersonate-user");
         const struct http_header *h;
         size_t n = http_request_headers(req, &h);
-        struct api_user as;
-        int r;
 
         if (str_empty(name))
                 return refuse_without_user(req, h, n, err);
-        r = may_be_named(s, user, name, err);
-        as = user_new(a, name, STR(""), NULL, n + 3);
+        int r = may_be_named(s, user, name, err);
+        struct api_user as = user_new(a, name, STR(""), NULL, n + 3);
         if (r == 0)
                 r = take_headers(s, req, user, &as, err);
         if (r < 0)

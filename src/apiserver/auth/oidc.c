@@ -29,11 +29,9 @@ static bool signed_by(const struct jwt *t, const struct json *keys) {
         bool ok = false;
 
         json_each_item(k, json_getc(keys, "keys")) {
-                EVP_PKEY *key;
-
                 if (ok || (kid.n > 0 && !str_eq(text_of(k, "kid"), kid)))
                         continue;
-                key = jwk_read(k);
+                EVP_PKEY *key = jwk_read(k);
                 ok = key && jwt_verify(t, key);
                 EVP_PKEY_free(key);
         }
@@ -494,7 +492,6 @@ static struct cel_value user_value(struct arena *a, const struct api_user *u) {
 }
 
 static int make_user(const struct reading *r, struct api_user *ret, struct error *err) {
-        struct cel_value user;
         struct str name, uid;
         struct json groups;
         int e = map_text(r, &r->o->username, "username claim expression", "username claims", &name, err);
@@ -516,7 +513,7 @@ static int make_user(const struct reading *r, struct api_user *ret, struct error
         if (e == 0)
                 e = check_rules(r, &r->o->claims, &r->value, "claim validation expression", err);
         if (e == 0 && r->o->user.n > 0) {
-                user = user_value(r->a, ret);
+                struct cel_value user = user_value(r->a, ret);
                 e = check_rules(r, &r->o->user, &user, "user info validation rule", err);
         }
         if (e == 0)
@@ -562,11 +559,10 @@ int oidc_check(const struct token_check *c, struct error *err) {
         for (size_t i = 0; i < all->n; i++) {
                 struct reading r = { .o = &all->v[i], .a = c->a, .claims = t.claims };
                 int64_t since = now_mono_ns();
-                int e;
 
                 if (!str_eq(issuer_of(&t), r.o->issuer))
                         continue;
-                e = check_token(r.o, c->a, &t, err);
+                int e = check_token(r.o, c->a, &t, err);
                 if (e == 0)
                         e = expand(r.o, c->a, t.claims, err);
                 r.value = cel_of_json(c->a, t.claims, oidc_claims.type);

@@ -55,12 +55,11 @@ DEFINE_CLEANUP(struct index *, index_unref)
 static const struct json *cluster_role_rules(const struct rbac *r, struct index *x, const struct json *role) {
         const struct json *selectors = json_at_path(role, "aggregationRule", "clusterRoleSelectors");
         const struct rest *rest = rest_of(r->s, &res_clusterroles);
-        struct json rules;
         struct store_iter it;
 
         if (json_len(selectors) == 0)
                 return json_getc(role, "rules");
-        rules = json_new_array();
+        struct json rules = json_new_array();
         store_iter_init(&it, x->snapshot, rest->prefix, rest->prefix);
         while (store_iter_next(&it)) {
                 json_each_item(sel, selectors) {

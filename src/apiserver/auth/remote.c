@@ -177,10 +177,9 @@ int kubeconfig_read_user(struct arena *a, const struct json *user, struct webhoo
         struct str token = json_str(json_getc(user, "token")), file = json_str(json_getc(user, "tokenFile")),
                    name = json_str(json_getc(user, "username"));
         _cleanup_buf_ struct buf b = BUF_INIT;
-        int e;
 
         *ret = (struct webhook_user) { 0 };
-        e = read_material(a, user, "client-certificate", &ret->cert_pem, err);
+        int e = read_material(a, user, "client-certificate", &ret->cert_pem, err);
         if (e == 0)
                 e = read_material(a, user, "client-key", &ret->key_pem, err);
         if (e == 0 && token.n == 0 && file.n > 0) {
@@ -208,9 +207,8 @@ static void set_ca(struct remote *r, struct str pem) {
 static int check_server(struct remote *r, bool *ret_secure, struct error *err) {
         struct str server = json_str(json_getc(&r->config, "url"));
         struct url u;
-        const char *fault;
 
-        fault = url_parse(r->arena, server, false, &u, quoted_in_go);
+        const char *fault = url_parse(r->arena, server, false, &u, quoted_in_go);
         *ret_secure = !fault && str_eqc(u.scheme, "https");
         if (!fault && u.scheme.n > 0 && u.host.n > 0)
                 return 0;
@@ -227,15 +225,14 @@ static int check_server(struct remote *r, bool *ret_secure, struct error *err) {
 }
 
 static int read_kubeconfig(struct remote *r, struct error *err) {
-        const struct json *context, *cluster, *user;
         struct json *doc;
         struct str ca;
         bool secure, insecure;
 
         TRY(kubeconfig_read(r->arena, r->o.kubeconfig, &doc, err));
-        context = named(doc, "contexts", json_str(json_getc(doc, "current-context")), "context");
-        cluster = named(doc, "clusters", json_str(json_getc(context, "cluster")), "cluster");
-        user = named(doc, "users", json_str(json_getc(context, "user")), "user");
+        const struct json *context = named(doc, "contexts", json_str(json_getc(doc, "current-context")), "context");
+        const struct json *cluster = named(doc, "clusters", json_str(json_getc(context, "cluster")), "cluster");
+        const struct json *user = named(doc, "users", json_str(json_getc(context, "user")), "user");
         TRY(check_context(doc, context, cluster, user, err));
         json_setc(r->arena, &r->config, "url", *json_getc(cluster, "server"));
         TRY(check_server(r, &secure, err));
@@ -255,7 +252,6 @@ static int read_kubeconfig(struct remote *r, struct error *err) {
 
 int remote_new(const struct remote_options *o, struct remote **ret, struct error *err) {
         struct remote *r = xcalloc(1, sizeof(*r));
-        int e;
 
         r->o = *o;
         r->arena = arena_new(0);
@@ -264,7 +260,7 @@ int remote_new(const struct remote_options *o, struct remote **ret, struct error
         pthread_mutex_init(&r->lock, NULL);
         if (!o->kubeconfig)
                 set_ca(r, o->ca_pem);
-        e = o->kubeconfig ? read_kubeconfig(r, err) : 0;
+        int e = o->kubeconfig ? read_kubeconfig(r, err) : 0;
         if (e < 0) {
                 remote_free(r);
                 return e;
@@ -434,15 +430,13 @@ static struct question *question_new(struct remote *r, struct str key) {
 
 int remote_ask(struct remote *r, struct arena *a, const struct json *body, const struct json **ret) {
         _cleanup_buf_ struct buf text = BUF_INIT;
-        struct question *q;
         char timeout[36];
-        int e;
 
         json_write(&text, body);
-        e = known(r, a, buf_str(&text), ret);
+        int e = known(r, a, buf_str(&text), ret);
         if (e != -EINPROGRESS)
                 return e;
-        q = question_new(r, buf_str(&text));
+        struct question *q = question_new(r, buf_str(&text));
         q->call.body = q->key;
         q->call.more_tries = MORE_TRIES;
         duration_format(timeout, (int64_t) q->call.timeout_ms * NSEC_PER_MSEC);
@@ -453,12 +447,11 @@ int remote_ask(struct remote *r, struct arena *a, const struct json *body, const
 int remote_fetch(struct remote *r, struct arena *a, struct str url, const char *bearer, const struct json **ret) {
         /* The token is a part of the question. */
         struct str key = arena_printf(a, "%" STR_FMT "%s%s", STR_ARG(url), bearer ? "\n" : "", bearer ? bearer : "");
-        struct question *q;
         int e = known(r, a, key, ret);
 
         if (e != -EINPROGRESS)
                 return e;
-        q = question_new(r, key);
+        struct question *q = question_new(r, key);
         q->config = json_copy_shallow(q->arena, &r->config);
         json_setc(q->arena, &q->config, "url", json_of_copy(q->arena, url));
         q->call.method = "GET";
@@ -555,11 +548,9 @@ static void unpark(void *arg) {
 }
 
 bool remote_park(struct http_request *req) {
-        struct parked *p;
-
         if (!open_question)
                 return false;
-        p = xcalloc(1, sizeof(*p));
+        struct parked *p = xcalloc(1, sizeof(*p));
         p->req = req;
         http_request_on_close(req, parked_gone, p);
         return remote_wait(http_request_loop(req), unpark, p);

@@ -106,12 +106,10 @@ static int check_flags(const struct apiserver *s, struct error *err) {
 }
 
 int request_header_new(struct authn *n, struct request_header **ret, struct error *err) {
-        struct request_header *h;
-
         TRY(check_flags(n->s, err));
         if (!server_flag(n->s, "requestheader-client-ca-file", NULL))
                 return 0;
-        h = arena_new_of(n->arena, struct request_header);
+        struct request_header *h = arena_new_of(n->arena, struct request_header);
         h->user = lower(n->arena, server_flag(n->s, "requestheader-username-headers", "x-remote-user"));
         h->uid = lower(n->arena, server_flag(n->s, "requestheader-uid-headers", ""));
         h->group = lower(n->arena, server_flag(n->s, "requestheader-group-headers", "x-remote-group"));

@@ -51,21 +51,20 @@ static void token_review(struct op *op) {
         _cleanup_error_ struct error e = ERROR_INIT;
         struct authn_notes notes = { 0 };
         struct api_user user;
-        int r;
 
         if (str_empty(json_str(json_getc(spec, "token")))) {
                 err_bad_request(&op->c->error, "token is required for TokenReview in authentication");
                 op_fail(op);
                 return;
         }
-        r = authn_check_token(&(struct token_check) { .n = op->s->authn,
-                                                      .a = a,
-                                                      .text = json_str(json_getc(spec, "token")),
-                                                      .audiences = json_getc(spec, "audiences"),
-                                                      .ret = &user,
-                                                      .ret_audiences = &audiences,
-                                                      .notes = &notes },
-                              &e);
+        int r = authn_check_token(&(struct token_check) { .n = op->s->authn,
+                                                          .a = a,
+                                                          .text = json_str(json_getc(spec, "token")),
+                                                          .audiences = json_getc(spec, "audiences"),
+                                                          .ret = &user,
+                                                          .ret_audiences = &audiences,
+                                                          .notes = &notes },
+                                  &e);
         if (r == -EINPROGRESS) {
                 error_move(&op->c->error, &e);
                 op_fail(op);
@@ -248,15 +247,13 @@ static void access_review(struct op *op, const struct api_user *user, enum revie
         struct arena *a = op->c->arena;
         struct json status = json_new_object();
         _cleanup_opinion_ struct opinion why = { 0 };
-        struct attributes at;
-        enum authz decision;
 
         if (check_review(op, kind, &op->c->error) < 0) {
                 op_fail(op);
                 return;
         }
-        at = read_attributes(a, json_getc(op->c->body, "spec"));
-        decision = authorize_why(op->s, user, &at, &why);
+        struct attributes at = read_attributes(a, json_getc(op->c->body, "spec"));
+        enum authz decision = authorize_why(op->s, user, &at, &why);
         if (decision == AUTHZ_PENDING) {
                 error_set(&op->c->error, -EINPROGRESS, "the authorization webhook is being asked");
                 op_fail(op);

@@ -86,7 +86,6 @@ static int check_signature(const struct authn *n, const struct jwt *t) {
 /* The token with its user, when its form and signature are right and it is one of ours. -ENOENT: it is not. */
 static int open_token(struct authn *n, struct arena *a, struct str text, struct token *t) {
         struct jwt jwt;
-        const struct json *k;
 
         if (n->keys.n == 0 || jwt_parse(a, text, &jwt) < 0)
                 return -ENOENT;
@@ -95,7 +94,7 @@ static int open_token(struct authn *n, struct arena *a, struct str text, struct 
         if (!t->legacy && !json_has_str(&n->issuers, claim(t, "iss")))
                 return -ENOENT;
         TRY(check_signature(n, &jwt));
-        k = json_getc(t->claims, "kubernetes.io");
+        const struct json *k = json_getc(t->claims, "kubernetes.io");
         if (t->legacy)
                 make_user(a, t, claim(t, LEGACY "namespace"), claim(t, LEGACY "service-account.name"),
                           claim(t, LEGACY "service-account.uid"));
@@ -119,12 +118,11 @@ static void drop_idle(struct authn *n, int64_t now) {
 /* Keeps a new one. When all are in use it is not kept: true tells that it belongs to the map now. */
 static bool keep_token(struct authn *n, struct str text, struct token *t) {
         int64_t now = now_mono_ms();
-        bool kept;
         HOLD(&n->lock);
 
         if (map_size(n->tokens) >= MAX_TOKENS)
                 drop_idle(n, now);
-        kept = map_size(n->tokens) < MAX_TOKENS && !map_has(n->tokens, text);
+        bool kept = map_size(n->tokens) < MAX_TOKENS && !map_has(n->tokens, text);
         if (kept)
                 map_put(n->tokens, text, t);
         return kept;
@@ -159,21 +157,18 @@ static void count_cache(int r, int64_t ns) {
 /* The token, from the known ones or opened (then in a, unless it is kept). */
 static int find_token(struct authn *n, struct arena *a, struct str text, struct token **ret) {
         _cleanup_(arena_freep) struct arena *own = NULL;
-        struct token *t;
-        int64_t since;
-        int r;
 
         *ret = known_token(n, text);
         if (*ret) {
                 count_cache(0, 0);
                 return 0;
         }
-        since = now_mono_ns();
+        int64_t since = now_mono_ns();
         own = arena_new(0);
-        t = arena_new_of(own, struct token);
+        struct token *t = arena_new_of(own, struct token);
         t->arena = own;
         atomic_store(&t->used_ms, now_mono_ms());
-        r = open_token(n, own, text, t);
+        int r = open_token(n, own, text, t);
         count_cache(r, MAX(now_mono_ns() - since, 1));
         if (r < 0)
                 return r;
@@ -227,12 +222,12 @@ static int check_bound(const struct token *t, struct apiserver *s, struct error 
                           json_str(json_getc(ref, "uid")), before_ns, "service account", err));
         for (size_t i = 0; i < ARRAY_SIZE(refs); i++) {
                 bool node = refs[i].resource == &res_nodes; /* a pod's is only told */
-                const struct object *o;
 
                 ref = json_getc(k, refs[i].claim);
                 if (!ref || (node && json_getc(k, "pod")))
                         continue;
-                o = server_get(s, snap, refs[i].resource, node ? STR("") : ns, json_str(json_getc(ref, "name")));
+                const struct object *o = server_get(s, snap, refs[i].resource, node ? STR("") : ns,
+                                                    json_str(json_getc(ref, "name")));
                 uid = json_str(json_getc(ref, "uid"));
                 if (o && !str_eq(object_uid(o), uid))
                         return REFUSE(err,
@@ -329,15 +324,13 @@ static int check_projected(const struct token_check *c, const struct token *t, s
  * that comes later tries again. */
 static int note_use(struct apiserver *s, struct token *t, const struct object *secret, struct str day) {
         long long now = now_mono_ms(), before = atomic_load(&t->noted_ms);
-        struct arena *a;
-        struct json *body, *meta;
 
         if (!t->kept || (before && now - before < NOTE_AGAIN_MS) ||
             !atomic_compare_exchange_strong(&t->noted_ms, &before, now))
                 return 0;
-        a = arena_new(0);
-        body = json_new(a, json_new_object());
-        meta = json_get_or_add_object(a, body, "metadata");
+        struct arena *a = arena_new(0);
+        struct json *body = json_new(a, json_new_object());
+        struct json *meta = json_get_or_add_object(a, body, "metadata");
         json_setc(a, json_get_or_add_object(a, meta, "labels"), LAST_USED, json_of_copy(a, day));
         remote_open_call(s, a,
                          &(struct api_call) { .verb = API_PATCH,

@@ -77,8 +77,6 @@ int token_webhook_check(const struct token_check *c, struct error *err) {
         struct authn *n = c->n;
         struct json spec = json_new_object(), body;
         const struct json *answer, *status, *audiences;
-        const char *other;
-        int r;
 
         if (!n->token_webhook)
                 return -ENOENT;
@@ -86,10 +84,10 @@ int token_webhook_check(const struct token_check *c, struct error *err) {
         json_setc(c->a, &spec, "audiences", *c->audiences);
         body = review(c->a, "authentication.k8s.io", "TokenReview",
                       server_flag(n->s, "authentication-token-webhook-version", "v1beta1"), spec, "{ user: {} }");
-        r = remote_ask(n->token_webhook, c->a, &body, &answer);
+        int r = remote_ask(n->token_webhook, c->a, &body, &answer);
         if (r < 0)
                 return r == -EIO ? error_status(err, REASON_UNAUTHORIZED, "%" STR_FMT, STR_ARG(json_str(answer))) : r;
-        other = unlike(c->a, &body, answer);
+        const char *other = unlike(c->a, &body, answer);
         if (other)
                 return error_status(err, REASON_UNAUTHORIZED, "%s", other);
         status = json_getc(answer, "status");
@@ -171,13 +169,12 @@ static void add_selectors(struct arena *a, struct json *o, const struct attribut
                 struct str one = json_str(term);
                 ssize_t eq = str_find(one, '=');
                 size_t n = (size_t) eq, v = n + 1;
-                struct str value;
                 bool not = eq > 0 && one.p[n - 1] == '!';
 
                 if (eq <= 0)
                         continue;
                 v += v < one.n && one.p[v] == '=';
-                value = str_sub(one, v, one.n);
+                struct str value = str_sub(one, v, one.n);
                 add_requirement(a, o, "fieldSelector", str_sub(one, 0, n - not ), not ? "NotIn" : "In", &value, 1);
         }
         if (add_reviewed(a, o, at, "labelSelector", false) || at->label_selector.n == 0 ||

@@ -138,12 +138,10 @@ static int open_gcm(const struct key *k, struct str aad, struct str sealed, stru
 #define BOX_TAG 16
 
 static int seal_box(const struct key *k, struct str aad, struct str text, struct buf *dst, struct error *err) {
-        uint8_t *nonce, *box;
-
         buf_reserve(dst, BOX_NONCE + BOX_TAG + text.n);
         add_random(dst, BOX_NONCE);
-        box = (uint8_t *) dst->p + dst->n;
-        nonce = box - BOX_NONCE;
+        uint8_t *box = (uint8_t *) dst->p + dst->n;
+        uint8_t *nonce = box - BOX_NONCE;
         if (crypto_secretbox_easy(box, (const uint8_t *) text.p, text.n, nonce, k->bytes) != 0)
                 return -EIO;
         dst->n += BOX_TAG + text.n;
@@ -238,10 +236,9 @@ static void note(struct encryption *e, struct str key, uint64_t mark) {
 
 static bool is_stale(const struct store_cipher *c, struct str key) {
         struct encryption *e = encryption_of(c);
-        const struct rule *r;
         HOLD(&e->lock);
 
-        r = rule_of(e->config, key, NULL);
+        const struct rule *r = rule_of(e->config, key, NULL);
         return r && map_get(e->written, key) != (void *) (uintptr_t) mark_of(r);
 }
 
@@ -303,7 +300,6 @@ static const struct sealed *sealed_of(const struct encryption *e, struct str key
 static int seal_by(struct encryption *e, struct str key, struct str text, struct buf *dst, struct error *err) {
         const struct sealed *before = sealed_of(e, key, text);
         const struct rule *r = rule_of(e->config, key, NULL);
-        int64_t since;
 
         if (before) {
                 buf_add_str(dst, buf_str(&before->text));
@@ -311,15 +307,14 @@ static int seal_by(struct encryption *e, struct str key, struct str text, struct
         }
         if (!r)
                 return 0;
-        since = now_mono_ns();
+        int64_t since = now_mono_ns();
         if (r->writes_plain) {
                 count("to_storage", key, STR(""), since, OK);
         } else {
                 const struct key *k = &r->keys.v[0];
-                int result;
 
                 buf_add_str(dst, k->prefix);
-                result = k->algorithm->seal(k, key, text, dst, err);
+                int result = k->algorithm->seal(k, key, text, dst, err);
                 count_by(k, "to_storage", key, since, status_of(result < 0 ? err : NULL));
                 if (result < 0)
                         return result;
@@ -337,12 +332,10 @@ static int seal(const struct store_cipher *c, struct str key, struct str text, s
 }
 
 int encryption_check(struct encryption *e, struct str key, struct error *err) {
-        const struct rule *r;
-
         if (!e)
                 return 0;
         HOLD(&e->lock);
-        r = rule_of(e->config, key, NULL);
+        const struct rule *r = rule_of(e->config, key, NULL);
         return r && !r->writes_plain && r->keys.v[0].kms ? kms_check(r->keys.v[0].kms, err) : 0;
 }
 
@@ -417,11 +410,9 @@ static void sealed_free(void *p) {
 static int open_text(const struct store_cipher *c, struct str key, struct str text, struct buf *dst) {
         struct encryption *e = encryption_of(c);
         _cleanup_buf_ struct buf why = BUF_INIT;
-        const struct sealed *before;
-        struct sealed *s;
         HOLD(&e->lock);
 
-        before = sealed_of(e, key, text);
+        const struct sealed *before = sealed_of(e, key, text);
         if (!before && !str_has_prefix(text, PREFIX)) {
                 if (rule_of(e->config, key, NULL)) {
                         count("from_storage", key, STR("identity"), now_mono_ns(), OK);
@@ -435,7 +426,7 @@ static int open_text(const struct store_cipher *c, struct str key, struct str te
                 return 1;
         if (!before && map_size(e->sealed) == 0)
                 log_error("%" STR_FMT " cannot be read: %" STR_FMT, STR_ARG(key), STR_ARG(buf_str(&why)));
-        s = xcalloc(1, sizeof(*s));
+        struct sealed *s = xcalloc(1, sizeof(*s));
         buf_add_str(&s->text, text);
         s->why = why;
         why = (struct buf) BUF_INIT;
@@ -444,10 +435,9 @@ static int open_text(const struct store_cipher *c, struct str key, struct str te
 }
 
 void encryption_why(struct encryption *e, struct str key, struct buf *why) {
-        const struct sealed *s;
         HOLD(&e->lock);
 
-        s = map_get(e->sealed, key);
+        const struct sealed *s = map_get(e->sealed, key);
         if (s)
                 buf_add_str(why, buf_str(&s->why));
 }
@@ -666,13 +656,12 @@ void encryption_serve(struct encryption *e, struct store *s) {
 static int add_kms(struct config *e, struct rule *r, const struct json *config, struct error *err) {
         struct str name = json_str(json_getc(config, "name"));
         struct key k = { .algorithm = &kms_algorithm };
-        int result;
 
         if (!is_v2(config))
                 return error_set(err, -EINVAL,
                                  "KMSv1 is deprecated and will only receive security updates going forward. Use KMSv2 "
                                  "instead.  Set --feature-gates=KMSv1=true to use the deprecated KMSv1 feature.");
-        result = kms_new(config, tell_store, e->of, &k.kms, err);
+        int result = kms_new(config, tell_store, e->of, &k.kms, err);
         if (result < 0)
                 return error_prefix(err, "kms %" STR_FMT, STR_ARG(name));
         vec_push(&e->plugins, k.kms);
@@ -708,7 +697,6 @@ static int check_masked(const struct config *e, struct str name, struct error *e
 
 static int add_rule(struct config *e, const struct json *config, struct error *err) {
         const struct json *providers = json_getc(config, "providers");
-        struct rule *r;
         int result = 0;
 
         json_each_item(i, json_getc(config, "resources"))
@@ -717,7 +705,7 @@ static int add_rule(struct config *e, const struct json *config, struct error *e
         if (result < 0)
                 return result;
         vec_push(&e->rules, (struct rule) { .resources = json_getc(config, "resources") });
-        r = &e->rules.v[e->rules.n - 1];
+        struct rule *r = &e->rules.v[e->rules.n - 1];
         json_each_item(p, providers)
                 if (result == 0)
                         result = add_provider(e, r, p, p == json_items(providers), err);
@@ -787,11 +775,10 @@ DEFINE_CLEANUP(struct config *, config_free)
 
 static int config_new(struct encryption *e, struct config **ret, struct error *err) {
         _cleanup_(config_freep) struct config *c = xcalloc(1, sizeof(*c));
-        int r;
 
         c->of = e;
         c->arena = arena_new(0);
-        r = read_config(c, e->path, err);
+        int r = read_config(c, e->path, err);
         if (r == 0)
                 *ret = TAKE_PTR(c);
         return r;

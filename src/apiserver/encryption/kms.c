@@ -77,16 +77,14 @@ static EVP_CIPHER_CTX *gcm_begin(const uint8_t *key, size_t n, const void *nonce
 
 int gcm_seal(const uint8_t *key, size_t key_n, struct str aad, struct str text, struct buf *dst) {
         uint8_t *p = (uint8_t *) buf_reserve(dst, NONCE + text.n + TAG);
-        EVP_CIPHER_CTX *ctx;
         int n = 0, last = 0;
-        bool ok;
 
         if (RAND_bytes(p, NONCE) != 1)
                 return -EIO;
-        ctx = gcm_begin(key, key_n, p, aad, true);
-        ok = ctx && EVP_CipherUpdate(ctx, p + NONCE, &n, (const uint8_t *) text.p, (int) text.n) == 1 &&
-             EVP_CipherFinal_ex(ctx, p + NONCE + n, &last) == 1 &&
-             EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, TAG, p + NONCE + text.n) == 1;
+        EVP_CIPHER_CTX *ctx = gcm_begin(key, key_n, p, aad, true);
+        bool ok = ctx && EVP_CipherUpdate(ctx, p + NONCE, &n, (const uint8_t *) text.p, (int) text.n) == 1 &&
+                  EVP_CipherFinal_ex(ctx, p + NONCE + n, &last) == 1 &&
+                  EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, TAG, p + NONCE + text.n) == 1;
         EVP_CIPHER_CTX_free(ctx);
         if (!ok)
                 return -EIO;
@@ -97,18 +95,15 @@ int gcm_seal(const uint8_t *key, size_t key_n, struct str aad, struct str text, 
 int gcm_open(const uint8_t *key, size_t key_n, struct str aad, struct str sealed, struct buf *dst) {
         const uint8_t *p = (const uint8_t *) sealed.p;
         size_t text_n = sealed.n - NONCE - TAG;
-        EVP_CIPHER_CTX *ctx;
-        uint8_t *out;
         int n = 0, last = 0;
-        bool ok;
 
         if (sealed.n < NONCE + TAG)
                 return -EBADMSG;
-        out = (uint8_t *) buf_reserve(dst, text_n + 1);
-        ctx = gcm_begin(key, key_n, p, aad, false);
-        ok = ctx && EVP_CipherUpdate(ctx, out, &n, p + NONCE, (int) text_n) == 1 &&
-             EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_SET_TAG, TAG, (void *) (p + NONCE + text_n)) == 1 &&
-             EVP_CipherFinal_ex(ctx, out + n, &last) == 1;
+        uint8_t *out = (uint8_t *) buf_reserve(dst, text_n + 1);
+        EVP_CIPHER_CTX *ctx = gcm_begin(key, key_n, p, aad, false);
+        bool ok = ctx && EVP_CipherUpdate(ctx, out, &n, p + NONCE, (int) text_n) == 1 &&
+                  EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_SET_TAG, TAG, (void *) (p + NONCE + text_n)) == 1 &&
+                  EVP_CipherFinal_ex(ctx, out + n, &last) == 1;
         EVP_CIPHER_CTX_free(ctx);
         if (!ok)
                 return -EBADMSG;
@@ -462,10 +457,9 @@ static void rotated(struct rpc *r) {
 
 static void polled(struct rpc *r) {
         struct kms *k = r->k;
-        bool changed;
 
         k->wrong.n = k->n_wrong = 0;
-        changed = !r->error.err && check_status(k, r);
+        bool changed = !r->error.err && check_status(k, r);
         if (!changed)
                 settle(k, r->error.err ? &r->error : NULL);
         rpc_free(r);
@@ -599,12 +593,11 @@ int kms_open(struct kms *k, struct str aad, struct str sealed, struct buf *dst, 
         struct str data = kms_field(sealed, 1);
         struct seed seed;
         uint8_t key[32];
-        int r;
 
         if (data.n < INFO)
                 return error_set(err, -EBADMSG, "the stored data was shorter than the required size");
         TRY(find_seed(k, sealed, &seed, err));
-        r = derive(&seed, (const uint8_t *) data.p, key);
+        int r = derive(&seed, (const uint8_t *) data.p, key);
         if (r == 0)
                 r = gcm_open(key, sizeof(key), aad, str_sub(data, INFO, data.n), dst);
         if (r < 0)
@@ -653,7 +646,6 @@ int kms_new(const struct json *config, void (*ready)(void *arg), void *arg, stru
         _cleanup_buf_ struct buf path = BUF_INIT;
         struct url u;
         int64_t ns = 3 * NSEC_PER_SEC;
-        int r;
 
         duration_parse(json_str(json_getc(config, "timeout")), &ns);
         k->arena = arena_new(0);
@@ -667,7 +659,7 @@ int kms_new(const struct json *config, void (*ready)(void *arg), void *arg, stru
         k->arg = arg;
         k->seeds = map_new(forget_seed);
         pthread_mutex_init(&k->lock, NULL);
-        r = loop_new("kms", &k->loop, err);
+        int r = loop_new("kms", &k->loop, err);
         if (r == 0) {
                 loop_start_thread(k->loop);
                 m.k = k;

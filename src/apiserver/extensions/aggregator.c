@@ -236,15 +236,13 @@ static void write_status(struct service *v, bool ok, const char *reason, struct 
         const struct json *old = now ? condition_find(json_getc(object_json(now), "status"), "Available") : NULL;
         struct str status = ok ? STR("True") : STR("False");
         struct json body, order = json_new_array(); /* others' conditions are others', and stay where they are */
-        struct arena *a;
-        struct status_write *w;
 
         if (!now || (str_eq(json_str(json_getc(old, "status")), status) &&
                      str_eqc(json_str(json_getc(old, "reason")), reason) &&
                      str_eq(json_str(json_getc(old, "message")), message)))
                 return;
-        a = arena_new(0);
-        w = arena_new_of(a, struct status_write);
+        struct arena *a = arena_new(0);
+        struct status_write *w = arena_new_of(a, struct status_write);
         w->g = g;
         w->arena = a;
         json_each_item(c, json_at_path(object_json(now), "status", "conditions"))
@@ -681,11 +679,10 @@ static void add_header(struct arena *a, struct http_header *h, size_t *n, const 
 /* X-Remote-…: who the user is, from one who may say so. */
 static size_t user_headers(struct exchange *x, struct arena *a, struct http_header **ret) {
         size_t n = 0, max = 3 + x->user.n_groups;
-        struct http_header *h;
 
         json_each_member(m, x->user.extra)
                 max += json_len(&m->value);
-        h = arena_array(a, struct http_header, max);
+        struct http_header *h = arena_array(a, struct http_header, max);
         add_header(a, h, &n, "x-remote-user", x->user.name);
         if (x->user.uid.n > 0)
                 add_header(a, h, &n, "x-remote-uid", x->user.uid);

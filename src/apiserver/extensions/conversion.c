@@ -144,7 +144,6 @@ static int check_review(const struct conversion *k, const struct json *doc, stru
 }
 
 static int take_answer(struct conversion *k, struct error *err) {
-        const struct json *response, *result, *objects;
         struct str text = arena_str(k->arena, k->call.answer), message, status;
         struct json *doc;
 
@@ -152,13 +151,13 @@ static int take_answer(struct conversion *k, struct error *err) {
         TRY(review_read(k->arena, text, "ConversionReview", review_version(k), &doc, err));
         k->failure = "conversion_webhook_malformed_response_failure";
         TRY(check_review(k, doc, err));
-        response = json_getc(doc, "response");
+        const struct json *response = json_getc(doc, "response");
         if (!response)
                 return error_status(err, REASON_UNKNOWN, "no response provided");
         if (!str_eqc(json_str(json_getc(response, "uid")), k->uid))
                 return error_status(err, REASON_UNKNOWN, "expected response.uid=\"%s\", got \"%" STR_FMT "\"", k->uid,
                                     STR_ARG(json_str(json_getc(response, "uid"))));
-        result = json_getc(response, "result");
+        const struct json *result = json_getc(response, "result");
         status = json_str(json_getc(result, "status"));
         message = json_str(json_getc(result, "message"));
         if (!str_eqc(status, "Success") && message.n > 0)
@@ -166,7 +165,7 @@ static int take_answer(struct conversion *k, struct error *err) {
         if (!str_eqc(status, "Success"))
                 return error_status(err, REASON_UNKNOWN, "response.result.status was '%" STR_FMT "', not 'Success'",
                                     STR_ARG(status));
-        objects = json_getc(response, "convertedObjects");
+        const struct json *objects = json_getc(response, "convertedObjects");
         k->failure = "conversion_webhook_partial_response_failure";
         if (json_len(objects) != k->n)
                 return error_status(err, REASON_UNKNOWN, "returned %zu objects, expected %zu", json_len(objects), k->n);
@@ -247,10 +246,8 @@ static void ask(struct apiserver *s, struct conversion *k, struct loop *loop) {
 }
 
 static struct object *converted_object(struct conversion *k, size_t i, uint64_t revision) {
-        struct object *o;
-
         schema_reorder(k->arena, k->to->resource->type, &k->out[i]);
-        o = object_from_tree(&k->out[i]);
+        struct object *o = object_from_tree(&k->out[i]);
         object_set_revision(o, revision);
         return o;
 }
@@ -273,9 +270,6 @@ static void loaded(struct conversion *k, const struct error *err) {
 }
 
 bool op_load(struct op *op, void (*again)(struct op *op)) {
-        struct conversion *k;
-        struct object *view;
-
         op->raw = op->old = rest_get(op->snap, op->rest->stored, op->namespace, op->name);
         if (!op->old) {
                 struct str key = rest_key(op->c->arena, op->rest->stored, op->namespace, op->name);
@@ -294,13 +288,13 @@ bool op_load(struct op *op, void (*again)(struct op *op)) {
                 op->old = op->converted;
                 return true;
         }
-        view = custom_view(op->rest, op->raw);
+        struct object *view = custom_view(op->rest, op->raw);
         if (view) {
                 object_unref(op->converted);
                 op->old = op->converted = view;
                 return true;
         }
-        k = conversion_new(op->rest, 1);
+        struct conversion *k = conversion_new(op->rest, 1);
         k->in[0] = object_json(op->raw);
         k->arg[0] = op;
         k->arg[1] = again;
@@ -346,8 +340,6 @@ static void converted_out(struct conversion *k, const struct error *err) {
 
 bool op_convert_out(struct op *op, void (*again)(struct op *op)) {
         const struct custom_version *v = op->rest->custom, *storage = v ? v->of->storage : NULL;
-        struct conversion *k;
-        struct json copy;
 
         if (op->nulls) { /* whoever reads it finds none */
                 op->tree = crd_narrow(op->c->arena, v->schema, &op->tree);
@@ -356,7 +348,7 @@ bool op_convert_out(struct op *op, void (*again)(struct op *op)) {
         if (!v || v == storage || op->outgoing)
                 return true;
         if (!v->of->webhook) {
-                copy = json_copy_shallow(op->c->arena, &op->tree);
+                struct json copy = json_copy_shallow(op->c->arena, &op->tree);
                 json_set_str(op->c->arena, &copy, "apiVersion", storage->rest.api_version);
                 copy = crd_complete(op->c->arena, storage->schema, &copy); /* readers take it as it is */
                 op->outgoing = json_new(op->c->arena, copy);
@@ -365,7 +357,7 @@ bool op_convert_out(struct op *op, void (*again)(struct op *op)) {
                 schema_reorder(op->c->arena, op->rest->resource->type, &op->tree);
                 return true;
         }
-        k = conversion_new(&storage->rest, 1);
+        struct conversion *k = conversion_new(&storage->rest, 1);
         k->in[0] = &op->tree;
         k->arg[0] = op;
         k->arg[1] = again;
@@ -426,7 +418,6 @@ static bool has_managers(const struct json *object, struct str api_version) {
 bool op_track_versions(struct op *op, void (*then)(struct op *op)) {
         const struct json *now = op->applied ? &op->seen.merged : &op->tree;
         const struct custom_version *v = op->rest->custom, *other;
-        struct conversion *k;
 
         while (v && op->next_version < v->of->n_versions) {
                 other = &v->of->versions[op->next_version++];
@@ -437,7 +428,7 @@ bool op_track_versions(struct op *op, void (*then)(struct op *op)) {
                                 return false;
                         continue;
                 }
-                k = conversion_new(&other->rest, 2);
+                struct conversion *k = conversion_new(&other->rest, 2);
                 k->whole = true;
                 k->in[0] = object_json(op->old);
                 k->in[1] = now;
@@ -452,11 +443,10 @@ bool op_track_versions(struct op *op, void (*then)(struct op *op)) {
 
 struct object *op_stored_object(struct op *op) {
         const struct json *outgoing = TAKE_PTR(op->outgoing);
-        struct json tree;
 
         if (!outgoing)
                 return op->result;
-        tree = *outgoing;
+        struct json tree = *outgoing;
         schema_reorder(op->c->arena, op->rest->stored->resource->type, &tree);
         return object_from_tree(&tree);
 }
@@ -531,14 +521,13 @@ static void list_converted(struct object **converted, size_t n, const struct err
 
 void convert_list(struct op *op, void (*then)(struct op *op)) {
         struct api_list *l = op->c->list;
-        struct object **wanted;
         size_t n = 0;
 
         if (!op->rest->custom || !op->rest->custom->of->webhook) {
                 then(op);
                 return;
         }
-        wanted = arena_array(op->c->arena, struct object *, l->n + 1);
+        struct object **wanted = arena_array(op->c->arena, struct object *, l->n + 1);
         for (size_t i = 0; i < l->n; i++) {
                 struct object *view = custom_view(op->rest, l->items[i]);
 

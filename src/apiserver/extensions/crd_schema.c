@@ -35,14 +35,13 @@ static const struct crd_limits *compile_limits(struct compiler *c, const struct 
                 "required", "allOf",         "anyOf",         "oneOf",       "not",       "additionalProperties",
         };
         const struct json *pattern = json_getc(j, "pattern"), *more = json_getc(j, "additionalProperties");
-        struct crd_limits *l;
         bool any = false;
 
         for (size_t i = 0; i < ARRAY_SIZE(keys) && !any; i++)
                 any = json_getc(j, keys[i]) != NULL;
         if (!any)
                 return NULL;
-        l = arena_new_of(c->a, struct crd_limits);
+        struct crd_limits *l = arena_new_of(c->a, struct crd_limits);
         *l = (struct crd_limits) {
                 .minimum = json_getc(j, "minimum"),
                 .maximum = json_getc(j, "maximum"),
@@ -146,7 +145,6 @@ static void compile_fields(struct compiler *c, struct crd_schema *s, const struc
         }
         json_each_member(m, properties) {
                 int meta = object ? meta_index(json_key(m)) : -1;
-                struct crd_schema *below;
 
                 if (meta >= 0) {
                         c->in_meta = true;
@@ -157,7 +155,7 @@ static void compile_fields(struct compiler *c, struct crd_schema *s, const struc
                 }
                 if (json_key(m).n > UINT8_MAX || n > UINT16_MAX - 4)
                         continue;
-                below = compile(c, &m->value, false);
+                struct crd_schema *below = compile(c, &m->value, false);
                 f[n++] = field_of(c->a, json_key(m), below);
                 merge_below(s, below);
         }

@@ -526,11 +526,10 @@ static void let_pass(struct field_errors *fe, size_t first, const struct json *s
 
 /* Told with what else is wrong with the name, before the rest of metadata. */
 static void refuse_name(struct field_errors *fe, const char *member, struct str name) {
-        struct field_error e;
         size_t k;
 
         field_invalid_str(fe, PATH(PATH(NULL, "metadata"), member), name, NAME_OF_PARTS);
-        e = fe->list.v[fe->list.n - 1];
+        struct field_error e = fe->list.v[fe->list.n - 1];
         for (k = fe->list.n - 1; k > 0; k--) {
                 struct str before = fe->list.v[k - 1].field;
 
@@ -549,13 +548,12 @@ void validate_crd(struct field_errors *fe, const struct json *obj, const struct 
                    wanted = arena_printf(fe->a, "%" STR_FMT ".%" STR_FMT, STR_ARG(TEXT(GET(spec, "names"), "plural")),
                                          STR_ARG(TEXT(spec, "group")));
         bool established = condition_is(json_getc(old, "status"), "Established", "True");
-        size_t first;
 
         if (!old && !str_empty(prefix)) /* none can be completed to that name */
                 refuse_name(fe, "generateName", prefix);
         if (!old && !str_empty(name) && !str_eq(name, wanted))
                 refuse_name(fe, "name", name);
-        first = fe->list.n;
+        size_t first = fe->list.n;
         check_spec(fe, p, spec);
         if (old)
                 let_pass(fe, first, spec, json_getc(old, "spec"));
@@ -620,13 +618,12 @@ int crd_prepare_update(struct op *op, struct json *obj, const struct json *old, 
 /* Its objects go first: extensions.c takes the finalizer away when none are left. */
 void crd_prepare_delete(struct op *op, struct json *obj) {
         struct arena *a = op->c->arena;
-        struct json *meta, *list;
 
         if (object_deleting(op->old))
                 return;
         *obj = json_copy_tree(a, obj);
-        meta = json_get_or_add_object(a, obj, "metadata");
-        list = json_get_or_add_array(a, meta, "finalizers");
+        struct json *meta = json_get_or_add_object(a, obj, "metadata");
+        struct json *list = json_get_or_add_array(a, meta, "finalizers");
         if (!json_has_str(list, STR(CLEANUP)))
                 json_push(a, list, json_of_cstr(CLEANUP));
         json_set_str(a, meta, "deletionTimestamp", now_text(a));

@@ -28,11 +28,10 @@ static const char *const type_names[] = {
 /* Messages name what is below the value that is checked. */
 static struct str path_text(struct checker *c, const struct path *at) {
         _cleanup_buf_ struct buf b = BUF_INIT, top = BUF_INIT;
-        struct str text;
 
         path_print(&b, at);
         path_print(&top, c->top);
-        text = str_sub(buf_str(&b), top.n, b.n);
+        struct str text = str_sub(buf_str(&b), top.n, b.n);
         if (top.n > 0 && text.n > 0 && text.p[0] == '.')
                 text = str_sub(text, 1, text.n);
         return arena_str(c->fe->a, text);
@@ -489,7 +488,6 @@ static bool check_unique(struct field_errors *fe, const struct path *p, const st
         for (size_t i = 0; i < list->len; i++) {
                 struct json key = key_of(fe->a, s, &json_items(list)[i]);
                 _cleanup_buf_ struct buf b = BUF_INIT;
-                uintptr_t times;
 
                 if (s->list_type == SCHEMA_LIST_MAP && !json_is(&json_items(list)[i], JSON_OBJECT) &&
                     json_items(list)[i].type != JSON_NULL) {
@@ -498,7 +496,7 @@ static bool check_unique(struct field_errors *fe, const struct path *p, const st
                         return false;
                 }
                 json_write(&b, &key);
-                times = (uintptr_t) map_get(seen, buf_str(&b)) + 1;
+                uintptr_t times = (uintptr_t) map_get(seen, buf_str(&b)) + 1;
                 map_put(seen, buf_str(&b), (void *) times);
                 if (times == 2) {
                         field_duplicate_value(fe, PATH_INDEX(p, i), &key);

@@ -113,7 +113,6 @@ static int version_rank(struct str s, uint64_t *ret_major, uint64_t *ret_minor) 
                 int rank;
         } words[] = { { "", 3 }, { "beta", 2 }, { "alpha", 1 } };
         size_t i = 1, from;
-        struct str word;
 
         *ret_major = *ret_minor = 0;
         if (s.n < 2 || s.p[0] != 'v')
@@ -124,7 +123,7 @@ static int version_rank(struct str s, uint64_t *ret_major, uint64_t *ret_minor) 
                 return 0;
         for (from = i; i < s.n && s.p[i] >= 'a' && s.p[i] <= 'z';)
                 i++;
-        word = str_sub(s, from, i);
+        struct str word = str_sub(s, from, i);
         for (size_t k = 0; k < ARRAY_SIZE(words); k++)
                 if (str_eqc(word, words[k].word) &&
                     (k == 0 ? i == s.n : str_to_u64(str_sub(s, i, s.n), ret_minor) == 0))
@@ -433,12 +432,11 @@ const struct api_group_version *catalog_find(const struct catalog *c, struct str
 const struct rest *rest_acquire(struct apiserver *s, struct str group, struct str version, struct str plural) {
         const struct rest *r = rest_find(s, group, version, plural);
         char key[1024];
-        struct str k;
 
         if (r || group.n == 0)
                 return r;
-        k = str_n(key, (size_t) snprintf(key, sizeof(key), "%" STR_FMT "/%" STR_FMT "/%" STR_FMT, STR_ARG(group),
-                                         STR_ARG(version), STR_ARG(plural)));
+        struct str k = str_n(key, (size_t) snprintf(key, sizeof(key), "%" STR_FMT "/%" STR_FMT "/%" STR_FMT,
+                                                    STR_ARG(group), STR_ARG(version), STR_ARG(plural)));
         if (k.n >= sizeof(key))
                 return NULL;
         HOLD(&s->catalog_lock);

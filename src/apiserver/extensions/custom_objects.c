@@ -35,19 +35,18 @@ struct object *custom_view(const struct rest *r, struct object *o) {
         _cleanup_(arena_freep) struct arena *a = NULL;
         const struct custom *c = r->custom->of;
         bool same = custom_is_in_version(r, o);
-        struct object *result;
-        struct json out;
 
         if (same && object_revision(o) > atomic_load_explicit(&c->since, memory_order_relaxed))
                 return object_ref(o);
         if (!same && c->webhook)
                 return NULL;
         a = arena_new(4096);
-        out = same ? crd_complete(a, r->custom->schema, object_json(o)) : custom_in_version(a, r, object_json(o));
+        struct json out = same ? crd_complete(a, r->custom->schema, object_json(o))
+                               : custom_in_version(a, r, object_json(o));
         if (same && json_equal(&out, object_json(o)))
                 return object_ref(o);
         schema_reorder(a, r->resource->type, &out);
-        result = object_from_tree(&out);
+        struct object *result = object_from_tree(&out);
         object_set_revision(result, object_revision(o));
         return result;
 }

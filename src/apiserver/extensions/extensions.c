@@ -181,13 +181,12 @@ static const char *accept_names(struct arena *a, const struct used *u, const str
 
 static void set_schema_conditions(struct arena *a, const struct json *crd, struct json *status) {
         struct str why = STR("");
-        enum crd_approval approval;
 
         if (crd_is_structural(a, crd, &why))
                 drop_condition(status, "NonStructuralSchema");
         else
                 crd_set_condition(a, status, "NonStructuralSchema", true, "Violations", why);
-        approval = crd_approval(a, crd, &why);
+        enum crd_approval approval = crd_approval(a, crd, &why);
         if (approval == CRD_APPROVAL_NOT_NEEDED)
                 return;
         crd_set_condition(a, status, "KubernetesAPIApprovalPolicyConformant", approval == CRD_APPROVED,
@@ -203,10 +202,9 @@ static bool wanted_status(struct arena *a, const struct used *u, const struct ob
         const struct json *doc = object_json(crd), *wanted = json_at_path(doc, "spec", "names");
         struct json tree = json_copy_tree(a, doc), *status = json_get_or_add_object(a, &tree, "status"), *accepted;
         struct str message = STR("");
-        const char *conflict;
 
         accepted = json_get_or_add_object(a, status, "acceptedNames");
-        conflict = accept_names(a, u, wanted, accepted, &message);
+        const char *conflict = accept_names(a, u, wanted, accepted, &message);
         crd_set_condition(a, status, "NamesAccepted", !conflict, conflict ? conflict : "NoConflicts",
                           conflict ? message : STR("no conflicts found"));
         if (!condition_is(json_getc(&tree, "status"), "Established", "True")) {

@@ -200,12 +200,11 @@ void local_services_sync(struct apiserver *s, struct loop *loop, atomic_int *run
         while (store_iter_next(&it)) {
                 const struct json *spec = json_getc(object_json(it.object), "spec");
                 const struct json *labels = json_at_path(object_json(it.object), "metadata", "labels");
-                struct change *k;
 
                 if (!str_eqc(json_str(json_getc(labels, MANAGED)), "true") ||
                     catalog_find(catalog, json_str(json_getc(spec, "group")), json_str(json_getc(spec, "version"))))
                         continue;
-                k = change_new(loop, running, API_DELETE);
+                struct change *k = change_new(loop, running, API_DELETE);
                 k->call.name = arena_str(k->arena, object_name(it.object));
                 apiserver_call(s, &k->call);
         }

@@ -124,14 +124,13 @@ struct flow_config *flow_config_load(struct apiserver *s, struct store_snapshot 
         const struct rest *r = rest_of(s, &res_flowschemas);
         struct flow_config *c = xcalloc(1, sizeof(*c));
         size_t n = store_count(snap, r->prefix, r->prefix);
-        struct object **objects;
 
         c->arena = arena_new(16384);
         atomic_store(&c->refs, 1);
         c->total = server_flag_number(s, "max-requests-inflight", 400) +
                    server_flag_number(s, "max-mutating-requests-inflight", 200);
         load_levels(c, s, snap, old);
-        objects = arena_array(c->arena, struct object *, n + 1);
+        struct object **objects = arena_array(c->arena, struct object *, n + 1);
         n = each_object(snap, r, objects, n);
         c->schemas = arena_array(c->arena, struct flow_schema, n + 1);
         for (size_t i = 0; i < n; i++)

@@ -205,12 +205,11 @@ static struct flow_config *newest(struct flow *f) {
 
 static struct flow_use *use_of(struct flow *f, size_t worker) {
         struct flow_use *u = f->uses[worker];
-        struct flow_config *c;
 
         if (u && u->config->generation == atomic_load_explicit(&f->generation, memory_order_relaxed))
                 return u;
         use_put(u);
-        c = newest(f);
+        struct flow_config *c = newest(f);
         u = xcalloc(1, sizeof(*u) + c->n_schemas * sizeof(u->series[0]));
         u->config = c;
         u->n = 1;
@@ -680,10 +679,9 @@ static long long told(struct str metrics, const char *metric, const struct flow_
 static void dump_levels(const struct flow_config *c, struct buf *dst) {
         static const char rejected[] = "apiserver_flowcontrol_rejected_requests_total{";
         _cleanup_buf_ struct buf metrics = BUF_INIT;
-        struct str m;
 
         metrics_collect(&metrics);
-        m = buf_str(&metrics);
+        struct str m = buf_str(&metrics);
         for (size_t i = 0; i < c->n_levels; i++) {
                 struct flow_level *l = c->levels[i];
                 long long waiting = atomic_load(&l->n_waiting),

@@ -11,7 +11,6 @@ static void validate_subject(struct field_errors *fe, const struct path *p, cons
                 const char *kind, *field;
         } kinds[] = { { "ServiceAccount", "serviceAccount" }, { "User", "user" }, { "Group", "group" } };
         static const char *const names[] = { "Group", "ServiceAccount", "User", NULL };
-        const struct json *who;
         size_t k = 0;
 
         while (k < ARRAY_SIZE(kinds) && !str_eqc(TEXT(s, "kind"), kinds[k].kind))
@@ -20,7 +19,7 @@ static void validate_subject(struct field_errors *fe, const struct path *p, cons
                 field_not_supported(fe, PATH(p, "kind"), TEXT(s, "kind"), names);
                 return;
         }
-        who = GET(s, kinds[k].field);
+        const struct json *who = GET(s, kinds[k].field);
         if (!who) {
                 _cleanup_free_ char *text =
                                 xprintf("%s is required when subject kind is '%s'", kinds[k].field, kinds[k].kind);

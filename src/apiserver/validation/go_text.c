@@ -503,17 +503,16 @@ static void add_raw(struct buf *b, const struct json *v) {
 struct str go_value(struct field_errors *fe, const struct path *p, const struct json *v) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct printer g = { .a = fe->a, .b = &b };
-        const struct schema_type *known, *root, *t;
-        const struct json *sent;
         bool pointer = true;
 
         if (errors_are_many(fe))
                 return STR("");
-        sent = fe->sent ? at_path(fe->sent, p) : NULL;
-        known = fe->object && (json_is(v, JSON_ARRAY) || json_is(v, JSON_OBJECT)) ? type_of(fe->type, fe->object, v)
-                                                                                  : NULL; /* not looked for in vain */
-        root = root_type(fe, p);
-        t = type_at(root, p, &pointer);
+        const struct json *sent = fe->sent ? at_path(fe->sent, p) : NULL;
+        const struct schema_type *known = fe->object && (json_is(v, JSON_ARRAY) || json_is(v, JSON_OBJECT))
+                                                          ? type_of(fe->type, fe->object, v)
+                                                          : NULL; /* not looked for in vain */
+        const struct schema_type *root = root_type(fe, p);
+        const struct schema_type *t = type_at(root, p, &pointer);
         if (json_is(sent, JSON_NULL) && json_is(v, JSON_ARRAY) && v->len == 0) /* none, where decoding has one */
                 v = NULL;
         v = with_empty(fe->a, v, sent);
@@ -595,13 +594,11 @@ static struct str value_text(struct printer *g, const struct schema_type *t, con
 
 /* One value in one value, and so on: Diff shows such a one as a whole before and after. */
 static bool is_chain(struct arena *a, const struct schema_type *t, const struct json *old, const struct json *now) {
-        struct json all;
-
         if (!is_compound(t) || !old || !now)
                 return true;
         if (t->kind == SCHEMA_LIST || (t->kind == SCHEMA_STRUCT && t->n_fields != 1))
                 return false;
-        all = union_of(a, old, now);
+        struct json all = union_of(a, old, now);
         return all.len == 1 &&
                is_chain(a, t->kind == SCHEMA_MAP ? t->elem : t->fields[0].type,
                         json_get(old, json_key(json_members(&all))), json_get(now, json_key(json_members(&all))));
@@ -659,12 +656,10 @@ static void add_rows(struct printer *g, struct rows *r, const struct schema_type
 /* Of a run of rows that are the same, those beside a difference; an ellipsis stands for the rest. */
 static void shorten(struct printer *g, const struct rows *r, struct rows *ret) {
         for (size_t i = 0, n; i < r->list.n; i += MAX(n, 1U)) {
-                size_t low, high;
-
                 for (n = 0; i + n < r->list.n && r->list.v[i + n].same; n++)
                         ;
-                low = i > 0 ? MIN(n, CONTEXT) : 0;
-                high = i + n < r->list.n ? MIN(n - low, CONTEXT) : 0;
+                size_t low = i > 0 ? MIN(n, CONTEXT) : 0;
+                size_t high = i + n < r->list.n ? MIN(n - low, CONTEXT) : 0;
                 high += n - low - high == 1;
                 for (size_t k = 0; k < MAX(n, 1U); k++) {
                         size_t hidden = n - low - high;

@@ -167,13 +167,12 @@ void field_duplicate(struct field_errors *fe, const struct path *p, struct str v
 /* The errors from number i on: the next one at p or within that is not settled, or how many there are. */
 static size_t find_error(const struct field_errors *fe, const struct path *p, size_t i) {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct str prefix;
 
         if (i >= fe->list.n)
                 return fe->list.n;
         path_print(&b, p);
         buf_putc(&b, '.');
-        prefix = str_sub(buf_str(&b), 0, b.n - 1);
+        struct str prefix = str_sub(buf_str(&b), 0, b.n - 1);
         for (; i < fe->list.n; i++) {
                 struct str field = fe->list.v[i].at;
 

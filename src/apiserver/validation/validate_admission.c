@@ -97,7 +97,6 @@ static void check_service_path(struct field_errors *fe, const struct path *p, st
         struct str rest, step;
         const char *msgs[MAX_MESSAGES];
         unsigned i = 0;
-        bool open;
 
         if (str_empty(whole) || str_eqc(whole, "/"))
                 return;
@@ -107,7 +106,7 @@ static void check_service_path(struct field_errors *fe, const struct path *p, st
         rest = str_sub(whole, 1, whole.n);
         if (str_has_suffix(rest, STR("/")))
                 rest.n--;
-        open = str_empty(rest) || str_has_suffix(rest, STR("/"));
+        bool open = str_empty(rest) || str_has_suffix(rest, STR("/"));
         for (; str_split(&rest, '/', &step); i++)
                 if (str_empty(step))
                         field_invalid_str(fe, p, whole, "segment[%u] may not be empty", i);
@@ -219,11 +218,10 @@ CHECK(check_conditions, const struct json *list, const struct cel_named *named) 
 
 CHECK(check_webhook_conditions, const struct json *w, const struct json *old) {
         const struct json *list = GET(w, "matchConditions");
-        struct cel_policy *x;
 
         if (json_len(list) == 0 || (old && json_equal(list, GET(old, "matchConditions"))))
                 return;
-        x = cel_policy_new(w, NULL, NULL);
+        struct cel_policy *x = cel_policy_new(w, NULL, NULL);
         check_conditions(fe, PATH(p, "matchConditions"), list, x->conditions);
         cel_policy_free(x);
 }
@@ -396,11 +394,10 @@ void validate_policy(struct field_errors *fe, const struct json *obj, const stru
         const struct json *spec = GET(obj, "spec"), *was = GET(old, "spec");
         const struct json *match = GET(spec, "matchConstraints"), *conditions = GET(spec, "matchConditions");
         const struct path *p = PATH(NULL, "spec");
-        struct cel_policy *x;
 
         if (old && json_equal(spec, was)) /* it was fine, by the rules of its time */
                 return;
-        x = cel_policy_new(spec, NULL, NULL);
+        struct cel_policy *x = cel_policy_new(spec, NULL, NULL);
         if (GET(spec, "paramKind"))
                 check_param_kind(fe, PATH(p, "paramKind"), GET(spec, "paramKind"));
         if (!match)

@@ -33,7 +33,6 @@ static const char *parse_indexes(struct arena *a, struct str s, int64_t completi
                 ssize_t comma = str_find(s, ','), dash;
                 struct str part = comma < 0 ? s : str_sub(s, 0, (size_t) comma);
                 int64_t from, to;
-                const char *problem;
 
                 dash = str_find(part, '-');
                 if (dash >= 0 && str_rfind(part, '-') != dash)
@@ -42,7 +41,8 @@ static const char *parse_indexes(struct arena *a, struct str s, int64_t completi
                                             "interval can have at most two parts separated by '-'",
                                             STR_ARG(part))
                                         .p;
-                problem = parse_index(a, dash < 0 ? part : str_sub(part, 0, (size_t) dash), completions, &from);
+                const char *problem =
+                                parse_index(a, dash < 0 ? part : str_sub(part, 0, (size_t) dash), completions, &from);
                 to = from;
                 if (!problem && dash >= 0)
                         problem = parse_index(a, str_sub(part, (size_t) dash + 1, part.n), completions, &to);

@@ -291,13 +291,13 @@ static void check_host_ports(struct field_errors *fe, const struct path *list, c
 
                 each_at(port, p, ports, GET(c, "ports")) {
                         int64_t host = json_int(GET(port, "hostPort"));
-                        struct str key;
 
                         if (host == 0)
                                 continue;
                         taken = taken ? taken : map_new(NULL);
-                        key = arena_printf(fe->a, "%" STR_FMT "/%" STR_FMT "/%lld", STR_ARG(TEXT(port, "protocol")),
-                                           STR_ARG(TEXT(port, "hostIP")), (long long) host);
+                        struct str key = arena_printf(fe->a, "%" STR_FMT "/%" STR_FMT "/%lld",
+                                                      STR_ARG(TEXT(port, "protocol")), STR_ARG(TEXT(port, "hostIP")),
+                                                      (long long) host);
                         TELL_AT(init ? at : list,
                                 REFUSE_IF(duplicate, !map_put(taken, key, c), PATH(p, "hostPort"), key));
                 }

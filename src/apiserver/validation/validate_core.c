@@ -219,12 +219,10 @@ const struct json *annotation_json(struct field_errors *fe, const struct path *p
 #define AVOIDED "scheduler.alpha.kubernetes.io/preferAvoidPods"
 
 CHECK(check_node_annotations, const struct json *annotations) {
-        const struct json *avoided;
-
         if (json_len(annotations) == 0)
                 return;
         check_taints(fe, PATH(p, TAINTS), annotation_json(fe, p, annotations, TAINTS));
-        avoided = annotation_json(fe, PATH(p, "AvoidPods"), annotations, AVOIDED);
+        const struct json *avoided = annotation_json(fe, PATH(p, "AvoidPods"), annotations, AVOIDED);
         each_at(e, at, PATH(p, AVOIDED), GET(avoided, "preferAvoidPods")) {
                 const struct json *owner = json_at_path(e, "podSignature", "podController");
                 const struct path *signature = PATH(at, "PodSignature");

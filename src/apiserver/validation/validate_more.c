@@ -219,12 +219,11 @@ static int family_of(const struct json *cidr) {
         struct str rest = json_str(cidr), ip = STR("");
         int64_t bits;
         uint8_t b[16];
-        int family;
 
         if (!str_split(&rest, '/', &ip) || str_empty(rest) || !isdigit((unsigned char) rest.p[0]) ||
             str_to_i64(rest, &bits) < 0)
                 return 0;
-        family = parse_ip(ip, b);
+        int family = parse_ip(ip, b);
         return bits <= (family == 4 ? 32 : 128) ? family : 0;
 }
 
@@ -323,11 +322,9 @@ void validate_pdb(struct field_errors *fe, const struct json *obj, const struct 
 
 /* Go's zero where there is none. */
 static const struct json *number_of(struct arena *a, const struct json *v) {
-        struct json *zero;
-
         if (v)
                 return v;
-        zero = arena_alloc(a, sizeof(*zero));
+        struct json *zero = arena_alloc(a, sizeof(*zero));
         *zero = json_of_int(0);
         return zero;
 }

@@ -299,7 +299,6 @@ static void check_narrowed(struct field_errors *fe, const struct json *now, cons
  */
 static void restore_placement(struct field_errors *fe, struct json *copy, const struct json *before) {
         const struct json *affinity = GET(before, "affinity"), *now = json_at_path(copy, "affinity", "nodeAffinity");
-        struct json own;
 
         json_each_member(m, GET(before, "nodeSelector")) {
                 const struct json *v = json_get(GET(copy, "nodeSelector"), json_key(m));
@@ -313,7 +312,7 @@ static void restore_placement(struct field_errors *fe, struct json *copy, const 
         restore_field(fe->a, copy, before, "nodeSelector");
         if (GET(affinity, "nodeAffinity") && (!now || !json_equal(now, GET(affinity, "nodeAffinity"))))
                 check_narrowed(fe, now, GET(affinity, "nodeAffinity"));
-        own = GET(copy, "affinity") ? json_copy_shallow(fe->a, GET(copy, "affinity")) : json_new_object();
+        struct json own = GET(copy, "affinity") ? json_copy_shallow(fe->a, GET(copy, "affinity")) : json_new_object();
         restore_field(fe->a, &own, affinity, "nodeAffinity");
         if (json_len(&own) > 0 || affinity)
                 json_setc(fe->a, copy, "affinity", own);
@@ -325,7 +324,6 @@ static void validate_pod_update(struct field_errors *fe, const struct json *obj,
         static const char *const lists[] = { "containers", "initContainers" };
         static const char *const image[] = { "image", NULL };
         const struct json *now = GET(obj, "spec"), *before = GET(old, "spec");
-        struct json copy;
 
         check_kept_annotations(fe, obj, old);
         if (json_equal(now, before))
@@ -343,7 +341,7 @@ static void validate_pod_update(struct field_errors *fe, const struct json *obj,
                 return;
         check_tolerations_kept(fe, now, before);
         check_gates(fe, now, before);
-        copy = json_copy_shallow(fe->a, now);
+        struct json copy = json_copy_shallow(fe->a, now);
         for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
                 if (GET(now, lists[l]))
                         json_setc(fe->a, &copy, lists[l],

@@ -758,14 +758,13 @@ RULE(scheduling_gates) {
 CHECK(check_search, struct str name) {
         char *plain = arena_cstr(fe->a, name);
         const char *messages[MAX_MESSAGES];
-        size_t n;
 
         for (size_t i = 0; i < name.n; i++) {
                 bool first = i == 0 || name.p[i - 1] == '.', last = i + 1 == name.n || name.p[i + 1] == '.';
 
                 plain[i] = name.p[i] != '_' || last ? name.p[i] : first && !strchr("-_", name.p[i + 1]) ? 'a' : '-';
         }
-        n = check_dns_subdomain(str_of(plain), messages);
+        size_t n = check_dns_subdomain(str_of(plain), messages);
         for (size_t i = 0; i < n; i++)
                 field_invalid_str(fe, p, name, "%s",
                                   i == 0 && name.n > 253

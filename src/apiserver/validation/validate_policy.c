@@ -331,7 +331,6 @@ static const char *request_problem(struct str text) {
         _cleanup_(BIO_free_allp) BIO *bio = NULL;
         _cleanup_(X509_REQ_freep) X509_REQ *request = NULL;
         _cleanup_buf_ struct buf pem = BUF_INIT;
-        EVP_PKEY *key;
 
         if (base64_decode(&pem, text) == 0 && pem.n > 0) {
                 bio = BIO_new_mem_buf(pem.p, (int) pem.n);
@@ -339,7 +338,7 @@ static const char *request_problem(struct str text) {
         }
         if (!request)
                 return "PEM block type must be CERTIFICATE REQUEST";
-        key = X509_REQ_get0_pubkey(request);
+        EVP_PKEY *key = X509_REQ_get0_pubkey(request);
         return key && X509_REQ_verify(request, key) == 1 ? NULL : "x509: invalid signature";
 }
 

@@ -180,7 +180,6 @@ void validate_csi_node(struct field_errors *fe, const struct json *obj, const st
         _cleanup_(map_freep) struct map *seen = NULL;
 
         each_at(driver, p, list, drivers) {
-                const struct json *before;
                 struct str name = TEXT(driver, "name"), id = TEXT(driver, "nodeID");
 
                 TELL_AT(PATH(p, "topologyKeys"),
@@ -191,7 +190,7 @@ void validate_csi_node(struct field_errors *fe, const struct json *obj, const st
                 check_nonnegative(fe, PATH(PATH(p, "allocatable"), "count"),
                                   json_at_path(driver, "allocatable", "count"));
                 check_topology(fe, p, GET(driver, "topologyKeys"));
-                before = json_find_by(json_at_path(old, "spec", "drivers"), "name", name);
+                const struct json *before = json_find_by(json_at_path(old, "spec", "drivers"), "name", name);
                 if (before)
                         check_immutable(fe, list, driver, before);
         }

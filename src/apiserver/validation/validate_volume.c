@@ -98,7 +98,6 @@ void validate_pvc(struct field_errors *fe, const struct json *obj, const struct 
         const struct json *spec = GET(obj, "spec"), *before = GET(old, "spec"),
                           *storage = json_at_path(spec, "resources", "requests", "storage"),
                           *was = json_at_path(before, "resources", "requests", "storage");
-        struct json now, then;
         size_t n = 0;
 
         validate_claim_spec(fe, p, spec);
@@ -109,8 +108,8 @@ void validate_pvc(struct field_errors *fe, const struct json *obj, const struct 
                 mutable[n++] = "volumeName";
         if (may_tell_class(fe, obj, old))
                 mutable[n++] = "storageClassName";
-        now = without(fe->a, spec, mutable);
-        then = without(fe->a, before, mutable);
+        struct json now = without(fe->a, spec, mutable);
+        struct json then = without(fe->a, before, mutable);
         if (str_eqc(json_str(json_at_path(obj, "status", "phase")), "Bound") && storage && was) {
                 struct json resources = json_copy_shallow(fe->a, GET(spec, "resources")),
                             requests = json_copy_shallow(fe->a, GET(&resources, "requests"));
@@ -295,15 +294,14 @@ void validate_pv(struct field_errors *fe, const struct json *obj, const struct j
         const struct json *spec = GET(obj, "spec"), *before = GET(old, "spec"), *affinity = GET(before, "nodeAffinity");
         const struct path *p = PATH(NULL, "spec");
         struct str name = json_str(json_at_path(obj, "metadata", "name"));
-        struct json now, was;
 
         validate_volume_spec(fe, p, spec, &name);
         fe->phase = 1;
         check_mount_options(fe, obj);
         if (!old)
                 return;
-        now = source_of(fe->a, spec);
-        was = source_of(fe->a, before);
+        struct json now = source_of(fe->a, spec);
+        struct json was = source_of(fe->a, before);
         if (GET(&was, "csi") && GET(&now, "csi") && !GET(GET(&was, "csi"), "controllerExpandSecretRef")) {
                 struct json csi = json_copy_shallow(fe->a, GET(&now, "csi"));
 

@@ -138,7 +138,6 @@ static void check_statefulset_strategy(struct field_errors *fe, const struct pat
 
 void validate_deployment(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct json *spec = GET(obj, "spec"), *deadline = GET(spec, "progressDeadlineSeconds");
-        struct json rollback;
         int64_t revision;
 
         check_counts(fe, spec, WORDS("replicas"));
@@ -147,7 +146,7 @@ void validate_deployment(struct field_errors *fe, const struct json *obj, const 
         check_deployment_strategy(fe, PATH(SPEC, "strategy"), GET(spec, "strategy"));
         check_counts(fe, spec, WORDS("minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"));
         if (str_to_i64(json_str(json_at_path(obj, "metadata", "annotations", ROLLBACK)), &revision) == 0) {
-                rollback = json_of_int(revision);
+                struct json rollback = json_of_int(revision);
                 TELL_AT(PATH(SPEC, "progressDeadlineSeconds"),
                         check_nonnegative(fe, PATH(PATH(SPEC, "rollback"), "version"), &rollback));
         }

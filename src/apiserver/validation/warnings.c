@@ -422,14 +422,12 @@ static void warn_port(struct op *op, const struct path *spec_path, const struct 
 
                         json_each_item(other, GET(container, "ports")) {
                                 _cleanup_buf_ struct buf where = BUF_INIT;
-                                int64_t mine, its;
-                                bool same;
 
                                 if (other == port || looked_at++ == MAX_FILES)
                                         return;
-                                mine = json_int(GET(port, "hostPort"));
-                                its = json_int(GET(other, "hostPort"));
-                                same = str_eq(TEXT(port, "hostIP"), TEXT(other, "hostIP"));
+                                int64_t mine = json_int(GET(port, "hostPort"));
+                                int64_t its = json_int(GET(other, "hostPort"));
+                                bool same = str_eq(TEXT(port, "hostIP"), TEXT(other, "hostIP"));
                                 i++;
                                 if (json_int(GET(port, "containerPort")) != json_int(GET(other, "containerPort")) ||
                                     !str_eq(TEXT(port, "protocol"), TEXT(other, "protocol")))
@@ -814,19 +812,15 @@ static const char *find_block(struct arena *a, struct str pem, bool key, struct 
 /* What Go's tls.X509KeyPair says of a certificate and its key. */
 static const char *pair_problem(struct arena *a, struct str certificate, struct str key) {
         struct str cert_der = { NULL, 0 }, key_der = { NULL, 0 };
-        const char *problem;
-        const uint8_t *at;
-        EVP_PKEY *private;
-        X509 *cert;
+        const char *problem = find_block(a, certificate, false, &cert_der);
 
-        problem = find_block(a, certificate, false, &cert_der);
         problem = problem ? problem : find_block(a, key, true, &key_der);
         if (problem)
                 return problem;
-        at = (const uint8_t *) cert_der.p;
-        cert = d2i_X509(NULL, &at, (long) cert_der.n);
+        const uint8_t *at = (const uint8_t *) cert_der.p;
+        X509 *cert = d2i_X509(NULL, &at, (long) cert_der.n);
         at = (const uint8_t *) key_der.p;
-        private = d2i_AutoPrivateKey(NULL, &at, (long) key_der.n);
+        EVP_PKEY *private = d2i_AutoPrivateKey(NULL, &at, (long) key_der.n);
         if (!cert)
                 problem = "x509: malformed certificate";
         else if (!private)
@@ -844,11 +838,11 @@ static const char *pair_problem(struct arena *a, struct str certificate, struct 
 void warn_secret(struct op *op, const struct json *obj) {
         struct arena *a = op->c->arena;
         const struct json *data = GET(obj, "data");
-        const char *problem;
 
         if (!str_eqc(TEXT(obj, "type"), "kubernetes.io/tls"))
                 return;
-        problem = pair_problem(a, base64_text(a, TEXT(data, "tls.crt")), base64_text(a, TEXT(data, "tls.key")));
+        const char *problem =
+                        pair_problem(a, base64_text(a, TEXT(data, "tls.crt")), base64_text(a, TEXT(data, "tls.key")));
         if (problem)
                 warn(op, NULL, "%s", problem);
 }

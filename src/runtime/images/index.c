@@ -78,11 +78,10 @@ static void read_image(struct image_store *s, const struct json *j) {
 
 static void read_layer(struct image_store *s, const struct json_member *m) {
         struct str chain = json_key(m);
-        struct layer *l;
 
         if (!digest_valid(chain))
                 return;
-        l = xcalloc(1, sizeof(*l));
+        struct layer *l = xcalloc(1, sizeof(*l));
         memcpy(l->chain, chain.p, chain.n);
         l->dir = (unsigned) json_int(json_getc(&m->value, "dir"));
         l->bytes = (uint64_t) json_int(json_getc(&m->value, "bytes"));
@@ -96,11 +95,10 @@ int index_read(struct image_store *s, struct error *err) {
         _cleanup_free_ char *path = xprintf("%s/index.json", s->root);
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct json *j;
-        int r;
 
         if (!file_exists(path)) /* a new store */
                 return 0;
-        r = file_read(path, 0, &text, err);
+        int r = file_read(path, 0, &text, err);
         if (r >= 0)
                 r = json_parse(a, buf_str(&text), NULL, &j, err);
         if (r < 0)

@@ -17,12 +17,11 @@ static int read_json(struct load *l, const char *path, struct json **ret, struct
         struct json_parse_opts opts = { .max_depth = 64 };
         const struct staged *f = staging_get(&l->stage, str_of(path));
         struct str text;
-        int r;
 
         *ret = NULL;
         if (!f)
                 return 0;
-        r = staging_read(&l->stage, str_of(f->digest), &text, err);
+        int r = staging_read(&l->stage, str_of(f->digest), &text, err);
         if (r >= 0)
                 r = json_parse(l->stage.arena, text, &opts, ret, err);
         return r < 0 ? error_prefix(err, "%s", path) : 0;
@@ -102,16 +101,13 @@ static int load_descriptor(struct load *l, const struct descriptor *top, struct 
         struct descriptor d = *top;
         struct str names[64], text, index = STR("");
         struct manifest m;
-        size_t n;
 
         for (int depth = 0;; depth++) {
-                const struct descriptor *best;
-
                 TRY(staging_read(&l->stage, d.digest, &text, err));
                 TRY(manifest_parse(l->stage.arena, text, &m, err));
                 if (!m.is_index)
                         break;
-                best = manifest_choose(&m);
+                const struct descriptor *best = manifest_choose(&m);
                 if (!best || depth > 4) {
                         l->other_platform = true;
                         return 0;
@@ -124,7 +120,7 @@ static int load_descriptor(struct load *l, const struct descriptor *top, struct 
                 TRY(staging_commit(&l->stage, index, err));
         TRY(staging_commit(&l->stage, d.digest, err));
         TRY(commit_blobs(l, &m, err));
-        n = docker_names(l, m.config.digest, names, ARRAY_SIZE(names));
+        size_t n = docker_names(l, m.config.digest, names, ARRAY_SIZE(names));
         if (n == 0)
                 n = oci_names(l, top, names);
         return add(l, d.digest, index, names, n, true, err);
@@ -133,10 +129,9 @@ static int load_descriptor(struct load *l, const struct descriptor *top, struct 
 static int load_oci(struct load *l, const struct json *index, struct error *err) {
         struct manifest m;
         _cleanup_buf_ struct buf text = BUF_INIT;
-        int r;
 
         json_write(&text, index);
-        r = manifest_parse(l->stage.arena, arena_str(l->stage.arena, buf_str(&text)), &m, err);
+        int r = manifest_parse(l->stage.arena, arena_str(l->stage.arena, buf_str(&text)), &m, err);
         if (r >= 0 && !m.is_index)
                 r = error_set(err, -EINVAL, "not an image index");
         if (r < 0)

@@ -64,12 +64,11 @@ int manifest_parse(struct arena *a, struct str text, struct manifest *ret, struc
         struct json_parse_opts opts = { .max_depth = 64 };
         struct manifest m = { 0 };
         struct json *j;
-        int r;
 
         if (text.n > MANIFEST_MAX_BYTES)
                 return error_set(err, -EFBIG, "manifest of %zu bytes is larger than %u bytes", text.n,
                                  MANIFEST_MAX_BYTES);
-        r = json_parse(a, text, &opts, &j, err);
+        int r = json_parse(a, text, &opts, &j, err);
         if (r < 0)
                 return error_prefix(err, "failed to parse manifest");
         if (json_int(json_getc(j, "schemaVersion")) == 1)
@@ -95,17 +94,15 @@ int manifest_parse(struct arena *a, struct str text, struct manifest *ret, struc
 int image_config_parse(struct arena *a, struct str text, struct image_config *ret, struct error *err) {
         struct json_parse_opts opts = { .max_depth = 64 };
         struct image_config c = { 0 };
-        const struct json *ids;
         struct json *j;
-        int r;
 
         if (text.n > MANIFEST_MAX_BYTES)
                 return error_set(err, -EFBIG, "image config of %zu bytes is larger than %u bytes", text.n,
                                  MANIFEST_MAX_BYTES);
-        r = json_parse(a, text, &opts, &j, err);
+        int r = json_parse(a, text, &opts, &j, err);
         if (r < 0)
                 return error_prefix(err, "failed to parse image config");
-        ids = json_at_path(j, "rootfs", "diff_ids");
+        const struct json *ids = json_at_path(j, "rootfs", "diff_ids");
         if (!json_is(j, JSON_OBJECT) || json_len(ids) > MANIFEST_MAX_LAYERS)
                 return error_set(err, -EINVAL, "not an image config");
         c.doc = j;

@@ -118,7 +118,6 @@ static int resolve(struct pull *p, struct error *err) {
         struct registry_answer answer;
         _cleanup_buf_ struct buf body = BUF_INIT;
         char written[72];
-        int r;
 
         if (!str_empty(p->ref->digest)) {
                 _cleanup_close_ int have = image_store_blob_open(p->store, what);
@@ -127,7 +126,7 @@ static int resolve(struct pull *p, struct error *err) {
                 if (have >= 0)
                         return 0;
         }
-        r = registry_manifest(&p->registry, what, NULL, &answer, err);
+        int r = registry_manifest(&p->registry, what, NULL, &answer, err);
         if (r >= 0 && str_empty(p->ref->digest) && !digest_valid(str_of(answer.digest))) {
                 /* A registry that does not say: the bytes do. */
                 r = registry_manifest(&p->registry, what, &body, &answer, err);
@@ -144,17 +143,15 @@ static int resolve(struct pull *p, struct error *err) {
 
 static int choose(struct pull *p, struct error *err) {
         struct str digest = p->top;
-        int r;
 
         for (int depth = 0;; depth++) {
-                const struct descriptor *best;
+                int r = get_manifest(p, digest, &p->m, err);
 
-                r = get_manifest(p, digest, &p->m, err);
                 if (r < 0)
                         return error_prefix(err, "failed to copy");
                 if (!p->m.is_index)
                         break;
-                best = manifest_choose(&p->m);
+                const struct descriptor *best = manifest_choose(&p->m);
                 if (!best || depth > 4)
                         return error_set(err, -ENOENT, "no match for platform in manifest: not found");
                 digest = best->digest;
@@ -181,10 +178,9 @@ static void *fetcher(void *arg) {
         while (p->result >= 0 && p->next < p->n_wanted) {
                 const struct descriptor *d = p->wanted[p->next++];
                 _cleanup_error_ struct error err = ERROR_INIT;
-                int r;
 
                 pthread_mutex_unlock(&p->lock);
-                r = fetch(p, d, &err);
+                int r = fetch(p, d, &err);
                 pthread_mutex_lock(&p->lock);
                 if (r < 0 && p->result >= 0) {
                         p->result = r;

@@ -209,8 +209,6 @@ static void configure(const struct registry *g, struct request *q, struct curl_s
 static int perform(const struct registry *g, struct request *q, struct registry_answer *ret, struct error *err) {
         static pthread_once_t once = PTHREAD_ONCE_INIT;
         char detail[CURL_ERROR_SIZE] = "";
-        struct curl_slist *headers;
-        CURLcode code;
         long status = 0;
         int r = 0;
 
@@ -220,9 +218,9 @@ static int perform(const struct registry *g, struct request *q, struct registry_
                 return error_set(err, -ENOMEM, "out of memory");
         q->answer = ret;
         *ret = (struct registry_answer) { 0 };
-        headers = headers_of(q);
+        struct curl_slist *headers = headers_of(q);
         configure(g, q, headers, detail);
-        code = curl_easy_perform(q->curl);
+        CURLcode code = curl_easy_perform(q->curl);
         curl_easy_getinfo(q->curl, CURLINFO_RESPONSE_CODE, &status);
         ret->code = (int) status;
         if (q->failed < 0)
@@ -283,13 +281,12 @@ static void add_parameter(struct buf *b, const char *key, struct str value) {
 }
 
 static int token_of(struct arena *a, struct str body, char **ret, struct error *err) {
-        struct str token;
         struct json *j;
         int r = json_parse(a, body, NULL, &j, err);
 
         if (r < 0)
                 return error_prefix(err, "unable to decode token response");
-        token = json_str(json_getc(j, "token"));
+        struct str token = json_str(json_getc(j, "token"));
         if (str_empty(token))
                 token = json_str(json_getc(j, "access_token"));
         for (size_t i = 0; i < token.n; i++)
@@ -309,7 +306,6 @@ static int fetch_token(struct registry *g, const char *challenge, char **ret, st
         _cleanup_buf_ struct buf query = BUF_INIT, body = BUF_INIT;
         struct request q = { .body = &body, .limit = TOKEN_MAX };
         struct registry_answer answer;
-        int r;
 
         if (!str_has_prefix(realm, STR("http://")) && !str_has_prefix(realm, STR("https://")))
                 return error_set(err, -EACCES, "no usable realm in the registry's authentication challenge");
@@ -328,7 +324,7 @@ static int fetch_token(struct registry *g, const char *challenge, char **ret, st
         q.url = url;
         q.form = refresh ? form : NULL;
         q.authorization = refresh ? NULL : basic;
-        r = perform(g, &q, &answer, err);
+        int r = perform(g, &q, &answer, err);
         if (r >= 0 && answer.code != 200)
                 r = unexpected(&q, answer.code, err);
         if (r >= 0)
@@ -363,7 +359,6 @@ static int authorize(struct registry *g, const char *challenge, const char *used
 
 static int perform_authorized(struct registry *g, struct request *q, struct registry_answer *ret, struct error *err) {
         _cleanup_free_ char *used = NULL;
-        int r;
 
         for (int round = 0;; round++) {
                 with_lock(&g->lock) {
@@ -374,7 +369,7 @@ static int perform_authorized(struct registry *g, struct request *q, struct regi
                 q->begun = false;
                 if (q->body)
                         q->body->n = 0;
-                r = perform(g, q, ret, err);
+                int r = perform(g, q, ret, err);
                 if (r < 0 || ret->code != 401 || !ret->challenge[0] || round == 2)
                         return r;
                 TRY(authorize(g, ret->challenge, used, err));
@@ -509,12 +504,11 @@ int registry_blob(struct registry *g, const struct descriptor *want, const char 
         _cleanup_error_ struct error own = ERROR_INIT;
         _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         struct download d = { .fd = fd, .size = want->size, .err = &own };
-        int r;
 
         if (fd < 0)
                 return error_errno(err, -errno, "create %s", path);
         d.digest = digest_new();
-        r = want->size == 0 ? 0 : download(g, url, &d, &own);
+        int r = want->size == 0 ? 0 : download(g, url, &d, &own);
         if (r >= 0)
                 r = download_check(&d, want, &own);
         digest_free(d.digest);

@@ -24,24 +24,22 @@ static int tar_error(struct save *s, struct error *err) {
 
 static int put_header(struct save *s, const char *path, int64_t size, struct error *err) {
         struct archive_entry *e = archive_entry_new();
-        int k;
 
         archive_entry_set_pathname(e, path);
         archive_entry_set_filetype(e, AE_IFREG);
         archive_entry_set_perm(e, 0644);
         archive_entry_set_size(e, size);
         archive_entry_set_mtime(e, 0, 0);
-        k = archive_write_header(s->tar, e);
+        int k = archive_write_header(s->tar, e);
         archive_entry_free(e);
         return k == ARCHIVE_OK ? 0 : tar_error(s, err);
 }
 
 static int put_text(struct save *s, const char *path, const struct json *j, struct error *err) {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        int r;
 
         json_write(&b, j);
-        r = put_header(s, path, (int64_t) b.n, err);
+        int r = put_header(s, path, (int64_t) b.n, err);
         return r >= 0 && archive_write_data(s->tar, b.p, b.n) != (la_ssize_t) b.n ? tar_error(s, err) : r;
 }
 
@@ -96,14 +94,13 @@ static void describe_image(struct save *s, struct str digest, size_t size, struc
 static int save_image(struct save *s, struct str ref, struct error *err) {
         struct str digest, first_name, name, hex, text = { 0 };
         struct manifest m;
-        int r;
 
         TRY(image_store_manifest(s->images, s->arena, ref, &digest, &first_name, err));
         TRY(image_store_blob_read(s->images, s->arena, digest, MANIFEST_MAX_BYTES, &text, err));
         TRY(manifest_parse(s->arena, text, &m, err));
         if (image_id_like(ref, &hex) || image_normalize(s->arena, ref, &name, NULL) < 0)
                 name = first_name;
-        r = put_blob(s, digest, err);
+        int r = put_blob(s, digest, err);
         if (r >= 0)
                 r = put_blob(s, m.config.digest, err);
         for (size_t i = 0; i < m.n_layers && r >= 0; i++)

@@ -14,10 +14,8 @@
 
 /* Where a file's bytes go while their digest is not known. */
 static int incoming(const struct staging *s, char **ret_path, struct error *err) {
-        int fd;
-
         *ret_path = xprintf("%s/incoming", s->dir);
-        fd = open(*ret_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        int fd = open(*ret_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         return fd < 0 ? error_errno(err, -errno, "create %s", *ret_path) : fd;
 }
 
@@ -114,7 +112,6 @@ static struct str dirname_of(struct str path) {
 
 static int stage_entry(const struct staging *s, struct archive *tar, struct archive_entry *e, struct error *err) {
         struct str path = clean(s->arena, STR(""), str_of(archive_entry_pathname(e))), target = { 0 };
-        struct staged *f;
 
         if (archive_entry_hardlink(e))
                 target = clean(s->arena, STR(""), str_of(archive_entry_hardlink(e)));
@@ -124,7 +121,7 @@ static int stage_entry(const struct staging *s, struct archive *tar, struct arch
                 return stage_file(s, tar, -1, path, err);
         else
                 return 0;
-        f = arena_new_of(s->arena, struct staged);
+        struct staged *f = arena_new_of(s->arena, struct staged);
         f->path = path;
         f->link = target;
         map_put(s->files, path, f);
@@ -163,8 +160,6 @@ static int stage_all(const struct staging *s, struct archive *tar, struct error 
 int staging_open(struct image_store *images, const char *path, struct staging *ret, struct error *err) {
         _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
         struct source src = { 0 };
-        struct archive *tar;
-        int r;
 
         *ret = (struct staging) { .images = images };
         if (fd < 0)
@@ -175,9 +170,9 @@ int staging_open(struct image_store *images, const char *path, struct staging *r
         ret->arena = arena_new(0);
         ret->files = map_new(NULL);
         ret->digests = map_new(NULL);
-        r = stream_open(fd, ARCHIVE_MAX_BYTES, &src.stream, err);
+        int r = stream_open(fd, ARCHIVE_MAX_BYTES, &src.stream, err);
         if (r >= 0) {
-                tar = archive_read_new();
+                struct archive *tar = archive_read_new();
                 archive_read_support_format_tar(tar);
                 if (archive_read_open(tar, &src, NULL, read_source, NULL) != ARCHIVE_OK)
                         r = error_set(err, -EBADMSG, "%s", archive_error_string(tar));
@@ -215,12 +210,11 @@ const struct staged *staging_get(const struct staging *s, struct str path) {
 int staging_read(const struct staging *s, struct str digest, struct str *ret, struct error *err) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         _cleanup_free_ char *path = NULL;
-        int r;
 
         if (!map_has(s->digests, digest))
                 return image_store_blob_read(s->images, s->arena, digest, MANIFEST_MAX_BYTES, ret, err);
         path = xprintf("%s/%.64s", s->dir, digest.p + 7);
-        r = file_read(path, MANIFEST_MAX_BYTES, &b, err);
+        int r = file_read(path, MANIFEST_MAX_BYTES, &b, err);
         if (r == -ENOENT) /* committed before */
                 return image_store_blob_read(s->images, s->arena, digest, MANIFEST_MAX_BYTES, ret, err);
         if (r >= 0)

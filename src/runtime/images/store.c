@@ -50,7 +50,6 @@ static void drop_lost(struct image_store *s) {
 
 int image_store_open(const char *root, const struct json *registries, struct image_store **ret, struct error *err) {
         struct image_store *s = xcalloc(1, sizeof(*s));
-        int r;
 
         s->root = xstrdup(root);
         s->images = map_new(image_free);
@@ -59,7 +58,7 @@ int image_store_open(const char *root, const struct json *registries, struct ima
         s->registries = json_keep(s->arena, registries);
         pthread_mutex_init(&s->lock, NULL);
         pthread_cond_init(&s->changed, NULL);
-        r = make_dirs(s, err);
+        int r = make_dirs(s, err);
         if (r >= 0)
                 r = index_read(s, err);
         if (r < 0) {
@@ -123,10 +122,9 @@ void image_store_work_end(struct image_store *s) {
 
 char *image_store_tmp_dir(struct image_store *s, const char *what, struct error *err) {
         char suffix[13] = { 0 };
-        char *path;
 
         rand_suffix(suffix, 12);
-        path = xprintf("%s/tmp/%s-%s", s->root, what, suffix);
+        char *path = xprintf("%s/tmp/%s-%s", s->root, what, suffix);
         if (mkdir(path, 0700) < 0) {
                 error_errno(err, -errno, "mkdir %s", path);
                 free(path);
@@ -143,12 +141,11 @@ static char *blob_path(const struct image_store *s, struct str digest) {
 
 int image_store_blob_open(struct image_store *s, struct str digest) {
         _cleanup_free_ char *path = NULL;
-        int fd;
 
         if (!digest_valid(digest))
                 return -EINVAL;
         path = blob_path(s, digest);
-        fd = open(path, O_RDONLY | O_CLOEXEC);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
         return fd < 0 ? -errno : fd;
 }
 
@@ -394,14 +391,13 @@ int image_store_add(struct image_store *s, struct str manifest_digest, struct st
 int image_store_tag(struct image_store *s, struct str ref_or_id, struct str name, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct image_reference ref;
-        struct image *i;
         int r;
 
         TRY(image_reference_parse(a, name, &ref, err));
         if (!str_empty(ref.digest))
                 return error_set(err, -EINVAL, "cannot tag an image with a digest: \"%" STR_FMT "\"", STR_ARG(name));
         HOLD(&s->lock);
-        i = find(s, ref_or_id);
+        struct image *i = find(s, ref_or_id);
         if (i) {
                 take_name(s, i, image_reference_format(a, &ref));
                 r = index_write(s, err);
@@ -489,12 +485,11 @@ int image_store_status(struct image_store *s, struct arena *a, struct str ref_or
 
 int image_store_list(struct image_store *s, struct arena *a, struct image_status **ret, size_t *ret_n) {
         struct image_status *list = NULL;
-        struct map_iter it;
         size_t n = 0;
 
         with_lock(&s->lock) {
                 list = arena_array(a, struct image_status, map_size(s->images) + 1);
-                it = MAP_ITER(s->images);
+                struct map_iter it = MAP_ITER(s->images);
                 while (map_next(&it))
                         status_of(s, a, it.value, &list[n++]);
         }
@@ -521,20 +516,18 @@ int image_store_usage(struct image_store *s, uint64_t *ret_bytes, uint64_t *ret_
         _cleanup_free_ char *path = xprintf("%s/blobs/sha256", s->root);
         _cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         uint64_t bytes = 0, inodes = 0;
-        struct map_iter it;
         struct dirent *e;
-        DIR *d;
 
         if (fd < 0)
                 return error_errno(err, -errno, "open %s", path);
         with_lock(&s->lock) {
-                it = MAP_ITER(s->layers);
+                struct map_iter it = MAP_ITER(s->layers);
                 while (map_next(&it)) {
                         bytes += ((struct layer *) it.value)->bytes;
                         inodes += ((struct layer *) it.value)->inodes;
                 }
         }
-        d = fdopendir(fd);
+        DIR *d = fdopendir(fd);
         if (!d)
                 return error_errno(err, -errno, "open %s", path);
         fd = -1; /* d's now */

@@ -120,8 +120,6 @@ void stream_close(struct stream *s) {
 
 /* One step of the decompressor over what is in in[]; returns the bytes put in out[]. */
 static ssize_t inflate_gzip(struct stream *s, struct error *err) {
-        int k;
-
         if (s->member_done) { /* another member follows */
                 inflateReset(&s->z);
                 s->member_done = false;
@@ -130,7 +128,7 @@ static ssize_t inflate_gzip(struct stream *s, struct error *err) {
         s->z.avail_in = (uInt) (s->in_n - s->in_at);
         s->z.next_out = s->out;
         s->z.avail_out = BLOCK;
-        k = inflate(&s->z, Z_NO_FLUSH);
+        int k = inflate(&s->z, Z_NO_FLUSH);
         s->in_at = s->in_n - s->z.avail_in;
         if (k == Z_STREAM_END)
                 s->member_done = true;

@@ -128,13 +128,10 @@ static int make_dirs(struct unpack *u, const char *path, int *ret) {
 
         if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
                 for (char *end = part;; end++) {
-                        char kept;
-                        int r;
-
                         end += strcspn(end, "/");
-                        kept = *end;
+                        char kept = *end;
                         *end = 0;
-                        r = make_dir(u, part);
+                        int r = make_dir(u, part);
                         if (r < 0)
                                 return error_errno(u->err, r, "create directory %s", part);
                         if (!kept)
@@ -268,11 +265,10 @@ static int set_xattrs(struct unpack *u, struct archive_entry *e, int dir, const 
 static int hard_link(struct unpack *u, struct archive_entry *e, int dir, const char *name) {
         _cleanup_free_ char *target = xstrdup(archive_entry_hardlink(e));
         _cleanup_close_ int up = -1;
-        char *slash;
 
         if (clean_path(target) < 0 || !*target)
                 return error_set(u->err, -EBADMSG, "invalid hard link to \"%s\"", archive_entry_hardlink(e));
-        slash = strrchr(target, '/');
+        char *slash = strrchr(target, '/');
         if (slash)
                 *slash = 0;
         up = open_in_root(u->root, slash ? target : ".", O_PATH | O_DIRECTORY);

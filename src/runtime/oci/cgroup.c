@@ -30,14 +30,12 @@ static bool in_root(struct str table, struct str controllers) {
 }
 
 static void add_tree(struct cgroups *g, struct str mount, struct str controllers, bool root) {
-        struct cgroup_tree *t;
-
         for (size_t i = 0; i < g->n; i++)
                 if (str_eqc(mount, g->trees[i].mount))
                         return;
         if (g->n == ARRAY_SIZE(g->trees))
                 return;
-        t = &g->trees[g->n++];
+        struct cgroup_tree *t = &g->trees[g->n++];
         t->mount = str_dup(mount);
         t->controllers = xprintf(",%" STR_FMT ",", STR_ARG(controllers));
         t->in_root = root;
@@ -193,10 +191,8 @@ static int create_in(const struct cgroups *g, const struct cgroup_tree *t, const
         if (g->mode == CGROUP_V2)
                 enable_controllers(t->mount);
         do {
-                char kept;
-
                 end += 1 + strcspn(end + 1, "/");
-                kept = *end;
+                char kept = *end;
                 *end = 0;
                 if (mkdir(dir, 0755) < 0 && errno != EEXIST)
                         return error_errno(err, -errno, "create cgroup %s", dir);
@@ -328,11 +324,10 @@ int cgroup_apply(const struct cgroups *g, const char *path, const struct json *r
                 const char *knob = g->mode == CGROUP_V2 ? knobs[i].v2 : knobs[i].v1;
                 struct str value = knob_value(g, a, &knobs[i], resources);
                 _cleanup_free_ char *dir = cgroup_dir(g, knobs[i].controller, path);
-                int r;
 
                 if (!knob || str_empty(value) || !dir || !cgroup_has(g, knobs[i].controller))
                         continue;
-                r = write_knob(dir, knob, value);
+                int r = write_knob(dir, knob, value);
                 if (r < 0)
                         return error_errno(err, r, "write %" STR_FMT " to %s/%s", STR_ARG(value), dir, knob);
         }

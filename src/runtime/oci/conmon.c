@@ -62,19 +62,17 @@ int spawn_program(const struct runtime *r, const struct spawn *s, int *ret_pid, 
         posix_spawnattr_t attr;
         sigset_t none, all;
         size_t n = 0;
-        char **argv;
         pid_t pid;
-        int k;
 
         while (s->argv[n])
                 n++;
-        argv = arena_array(a, char *, n + 5 + 2 * r->cgroups.n);
+        char **argv = arena_array(a, char *, n + 5 + 2 * r->cgroups.n);
         wrap(r, s, a, argv);
         sigemptyset(&none);
         sigfillset(&all);
         posix_spawn_file_actions_init(&actions);
         posix_spawnattr_init(&attr);
-        k = file_actions(&actions, s);
+        int k = file_actions(&actions, s);
         posix_spawnattr_setflags(&attr, (short) (POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
                                                  (s->session ? POSIX_SPAWN_SETSID : POSIX_SPAWN_SETPGROUP)));
         posix_spawnattr_setsigmask(&attr, &none);
@@ -105,7 +103,6 @@ static int read_until(int fd, bool line, int timeout_ms, struct buf *dst) {
         for (;;) {
                 struct pollfd p = { .fd = fd, .events = POLLIN };
                 int64_t left = deadline - now_mono_ms();
-                ssize_t n;
 
                 if (left <= 0)
                         return -ETIMEDOUT;
@@ -113,7 +110,7 @@ static int read_until(int fd, bool line, int timeout_ms, struct buf *dst) {
                         return -errno;
                 if (!p.revents)
                         continue;
-                n = read(fd, buf_reserve(dst, 4096), 4096);
+                ssize_t n = read(fd, buf_reserve(dst, 4096), 4096);
                 if (n < 0 && errno == EINTR)
                         continue;
                 if (n <= 0)
@@ -163,14 +160,13 @@ static size_t conmon_args(struct runtime *r, const struct container *c, char *oc
 /* {"pid": 4711}, or the runtime's complaint. */
 static int parse_answer(struct arena *a, struct str text, int *ret_pid, struct error *err) {
         struct json *j;
-        struct str message;
 
         if (json_parse(a, text, NULL, &j, NULL) < 0)
                 return error_set(err, -EIO, "OCI runtime create failed: conmon ended without an answer");
         *ret_pid = (int) json_int(json_getc(j, "pid"));
         if (*ret_pid > 0)
                 return 0;
-        message = str_trim(json_str(json_getc(j, "message")));
+        struct str message = str_trim(json_str(json_getc(j, "message")));
         return error_set(err, -EIO, "OCI runtime create failed: %" STR_FMT,
                          STR_ARG(str_empty(message) ? STR("unknown error") : message));
 }

@@ -135,11 +135,10 @@ static _Noreturn void idle(void) {
 static _Noreturn void pause_init(void) {
         char digits[12];
         size_t at = sizeof(digits);
-        long pid;
 
         if (CALL(SYS_unshare, CLONE_NEWPID, 0, 0, 0, 0) < 0)
                 fail("helper: cannot make a PID namespace\n");
-        pid = CALL(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+        long pid = CALL(SYS_clone, SIGCHLD, 0, 0, 0, 0);
         if (pid == 0)
                 idle();
         if (pid < 0)

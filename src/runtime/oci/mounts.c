@@ -49,11 +49,10 @@ static void bind_file(struct spec *s, const char *destination, struct str source
 static void standard_mounts(struct spec *s) {
         for (size_t i = 0; i < ARRAY_SIZE(standard); i++) {
                 const struct standard_mount *m = &standard[i];
-                struct json *j;
 
                 if (overridden(s, m->destination))
                         continue;
-                j = add(s, str_of(m->destination), m->type, str_of(m->source));
+                struct json *j = add(s, str_of(m->destination), m->type, str_of(m->source));
                 add_options(s, j, str_of(m->options));
                 if (m->kernel)
                         add_options(s, j, s->privileged ? STR("rw") : STR("ro"));
@@ -114,7 +113,6 @@ static int add_bind(struct spec *s, size_t i) {
         bool image = !str_empty(m->image);
         char *host = image ? (char *) arena_printf(s->a, "%s/volumes/%zu", s->container->dir, i).p
                            : arena_cstr(s->a, m->host_path);
-        struct json *j;
         struct stat st;
         int how = m->propagation >= 0 && m->propagation <= 2 ? m->propagation : 0;
 
@@ -127,7 +125,7 @@ static int add_bind(struct spec *s, size_t i) {
                 TRY(file_mkdirs(host, 0755, s->err));
         if (how == 2)
                 TRY(check_shared(s, host));
-        j = add(s, m->container_path, "bind", str_of(host));
+        struct json *j = add(s, m->container_path, "bind", str_of(host));
         add_options(s, j, STR("rbind"));
         add_options(s, j, str_of(propagation[how]));
         add_options(s, j, m->recursive_readonly ? STR("rro") : m->readonly || image ? STR("ro") : STR("rw"));

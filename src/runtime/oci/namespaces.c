@@ -48,13 +48,12 @@ static int write_sysctls(const struct json *sysctls, struct error *err) {
         json_each_member(m, sysctls) {
                 struct str name = json_key(m);
                 _cleanup_free_ char *path = xprintf("/proc/sys/%" STR_FMT, STR_ARG(name));
-                int r;
 
                 for (char *p = path + strlen("/proc/sys/"); *p; p++) /* a slash is a dot within a part */
                         *p = *p == '.' ? '/' : *p == '/' ? '.' : *p;
                 if (strstr(path, ".."))
                         return error_set(err, -EINVAL, "invalid sysctl \"%" STR_FMT "\"", STR_ARG(name));
-                r = file_write(path, json_str(&m->value), 0644, err);
+                int r = file_write(path, json_str(&m->value), 0644, err);
                 if (r < 0)
                         return error_prefix(err, "sysctl %" STR_FMT, STR_ARG(name));
         }
@@ -102,11 +101,10 @@ static void *make_on_thread(void *arg) {
 static int on_thread(void *(*fn)(void *arg), void *arg) {
         pthread_attr_t attr;
         pthread_t t;
-        int r;
 
         pthread_attr_init(&attr);
         pthread_attr_setstacksize(&attr, 256 << 10);
-        r = pthread_create(&t, &attr, fn, arg);
+        int r = pthread_create(&t, &attr, fn, arg);
         pthread_attr_destroy(&attr);
         if (r)
                 return -r;
@@ -116,13 +114,12 @@ static int on_thread(void *(*fn)(void *arg), void *arg) {
 
 int namespaces_make(struct runtime *r, struct sandbox *s, const struct sandbox_config *c, struct error *err) {
         struct make m = { s, c, err, 0 };
-        int k;
 
         if (s->host_network && s->host_ipc)
                 return 0;
         if (mkdir(s->ns, 0711) < 0)
                 return error_errno(err, -errno, "mkdir %s", s->ns);
-        k = on_thread(make_on_thread, &m);
+        int k = on_thread(make_on_thread, &m);
         return k < 0 ? error_errno(err, k, "start a thread") : m.result;
 }
 

@@ -128,11 +128,9 @@ static void recover_container(struct runtime *r, const char *id) {
 
 /* A writable layer without a container. */
 static void recover_layer(struct runtime *r, const char *id) {
-        struct container *c;
-
         if (map_has(r->containers, str_of(id)))
                 return;
-        c = container_new(r, id);
+        struct container *c = container_new(r, id);
         rootfs_unmount(r, c);
         unit_put(r, c);
 }

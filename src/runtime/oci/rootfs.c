@@ -119,13 +119,12 @@ static int mount_volume(struct runtime *r, struct container *c, size_t i, struct
         _cleanup_free_ char *at = xprintf("%s/volumes/%zu", c->dir, i);
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct image_use use;
-        int k;
 
         TRY(image_store_use(r->images, a, image, &use, err));
         if (!c->images)
                 c->images = json_new(c->arena, json_new_array());
         json_push(c->arena, c->images, json_of_copy(c->arena, str_of(use.id)));
-        k = file_mkdirs(at, 0755, err);
+        int k = file_mkdirs(at, 0755, err);
         return k < 0 || str_empty(use.lowers) ? k : mount_layers(use.lowers.p, at, err);
 }
 

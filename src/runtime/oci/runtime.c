@@ -133,12 +133,11 @@ void unit_forget(struct runtime *r, void *unit) {
 }
 
 size_t containers_of(struct runtime *r, const char *sandbox_id, struct container ***ret) {
-        struct map_iter it;
         size_t n = 0;
         HOLD(&r->lock);
 
         *ret = xcalloc(map_size(r->containers) + 1, sizeof(**ret));
-        it = MAP_ITER(r->containers);
+        struct map_iter it = MAP_ITER(r->containers);
         while (map_next(&it)) {
                 struct container *c = it.value;
 
@@ -198,14 +197,13 @@ static int write_helper(struct runtime *r, struct error *err) {
         struct str bytes = str_n((const char *) helper_bytes, sizeof(helper_bytes));
         _cleanup_free_ char *tmp = NULL;
         _cleanup_buf_ struct buf have = BUF_INIT;
-        int k;
 
         r->helper = xprintf("%s/helper", r->root_dir);
         if (file_read(r->helper, 1 << 20, &have, NULL) >= 0 && str_eq(buf_str(&have), bytes) &&
             access(r->helper, X_OK) == 0)
                 return 0;
         tmp = xprintf("%s.tmp", r->helper);
-        k = file_write(tmp, bytes, 0755, err);
+        int k = file_write(tmp, bytes, 0755, err);
         if (k >= 0 && (chmod(tmp, 0755) < 0 || rename(tmp, r->helper) < 0))
                 k = error_errno(err, -errno, "install %s", r->helper);
         return k;
@@ -255,7 +253,6 @@ static int runtime_open(struct runtime *r, const struct runtime_options *o, stru
 
 int runtime_new(const struct runtime_options *o, struct runtime **ret, struct error *err) {
         struct runtime *r = xcalloc(1, sizeof(*r));
-        int k;
 
         r->root_dir = xstrdup(o->root_dir ? o->root_dir : "/var/lib/cube/runtime");
         r->state_dir = xstrdup(o->state_dir ? o->state_dir : "/run/cube/runtime");
@@ -268,7 +265,7 @@ int runtime_new(const struct runtime_options *o, struct runtime **ret, struct er
         init_locks(r);
         r->sandboxes = map_new(release_unit);
         r->containers = map_new(release_unit);
-        k = runtime_open(r, o, err);
+        int k = runtime_open(r, o, err);
         if (k < 0) {
                 runtime_free(r);
                 return k;

@@ -16,10 +16,9 @@ static void keep(struct arena *a, char **to, struct str s) {
 
 static struct sandbox *sandbox_from(struct runtime *r, const struct sandbox_config *c) {
         char id[65], host[65] = "";
-        struct sandbox *s;
 
         new_id(id);
-        s = sandbox_new(r, id);
+        struct sandbox *s = sandbox_new(r, id);
         keep(s->arena, &s->name, c->name);
         keep(s->arena, &s->namespace, c->namespace);
         keep(s->arena, &s->uid, c->uid);
@@ -106,7 +105,6 @@ static int start_pause(struct runtime *r, struct sandbox *s, struct error *err) 
         };
         char digits[32] = "";
         int p[2], pid;
-        ssize_t n;
 
         if (!s->share_pid)
                 return 0;
@@ -117,7 +115,7 @@ static int start_pause(struct runtime *r, struct sandbox *s, struct error *err) 
         TRY(spawn_program(r, &sp, &pid, err));
         close(write_fd);
         write_fd = -1;
-        n = read(read_fd, digits, sizeof(digits) - 1);
+        ssize_t n = read(read_fd, digits, sizeof(digits) - 1);
         if (wait_program(pid) != 0 || n <= 0 || atoi(digits) <= 1)
                 return error_set(err, -EIO, "cannot make a PID namespace for the pod");
         s->pause_pid = atoi(digits);
@@ -127,11 +125,10 @@ static int start_pause(struct runtime *r, struct sandbox *s, struct error *err) 
 static int attach_network(struct runtime *r, struct sandbox *s, const struct sandbox_config *c, struct error *err) {
         _cleanup_free_ char *netns = xprintf("%s/net", s->ns);
         char ips[2][46] = { "", "" };
-        int k;
 
         if (s->host_network || !r->network)
                 return 0;
-        k = r->network->attach(r->network, s->id, netns, c->annotations, c->hostports, ips, err);
+        int k = r->network->attach(r->network, s->id, netns, c->annotations, c->hostports, ips, err);
         if (k < 0)
                 return error_prefix(err, "failed to setup network for sandbox \"%s\"", s->id);
         keep(s->arena, &s->ips[0], str_of(ips[0]));
@@ -183,11 +180,10 @@ static void stop_pause(struct sandbox *s) {
 
 static int detach_network(struct runtime *r, struct sandbox *s, struct error *err) {
         _cleanup_free_ char *netns = xprintf("%s/net", s->ns);
-        int k;
 
         if (s->host_network || !r->network)
                 return 0;
-        k = r->network->detach(r->network, s->id, netns, err);
+        int k = r->network->detach(r->network, s->id, netns, err);
         return k < 0 ? error_prefix(err, "failed to destroy network for sandbox \"%s\"", s->id) : 0;
 }
 
@@ -268,14 +264,13 @@ int runtime_stop_sandbox(struct runtime *r, const char *id, struct error *err) {
 int runtime_remove_sandbox(struct runtime *r, const char *id, struct error *err) {
         struct container **list;
         struct sandbox *s;
-        size_t n;
         int k;
 
         if (sandbox_get(r, id, &s, NULL) < 0)
                 return 0;
         with_lock(&s->op) {
                 k = stop(r, s, err);
-                n = containers_of(r, s->id, &list);
+                size_t n = containers_of(r, s->id, &list);
                 for (size_t i = 0; i < n; i++) {
                         if (k >= 0)
                                 k = runtime_remove_container(r, list[i]->id, err);

@@ -149,7 +149,6 @@ static int make_seccomp(struct spec *s, uint64_t capabilities) {
         struct str type = json_str(json_getc(profile, "type")), file = json_str(json_getc(profile, "localhostProfile"));
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct json *j;
-        int r;
 
         if (s->privileged || str_empty(type) || str_eqc(type, "Unconfined"))
                 return 0;
@@ -162,7 +161,7 @@ static int make_seccomp(struct spec *s, uint64_t capabilities) {
         if (!str_eqc(type, "Localhost") || str_empty(file) || file.p[0] != '/')
                 return error_set(s->err, -EINVAL, "invalid seccomp profile \"%" STR_FMT "\"",
                                  STR_ARG(str_empty(file) ? type : file));
-        r = file_read(arena_cstr(s->a, file), 4 << 20, &text, s->err);
+        int r = file_read(arena_cstr(s->a, file), 4 << 20, &text, s->err);
         if (r >= 0)
                 r = json_parse(s->a, arena_str(s->a, buf_str(&text)), NULL, &j, s->err);
         if (r < 0)

@@ -52,7 +52,6 @@ static int write_process(const struct container *c, char *const argv[], bool tty
         _cleanup_free_ char *path = xprintf("%s/config.json", c->dir);
         _cleanup_buf_ struct buf text = BUF_INIT, out = BUF_INIT;
         struct json *spec, process, args = json_new_array();
-        int fd, r;
 
         TRY(file_read(path, 16 << 20, &text, err));
         TRY(json_parse(a, buf_str(&text), NULL, &spec, err));
@@ -65,9 +64,9 @@ static int write_process(const struct container *c, char *const argv[], bool tty
         if (tty)
                 add_term(a, &process);
         json_write(&out, &process);
-        fd = memfd_create("exec", MFD_CLOEXEC);
+        int fd = memfd_create("exec", MFD_CLOEXEC);
         if (fd < 0 || write(fd, out.p, out.n) != (ssize_t) out.n) {
-                r = error_errno(err, -errno, "memfd");
+                int r = error_errno(err, -errno, "memfd");
                 closep(&fd);
                 return r;
         }
@@ -207,12 +206,10 @@ int runtime_exec_sync(struct runtime *r, const char *id, char *const argv[], int
         closep(&out_write);
         closep(&err_write);
         if (k >= 0) {
-                int code;
-
                 k = collect(r, out_read, err_read, timeout_ms, out, errout);
                 if (k < 0)
                         exec_kill(&x);
-                code = wait_program(x.pid);
+                int code = wait_program(x.pid);
                 if (k == -ETIMEDOUT)
                         error_set(err, k, "command \"%s\" timed out", argv[0]);
                 else if (k >= 0)
@@ -231,7 +228,6 @@ static int receive_master(int listen_fd, int pid, struct error *err) {
         };
         struct pollfd p = { .fd = listen_fd, .events = POLLIN };
         _cleanup_close_ int fd = -1;
-        struct cmsghdr *c;
         int master = -1;
 
         for (int waited = 0; poll(&p, 1, 50) == 0; waited += 50)
@@ -240,7 +236,7 @@ static int receive_master(int listen_fd, int pid, struct error *err) {
         fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
         if (fd < 0 || recvmsg(fd, &m, MSG_CMSG_CLOEXEC) < 0)
                 return error_errno(err, -errno, "receive the terminal");
-        c = CMSG_FIRSTHDR(&m);
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
         if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
                 memcpy(&master, CMSG_DATA(c), sizeof(master));
         return master >= 0 ? master : error_set(err, -EIO, "the OCI runtime sent no terminal");
@@ -248,12 +244,11 @@ static int receive_master(int listen_fd, int pid, struct error *err) {
 
 static int listen_console(const char *path, struct error *err) {
         struct sockaddr_un addr = { .sun_family = AF_UNIX };
-        int fd;
 
         if (strlen(path) >= sizeof(addr.sun_path))
                 return error_set(err, -ENAMETOOLONG, "socket path %s is too long", path);
         memcpy(addr.sun_path, path, strlen(path) + 1);
-        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (fd < 0 || bind(fd, (struct sockaddr *) &addr, sizeof(addr)) < 0 || listen(fd, 1) < 0) {
                 int r = error_errno(err, -errno, "listen on %s", path);
 
@@ -267,15 +262,14 @@ static int exec_tty(struct runtime *r, struct exec *x, struct runtime_stream *re
         char suffix[9] = { 0 };
         _cleanup_free_ char *path = NULL;
         _cleanup_close_ int listener = -1;
-        int master, k;
 
         rand_suffix(suffix, 8);
         path = xprintf("%s/tty-%s", r->state_dir, suffix);
         listener = listen_console(path, err);
         if (listener < 0)
                 return listener;
-        k = exec_spawn(r, x, path, (int[]) { -1, -1, -1 }, err);
-        master = k < 0 ? k : receive_master(listener, x->pid, err);
+        int k = exec_spawn(r, x, path, (int[]) { -1, -1, -1 }, err);
+        int master = k < 0 ? k : receive_master(listener, x->pid, err);
         unlink(path);
         if (master < 0) {
                 if (k >= 0) {
@@ -383,12 +377,11 @@ int runtime_resize_container(struct runtime *r, const char *id, uint16_t columns
 int runtime_reopen_log(struct runtime *r, const char *id, struct error *err) {
         _cleanup_free_ char *path = NULL;
         struct container *c;
-        int k;
 
         TRY(container_get(r, id, &c, err));
         path = xstrdup(c->log_path);
         unit_put(r, c);
-        k = control(r, id, "2 0 0\n", err);
+        int k = control(r, id, "2 0 0\n", err);
         /* conmon does it a moment later. */
         for (int i = 0; k >= 0 && *path && !file_exists(path) && i < 1000; i++)
                 usleep(1000);
@@ -432,10 +425,9 @@ static int dial(void *arg) {
 int runtime_port_forward(struct runtime *r, const char *sandbox_id, uint16_t port, int *ret_fd, struct error *err) {
         struct dial d = { .port = port, .fd = -1 };
         struct sandbox *s;
-        int k;
 
         TRY(sandbox_get(r, sandbox_id, &s, err));
-        k = in_netns(s, dial, &d);
+        int k = in_netns(s, dial, &d);
         if (k < 0)
                 error_errno(err, k, "failed to connect to localhost:%u inside namespace \"%s\"", port, s->id);
         else

@@ -253,7 +253,6 @@ int watch_start(struct runtime *r, struct error *err) {
         struct epoll_event wake = { .events = EPOLLIN, .data.ptr = &r->wake },
                            notify = { .events = EPOLLIN, .data.ptr = &r->inotify };
         sigset_t all, old;
-        int k;
 
         r->epoll = epoll_create1(EPOLL_CLOEXEC);
         r->wake = eventfd(0, EFD_CLOEXEC);
@@ -265,7 +264,7 @@ int watch_start(struct runtime *r, struct error *err) {
                 return error_errno(err, -errno, "watch %s", exits);
         sigfillset(&all);
         pthread_sigmask(SIG_BLOCK, &all, &old); /* signals are the main thread's */
-        k = pthread_create(&r->watcher, NULL, watcher, r);
+        int k = pthread_create(&r->watcher, NULL, watcher, r);
         pthread_sigmask(SIG_SETMASK, &old, NULL);
         if (k)
                 return error_errno(err, -k, "start a thread");
