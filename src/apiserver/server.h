@@ -230,6 +230,7 @@ struct op {
         struct list turn;
         struct loop_work turn_work;
         struct json tree;        /* the object being written */
+        struct json *labels;     /* of a Binding: what admission has the pod get, NULL for nothing */
         const struct json *sent; /* it, before it was decoded: by the client, or made by its patch */
         struct object *result;   /* a reference, or NULL */
         VEC(struct str) warnings;

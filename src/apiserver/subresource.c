@@ -317,7 +317,7 @@ static int change_binding(struct op *op, struct error *err) {
         json_set_str(a, spec, "nodeName", node);
         json_each_member(m, json_getc(meta, "annotations"))
                 json_set(a, json_get_or_add_object(a, meta_of(a, &op->tree), "annotations"), json_key(m), m->value);
-        json_each_member(m, json_getc(meta, "labels"))
+        json_each_member(m, op->labels)
                 json_set(a, json_get_or_add_object(a, meta_of(a, &op->tree), "labels"), json_key(m), m->value);
         set_scheduled(a, json_get_or_add_object(a, &op->tree, "status"));
         return 1;

@@ -118,6 +118,15 @@ int admission_default_tolerations(struct admission *ad, struct error *err) {
 
 /* ---- PodTopologyLabels: where its node is stands on a pod from when it is bound ---- */
 
+/* A Binding's own labels are not the pod's, so those of the node are not put among them. */
+static struct json *pod_labels(struct admission *ad) {
+        if (admission_is(ad, &res_pods))
+                return json_get_or_add_object(ad->a, json_get_or_add_object(ad->a, ad->obj, "metadata"), "labels");
+        if (!ad->op->labels)
+                ad->op->labels = json_new(ad->a, json_new_object());
+        return ad->op->labels;
+}
+
 int admission_topology_labels(struct admission *ad, struct error *err) {
         static const char *const keys[] = { "topology.kubernetes.io/zone", "topology.kubernetes.io/region" };
         const struct json *target = json_getc(ad->obj, "target");
@@ -132,10 +141,7 @@ int admission_topology_labels(struct admission *ad, struct error *err) {
                 struct str value = object_label(node, str_of(keys[i]));
 
                 if (value.p)
-                        json_setc(ad->a,
-                                  json_get_or_add_object(ad->a, json_get_or_add_object(ad->a, ad->obj, "metadata"),
-                                                         "labels"),
-                                  keys[i], json_of_copy(ad->a, value));
+                        json_setc(ad->a, pod_labels(ad), keys[i], json_of_copy(ad->a, value));
         }
         return 0;
 }

@@ -317,7 +317,9 @@ static void a_pod_is_labelled_with_where_its_node_is(void **state) {
                 made(create(f, &res_pods, "default", arena_printf(f->a, labelled, table[i].pod, "").p));
                 made(ASK(f, API_CREATE, &res_pods, "default", table[i].pod, "binding",
                          .body = text(f, arena_printf(f->a,
-                                                      "{'metadata':{'name':'%s'},'target':{'kind':'%s','name':'%s'}}",
+                                                      "{'metadata':{'name':'%s','labels':{'own':'o','topology."
+                                                      "kubernetes.io/region':'own'}},"
+                                                      "'target':{'kind':'%s','name':'%s'}}",
                                                       table[i].pod, table[i].kind, table[i].node)
                                                          .p)));
                 value(f, ASK(f, API_GET, &res_pods, "default", table[i].pod), ".metadata.labels", table[i].labels);
