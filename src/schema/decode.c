@@ -300,14 +300,14 @@ static int decode_quantity(struct decoder *d, const struct json *in, const struc
         return 0;
 }
 
-/* Six digits behind the seconds, not more, not less. */
+/* Six digits behind the seconds. */
 static bool has_micros(struct str s) {
         size_t at = strlen("2006-01-02T15:04:05.");
 
         for (size_t i = at; i < at + 6; i++)
                 if (i >= s.n || s.p[i] < '0' || s.p[i] > '9')
                         return false;
-        return s.p[at - 1] == '.' && (at + 6 == s.n || !isdigit((unsigned char) s.p[at + 6]));
+        return s.p[at - 1] == '.';
 }
 
 /* Digits stand for digits, the rest for itself. */
@@ -335,21 +335,23 @@ static struct str quoted_time(struct arena *a, struct str s) {
         return arena_str(a, buf_str(&b));
 }
 
-/* The fraction and the zone from at on; how far they go, or 0 with what is not there. */
-static size_t end_of_time(struct str s, size_t at, bool micro, const char **ret_misfit) {
-        size_t digits = at + 1;
+/* The fraction and the zone from *at on, which goes as far as they do; NULL, or what is not there. */
+static const char *end_of_time(struct str s, size_t *at, bool micro) {
+        size_t digits = *at + 1;
 
-        *ret_misfit = ".000000";
         if (micro && !has_micros(s))
-                return 0;
-        *ret_misfit = "Z07:00";
-        while (digits < s.n && isdigit((unsigned char) s.p[digits]) && (!micro || digits < at + 7))
+                return ".000000";
+        while (digits < s.n && isdigit((unsigned char) s.p[digits]) && (!micro || digits < *at + 7))
                 digits++;
-        if (at < s.n && s.p[at] == '.' && digits > at + 1)
-                at = digits;
-        if (at < s.n && s.p[at] == 'Z')
-                return at + 1;
-        return fits(str_sub(s, at, at + 6), "+07:00") || fits(str_sub(s, at, at + 6), "-07:00") ? at + 6 : 0;
+        if (*at < s.n && s.p[*at] == '.' && digits > *at + 1)
+                *at = digits;
+        if (*at < s.n && s.p[*at] == 'Z')
+                *at += 1;
+        else if (fits(str_sub(s, *at, *at + 6), "+07:00") || fits(str_sub(s, *at, *at + 6), "-07:00"))
+                *at += 6;
+        else
+                return "Z07:00";
+        return NULL;
 }
 
 /* time.Parse names the first part of the layout that does not fit, or whose number is out of range. */
@@ -372,7 +374,7 @@ static int time_error(struct decoder *d, struct str s, bool micro) {
         };
         const char *layout = micro ? "2006-01-02T15:04:05.000000Z07:00" : "2006-01-02T15:04:05Z07:00", *misfit = NULL;
         struct str quoted = quoted_time(d->arena, s);
-        size_t at = 0, end = 0;
+        size_t at = 0;
         uint64_t v;
 
         for (size_t i = 0; i < ARRAY_SIZE(parts) && !misfit; i++) {
@@ -387,9 +389,9 @@ static int time_error(struct decoder *d, struct str s, bool micro) {
                         at += text.n;
         }
         if (!misfit)
-                end = end_of_time(s, at, micro, &misfit);
-        s = quoted_time(d->arena, str_sub(s, end ? end : at, s.n));
-        if (end == 0)
+                misfit = end_of_time(s, &at, micro);
+        s = quoted_time(d->arena, str_sub(s, at, s.n));
+        if (misfit)
                 return error_set(d->err, -EINVAL,
                                  "parsing time %" STR_FMT " as \"%s\": cannot parse %" STR_FMT " as \"%s\"",
                                  STR_ARG(quoted), layout, STR_ARG(s), misfit);
@@ -417,7 +419,8 @@ static int decode_time(struct decoder *d, const struct schema_type *t, const str
 
         if (!json_is(in, JSON_STRING))
                 return own_type_error(d, &go_string, in, false, at);
-        if (moment_parse(s, &m) < 0 || (micro && !has_micros(s)))
+        if (moment_parse(s, &m) < 0 ||
+            (micro && (!has_micros(s) || isdigit((unsigned char) s.p[strlen("2006-01-02T15:04:05.000000")]))))
                 return time_error(d, s, micro);
         m.seconds = MAX(MIN(m.seconds, MOMENT_MAX), MOMENT_MIN);
         if (m.seconds == MOMENT_MIN && m.ns == 0) {

@@ -312,6 +312,7 @@ void validate_pv(struct field_errors *fe, const struct json *obj, const struct j
                      "spec.persistentvolumesource is immutable after creation\n%" STR_FMT,
                      STR_ARG(go_diff(fe->a, &type_PersistentVolumeSource, &was, &now)));
         check_immutable(fe, PATH(NULL, "volumeMode"), GET(spec, "volumeMode"), GET(before, "volumeMode"));
+        fe->phase = 2; /* after it */
         INVALID_IF(affinity && !same_node_affinity(GET(spec, "nodeAffinity"), affinity), PATH(NULL, "nodeAffinity"),
                    GET(spec, "nodeAffinity"), "field is immutable, except for updating from beta label to GA");
 }

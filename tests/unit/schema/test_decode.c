@@ -137,6 +137,12 @@ static void test_type_errors_have_gos_wording(void **state) {
         refused(a, &type_Lease, "{'spec':{'renewTime':'2021-01-01T00:00:00.5+02:00'}}",
                 "parsing time \"2021-01-01T00:00:00.5+02:00\" as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse "
                 "\".5+02:00\" as \".000000\"");
+        refused(a, &type_Lease, "{'spec':{'renewTime':'2021-01-01T00:00:00.1234567Z'}}",
+                "parsing time \"2021-01-01T00:00:00.1234567Z\" as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse "
+                "\"7Z\" as \"Z07:00\"");
+        refused(a, &type_Pod, "{'metadata':{'creationTimestamp':'2021-01-01T00:00:00.5+2'}}",
+                "parsing time \"2021-01-01T00:00:00.5+2\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"+2\" as "
+                "\"Z07:00\"");
         /* the rest of the text is looked at as well */
 #define TIME(text) refused(a, &type_Lease, "{'spec':{'renewTime':'" text "'}}", "parsing time \"" text "\": " WHY)
 #define WHY "extra text: \"x\""
