@@ -126,26 +126,41 @@ static int csr_prepare_update(struct op *op, struct json *obj, const struct json
 
 static void csr_prepare_status(struct op *op, struct json *obj, const struct json *old);
 
+static void count_generation(struct op *op, struct json *obj, const struct json *old) {
+        json_set_int(op->c->arena, meta_of(op->c->arena, obj), "generation",
+                     json_int(json_at_path(old, "metadata", "generation")) + 1);
+}
+
 /* What v1beta1 had instead of nodeName and zone is not written by v1. */
-static int slice_prepare_create(struct op *op, struct json *obj, struct error *err) {
+static bool drop_topology(struct op *op, struct json *obj) {
         static const char field[] = "deprecatedTopology";
         struct arena *a = op->c->arena;
+        bool found = false;
 
         if (!json_getc(obj, "endpoints"))
-                return 0;
+                return false;
         struct json list = json_copy_shallow(a, json_getc(obj, "endpoints"));
         json_each_item(e, &list) {
                 if (!json_getc(e, field))
                         continue;
                 *e = json_copy_shallow(a, e);
                 json_removec(e, field);
+                found = true;
         }
         json_setc(a, obj, "endpoints", list);
+        return found;
+}
+
+static int slice_prepare_create(struct op *op, struct json *obj, struct error *err) {
+        drop_topology(op, obj);
         return 0;
 }
 
+/* It counts as a change nevertheless. */
 static int slice_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
-        return slice_prepare_create(op, obj, err);
+        if (drop_topology(op, obj))
+                count_generation(op, obj, old);
+        return 0;
 }
 
 /* The type of a Secret stays when an update leaves it out. */
@@ -240,8 +255,7 @@ static int priority_class_prepare_create(struct op *op, struct json *obj, struct
 /* Counts from nothing on. */
 static int csi_driver_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
         if (!json_equal(json_getc(obj, "spec"), json_getc(old, "spec")))
-                json_set_int(op->c->arena, meta_of(op->c->arena, obj), "generation",
-                             json_int(json_at_path(old, "metadata", "generation")) + 1);
+                count_generation(op, obj, old);
         return 0;
 }
 

@@ -417,14 +417,18 @@ static void a_job_without_labels_has_those_of_its_pods(void **state) {
 }
 
 static void an_old_way_to_name_nodes_is_dropped(void **state) {
+        static const char body[] =
+                        "{`metadata`:{`name`:`x`},`addressType`:`IPv4`,`endpoints`:[{`addresses`:[`1.2.3.4`],"
+                        "`deprecatedTopology`:{`kubernetes.io/hostname`:`n`}}]}";
         struct fixture *f = *state;
-        struct answer r =
-                        ASK(f, API_CREATE, &res_endpointslices, "default",
-                            .body = quoted(f, "{`metadata`:{`name`:`x`},`addressType`:`IPv4`,`endpoints`:[{`addresses`"
-                                              ":[`1.2.3.4`],`deprecatedTopology`:{`kubernetes.io/hostname`:`n`}}]}"));
+        struct answer r = ASK(f, API_CREATE, &res_endpointslices, "default", .body = quoted(f, body));
 
         check(r, 201, ".endpoints[0].addresses[0]", "1.2.3.4");
         check(r, 201, ".endpoints[0].deprecatedTopology", "(absent)");
+        /* but is a change, every time */
+        r = ASK(f, API_UPDATE, &res_endpointslices, "default", "x", .body = quoted(f, body));
+        check(r, 200, ".endpoints[0].deprecatedTopology", "(absent)");
+        check(r, 200, ".metadata.generation", "2");
 }
 
 static void what_the_server_counts_and_selects_is_its_own(void **state) {

@@ -427,6 +427,13 @@ static const struct {
           "spec.cidrs[0]: Invalid value: \"10.8.0.0/24\": field is immutable" },
         { &res_controllerrevisions, META "\"data\":{\"a\":1},\"revision\":1}", "{\"data\":{\"a\":2}}",
           "data: Invalid value: runtime.RawExtension{Raw:[]uint8{0x7b, 0x22, 0x61, 0x22, 0x3a, 0x32, 0x7d}, " },
+        { &res_persistentvolumes,
+          SPEC("\"accessModes\":[\"ReadWriteOnce\"],\"capacity\":{\"storage\":\"1Gi\"},\"hostPath\":{\"path\":\"/a\"},"
+               "\"nodeAffinity\":{\"required\":{\"nodeSelectorTerms\":[{\"matchExpressions\":[{\"key\":\"k\","
+               "\"operator\":\"Exists\"}]}]}}"),
+          "{\"spec\":{\"volumeMode\":\"Block\",\"nodeAffinity\":null}}",
+          "volumeMode: Invalid value: \"Block\": field is immutable, nodeAffinity: Invalid value: \"null\": field is "
+          "immutable, except for" },
         { &res_storageclasses, META "\"provisioner\":\"p\"}", "{\"provisioner\":\"q\"}",
           "provisioner: Forbidden: updates to provisioner are forbidden." },
         { &res_ingressclasses, SPEC("\"controller\":\"a.b/c\""), "{\"spec\":{\"controller\":\"a.b/d\"}}",
