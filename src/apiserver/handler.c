@@ -643,6 +643,24 @@ static bool is_routers(const struct error *e) {
         return str_has_prefix(message, STR("406: ")) || str_has_prefix(message, STR("415: "));
 }
 
+/* What is asked for, and how: of lists and watches first what, unless the router says something. */
+static int check_request(struct exchange *x, enum api_verb verb, struct error *err) {
+        _cleanup_error_ struct error format = ERROR_INIT;
+        bool list = verb == API_LIST || verb == API_WATCH;
+        int r = read_format(x, verb, &format);
+
+        if (r < 0)
+                x->format = (struct format) { .as.media = x->format.as.media };
+        if (r == 0 || (list && !is_routers(&format))) {
+                TRY(check_options(x, verb, err));
+                if (list) /* below /watch/ upstream has not noticed yet that it is one */
+                        TRY(list_options_check(http_request_arena(x->req), &x->query.options, x->query.watch, err));
+        }
+        if (r < 0)
+                error_move(err, &format);
+        return r;
+}
+
 enum refusal { NOWHERE, NO_METHOD, BAD };
 
 /* A resource or a method that is not there, or what is wrong (in e): told to those only who might have asked. */
@@ -652,6 +670,8 @@ static void refuse(struct exchange *x, enum refusal why, struct error *e) {
 
         if (authorize_or_error(x->s, &x->user, &at, &no) < 0 || why != BAD || is_routers(e))
                 track_uncounted(x);
+        else
+                track_permitted(x);
         if (!no.err && why == NOWHERE) {
                 respond_nowhere(x);
                 return;
@@ -776,12 +796,7 @@ static void handle_resource(struct exchange *x) {
                 refuse(x, x->rest->custom ? NOWHERE : NO_METHOD, NULL);
                 return;
         }
-        if (read_format(x, c.verb, &e) < 0) {
-                x->format = (struct format) { .as.media = x->format.as.media };
-                refuse(x, BAD, &e);
-                return;
-        }
-        if (check_options(x, c.verb, &e) < 0) {
+        if (check_request(x, c.verb, &e) < 0) {
                 refuse(x, BAD, &e);
                 return;
         }

@@ -421,9 +421,9 @@ static void add_blueprint(struct buf *b, const struct format *f, const struct re
         else
                 buf_add_str(&list, rest->list_head);
         if (rest->custom && f->as.shape != SHAPE_PARTIAL)
-                buf_printf(&list, "[],\"kind\":\"%s\"}", rest->resource->list_kind);
+                buf_printf(&list, "[],\"kind\":\"%s\"}\n", rest->resource->list_kind);
         else
-                buf_addc(&list, "},\"items\":[]}");
+                buf_addc(&list, "},\"items\":null}\n");
         if (f->as.media != MEDIA_JSON && transcode(&encoded, f, buf_str(&list), rest) < 0)
                 return;
         buf_add_str(&all, str_sub(buf_str(b), 0, end));

@@ -204,6 +204,8 @@ static int start(struct exchange *x, const struct api_call *c, const struct watc
         }
         if (r < 0 && e.reason == REASON_FORBIDDEN)
                 track_uncounted(x);
+        else
+                track_permitted(x);
         if (r < 0)
                 respond_error(x->req, &x->format, &e);
         return r;
@@ -253,9 +255,6 @@ void handle_watch(struct exchange *x, const struct api_call *c) {
         h[1] = (struct http_header) { STR("content-type"), str_of(respond_stream_type(&x->format)) };
         http_request_on_close(x->req, client_gone, s);
         http_stream_on_drain(x->req, drained, s);
-        if (x->rest->deprecated.n)
-                track_warnings(x, &x->rest->deprecated, 1);
-        track_permitted(x);
         http_stream_start(x->req, 200, h, n);
         watch_begin(s->watch);
 }

@@ -592,7 +592,10 @@ void track_warnings(struct exchange *x, const struct str *warnings, size_t n) {
 void track_permitted(struct exchange *x) {
         const struct track *t = x->track;
 
-        if (!t->audit || !x->rest->deprecated.n)
+        if (!x->rest->deprecated.n)
+                return;
+        track_warnings(x, &x->rest->deprecated, 1);
+        if (!t->audit)
                 return;
         audit_annotate(t->audit, STR("k8s.io/deprecated"), STR("true"));
         if (track_removed_release(x->rest).n)

@@ -37,7 +37,7 @@ int64_t track_deadline_ms(const struct exchange *x); /* when its client hears th
 void track_uncounted(struct exchange *x);
 /* Counts one that the server that should answer it was not asked for. */
 void track_terminated(struct exchange *x, struct str status);
-void track_permitted(struct exchange *x); /* whoever asks may: the audit log hears that it is deprecated */
+void track_permitted(struct exchange *x); /* whoever asks may: he, and the audit log, hear that it is deprecated */
 /* For the audit log: the object that was sent; the JSON text of the answer, whatever the client gets it as. */
 void track_request_body(struct exchange *x, const struct json *body);
 void track_call(struct exchange *x, const struct api_call *c); /* when it is done: annotations, warnings … */

@@ -508,7 +508,6 @@ static int set_position(struct api_watch *w, const struct api_options *o, struct
 
         bool newest = str_empty(rv) || str_eqc(rv, "0");
 
-        TRY(list_options_check(w->arena, o, true, err));
         if (!newest && (r = str_to_u64(rv, &w->position)) < 0)
                 return error_status(err, REASON_UNKNOWN,
                                     "resourceVersion: Invalid value: \"%" STR_FMT

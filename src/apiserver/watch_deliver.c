@@ -177,6 +177,15 @@ void watch_fail(struct api_watch *w, const struct error *error) {
                 w->sink->over(w);
 }
 
+/* What upstream's own object of a kind says where the version's could say nothing. */
+static void add_zeros(struct arena *a, const struct api_resource *r, struct json *tree, struct json *meta) {
+        if (r == &res_deployments || r == &res_replicasets || r == &res_statefulsets)
+                json_set_int(a, json_get_or_add_object(a, tree, "spec"), "replicas", 0);
+        else if (r == &res_daemonsets)
+                json_setc(a, json_get_or_add_object(a, meta, "annotations"), "deprecated.daemonset.template.generation",
+                          json_of_cstr("0"));
+}
+
 /* An object of the kind with nothing but a resourceVersion, and what Go prints of it always. */
 void watch_bookmark(struct api_watch *w, uint64_t revision, bool initial_end) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
@@ -186,8 +195,10 @@ void watch_bookmark(struct api_watch *w, uint64_t revision, bool initial_end) {
 
         json_set_str(a, &tree, "apiVersion", w->rest->api_version);
         json_set_str(a, &tree, "kind", w->rest->kind);
-        if (!w->rest->custom) /* Go has no type of it, and so no zeros */
+        if (!w->rest->custom) { /* Go has no type of it, and so no zeros */
                 json_setc(a, &meta, "creationTimestamp", json_null());
+                add_zeros(a, w->rest->resource, &tree, &meta);
+        }
         if (initial_end)
                 json_setc(a, json_get_or_add_object(a, &meta, "annotations"), "k8s.io/initial-events-end",
                           json_of_cstr("true"));

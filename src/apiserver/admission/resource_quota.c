@@ -14,6 +14,8 @@
 #include "schema/quota.h"
 #include "schema/types.h"
 
+#define OWNER "kube-apiserver"
+
 struct check {
         struct op *op;
         struct arena *a;
@@ -173,6 +175,24 @@ static struct json exceeded(struct arena *a, const struct json *amounts, const s
         return over;
 }
 
+/* Whether this server wrote these amounts last: then nothing changes about who owns them. */
+static bool is_owner(struct arena *a, const struct json *quota, const struct json *amounts) {
+        const struct json *hard = json_at_path(quota, "status", "hard");
+
+        json_each_item(e, json_at_path(quota, "metadata", "managedFields")) {
+                const struct json *fields = json_at_path(e, "fieldsV1", "f:status", "f:used");
+                bool all = str_eqc(TEXT(e, "manager"), OWNER) && str_eqc(TEXT(e, "operation"), "Update") &&
+                           str_eqc(TEXT(e, "subresource"), "status");
+
+                json_each_member(m, amounts)
+                        all = all && (!json_get(hard, json_key(m)) ||
+                                      json_get(fields, arena_printf(a, "f:%" STR_FMT, STR_ARG(json_key(m)))));
+                if (all)
+                        return true;
+        }
+        return false;
+}
+
 /* On the store's writer thread: used + what is added, or NULL when that is too much by now. */
 static struct object *add_to_quota(const struct object *now, void *arg) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
@@ -194,6 +214,16 @@ static struct object *add_to_quota(const struct object *now, void *arg) {
                                                         quantity_of_json(&m->value))));
         json_setc(a, &status, "used", used);
         json_setc(a, &tree, "status", status);
+        if (!is_owner(a, object_json(now), k->amounts)) {
+                struct json meta = json_copy_shallow(a, json_getc(&tree, "metadata"));
+                const struct apply_opts owner = { .manager = STR(OWNER),
+                                                  .subresource = STR("status"),
+                                                  .api_version = STR("v1"),
+                                                  .now_wall_ns = now_wall_ns() };
+
+                json_setc(a, &tree, "metadata", meta);
+                apply_track_update(a, res_resourcequotas.type, object_json(now), &tree, &owner);
+        }
         return object_from_tree(&tree);
 }
 

@@ -179,6 +179,11 @@ static const char *accept_names(struct arena *a, const struct used *u, const str
 
 /* ---- one definition ---- */
 
+static bool waits_for_cleanup(const struct object *crd) {
+        return object_deleting(crd) &&
+               json_has_str(json_at_path(object_json(crd), "metadata", "finalizers"), STR(CLEANUP));
+}
+
 static void set_schema_conditions(struct arena *a, const struct json *crd, struct json *status) {
         struct str why = STR("");
 
@@ -219,7 +224,7 @@ static bool wanted_status(struct arena *a, const struct used *u, const struct ob
                                            : STR("the initial names have been accepted"));
         }
         set_schema_conditions(a, doc, status);
-        if (object_deleting(crd))
+        if (waits_for_cleanup(crd))
                 crd_set_condition(a, status, "Terminating", true, "InstanceDeletionInProgress",
                                   STR("CustomResource deletion is in progress"));
         *ret_tree = tree;
@@ -278,18 +283,18 @@ static void finish_deletion(struct extensions *x, struct object *crd) {
         struct arena *a = arena_new(0);
         struct json tree = json_copy_tree(a, object_json(crd)), *meta = json_get_or_add_object(a, &tree, "metadata");
         struct json *list = json_get_or_add_array(a, meta, "finalizers");
+        struct json *status = json_get_or_add_object(a, &tree, "status");
+        bool was = condition_is(status, "Established", "True"), last;
 
         for (size_t i = json_len(list); i-- > 0;)
                 if (str_eqc(json_str(&json_items(list)[i]), CLEANUP))
                         json_remove_item(list, i);
-        crd_set_condition(a, json_get_or_add_object(a, &tree, "status"), "Terminating", false,
-                          "InstanceDeletionCompleted", STR("removed all instances"));
-        write_crd(x, a, crd, &tree, json_len(list) == 0);
-}
-
-static bool waits_for_cleanup(const struct object *crd) {
-        return object_deleting(crd) &&
-               json_has_str(json_at_path(object_json(crd), "metadata", "finalizers"), STR(CLEANUP));
+        crd_set_condition(a, status, "Terminating", false, was ? "InstanceDeletionCompleted" : "NeverEstablished",
+                          was ? STR("removed all instances") : STR("resource was never established"));
+        last = json_len(list) == 0;
+        if (last)
+                tree = json_copy_tree(a, object_json(crd)); /* what goes is shown as it was */
+        write_crd(x, a, crd, &tree, last);
 }
 
 /* ---- all of them ---- */

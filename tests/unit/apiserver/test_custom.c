@@ -630,6 +630,45 @@ static void versions_are_views_of_one_object(void **state) {
                 assert_true(i < 1000);
 }
 
+/* A definition that somebody else keeps says that its objects are gone, and why. */
+static void what_is_kept_says_that_its_objects_are_gone(void **state) {
+        struct fixture *f = *state;
+        const char *name = "gadgets.example.com";
+        static const struct {
+                const char *names, *accepted, *reason;
+        } rows[] = {
+                { "", "True", "InstanceDeletionCompleted" },
+                { ",'listKind':'WidgetList'", "False", "NeverEstablished" },
+        };
+
+        define(f, PLAIN, "");
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                struct str body = arena_printf(
+                                f->a,
+                                "{'metadata':{'name':'%s','finalizers':['a.b/c']},'spec':{"
+                                "'group':'example.com','scope':"
+                                "'Cluster','names':{'plural':'gadgets','kind':'G'%s},'versions':[{'name':'v1','served':"
+                                "true,'storage':true,'schema':{'openAPIV3Schema':{'type':'object'}}}]}}",
+                                name, rows[i].names);
+                struct answer r = ASK(f, API_CREATE, &res_customresourcedefinitions, .body = Q(body.p));
+
+                assert_int_equal(r.code, 201);
+                await_condition(f, name, "Established", rows[i].accepted);
+                ASK(f, API_DELETE, &res_customresourcedefinitions, NULL, name);
+                await_condition(f, name, "Terminating", "False");
+                r = ASK(f, API_GET, &res_customresourcedefinitions, NULL, name);
+                assert_string_equal(at(f, r, ".metadata.finalizers"), "[\"a.b/c\"]");
+                assert_true(str_eqc(json_str(json_getc(condition_find(json_getc(r.body, "status"), "Terminating"),
+                                                       "reason")),
+                                    rows[i].reason));
+                assert_int_equal(ASK(f, API_PATCH, &res_customresourcedefinitions, NULL, name, .patch = API_PATCH_MERGE,
+                                     .body = Q("{'metadata':{'finalizers':null}}"))
+                                                 .code,
+                                 200);
+        }
+        undefine(f);
+}
+
 static void taken_names_are_refused(void **state) {
         struct fixture *f = *state;
         struct answer r;
@@ -841,6 +880,7 @@ int main(void) {
                 cmocka_unit_test(reading_fills_in_defaults),
                 cmocka_unit_test(other_versions_have_the_defaults_of_the_one_that_is_kept),
                 cmocka_unit_test(versions_are_views_of_one_object),
+                cmocka_unit_test(what_is_kept_says_that_its_objects_are_gone),
                 cmocka_unit_test(taken_names_are_refused),
                 cmocka_unit_test(scale_is_where_the_definition_says),
                 cmocka_unit_test(apply_drops_metadata_that_is_none),

@@ -226,14 +226,29 @@ static void texts_of_clients_stay_texts(void **state) {
 
 static void watches_are_checked_and_the_end_of_initial_events_has_a_blueprint(void **state) {
 #define WATCH "/api/v1/namespaces/default/configmaps?watch=1&"
-#define INITIAL WATCH "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+#define INITIAL_ONLY "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+#define INITIAL "/api/v1/namespaces/default/configmaps?" INITIAL_ONLY
         struct fixture *f = *state;
         struct str r = get(f, INITIAL "&timeoutSeconds=1", "");
 
-        /* {"kind":"ConfigMapList","apiVersion":"v1","metadata":{},"items":[]} */
+        /* {"kind":"ConfigMapList","apiVersion":"v1","metadata":{},"items":null} and a newline */
         assert_true(has(r, "{\"k8s.io/initial-events-end\":\"true\",\"kubernetes.io/initial-events-list-blueprint\":\""
-                           "eyJraW5kIjoiQ29uZmlnTWFwTGlzdCIsImFwaVZlcnNpb24iOiJ2MSIsIm1ldGFkYXRhIjp7fSwiaXRlbXMiOltdfQ"
-                           "==\"}"));
+                           "eyJraW5kIjoiQ29uZmlnTWFwTGlzdCIsImFwaVZlcnNpb24iOiJ2MSIsIm1ldGFkYXRhIjp7fSwiaXRlbXMiOm51"
+                           "bGx9Cg==\"}"));
+        r = get(f, "/apis/apps/v1/daemonsets?timeoutSeconds=1&" INITIAL_ONLY, "");
+        assert_true(has(r, "\"annotations\":{\"deprecated.daemonset.template.generation\":\"0\","));
+        r = get(f, "/apis/apps/v1/replicasets?timeoutSeconds=1&" INITIAL_ONLY, ""); /* what Go's own type has none of */
+        assert_true(has(r, "\"spec\":{\"replicas\":0,\"selector\":null,"));
+        r = get(f, WATCH "sendInitialEvents=true", "Accept: application/json;as=Table;v=v3;g=meta.k8s.io\r\n");
+        assert_true(has(r, "HTTP/1.1 422")); /* before the format is looked at */
+        r = get(f, "/api/v1/secrets?resourceVersionMatch=x&resourceVersion=1&fieldSelector=x%3Dy", "");
+        assert_true(has(r, "HTTP/1.1 422")); /* and before fields */
+        r = get(f, "/api/v1/watch/secrets?resourceVersionMatch=NotOlderThan&resourceVersion=0&timeoutSeconds=-1", "");
+        assert_true(has(r, "HTTP/1.1 200")); /* as a list's */
+        r = get(f, "/api/v1/endpoints?watch=1&fieldSelector=x%3Dy", "");
+        assert_true(has(r, "HTTP/1.1 400") && has(r, "\r\nWarning: 299 - \"v1 Endpoints is deprecated in v1.33+"));
+        r = get(f, "/api/v1/endpoints?limit=x", "Accept: application/json\r\n");
+        assert_true(has(r, "HTTP/1.1 400") && has(r, "\r\nWarning: 299 - \"v1 Endpoints is deprecated in v1.33+"));
         r = get(f, WATCH "timeoutSeconds=-1", ""); /* ends at once */
         assert_true(has(r, "HTTP/1.1 200"));
         r = get(f, INITIAL, "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n");

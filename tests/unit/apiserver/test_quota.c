@@ -44,6 +44,17 @@ static void expect(struct answer r, const char *message) {
 
 #define CREATE(f, res, b) ASK((f), API_CREATE, (res), "default", .body = (b))
 
+/* The fields of status.used that this server owns. */
+static const char *owned(struct fixture *f, const char *name) {
+        struct answer r = ASK(f, API_GET, &res_resourcequotas, "default", name);
+        _cleanup_buf_ struct buf b = BUF_INIT;
+
+        json_each_item(e, json_at_path(r.body, "metadata", "managedFields"))
+                if (str_eqc(json_str(json_getc(e, "manager")), "kube-apiserver"))
+                        json_write(&b, json_getc(e, "fieldsV1"));
+        return arena_cstr(f->a, buf_str(&b));
+}
+
 static void the_last_that_fits_is_charged_and_the_next_refused(void **state) {
         struct fixture *f = *state;
 
@@ -51,6 +62,7 @@ static void the_last_that_fits_is_charged_and_the_next_refused(void **state) {
         quota(f, "q", "{\"hard\":{\"pods\":\"2\"}}", "{\"hard\":{\"pods\":\"2\"},\"used\":{\"pods\":\"1\"}}");
         expect(CREATE(f, &res_pods, pod(f, "a", "", "")), NULL);
         assert_string_equal(used(f, "q", "pods"), "2");
+        assert_string_equal(owned(f, "q"), "{\"f:status\":{\"f:used\":{\"f:pods\":{}}}}");
         expect(CREATE(f, &res_pods, pod(f, "b", "", "")),
                "pods \"b\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2");
         assert_string_equal(used(f, "q", "pods"), "2");
