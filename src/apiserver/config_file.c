@@ -217,11 +217,10 @@ int config_finish(struct field_errors *fe, struct error *err) {
 }
 
 void fault_add(struct faults *f, const char *fmt, ...) {
-        _cleanup_free_ char *text = NULL;
         va_list ap;
 
         va_start(ap, fmt);
-        text = xvprintf(fmt, ap);
+        _cleanup_free_ char *text = xvprintf(fmt, ap);
         va_end(ap);
         buf_printf(&f->text, "%s%s", f->n++ ? ", " : "", text);
 }

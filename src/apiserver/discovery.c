@@ -669,7 +669,6 @@ static bool accepts_openapi(struct exchange *x, const char *version, bool *ret_p
 
 static bool serve_openapi(struct exchange *x, struct str path) {
         struct arena *a = http_request_arena(x->req);
-        _cleanup_(remotes_unrefp) struct remotes *remotes = NULL;
         struct request_info i;
         bool pb;
 
@@ -687,7 +686,7 @@ static bool serve_openapi(struct exchange *x, struct str path) {
                 return serve(x, STR("v3"), NULL, "text/plain; charset=utf-8", make_openapi_index); /* sic */
         if (!str_has_prefix(path, STR("/openapi/v3/")) || request_parse_path(a, str_sub(path, 11, path.n), &i) < 0)
                 return false;
-        remotes = aggregator_remotes(x->s->aggregator);
+        _cleanup_(remotes_unrefp) struct remotes *remotes = aggregator_remotes(x->s->aggregator);
         const struct remote *r = remote_find(remotes, i.group, i.version);
         if (r && !str_empty(r->openapi_v3)) {
                 aggregator_relay(x, r);

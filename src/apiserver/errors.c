@@ -148,11 +148,10 @@ int err_sealed(struct error *err, const struct apiserver *s, const struct rest *
 }
 
 int err_bad_request(struct error *err, const char *fmt, ...) {
-        _cleanup_free_ char *text = NULL;
         va_list ap;
 
         va_start(ap, fmt);
-        text = xvprintf(fmt, ap);
+        _cleanup_free_ char *text = xvprintf(fmt, ap);
         va_end(ap);
         return error_status(err, REASON_BAD_REQUEST, "%s", text);
 }

@@ -6,12 +6,11 @@
 
 static struct str lookup_key(char *dst, size_t cap, struct str group, struct str version, struct str plural) {
         struct str none = { NULL, 0 };
-        size_t n = 0;
 
         if (group.n + version.n + plural.n + 2 > cap)
                 return none;
         memcpy(dst, group.p, group.n);
-        n = group.n;
+        size_t n = group.n;
         dst[n++] = '/';
         memcpy(dst + n, version.p, version.n);
         n += version.n;

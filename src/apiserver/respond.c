@@ -183,7 +183,6 @@ static struct format error_format(struct http_request *req, const struct format 
 }
 
 void respond_error(struct http_request *req, const struct format *f, const struct error *e) {
-        _cleanup_(arena_freep) struct arena *a = NULL;
         struct http_header h[5];
         struct format as = error_format(req, f);
         struct buf b = BUF_INIT, out = BUF_INIT;
@@ -193,7 +192,7 @@ void respond_error(struct http_request *req, const struct format *f, const struc
 
         if (e->err == -EINPROGRESS && remote_park(req))
                 return; /* it will be handled again */
-        a = arena_new(0);
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json status = status_of_error(a, e);
         json_write(&b, &status);
         if (!e->text && !as.untold)

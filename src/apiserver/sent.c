@@ -153,7 +153,6 @@ void registry_default(struct op *op, struct json *tree) {
 }
 
 struct object *object_in_version(const struct rest *stored, const struct rest *as, struct object *o) {
-        _cleanup_(arena_freep) struct arena *a = NULL;
         struct object *result;
         struct json out;
 
@@ -163,7 +162,7 @@ struct object *object_in_version(const struct rest *stored, const struct rest *a
         }
         if (stored == as)
                 return object_ref(o);
-        a = arena_new(0);
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
         if (schema_convert(a, stored->resource, as->resource, object_json(o), &out, NULL) < 0)
                 return object_ref(o);
         result = object_from_tree(&out);

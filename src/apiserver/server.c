@@ -162,7 +162,6 @@ static int read_flags(struct apiserver *s, struct error *err) {
 
 int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, struct error *err) {
         struct apiserver *s = xcalloc(1, sizeof(*s));
-        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = NULL;
 
         s->arena = arena_new(65536);
         s->store = o->store;
@@ -213,7 +212,7 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         s->subscribed = true;
         extensions_load(s->extensions);
         aggregator_start(s->aggregator);
-        snap = store_snapshot(s->store);
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
         allocator_load(s->allocator, snap, rest_of(s, &res_services)->prefix);
         *ret = s;
         return 0;

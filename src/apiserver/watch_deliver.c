@@ -189,7 +189,6 @@ static void add_zeros(struct arena *a, const struct api_resource *r, struct json
 /* An object of the kind with nothing but a resourceVersion, and what Go prints of it always. */
 void watch_bookmark(struct api_watch *w, uint64_t revision, bool initial_end) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        _cleanup_(object_unrefp) struct object *o = NULL;
         struct json tree = json_new_object(), meta = json_new_object(), zero;
         struct watch_event e = { .type = API_BOOKMARK, .revision = revision, .initial_end = initial_end };
 
@@ -205,7 +204,7 @@ void watch_bookmark(struct api_watch *w, uint64_t revision, bool initial_end) {
         json_setc(a, &tree, "metadata", meta);
         if (w->rest->custom || schema_decode(a, w->rest->resource->type, &tree, NULL, &zero, NULL) < 0)
                 zero = tree;
-        o = object_from_tree(&zero);
+        _cleanup_(object_unrefp) struct object *o = object_from_tree(&zero);
         object_set_revision(o, revision);
         e.object = o;
         series_add(w->events, 1);

@@ -103,7 +103,6 @@ int(error_set)(struct error *e, int err, const char *fmt, ...) {
 }
 
 int(error_errno)(struct error *e, int err, const char *fmt, ...) {
-        _cleanup_free_ char *text = NULL;
         char why[128];
         va_list ap;
 
@@ -111,7 +110,7 @@ int(error_errno)(struct error *e, int err, const char *fmt, ...) {
         if (!e)
                 return err;
         va_start(ap, fmt);
-        text = xvprintf(fmt, ap);
+        _cleanup_free_ char *text = xvprintf(fmt, ap);
         va_end(ap);
         snprintf(why, sizeof(why), "%s", strerrordesc_np(-err) ?: "unknown error");
         if (islower((unsigned char) why[1])) /* as Go prints it: "no such file or directory" */
@@ -161,13 +160,12 @@ void error_add_cause(struct error *e, const char *reason, struct str field, cons
 }
 
 int error_prefix(struct error *e, const char *fmt, ...) {
-        _cleanup_free_ char *prefix = NULL;
         va_list ap;
 
         if (!e)
                 return -EIO;
         va_start(ap, fmt);
-        prefix = xvprintf(fmt, ap);
+        _cleanup_free_ char *prefix = xvprintf(fmt, ap);
         va_end(ap);
         char *message = xprintf("%s: %s", prefix, error_text(e));
         free(e->message);

@@ -94,10 +94,9 @@ static int write_synced(const char *path, struct str data, mode_t mode, struct e
 
 int file_write_atomic(const char *path, struct str data, mode_t mode, struct error *err) {
         char suffix[9] = { 0 };
-        _cleanup_free_ char *tmp = NULL;
 
         rand_suffix(suffix, 8);
-        tmp = xprintf("%s.tmp-%s", path, suffix);
+        _cleanup_free_ char *tmp = xprintf("%s.tmp-%s", path, suffix);
         int r = write_synced(tmp, data, mode, err);
         if (r >= 0 && rename(tmp, path) < 0)
                 r = error_errno(err, errno, "rename %s to %s", tmp, path);

@@ -506,7 +506,6 @@ static const struct message *message_of(const struct cel_type *t) {
 
 static void check_struct(struct checker *c, struct node *n) {
         struct node named = { .kind = NODE_STRUCT };
-        const struct message *m = NULL;
 
         if (!resolve(c, &named, n->name)) {
                 undeclared(c, n, n->name);
@@ -514,7 +513,7 @@ static void check_struct(struct checker *c, struct node *n) {
         }
         const struct cel_type *of =
                         named.type->kind == CEL_TYPE && named.type->params[0] ? named.type->params[0] : NULL;
-        m = of ? message_of(of) : NULL;
+        const struct message *m = of ? message_of(of) : NULL;
         n->type = m ? of : new_type(c, CEL_ERROR, NULL, NULL);
         if (!m)
                 issue_add(c->is, n->pos, "'%" STR_FMT "' is not a %stype",

@@ -104,12 +104,11 @@ static int read_usages(const struct json *spec, struct buf *key_usage, struct bu
 int csr_read_request(const struct json *spec, X509_REQ **ret, struct error *err) {
         _cleanup_buf_ struct buf pem = BUF_INIT;
         _cleanup_(BIO_free_allp) BIO *bio = NULL;
-        _cleanup_(X509_REQ_freep) X509_REQ *request = NULL;
 
         if (base64_decode(&pem, CertificateSigningRequestSpec_request(spec)) < 0 || pem.n == 0)
                 return error_set(err, -EINVAL, "the request is not base64");
         bio = BIO_new_mem_buf(pem.p, (int) pem.n);
-        request = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
+        _cleanup_(X509_REQ_freep) X509_REQ *request = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
         if (!request)
                 return error_set(err, -EINVAL, "PEM block type must be CERTIFICATE REQUEST");
         EVP_PKEY *key = X509_REQ_get0_pubkey(request);
@@ -244,11 +243,10 @@ static bool copy_names(X509 *cert, X509_REQ *request) {
 
 static bool set_serial(X509 *cert) {
         _cleanup_(BN_freep) BIGNUM *n = BN_new();
-        _cleanup_(ASN1_INTEGER_freep) ASN1_INTEGER *serial = NULL;
 
         if (!BN_rand(n, 127, BN_RAND_TOP_ANY, BN_RAND_BOTTOM_ANY))
                 return false;
-        serial = BN_to_ASN1_INTEGER(n, NULL);
+        _cleanup_(ASN1_INTEGER_freep) ASN1_INTEGER *serial = BN_to_ASN1_INTEGER(n, NULL);
         return serial && X509_set_serialNumber(cert, serial) == 1;
 }
 

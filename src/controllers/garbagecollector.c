@@ -159,17 +159,15 @@ static void enqueue_waiting_owners(struct gc *gc, const struct object *o) {
                 struct object *owner = kind ? informer_get_named(kind->informer, owner_namespace(kind, o),
                                                                  OwnerReference_name(ref))
                                             : NULL;
-                _cleanup_(arena_freep) struct arena *a = NULL;
 
                 if (!owner || !waits_for_dependents(owner))
                         continue;
-                a = arena_new(512);
+                _cleanup_(arena_freep) struct arena *a = arena_new(512);
                 enqueue(kind, object_key(a, owner));
         }
 }
 
 static void on_change(struct object *old, struct object *new, void *arg) {
-        _cleanup_(arena_freep) struct arena *a = NULL;
         const struct object_owner *owners;
         struct gc_kind *kind = arg;
         struct gc *gc = kind->c->state;
@@ -177,7 +175,7 @@ static void on_change(struct object *old, struct object *new, void *arg) {
 
         if (new && !had && !has && !object_deleting(new))
                 return; /* the many that own and are owned by nothing, cheaply */
-        a = arena_new(512);
+        _cleanup_(arena_freep) struct arena *a = arena_new(512);
         struct str key = object_key(a, new ? new : old);
         if (had || has)
                 relink(gc, kind, key, old, new, &changed);

@@ -99,7 +99,6 @@ static void enqueue_node(struct controller *c, struct object *old, struct object
 }
 
 static int reconcile(struct controller *c, struct str key, struct error *err) {
-        _cleanup_(arena_freep) struct arena *a = NULL;
         struct ipam *m = c->state;
         struct object *node = informer_get(controller_informer(c, &res_nodes), key);
         char text[80];
@@ -117,7 +116,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
                                  "CIDR allocation failed; there are no remaining CIDRs left to allocate in the "
                                  "accepted range");
         }
-        a = arena_new(0);
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct str cidr = print_range(m, i, text);
         struct json patch = json_build(a, "{ spec: { podCIDR: %s, podCIDRs: [ %s ] } }", cidr, cidr);
         set_used(m, i, true);

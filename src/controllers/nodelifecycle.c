@@ -207,12 +207,11 @@ static int unready_pods(struct controller *c, struct arena *a, const struct obje
 /* ---- reconcile ---- */
 
 static int reconcile(struct controller *c, struct str key, struct error *err) {
-        _cleanup_(arena_freep) struct arena *a = NULL;
         struct object *node = informer_get(controller_informer(c, &res_nodes), key);
 
         if (!node)
                 return 0;
-        a = arena_new(0);
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct health *h = health_of(c, key);
         const struct json *ready = condition_find(Node_status(object_json(node)), "Ready");
         int64_t left_ms = (ready ? GRACE_MS : STARTUP_GRACE_MS) - (controller_now(c) - h->seen_ns) / NSEC_PER_MSEC;

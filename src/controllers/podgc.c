@@ -137,7 +137,6 @@ static int64_t missing_for_ms(struct controller *c, struct str node) {
 }
 
 static int reconcile(struct controller *c, struct str key, struct error *err) {
-        _cleanup_(arena_freep) struct arena *a = NULL;
         bool gone;
 
         if (str_eq(key, THRESHOLD_KEY))
@@ -145,7 +144,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         struct object *pod = informer_get(controller_informer(c, &res_pods), key);
         if (!pod)
                 return 0;
-        a = arena_new(0);
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
         if (str_empty(pod_node(pod)))
                 return object_deleting(pod) ? remove_pod(c, a, pod, NULL, err) : 0;
         struct object *node = controller_get(c, &res_nodes, STR(""), pod_node(pod));

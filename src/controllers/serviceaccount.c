@@ -25,12 +25,11 @@ static int settle(int r, struct error *err) {
 }
 
 static int reconcile_account(struct controller *c, struct str key, struct error *err) {
-        _cleanup_(arena_freep) struct arena *a = NULL;
         struct object *ns = informer_get(controller_informer(c, &res_namespaces), key);
 
         if (!ns || is_going(ns) || controller_get(c, &res_serviceaccounts, key, STR("default")))
                 return 0;
-        a = arena_new(0);
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json body = json_build(
                         a, "{ kind: 'ServiceAccount', apiVersion: 'v1', metadata: { name: 'default', namespace: %s } }",
                         key);
@@ -59,7 +58,6 @@ const struct controller_class serviceaccount_controller = {
         "clusters."
 
 static int reconcile_root_ca(struct controller *c, struct str key, struct error *err) {
-        _cleanup_(arena_freep) struct arena *a = NULL;
         struct object *ns = informer_get(controller_informer(c, &res_namespaces), key), *current;
         struct str pem = controllers_options(c->all)->root_ca_pem;
         struct json body;
@@ -70,7 +68,7 @@ static int reconcile_root_ca(struct controller *c, struct str key, struct error 
         if (current && str_eq(json_str(json_at_path(object_json(current), "data", "ca.crt")), pem) &&
             json_len(ConfigMap_data(object_json(current))) == 1)
                 return 0;
-        a = arena_new(0);
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
         if (!current) {
                 body = json_build(a,
                                   "{ kind: 'ConfigMap', apiVersion: 'v1', metadata: { name: '" ROOT_CA

@@ -306,8 +306,6 @@ struct str jwk_id(struct arena *a, EVP_PKEY *key) {
 }
 
 static EVP_PKEY *key_of_der(const char *name, const unsigned char *der, long n) {
-        EVP_PKEY *key = NULL;
-
         if (strcmp(name, PEM_STRING_PUBLIC) == 0)
                 return d2i_PUBKEY(NULL, &der, n);
         if (strcmp(name, PEM_STRING_RSA_PUBLIC) == 0)
@@ -317,7 +315,7 @@ static EVP_PKEY *key_of_der(const char *name, const unsigned char *der, long n) 
         if (strcmp(name, PEM_STRING_X509) != 0)
                 return NULL;
         X509 *cert = d2i_X509(NULL, &der, n);
-        key = cert ? X509_get_pubkey(cert) : NULL;
+        EVP_PKEY *key = cert ? X509_get_pubkey(cert) : NULL;
         X509_free(cert);
         return key;
 }

@@ -337,7 +337,6 @@ static int make_listener(const struct http_server_options *o, int *ret, struct e
         struct sockaddr_in *v4 = (void *) &ss;
         struct sockaddr_in6 *v6 = (void *) &ss;
         const char *address = o->address ? o->address : "0.0.0.0";
-        _cleanup_close_ int fd = -1;
         int one = 1;
 
         if (inet_pton(AF_INET, address, &v4->sin_addr) == 1) {
@@ -348,7 +347,7 @@ static int make_listener(const struct http_server_options *o, int *ret, struct e
                 v6->sin6_port = htons(o->port);
         } else
                 return error_set(err, -EINVAL, "listen: %s is not an IP address", address);
-        fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        _cleanup_close_ int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (fd < 0)
                 return error_errno(err, -errno, "listen %s:%u", address, o->port);
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));

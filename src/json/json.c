@@ -96,11 +96,9 @@ static bool objects_equal(const struct json *a, const struct json *b) {
 }
 
 static bool raw_equal(const struct json *a, const struct json *b) {
-        _cleanup_(arena_freep) struct arena *arena = NULL;
-
         if (a->type == b->type && str_eq(str_n(json_chars(a), a->len), str_n(json_chars(b), b->len)))
                 return true;
-        arena = arena_new(0);
+        _cleanup_(arena_freep) struct arena *arena = arena_new(0);
         a = json_expand(arena, a);
         b = json_expand(arena, b);
         return a && b && json_equal(a, b);

@@ -57,13 +57,12 @@ static int next_event(struct loader *l) {
  * wrong is told of the first of these, so reading goes on. */
 static void later(struct loader *l, enum stage stage, const char *fmt, ...) _printf_(3, 4);
 static void later(struct loader *l, enum stage stage, const char *fmt, ...) {
-        _cleanup_free_ char *text = NULL;
         va_list ap;
 
         if (l->late.err && l->stage <= stage)
                 return;
         va_start(ap, fmt);
-        text = xvprintf(fmt, ap);
+        _cleanup_free_ char *text = xvprintf(fmt, ap);
         va_end(ap);
         error_clear(&l->late);
         error_set(&l->late, -EINVAL, YAML_ERROR "%s", text);

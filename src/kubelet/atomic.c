@@ -32,11 +32,9 @@ static size_t count_files(const char *dir, int depth) {
         size_t n = 0;
 
         while (d && (e = readdir(d))) {
-                _cleanup_free_ char *path = NULL;
-
                 if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
                         continue;
-                path = xprintf("%s/%s", dir, e->d_name);
+                _cleanup_free_ char *path = xprintf("%s/%s", dir, e->d_name);
                 n += e->d_type == DT_DIR && depth < 64 ? count_files(path, depth + 1) : 1;
         }
         return n;

@@ -42,11 +42,10 @@ static void tend_rotated(const char *log, int max_files) {
         _cleanup_free_ char *dir = xstrdup(log);
         char *base = strrchr(dir, '/');
         VEC(char *) found = { 0 };
-        _cleanup_(closedirp) DIR *d = NULL;
         struct dirent *e;
 
         *base++ = 0;
-        d = opendir(dir);
+        _cleanup_(closedirp) DIR *d = opendir(dir);
         while (d && (e = readdir(d)))
                 if (strncmp(e->d_name, base, strlen(base)) == 0 && e->d_name[strlen(base)] == '.')
                         vec_push(&found, xprintf("%s/%s", dir, e->d_name));

@@ -277,7 +277,6 @@ static int by_use(const void *a, const void *b) {
 /* When the disk is fuller than the high mark: the images that were used longest ago go until the low one. The runtime
  * keeps those that containers use. */
 void images_collect(struct kubelet *k) {
-        _cleanup_(arena_freep) struct arena *a = NULL;
         struct image_status *list = NULL;
         uint64_t total = 0, freed = 0, wanted;
         int used = used_percent(k->o.root_dir, &total);
@@ -285,7 +284,7 @@ void images_collect(struct kubelet *k) {
 
         if (used < k->o.image_gc_high_percent)
                 return;
-        a = arena_new(0);
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
         wanted = total / 100 * (uint64_t) (used - k->o.image_gc_low_percent);
         if (runtime_image_list(k->runtime, a, &list, &n, NULL) < 0 || n == 0)
                 return;

@@ -314,7 +314,6 @@ static int register_node(struct node_agent *n, struct arena *a, struct error *er
 static int update_status(struct node_agent *n, struct arena *a, struct error *err) {
         _cleanup_(object_unrefp) struct object *node = NULL;
         struct json status, patch, *addresses;
-        _cleanup_free_ char *print = NULL;
         int r = client_get(n->k->client, &res_nodes, STR(""), str_of(n->k->o.node_name), &node, err);
 
         if (r == -ENOENT)
@@ -322,7 +321,7 @@ static int update_status(struct node_agent *n, struct arena *a, struct error *er
         if (r < 0)
                 return r;
         status = status_json(n, a, json_getc(object_json(node), "status"));
-        print = fingerprint(a, &status);
+        _cleanup_free_ char *print = fingerprint(a, &status);
         if (n->sent && strcmp(print, n->sent) == 0 && now_mono_ns() - n->sent_ns < STATUS_NS)
                 return 0;
         /* addresses merge by type: replaced as a whole */

@@ -20,11 +20,9 @@ static int open_beneath(int dir, const char *path, uint64_t flags) {
 
 /* With exactly this mode, whatever the umask. */
 static int make_one(int dir, const char *name, mode_t mode) {
-        _cleanup_close_ int fd = -1;
-
         if (mkdirat(dir, name, mode) < 0)
                 return errno == EEXIST ? 0 : -errno;
-        fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        _cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         return fd < 0 || fchmod(fd, mode) < 0 ? -errno : 0;
 }
 
@@ -141,14 +139,13 @@ static int each_mount(void (*each)(const char *path, void *arg), void *arg, stru
         TRY(file_read("/proc/self/mountinfo", 64 << 20, &b, err));
         rest = buf_str(&b);
         while (str_split(&rest, '\n', &line)) {
-                _cleanup_free_ char *path = NULL;
                 size_t i = 0;
 
                 while (i < 5 && str_split(&line, ' ', &field))
                         i++;
                 if (i < 5)
                         continue;
-                path = unescape(field);
+                _cleanup_free_ char *path = unescape(field);
                 each(path, arg);
         }
         return 0;

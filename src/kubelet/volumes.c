@@ -445,11 +445,10 @@ int volumes_mounts(struct pod *p, struct container *c, const struct str (*env)[2
 
 int volumes_teardown(struct pod *p, struct error *err) {
         static const char *const below[] = { "volume-subpaths", "volumes" };
-        int r = 0;
 
         if (!file_exists(p->dir))
                 return 0;
-        r = unmount_below(p->dir, err);
+        int r = unmount_below(p->dir, err);
         for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(below); i++) {
                 _cleanup_free_ char *dir = xprintf("%s/%s", p->dir, below[i]);
 

@@ -154,15 +154,13 @@ static struct str scan(const struct object *o, const struct field_requirement *q
 }
 
 static bool equals_raw(struct str raw, const struct field_requirement *q) {
-        _cleanup_(arena_freep) struct arena *a = NULL;
-
         if (raw.n == 0 || str_eqc(raw, "null") || raw.p[0] == '[') /* lists are known, and never anything */
                 return str_eq(q->value, q->zero);
         if (raw.p[0] != '"')
                 return str_eq(raw, q->value);
         if (str_find(raw, '\\') < 0)
                 return str_eq(str_sub(raw, 1, raw.n - 1), q->value);
-        a = arena_new(0);
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
         return str_eq(json_unquote(a, raw), q->value);
 }
 

@@ -165,12 +165,11 @@ static bool check_leaf_node(struct check *c, const char *at, size_t room, bool l
 /* lists: the second walk over the free-list tree, which reads the lists when the pages of both trees are known. */
 static bool check_page(struct check *c, size_t number, unsigned depth, bool lists) {
         bool leaf = depth == c->tree->depth;
-        const char *at = NULL;
         struct page p;
 
         if (!lists && !claim(c, number, 1))
                 return false;
-        at = page_at(c, number);
+        const char *at = page_at(c, number);
         memcpy(&p, at, sizeof(p));
         if (p.number != number || p.flags != (leaf ? PAGE_LEAF : PAGE_BRANCH))
                 return problem(c, "a page has a wrong head");
@@ -244,7 +243,6 @@ static bool read_meta(struct check *c, struct meta *ret) {
 
 const char *lmdb_check(const char *file, size_t bytes) {
         struct check c = { .file = file, .bytes = bytes };
-        _cleanup_free_ uint8_t *used = NULL;
         struct meta m;
 
         if (!read_meta(&c, &m))
@@ -252,7 +250,7 @@ const char *lmdb_check(const char *file, size_t bytes) {
         /* Pages at the end that were freed before they were written may be missing in the file; not many. */
         if (m.last_page / 2 > bytes / c.page_bytes + 65536)
                 return "the file is cut short";
-        used = xcalloc(1, m.last_page / 8 + 1);
+        _cleanup_free_ uint8_t *used = xcalloc(1, m.last_page / 8 + 1);
         c.used = used;
         if (check_tree(&c, &m.free, true, false) && check_tree(&c, &m.main, false, false))
                 check_tree(&c, &m.free, true, true);

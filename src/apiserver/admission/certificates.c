@@ -123,11 +123,10 @@ static X509_REQ *parse_request(const struct json *csr) {
 
 int admission_certificate_subject(struct admission *ad, struct error *err) {
         static const char client[] = "kubernetes.io/kube-apiserver-client";
-        _cleanup_(X509_REQ_freep) X509_REQ *request = NULL;
 
         if (!admission_is(ad, &res_certificatesigningrequests) || !str_eqc(signer_of(ad->obj), client))
                 return 0;
-        request = parse_request(ad->obj);
+        _cleanup_(X509_REQ_freep) X509_REQ *request = parse_request(ad->obj);
         if (!request)
                 return admission_forbid(ad, err, "failed to parse CSR: " NO_REQUEST);
         if (!has_organization(X509_REQ_get_subject_name(request), "system:masters"))
@@ -138,13 +137,12 @@ int admission_certificate_subject(struct admission *ad, struct error *err) {
 int admission_node_request(struct op *op, const struct json *csr, struct str node, struct error *err) {
         static const char *const kubelets[] = { "kubernetes.io/kubelet-serving",
                                                 "kubernetes.io/kube-apiserver-client-kubelet", NULL };
-        _cleanup_(X509_REQ_freep) X509_REQ *request = NULL;
         struct str want = arena_printf(op->c->arena, "system:node:%" STR_FMT, STR_ARG(node));
         char name[256] = "";
 
         if (!str_among(signer_of(csr), kubelets))
                 return 0;
-        request = parse_request(csr);
+        _cleanup_(X509_REQ_freep) X509_REQ *request = parse_request(csr);
         if (!request)
                 return err_forbidden(err, op->rest, op->name, "unable to parse csr: " NO_REQUEST);
         X509_NAME_get_text_by_NID(X509_REQ_get_subject_name(request), NID_commonName, name, sizeof(name));

@@ -156,7 +156,6 @@ static void start_mill(struct audit_log *l) {
 }
 
 static void rotate(struct audit_log *l) {
-        _cleanup_free_ char *to = NULL;
         struct str dir, prefix, suffix;
         struct timespec ts;
         struct stat st;
@@ -168,8 +167,8 @@ static void rotate(struct audit_log *l) {
         gmtime_r(&ts.tv_sec, &tm);
         strftime(when, sizeof(when), "%Y-%m-%dT%H-%M-%S", &tm);
         name_parts(l->path, &dir, &prefix, &suffix);
-        to = xprintf("%" STR_FMT "/%" STR_FMT "-%s.%03ld%" STR_FMT, STR_ARG(dir), STR_ARG(prefix), when,
-                     (long) (ts.tv_nsec / NSEC_PER_MSEC), STR_ARG(suffix));
+        _cleanup_free_ char *to = xprintf("%" STR_FMT "/%" STR_FMT "-%s.%03ld%" STR_FMT, STR_ARG(dir), STR_ARG(prefix),
+                                          when, (long) (ts.tv_nsec / NSEC_PER_MSEC), STR_ARG(suffix));
         close(l->fd);
         if (rename(l->path, to) < 0)
                 log_warn("audit log: rename %s: %s", l->path, strerrordesc_np(errno));
@@ -247,13 +246,11 @@ static void *writer(void *arg) {
         log_set_component("audit");
         pthread_mutex_lock(&l->lock);
         for (;;) {
-                _cleanup_buf_ struct buf b = BUF_INIT;
-
                 while (l->waiting.n == 0 && !l->closing)
                         pthread_cond_wait(&l->more, &l->lock);
                 if (l->waiting.n == 0)
                         break;
-                b = l->waiting;
+                _cleanup_buf_ struct buf b = l->waiting;
                 l->waiting = BUF_INIT;
                 l->n_waiting = 0;
                 pthread_mutex_unlock(&l->lock);

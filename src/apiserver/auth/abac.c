@@ -53,11 +53,10 @@ int abac_read(struct arena *a, const char *path, const struct json **ret, struct
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct json list = json_new_array();
         struct str rest, line;
-        int r = 0;
 
         if (!*path)
                 return error_set(err, -EINVAL, "authorization-mode ABAC's authorization policy file not passed");
-        r = file_read(path, 1 << 20, &text, err);
+        int r = file_read(path, 1 << 20, &text, err);
         rest = arena_str(a, buf_str(&text));
         for (int n = 1; r == 0 && str_split(&rest, '\n', &line); n++) {
                 line = str_trim(line);

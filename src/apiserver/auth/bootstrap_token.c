@@ -45,12 +45,11 @@ static bool is_expired(struct str at) {
 }
 
 int bootstrap_token_check(const struct token_check *t, struct error *err) {
-        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = NULL;
         struct str id = str_sub(t->text, 0, ID_BYTES), secret, groups, g;
 
         if (!is_token(t->text) || !server_flag_on(t->n->s, "enable-bootstrap-token-auth", true))
                 return -ENOENT;
-        snap = store_snapshot(t->n->s->store);
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(t->n->s->store);
         struct object *o = server_get(t->n->s, snap, &res_secrets, STR("kube-system"),
                                       arena_printf(t->a, "bootstrap-token-%" STR_FMT, STR_ARG(id)));
         if (!o || object_deleting(o) ||

@@ -319,13 +319,13 @@ static struct str user_text(struct arena *a, const struct api_user *u) {
 /* The resource of a paramKind, as far as it is known: "*" else. */
 static void find_kind(struct op *op, const struct json *kind, struct attributes *at) {
         struct str group, version;
-        _cleanup_(rest_releasep) const struct rest *r = NULL;
 
         if (!kind || api_parse_group_version(json_str(json_getc(kind, "apiVersion")), &group, &version, NULL) < 0)
                 return;
         at->group = group;
         at->version = version;
-        r = rest_acquire_kind(op->s, group, version, json_str(json_getc(kind, "kind")));
+        _cleanup_(rest_releasep) const struct rest *r =
+                        rest_acquire_kind(op->s, group, version, json_str(json_getc(kind, "kind")));
         if (r)
                 at->resource = arena_str(op->c->arena, str_of(r->resource->plural));
 }

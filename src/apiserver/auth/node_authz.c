@@ -101,13 +101,12 @@ static bool some_pod_refers(struct apiserver *s, struct store_snapshot *snap, st
         store_iter_init(&it, snap, prefix, prefix);
         while (store_iter_next(&it)) {
                 struct str text = object_text(it.object);
-                _cleanup_(arena_freep) struct arena *scratch = NULL;
                 struct json *doc;
 
                 if (!is_bound(it.object, node) ||
                     (str_search(text, name) < 0 && (kind != CLAIM || str_search(text, STR("\"ephemeral\"")) < 0)))
                         continue;
-                scratch = arena_new(0);
+                _cleanup_(arena_freep) struct arena *scratch = arena_new(0);
                 if (json_parse(scratch, text, NULL, &doc, NULL) == 0 && pod_refers(doc, kind, name))
                         return true;
         }

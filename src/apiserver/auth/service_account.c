@@ -156,15 +156,13 @@ static void count_cache(int r, int64_t ns) {
 
 /* The token, from the known ones or opened (then in a, unless it is kept). */
 static int find_token(struct authn *n, struct arena *a, struct str text, struct token **ret) {
-        _cleanup_(arena_freep) struct arena *own = NULL;
-
         *ret = known_token(n, text);
         if (*ret) {
                 count_cache(0, 0);
                 return 0;
         }
         int64_t since = now_mono_ns();
-        own = arena_new(0);
+        _cleanup_(arena_freep) struct arena *own = arena_new(0);
         struct token *t = arena_new_of(own, struct token);
         t->arena = own;
         atomic_store(&t->used_ms, now_mono_ms());

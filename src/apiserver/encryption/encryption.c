@@ -273,11 +273,11 @@ static struct str status_of(const struct error *failed) {
 static void count(const char *type, struct str key, struct str prefix, int64_t since_ns, struct str status) {
         const struct metric_label way = { "transformation_type", str_of(type) }, by = { "transformer_prefix", prefix };
         struct str group = STR(""), resource = STR("");
-        _cleanup_free_ char *qualified = NULL;
 
         str_split(&key, '/', &group);
         str_split(&key, '/', &resource);
-        qualified = xprintf("%" STR_FMT "%s%" STR_FMT, STR_ARG(resource), group.n ? "." : "", STR_ARG(group));
+        _cleanup_free_ char *qualified =
+                        xprintf("%" STR_FMT "%s%" STR_FMT, STR_ARG(resource), group.n ? "." : "", STR_ARG(group));
         series_add(SERIES(&operations, { "resource", str_of(qualified) }, { "status", status }, way, by), 1);
         if (str_eq(status, OK))
                 series_observe(SERIES(&duration, way, by), (double) (now_mono_ns() - since_ns) / NSEC_PER_SEC);

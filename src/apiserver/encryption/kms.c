@@ -564,7 +564,6 @@ static bool known_seed(struct kms *k, struct str sealed, struct seed *ret) {
 }
 
 static int find_seed(struct kms *k, struct str object, struct seed *ret, struct error *err) {
-        _cleanup_(rpc_freep) struct rpc *r = NULL;
         struct str sealed = kms_field(object, 3), plain;
 
         with_lock(&k->lock)
@@ -572,7 +571,7 @@ static int find_seed(struct kms *k, struct str object, struct seed *ret, struct 
                         return error_set(err, -ENOKEY, NO_STATE);
         if (known_seed(k, sealed, ret))
                 return 0;
-        r = rpc_new(k, "Decrypt");
+        _cleanup_(rpc_freep) struct rpc *r = rpc_new(k, "Decrypt");
         wire_put_bytes(&r->request, 1, sealed);
         put_uid(r);
         wire_put_bytes(&r->request, 3, kms_field(object, 2));

@@ -182,13 +182,12 @@ static void check_string(struct checker *c, const struct crd_limits *l, const st
 }
 
 static void check_values(struct checker *c, const struct json *values, const struct json *v, const struct path *at) {
-        _cleanup_free_ const char **supported = NULL;
         size_t n = 0;
 
         json_each_item(it, values)
                 if (json_equal(it, v) || (json_is(it, JSON_INT) && json_is(v, JSON_DOUBLE) && integer_of(v) == it->i))
                         return; /* Go cuts the number to the type of the other */
-        supported = xcalloc(json_len(values) + 1, sizeof(*supported));
+        _cleanup_free_ const char **supported = xcalloc(json_len(values) + 1, sizeof(*supported));
         json_each_item(it, values) {
                 _cleanup_buf_ struct buf b = BUF_INIT;
 

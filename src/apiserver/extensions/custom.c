@@ -344,7 +344,6 @@ static void group(struct catalog *c, const struct rest **rests, size_t n) {
 
 struct catalog *catalog_new(const struct apiserver *s, struct custom **customs, size_t n) {
         struct catalog *c = xcalloc(1, sizeof(*c));
-        _cleanup_free_ const struct rest **rests = NULL;
         size_t n_versions = 0, n_rests = 0;
 
         c->refs = 1;
@@ -355,7 +354,7 @@ struct catalog *catalog_new(const struct apiserver *s, struct custom **customs, 
         pthread_mutex_init(&c->lock, NULL);
         for (size_t i = 0; i < n; i++)
                 n_versions += customs[i]->n_versions;
-        rests = xcalloc(n_versions + 1, sizeof(*rests));
+        _cleanup_free_ const struct rest **rests = xcalloc(n_versions + 1, sizeof(*rests));
         for (size_t i = 0; i < n; i++)
                 for (size_t k = 0; k < customs[i]->n_versions; k++) {
                         struct custom_version *v = &customs[i]->versions[k];

@@ -32,7 +32,6 @@ struct json custom_in_version(struct arena *a, const struct rest *r, const struc
 }
 
 struct object *custom_view(const struct rest *r, struct object *o) {
-        _cleanup_(arena_freep) struct arena *a = NULL;
         const struct custom *c = r->custom->of;
         bool same = custom_is_in_version(r, o);
 
@@ -40,7 +39,7 @@ struct object *custom_view(const struct rest *r, struct object *o) {
                 return object_ref(o);
         if (!same && c->webhook)
                 return NULL;
-        a = arena_new(4096);
+        _cleanup_(arena_freep) struct arena *a = arena_new(4096);
         struct json out = same ? crd_complete(a, r->custom->schema, object_json(o))
                                : custom_in_version(a, r, object_json(o));
         if (same && json_equal(&out, object_json(o)))

@@ -538,12 +538,11 @@ static void check_status(struct apiserver *s, struct store_snapshot *snap, struc
 }
 
 void flow_reconcile(struct apiserver *s) {
-        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = NULL;
         const struct rest *r = rest_of(s, &res_flowschemas);
         struct store_iter it;
 
         bootstrap_flow(s);
-        snap = store_snapshot(s->store);
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
         store_iter_init(&it, snap, r->prefix, r->prefix);
         while (store_iter_next(&it))
                 check_status(s, snap, it.key, it.object);

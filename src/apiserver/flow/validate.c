@@ -127,7 +127,6 @@ static void validate_path_rule(struct field_errors *fe, const struct path *p, co
 
 static void validate_rule(struct field_errors *fe, const struct path *p, const struct json *rule) {
         const struct json *resources = GET(rule, "resourceRules"), *paths = GET(rule, "nonResourceRules");
-        size_t i = 0;
 
         if (json_len(GET(rule, "subjects")) == 0)
                 field_required(fe, PATH(p, "subjects"), "subjects must contain at least one value");
@@ -135,7 +134,7 @@ static void validate_rule(struct field_errors *fe, const struct path *p, const s
                 TELL_AT(at, validate_subject(fe, at, s));
         if (json_len(resources) == 0 && json_len(paths) == 0)
                 field_required(fe, p, "at least one of resourceRules and nonResourceRules has to be non-empty");
-        i = 0;
+        size_t i = 0;
         json_each_item(r, resources)
                 validate_resource_rule(fe, PATH_INDEX(PATH(p, "resourceRules"), i++), r);
         i = 0;

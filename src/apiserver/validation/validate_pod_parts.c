@@ -701,7 +701,6 @@ RULE(spread_constraint) {
         static const char *const actions[] = { "DoNotSchedule", "ScheduleAnyway", NULL };
         struct str action = TEXT(v, "whenUnsatisfiable");
         const struct json *selector = GET(v, "labelSelector");
-        _cleanup_(map_freep) struct map *said = NULL;
 
         if (str_empty(action))
                 field_not_supported(fe, PATH(p, "whenUnsatisfiable"), action, actions);
@@ -714,7 +713,7 @@ RULE(spread_constraint) {
         TELL_AT(PATH_INDEX(PATH(p, "matchLabelKeys"), -1),
                 FORBIDDEN_IF(!selector, PATH(p, "matchLabelKeys"),
                              "must not be specified when labelSelector is not set"));
-        said = map_new(NULL);
+        _cleanup_(map_freep) struct map *said = map_new(NULL);
         json_each_member(m, GET(selector, "matchLabels"))
                 map_put(said, json_key(m), m);
         json_each_item(e, GET(selector, "matchExpressions"))

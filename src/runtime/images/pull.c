@@ -32,13 +32,12 @@ struct pull {
 
 static void say(struct pull *p, const char *fmt, ...) _printf_(2, 3);
 static void say(struct pull *p, const char *fmt, ...) {
-        _cleanup_free_ char *line = NULL;
         va_list args;
 
         if (!p->progress)
                 return;
         va_start(args, fmt);
-        line = xvprintf(fmt, args);
+        _cleanup_free_ char *line = xvprintf(fmt, args);
         va_end(args);
         p->progress(line, p->progress_arg);
 }

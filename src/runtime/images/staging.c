@@ -209,11 +209,10 @@ const struct staged *staging_get(const struct staging *s, struct str path) {
 
 int staging_read(const struct staging *s, struct str digest, struct str *ret, struct error *err) {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        _cleanup_free_ char *path = NULL;
 
         if (!map_has(s->digests, digest))
                 return image_store_blob_read(s->images, s->arena, digest, MANIFEST_MAX_BYTES, ret, err);
-        path = xprintf("%s/%.64s", s->dir, digest.p + 7);
+        _cleanup_free_ char *path = xprintf("%s/%.64s", s->dir, digest.p + 7);
         int r = file_read(path, MANIFEST_MAX_BYTES, &b, err);
         if (r == -ENOENT) /* committed before */
                 return image_store_blob_read(s->images, s->arena, digest, MANIFEST_MAX_BYTES, ret, err);
@@ -224,10 +223,9 @@ int staging_read(const struct staging *s, struct str digest, struct str *ret, st
 
 int staging_commit(const struct staging *s, struct str digest, struct error *err) {
         _cleanup_free_ char *path = xprintf("%s/%.64s", s->dir, digest.p + 7);
-        _cleanup_close_ int fd = -1;
 
         if (file_exists(path))
                 return image_store_blob_put(s->images, digest, path, err);
-        fd = image_store_blob_open(s->images, digest);
+        _cleanup_close_ int fd = image_store_blob_open(s->images, digest);
         return fd < 0 ? error_set(err, -ENOENT, "the archive lacks the blob %" STR_FMT, STR_ARG(digest)) : 0;
 }

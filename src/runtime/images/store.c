@@ -140,11 +140,9 @@ static char *blob_path(const struct image_store *s, struct str digest) {
 }
 
 int image_store_blob_open(struct image_store *s, struct str digest) {
-        _cleanup_free_ char *path = NULL;
-
         if (!digest_valid(digest))
                 return -EINVAL;
-        path = blob_path(s, digest);
+        _cleanup_free_ char *path = blob_path(s, digest);
         int fd = open(path, O_RDONLY | O_CLOEXEC);
         return fd < 0 ? -errno : fd;
 }
@@ -167,11 +165,9 @@ int image_store_blob_put(struct image_store *s, struct str digest, const char *p
 }
 
 int image_store_blob_write(struct image_store *s, struct str data, char ret_digest[static 72], struct error *err) {
-        _cleanup_free_ char *path = NULL;
-
         memcpy(ret_digest, "sha256:", 7);
         sha256_hex(ret_digest + 7, data);
-        path = blob_path(s, str_of(ret_digest));
+        _cleanup_free_ char *path = blob_path(s, str_of(ret_digest));
         return file_write_atomic(path, data, 0600, err);
 }
 

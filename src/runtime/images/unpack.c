@@ -176,12 +176,11 @@ static int open_parent(struct unpack *u, char *path, int *ret_fd, const char **r
 
 static int remove_at(struct unpack *u, int dir, const char *name, bool is_dir) {
         char path[64];
-        _cleanup_free_ char *whole = NULL;
 
         if (!is_dir)
                 return unlinkat(dir, name, 0) < 0 ? error_errno(u->err, -errno, "remove %s", name) : 0;
         snprintf(path, sizeof(path), "/proc/self/fd/%d", dir);
-        whole = xprintf("%s/%s", path, name);
+        _cleanup_free_ char *whole = xprintf("%s/%s", path, name);
         /* The parent opened last may be inside it. */
         free(u->dir_path);
         u->dir_path = NULL;
@@ -248,14 +247,13 @@ static bool xattr_wanted(const char *name) {
 }
 
 static int set_xattrs(struct unpack *u, struct archive_entry *e, int dir, const char *name) {
-        _cleanup_free_ char *path = NULL;
         const char *key;
         const void *value;
         size_t n;
 
         if (archive_entry_xattr_reset(e) == 0)
                 return 0;
-        path = xprintf("/proc/self/fd/%d/%s", dir, name);
+        _cleanup_free_ char *path = xprintf("/proc/self/fd/%d/%s", dir, name);
         while (archive_entry_xattr_next(e, &key, &value, &n) == ARCHIVE_OK)
                 if (xattr_wanted(key) && lsetxattr(path, key, value, n, 0) < 0 && errno != ENOTSUP)
                         return error_errno(u->err, -errno, "set xattr %s of %s", key, name);
@@ -264,14 +262,13 @@ static int set_xattrs(struct unpack *u, struct archive_entry *e, int dir, const 
 
 static int hard_link(struct unpack *u, struct archive_entry *e, int dir, const char *name) {
         _cleanup_free_ char *target = xstrdup(archive_entry_hardlink(e));
-        _cleanup_close_ int up = -1;
 
         if (clean_path(target) < 0 || !*target)
                 return error_set(u->err, -EBADMSG, "invalid hard link to \"%s\"", archive_entry_hardlink(e));
         char *slash = strrchr(target, '/');
         if (slash)
                 *slash = 0;
-        up = open_in_root(u->root, slash ? target : ".", O_PATH | O_DIRECTORY);
+        _cleanup_close_ int up = open_in_root(u->root, slash ? target : ".", O_PATH | O_DIRECTORY);
         if (up < 0 || linkat(up, slash ? slash + 1 : target, dir, name, 0) < 0)
                 return error_errno(u->err, -errno, "hard link to %s", archive_entry_hardlink(e));
         return 0;

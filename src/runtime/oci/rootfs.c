@@ -57,9 +57,8 @@ static int make_dirs(const char *base, const char *at, const char *lowers, struc
 
 /* volatile: nothing of a container outlives the machine, so no sync(2) waits for the disk, not even the last. */
 static int mount_overlay(const char *at, const char *lowers, const char *base, struct error *err) {
-        _cleanup_free_ char *options = NULL;
-
-        options = xprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work,volatile", lowers, base, base);
+        _cleanup_free_ char *options =
+                        xprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work,volatile", lowers, base, base);
         if (strlen(options) > OPTIONS_MAX)
                 return error_set(err, -E2BIG, "the image has too many layers for overlayfs");
         if (mount("overlay", at, "overlay", 0, options) == 0)

@@ -32,14 +32,13 @@ static void tree_usage(int dir, int depth, uint64_t *bytes, uint64_t *inodes) {
 
 int runtime_container_usage(struct runtime *r, const char *id, struct runtime_usage *ret, struct error *err) {
         struct runtime_usage u = { 0 };
-        _cleanup_free_ char *upper = NULL;
         struct container *c;
         int fd, k = container_get(r, id, &c, err);
 
         if (k < 0)
                 return k;
         cgroup_usage(&r->cgroups, c->cgroup, &u);
-        upper = xprintf("%s/containers/%s/upper", r->root_dir, c->id);
+        _cleanup_free_ char *upper = xprintf("%s/containers/%s/upper", r->root_dir, c->id);
         unit_put(r, c);
         fd = open(upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd >= 0)

@@ -227,13 +227,12 @@ static int receive_master(int listen_fd, int pid, struct error *err) {
                 .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
         };
         struct pollfd p = { .fd = listen_fd, .events = POLLIN };
-        _cleanup_close_ int fd = -1;
         int master = -1;
 
         for (int waited = 0; poll(&p, 1, 50) == 0; waited += 50)
                 if (waited > 10000 || kill(pid, 0) < 0)
                         return error_set(err, -EIO, "the OCI runtime made no terminal");
-        fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        _cleanup_close_ int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
         if (fd < 0 || recvmsg(fd, &m, MSG_CMSG_CLOEXEC) < 0)
                 return error_errno(err, -errno, "receive the terminal");
         struct cmsghdr *c = CMSG_FIRSTHDR(&m);
@@ -261,11 +260,10 @@ static int listen_console(const char *path, struct error *err) {
 static int exec_tty(struct runtime *r, struct exec *x, struct runtime_stream *ret, struct error *err) {
         char suffix[9] = { 0 };
         _cleanup_free_ char *path = NULL;
-        _cleanup_close_ int listener = -1;
 
         rand_suffix(suffix, 8);
         path = xprintf("%s/tty-%s", r->state_dir, suffix);
-        listener = listen_console(path, err);
+        _cleanup_close_ int listener = listen_console(path, err);
         if (listener < 0)
                 return listener;
         int k = exec_spawn(r, x, path, (int[]) { -1, -1, -1 }, err);
@@ -356,13 +354,12 @@ int runtime_attach(struct runtime *r, const char *id, bool want_stdin, bool tty,
 
 static int control(struct runtime *r, const char *id, const char *message, struct error *err) {
         _cleanup_free_ char *path = NULL;
-        _cleanup_close_ int fd = -1;
         struct container *c;
 
         TRY(container_get(r, id, &c, err));
         path = xprintf("%s/ctl", c->dir);
         unit_put(r, c);
-        fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+        _cleanup_close_ int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
         if (fd < 0 || write(fd, message, strlen(message)) < 0)
                 return error_errno(err, -errno, "control container %s", id);
         return 0;
@@ -375,11 +372,10 @@ int runtime_resize_container(struct runtime *r, const char *id, uint16_t columns
 }
 
 int runtime_reopen_log(struct runtime *r, const char *id, struct error *err) {
-        _cleanup_free_ char *path = NULL;
         struct container *c;
 
         TRY(container_get(r, id, &c, err));
-        path = xstrdup(c->log_path);
+        _cleanup_free_ char *path = xstrdup(c->log_path);
         unit_put(r, c);
         int k = control(r, id, "2 0 0\n", err);
         /* conmon does it a moment later. */
