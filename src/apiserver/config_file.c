@@ -217,11 +217,8 @@ int config_finish(struct field_errors *fe, struct error *err) {
 }
 
 void fault_add(struct faults *f, const char *fmt, ...) {
-        va_list ap;
+        _cleanup_free_ char *text = variadic(ap, fmt, xvprintf(fmt, ap));
 
-        va_start(ap, fmt);
-        _cleanup_free_ char *text = xvprintf(fmt, ap);
-        va_end(ap);
         buf_printf(&f->text, "%s%s", f->n++ ? ", " : "", text);
 }
 

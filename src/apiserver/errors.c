@@ -34,13 +34,9 @@ int err_exists(struct error *err, const struct rest *r, struct str name) {
 }
 
 int err_conflict(struct error *err, const struct rest *r, struct str name, const char *fmt, ...) {
-        _cleanup_free_ char *text = NULL;
+        _cleanup_free_ char *text = variadic(ap, fmt, xvprintf(fmt, ap));
         _cleanup_buf_ struct buf b = BUF_INIT;
-        va_list ap;
 
-        va_start(ap, fmt);
-        text = xvprintf(fmt, ap);
-        va_end(ap);
         add_called(&b, r, name);
         error_status(err, REASON_CONFLICT, "Operation cannot be fulfilled on %" STR_FMT ": %s", STR_ARG(buf_str(&b)),
                      text);
@@ -88,13 +84,9 @@ int op_check_identity(const struct op *op, const char *what, struct str want, st
 }
 
 int err_forbidden(struct error *err, const struct rest *r, struct str name, const char *fmt, ...) {
-        _cleanup_free_ char *text = NULL;
+        _cleanup_free_ char *text = variadic(ap, fmt, xvprintf(fmt, ap));
         _cleanup_buf_ struct buf b = BUF_INIT;
-        va_list ap;
 
-        va_start(ap, fmt);
-        text = xvprintf(fmt, ap);
-        va_end(ap);
         if (str_empty(name))
                 error_status(err, REASON_FORBIDDEN, "%" STR_FMT " is forbidden: %s", STR_ARG(r->qualified), text);
         else {
@@ -148,11 +140,8 @@ int err_sealed(struct error *err, const struct apiserver *s, const struct rest *
 }
 
 int err_bad_request(struct error *err, const char *fmt, ...) {
-        va_list ap;
+        _cleanup_free_ char *text = variadic(ap, fmt, xvprintf(fmt, ap));
 
-        va_start(ap, fmt);
-        _cleanup_free_ char *text = xvprintf(fmt, ap);
-        va_end(ap);
         return error_status(err, REASON_BAD_REQUEST, "%s", text);
 }
 

@@ -229,12 +229,7 @@ struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap) {
 }
 
 struct str arena_printf(struct arena *a, const char *fmt, ...) {
-        va_list ap;
-
-        va_start(ap, fmt);
-        struct str s = arena_vprintf(a, fmt, ap);
-        va_end(ap);
-        return s;
+        return variadic(ap, fmt, arena_vprintf(a, fmt, ap));
 }
 
 static __attribute__((noreturn)) void out_of_memory(void) {
@@ -278,10 +273,5 @@ char *xvprintf(const char *fmt, va_list ap) {
 }
 
 char *xprintf(const char *fmt, ...) {
-        va_list ap;
-
-        va_start(ap, fmt);
-        char *p = xvprintf(fmt, ap);
-        va_end(ap);
-        return p;
+        return variadic(ap, fmt, xvprintf(fmt, ap));
 }

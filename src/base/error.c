@@ -104,14 +104,11 @@ int(error_set)(struct error *e, int err, const char *fmt, ...) {
 
 int(error_errno)(struct error *e, int err, const char *fmt, ...) {
         char why[128];
-        va_list ap;
 
         err = negative(err);
         if (!e)
                 return err;
-        va_start(ap, fmt);
-        _cleanup_free_ char *text = xvprintf(fmt, ap);
-        va_end(ap);
+        _cleanup_free_ char *text = variadic(ap, fmt, xvprintf(fmt, ap));
         snprintf(why, sizeof(why), "%s", strerrordesc_np(-err) ?: "unknown error");
         if (islower((unsigned char) why[1])) /* as Go prints it: "no such file or directory" */
                 why[0] = (char) tolower((unsigned char) why[0]);
@@ -119,13 +116,9 @@ int(error_errno)(struct error *e, int err, const char *fmt, ...) {
 }
 
 int(error_status)(struct error *e, enum status_reason reason, const char *fmt, ...) {
-        va_list ap;
-
         if (!e)
                 return reasons[reason].err;
-        va_start(ap, fmt);
-        char *message = xvprintf(fmt, ap);
-        va_end(ap);
+        char *message = variadic(ap, fmt, xvprintf(fmt, ap));
         return fill(e, reasons[reason].err, reason, message);
 }
 
@@ -160,13 +153,9 @@ void error_add_cause(struct error *e, const char *reason, struct str field, cons
 }
 
 int error_prefix(struct error *e, const char *fmt, ...) {
-        va_list ap;
-
         if (!e)
                 return -EIO;
-        va_start(ap, fmt);
-        _cleanup_free_ char *prefix = xvprintf(fmt, ap);
-        va_end(ap);
+        _cleanup_free_ char *prefix = variadic(ap, fmt, xvprintf(fmt, ap));
         char *message = xprintf("%s: %s", prefix, error_text(e));
         free(e->message);
         e->message = message;

@@ -36,7 +36,6 @@ void log_write(enum log_level level, const char *fmt, ...) {
         int64_t now = now_wall_ns();
         time_t secs = (time_t) (now / NSEC_PER_SEC);
         struct tm tm;
-        va_list ap;
 
         if (!log_enabled(level))
                 return;
@@ -45,9 +44,7 @@ void log_write(enum log_level level, const char *fmt, ...) {
         line[0] = letters[level];
         n += (size_t) snprintf(line + n, sizeof(line) - n, ".%06d %.32s] ", (int) (now % NSEC_PER_SEC / 1000),
                                component);
-        va_start(ap, fmt);
-        int r = vsnprintf(line + n, sizeof(line) - n, fmt, ap);
-        va_end(ap);
+        int r = variadic(ap, fmt, vsnprintf(line + n, sizeof(line) - n, fmt, ap));
         n = MIN(n + (size_t) MAX(r, 0), sizeof(line) - 1);
         while (n && line[n - 1] == '\n')
                 n--;

@@ -31,6 +31,16 @@
                         return _failed; \
         } while (0)
 
+/* The value of call, to which ap is what the function was given after fmt, its last parameter that has a name. */
+#define variadic(ap, fmt, call)             \
+        ({                                  \
+                va_list ap;                 \
+                va_start(ap, fmt);          \
+                __auto_type _told = (call); \
+                va_end(ap);                 \
+                _told;                      \
+        })
+
 /* Defines func##p(T *x), the shape that _cleanup_ wants, over func(T x). */
 #define DEFINE_CLEANUP(type, func)                     \
         static inline _unused_ void func##p(type *x) { \

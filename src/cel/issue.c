@@ -3,13 +3,10 @@
 
 void issue_add(struct issues *is, uint32_t pos, const char *fmt, ...) {
         struct issue i = { .pos = pos };
-        va_list ap;
 
         if (is->list.n >= 100)
                 return;
-        va_start(ap, fmt);
-        i.text = arena_vprintf(is->arena, fmt, ap);
-        va_end(ap);
+        i.text = variadic(ap, fmt, arena_vprintf(is->arena, fmt, ap));
         vec_push(&is->list, i);
 }
 

@@ -16,12 +16,7 @@ static struct cel_value error_of(struct str text) {
 }
 
 struct cel_value value_error(struct ctx *c, const char *fmt, ...) {
-        va_list ap;
-
-        va_start(ap, fmt);
-        struct str text = arena_vprintf(c->a, fmt, ap);
-        va_end(ap);
-        return error_of(text);
+        return error_of(variadic(ap, fmt, arena_vprintf(c->a, fmt, ap)));
 }
 
 struct cel_value value_no_overload(struct ctx *c) {

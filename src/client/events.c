@@ -249,13 +249,10 @@ void event_record(struct event_recorder *er, const struct api_resource *res, con
         int64_t now = now_wall_ns();
         struct record *r = NULL;
         bool new = false;
-        va_list ap;
         int count = 0;
 
         _Static_assert(sizeof(combined) == 33, "room for the prefix");
-        va_start(ap, fmt);
-        vsnprintf(message, MESSAGE_MAX, fmt, ap);
-        va_end(ap);
+        variadic(ap, fmt, vsnprintf(message, MESSAGE_MAX, fmt, ap));
 
         buf_printf(&key, "%s/%" STR_FMT "/%" STR_FMT "/%" STR_FMT, res->kind, STR_ARG(object_namespace(about)),
                    STR_ARG(object_name(about)), STR_ARG(object_uid(about)));

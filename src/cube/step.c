@@ -23,10 +23,7 @@ static void send_line(const char *line, size_t n) {
 
 void step_report(const char *fmt, ...) {
         char line[512] = "step ";
-        va_list ap;
-        va_start(ap, fmt);
-        int n = vsnprintf(line + 5, sizeof(line) - 6, fmt, ap);
-        va_end(ap);
+        int n = variadic(ap, fmt, vsnprintf(line + 5, sizeof(line) - 6, fmt, ap));
         size_t len = 5 + MIN((size_t) n, sizeof(line) - 7);
         line[len++] = '\n';
         send_line(line, len);

@@ -146,12 +146,9 @@ void call_done(struct http_call *c, int err, const char *fmt, ...) {
                 return;
         }
         if (err) {
-                va_list ap;
                 char text[512];
 
-                va_start(ap, fmt);
-                vsnprintf(text, sizeof(text), fmt, ap);
-                va_end(ap);
+                variadic(ap, fmt, vsnprintf(text, sizeof(text), fmt, ap));
                 error_set(&e, err, "%s", text);
         }
         call_end(c, err, &e);

@@ -199,12 +199,7 @@ const struct json *json_expand(struct arena *a, const struct json *j) {
 }
 
 struct json json_of_printf(struct arena *a, const char *fmt, ...) {
-        va_list ap;
-
-        va_start(ap, fmt);
-        struct str s = arena_vprintf(a, fmt, ap);
-        va_end(ap);
-        return json_of_str(s);
+        return json_of_str(variadic(ap, fmt, arena_vprintf(a, fmt, ap)));
 }
 
 struct json *json_new(struct arena *a, struct json v) {

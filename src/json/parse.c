@@ -280,7 +280,6 @@ static void write_path(struct parser *ps, struct buf *dst, const struct json_mem
 
 void json_duplicates_add(struct json_duplicates *d, int64_t place, const char *fmt, ...) {
         size_t i = d->n++;
-        va_list ap;
 
         if (i >= ARRAY_SIZE(d->messages))
                 return;
@@ -289,9 +288,7 @@ void json_duplicates_add(struct json_duplicates *d, int64_t place, const char *f
                 d->messages[i] = d->messages[i - 1];
         }
         d->places[i] = place;
-        va_start(ap, fmt);
-        d->messages[i] = arena_vprintf(d->arena, fmt, ap);
-        va_end(ap);
+        d->messages[i] = variadic(ap, fmt, arena_vprintf(d->arena, fmt, ap));
 }
 
 /* A container's own are found after those within it, but told in the order of the text. */

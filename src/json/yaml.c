@@ -55,15 +55,10 @@ static int next_event(struct loader *l) {
 
 /* Upstream parses the whole document, then makes Go's values of it, then those that JSON can have, then JSON: what is
  * wrong is told of the first of these, so reading goes on. */
-static void later(struct loader *l, enum stage stage, const char *fmt, ...) _printf_(3, 4);
-static void later(struct loader *l, enum stage stage, const char *fmt, ...) {
-        va_list ap;
-
+_printf_(3, 4) static void later(struct loader *l, enum stage stage, const char *fmt, ...) {
         if (l->late.err && l->stage <= stage)
                 return;
-        va_start(ap, fmt);
-        _cleanup_free_ char *text = xvprintf(fmt, ap);
-        va_end(ap);
+        _cleanup_free_ char *text = variadic(ap, fmt, xvprintf(fmt, ap));
         error_clear(&l->late);
         error_set(&l->late, -EINVAL, YAML_ERROR "%s", text);
         l->stage = stage;

@@ -81,17 +81,12 @@ static void tell(struct timer *t) {
         timer_close(&c->end, end_closed);
 }
 
-static void finish(struct check *c, enum check_result result, const char *fmt, ...) _printf_(3, 4);
-static void finish(struct check *c, enum check_result result, const char *fmt, ...) {
-        va_list ap;
-
+_printf_(3, 4) static void finish(struct check *c, enum check_result result, const char *fmt, ...) {
         if (c->ended)
                 return;
         c->ended = true;
         c->result = result;
-        va_start(ap, fmt);
-        c->text = xvprintf(fmt, ap);
-        va_end(ap);
+        c->text = variadic(ap, fmt, xvprintf(fmt, ap));
         timer_start(c->k->loop, &c->end, 0, tell);
 }
 

@@ -179,11 +179,8 @@ static void queue_pull(struct container *c, struct str ref, bool always) {
 
 static bool refuse(struct container *c, const char *reason, const char *event, const char *fmt, ...) {
         char text[1024];
-        va_list ap;
 
-        va_start(ap, fmt);
-        vsnprintf(text, sizeof(text), fmt, ap);
-        va_end(ap);
+        variadic(ap, fmt, vsnprintf(text, sizeof(text), fmt, ap));
         if (!c->waiting || strcmp(c->waiting, reason) != 0) {
                 pod_event(c->pod, c, "Warning", event, "%s", text);
                 pod_event(c->pod, c, "Warning", "Failed", "Error: %s", reason);

@@ -240,29 +240,22 @@ int64_t pod_grace(const struct pod *p) {
 void pod_event(struct pod *p, const struct container *c, const char *type, const char *reason, const char *fmt, ...) {
         static const char *const lists[] = { "initContainers", "containers", "ephemeralContainers" };
         _cleanup_free_ char *path = NULL;
-        va_list ap;
 
         if (!p->current)
                 return;
         if (c)
                 path = xprintf("spec.%s{%s}", lists[c->kind], c->name);
-        va_start(ap, fmt);
-        char *text = xvprintf(fmt, ap);
-        va_end(ap);
+        char *text = variadic(ap, fmt, xvprintf(fmt, ap));
         event_record(p->k->events, &res_pods, p->current, path, type, reason, "%s", text);
         free(text);
 }
 
 void pod_end(struct pod *p, const char *phase, const char *reason, const char *fmt, ...) {
-        va_list ap;
-
         if (p->end != POD_RUNS)
                 return;
         p->end = POD_ENDS;
         p->end_phase = phase;
         set_string(&p->end_reason, str_of(reason));
         free(p->end_message);
-        va_start(ap, fmt);
-        p->end_message = xvprintf(fmt, ap);
-        va_end(ap);
+        p->end_message = variadic(ap, fmt, xvprintf(fmt, ap));
 }

@@ -18,11 +18,8 @@
 /* ---- help for the answers ---- */
 
 void server_error(struct http_request *r, int code, const char *fmt, ...) {
-        va_list ap;
+        struct str text = variadic(ap, fmt, arena_vprintf(http_request_arena(r), fmt, ap));
 
-        va_start(ap, fmt);
-        struct str text = arena_vprintf(http_request_arena(r), fmt, ap);
-        va_end(ap);
         http_respond_copy(r, code, "text/plain; charset=utf-8", text);
 }
 

@@ -67,7 +67,6 @@ void container_stop(struct container *c, int64_t grace_s, const char *fmt, ...) 
         struct pod *p = c->pod;
         int64_t until = time_after(kubelet_mono(p->k), grace_s);
         char text[512];
-        va_list ap;
 
         /* Again only when it has to be over clearly sooner than the last time (kubectl delete --grace-period=1). */
         if (c->stops > 0 && until >= c->stop_until_ns - NSEC_PER_SEC / 2)
@@ -77,9 +76,7 @@ void container_stop(struct container *c, int64_t grace_s, const char *fmt, ...) 
                 return;
         }
         if (c->stops == 0) {
-                va_start(ap, fmt);
-                vsnprintf(text, sizeof(text), fmt, ap);
-                va_end(ap);
+                variadic(ap, fmt, vsnprintf(text, sizeof(text), fmt, ap));
                 pod_event(p, c, "Normal", "Killing", "%s", text);
         }
         struct stop_task *s = xnew(struct stop_task, .name = xstrdup(c->name), .id = xstrdup(c->status->id),

@@ -7,10 +7,7 @@
 static void reasons_add(struct reasons *r, const char *fmt, ...) {
         if (r->n == MAX_REASONS)
                 return;
-        va_list ap;
-        va_start(ap, fmt);
-        vsnprintf(r->text[r->n++], sizeof(r->text[0]), fmt, ap);
-        va_end(ap);
+        variadic(ap, fmt, vsnprintf(r->text[r->n++], sizeof(r->text[0]), fmt, ap));
 }
 
 /* ---- NodeUnschedulable ---- */

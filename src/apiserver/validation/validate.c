@@ -91,36 +91,31 @@ struct str quoted_in_go(struct arena *a, struct str s) {
         return arena_str(a, buf_str(&b));
 }
 
-#define FORMAT(text)                       \
-        _cleanup_free_ char *text = NULL;  \
-        do {                               \
-                va_list _ap;               \
-                va_start(_ap, fmt);        \
-                text = xvprintf(fmt, _ap); \
-                va_end(_ap);               \
-        } while (0)
-
 void field_required(struct field_errors *fe, const struct path *p, const char *detail) {
         add(fe, "FieldValueRequired", p, "Required value", NO_VALUE, detail);
 }
 
 void field_forbidden(struct field_errors *fe, const struct path *p, const char *fmt, ...) {
-        FORMAT(text);
+        _cleanup_free_ char *text = variadic(ap, fmt, xvprintf(fmt, ap));
+
         add(fe, "FieldValueForbidden", p, "Forbidden", NO_VALUE, text);
 }
 
 void field_invalid(struct field_errors *fe, const struct path *p, const struct json *value, const char *fmt, ...) {
-        FORMAT(text);
+        _cleanup_free_ char *text = variadic(ap, fmt, xvprintf(fmt, ap));
+
         add(fe, "FieldValueInvalid", p, "Invalid value", go_value(fe, p, value), text);
 }
 
 void field_type_invalid(struct field_errors *fe, const struct path *p, const struct json *value, const char *fmt, ...) {
-        FORMAT(text);
+        _cleanup_free_ char *text = variadic(ap, fmt, xvprintf(fmt, ap));
+
         add(fe, "FieldValueTypeInvalid", p, "Invalid value", go_value(fe, p, value), text);
 }
 
 void field_invalid_str(struct field_errors *fe, const struct path *p, struct str value, const char *fmt, ...) {
-        FORMAT(text);
+        _cleanup_free_ char *text = variadic(ap, fmt, xvprintf(fmt, ap));
+
         add(fe, "FieldValueInvalid", p, "Invalid value", quoted_in_go(fe->a, value), text);
 }
 

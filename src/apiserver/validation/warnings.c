@@ -9,15 +9,11 @@
 #include "base/encode.h"
 #include "schema/quantity.h"
 
-static void warn(struct op *op, const struct path *p, const char *fmt, ...) _printf_(3, 4);
-static void warn(struct op *op, const struct path *p, const char *fmt, ...) {
+_printf_(3, 4) static void warn(struct op *op, const struct path *p, const char *fmt, ...) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         char text[512];
-        va_list ap;
 
-        va_start(ap, fmt);
-        vsnprintf(text, sizeof(text), fmt, ap);
-        va_end(ap);
+        variadic(ap, fmt, vsnprintf(text, sizeof(text), fmt, ap));
         path_print(&b, p);
         buf_addc(&b, p ? ": " : "");
         buf_addc(&b, text);

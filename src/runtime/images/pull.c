@@ -30,15 +30,10 @@ struct pull {
         struct error err;
 };
 
-static void say(struct pull *p, const char *fmt, ...) _printf_(2, 3);
-static void say(struct pull *p, const char *fmt, ...) {
-        va_list args;
-
+_printf_(2, 3) static void say(struct pull *p, const char *fmt, ...) {
         if (!p->progress)
                 return;
-        va_start(args, fmt);
-        _cleanup_free_ char *line = xvprintf(fmt, args);
-        va_end(args);
+        _cleanup_free_ char *line = variadic(args, fmt, xvprintf(fmt, args));
         p->progress(line, p->progress_arg);
 }
 
