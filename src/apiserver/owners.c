@@ -224,13 +224,19 @@ void writes_merge_owners(struct op *op, struct json *obj, const char *when) {
         struct json list = json_new_array();
         size_t n = json_len(sent);
 
+        if (n < 2)
+                return;
+        seen = map_new(NULL);
         for (size_t i = 0; i < n; i++) {
                 const struct json *o = json_item(sent, i);
-                size_t k = json_is_twin(&seen, sent, i, "uid") ? 0 : i;
+                _cleanup_buf_ struct buf text = BUF_INIT;
 
-                while (k < i && !json_equal(json_item(sent, k), o))
-                        k++;
-                if (k == i)
+                each_word(field, "apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion") {
+                        if (json_getc(o, field))
+                                json_write(&text, json_getc(o, field));
+                        buf_putc(&text, ',');
+                }
+                if (map_put(seen, buf_str(&text), (void *) o))
                         json_push(op->c->arena, &list, *o);
                 else
                         buf_printf(&twins, "%s%" STR_FMT, i > list.len ? ", " : "",

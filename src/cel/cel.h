@@ -43,7 +43,8 @@ struct cel_type {
         const struct cel_type *params[2]; /* list, optional, type: one; map: key and value */
         const struct cel_field *fields;
         size_t n_fields;
-        const char *const *list_keys; /* JSON names, NULL-terminated, of a list of type map */
+        const struct elements *by_name, *by_escaped; /* the fields, and maybe more of them; NULL: looked for in turn */
+        const char *const *list_keys;                /* JSON names, NULL-terminated, of a list of type map */
         /* Declared data only: how many characters, items or entries there can be, and how few bytes of JSON. */
         bool declared;
         uint32_t weight; /* of a type made by an expression: how many types it consists of */
@@ -77,7 +78,9 @@ const struct cel_type *cel_type_resource_check(void);
 const struct cel_type *cel_type_of_openapi(struct arena *a, const struct json *schema, bool root, struct str name);
 /* The type of built-in objects. */
 const struct cel_type *cel_type_of_schema(struct arena *a, const struct schema_type *t);
-const struct cel_type *cel_type_object(struct arena *a, const char *name, const struct cel_field *fields, size_t n);
+/* Of the first n fields: by_name may have more. */
+const struct cel_type *cel_type_object(struct arena *a, const char *name, const struct cel_field *fields, size_t n,
+                                       const struct elements *by_name);
 const struct cel_type *cel_type_optional(struct arena *a, const struct cel_type *of);
 /* The type of a field by its name in JSON, whether expressions can name it or not; NULL when there is none. */
 const struct cel_type *cel_type_field(const struct cel_type *object, struct str name);

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/time.h"
+#include "schema/elements.h"
 
 #define MATCH_BUDGET 2500000 /* of all matchConditions */
 #define MAX_MESSAGE (5 * 1024)
@@ -120,9 +121,11 @@ static struct cel_named *compile_named(struct arena *a, const struct json *list,
 /* Each variable knows those before it. Returns the type that has them all; NULL when there are none. */
 static const struct cel_type *compile_variables(struct cel_policy *p, const struct scope *s, const struct json *list) {
         struct cel_field *fields = arena_array(s->a, struct cel_field, json_len(list));
-        const struct cel_type *t = cel_type_object(s->a, "kubernetes.variables", fields, 0);
+        struct elements *by_name = arena_new_of(s->a, struct elements);
+        const struct cel_type *t = cel_type_object(s->a, "kubernetes.variables", fields, 0, by_name);
         size_t known = 0;
 
+        *by_name = elements_new(s->a, json_len(list));
         p->variables = arena_array(s->a, struct cel_named, json_len(list));
         json_each_item(j, list) {
                 struct cel_named *v = &p->variables[p->n_variables++];
@@ -135,7 +138,8 @@ static const struct cel_type *compile_variables(struct cel_policy *p, const stru
                                 (struct cel_field) { .name = v->name,
                                                      .escaped = v->name,
                                                      .type = v->x.program ? cel_program_type(v->x.program) : &cel_dyn };
-                t = cel_type_object(s->a, "kubernetes.variables", fields, known);
+                elements_add(by_name, v->name);
+                t = cel_type_object(s->a, "kubernetes.variables", fields, known, by_name);
         }
         return p->n_variables ? t : NULL;
 }

@@ -1,6 +1,7 @@
 /* Types: the fixed ones, their names, and those of declared data: from the OpenAPI schema of a custom resource, or from
  * the table of a built-in type. */
 #include "cel/internal.h"
+#include "schema/elements.h"
 
 const struct cel_type cel_null = { .kind = CEL_NULL }, cel_bool = { .kind = CEL_BOOL }, cel_int = { .kind = CEL_INT },
                       cel_uint = { .kind = CEL_UINT }, cel_double = { .kind = CEL_DOUBLE },
@@ -112,12 +113,14 @@ const struct cel_type *cel_type_optional(struct arena *a, const struct cel_type 
         return new_type(a, CEL_OPTIONAL, of, NULL);
 }
 
-const struct cel_type *cel_type_object(struct arena *a, const char *name, const struct cel_field *fields, size_t n) {
+const struct cel_type *cel_type_object(struct arena *a, const char *name, const struct cel_field *fields, size_t n,
+                                       const struct elements *by_name) {
         struct cel_type *t = new_type(a, CEL_OBJECT, NULL, NULL);
 
         t->name = name;
         t->fields = fields;
         t->n_fields = n;
+        t->by_name = t->by_escaped = by_name;
         return t;
 }
 
@@ -175,8 +178,16 @@ static struct str cel_escape(struct arena *a, struct str name) {
         return b.n == name.n ? name : arena_str(a, buf_str(&b));
 }
 
+static const struct cel_field *field_in(const struct cel_type *t, const struct elements *by, struct str name) {
+        ssize_t i = elements_find(by, name);
+
+        return i >= 0 && (size_t) i < t->n_fields ? &t->fields[i] : NULL;
+}
+
 /* A reserved word may be written as it is, too: a.namespace. */
 const struct cel_field *type_field(const struct cel_type *t, struct str name) {
+        if (t->by_escaped && name.n > 0 && !cel_reserved(name))
+                return field_in(t, t->by_escaped, name);
         for (size_t i = 0; i < t->n_fields; i++)
                 if (str_eq(t->fields[i].escaped, name) && name.n > 0)
                         return &t->fields[i];
@@ -184,6 +195,8 @@ const struct cel_field *type_field(const struct cel_type *t, struct str name) {
 }
 
 const struct cel_field *type_json_field(const struct cel_type *t, struct str name) {
+        if (t->by_name)
+                return field_in(t, t->by_name, name);
         for (size_t i = 0; i < t->n_fields; i++)
                 if (str_eq(t->fields[i].name, name))
                         return &t->fields[i];
@@ -272,23 +285,28 @@ static struct cel_type *list_type(struct builder *b, const struct json *s, struc
         return t;
 }
 
-static void add_field(struct builder *b, struct cel_field *fields, size_t *n, struct str name,
-                      const struct cel_type *t) {
-        for (size_t i = 0; i < *n; i++)
-                if (str_eq(fields[i].name, name))
-                        return;
-        fields[(*n)++] = (struct cel_field) { name, t ? cel_escape(b->a, name) : STR(""), t ? t : &cel_dyn };
+static void add_field(struct builder *b, struct cel_type *to, struct cel_field *fields, struct elements index[2],
+                      struct str name, const struct cel_type *t) {
+        struct str escaped = t ? cel_escape(b->a, name) : STR("");
+
+        if (elements_find(&index[0], name) >= 0)
+                return;
+        elements_add(&index[0], name);
+        elements_add(&index[1], escaped);
+        fields[to->n_fields++] = (struct cel_field) { name, escaped, t ? t : &cel_dyn };
 }
 
 static const struct cel_type *meta_type(struct builder *b, struct str name) {
         struct cel_field *f = arena_array(b->a, struct cel_field, 2);
         struct cel_type *t =
                         declared(b->a, &(struct cel_type) { .kind = CEL_OBJECT, .fields = f, .n_fields = 2 }, 0, 2);
-        size_t n = 0;
 
         t->name = arena_cstr(b->a, subname(b, name, STR("metadata")));
-        add_field(b, f, &n, STR("name"), declared(b->a, &cel_string, MAX_SCALAR, 2));
-        add_field(b, f, &n, STR("generateName"), declared(b->a, &cel_string, MAX_SCALAR, 2));
+        for (size_t i = 0; i < 2; i++) {
+                struct str field = i == 0 ? STR("name") : STR("generateName");
+
+                f[i] = (struct cel_field) { field, field, declared(b->a, &cel_string, MAX_SCALAR, 2) };
+        }
         return t;
 }
 
@@ -310,19 +328,26 @@ static struct cel_type *object_type(struct builder *b, const struct json *s, boo
         const struct json *props = json_getc(s, "properties"), *required = json_getc(s, "required");
         struct cel_field *fields = arena_array(b->a, struct cel_field, json_len(props) + 3);
         struct cel_type *t = declared(b->a, &(struct cel_type) { .kind = CEL_OBJECT, .fields = fields }, 0, 2);
+        struct elements *index = arena_array(b->a, struct elements, 2), needed = elements_new(b->a, json_len(required));
 
+        index[0] = elements_new(b->a, json_len(props) + 3);
+        index[1] = elements_new(b->a, json_len(props) + 3);
+        t->by_name = &index[0];
+        t->by_escaped = &index[1];
         t->name = arena_cstr(b->a, name);
+        json_each_item(key, required)
+                elements_add(&needed, json_str(key));
         if (root && !specifies_meta(props)) {
-                add_field(b, fields, &t->n_fields, STR("apiVersion"), declared(b->a, &cel_string, MAX_SCALAR, 2));
-                add_field(b, fields, &t->n_fields, STR("kind"), declared(b->a, &cel_string, MAX_SCALAR, 2));
-                add_field(b, fields, &t->n_fields, STR("metadata"), meta_type(b, name));
+                add_field(b, t, fields, index, STR("apiVersion"), declared(b->a, &cel_string, MAX_SCALAR, 2));
+                add_field(b, t, fields, index, STR("kind"), declared(b->a, &cel_string, MAX_SCALAR, 2));
+                add_field(b, t, fields, index, STR("metadata"), meta_type(b, name));
         }
         json_each_member(m, props) {
                 struct str key = json_key(m);
                 const struct cel_type *ft = build(b, &m->value, false, subname(b, name, cel_escape(b->a, key)));
 
-                add_field(b, fields, &t->n_fields, key, ft);
-                if (ft && json_has_str(required, key) && !json_getc(&m->value, "default"))
+                add_field(b, t, fields, index, key, ft);
+                if (ft && elements_find(&needed, key) >= 0 && !json_getc(&m->value, "default"))
                         t->min_bytes += key.n + ft->min_bytes + 4;
         }
         return t;
@@ -398,7 +423,7 @@ static const struct cel_type *from_schema(struct schema_types *s, const struct s
         const struct cel_type *elem;
 
         if (t->kind == SCHEMA_ANY && t->name && strcmp(t->name, "JSON") != 0) /* RawExtension, FieldsV1 */
-                return cel_type_object(s->a, "object", NULL, 0);
+                return cel_type_object(s->a, "object", NULL, 0, NULL);
         if (t->kind == SCHEMA_LIST || t->kind == SCHEMA_MAP) {
                 elem = from_schema(s, t->elem);
                 if (!elem)
@@ -411,7 +436,7 @@ static const struct cel_type *from_schema(struct schema_types *s, const struct s
                 if (s->of.v[i] == t)
                         return s->made.v[i];
         struct cel_field *fields = arena_array(s->a, struct cel_field, t->n_fields);
-        struct cel_type *ct = (struct cel_type *) cel_type_object(s->a, t->name ? t->name : "object", fields, 0);
+        struct cel_type *ct = (struct cel_type *) cel_type_object(s->a, t->name ? t->name : "object", fields, 0, NULL);
         vec_push(&s->of, t);
         vec_push(&s->made, ct);
         for (size_t i = 0; i < t->n_fields; i++) {

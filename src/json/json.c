@@ -156,6 +156,32 @@ bool json_equal(const struct json *a, const struct json *b) {
         }
 }
 
+uint64_t json_hash(const struct json *v) {
+        uint64_t h = 0;
+        double d = 0;
+
+        switch (json_type(v)) {
+        case JSON_STRING:
+                return str_hash(json_str(v));
+        case JSON_INT:
+        case JSON_DOUBLE:
+                d += json_double_or(v, 0); /* no -0 */
+                return str_hash(str_n((const char *) &d, sizeof(d)));
+        case JSON_ARRAY:
+                json_each_item(it, v)
+                        h = h * 31 + json_hash(it) + 1;
+                return h;
+        case JSON_OBJECT:
+                json_each_member(m, v)
+                        h += str_hash(json_key(m)) * (2 * json_hash(&m->value) + 1);
+                return h;
+        case JSON_BOOL:
+                return v->b;
+        default:
+                return 0; /* also of a raw text, which may be anything */
+        }
+}
+
 /* ---- building ---- */
 
 struct json json_null(void) {

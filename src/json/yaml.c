@@ -413,11 +413,29 @@ static bool parse_as_json(struct arena *a, struct str text, struct json **ret) {
 
 /* ---- documents ---- */
 
+#define MAX_DIRECTIVES 1000 /* libyaml compares each with all before it */
+
+static size_t count_directives(struct str text) {
+        size_t n = 0, at = 0;
+
+        for (const char *p; at < text.n && (p = memchr(text.p + at, '%', text.n - at));
+             at = (size_t) (p - text.p) + 1) {
+                const char *before = p;
+
+                while (before > text.p && before[-1] == '\0') /* UTF-16 */
+                        before--;
+                n += before == text.p || before[-1] == '\n' || before[-1] == '\r';
+        }
+        return n;
+}
+
 static int loader_init(struct loader *l, struct arena *a, struct str text, struct error *err) {
         *l = (struct loader) { .arena = a, .err = err };
         if (text.n > MAX_TEXT)
                 return error_set(err, -EINVAL, "YAML text of %zu bytes is longer than the limit of %d", text.n,
                                  MAX_TEXT);
+        if (count_directives(text) > MAX_DIRECTIVES)
+                return error_set(err, -EINVAL, "YAML text of more than %d directives", MAX_DIRECTIVES);
         if (!yaml_parser_initialize(&l->parser))
                 abort(); /* out of memory */
         yaml_parser_set_input_string(&l->parser, (const unsigned char *) (text.p ? text.p : ""), text.n);

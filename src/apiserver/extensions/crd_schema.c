@@ -56,7 +56,7 @@ static const struct crd_limits *compile_limits(struct compiler *c, const struct 
                 .exclusive_maximum = json_bool(json_getc(j, "exclusiveMaximum")),
                 .unique_items = json_bool(json_getc(j, "uniqueItems")),
                 .closed = json_is(more, JSON_BOOL) && !more->b,
-                .values = json_len(json_getc(j, "enum")) ? json_getc(j, "enum") : NULL,
+                .values = json_len(json_getc(j, "enum")) ? crd_values_new(c->a, json_getc(j, "enum")) : NULL,
         };
         if (!str_empty(json_str(pattern))) {
                 l->pattern_text = arena_cstr(c->a, json_str(pattern));

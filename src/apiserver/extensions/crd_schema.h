@@ -18,6 +18,15 @@ enum crd_type { CRD_ANY, CRD_BOOLEAN, CRD_INTEGER, CRD_NUMBER, CRD_STRING, CRD_A
 
 struct crd_schema;
 
+/* The items of a list by what they are: found fast however many there are. */
+struct crd_values {
+        const struct json *list;
+        uint32_t *slots; /* 1 + an item, by its hash; NULL: they are few */
+        size_t mask;
+        bool twice; /* there are equal ones */
+};
+struct crd_values *crd_values_new(struct arena *a, const struct json *list);
+
 struct crd_limits {
         const struct json *minimum, *maximum, *multiple_of;                                   /* numbers, or NULL */
         int64_t min_length, max_length, min_items, max_items, min_properties, max_properties; /* -1: none */
@@ -25,7 +34,7 @@ struct crd_limits {
         bool closed; /* additionalProperties: false */
         const char *pattern_text;
         struct regex *pattern;
-        const struct json *values; /* enum: an array, or NULL */
+        struct crd_values *values; /* enum; NULL: none */
         struct str *required;
         size_t n_required;
         struct crd_schema **all_of, **any_of, **one_of, *none_of; /* none_of: not */

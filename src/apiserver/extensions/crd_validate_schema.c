@@ -154,6 +154,8 @@ static void check_map_keys(struct field_errors *fe, const struct path *p, const 
         const struct json *properties = json_getc(items, "properties");
         struct str list_type = TEXT(j, "x-kubernetes-list-type"), type = TEXT(items, "type");
         const struct path *keys_path = PATH(p, "x-kubernetes-list-map-keys"), *items_path = PATH(p, "items");
+        _cleanup_(json_edit_end) struct json_edit fields = { .object = (struct json *) properties };
+        _cleanup_(map_freep) struct map *seen = map_new(NULL);
         bool map = str_eqc(list_type, "map");
 
         if (json_len(keys) > 0 && str_empty(list_type))
@@ -175,8 +177,8 @@ static void check_map_keys(struct field_errors *fe, const struct path *p, const 
                                   "must be object if parent array's x-kubernetes-list-type is map");
         if (!str_eqc(type, "object"))
                 return;
-        for (size_t i = 0; i < json_len(keys); i++) {
-                const struct json *field = json_get(properties, json_str(json_item(keys, i)));
+        for (size_t i = 0; i < json_len(keys) && !errors_are_many(fe); i++) {
+                const struct json *field = json_edit_get(&fields, json_str(json_item(keys, i)));
                 struct str key_type = TEXT(field, "type");
 
                 if (!field)
@@ -188,12 +190,8 @@ static void check_map_keys(struct field_errors *fe, const struct path *p, const 
                                                "type"),
                                           type,
                                           "must be a scalar type if parent array's x-kubernetes-list-type is map");
-                for (size_t k = 0; k < i; k++)
-                        if (json_equal(json_item(keys, i), json_item(keys, k))) {
-                                field_invalid(fe, keys_path, list_in_go(fe->a, keys, "string", NULL, NULL),
-                                              "must not contain duplicate entries");
-                                break;
-                        }
+                INVALID_IF(!map_put(seen, json_str(json_item(keys, i)), (void *) keys), keys_path,
+                           list_in_go(fe->a, keys, "string", NULL, NULL), "must not contain duplicate entries");
         }
 }
 
@@ -218,6 +216,8 @@ static void check_items(struct field_errors *fe, const struct path *p, const str
         const struct json *items = json_getc(j, "items");
         struct str list_type = TEXT(j, "x-kubernetes-list-type");
         const struct path *items_path = PATH(p, "items");
+        _cleanup_(json_edit_end) struct json_edit fields = { .object = (struct json *) json_getc(items, "properties") };
+        _cleanup_(map_freep) struct map *needed = map_new(NULL);
         bool set = str_eqc(list_type, "set");
 
         if (!items || (!set && !str_eqc(list_type, "map")))
@@ -225,14 +225,13 @@ static void check_items(struct field_errors *fe, const struct path *p, const str
         if (IS_TRUE(items, "nullable"))
                 field_forbidden(fe, PATH(items_path, "nullable"),
                                 "cannot be nullable when x-kubernetes-list-type is %" STR_FMT, STR_ARG(list_type));
+        json_each_item(r, json_getc(items, "required"))
+                map_put(needed, json_str(r), r);
         json_each_item(k, set ? NULL : json_getc(j, "x-kubernetes-list-map-keys")) {
-                const struct json *field = json_get(json_getc(items, "properties"), json_str(k));
+                const struct json *field = json_edit_get(&fields, json_str(k));
                 const struct path *here = PATH_KEY(PATH(items_path, "properties"), json_str(k));
-                bool required = false;
 
-                json_each_item(r, json_getc(items, "required"))
-                        required = required || json_equal(r, k);
-                if (field && !required && !json_getc(field, "default"))
+                if (field && !map_has(needed, json_str(k)) && !json_getc(field, "default"))
                         field_required(fe, PATH(here, "default"),
                                        "this property is in x-kubernetes-list-map-keys, so it "
                                        "must have a default or be a required property");
@@ -289,7 +288,7 @@ static bool path_is_valid(const struct json *schema, struct str path) {
         _cleanup_(arena_freep) struct arena *a = NULL;
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        if (crd_unsupported(schema))
+        if (str_empty(path) || crd_unsupported(schema))
                 return true; /* nobody knows what lies there */
         a = arena_new(0);
         return !crd_follow(a, &schema, path, true, &b);

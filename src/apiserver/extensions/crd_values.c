@@ -181,12 +181,56 @@ static void check_string(struct checker *c, const struct crd_limits *l, const st
                 field_invalid(c->fe, at, v, BODY("should match '%s'"), STR_ARG(path_text(c, at)), l->pattern_text);
 }
 
-static void check_values(struct checker *c, const struct json *values, const struct json *v, const struct path *at) {
+#define FEW_VALUES 16
+
+/* Where the value is, or would be. */
+static uint32_t *slot_of(const struct crd_values *x, const struct json *v) {
+        size_t i = json_hash(v) & x->mask;
+
+        while (x->slots[i] && !json_equal(json_item(x->list, x->slots[i] - 1), v))
+                i = (i + 1) & x->mask;
+        return &x->slots[i];
+}
+
+static bool is_value(const struct crd_values *x, const struct json *v, size_t n) {
+        if (x->slots)
+                return *slot_of(x, v) != 0;
+        for (size_t i = 0; i < n; i++)
+                if (json_equal(json_item(x->list, i), v))
+                        return true;
+        return false;
+}
+
+struct crd_values *crd_values_new(struct arena *a, const struct json *list) {
+        struct crd_values *x = arena_new_of(a, struct crd_values);
+
+        x->list = list;
+        if (list->len > FEW_VALUES) {
+                for (x->mask = FEW_VALUES; x->mask < 2 * (size_t) list->len; x->mask *= 2)
+                        ;
+                x->slots = arena_array(a, uint32_t, x->mask--);
+        }
+        for (uint32_t i = 0; i < list->len; i++) {
+                x->twice = x->twice || is_value(x, json_item(list, i), i);
+                if (x->slots)
+                        *slot_of(x, json_item(list, i)) = i + 1;
+        }
+        return x;
+}
+
+static void check_values(struct checker *c, const struct crd_values *x, const struct json *v, const struct path *at) {
+        const struct json *values = x->list;
+        struct json cut = json_of_int(json_is(v, JSON_DOUBLE) ? integer_of(v) : 0);
         size_t n = 0;
 
-        json_each_item(it, values)
-                if (json_equal(it, v) || (json_is(it, JSON_INT) && json_is(v, JSON_DOUBLE) && integer_of(v) == it->i))
-                        return; /* Go cuts the number to the type of the other */
+        if (is_value(x, v, values->len))
+                return;
+        if (json_is(v, JSON_DOUBLE)) /* Go cuts the number to the type of the other */
+                json_each_item(it, values)
+                        if (json_is(it, JSON_INT) && it->i == cut.i)
+                                return;
+        if (errors_are_many(c->fe))
+                return;
         _cleanup_free_ const char **supported = xcalloc(json_len(values) + 1, sizeof(*supported));
         json_each_item(it, values) {
                 _cleanup_buf_ struct buf b = BUF_INIT;
@@ -210,11 +254,9 @@ static void check_size(struct checker *c, int64_t n, int64_t min, int64_t max, c
 }
 
 static bool has_twice(const struct json *list) {
-        for (size_t i = 1; i < list->len; i++)
-                for (size_t k = 0; k < i; k++)
-                        if (json_equal(&json_items(list)[i], &json_items(list)[k]))
-                                return true;
-        return false;
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+
+        return crd_values_new(a, list)->twice;
 }
 
 /* ---- lists and objects ---- */

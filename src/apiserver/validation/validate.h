@@ -21,7 +21,12 @@ void path_print(struct buf *dst, const struct path *p);
 
 #define GET(o, k) json_getc((o), (k))
 #define TEXT(o, k) json_str(json_getc((o), (k)))
-/* The items of a list, each at its path; each word that is given. */
+/* The items of a list, each at its path, all of them or while fe takes errors; each word that is given. */
+#define each_told(it, at, p, list)       \
+        each_at(it, at, p, list)         \
+                if (errors_are_many(fe)) \
+                        break;           \
+                else
 #define each_at(it, at, p, list)                                                                        \
         for (struct path at##_here = { (p), NULL, { NULL, 0 }, 0 }, *at = &at##_here; at; at = NULL)    \
                 for (struct json * it##_end, *it = json_begin_items((list), &it##_end); it != it##_end; \

@@ -349,6 +349,8 @@ CHECK(check_validation, const struct json *j, const struct cel_validation *v) {
 #define MAX_ANNOTATION_EXPRESSION (5 * 1024)
 
 CHECK(check_audit, struct str policy, const struct json *list, const struct cel_policy *x) {
+        _cleanup_(map_freep) struct map *seen = map_new(NULL);
+
         if (json_len(list) > MAX_ANNOTATIONS)
                 field_invalid(fe, p, list, "must not have more than %d auditAnnotations", MAX_ANNOTATIONS);
         for (size_t i = 0; i < x->n_annotations; i++) {
@@ -367,11 +369,7 @@ CHECK(check_audit, struct str policy, const struct json *list, const struct cel_
                         field_required(fe, value, "must not exceed 5120 bytes in length");
                 else
                         check_expression_of(fe, value, &n->x, TEXT(json_item(list, i), "valueExpression"));
-                for (size_t k = 0; k < i; k++)
-                        if (str_eq(x->annotations[k].name, n->name)) {
-                                field_duplicate(fe, PATH(at, "key"), n->name);
-                                break;
-                        }
+                REFUSE_IF(duplicate, !map_put(seen, n->name, (void *) n), PATH(at, "key"), n->name);
         }
 }
 

@@ -475,7 +475,7 @@ void validate_containers(struct field_errors *fe, const struct path *spec_path, 
                 const struct path *at = PATH(spec_path, lists[l]);
                 _cleanup_(map_freep) struct map *seen = NULL;
 
-                each_at(c, p, at, list) {
+                each_told(c, p, at, list) {
                         struct str name = TEXT(c, "name");
                         bool taken = (l != 1 || !str_empty(name)) &&
                                      json_is_twin(&seen, list, (size_t) p->index, "name");

@@ -255,7 +255,7 @@ RULE(conditions) {
 RULE(unlike) {
         _cleanup_(map_freep) struct map *seen = NULL;
 
-        each_at(c, at, p, v) {
+        each_told(c, at, p, v) {
                 REFUSE_IF(duplicate, json_is_twin(&seen, v, (size_t) at->index, "type"), PATH(at, "type"),
                           TEXT(c, "type"));
                 REQUIRED_IF(str_empty(TEXT(c, "type")), PATH(at, "type"), "must not be empty");
@@ -277,8 +277,7 @@ static void apply(struct field_errors *fe, const struct path *p, const struct sc
         if (!r->each)
                 rules[r->id](fe, p, v, r);
         else
-                each_at(it, at, p, v)
-                        rules[r->id](fe, at, it, r);
+                each_told(it, at, p, v) rules[r->id](fe, at, it, r);
 }
 
 /* The rules of fields up to number `at`, whose value is v; the others between them are absent. */
@@ -338,8 +337,7 @@ CHECK(walk, const struct schema_type *t, const struct json *v, unsigned depth) {
         if (t->kind == SCHEMA_STRUCT)
                 walk_struct(fe, p, t, v, depth);
         else if (t->kind == SCHEMA_LIST && inside)
-                each_at(it, at, p, v)
-                        walk(fe, at, t->elem, it, depth + 1);
+                each_told(it, at, p, v) walk(fe, at, t->elem, it, depth + 1);
         else if (t->kind == SCHEMA_MAP && inside)
                 json_each_member(m, v)
                         walk(fe, PATH_KEY(p, json_key(m)), t->elem, &m->value, depth + 1);

@@ -288,6 +288,21 @@ static void json_means_what_yaml_makes_of_it(void **state) {
         }
 }
 
+/* libyaml compares each with all before it. */
+static void of_directives_there_are_not_many(void **state) {
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct json *v;
+
+        buf_addc(&b, "%TAG !a! tag:a,2000:\n---\na: '%'\n");
+        assert_int_equal(yaml_parse(arena, buf_str(&b), NULL, &v, NULL), 0);
+        b.n = 0;
+        for (int i = 0; i < 150000; i++)
+                buf_printf(&b, "%%TAG !a%d! tag:a\n", i);
+        assert_int_equal(yaml_parse(arena, buf_str(&b), NULL, &v, &e), -EINVAL);
+        assert_string_equal(error_text(&e), "YAML text of more than 1000 directives");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(plain_scalars_have_the_types_of_yaml_1_1),
@@ -298,6 +313,7 @@ int main(void) {
                 cmocka_unit_test(mistakes_are_told_with_their_line),
                 cmocka_unit_test(duplicates_are_reported_with_their_line),
                 cmocka_unit_test(a_key_again_and_again_costs_no_more_than_others),
+                cmocka_unit_test(of_directives_there_are_not_many),
                 cmocka_unit_test(json_means_what_yaml_makes_of_it),
                 cmocka_unit_test(a_stream_gives_its_documents_without_the_empty_ones),
                 cmocka_unit_test(printing_quotes_what_would_be_read_as_something_else),
