@@ -350,7 +350,10 @@ static void begin_new(struct op *op) {
 
         op->pinned = op->c->verb == API_CREATE && !op->sub &&
                      str_to_u64(json_str(json_getc(meta, "resourceVersion")), &revision) == 0 && revision != 0;
-        writes_wipe(meta);
+        if (op->c->verb == API_CREATE)
+                writes_wipe(meta);
+        else if (!op->c->options.dry_run) /* an update that creates only fills in: it may be of one that goes */
+                json_removec(meta, "selfLink");
         json_removec(meta, "resourceVersion");
         if (op->c->verb == API_CREATE)
                 writes_merge_owners(op, &op->tree, "");
