@@ -203,8 +203,7 @@ int crd_prune(struct arena *a, const struct crd_schema *s, const struct json *in
 
         *ret = walk(&c, s, in, NULL);
         for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
-                if (i > 0)
-                        json_sort_texts(&lists[i]);
+                json_sort_texts(&lists[i]);
                 json_each_item(it, &lists[i])
                         json_push(a, strict, *it);
         }

@@ -152,13 +152,14 @@ static void unknown_fields_are_told_in_order(void **state) {
         struct json strict = json_new_array(), out;
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        crd_prune(a, s, parse(a, "{'z':1,'o':{'metadata':{'n':1},'y':1},'b':{'x':1},'metadata':{'m':1}}"), &strict,
-                  &out, NULL);
+        crd_prune(a, s, parse(a, "{'z':1,'o':{'metadata':{'n':1},'y':1},'b':{'x':1},'metadata':{'m':1,'a':1}}"),
+                  &strict, &out, NULL);
         json_each_item(it, &strict)
                 buf_printf(&b, "%" STR_FMT "; ", STR_ARG(json_str(it)));
         buf_putc(&b, '\0');
         crd_schema_release(s);
-        assert_string_equal(b.p, "unknown field \"metadata.m\"; unknown field \"b.x\"; unknown field \"o.y\"; "
+        assert_string_equal(b.p, "unknown field \"metadata.a\"; unknown field \"metadata.m\"; unknown field \"b.x\"; "
+                                 "unknown field \"o.y\"; "
                                  "unknown field \"z\"; unknown field \"o.metadata.n\"; ");
 }
 

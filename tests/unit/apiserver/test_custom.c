@@ -726,6 +726,23 @@ static void apply_drops_metadata_that_is_none(void **state) {
         undefine(f);
 }
 
+/* Upstream makes these anew each time it looks at them, and so prints other pointers. */
+static void owners_with_pointers_are_told_again_and_again(void **state) {
+        static const char owner[] = "{'apiVersion':'v1','kind':'K','name':'n','uid':'u','controller':true}";
+        struct fixture *f = *state;
+        struct answer r;
+
+        define(f, "{'type':'object'}", "");
+        check_code(create(f, "'spec':{}"), 201);
+        r = ASK(f, API_PATCH, &widgets, "default", "w", .patch = API_PATCH_MERGE,
+                .body = Q(arena_printf(f->a, "{'metadata':{'ownerReferences':[%s,%s]}}", owner, owner).p));
+        check_code(r, 422);
+        r.message = strstr(r.message, "is invalid: [metadata.ownerReferences: ");
+        assert_non_null(r.message);
+        assert_non_null(strstr(r.message + 20, ", metadata.ownerReferences: "));
+        undefine(f);
+}
+
 static void scale_is_where_the_definition_says(void **state) {
         struct fixture *f = *state;
         struct answer r;
@@ -884,6 +901,7 @@ int main(void) {
                 cmocka_unit_test(taken_names_are_refused),
                 cmocka_unit_test(scale_is_where_the_definition_says),
                 cmocka_unit_test(apply_drops_metadata_that_is_none),
+                cmocka_unit_test(owners_with_pointers_are_told_again_and_again),
                 cmocka_unit_test(openapi_says_what_custom_resources_take),
                 cmocka_unit_test(deletion_removes_the_objects),
                 cmocka_unit_test(built_in_objects_outlive_a_definition),
