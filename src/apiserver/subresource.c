@@ -220,12 +220,20 @@ static void write_scale(struct op *op) {
         writes_put_changed(op);
 }
 
+/* Those who only look at it see the Scale that will be: of the object, with the new replicas. */
 static void scale_admitted(struct op *op) {
+        int64_t replicas = json_int(json_at_path(&op->tree, "spec", "replicas"));
+
         writes_merge_owners(op, &op->tree, AFTER_ADMISSION);
-        if (check_scale(op, &op->tree, &op->c->error) < 0 || writes_check_current(op, &op->tree, &op->c->error) < 0)
+        if (check_scale(op, &op->tree, &op->c->error) < 0 || writes_check_current(op, &op->tree, &op->c->error) < 0) {
                 op_fail(op);
-        else
-                admission_validate(op, write_scale);
+                return;
+        }
+        op->tree = scale_of(op, object_json(op->old), object_revision(op->old));
+        json_removec(json_get_mut(&op->tree, STR("spec")), "replicas");
+        if (replicas)
+                json_set_int(op->c->arena, json_get_mut(&op->tree, STR("spec")), "replicas", replicas);
+        admission_validate(op, write_scale);
 }
 
 static void put_scale(struct op *op) {

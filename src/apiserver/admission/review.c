@@ -149,7 +149,8 @@ static struct json options_of(struct arena *a, const struct admission *ad) {
         return o;
 }
 
-struct json review_request(struct arena *a, const struct admission *ad, const struct rest *as, struct str uid) {
+/* The request up to what it is about, which stands before how it was asked. */
+static struct json what_is_asked(struct arena *a, const struct admission *ad, const struct rest *as, struct str uid) {
         const struct rest *r = ad->op->rest;
         struct str sub = ad->op->c->subresource;
         struct json q = json_new_object();
@@ -165,22 +166,34 @@ struct json review_request(struct arena *a, const struct admission *ad, const st
         set_text(a, &q, "namespace", admission_namespace(ad));
         json_set_cstr(a, &q, "operation", admission_operation_name(ad->operation));
         json_setc(a, &q, "userInfo", user_json(a, &ad->op->c->user));
-        json_set_bool(a, &q, "dryRun", ad->op->c->options.dry_run);
-        json_setc(a, &q, "options", options_of(a, ad));
+        return q;
+}
+
+static void add_options(struct arena *a, const struct admission *ad, struct json *q) {
+        json_set_bool(a, q, "dryRun", ad->op->c->options.dry_run);
+        json_setc(a, q, "options", options_of(a, ad));
+}
+
+struct json review_request(struct arena *a, const struct admission *ad, const struct rest *as, struct str uid) {
+        struct json q = what_is_asked(a, ad, as, uid);
+
+        add_options(a, ad, &q);
         return q;
 }
 
 struct str review_question(struct arena *a, const struct admission *ad, const struct rest *as, const char *api_version,
                            struct str uid, const struct json *object, const struct json *old) {
-        struct json q = review_request(a, ad, as, uid), review = json_new_object();
+        struct json q = what_is_asked(a, ad, as, uid), review = json_new_object();
         _cleanup_buf_ struct buf text = BUF_INIT;
 
         json_setc(a, &q, "object", object ? *object : json_null());
         json_setc(a, &q, "oldObject", old ? *old : json_null());
+        add_options(a, ad, &q);
         json_set_cstr(a, &review, "kind", "AdmissionReview");
         json_set_cstr(a, &review, "apiVersion", api_version);
         json_setc(a, &review, "request", q);
         json_write(&text, &review);
+        buf_putc(&text, '\n');
         return arena_str(a, buf_str(&text));
 }
 

@@ -433,6 +433,7 @@ int remote_ask(struct remote *r, struct arena *a, const struct json *body, const
         char timeout[36];
 
         json_write(&text, body);
+        buf_putc(&text, '\n');
         int e = known(r, a, buf_str(&text), ret);
         if (e != -EINPROGRESS)
                 return e;

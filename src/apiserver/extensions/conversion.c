@@ -236,6 +236,7 @@ static void ask(struct apiserver *s, struct conversion *k, struct loop *loop) {
                             " objects: %j } }",
                             review_version(k), k->uid, k->to->api_version, &objects);
         json_write(&k->body, &review);
+        buf_putc(&k->body, '\n');
         k->call = (struct webhook_call) { .config = json_getc(webhook, "clientConfig"),
                                           .query = STR(WEBHOOK_QUERY),
                                           .body = buf_str(&k->body),

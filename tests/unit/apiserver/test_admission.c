@@ -295,6 +295,7 @@ static void the_question_says_who_what_and_where(void **state) {
         assert_string_equal(asked(w, "/v", ".request.operation"), "DELETE");
         assert_string_equal(asked(w, "/v", ".request.object"), "null");
         assert_string_equal(asked(w, "/v", ".request.oldObject.metadata.name"), "y");
+        assert_non_null(strstr(strstr(asked(w, "/v", ".request"), "\"oldObject\":"), "\"dryRun\":")); /* behind it */
         ASK(f, API_CREATE, &res_namespaces, .body = "{\"metadata\":{\"name\":\"n\"}}");
         assert_string_equal(asked(w, "/v", ".request.namespace"), "n");
         ASK(f, API_CONNECT, &res_pods, "default", "p", "exec",
@@ -446,6 +447,17 @@ static void a_scale_is_seen_as_one(void **state) {
         assert_string_equal(asked(w, "/m", ".request.resource.resource"), "deployments");
         assert_string_equal(asked(w, "/m", ".request.object.spec.replicas"), "5");
         assert_string_equal(asked(w, "/m", ".request.oldObject.spec.replicas"), "1");
+        /* who validates sees it as it will be, whatever was sent */
+        hook_answers(w->hook, "/v", "\"allowed\":true");
+        VALIDATE(w, "v", "/v", RULE("apps", "v1", "deployments/scale", "UPDATE"));
+        r = ASK(f, API_UPDATE, &res_deployments, "default", "d", "scale",
+                .body = "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"replicas\":7}}");
+        assert_int_equal(r.code, 200);
+        assert_string_equal(asked(w, "/m", ".request.object.status"), "{\"replicas\":0}");
+        assert_string_equal(asked(w, "/v", ".request.object.status"), "{\"replicas\":0,\"selector\":\"a=b\"}");
+        assert_string_equal(asked(w, "/v", ".request.object.spec.replicas"), "2");
+        assert_string_equal(asked(w, "/v", ".request.object.metadata.uid"),
+                            asked(w, "/v", ".request.oldObject.metadata.uid"));
 }
 
 static const struct api_resource widgets = {

@@ -728,14 +728,14 @@ static void apply_drops_metadata_that_is_none(void **state) {
 
 /* Upstream makes these anew each time it looks at them, and so prints other pointers. */
 static void owners_with_pointers_are_told_again_and_again(void **state) {
-        static const char owner[] = "{'apiVersion':'v1','kind':'K','name':'n','uid':'u','controller':true}";
+#define OWNER(uid) "{'apiVersion':'v1','kind':'K','name':'n','uid':'" uid "','controller':true}"
         struct fixture *f = *state;
         struct answer r;
 
         define(f, "{'type':'object'}", "");
         check_code(create(f, "'spec':{}"), 201);
         r = ASK(f, API_PATCH, &widgets, "default", "w", .patch = API_PATCH_MERGE,
-                .body = Q(arena_printf(f->a, "{'metadata':{'ownerReferences':[%s,%s]}}", owner, owner).p));
+                .body = Q("{'metadata':{'ownerReferences':[" OWNER("1") "," OWNER("2") "]}}"));
         check_code(r, 422);
         r.message = strstr(r.message, "is invalid: [metadata.ownerReferences: ");
         assert_non_null(r.message);
