@@ -7,6 +7,8 @@
  * next step. */
 #include "kubelet/internal.h"
 
+#include <dirent.h>
+
 #include "base/file.h"
 #include "json/build.h"
 #include "schema/nodefit.h"
@@ -174,6 +176,25 @@ static void drop_unstarted(struct container *c) {
         c->previous = NULL;
 }
 
+/* A runtime that forgets what ran before (at a reboot) does not make the count of restarts begin anew, nor one log be
+ * that of two runs: the logs tell how many there were. */
+static uint32_t attempts_logged(const struct container *c) {
+        _cleanup_free_ char *dir = xprintf("%s/%s", c->pod->log_dir, c->name);
+        _cleanup_(closedirp) DIR *d = opendir(dir);
+        struct dirent *e;
+        uint32_t attempts = 0;
+
+        while (d && (e = readdir(d))) {
+                struct str rest = str_of(e->d_name), number;
+                uint64_t n;
+
+                if (str_split(&rest, '.', &number) && str_has_prefix(rest, STR("log")) && str_to_u64(number, &n) == 0 &&
+                    n < INT32_MAX)
+                        attempts = MAX(attempts, (uint32_t) n + 1);
+        }
+        return attempts;
+}
+
 static bool start_container(struct container *c) {
         struct pod *p = c->pod;
         _cleanup_error_ struct error err = ERROR_INIT;
@@ -182,9 +203,11 @@ static bool start_container(struct container *c) {
 
         if (!image_ensure(c))
                 return false;
+        uint32_t attempt = !c->status                           ? attempts_logged(c)
+                           : container_is(c, CONTAINER_CREATED) ? c->status->attempt
+                                                                : c->status->attempt + 1;
         if (container_is(c, CONTAINER_CREATED))
                 drop_unstarted(c);
-        uint32_t attempt = c->status ? c->status->attempt + 1 : 0;
         if (container_make(p, c, attempt, &id, &reason, &err) < 0)
                 return start_failed(c, reason, &err);
         pod_event(p, c, "Normal", "Created", "Created container: %s", c->name);

@@ -583,6 +583,25 @@ static void after_a_reboot_pods_get_a_new_sandbox(void **state) {
         wait_event(w, "p", "Pod sandbox changed, it will be killed and re-created.");
 }
 
+/* It knows no containers, but there are logs of three runs, and what somebody laid beside them. */
+static void a_runtime_that_forgets_does_not_make_restarts_begin_anew(void **state) {
+        static const char *const files[] = { "0.log", "2.log.20250101-000000", "1.log", "9.txt", "x.log" };
+        struct world *w = *state;
+
+        stop_kubelet(w);
+        create_pod(w, "p", "", "");
+        _cleanup_(object_unrefp) struct object *pod = get(w, &res_pods, "p");
+        _cleanup_free_ char *dir = xprintf("%s/logs/default_p_%" STR_FMT "/c", w->dir, STR_ARG(object_uid(pod)));
+        assert_int_equal(file_mkdirs(dir, 0755, NULL), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+                _cleanup_free_ char *path = xprintf("%s/%s", dir, files[i]);
+
+                assert_int_equal(file_write(path, STR("x"), 0644, NULL), 0);
+        }
+        start_kubelet(w);
+        wait_text(w, &res_pods, "p", "'restartCount':3");
+}
+
 static void probes_decide_readiness_and_life(void **state) {
         _cleanup_buf_ struct buf metrics = BUF_INIT;
         struct world *w = *state;
@@ -696,6 +715,7 @@ int main(void) {
                 TEST(a_new_kubelet_adopts_what_runs),
                 TEST(a_new_kubelet_leaves_an_ended_pod_alone),
                 TEST(after_a_reboot_pods_get_a_new_sandbox),
+                TEST(a_runtime_that_forgets_does_not_make_restarts_begin_anew),
                 TEST(probes_decide_readiness_and_life),
                 TEST(a_failed_post_start_hook_stops_the_container),
                 TEST(the_node_turns_away_what_does_not_fit),
