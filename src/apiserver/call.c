@@ -486,10 +486,8 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
                 if (registry_decode(op, c->body, body, &c->error) < 0)
                         goto fail;
                 c->body = body;
-                if (json_getc(body, "metadata") && !(op->sub && op->sub->type == &type_Binding)) {
+                if (json_getc(body, "metadata") && !(op->sub && op->sub->type == &type_Binding))
                         writes_wipe(meta_of(c->arena, body)); /* of a pod's binding, the UID is a condition */
-                        json_setc(c->arena, meta_of(c->arena, body), "creationTimestamp", json_null());
-                }
                 if (check_place(op, &c->error) < 0)
                         goto fail;
                 admit_body(op, ADMIT_CREATE, special);

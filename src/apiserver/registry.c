@@ -336,11 +336,14 @@ void writes_put_new(struct op *op) {
 }
 
 void writes_wipe(struct json *meta) {
-        static const char *const server_owned[] = { "uid", "creationTimestamp", "selfLink",
-                                                    "deletionGracePeriodSeconds", "deletionTimestamp" };
+        static const char *const server_owned[] = { "uid", "selfLink", "deletionGracePeriodSeconds",
+                                                    "deletionTimestamp" };
 
         for (size_t i = 0; i < ARRAY_SIZE(server_owned); i++)
                 json_removec(meta, server_owned[i]);
+        struct json *created = json_get_mut(meta, STR("creationTimestamp"));
+        if (created) /* Go always prints it */
+                *created = json_null();
 }
 
 /* What only the server sets goes before admission, and comes after it. */
@@ -354,6 +357,8 @@ static void begin_new(struct op *op) {
                 writes_wipe(meta);
         else if (!op->c->options.dry_run) /* an update that creates only fills in: it may be of one that goes */
                 json_removec(meta, "selfLink");
+        if (op->rest->custom)
+                json_removec(meta, "creationTimestamp");
         json_removec(meta, "resourceVersion");
         if (op->c->verb == API_CREATE)
                 writes_merge_owners(op, &op->tree, "");

@@ -126,6 +126,8 @@ static int prepare(struct ask *q, void (*done)(struct webhook_call *w), struct e
                 r = review_convert(ad, stored, q->as, ad->old, NULL, &old, err);
         if (r != 0)
                 return r;
+        if (ad->obj && ad->operation != ADMIT_CONNECT) /* until it is stored its members stand as they came */
+                schema_reorder(ad->a, sent_of(ad->a, q->as, op->sub).type, &object);
         rand_uuid(uid);
         q->since_ns = now_mono_ns();
         q->uid = arena_str(ad->a, str_n(uid, 36));

@@ -500,6 +500,18 @@ static void undefine(struct world *w, const char *name) {
         assert_int_equal(ASK(&w->f, API_DELETE, &res_customresourcedefinitions, .name = name).code, 200);
 }
 
+/* Whatever order it was sent in. */
+static void custom_objects_are_shown_by_key(void **state) {
+        struct world *w = *state;
+
+        define(w, &widgets);
+        hook_answers(w->hook, "/m", "\"allowed\":true");
+        MUTATE(w, "m", "/m", RULE("example.com", "v1", "widgets", "CREATE"));
+        assert_int_equal(create_widget(w, "a").code, 201);
+        assert_memory_equal(asked(w, "/m", ".request.object"), "{\"apiVersion\":", 14);
+        undefine(w, "widgets.example.com");
+}
+
 /* The objects of one cannot be deleted, those of the other can. */
 static void definitions_do_not_wait_for_each_other(void **state) {
         static const struct api_resource anvils = {
@@ -657,6 +669,7 @@ int main(void) {
                 T(an_equivalent_version_matches_and_is_what_the_webhook_gets),
                 T(selectors_and_scope_choose),
                 T(a_scale_is_seen_as_one),
+                T(custom_objects_are_shown_by_key),
                 T(custom_resources_are_patched_too),
                 T(definitions_do_not_wait_for_each_other),
                 T(custom_resources_are_parameters),
