@@ -408,12 +408,16 @@ static void admit_body(struct op *op, enum admission_operation o, void (*then)(s
 }
 
 /* What is sent to be answered, not stored, is in the namespace of the request. */
-static int check_place(const struct op *op, struct error *err) {
-        struct str ns = json_str(json_at_path(op->c->body, "metadata", "namespace"));
+static int take_place(const struct op *op, struct json *body, struct error *err) {
+        struct str ns = json_str(json_at_path(body, "metadata", "namespace"));
 
-        if (!op->rest->resource->namespaced || str_empty(ns) || str_eq(ns, op->namespace))
+        if (!op->rest->resource->namespaced || str_eq(ns, op->namespace))
                 return 0;
-        return err_bad_request(err, OTHER_NAMESPACE);
+        if (!str_empty(ns))
+                return err_bad_request(err, OTHER_NAMESPACE);
+        if (json_getc(body, "metadata"))
+                json_set_str(op->c->arena, meta_of(op->c->arena, body), "namespace", op->namespace);
+        return 0;
 }
 
 /* exec, attach, portforward, proxy: only whether it may be; who asks makes the connection. The body is the options. */
@@ -488,7 +492,7 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
                 c->body = body;
                 if (json_getc(body, "metadata") && !(op->sub && op->sub->type == &type_Binding))
                         writes_wipe(meta_of(c->arena, body)); /* of a pod's binding, the UID is a condition */
-                if (check_place(op, &c->error) < 0)
+                if (take_place(op, body, &c->error) < 0)
                         goto fail;
                 admit_body(op, ADMIT_CREATE, special);
                 return;

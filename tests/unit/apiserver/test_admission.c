@@ -512,6 +512,22 @@ static void custom_objects_are_shown_by_key(void **state) {
         undefine(w, "widgets.example.com");
 }
 
+/* Also what is only answered is somewhere, and is new. */
+static void what_is_asked_for_has_its_namespace(void **state) {
+        struct world *w = *state;
+        struct fixture *f = &w->f;
+
+        hook_answers(w->hook, "/m", "\"allowed\":true");
+        MUTATE(w, "m", "/m", RULE("*", "*", "serviceaccounts/token\",\"configmaps", "CREATE"));
+        ASK(f, API_CREATE, &res_serviceaccounts, "default", .body = "{\"metadata\":{\"name\":\"a\"}}");
+        ASK(f, API_CREATE, &res_serviceaccounts, "default", "a", "token", .body = "{\"spec\":{\"audiences\":[\"x\"]}}");
+        assert_string_equal(asked(w, "/m", ".request.object.metadata"),
+                            "{\"namespace\":\"default\",\"creationTimestamp\":null}");
+        create_map(w, "m");
+        assert_memory_equal(asked(w, "/m", ".request.object.metadata"),
+                            "{\"name\":\"m\",\"namespace\":\"default\",\"creationTimestamp\":null", 58);
+}
+
 /* The objects of one cannot be deleted, those of the other can. */
 static void definitions_do_not_wait_for_each_other(void **state) {
         static const struct api_resource anvils = {
@@ -670,6 +686,7 @@ int main(void) {
                 T(selectors_and_scope_choose),
                 T(a_scale_is_seen_as_one),
                 T(custom_objects_are_shown_by_key),
+                T(what_is_asked_for_has_its_namespace),
                 T(custom_resources_are_patched_too),
                 T(definitions_do_not_wait_for_each_other),
                 T(custom_resources_are_parameters),
