@@ -152,6 +152,9 @@ static void scaling_takes_the_replicas(void **state) {
         assert_non_null(strstr(owners(f, ASK(f, API_GET, &res_deployments, "default", "w")),
                                "me Apply scale {\"f:spec\":{\"f:replicas\":{}}}"));
         check(ASK(f, API_GET, &res_deployments, "default", "w"), 200, ".metadata.managedFields[0].time", "(absent)");
+        /* what is applied is cut to its size */
+        r.body = "{\"kind\":\"Scale\",\"apiVersion\":\"autoscaling/v1\",\"spec\":{\"replicas\":4294967301}}";
+        check(ask(f, r), 200, ".spec.replicas", "5");
 
         r.sub = NULL;
         r.options.force = false;
