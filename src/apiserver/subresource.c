@@ -100,6 +100,9 @@ static int check_scale(struct op *op, const struct json *want, struct error *err
         struct field_errors fe = { .a = op->c->arena, .type = &type_Scale };
         struct rest scale = *op->rest;
 
+        if (op->rest->custom && json_int(replicas) == INT32_MIN)
+                return err_bad_request(err, "the spec replicas field \"%" STR_FMT "\" cannot be empty",
+                                       STR_ARG(scale_path(op)));
         if (!op->rest->custom) /* which is looked at as a whole, once it has them */
                 validate_metadata(&fe, want, NULL, op->rest->resource->namespaced, check_dns_subdomain);
         if (!op->rest->custom && json_int(replicas) < 0)
@@ -251,6 +254,10 @@ static void put_scale(struct op *op) {
         if (!registry_load(op, put_scale))
                 return;
         struct json now = scale_of(op, object_json(op->old), object_revision(op->old));
+        if (op->rest->custom && op->c->verb == API_PATCH &&
+            !scale_value(op, object_json(op->old), "specReplicasPath", "spec"))
+                json_set_int(a, json_get_or_add_object(a, &now, "spec"), "replicas",
+                             INT32_MIN); /* upstream's sign for none */
         if (wanted_scale(op, &now, &op->c->error) < 0) {
                 op_fail(op);
                 return;

@@ -763,6 +763,15 @@ static void scale_is_where_the_definition_says(void **state) {
                           "'spec':{'n':3,'m':[null,'']}}"));
         check_code(r, 201);
         assert_string_equal(at(f, r, ".spec"), "{\"m\":[null,\"\"],\"n\":3}");
+        check_code(ASK(f, API_CREATE, &widgets, "default",
+                       .body = Q("{'apiVersion':'example.com/v1','kind':'Widget','metadata':{'name':'none'}}")),
+                   201);
+        check_error(ASK(f, API_PATCH, &widgets, "default", "none", "scale", .patch = API_PATCH_MERGE,
+                        .body = Q("{'metadata':{'labels':null}}")),
+                    400, "the spec replicas field \".spec.n\" cannot be empty");
+        check_code(ASK(f, API_PATCH, &widgets, "default", "none", "scale", .patch = API_PATCH_JSON,
+                       .body = Q("[{'op':'replace','path':'/spec/replicas','value':2}]")),
+                   200);
         check_error(ASK(f, API_DELETE, &widgets, "default", "w", "scale"), 405,
                     "delete is not supported on resources of kind \"widgets.example.com\"");
         check_error(ASK(f, API_GET, &widgets, "default", "w", "finalize"), 404, "widgets.example.com \"w\" not found");
