@@ -143,7 +143,10 @@ static const struct {
           "log-text-split-stream permit-address-sharing permit-port-sharing "
           "runtime-config-emulation-forward-compatible send-retry-after-while-not-ready-once watch-cache ",
           NULL },
-        { "N", "default-watch-cache-size delete-collection-workers lease-reuse-duration-seconds ", NULL },
+        { "N",
+          "apiserver-count default-watch-cache-size delete-collection-workers kubelet-port kubelet-read-only-port "
+          "lease-reuse-duration-seconds ",
+          NULL },
         { "LEVEL", "v ", NULL },
         { "LEVELS", "vmodule ", NULL },
         { "QUANTITY", "log-json-info-buffer-size log-text-info-buffer-size ", NULL },

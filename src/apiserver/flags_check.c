@@ -528,12 +528,26 @@ static void check_alpha(struct check *c) {
                     "ExternalServiceAccountTokenSigner feature gate");
 }
 
+/* The last of all; the sum is looked at only where nothing else is wrong. */
+static void check_counts(struct check *c) {
+        struct str count = given(c, "apiserver-count"), reads = given(c, "max-requests-inflight"),
+                   writes = given(c, "max-mutating-requests-inflight");
+        int64_t n;
+
+        if (count.n && str_to_i64(count, &n) == 0 && n <= 0)
+                complain(c, "--apiserver-count should be a positive number, but value '%lld' provided", (long long) n);
+        if (c->wrong.n == 0 && str_eqc(reads, "0") && str_eqc(writes, "0") &&
+            !str_eqc(given(c, "enable-priority-and-fairness"), "false"))
+                complain(c, "invalid configuration: MaxRequestsInFlight=0 and MaxMutatingRequestsInFlight=0; they must "
+                            "add up to something positive");
+}
+
 int apiserver_flags_check(const char *const *args, struct error *err) {
         /* the first ones end the start when they find something, the others are told together */
         static void (*const checks[])(struct check *
                                       c) = { check_logging, check_lifetime, check_signer,   check_cache,   check_ranges,
                                              check_hsts,    check_versions, check_fairness, check_storage, check_oidc,
-                                             check_issuers, check_metrics,  check_alpha };
+                                             check_issuers, check_metrics,  check_alpha,    check_counts };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct check c = { .args = args, .arena = a };
         struct buf all = BUF_INIT;

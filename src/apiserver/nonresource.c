@@ -367,6 +367,15 @@ static void redirect(struct exchange *x, struct str to) {
         http_respond(x->req, 302, h, m == HTTP_M_GET || m == HTTP_M_HEAD ? 3 : 2, &body, m == HTTP_M_GET);
 }
 
+static void respond_html(struct exchange *x, struct str text) {
+        static const struct http_header h[] = { { STR_INIT("cache-control"), STR_INIT("no-cache, private") },
+                                                { STR_INIT("content-type"), STR_INIT("text/html; charset=utf-8") },
+                                                { STR_INIT("x-content-type-options"), STR_INIT("nosniff") } };
+        struct http_slice body = { .data = arena_str(http_request_arena(x->req), text) };
+
+        http_respond(x->req, 200, h, ARRAY_SIZE(h), &body, 1);
+}
+
 static void handle_debug(struct exchange *x) {
         static const struct str flow = STR_INIT("/debug/api_priority_and_fairness/"), pprof = STR_INIT("/debug/pprof/"),
                                 flags = STR_INIT("/debug/flags/");
@@ -380,7 +389,7 @@ static void handle_debug(struct exchange *x) {
                                                    : false;
 
         if (found && str_eq(path, pprof))
-                respond_text(x->req, 200, "text/html; charset=utf-8", buf_str(&b));
+                respond_html(x, buf_str(&b));
         else if (found)
                 respond_plain(x, buf_str(&b));
         else if (profiling && str_eqc(path, "/debug/pprof"))

@@ -140,6 +140,15 @@ static void all_that_is_wrong_is_told(void **state) {
                   "greater "
                   "than 0.02]" },
                 { { "request-timeout=-1s" }, "--request-timeout can not be negative value" },
+                { { "max-requests-inflight=0", "max-mutating-requests-inflight=0" },
+                  "invalid configuration: MaxRequestsInFlight=0 and MaxMutatingRequestsInFlight=0; they must add up to "
+                  "something positive" },
+                { { "max-requests-inflight=0", "max-mutating-requests-inflight=0",
+                    "enable-priority-and-fairness=false" },
+                  "" },
+                { { "apiserver-count=0", "max-requests-inflight=0", "max-mutating-requests-inflight=0" },
+                  "--apiserver-count should be a positive number, but value '0' provided" },
+                { { "apiserver-count=2" }, "" },
                 { { "strict-transport-security-directives=max-age=1,preload,includeSubDomains" }, "" },
                 { { "strict-transport-security-directives=max-age" },
                   "--strict-transport-security-directives invalid, allowed values: max-age=expireTime, "
@@ -680,6 +689,7 @@ static void what_is_logged_may_change(void **state) {
         assert_false(log_enabled(LOG_LEVEL_DEBUG));
         assert_true(tells(talk_until(f, "PUT /debug/flags/v HTTP/1.0\r\nContent-Length: 1\r\n\r\nx", NULL), " 400 "));
         assert_true(tells(FETCH(f, "/debug/pprof"), "\r\nLocation: /debug/pprof/\r\n"));
+        assert_true(tells(FETCH(f, "/debug/pprof/"), "\r\nX-Content-Type-Options: nosniff\r\n"));
         assert_true(tells(FETCH(f, "/debug/pprof/x"), "Unknown profile\n"));
         assert_true(tells(FETCH(f, "/version/x"), "\"the server could not find the requested resource\""));
         assert_true(tells(FETCH(f, "/apis//"), "404 page not found\n"));
