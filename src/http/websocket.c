@@ -427,9 +427,12 @@ static bool has_token(struct str list, struct str token) {
 }
 
 const char *websocket_choose(struct str offered, const char *const *ours, size_t n_ours) {
-        for (size_t i = 0; i < n_ours; i++)
-                if (has_token(offered, str_of(ours[i])))
-                        return ours[i];
+        struct str one;
+
+        while (str_split(&offered, ',', &one))
+                for (size_t i = 0; i < n_ours; i++)
+                        if (str_eqc(str_trim(one), ours[i]))
+                                return ours[i];
         return NULL;
 }
 
@@ -471,6 +474,8 @@ struct duplex *http_accept_websocket(struct http_request *r, const char *subprot
                 return refuse(r, 400, "mismatch challenge/response", 0);
         if (!str_eq(http_request_header(r, "sec-websocket-version"), STR("13")))
                 return refuse(r, 400, "missing or bad WebSocket Version", 1);
+        if (!subprotocol && http_request_header(r, "sec-websocket-protocol").n > 0)
+                return refuse(r, 403, "", 0);
         accept_key(&answer, key);
         h[n++] = (struct http_header) { STR("Sec-WebSocket-Accept"), buf_str(&answer) };
         if (subprotocol)

@@ -28,5 +28,5 @@ void websocket_write_channel(struct duplex *ws, bool base64, unsigned channel, s
 /* The channel, and what follows it in *data (of base64 in plain); -EINVAL: no such message. */
 int websocket_read_channel(struct str *data, bool base64, struct buf *plain);
 
-/* Chooses the first protocol that the server has (in its order) of the request's Sec-WebSocket-Protocol; NULL: none. */
+/* The first of the protocols that the client offers, in its order, that the server has; NULL: none. */
 const char *websocket_choose(struct str offered, const char *const *ours, size_t n_ours);

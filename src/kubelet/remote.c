@@ -4,6 +4,7 @@
 #include "json/build.h"
 
 #define STREAMS_MS (30 * 1000)
+#define INTERNAL "Internal error occurred: "
 #define MAX_SMALL 4096 /* a resize message */
 
 struct remote {
@@ -102,21 +103,14 @@ static struct remote *new_remote(struct http_request *req, const struct remote_o
 
 static struct remote *open_websocket(struct http_request *req, const struct remote_options *o,
                                      const struct remote_ops *ops, void *arg) {
-        static const char *const protocols[] = {
-                "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "v3.channel.k8s.io",
-                "v2.channel.k8s.io", "channel.k8s.io",           "base64.channel.k8s.io",
-        };
+        static const char *const protocols[] = { "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io",
+                                                 "base64.channel.k8s.io" };
         static const struct duplex_ops dops = { ws_data, ws_drain, ws_close };
         struct str offered = http_request_header(req, "sec-websocket-protocol");
         const char *protocol = websocket_choose(offered, protocols, ARRAY_SIZE(protocols));
         struct duplex *ws;
         struct remote *r;
 
-        if (!protocol && offered.n) {
-                server_error(req, 403, "unable to upgrade: none of the protocols offered is supported: %" STR_FMT,
-                             STR_ARG(offered));
-                return NULL;
-        }
         r = new_remote(req, o, ops, arg);
         ws = http_accept_websocket(req, protocol);
         if (!ws) {
@@ -226,49 +220,64 @@ static void streams_missing(struct timer *t) {
                 spdy_session_close(r->spdy);
 }
 
-static const char *choose_spdy(struct http_request *req) {
-        static const char *const protocols[] = { "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io",
-                                                 "channel.k8s.io" };
+const char *remote_negotiate(struct http_request *req, const char *const *ours, size_t n_ours) {
+        _cleanup_buf_ struct buf offered = BUF_INIT, text = BUF_INIT;
+        _cleanup_free_ struct http_header *accepted = xcalloc(n_ours, sizeof(*accepted));
         const struct http_header *h;
         size_t n = http_request_headers(req, &h);
 
-        for (size_t i = 0; i < ARRAY_SIZE(protocols); i++)
-                for (size_t j = 0; j < n; j++)
-                        if (str_eqc(h[j].name, "x-stream-protocol-version")) {
-                                struct str rest = h[j].value, one;
+        for (size_t i = 0; i < n; i++) {
+                struct str rest = h[i].value, one;
 
-                                while (str_split(&rest, ',', &one))
-                                        if (str_eqc(str_trim(one), protocols[i]))
-                                                return protocols[i];
-                        }
+                if (!str_eqc(h[i].name, "x-stream-protocol-version"))
+                        continue;
+                const char *chosen = websocket_choose(rest, ours, n_ours);
+                if (chosen)
+                        return chosen;
+                while (str_split(&rest, ',', &one))
+                        buf_printf(&offered, "%s%" STR_FMT, offered.n ? " " : "", STR_ARG(str_trim(one)));
+        }
+        if (offered.n == 0) {
+                server_error(req, 400, "unable to upgrade: X-Stream-Protocol-Version is required\n");
+                return NULL;
+        }
+        buf_printf(&text,
+                   "unable to upgrade: unable to negotiate protocol: client supports [%" STR_FMT "], server accepts [",
+                   STR_ARG(buf_str(&offered)));
+        for (size_t i = 0; i < n_ours; i++) {
+                accepted[i] = (struct http_header) { STR("X-Accepted-Stream-Protocol-Versions"), str_of(ours[i]) };
+                buf_printf(&text, "%s%s", i ? " " : "", ours[i]);
+        }
+        buf_addc(&text, "]\n");
+        http_respond(req, 403, accepted, n_ours,
+                     &(struct http_slice) { .data = arena_str(http_request_arena(req), buf_str(&text)) }, 1);
         return NULL;
 }
 
 static struct remote *open_spdy(struct http_request *req, const struct remote_options *o, const struct remote_ops *ops,
                                 void *arg) {
         static const struct spdy_session_ops sops = { on_stream, session_closed };
-        const char *protocol = choose_spdy(req);
+        static const char *const protocols[] = { "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io",
+                                                 "channel.k8s.io" };
+        const char *protocol = remote_negotiate(req, protocols, ARRAY_SIZE(protocols));
         struct http_header headers[] = {
                 { STR("Connection"), STR("Upgrade") },
                 { STR("Upgrade"), STR("SPDY/3.1") },
                 { STR("X-Stream-Protocol-Version"), str_of(protocol) },
         };
-        bool offered = http_request_header(req, "x-stream-protocol-version").n > 0;
         struct remote *r;
         struct duplex *raw;
 
-        if (!protocol && offered) {
-                server_error(req, 403, "unable to upgrade: unable to negotiate protocol");
+        if (!protocol)
                 return NULL;
-        }
         r = new_remote(req, o, ops, arg);
-        raw = http_hijack(req, 101, headers, protocol ? 3 : 2);
+        raw = http_hijack(req, 101, headers, ARRAY_SIZE(headers));
         if (!raw) {
                 free_remote(r);
                 return NULL;
         }
-        r->status_json = protocol && strncmp(protocol, "v4.", 3) == 0;
-        r->expected = 1u + o->in + o->out + o->err + (o->tty && protocol && (protocol[1] == '3' || protocol[1] == '4'));
+        r->status_json = protocol == protocols[0];
+        r->expected = 1u + o->in + o->out + o->err + (o->tty && (protocol == protocols[0] || protocol == protocols[1]));
         r->spdy = spdy_session_new(raw, true, &sops, r);
         timer_start(r->loop, &r->timer, STREAMS_MS, streams_missing);
         return r;
@@ -351,8 +360,9 @@ static void write_status(struct remote *r, struct buf *out, int exit_code, const
 
         if (err)
                 o = json_build(a,
-                               "{ metadata: {}, status: 'Failure', message: %c, reason: 'InternalError', code: 500 }",
-                               error_text(err));
+                               "{ metadata: {}, status: 'Failure', message: %s, reason: 'InternalError',"
+                               "  details: { causes: [ { message: %c } ] }, code: 500 }",
+                               arena_printf(a, INTERNAL "%s", error_text(err)), error_text(err));
         else if (exit_code)
                 o = json_build(a,
                                "{ metadata: {}, status: 'Failure', message: %s, reason: 'NonZeroExitCode',"
@@ -371,7 +381,7 @@ void remote_finish(struct remote *r, int exit_code, const struct error *err) {
         if (r->status_json)
                 write_status(r, &text, exit_code, err);
         else if (err)
-                buf_addc(&text, error_text(err));
+                buf_printf(&text, INTERNAL "%s", error_text(err));
         else if (exit_code)
                 buf_printf(&text, "command terminated with non-zero exit code: exit status %d", exit_code);
         remote_write(r, REMOTE_ERROR, buf_str(&text));

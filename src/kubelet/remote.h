@@ -1,6 +1,6 @@
 /* The streams of exec and attach as the client sees them, whatever carries them:
  *
- *   WebSocket  v4.channel.k8s.io, v3., v2., channel.k8s.io, and the base64. ones: a byte of channel in front
+ *   WebSocket  v4.channel.k8s.io, channel.k8s.io, and the base64. ones: a byte of channel in front
  *   SPDY/3.1   a stream for each, named by its header streamtype; so also for v5, which the API server translates
  */
 #pragma once
@@ -23,6 +23,8 @@ struct remote_ops {
         void (*on_close)(struct remote *r, void *arg); /* last; the remote is gone */
 };
 
+/* The first of the client's X-Stream-Protocol-Version that is among ours; NULL: an error was answered. */
+const char *remote_negotiate(struct http_request *req, const char *const *ours, size_t n_ours);
 /* What a request asks for (stdin/input, stdout/output, stderr/error, tty). -EINVAL: the answer is sent. */
 int remote_parse(struct http_request *r, struct remote_options *ret);
 /* Accepts the upgrade. NULL: an error was answered. All calls and callbacks on the request's loop; never called back

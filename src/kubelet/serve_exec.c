@@ -93,6 +93,15 @@ static void pump_open(struct session *s, struct pump *p, int fd, enum remote_cha
 
 /* ---- the end ---- */
 
+static void finish(struct session *s) {
+        if (!s->remote)
+                return;
+        if (s->result < 0)
+                error_prefix(&s->error,
+                             s->attach ? "error attaching to container" : "error executing command in container");
+        remote_finish(s->remote, s->exit_code, s->result < 0 ? &s->error : NULL);
+}
+
 static void wait_run(struct task *t) {
         struct session *s = container_of(t, struct session, wait);
 
@@ -103,8 +112,7 @@ static void wait_done(struct task *t) {
         struct session *s = container_of(t, struct session, wait);
 
         s->waiting = false;
-        if (s->remote)
-                remote_finish(s->remote, s->exit_code, s->result < 0 ? &s->error : NULL);
+        finish(s);
         release(s);
 }
 
@@ -292,8 +300,7 @@ static void start_done(struct task *t) {
         s->starting = false;
         if (s->result < 0) {
                 s->ended = true;
-                if (s->remote)
-                        remote_finish(s->remote, 0, &s->error);
+                finish(s);
                 release(s);
                 return;
         }

@@ -1,11 +1,11 @@
 /* port-forward: bytes between the client's streams and TCP connections inside the pod's network.
  *
- *   SPDY/3.1                          a pair of streams a connection: data and error, with headers port and requestID
- *   v4.channel.k8s.io, portforward.k8s.io   WebSocket with two channels for each ?ports=: 2i data, 2i+1 error
+ *   SPDY/3.1            a pair of streams a connection: data and error, with headers port and requestID
+ *   v4.channel.k8s.io   WebSocket with two channels for each ?port=: 2i data, 2i+1 error
  *
  * Opening the connection enters another network namespace and blocks: a task. After that it is a descriptor on the
  * server's loop. */
-#include "kubelet/server.h"
+#include "kubelet/remote.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,11 +15,11 @@
 #include <unistd.h>
 
 #include "http/spdy.h"
-#include "http/websocket.h"
 
 #define HIGH_WATER (256 * 1024)
 #define BLOCK (32 * 1024)
 #define MAX_CONNECTIONS 512
+#define MAX_PORTS 127 /* of a WebSocket, whose channels are a byte */
 
 /* One connection into the pod. Its client side is a pair of SPDY streams, or two channels of a WebSocket. */
 struct connection {
@@ -399,26 +399,15 @@ static void ws_closed(struct duplex *d, int err, void *arg) {
 }
 
 /* Each channel begins with its port number, two bytes, little-endian. */
-static void open_channels(struct forward *f, const struct str *ports, size_t n) {
-        int channel = 0;
-
+static void open_channels(struct forward *f, const uint16_t *ports, size_t n) {
         for (size_t i = 0; i < n; i++) {
-                struct str rest = ports[i], one;
+                struct connection *c = connection_new(f, ports[i]);
+                char head[2] = { (char) (ports[i] & 0xff), (char) (ports[i] >> 8) };
 
-                while (str_split(&rest, ',', &one)) {
-                        int64_t port;
-                        char head[2];
-
-                        if (str_to_i64(one, &port) < 0 || port < 1 || port > 65535 || channel >= 254)
-                                continue;
-                        struct connection *c = connection_new(f, (uint16_t) port);
-                        c->channel = channel;
-                        head[0] = (char) (port & 0xff);
-                        head[1] = (char) (port >> 8);
-                        ws_send(f, channel++, str_n(head, 2));
-                        ws_send(f, channel++, str_n(head, 2));
-                        connection_start(c);
-                }
+                c->channel = (int) (2 * i);
+                ws_send(f, c->channel, str_n(head, 2));
+                ws_send(f, c->channel + 1, str_n(head, 2));
+                connection_start(c);
         }
 }
 
@@ -444,48 +433,70 @@ static struct forward *forward_new(struct http_request *r, const struct route_ar
 
 static const struct spdy_session_ops session_ops = { on_stream, session_closed };
 
-static void serve_websocket(struct http_request *r, const struct route_args *a, const struct pod_view *v) {
-        static const char *const protocols[] = { "v4.channel.k8s.io", "v4.base64.channel.k8s.io",
-                                                 "portforward.k8s.io" };
-        static const struct duplex_ops ops = { ws_data, ws_drain, ws_closed };
-        struct str offered = http_request_header(r, "sec-websocket-protocol"), *ports;
-        const char *protocol = websocket_choose(offered, protocols, ARRAY_SIZE(protocols));
-        size_t n = server_query_all(r, "ports", &ports);
-        _cleanup_free_ struct str *kept = NULL;
+/* Of one parameter or several, each a list. 0: an error was answered. */
+static size_t read_ports(struct http_request *r, uint16_t ret[static MAX_PORTS]) {
+        struct str *all;
+        size_t n = server_query_all(r, "port", &all), n_ports = 0;
 
-        if (!n)
-                n = server_query_all(r, "port", &ports);
-        if ((!protocol && offered.n) || n == 0) {
-                server_error(r, 400,
-                             n ? "unable to upgrade: no supported protocol" : "query parameter \"ports\" is required");
+        if (n == 0)
+                server_error(r, 400, "query parameter \"port\" is required");
+        for (size_t i = 0; i < n; i++) {
+                struct str rest = all[i], one;
+
+                if (str_empty(rest)) {
+                        server_error(r, 400, "query parameter \"port\" cannot be empty");
+                        return 0;
+                }
+                while (str_split(&rest, ',', &one)) {
+                        uint64_t port;
+                        bool is_number = str_to_u64(one, &port) == 0;
+
+                        if (!is_number || port == 0 || port > UINT16_MAX || n_ports == MAX_PORTS) {
+                                server_error(r, 400,
+                                             is_number && port == 0 ? "port \"%" STR_FMT "\" must be > 0"
+                                                                    : "unable to parse \"%" STR_FMT "\" as a port",
+                                             STR_ARG(all[i]));
+                                return 0;
+                        }
+                        ret[n_ports++] = (uint16_t) port;
+                }
+        }
+        return n_ports;
+}
+
+static void serve_websocket(struct http_request *r, const struct route_args *a, const struct pod_view *v) {
+        static const char *const protocols[] = { "v4.channel.k8s.io", "v4.base64.channel.k8s.io" };
+        static const struct duplex_ops ops = { ws_data, ws_drain, ws_closed };
+        const char *protocol = websocket_choose(http_request_header(r, "sec-websocket-protocol"), protocols,
+                                                ARRAY_SIZE(protocols));
+        uint16_t ports[MAX_PORTS];
+        size_t n = read_ports(r, ports);
+
+        if (n == 0)
+                return;
+        struct forward *f = forward_new(r, a, v);
+        f->ws = http_accept_websocket(r, protocol);
+        if (!f->ws) {
+                end_connections(f);
                 return;
         }
-        kept = xcalloc(n, sizeof(*kept)); /* http_accept_websocket takes the request: keep what it held */
-        for (size_t i = 0; i < n; i++)
-                kept[i] = str_of(str_dup(ports[i]));
-        struct forward *f = forward_new(r, a, v);
-        struct duplex *ws = http_accept_websocket(r, protocol);
-        if (!ws)
-                end_connections(f);
-        else {
-                f->ws = ws;
-                f->base64 = protocol == protocols[1];
-                duplex_set_ops(ws, &ops, f);
-                open_channels(f, kept, n);
-        }
-        for (size_t i = 0; i < n; i++)
-                free((char *) kept[i].p);
+        f->base64 = protocol == protocols[1];
+        duplex_set_ops(f->ws, &ops, f);
+        open_channels(f, ports, n);
 }
 
 static void serve_spdy(struct http_request *r, const struct route_args *a, const struct pod_view *v) {
+        static const char *const protocols[] = { "portforward.k8s.io" };
         static const struct http_header headers[] = {
                 { STR_INIT("Connection"), STR_INIT("Upgrade") },
                 { STR_INIT("Upgrade"), STR_INIT("SPDY/3.1") },
                 { STR_INIT("X-Stream-Protocol-Version"), STR_INIT("portforward.k8s.io") },
         };
+
+        if (!remote_negotiate(r, protocols, ARRAY_SIZE(protocols)))
+                return;
         struct forward *f = forward_new(r, a, v);
         struct duplex *raw = http_hijack(r, 101, headers, ARRAY_SIZE(headers));
-
         if (raw)
                 f->spdy = spdy_session_new(raw, true, &session_ops, f);
         else

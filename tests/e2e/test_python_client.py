@@ -1,5 +1,7 @@
 """The tour with the Python client: what programs do through it, over HTTP, watches and WebSockets."""
 import contextlib
+import http.client
+import ssl
 import struct
 import threading
 import zlib
@@ -194,3 +196,26 @@ def test_a_forward_that_ends_with_half_a_connection(api, core, ns):
     assert ws.recv()[:4] == b"\x80\x03\x00\x02"  # SYN_REPLY
     ws.close()
     assert running(core, ns, "box")
+
+
+def test_what_a_stream_does_not_speak_is_refused(api, core, ns):
+    """As upstream's own streaming server does it."""
+    core.create_namespaced_pod(ns, pod("box", "sleep 3600"))
+    wait(lambda: running(core, ns, "box"))
+    c = api.configuration
+    tls = {"ca_certs": c.ssl_ca_cert, "certfile": c.cert_file, "keyfile": c.key_file}
+    box = f"/api/v1/namespaces/{ns}/pods/box/"
+    for path, protocol, status in (("exec?command=true&stdout=1", "v3.channel.k8s.io", 403), ("portforward?ports=80", "portforward.k8s.io", 403),
+                                   ("portforward?ports=0", "v4.channel.k8s.io", 400), ("log", "nonsense", 403)):
+        with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+            websocket.create_connection(c.host.replace("https", "wss") + box + path, timeout=10, subprotocols=[protocol], sslopt=tls)
+        assert refused.value.status_code == status, path
+    context = ssl.create_default_context(cafile=c.ssl_ca_cert)
+    context.load_cert_chain(c.cert_file, c.key_file)
+    for protocols, status, body in (({"X-Stream-Protocol-Version": "a, b"}, 403, "unable to upgrade: unable to negotiate protocol: client supports "
+                                     "[a b], server accepts [v4.channel.k8s.io v3.channel.k8s.io v2.channel.k8s.io channel.k8s.io]\n"),
+                                    ({}, 400, "unable to upgrade: X-Stream-Protocol-Version is required\n")):
+        h = http.client.HTTPSConnection(c.host.split("//")[1], context=context, timeout=10)
+        h.request("POST", box + "exec?command=true&stdout=1", headers={"Connection": "Upgrade", "Upgrade": "SPDY/3.1", **protocols})
+        answer = h.getresponse()
+        assert (answer.status, answer.read().decode()) == (status, body)

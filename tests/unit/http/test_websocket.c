@@ -115,14 +115,20 @@ static void text_is_its_own_copy(void **state) {
         wait_for(&closes, 1);
 }
 
-static void chooses_its_first_protocol(void **state) {
+static void chooses_the_clients_first_protocol(void **state) {
         struct fixture *f = *state;
         char *a = raw_request(f->port, "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                                        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                                       "Sec-WebSocket-Protocol: v4.channel.k8s.io, v5.channel.k8s.io, x\r\n\r\n"
+                                       "Sec-WebSocket-Protocol: x, v4.channel.k8s.io, v5.channel.k8s.io\r\n\r\n"
                                        "\x88\x80\x01\x02\x03\x04");
 
-        assert_non_null(strstr(a, "Sec-WebSocket-Protocol: v5.channel.k8s.io\r\n"));
+        assert_non_null(strstr(a, "Sec-WebSocket-Protocol: v4.channel.k8s.io\r\n"));
+        free(a);
+        a = raw_request(f->port, "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                                 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                                 "Sec-WebSocket-Protocol: x, V4.channel.k8s.io\r\n\r\n");
+        assert_non_null(strstr(a, "HTTP/1.1 403 Forbidden\r\n"));
+        assert_null(strstr(a, "upgrade"));
         free(a);
 }
 
@@ -234,7 +240,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(echoes_messages_of_all_sizes, setup, teardown),
                 cmocka_unit_test_setup_teardown(text_is_its_own_copy, setup, teardown),
-                cmocka_unit_test_setup_teardown(chooses_its_first_protocol, setup, teardown),
+                cmocka_unit_test_setup_teardown(chooses_the_clients_first_protocol, setup, teardown),
                 cmocka_unit_test_setup_teardown(joins_fragments_and_answers_pings_between, setup, teardown),
                 cmocka_unit_test_setup_teardown(closes_with_the_right_code, setup, teardown),
                 cmocka_unit_test_setup_teardown(refuses_bad_handshakes, setup, teardown),
