@@ -105,7 +105,7 @@ static int take_object(struct conversion *k, size_t i, const struct json *got, s
                 validate_annotations(&fe, PATH(PATH(NULL, "metadata"), "annotation"), annotations);
         if (field_errors_finish(&fe, str_n(NULL, 0), STR(""), STR(""), err) < 0)
                 return error_prefix(err, "returned invalid metadata");
-        meta = json_copy_shallow(k->arena, json_getc(in, "metadata"));
+        meta = json_copy_shallow(k->arena, json_getc(&object, "metadata"));
         json_removec(&meta, "labels");
         json_removec(&meta, "annotations");
         if (json_len(labels) > 0)
@@ -221,6 +221,21 @@ static void answered(struct webhook_call *w) {
 
 /* ---- asking ---- */
 
+/* As upstream prints it: by key, and what is stored has no revision yet. */
+static struct json shown(const struct conversion *k, const struct json *in) {
+        struct json object = k->whole ? *in : custom_as_kept(k->arena, k->to, in);
+
+        if (!k->whole) {
+                struct json meta = json_copy_shallow(k->arena, json_getc(&object, "metadata"));
+
+                json_removec(&meta, "resourceVersion");
+                object = json_copy_shallow(k->arena, &object);
+                json_setc(k->arena, &object, "metadata", meta);
+        }
+        schema_reorder(k->arena, k->to->resource->type, &object);
+        return object;
+}
+
 static void ask(struct apiserver *s, struct conversion *k, struct loop *loop) {
         const struct json *webhook = k->to->custom->of->webhook;
         struct json objects = json_new_array(), review;
@@ -230,10 +245,10 @@ static void ask(struct apiserver *s, struct conversion *k, struct loop *loop) {
         rand_uuid(k->uid);
         k->uid[36] = '\0';
         for (size_t i = 0; i < k->n; i++)
-                json_push(k->arena, &objects, k->whole ? *k->in[i] : custom_as_kept(k->arena, k->to, k->in[i]));
+                json_push(k->arena, &objects, shown(k, k->in[i]));
         review = json_build(k->arena,
                             "{ kind: 'ConversionReview', apiVersion: %c, request: { uid: %c, desiredAPIVersion: %s,"
-                            " objects: %j } }",
+                            " objects: %j }, response: { uid: '', convertedObjects: null, result: { metadata: {} } } }",
                             review_version(k), k->uid, k->to->api_version, &objects);
         json_write(&k->body, &review);
         buf_putc(&k->body, '\n');

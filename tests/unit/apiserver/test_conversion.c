@@ -136,6 +136,13 @@ static void check_owners(struct fixture *f) {
         ASK(f, API_DELETE, &v1, "default", "o");
 }
 
+static const char *asked(struct fixture *f, const char *path, const char *where) {
+        struct json *j;
+
+        assert_int_equal(json_parse(f->a, hook_asked(hook, f->a, path), NULL, &j, NULL), 0);
+        return at(f, (struct answer) { .body = j }, where);
+}
+
 static void a_webhook_stands_between_versions(void **state) {
 #define REQUESTS "\napiserver_conversion_webhook_request_total"
         static const char *const counted[] = {
@@ -165,6 +172,8 @@ static void a_webhook_stands_between_versions(void **state) {
         assert_string_equal(at(f, r, ".spec.seen"), "example.com/v1");
         r = ASK(f, API_GET, &v2, "default", "a");
         assert_string_equal(at(f, r, ".spec.seen"), "example.com/v2");
+        assert_memory_equal(asked(f, "/convert", ".request.objects[0]"), "{\"apiVersion\":", 14);
+        assert_string_equal(asked(f, "/convert", ".request.objects[0].metadata.resourceVersion"), "(absent)");
         r = ASK(f, API_LIST, &v2, "default");
         assert_string_equal(at(f, r, ".items[0].apiVersion"), "example.com/v2");
         assert_string_equal(at(f, r, ".items[1].apiVersion"), "example.com/v2");
@@ -237,13 +246,6 @@ static void a_webhook_stands_between_versions(void **state) {
         for (size_t i = 0; i < ARRAY_SIZE(counted); i++)
                 if (str_search(buf_str(&metrics), str_of(counted[i])) < 0)
                         fail_msg("not counted: %s", counted[i]);
-}
-
-static const char *asked(struct fixture *f, const char *path, const char *where) {
-        struct json *j;
-
-        assert_int_equal(json_parse(f->a, hook_asked(hook, f->a, path), NULL, &j, NULL), 0);
-        return at(f, (struct answer) { .body = j }, where);
 }
 
 static void configure(struct fixture *f, const struct api_resource *kind, const char *path) {
