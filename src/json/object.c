@@ -200,7 +200,7 @@ static const struct json_member *member_before_revision(const struct json *metad
                 json_each_member(m, metadata)
                         if (str_eqc(json_key(m), order[i]))
                                 return m;
-        return NULL;
+        return last && str_eqc(json_key(json_members(metadata)), "annotations") ? last : NULL; /* a bookmark by key */
 }
 
 /* Writes metadata without its resourceVersion, and notes what it has; *ret_gap is where that belongs, *ret_first: at

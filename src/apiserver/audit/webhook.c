@@ -158,7 +158,7 @@ static void pump(struct audit_webhook *h) {
         int64_t ms;
 
         while ((b = next_batch(h, &ms))) {
-                buf_addc(&b->text, "]}");
+                buf_addc(&b->text, "]}\n");
                 list_push(&h->sent, &b->link);
                 h->n_sent++;
                 send_batch(b);
@@ -259,7 +259,7 @@ struct audit_wait *audit_webhook_send(struct audit_webhook *h, struct str event,
         list_init(&b->link);
         buf_addc(&b->text, HEAD);
         add_item(&b->text, event);
-        buf_addc(&b->text, "]}");
+        buf_addc(&b->text, "]}\n");
         loop_post(h->loop, &b->work);
         return w;
 }

@@ -259,7 +259,7 @@ static void a_webhook_gets_events_in_batches(void **state) {
                 usleep(2000);
         assert_string_equal(arena_cstr(a, hook_asked(server, a, "/audit")),
                             "{\"kind\":\"EventList\",\"apiVersion\":\"audit.k8s.io/v1\",\"metadata\":{},\"items\":[{"
-                            "\"n\":3}]}");
+                            "\"n\":3}]}\n");
         audit_webhook_write(h, STR("{\"n\":4}"));
         audit_webhook_stop(h); /* does not leave it behind */
         assert_int_equal(hook_calls(server, "/audit"), 3);
