@@ -83,6 +83,7 @@ static struct http_slice make(struct delivery *d) {
 static void more(struct http_request *req, void *arg) {
         struct delivery *d = arg;
 
+        d->finished = d->finished || !http_request_is_read(req);
         while (!d->finished && http_stream_pending(req) < WAITING) {
                 struct http_slice s = make(d);
 

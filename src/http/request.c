@@ -529,6 +529,10 @@ void http_stream_send(struct http_request *r, const struct http_slice *s, size_t
         r->conn->class->more(r);
 }
 
+bool http_request_is_read(const struct http_request *r) {
+        return r->conn && !r->bodyless;
+}
+
 size_t http_stream_pending(const struct http_request *r) {
         return r->out.bytes;
 }

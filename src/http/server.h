@@ -125,6 +125,8 @@ void http_stream_send(struct http_request *r, const struct http_slice *s, size_t
 /* The stream has an end of its own: a server that stops waits for it as for any response. */
 void http_stream_is_finite(struct http_request *r);
 size_t http_stream_pending(const struct http_request *r); /* bytes queued and not yet taken by the socket */
+/* Whether anybody gets what is sent: not for HEAD, and not when the client is gone. */
+bool http_request_is_read(const struct http_request *r);
 /* Called when less than 64 KiB is queued again. */
 void http_stream_on_drain(struct http_request *r, void (*fn)(struct http_request *r, void *arg), void *arg);
 /* What follows the body, before http_stream_end; it is copied. */

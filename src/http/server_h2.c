@@ -180,7 +180,7 @@ static int on_stream_close(nghttp2_session *s, int32_t stream_id, uint32_t code,
                 conn_set_deadline(c, DEADLINE_IDLE);
         if (r->ended && r->out.bytes == 0)
                 request_complete(r);
-        else
+        else /* also of a stream that has no body: who sends it has not ended it */
                 request_gone(r);
         return 0;
 }
@@ -339,7 +339,6 @@ static void h2_start(struct http_request *r, int status, const struct http_heade
                 nv[n++] = make_nv(STR("content-length"), decimal(length, (uint64_t) r->out_left),
                                   NGHTTP2_NV_FLAG_NO_COPY_NAME);
         if (r->bodyless || (r->ended && r->out.bytes == 0)) {
-                r->ended = true;
                 nghttp2_submit_response(c->h2->session, r->stream_id, nv, n, NULL);
                 if (!r->received)
                         nghttp2_submit_rst_stream(c->h2->session, NGHTTP2_FLAG_NONE, r->stream_id, NGHTTP2_NO_ERROR);

@@ -67,14 +67,18 @@ static size_t lower_bound(const struct fieldset *s, struct str element) {
         return lo;
 }
 
+static void make_room(struct arena *a, struct fieldset *s, size_t more) {
+        if (s->n + more <= s->cap)
+                return;
+        s->cap = (uint32_t) MAX(MAX(2 * s->cap, s->n + more), 4);
+        struct fieldset_entry *grown = arena_array(a, struct fieldset_entry, s->cap);
+        if (s->n)
+                memcpy(grown, s->v, s->n * sizeof(*grown));
+        s->v = grown;
+}
+
 static struct fieldset_entry *insert_at(struct arena *a, struct fieldset *s, size_t at, struct str element) {
-        if (s->n == s->cap) {
-                s->cap = s->cap ? s->cap * 2 : 4;
-                struct fieldset_entry *grown = arena_array(a, struct fieldset_entry, s->cap);
-                if (s->n)
-                        memcpy(grown, s->v, s->n * sizeof(*grown));
-                s->v = grown;
-        }
+        make_room(a, s, 1);
         memmove(&s->v[at + 1], &s->v[at], (s->n - at) * sizeof(*s->v));
         s->v[at] = (struct fieldset_entry) { .element = element };
         s->n++;
@@ -173,7 +177,34 @@ struct fieldset *fieldset_union(struct arena *a, const struct fieldset *x, const
         return combine(a, x, y, UNION);
 }
 
+/* The elements of x that s has not, all at once: one by one, each would move those behind it. */
+static void add_elements(struct arena *a, struct fieldset *s, const struct fieldset *x) {
+        size_t more = x->n, i = 0, k = 0;
+
+        while (i < s->n && k < x->n) {
+                int c = fieldset_compare(s->v[i].element, x->v[k].element);
+
+                i += c <= 0;
+                k += c >= 0;
+                more -= c == 0;
+        }
+        make_room(a, s, more);
+        i = s->n;
+        k = x->n;
+        for (size_t at = s->n += (uint32_t) more; at > i;) {
+                int c = i == 0 ? -1 : fieldset_compare(s->v[i - 1].element, x->v[k - 1].element);
+
+                s->v[--at] = c < 0 ? (struct fieldset_entry) { .element = x->v[k - 1].element } : s->v[i - 1];
+                i -= c >= 0;
+                k -= c <= 0;
+        }
+}
+
+#define FEW 8
+
 void fieldset_add_all(struct arena *a, struct fieldset *s, const struct fieldset *x) {
+        if (x && x->n > FEW)
+                add_elements(a, s, x);
         for (size_t i = 0; x && i < x->n; i++) {
                 struct fieldset_entry *e = fieldset_get_or_add(a, s, x->v[i].element);
 
@@ -254,23 +285,45 @@ static int canonical(struct arena *a, struct str element, struct str *ret) {
         return 0;
 }
 
+struct named {
+        struct str element;
+        const struct json *v;
+};
+
+static int compare_named(const void *x, const void *y) {
+        const struct named *a = x, *b = y;
+        int c = fieldset_compare(a->element, b->element);
+
+        return c ? c : (a->v > b->v) - (a->v < b->v);
+}
+
 static int from_json(struct arena *a, const struct json *j, struct fieldset *s, size_t depth) {
+        bool sorted = true;
+        size_t n = 0;
+
         if (!json_is(j, JSON_OBJECT) || depth > MAX_DEPTH)
                 return -EINVAL;
+        struct named *all = arena_array(a, struct named, j->len);
         json_each_member(m, j) {
-                struct str element;
-
                 if (str_eqc(json_key(m), "."))
                         continue;
-                int r = canonical(a, json_key(m), &element);
-                if (r < 0 || !json_is(&m->value, JSON_OBJECT))
+                if (canonical(a, json_key(m), &all[n].element) < 0 || !json_is(&m->value, JSON_OBJECT))
                         return -EINVAL;
-                struct fieldset_entry *e = fieldset_get_or_add(a, s, element);
-                e->member = json_len(&m->value) == 0 || json_getc(&m->value, ".");
-                if (json_len(&m->value) == 0)
+                all[n++].v = &m->value;
+                sorted = sorted && (n < 2 || compare_named(&all[n - 2], &all[n - 1]) < 0);
+        }
+        if (!sorted) /* else each would move those behind it */
+                qsort(all, n, sizeof(*all), compare_named);
+        make_room(a, s, n);
+        for (size_t i = 0; i < n; i++) {
+                struct fieldset_entry *e = fieldset_get_or_add(a, s, all[i].element);
+                const struct json *v = all[i].v;
+
+                e->member = json_len(v) == 0 || json_getc(v, ".");
+                if (json_len(v) == 0)
                         continue;
                 e->below = fieldset_new(a);
-                TRY(from_json(a, &m->value, e->below, depth + 1));
+                TRY(from_json(a, v, e->below, depth + 1));
         }
         return 0;
 }

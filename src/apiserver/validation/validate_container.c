@@ -123,8 +123,7 @@ CHECK(check_claims, const struct json *volumes) {
 CHECK(validate_volumes, const struct json *volumes) {
         size_t i = 0;
 
-        json_each_item(v, volumes) {
-                const struct path *at = PATH_INDEX(p, i);
+        each_told(v, at, p, volumes) {
                 struct str name = TEXT(v, "name");
 
                 check_alternatives(fe, at, v, &type_VolumeSource, "volume");
@@ -200,6 +199,8 @@ static void validate_mounts(struct field_errors *fe, const struct path *c, const
         size_t i = 0;
 
         json_each_item(m, mounts) {
+                if (errors_are_many(fe))
+                        break;
                 const struct path *p = fe->at = PATH_INDEX(list, i);
                 struct str name = TEXT(m, "name"), at = TEXT(m, "mountPath");
                 bool found = find_volume(fe, volumes_at, volumes, SIZE_MAX, name);

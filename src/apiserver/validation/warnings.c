@@ -269,7 +269,8 @@ static void warn_files(struct op *op, struct str volume, const char *what, struc
                                      STR_ARG(shown_file(op->c->arena, files[k])));
 }
 
-#define MAX_FILES 256 /* of a volume, or ports of a pod, that are looked at */
+#define MAX_FILES 256  /* of a volume, or ports of a pod, that are looked at */
+#define MAX_PORTS 1024 /* of a pod that are compared with them */
 
 static size_t list_files(const struct json *source, size_t kind, bool projected, struct file *files, size_t n) {
         json_each_item(it, GET(source, "items"))
@@ -476,7 +477,7 @@ static void warn_port_names(struct op *op, const struct path *p, const struct js
 static void warn_spec(struct op *op, const struct path *meta_path, const struct json *meta, const struct path *p,
                       const struct json *spec) {
         const struct json *annotations = GET(meta, "annotations"), *sc = GET(spec, "securityContext");
-        size_t secret = 0;
+        size_t secret = 0, told = 0;
 
         warn_labels(op, PATH(p, "nodeSelector"), GET(spec, "nodeSelector"), true);
         warn_node_affinity(op, PATH(PATH(p, "affinity"), "nodeAffinity"),
@@ -511,7 +512,9 @@ static void warn_spec(struct op *op, const struct path *meta_path, const struct 
                                         warn_container(op, at, c);
                                 else
                                         json_each_item(port, GET(c, "ports"))
-                                                warn_port(op, p, spec, PATH_INDEX(PATH(at, "ports"), k++), port);
+                                                if (told++ < MAX_PORTS)
+                                                        warn_port(op, p, spec, PATH_INDEX(PATH(at, "ports"), k++),
+                                                                  port);
                         }
                 }
         warn_port_names(op, p, spec);

@@ -21,6 +21,10 @@ static const struct {
         { &res_configmaps, "default", "{\"metadata\":{\"name\":\"x\",\"ownerReferences\":[", "]}}",
           "{\"apiVersion\":\"v1\",\"kind\":\"K\",\"name\":\"n#\",\"uid\":\"u\",\"controller\":true}", NULL, NULL, 30000,
           422 },
+        { &res_configmaps, "default",
+          "{\"metadata\":{\"name\":\"x\",\"managedFields\":[{\"manager\":\"m\",\"operation\":\"Update\",\"apiVersion\":"
+          "\"v1\",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{\"f:data\":{",
+          "}}}]}}", "\"f:a#\":{}", NULL, NULL, 200000, 201 },
         { &res_pods, "default", "{\"metadata\":{\"name\":\"x\"},\"spec\":{\"containers\":[", "]}}", "{}", NULL, NULL,
           1000000, 422 },
         { &res_validatingadmissionpolicies, NULL,

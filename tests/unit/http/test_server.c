@@ -517,6 +517,22 @@ static void h2_frame(int fd, uint8_t type, uint8_t flags, uint32_t stream, const
         send(fd, p, n, MSG_NOSIGNAL);
 }
 
+/* It ends with its header, and whoever sends it must hear of that. */
+static void a_stream_without_a_body_ends(void **state) {
+        static const uint8_t head[] = {
+                0x42, 4, 'H', 'E', 'A', 'D', 0x86, 0x44, 6, '/', 'w', 'a', 't', 'c', 'h', 0x41, 1, 'a'
+        }; /* HEAD http /watch :authority a */
+        struct fixture *f = *state;
+        int fd = raw_connect(f->port);
+
+        atomic_store(&closes, 0);
+        raw_send(fd, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        h2_frame(fd, 4, 0, 0, "", 0);
+        h2_frame(fd, 1, 5, 1, head, sizeof(head));
+        wait_for(&closes, 1);
+        close(fd);
+}
+
 static void stops_rapid_resets(void **state) {
         static const uint8_t headers[] = { 0x82, 0x86, 0x84, 0x41, 0x01, 'a' }; /* GET http / :authority a */
         static const uint8_t cancel[] = { 0, 0, 0, 8 };
@@ -710,6 +726,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(streams_with_backpressure, setup_plain, teardown),
                 cmocka_unit_test(stops_gracefully),
                 cmocka_unit_test_setup_teardown(upgrades_to_a_raw_stream, setup_plain, teardown),
+                cmocka_unit_test_setup_teardown(a_stream_without_a_body_ends, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(stops_rapid_resets, setup_plain, teardown),
                 cmocka_unit_test_setup_teardown(refuses_garbage_after_the_preface, setup_plain, teardown),
                 cmocka_unit_test(explains_plain_http_to_a_tls_port),
