@@ -13,11 +13,13 @@
 
 #include "base/time.h"
 #include "schema/decode.h"
+#include "schema/elements.h"
 #include "schema/internal.h"
 #include "schema/structure.h"
 #include "schema/types.h"
 
 #define MAX_UPDATERS 10
+#define FEW_MANAGERS 16
 #define NO_TIME STR("0001-01-01T00:00:00Z") /* Go's zero time, which it prints as null */
 #define LAST_APPLIED "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -63,6 +65,11 @@ static void drop_empty(struct managers *m) {
 }
 
 /* An applier has one entry whatever the version. */
+static struct str identity(struct arena *a, const struct manager *x) {
+        return arena_printf(a, "%d %zu:%" STR_FMT "%zu:%" STR_FMT "%" STR_FMT, x->apply, x->name.n, STR_ARG(x->name),
+                            x->subresource.n, STR_ARG(x->subresource), STR_ARG(x->apply ? STR("") : x->version));
+}
+
 static struct manager *find_manager(struct managers *m, const struct manager *x) {
         for (size_t i = 0; i < m->n; i++)
                 if (m->v[i].apply == x->apply && str_eq(m->v[i].name, x->name) &&
@@ -72,8 +79,11 @@ static struct manager *find_manager(struct managers *m, const struct manager *x)
 }
 
 static int decode_managers(struct arena *a, const struct json *entries, struct managers *ret, struct error *err) {
+        struct elements seen = { 0 }; /* when they are many: by what they are */
         struct managers m = { 0 };
 
+        if (json_len(entries) > FEW_MANAGERS)
+                seen = elements_new(a, json_len(entries));
         json_each_item(e, entries) {
                 const struct json *fields = ManagedFieldsEntry_fieldsV1(e);
                 struct str fields_type = ManagedFieldsEntry_fieldsType(e);
@@ -103,11 +113,16 @@ static int decode_managers(struct arena *a, const struct json *entries, struct m
                         x.text = *fields;
                         x.stored = x.fields;
                 }
-                struct manager *same = find_manager(&m, &x);
-                if (same)
+                struct str id = seen.v ? identity(a, &x) : STR("");
+                ssize_t at = seen.v ? elements_find(&seen, id) : -1;
+                struct manager *same = seen.v ? (at < 0 ? NULL : &m.v[at]) : find_manager(&m, &x);
+                if (same) {
                         *same = x;
-                else
-                        add_manager(a, &m, &x);
+                        continue;
+                }
+                add_manager(a, &m, &x);
+                if (seen.v)
+                        elements_add(&seen, id);
         }
         *ret = m;
         return 0;

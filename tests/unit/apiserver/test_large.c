@@ -25,6 +25,11 @@ static const struct {
           "{\"metadata\":{\"name\":\"x\",\"managedFields\":[{\"manager\":\"m\",\"operation\":\"Update\",\"apiVersion\":"
           "\"v1\",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{\"f:data\":{",
           "}}}]}}", "\"f:a#\":{}", NULL, NULL, 200000, 201 },
+        { &res_configmaps, "default", "{\"metadata\":{\"name\":\"x\",\"managedFields\":[", "]}}",
+          "{\"manager\":\"m#\",\"operation\":\"Apply\",\"apiVersion\":\"v1\",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{"
+          "\"f:"
+          "data\":{\"f:a#\":{}}}}",
+          NULL, NULL, 100000, 201 },
         { &res_pods, "default", "{\"metadata\":{\"name\":\"x\"},\"spec\":{\"containers\":[", "]}}", "{}", NULL, NULL,
           1000000, 422 },
         { &res_validatingadmissionpolicies, NULL,
