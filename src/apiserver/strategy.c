@@ -337,7 +337,7 @@ static const struct strategy strategies[] = {
           .validate = validate_binding },
         { "scheduling.k8s.io", "priorityclasses", 0, .prepare_create = priority_class_prepare_create,
           .validate = validate_priority_class },
-        { "coordination.k8s.io", "leases", UPSERT | CONDITIONAL, .validate = validate_lease },
+        { "coordination.k8s.io", "leases", UPSERT | CONDITIONAL },
         { "discovery.k8s.io", "endpointslices", GEN, .looks = "o", .counted = "labels",
           .prepare_create = slice_prepare_create, .prepare_update = slice_prepare_update, .warn = warn_endpoint_slice,
           .validate = validate_endpoint_slice },

@@ -89,8 +89,7 @@ static void read_audiences(struct build *b, const struct json *issuer, const str
         if (json_len(list) == 0)
                 field_required(&b->fe, PATH(p, "audiences"),
                                arena_printf(b->a, "at least one %" STR_FMT " is required", STR_ARG(buf_str(&text))).p);
-        json_each_item(i, list) {
-                const struct path *at = PATH_INDEX(PATH(p, "audiences"), i - json_items(list));
+        each_at(i, at, PATH(p, "audiences"), list) {
                 struct json before = { .type = JSON_ARRAY,
                                        .at = (uintptr_t) json_items(list),
                                        .len = (uint32_t) (i - json_items(list)) };
@@ -201,8 +200,7 @@ static bool seen(const struct json *list, const struct json *item, const char *k
 
 static void read_extra(struct build *b, const struct json *list, const struct path *up) {
         b->o->extra.v = arena_array(b->a, struct rule, json_len(list));
-        json_each_item(i, list) {
-                const struct path *p = PATH_INDEX(up, i - json_items(list));
+        each_at(i, p, up, list) {
                 struct str key = text_of(i, "key"), text = text_of(i, "valueExpression"), domain, after;
 
                 check_domain_path(&b->fe, PATH(p, "key"), key);
@@ -230,8 +228,7 @@ static void read_extra(struct build *b, const struct json *list, const struct pa
 static void read_claim_rules(struct build *b, const struct json *list, const struct path *up) {
         b->o->claim_rules = list;
         b->o->claims.v = arena_array(b->a, struct rule, json_len(list));
-        json_each_item(i, list) {
-                const struct path *p = PATH_INDEX(up, i - json_items(list));
+        each_at(i, p, up, list) {
                 struct str claim = text_of(i, "claim"), text = text_of(i, "expression"), say = text_of(i, "message");
 
                 if (claim.n > 0 && text.n > 0) {
@@ -328,9 +325,7 @@ int oidc_new(struct authn *n, struct arena *a, const struct json *list, const ch
                 return 0;
         }
         ret->v = arena_array(a, struct oidc, json_len(list));
-        json_each_item(i, list) {
-                const struct path *p = PATH_INDEX(root, i - json_items(list));
-
+        each_at(i, p, root, list) {
                 b.o = &ret->v[ret->n++];
                 if (r == 0)
                         r = read_authenticator(&b, i, p, err);

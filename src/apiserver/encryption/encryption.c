@@ -448,8 +448,7 @@ static void check_keys(struct field_errors *fe, const struct path *p, const stru
                        const struct algorithm *g) {
         if (json_len(keys) == 0)
                 field_required(fe, p, "at least one keys is required");
-        json_each_item(k, keys) {
-                const struct path *at = PATH_INDEX(p, k - json_items(keys));
+        each_at(k, at, p, keys) {
                 struct str secret = json_str(json_getc(k, "secret"));
                 _cleanup_buf_ struct buf b = BUF_INIT;
 
@@ -599,8 +598,8 @@ static void check_rules(struct field_errors *fe, const struct json *rules) {
 
         if (json_len(rules) == 0)
                 field_required(fe, root, "at least one resources is required");
-        json_each_item(r, rules) {
-                const struct path *at = PATH_INDEX(root, r - json_items(rules)), *p = PATH(at, "resources");
+        each_at(r, at, root, rules) {
+                const struct path *p = PATH(at, "resources");
                 const struct json *list = json_getc(r, "resources"), *providers = json_getc(r, "providers");
 
                 if (json_len(list) == 0)
@@ -609,18 +608,17 @@ static void check_rules(struct field_errors *fe, const struct json *rules) {
                                                     r - json_items(rules))
                                                        .p);
                 check_overlap(fe, p, list);
-                json_each_item(i, list)
+                each_at(i, each, p, list)
                         if (wrong_name(json_str(i)))
-                                field_invalid_str(fe, PATH_INDEX(p, i - json_items(list)), json_str(i), "%s",
-                                                  wrong_name(json_str(i)));
+                                field_invalid_str(fe, each, json_str(i), "%s", wrong_name(json_str(i)));
                 p = PATH(at, "providers");
                 if (json_len(providers) == 0)
                         field_required(fe, p,
                                        arena_printf(fe->a, "at least one resources[%td].providers is required",
                                                     r - json_items(rules))
                                                        .p);
-                json_each_item(i, providers)
-                        check_provider(fe, PATH_INDEX(p, i - json_items(providers)), i, &names);
+                each_at(i, each, p, providers)
+                        check_provider(fe, each, i, &names);
         }
 }
 

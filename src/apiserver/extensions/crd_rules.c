@@ -473,9 +473,7 @@ static void walk(struct runner *e, const struct crd_schema *s, const struct plac
         if (s->items && s->items->has_rules) {
                 struct crd_before before = crd_before_new(e->fe->a, s, at->old);
 
-                json_each_item(it, at->now) {
-                        const struct path *p = PATH_INDEX(at->path, it - json_items(at->now));
-
+                each_at(it, p, at->path, at->now) {
                         walk(e, s->items,
                              &(struct place) { at, s->items, it, crd_item_before(&before, it), p, at->branch });
                 }

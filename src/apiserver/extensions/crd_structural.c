@@ -220,11 +220,9 @@ bool crd_validate_structural(struct field_errors *fe, const struct path *p, cons
 bool crd_is_structural(struct arena *a, const struct json *crd, struct str *ret_why) {
         struct field_errors fe = { .a = a };
         bool ok = true;
-        size_t i = 0;
 
-        json_each_item(v, json_at_path(crd, "spec", "versions")) {
+        each_at(v, p, PATH(PATH(NULL, "spec"), "versions"), json_at_path(crd, "spec", "versions")) {
                 const struct json *schema = json_at_path(v, "schema", "openAPIV3Schema");
-                const struct path *p = PATH_INDEX(PATH(PATH(NULL, "spec"), "versions"), i++);
 
                 ok = ok && schema && crd_validate_structural(&fe, PATH(PATH(p, "schema"), "openAPIV3Schema"), schema);
                 if (fe.list.n > 0)

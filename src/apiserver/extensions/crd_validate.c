@@ -37,10 +37,8 @@ static void check_label(struct field_errors *fe, const struct path *p, const str
 }
 
 static void check_labels(struct field_errors *fe, const struct path *p, const struct json *list) {
-        size_t i = 0;
-
-        json_each_item(v, list)
-                check_shown(fe, PATH_INDEX(p, i++), json_str(v), check_dns1035_label, v);
+        each_at(v, at, p, list)
+                check_shown(fe, at, json_str(v), check_dns1035_label, v);
 }
 
 /* ---- versions ---- */

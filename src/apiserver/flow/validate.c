@@ -115,14 +115,13 @@ static void validate_resource_rule(struct field_errors *fe, const struct path *p
 static void validate_path_rule(struct field_errors *fe, const struct path *p, const struct json *r) {
         const struct path *at = PATH(p, "nonResourceURLs");
         const struct json *urls = GET(r, "nonResourceURLs");
-        size_t i = 0;
 
         validate_verbs(fe, PATH(p, "verbs"), GET(r, "verbs"));
         validate_words(fe, at, urls, "nonResourceURLs must contain at least one value", "non-resource URLs");
         if (json_has_str(urls, STR("*")))
                 return;
-        json_each_item(u, urls)
-                validate_url(fe, PATH_INDEX(at, i++), json_str(u));
+        each_at(u, each, at, urls)
+                validate_url(fe, each, json_str(u));
 }
 
 static void validate_rule(struct field_errors *fe, const struct path *p, const struct json *rule) {
@@ -134,12 +133,10 @@ static void validate_rule(struct field_errors *fe, const struct path *p, const s
                 TELL_AT(at, validate_subject(fe, at, s));
         if (json_len(resources) == 0 && json_len(paths) == 0)
                 field_required(fe, p, "at least one of resourceRules and nonResourceRules has to be non-empty");
-        size_t i = 0;
-        json_each_item(r, resources)
-                validate_resource_rule(fe, PATH_INDEX(PATH(p, "resourceRules"), i++), r);
-        i = 0;
-        json_each_item(r, paths)
-                validate_path_rule(fe, PATH_INDEX(PATH(p, "nonResourceRules"), i++), r);
+        each_at(r, at, PATH(p, "resourceRules"), resources)
+                validate_resource_rule(fe, at, r);
+        each_at(r, at, PATH(p, "nonResourceRules"), paths)
+                validate_path_rule(fe, at, r);
 }
 
 struct fixed {
@@ -184,7 +181,6 @@ void validate_flow_schema(struct field_errors *fe, const struct json *obj, const
         const struct json *spec = GET(obj, "spec"), *method = GET(spec, "distinguisherMethod"),
                           *n = GET(spec, "matchingPrecedence");
         struct str name = json_str(json_at_path(spec, "priorityLevelConfiguration", "name"));
-        size_t i = 0;
 
         if (json_int(n) <= 0)
                 field_invalid(fe, precedence, n, "must be a positive value");
@@ -198,8 +194,8 @@ void validate_flow_schema(struct field_errors *fe, const struct json *obj, const
                 field_required(fe, level, "must reference a priority level");
         else
                 check_field(fe, level, name, check_dns_subdomain);
-        json_each_item(rule, GET(spec, "rules"))
-                validate_rule(fe, PATH_INDEX(PATH(at, "rules"), i++), rule);
+        each_at(rule, each, PATH(at, "rules"), GET(spec, "rules"))
+                validate_rule(fe, each, rule);
         flow_bootstrap(fe->a, check_fixed, &(struct fixed) { obj, fe });
 }
 

@@ -246,6 +246,6 @@ validate_kind validate_pod, validate_pod_status, validate_ephemeral_update, vali
                 validate_attachment_status, validate_revision, validate_ip_address, validate_service_cidr,
                 validate_resource_quota, validate_resource_quota_status, validate_limit_range, validate_priority_class,
                 validate_ingress, validate_ingress_status, validate_ingress_class, validate_network_policy,
-                validate_pdb, validate_hpa, validate_role, validate_binding, validate_lease, validate_runtime_class,
+                validate_pdb, validate_hpa, validate_role, validate_binding, validate_runtime_class,
                 validate_csr_update, validate_csr_status, validate_event, validate_webhooks, validate_policy,
                 validate_policy_status, validate_policy_binding, validate_flow_schema, validate_priority_level;

@@ -19,13 +19,11 @@ static void check_starred(struct field_errors *fe, const struct path *p, const s
 static void check_rule_resources(struct field_errors *fe, const struct path *p, const struct json *list) {
         _cleanup_(map_freep) struct map *seen = map_new(NULL);
         bool all = false, star = false, plain = false;
-        size_t i = 0;
 
         REQUIRED_IF(json_len(list) == 0, p, "");
-        json_each_item(item, list) {
+        each_at(item, at, p, list) {
                 struct str s = json_str(item), res, sub;
                 ssize_t slash = str_find(s, '/');
-                const struct path *at = PATH_INDEX(p, i);
 
                 REQUIRED_IF(str_empty(s), at, "");
                 all = all || str_eqc(s, "*/*");
@@ -41,7 +39,6 @@ static void check_rule_resources(struct field_errors *fe, const struct path *p, 
                         field_invalid_str(fe, at, s, "if '*/%" STR_FMT "' is present, must not specify %" STR_FMT,
                                           STR_ARG(sub), STR_ARG(s));
                 map_put(seen, s, item);
-                i++;
         }
         INVALID_IF(json_len(list) > 1 && all, p, list, "if '*/*' is present, must not specify other resources");
         INVALID_IF(star && plain, p, list, "if '*' is present, must not specify other resources without subresources");
@@ -49,15 +46,12 @@ static void check_rule_resources(struct field_errors *fe, const struct path *p, 
 
 static void check_rule(struct field_errors *fe, const struct path *p, const struct json *rule) {
         const struct json *versions = GET(rule, "apiVersions");
-        size_t i = 0;
 
         check_starred(fe, PATH(p, "operations"), GET(rule, "operations"), "operations");
         check_starred(fe, PATH(p, "apiGroups"), GET(rule, "apiGroups"), "API groups");
         check_starred(fe, PATH(p, "apiVersions"), versions, "API versions");
-        json_each_item(v, versions) {
-                REQUIRED_IF(str_empty(json_str(v)), PATH_INDEX(PATH(p, "apiVersions"), i), "");
-                i++;
-        }
+        each_at(v, at, PATH(p, "apiVersions"), versions)
+                REQUIRED_IF(str_empty(json_str(v)), at, "");
         check_rule_resources(fe, PATH(p, "resources"), GET(rule, "resources"));
 }
 
@@ -143,17 +137,14 @@ static bool knows_review(const struct json *versions) {
 
 static void check_versions(struct field_errors *fe, const struct path *p, const struct json *list) {
         _cleanup_(map_freep) struct map *seen = map_new(NULL);
-        size_t i = 0;
 
         if (json_len(list) == 0)
                 return field_required(fe, p, "must specify one of v1, v1beta1");
-        json_each_item(v, list) {
+        each_at(v, at, p, list)
                 if (!map_put(seen, json_str(v), v))
-                        field_invalid_str(fe, PATH_INDEX(p, i), json_str(v), "duplicate version");
+                        field_invalid_str(fe, at, json_str(v), "duplicate version");
                 else
-                        check_field(fe, PATH_INDEX(p, i), json_str(v), check_dns1035_label);
-                i++;
-        }
+                        check_field(fe, at, json_str(v), check_dns1035_label);
         INVALID_IF(!knows_review(list), p, list, "must include at least one of v1, v1beta1");
 }
 
@@ -196,23 +187,21 @@ static void check_expression(struct field_errors *fe, const struct path *p, cons
 /* matchConditions, and what they were compiled into. */
 CHECK(check_conditions, const struct json *list, const struct cel_named *named) {
         _cleanup_(map_freep) struct map *seen = NULL;
-        size_t i = 0;
 
         TELL_AT(PATH_INDEX(p, -1), check_count(fe, p, list, 64));
-        json_each_item(c, list) {
-                const struct path *at = PATH_INDEX(p, i);
+        each_at(c, at, p, list) {
                 struct str name = TEXT(c, "name");
 
                 if (str_empty(str_trim(TEXT(c, "expression"))))
                         field_required(fe, PATH(at, "expression"), "");
                 else
-                        check_expression(fe, PATH(at, "expression"), &named[i].x);
+                        check_expression(fe, PATH(at, "expression"), &named[(size_t) at->index].x);
                 if (str_empty(name))
                         field_required(fe, PATH(at, "name"), "");
                 else
                         check_field(fe, PATH(at, "name"), name, check_qualified_name);
-                REFUSE_IF(duplicate, !str_empty(name) && json_is_twin(&seen, list, i, "name"), PATH(at, "name"), name);
-                i++;
+                REFUSE_IF(duplicate, !str_empty(name) && json_is_twin(&seen, list, (size_t) at->index, "name"),
+                          PATH(at, "name"), name);
         }
 }
 
@@ -230,16 +219,15 @@ void validate_webhooks(struct field_errors *fe, const struct json *obj, const st
         const struct json *list = GET(obj, "webhooks");
         const struct path *p = PATH(NULL, "webhooks");
         _cleanup_(map_freep) struct map *seen = NULL;
-        size_t i = 0;
 
-        json_each_item(w, list) {
+        each_at(w, at, p, list) {
                 struct str name = TEXT(w, "name");
+                size_t i = (size_t) at->index;
 
-                check_webhook(fe, PATH_INDEX(p, i), w);
-                check_webhook_conditions(fe, PATH_INDEX(p, i), w, json_item(GET(old, "webhooks"), i));
-                TELL_AT(PATH_INDEX(p, i), REFUSE_IF(duplicate, !str_empty(name) && json_is_twin(&seen, list, i, "name"),
-                                                    PATH(PATH_INDEX(p, i), "name"), name));
-                i++;
+                check_webhook(fe, at, w);
+                check_webhook_conditions(fe, at, w, json_item(GET(old, "webhooks"), i));
+                TELL_AT(at, REFUSE_IF(duplicate, !str_empty(name) && json_is_twin(&seen, list, i, "name"),
+                                      PATH(at, "name"), name));
         }
 }
 

@@ -132,7 +132,6 @@ CHECK(validate_failure_rule, const struct json *rule, const struct json *spec) {
         const struct path *list = PATH(p, "onPodConditions");
         const struct json *codes = GET(rule, "onExitCodes"), *conditions = GET(rule, "onPodConditions");
         struct str action = TEXT(rule, "action");
-        size_t i = 0;
 
         if (str_empty(action))
                 field_required(fe, PATH(p, "action"), "valid values: [\"Count\" \"FailIndex\" \"FailJob\" \"Ignore\"]");
@@ -141,9 +140,7 @@ CHECK(validate_failure_rule, const struct json *rule, const struct json *spec) {
         if (codes)
                 validate_exit_codes(fe, PATH(p, "onExitCodes"), codes, json_at_path(spec, "template", "spec"));
         check_count(fe, list, conditions, 20);
-        json_each_item(c, conditions) {
-                const struct path *at = PATH_INDEX(list, i++);
-
+        each_at(c, at, list, conditions) {
                 check_field(fe, PATH(at, "type"), TEXT(c, "type"), check_qualified_name);
                 if (str_empty(TEXT(c, "status")))
                         field_required(fe, PATH(at, "status"), "valid values: [\"False\" \"True\" \"Unknown\"]");

@@ -121,8 +121,6 @@ CHECK(check_claims, const struct json *volumes) {
 }
 
 CHECK(validate_volumes, const struct json *volumes) {
-        size_t i = 0;
-
         each_told(v, at, p, volumes) {
                 struct str name = TEXT(v, "name");
 
@@ -132,7 +130,7 @@ CHECK(validate_volumes, const struct json *volumes) {
                 REQUIRED_IF(fe->type == &type_Pod && GET(v, "image") &&
                                             str_empty(json_str(json_at_path(v, "image", "reference"))),
                             PATH(PATH(at, "image"), "reference"), "");
-                check_item_name(fe, at, name, find_volume(fe, p, volumes, i++, name));
+                check_item_name(fe, at, name, find_volume(fe, p, volumes, (size_t) at->index, name));
                 if (fe->volumes && !errors_at(fe, at))
                         map_put(fe->volumes, name, v);
         }
@@ -196,19 +194,17 @@ static void validate_mounts(struct field_errors *fe, const struct path *c, const
         LOOKUP(names, devices, "name");
         LOOKUP(paths, devices, "devicePath");
         _cleanup_(map_freep) struct map *seen = NULL;
-        size_t i = 0;
 
-        json_each_item(m, mounts) {
-                if (errors_are_many(fe))
-                        break;
-                const struct path *p = fe->at = PATH_INDEX(list, i);
+        each_told(m, p, list, mounts) {
                 struct str name = TEXT(m, "name"), at = TEXT(m, "mountPath");
                 bool found = find_volume(fe, volumes_at, volumes, SIZE_MAX, name);
 
+                fe->at = p;
                 REQUIRED_IF(str_empty(name), PATH(p, "name"), "");
                 REFUSE_IF(not_found, !found, PATH(p, "name"), name);
                 REQUIRED_IF(str_empty(at), PATH(p, "mountPath"), "");
-                INVALID_STR_IF(json_is_twin(&seen, mounts, i, "mountPath"), PATH(p, "mountPath"), at, "must be unique");
+                INVALID_STR_IF(json_is_twin(&seen, mounts, (size_t) p->index, "mountPath"), PATH(p, "mountPath"), at,
+                               "must be unique");
                 if (look_up(&names, name))
                         field_invalid_str(fe, PATH(p, "name"), name, "must not already exist in volumeDevices");
                 INVALID_STR_IF(look_up(&paths, at), PATH(p, "mountPath"), at,
@@ -226,7 +222,6 @@ static void validate_mounts(struct field_errors *fe, const struct path *c, const
                         field_forbidden(fe, PATH(p, "mountPropagation"),
                                         "Bidirectional mount propagation is available only to privileged containers");
                 validate_recursive(fe, PATH(p, "recursiveReadOnly"), m);
-                i++;
         }
 }
 
@@ -235,22 +230,19 @@ static void validate_ports(struct field_errors *fe, const struct path *c, const 
         const struct json *ports = GET(container, "ports");
         _cleanup_(map_freep) struct map *seen = NULL;
         const char *messages[MAX_MESSAGES];
-        size_t i = 0;
 
-        json_each_item(port, ports) {
-                const struct path *p = PATH_INDEX(PATH(c, "ports"), i);
+        each_at(port, p, PATH(c, "ports"), ports) {
                 struct str name = TEXT(port, "name");
                 int64_t host = json_int(GET(port, "hostPort"));
 
                 REFUSE_IF(duplicate,
                           !str_empty(name) && check_port_name(name, messages) == 0 &&
-                                          json_is_twin(&seen, ports, i, "name"),
+                                          json_is_twin(&seen, ports, (size_t) p->index, "name"),
                           PATH(p, "name"), name);
                 if (host_network && host != 0 && host != json_int(GET(port, "containerPort")))
                         TELL_AT(PATH(c->up->up, "ephemeralContainers"),
                                 invalid_at(fe, p, port, "hostPort",
                                            "must match `containerPort` when `hostNetwork` is true"));
-                i++;
         }
 }
 

@@ -412,7 +412,6 @@ static void validate_metric(struct field_errors *fe, const struct path *p, const
 static void validate_scaling(struct field_errors *fe, const struct path *p, const struct json *rules) {
         const struct path *list = PATH(p, "policies"), *window_path = PATH(p, "stabilizationWindowSeconds");
         const struct json *window = GET(rules, "stabilizationWindowSeconds");
-        size_t i = 0;
 
         INVALID_IF(json_int(window) < 0, window_path, window, "must be greater than or equal to zero");
         INVALID_IF(json_int(window) > MAX_WINDOW, window_path, window, "must be less than or equal to %d", MAX_WINDOW);
@@ -420,9 +419,7 @@ static void validate_scaling(struct field_errors *fe, const struct path *p, cons
                 check_enum(fe, PATH(p, "selectPolicy"), TEXT(rules, "selectPolicy"), WORDS("Disabled", "Max", "Min"));
         if (rules && json_len(GET(rules, "policies")) == 0)
                 field_required(fe, list, "must specify at least one Policy");
-        json_each_item(policy, GET(rules, "policies")) {
-                const struct path *at = PATH_INDEX(list, i++);
-
+        each_at(policy, at, list, GET(rules, "policies")) {
                 check_enum(fe, PATH(at, "type"), TEXT(policy, "type"), WORDS("Percent", "Pods"));
                 each_word(number, "value", "periodSeconds")
                         INVALID_IF(json_int(GET(policy, number)) <= 0, PATH(at, number),
@@ -523,14 +520,6 @@ void validate_binding(struct field_errors *fe, const struct json *obj, const str
         fe->phase--;
 }
 
-void validate_lease(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        const struct path *p = PATH(NULL, "spec");
-        const struct json *spec = GET(obj, "spec");
-
-        check_positive(fe, PATH(p, "leaseDurationSeconds"), GET(spec, "leaseDurationSeconds"));
-        check_nonnegative(fe, PATH(p, "leaseTransitions"), GET(spec, "leaseTransitions"));
-}
-
 #define MAX_ADDRESSES 100
 
 static void check_name_of_domain(struct field_errors *fe, const struct path *p, struct str s) {
@@ -596,7 +585,6 @@ void validate_endpoint_slice(struct field_errors *fe, const struct json *obj, co
         const struct path *list = PATH(NULL, "endpoints"), *ports = PATH(NULL, "ports");
         const struct json *type = GET(obj, "addressType"), *port_list = GET(obj, "ports");
         _cleanup_(map_freep) struct map *seen = NULL;
-        size_t i = 0;
 
         if (str_empty(json_str(type)))
                 field_required(fe, PATH(NULL, "addressType"), "");
@@ -606,8 +594,7 @@ void validate_endpoint_slice(struct field_errors *fe, const struct json *obj, co
                 check_immutable(fe, PATH(NULL, "addressType"), type, GET(old, "addressType"));
         check_fewer(fe, list, GET(obj, "endpoints"), 1000);
         check_fewer(fe, ports, port_list, 20000);
-        json_each_item(e, json_len(GET(obj, "endpoints")) > 1000 ? NULL : GET(obj, "endpoints")) {
-                const struct path *p = PATH_INDEX(list, i++);
+        each_at(e, p, list, json_len(GET(obj, "endpoints")) > 1000 ? NULL : GET(obj, "endpoints")) {
                 size_t n = json_len(GET(e, "addresses"));
 
                 if (n > MAX_ADDRESSES)
@@ -618,7 +605,7 @@ void validate_endpoint_slice(struct field_errors *fe, const struct json *obj, co
         }
         if (errors_at(fe, list) && fe->old && json_equal(GET(obj, "endpoints"), GET(fe->old, "endpoints")))
                 forget_errors_at(fe, list); /* they were fine to older servers */
-        for (i = 0; json_len(port_list) <= 20000 && i < json_len(port_list); i++)
+        for (size_t i = 0; json_len(port_list) <= 20000 && i < json_len(port_list); i++)
                 REFUSE_IF(duplicate, json_is_twin(&seen, port_list, i, "name"), PATH(PATH_INDEX(ports, i), "name"),
                           TEXT(json_item(port_list, i), "name"));
 }

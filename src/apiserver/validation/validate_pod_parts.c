@@ -457,13 +457,9 @@ void check_os_fields(struct field_errors *fe, const struct path *p, const struct
         }
         if (!windows)
                 check_container_os(fe, PATH(p, "securityContext"), GET(spec, "securityContext"), false);
-        each_word(list, "initContainers", "containers", "ephemeralContainers") {
-                size_t i = 0;
-
-                json_each_item(c, GET(spec, list))
-                        check_container_os(fe, PATH(PATH_INDEX(PATH(p, list), i++), "securityContext"),
-                                           GET(c, "securityContext"), windows);
-        }
+        each_word(list, "initContainers", "containers", "ephemeralContainers")
+                each_at(c, at, PATH(p, list), GET(spec, list))
+                        check_container_os(fe, PATH(at, "securityContext"), GET(c, "securityContext"), windows);
 }
 
 /* A domain as NetBIOS or DNS have them. */
@@ -520,21 +516,19 @@ void check_host_processes(struct field_errors *fe, const struct path *p, const s
         size_t all = 0, hosted = 0;
 
         fe->at = p; /* after the containers */
-        each_word(list, "initContainers", "containers", "ephemeralContainers") {
-                size_t i = 0;
-
-                json_each_item(c, GET(spec, list)) {
+        each_word(list, "initContainers", "containers", "ephemeralContainers")
+                each_at(c, at, PATH(p, list), GET(spec, list)) {
                         const struct json *own = json_at_path(c, "securityContext", "windowsOptions", "hostProcess");
-                        const struct path *at = PATH(PATH_INDEX(PATH(p, list), i++), "securityContext");
 
                         all++;
                         hosted += json_bool(own ? own : of_pod);
                         if (own && of_pod && json_bool(own) != json_bool(of_pod))
-                                field_invalid(fe, PATH(PATH(at, "windowsOptions"), "hostProcess"), own,
+                                field_invalid(fe,
+                                              PATH(PATH(PATH(at, "securityContext"), "windowsOptions"), "hostProcess"),
+                                              own,
                                               "pod hostProcess value must be identical if both are specified, was %s",
                                               json_bool(of_pod) ? "true" : "false");
                 }
-        }
         INVALID_STR_IF(hosted > 0 && hosted != all, p, STR(""),
                        "If pod contains any hostProcess containers then all containers must be HostProcess containers");
         INVALID_IF(hosted > 0 && !json_bool(network), PATH(p, "hostNetwork"), network ? network : &no,
@@ -870,27 +864,24 @@ void validate_pod_status(struct field_errors *fe, const struct json *obj, const 
         const struct path *p = PATH(NULL, "status"), *conditions = PATH(p, "conditions");
         const struct json *now = GET(obj, "status"), *before = GET(old, "status"), *hosts = GET(now, "hostIPs");
         struct str nominated = TEXT(now, "nominatedNodeName");
-        size_t i = 0;
 
         check_kept_annotations(fe, obj, old);
-        json_each_item(c, GET(now, "conditions")) {
-                const struct path *at = PATH(PATH_INDEX(conditions, i++), "Type"); /* where upstream says it is */
-
+        each_at(c, at, conditions, GET(now, "conditions"))
                 if (!str_among(TEXT(c, "type"), WORDS("PodScheduled", "Ready", "Initialized")))
-                        check_field(fe, at, TEXT(c, "type"), check_qualified_name);
-        }
+                        check_field(fe, PATH(at, "Type"), /* where upstream says it is */
+                                    TEXT(c, "type"), check_qualified_name);
         if (!str_empty(nominated) && !str_eq(TEXT(before, "nominatedNodeName"), nominated))
                 check_field(fe, PATH(p, "nominatedNodeName"), nominated, check_dns_subdomain);
         if (!str_empty(TEXT(now, "qosClass")))
                 check_immutable(fe, PATH(p, "qosClass"), GET(now, "qosClass"), GET(before, "qosClass"));
-        for (i = 0; i < ARRAY_SIZE(statuses); i++)
+        for (size_t i = 0; i < ARRAY_SIZE(statuses); i++)
                 check_ended(fe, PATH(p, statuses[i]), obj, old, statuses[i]);
         check_stack(fe, PATH(p, "podIPs"), GET(now, "podIPs"), false);
         if (json_len(hosts) > 0 && !str_eq(TEXT(json_item(hosts, 0), "ip"), TEXT(now, "hostIP")))
                 field_invalid(fe, PATH(PATH_INDEX(PATH(p, "hostIPs"), 0), "ip"), GET(json_item(hosts, 0), "ip"),
                               "must be equal to `hostIP`");
         check_stack(fe, PATH(p, "hostIPs"), hosts, false);
-        for (i = 0; i < ARRAY_SIZE(statuses); i++)
+        for (size_t i = 0; i < ARRAY_SIZE(statuses); i++)
                 check_users(fe, PATH(p, statuses[i]), GET(now, statuses[i]),
                             str_eqc(json_str(json_at_path(obj, "spec", "os", "name")), "windows"));
 }

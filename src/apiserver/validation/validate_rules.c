@@ -232,14 +232,12 @@ static void check_reason(struct field_errors *fe, const struct path *p, struct s
 /* A list of metav1.Condition. */
 RULE(conditions) {
         _cleanup_(map_freep) struct map *seen = NULL;
-        size_t i = 0;
 
-        json_each_item(c, v) {
-                const struct path *at = PATH_INDEX(p, i);
+        each_at(c, at, p, v) {
                 struct str type = TEXT(c, "type");
                 const struct json *generation = GET(c, "observedGeneration");
 
-                REFUSE_IF(duplicate, json_is_twin(&seen, v, i, "type"), PATH(at, "type"), type);
+                REFUSE_IF(duplicate, json_is_twin(&seen, v, (size_t) at->index, "type"), PATH(at, "type"), type);
                 check_field(fe, PATH(at, "type"), type, check_qualified_name);
                 check_enum(fe, PATH(at, "status"), TEXT(c, "status"), WORDS("False", "True", "Unknown"));
                 INVALID_IF(json_int(generation) < 0, PATH(at, "observedGeneration"), generation,
@@ -247,7 +245,6 @@ RULE(conditions) {
                 REQUIRED_IF(is_empty(GET(c, "lastTransitionTime")), PATH(at, "lastTransitionTime"), "must be set");
                 check_reason(fe, PATH(at, "reason"), TEXT(c, "reason"));
                 check_length_of(fe, PATH(at, "message"), TEXT(c, "message").n, 32768);
-                i++;
         }
 }
 

@@ -131,20 +131,18 @@ static const struct json *port_key(struct arena *a, const struct json *port) {
 
 static void check_port_names(struct field_errors *fe, const struct path *list, const struct json *ports) {
         _cleanup_(map_freep) struct map *seen = NULL;
-        size_t i = 0;
 
-        json_each_item(port, ports) {
-                const struct path *p = PATH_INDEX(list, i);
+        each_at(port, p, list, ports) {
                 struct str name = TEXT(port, "name");
 
                 if (str_empty(name) && json_len(ports) > 1)
                         field_required(fe, PATH(p, "name"), "");
                 else if (!str_empty(name))
                         check_field(fe, PATH(p, "name"), name, check_dns_label);
-                REFUSE_IF(duplicate, !str_empty(name) && json_is_twin(&seen, ports, i, "name"), PATH(p, "name"), name);
+                REFUSE_IF(duplicate, !str_empty(name) && json_is_twin(&seen, ports, (size_t) p->index, "name"),
+                          PATH(p, "name"), name);
                 if (GET(port, "targetPort"))
                         check_port_or_name(fe, PATH(p, "targetPort"), GET(port, "targetPort"));
-                i++;
         }
 }
 

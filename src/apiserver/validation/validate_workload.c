@@ -57,11 +57,6 @@ static void check_selector_kept(struct field_errors *fe, const struct json *obj,
                                 json_at_path(old, "spec", "selector"));
 }
 
-static void check_counts(struct field_errors *fe, const struct json *spec, const char *const *names) {
-        for (; *names; names++)
-                check_nonnegative(fe, PATH(SPEC, *names), GET(spec, *names));
-}
-
 static bool is_zero(const struct json *v) { /* 0, "0", "0%"; "x" too */
         int64_t n = json_int(v);
         struct str s = json_str(v);
@@ -140,11 +135,9 @@ void validate_deployment(struct field_errors *fe, const struct json *obj, const 
         const struct json *spec = GET(obj, "spec"), *deadline = GET(spec, "progressDeadlineSeconds");
         int64_t revision;
 
-        check_counts(fe, spec, WORDS("replicas"));
         check_selector(fe, GET(spec, "selector"), true, "deployment");
         check_pods(fe, spec, "ReplicaSet", "invalid label selector");
         check_deployment_strategy(fe, PATH(SPEC, "strategy"), GET(spec, "strategy"));
-        check_counts(fe, spec, WORDS("minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"));
         if (str_to_i64(json_str(json_at_path(obj, "metadata", "annotations", ROLLBACK)), &revision) == 0) {
                 struct json rollback = json_of_int(revision);
                 TELL_AT(PATH(SPEC, "progressDeadlineSeconds"),
@@ -158,7 +151,6 @@ void validate_deployment(struct field_errors *fe, const struct json *obj, const 
 void validate_replicaset(struct field_errors *fe, const struct json *obj, const struct json *old) {
         const struct json *spec = GET(obj, "spec");
 
-        check_counts(fe, spec, WORDS("replicas", "minReadySeconds"));
         check_selector(fe, GET(spec, "selector"), true, "deployment"); /* upstream says so too */
         check_pods(fe, spec, "ReplicaSet", "invalid label selector");
         check_selector_kept(fe, obj, old);
@@ -169,9 +161,7 @@ void validate_daemonset(struct field_errors *fe, const struct json *obj, const s
 
         check_selector(fe, GET(spec, "selector"), false, "daemonset");
         check_pods(fe, spec, "DaemonSet", NULL);
-        check_counts(fe, spec, WORDS("minReadySeconds"));
         check_daemonset_strategy(fe, PATH(SPEC, "updateStrategy"), GET(spec, "updateStrategy"));
-        check_counts(fe, spec, WORDS("revisionHistoryLimit"));
         check_selector_kept(fe, obj, old);
 }
 
@@ -195,7 +185,6 @@ static void check_retention(struct field_errors *fe, const struct json *policy) 
 }
 
 void validate_statefulset(struct field_errors *fe, const struct json *obj, const struct json *old) {
-        static const char *const counts[] = { "replicas", "minReadySeconds", NULL };
         const struct json *spec = GET(obj, "spec");
         struct str management = TEXT(spec, "podManagementPolicy");
 
@@ -203,8 +192,6 @@ void validate_statefulset(struct field_errors *fe, const struct json *obj, const
                        PATH(SPEC, "podManagementPolicy"), management, "must be 'OrderedReady' or 'Parallel'");
         check_statefulset_strategy(fe, PATH(SPEC, "updateStrategy"), GET(spec, "updateStrategy"));
         check_retention(fe, GET(spec, "persistentVolumeClaimRetentionPolicy"));
-        check_counts(fe, spec, counts);
-        check_nonnegative(fe, PATH(SPEC, "ordinals.start"), json_at_path(spec, "ordinals", "start"));
         if (!old)
                 check_given(fe, SPEC, spec, "serviceName", check_dns_label);
         check_selector(fe, GET(spec, "selector"), true, "statefulset");
@@ -224,9 +211,7 @@ void validate_replication_controller(struct field_errors *fe, const struct json 
         const struct json *spec = GET(obj, "spec"), *selector = GET(spec, "selector");
         struct selector s;
 
-        check_counts(fe, spec, WORDS("minReadySeconds"));
         REQUIRED_IF(json_len(selector) == 0, PATH(SPEC, "selector"), "");
-        check_counts(fe, spec, WORDS("replicas"));
         selector_from_map(fe->a, selector, &s);
         if (GET(spec, "template"))
                 check_template(fe, GET(spec, "template"), &s, "ReplicationController", "replicas");

@@ -447,16 +447,10 @@ static void warn_port(struct op *op, const struct path *spec_path, const struct 
 static void warn_port_names(struct op *op, const struct path *p, const struct json *spec) {
         _cleanup_(map_freep) struct map *seen = map_new(NULL); /* name → where */
 
-        for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++) {
-                size_t c = 0;
-
-                json_each_item(container, GET(spec, container_lists[l])) {
-                        const struct path *list = PATH(PATH_INDEX(PATH(p, container_lists[l]), c++), "ports");
-                        size_t i = 0;
-
-                        json_each_item(port, GET(container, "ports")) {
+        for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++)
+                each_at(container, each, PATH(p, container_lists[l]), GET(spec, container_lists[l]))
+                        each_at(port, at, PATH(each, "ports"), GET(container, "ports")) {
                                 _cleanup_buf_ struct buf where = BUF_INIT;
-                                const struct path *at = PATH_INDEX(list, i++);
                                 struct str name = TEXT(port, "name");
                                 const char *other = map_get(seen, name);
 
@@ -470,14 +464,12 @@ static void warn_port_names(struct op *op, const struct path *p, const struct js
                                 path_print(&where, at);
                                 map_put(seen, name, arena_cstr(op->c->arena, buf_str(&where)));
                         }
-                }
-        }
 }
 
 static void warn_spec(struct op *op, const struct path *meta_path, const struct json *meta, const struct path *p,
                       const struct json *spec) {
         const struct json *annotations = GET(meta, "annotations"), *sc = GET(spec, "securityContext");
-        size_t secret = 0, told = 0;
+        size_t told = 0;
 
         warn_labels(op, PATH(p, "nodeSelector"), GET(spec, "nodeSelector"), true);
         warn_node_affinity(op, PATH(PATH(p, "affinity"), "nodeAffinity"),
@@ -487,36 +479,26 @@ static void warn_spec(struct op *op, const struct path *meta_path, const struct 
         warn_volumes(op, PATH(p, "volumes"), GET(spec, "volumes"));
         warn_twins(op, PATH(p, "hostAliases"), GET(spec, "hostAliases"), "ip");
         warn_twins(op, PATH(p, "imagePullSecrets"), GET(spec, "imagePullSecrets"), "name");
-        json_each_item(s, GET(spec, "imagePullSecrets")) {
+        each_at(s, at, PATH(p, "imagePullSecrets"), GET(spec, "imagePullSecrets"))
                 if (str_empty(TEXT(s, "name")))
-                        warn(op, PATH(PATH_INDEX(PATH(p, "imagePullSecrets"), secret), "name"),
-                             "invalid empty name \"\"");
-                secret++;
-        }
+                        warn(op, PATH(at, "name"), "invalid empty name \"\"");
         each_word(size, "memory", "ephemeral-storage")
                 warn_size(op, PATH(p, "overhead"), GET(spec, "overhead"), size);
         if (GET(annotations, SECCOMP_POD) && !GET(sc, "seccompProfile"))
                 warn(op, PATH_KEY(PATH(meta_path, "annotations"), STR(SECCOMP_POD)),
                      "non-functional in v1.27+; use the \"seccompProfile\" field instead");
         for (size_t ports = 0; ports < 2; ports++) /* the containers, then their ports */
-                for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++) {
-                        size_t i = 0, k;
-
-                        json_each_item(c, GET(spec, container_lists[l])) {
-                                const struct path *at = PATH_INDEX(PATH(p, container_lists[l]), i++);
-
-                                k = 0;
+                for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++)
+                        each_at(c, at, PATH(p, container_lists[l]), GET(spec, container_lists[l])) {
                                 if (!ports && json_len(annotations) > 0)
                                         warn_profiles(op, meta_path, annotations, sc, c, meta_path->up);
                                 if (!ports)
                                         warn_container(op, at, c);
                                 else
-                                        json_each_item(port, GET(c, "ports"))
+                                        each_at(port, each, PATH(at, "ports"), GET(c, "ports"))
                                                 if (told++ < MAX_PORTS)
-                                                        warn_port(op, p, spec, PATH_INDEX(PATH(at, "ports"), k++),
-                                                                  port);
+                                                        warn_port(op, p, spec, each, port);
                         }
-                }
         warn_port_names(op, p, spec);
         if (json_int(GET(spec, "terminationGracePeriodSeconds")) < 0)
                 warn(op, PATH(p, "terminationGracePeriodSeconds"),
