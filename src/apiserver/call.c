@@ -497,10 +497,8 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
                 admit_body(op, ADMIT_CREATE, special);
                 return;
         }
-        if (special) {
-                special(op);
-                return;
-        }
+        if (special)
+                return special(op);
         if (!verbs[c->verb].run || op->rest->resource->transient) {
                 err_no_method(&c->error);
                 goto fail;

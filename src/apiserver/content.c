@@ -230,10 +230,8 @@ void respond_content(struct http_request *req, const struct http_header *h, size
 
         if (status == 0 && !encoded && is_same(req, c))
                 n_ranges = parse_ranges(http_request_header(req, "range"), c->data.n, v);
-        if (n_ranges < 0) {
-                respond_unsatisfiable(req, h, n_h, c, n_ranges == -ERANGE);
-                return;
-        }
+        if (n_ranges < 0)
+                return respond_unsatisfiable(req, h, n_h, c, n_ranges == -ERANGE);
         for (size_t i = 0; i < n_h; i++) {
                 if ((status == 304 || (status && str_empty(c->etag))) && str_has_prefix(h[i].name, STR("content-")))
                         continue; /* upstream knows the type of what has no tag when it is sent */

@@ -242,10 +242,8 @@ static void answer_remains(struct op *op) {
 static void remove_now(struct op *op) {
         _cleanup_(object_unrefp) struct object *now = object_ref(op->result ? op->result : op->old);
 
-        if (op->c->options.dry_run) {
-                answer_deleted(op);
-                return;
-        }
+        if (op->c->options.dry_run)
+                return answer_deleted(op);
         if (op->result)
                 object_unref(TAKE_PTR(op->result));
         if (op->rest->stored->strategy->flags & STRATEGY_RETURN_DELETED) /* is answered with the revision of its end */

@@ -672,10 +672,8 @@ static void refuse(struct exchange *x, enum refusal why, struct error *e) {
                 track_uncounted(x);
         else
                 track_permitted(x);
-        if (!no.err && why == NOWHERE) {
-                respond_nowhere(x);
-                return;
-        }
+        if (!no.err && why == NOWHERE)
+                return respond_nowhere(x);
         if (!no.err && why == NO_METHOD && x->rest->custom)
                 err_method(&no, x->rest, exchange_verb(x));
         else if (!no.err && why == NO_METHOD)
@@ -762,27 +760,21 @@ static void handle_resource(struct exchange *x) {
         bool is_namespace = str_eqc(i->plural, "namespaces");
         _cleanup_error_ struct error e = ERROR_INIT;
 
-        if (is_nowhere(x)) {
-                refuse(x, NOWHERE, NULL);
-                return;
-        }
+        if (is_nowhere(x))
+                return refuse(x, NOWHERE, NULL);
         if (x->rest->custom && !str_empty(i->subresource) && !api_subresource(x->rest->resource, i->subresource)) {
                 err_not_found(&e, x->rest, i->name);
                 refuse(x, BAD, &e);
                 return;
         }
-        if (!x->rest->custom && !is_routed(x, routes(x))) {
-                refuse(x, routes(x) ? NO_METHOD : NOWHERE, NULL);
-                return;
-        }
+        if (!x->rest->custom && !is_routed(x, routes(x)))
+                return refuse(x, routes(x) ? NO_METHOD : NOWHERE, NULL);
         c.resource = x->rest->resource;
         c.namespace = is_namespace ? STR("") : i->namespace;
         c.name = i->name;
         c.subresource = i->subresource;
-        if (is_connect(i)) {
-                handle_connect(x, &c);
-                return;
-        }
+        if (is_connect(i))
+                return handle_connect(x, &c);
         if (!verb_of(http_request_method(x->req), x, &c.verb)) {
                 bool nameless = x->rest->custom && (c.verb == API_UPDATE || c.verb == API_PATCH),
                      nowhere = x->rest->custom && x->rest->resource->namespaced && str_empty(i->namespace);
@@ -792,14 +784,10 @@ static void handle_resource(struct exchange *x) {
                 refuse(x, nowhere ? NOWHERE : nameless ? BAD : NO_METHOD, &e);
                 return;
         }
-        if (in_no_namespace(x, c.verb)) {
-                refuse(x, x->rest->custom ? NOWHERE : NO_METHOD, NULL);
-                return;
-        }
-        if (check_request(x, c.verb, &e) < 0) {
-                refuse(x, BAD, &e);
-                return;
-        }
+        if (in_no_namespace(x, c.verb))
+                return refuse(x, x->rest->custom ? NOWHERE : NO_METHOD, NULL);
+        if (check_request(x, c.verb, &e) < 0)
+                return refuse(x, BAD, &e);
         if (c.verb == API_GET && x->query.export) {
                 err_bad_request(&e, "the export parameter, deprecated since v1.14, is no longer supported");
                 refuse(x, BAD, &e);
@@ -828,10 +816,8 @@ static void handle_failed(struct exchange *x, struct error *e) {
 static void proceed(struct exchange *x) {
         if (aggregator_handle(x))
                 return;
-        if (!x->info.is_resource) {
-                handle_nonresource(x);
-                return;
-        }
+        if (!x->info.is_resource)
+                return handle_nonresource(x);
         handle_resource(x);
 }
 

@@ -282,10 +282,8 @@ static const struct zero {
 static void write_zero(struct buf *dst, const struct zero *z) {
         const char *comma = *z->labels ? "," : "", *open = *z->labels ? "{" : "", *close = *z->labels ? "}" : "";
 
-        if (z->n_bounds == 0) {
-                gauge(dst, z->name, z->type, z->help, 0);
-                return;
-        }
+        if (z->n_bounds == 0)
+                return gauge(dst, z->name, z->type, z->help, 0);
         metric_header(dst, z->name, z->type, z->help);
         for (size_t i = 0; i < z->n_bounds; i++)
                 buf_printf(dst, "%s_bucket{%s%sle=\"%g\"} 0\n", z->name, z->labels, comma, z->bounds[i]);

@@ -562,20 +562,16 @@ void handle_nonresource(struct exchange *x) {
                 respond_error(x->req, &x->format, &e);
                 return;
         }
-        if (str_has_prefix(path, STR("/apis//"))) {
-                respond_nowhere(x);
-                return;
-        }
+        if (str_has_prefix(path, STR("/apis//")))
+                return respond_nowhere(x);
         unsigned shapes = shapes_of(x, path);
         if (m != HTTP_M_GET && is_routed(x, path)) {
                 err_no_method(&e);
                 respond_error(x->req, &x->format, &e);
                 return;
         }
-        if (str_eqc(path, "/apis//")) {
-                respond_nowhere(x);
-                return;
-        }
+        if (str_eqc(path, "/apis//"))
+                return respond_nowhere(x);
         if (shapes && request_negotiate(http_request_header(x->req, "accept"), shapes, &x->format.as, &e) < 0) {
                 if (str_has_prefix(path, STR("/api")) && !discovery_knows(x))
                         respond_nowhere(x);

@@ -473,10 +473,8 @@ static void apply_new(struct op *op) {
                              STR_ARG(uid));
         else if (apply_config(op, NULL, err) == 0 && writes_check_current(op, &op->tree, err) == 0)
                 writes_to_stored(op, err);
-        if (err->err) {
-                op_fail(op);
-                return;
-        }
+        if (err->err)
+                return op_fail(op);
         registry_write_new(op);
 }
 
@@ -503,19 +501,15 @@ void registry_patch(struct op *op) {
                 error_move(err, op->c->refusal);
                 goto fail;
         }
-        if (!op->old) {
-                apply_new(op);
-                return;
-        }
+        if (!op->old)
+                return apply_new(op);
         if (live_tree(op, &live, err) < 0)
                 goto fail;
         if (apply) {
                 if (apply_config(op, &live, err) < 0)
                         goto fail;
-                if (op->seen.conflicts) {
-                        registry_write_changed(op);
-                        return;
-                }
+                if (op->seen.conflicts)
+                        return registry_write_changed(op);
         } else {
                 if (registry_patched(op, &live, err) < 0)
                         goto fail;

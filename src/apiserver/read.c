@@ -359,10 +359,8 @@ static void list_fill(struct api_call *c, const struct rest *rest, struct store_
                 if ((f->by_label || f->by_field) && !filter_matches(f, it.object))
                         continue;
                 list_push_object(l, &cap, object_in_version(rest->stored, rest, it.object));
-                if (limit > 0 && l->n == (size_t) limit) {
-                        list_end(c, snap, &it, prefix, l);
-                        return;
-                }
+                if (limit > 0 && l->n == (size_t) limit)
+                        return list_end(c, snap, &it, prefix, l);
         }
 }
 

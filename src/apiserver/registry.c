@@ -273,14 +273,10 @@ static bool slimmed(struct op *op) {
 /* ---- create ---- */
 
 static void created(struct op *op) {
-        if (op->txn.result == 0) {
-                op_finish(op, 201);
-                return;
-        }
-        if (slimmed(op)) {
-                writes_put_new(op);
-                return;
-        }
+        if (op->txn.result == 0)
+                return op_finish(op, 201);
+        if (slimmed(op))
+                return writes_put_new(op);
         if (op->txn.result == -EEXIST && op->generated && !op->taken && ++op->attempts < MAX_NAME_ATTEMPTS) {
                 object_unref(TAKE_PTR(op->result));
                 generate_name(op, meta_of(op->c->arena, &op->tree));
@@ -454,10 +450,8 @@ static int decode_new(struct op *op, const struct json *body, struct error *err)
 }
 
 void registry_create(struct op *op) {
-        if (decode_new(op, op->c->body, &op->c->error) < 0) {
-                op_fail(op);
-                return;
-        }
+        if (decode_new(op, op->c->body, &op->c->error) < 0)
+                return op_fail(op);
         registry_write_new(op);
 }
 
@@ -567,14 +561,10 @@ static int merge_main(struct op *op, struct json *obj, const struct json *old, s
 }
 
 static void changed(struct op *op) {
-        if (op->txn.result == 0) {
-                answer(op, 200);
-                return;
-        }
-        if (slimmed(op)) {
-                writes_put_changed(op);
-                return;
-        }
+        if (op->txn.result == 0)
+                return answer(op, 200);
+        if (slimmed(op))
+                return writes_put_changed(op);
         /* whoever has the turn waits for newcomers only, who soon stand in line */
         if ((companion_refused(op) || (op->txn.result == -EAGAIN && !op->pinned)) &&
             (++op->attempts < MAX_ATTEMPTS || op->has_turn) && op->again) {
@@ -624,10 +614,8 @@ void writes_put_changed(struct op *op) {
         if (!op_convert_out(op, writes_put_changed))
                 return;
         op->result = object_from_tree(&op->tree);
-        if (op->c->options.dry_run) {
-                finish_dry(op, 200);
-                return;
-        }
+        if (op->c->options.dry_run)
+                return finish_dry(op, 200);
         op->key = rest_key(op->c->arena, r, op->namespace, op->name);
         if (delete) /* what is answered is never stored: who watches sees the last that was */
                 object_set_revision(op->result, object_revision(op->old));

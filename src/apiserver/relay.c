@@ -372,10 +372,8 @@ static void relay_response(struct http_call *c, int status, const struct http_he
         }
         if (check_answer(r, status, h, n) < 0)
                 return;
-        if (r->is_log && http_request_wants_websocket(r->req)) {
-                start_messages(r);
-                return;
-        }
+        if (r->is_log && http_request_wants_websocket(r->req))
+                return start_messages(r);
         struct http_header *out = arena_array(r->arena, struct http_header, n + 2);
         r->is_page = proxied && has_links(h, n);
         if (!r->informed)
@@ -431,11 +429,9 @@ static void send_page(struct relay *r, int err, const char *why) {
                 error_status(&e, REASON_UNKNOWN, "%s", why);
         else
                 err = rewrite_page(&r->links, encoding, &page, buf_str(&r->kept), &e);
-        if (err == 0) {
-                http_respond(r->req, r->status, r->headers, r->n_headers,
-                             &(struct http_slice) { buf_str(&page), free, page.p }, 1);
-                return;
-        }
+        if (err == 0)
+                return http_respond(r->req, r->status, r->headers, r->n_headers,
+                                    &(struct http_slice) { buf_str(&page), free, page.p }, 1);
         buf_free(&page);
         e.code = 500;
         send_error(r, &e);
@@ -451,10 +447,8 @@ static void relay_data(struct http_call *c, struct str data, void *arg) {
                 return;
         if (r->wrong.err)
                 return;
-        if (r->refused) {
-                buf_add_str(&r->kept, str_sub(data, 0, MAX_REASON - MIN(r->kept.n, MAX_REASON)));
-                return;
-        }
+        if (r->refused)
+                return buf_add_str(&r->kept, str_sub(data, 0, MAX_REASON - MIN(r->kept.n, MAX_REASON)));
         if (r->is_page) {
                 buf_add_str(&r->kept, data);
                 if (r->kept.n > REWRITE_MAX)

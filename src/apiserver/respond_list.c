@@ -185,10 +185,8 @@ static void write_item(struct list_pieces *q, struct buf *b, struct object *o) {
         struct json *doc, one;
         size_t at;
 
-        if (format_is_plain(&q->f)) {
-                write_item_json(q, b, o);
-                return;
-        }
+        if (format_is_plain(&q->f))
+                return write_item_json(q, b, o);
         write_item_json(q, &text, o);
         arena_reset(q->scratch);
         if (json_parse(q->scratch, buf_str(&text), NULL, &doc, NULL) < 0)
@@ -338,10 +336,8 @@ static void keep(struct list_pieces *q) {
         size_t bytes = 0;
 
         vec_push(&q->kept, next_piece(&q->pieces));
-        if (!q->ended) {
-                loop_post(http_request_loop(q->req), &q->turn);
-                return;
-        }
+        if (!q->ended)
+                return loop_post(http_request_loop(q->req), &q->turn);
         http_request_on_close(q->req, NULL, NULL);
         for (size_t i = 0; i < q->kept.n; i++)
                 bytes += q->kept.v[i].data.n;
@@ -368,10 +364,8 @@ void respond_list(struct http_request *req, const struct format *f, const struct
         _cleanup_buf_ struct buf head = BUF_INIT, tail = BUF_INIT;
         struct http_header h[6];
 
-        if (f->as.shape == SHAPE_OBJECT && format_is_plain(f)) {
-                send_list(req, rest, l);
-                return;
-        }
+        if (f->as.shape == SHAPE_OBJECT && format_is_plain(f))
+                return send_list(req, rest, l);
         sort_rows(f, rest, l);
         write_head(&head, f, rest, l);
         write_tail(&tail, f, rest, l);

@@ -52,10 +52,8 @@ void clean_path(struct buf *dst, struct str path) {
 void rewrite_path(struct buf *dst, struct str path) {
         _cleanup_buf_ struct buf decoded = BUF_INIT, clean = BUF_INIT;
 
-        if (url_decode(&decoded, path, false) < 0) {
-                buf_add_str(dst, path);
-                return;
-        }
+        if (url_decode(&decoded, path, false) < 0)
+                return buf_add_str(dst, path);
         clean_path(&clean, buf_str(&decoded));
         for (size_t i = 0; i < clean.n; i++) {
                 if (clean.p[i] && strchr("$&+,/:;=@", clean.p[i]))
@@ -78,10 +76,8 @@ void rewrite_url(const struct rewriter *w, struct buf *dst, struct str url) {
         while (authority > 0 && path < url.n && !strchr("/?#", url.p[path]))
                 path++;
         struct str host = str_sub(url, authority, path);
-        if (path == url.n || url.p[path] != '/' || (host.n > 0 && !str_eq(host, w->host) && !str_eq(host, w->asked))) {
-                buf_add_str(dst, url);
-                return;
-        }
+        if (path == url.n || url.p[path] != '/' || (host.n > 0 && !str_eq(host, w->host) && !str_eq(host, w->asked)))
+                return buf_add_str(dst, url);
         if (w->origin.n > 0)
                 buf_add_str(dst, w->origin);
         else if (host.n > 0 && str_eq(host, w->asked))

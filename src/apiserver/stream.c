@@ -216,10 +216,8 @@ static void handle_socket(struct exchange *x, const struct api_call *c, int64_t 
 
         k->format = x->format;
         k->format.pretty = false;
-        if (start(x, c, &socket_sink, k, deadline_ms, &k->watch) < 0) {
-                free(k);
-                return;
-        }
+        if (start(x, c, &socket_sink, k, deadline_ms, &k->watch) < 0)
+                return free(k);
         watch_begin(k->watch); /* from the loop's next turn on */
         k->d = http_accept_websocket(x->req, offered_protocol(x));
         if (k->d) {
@@ -240,10 +238,8 @@ void handle_watch(struct exchange *x, const struct api_call *c) {
         if (c->options.timeout_seconds == 0)
                 /* as upstream: 30 to 60 minutes, so that watches do not all end together */
                 timeout = 1000 * ((int64_t) least + (int64_t) rand_below(MAX(least, 1U)));
-        if (http_request_wants_websocket(x->req)) {
-                handle_socket(x, c, now_mono_ms() + timeout);
-                return;
-        }
+        if (http_request_wants_websocket(x->req))
+                return handle_socket(x, c, now_mono_ms() + timeout);
         s->req = x->req;
         s->format = x->format;
         s->sizes = watch_series(&event_sizes, x->rest);

@@ -204,10 +204,8 @@ static void write_scale(struct op *op) {
 
         op->tree = json_copy_tree(a, object_json(op->old));
         if (own_scale(op, replicas, &op->c->error) < 0 ||
-            (op->rest->custom && writes_validate(op, &op->tree, object_json(op->old), &op->c->error) < 0)) {
-                op_fail(op);
-                return;
-        }
+            (op->rest->custom && writes_validate(op, &op->tree, object_json(op->old), &op->c->error) < 0))
+                return op_fail(op);
         if (op->rest->custom) /* the spec may be new */
                 registry_default(op, &op->tree);
         replicas = json_int(scale_value(op, &op->tree, "specReplicasPath", "spec"));
@@ -228,10 +226,8 @@ static void scale_admitted(struct op *op) {
         int64_t replicas = json_int(json_at_path(&op->tree, "spec", "replicas"));
 
         writes_merge_owners(op, &op->tree, AFTER_ADMISSION);
-        if (check_scale(op, &op->tree, &op->c->error) < 0 || writes_check_current(op, &op->tree, &op->c->error) < 0) {
-                op_fail(op);
-                return;
-        }
+        if (check_scale(op, &op->tree, &op->c->error) < 0 || writes_check_current(op, &op->tree, &op->c->error) < 0)
+                return op_fail(op);
         op->tree = scale_of(op, object_json(op->old), object_revision(op->old));
         json_removec(json_get_mut(&op->tree, STR("spec")), "replicas");
         if (replicas)
@@ -245,10 +241,8 @@ static void put_scale(struct op *op) {
         op->then = answer_scale;
         op->again = put_scale;
         if (op->c->verb == API_UPDATE && (registry_decode(op, op->c->body, &op->tree, &op->c->error) < 0 ||
-                                          writes_match_request(op, &op->tree, &op->c->error) < 0)) {
-                op_fail(op);
-                return;
-        }
+                                          writes_match_request(op, &op->tree, &op->c->error) < 0))
+                return op_fail(op);
         if (op->c->verb == API_UPDATE)
                 writes_merge_owners(op, &op->tree, "");
         if (!registry_load(op, put_scale))
@@ -258,10 +252,8 @@ static void put_scale(struct op *op) {
             !scale_value(op, object_json(op->old), "specReplicasPath", "spec"))
                 json_set_int(a, json_get_or_add_object(a, &now, "spec"), "replicas",
                              INT32_MIN); /* upstream's sign for none */
-        if (wanted_scale(op, &now, &op->c->error) < 0) {
-                op_fail(op);
-                return;
-        }
+        if (wanted_scale(op, &now, &op->c->error) < 0)
+                return op_fail(op);
         if (op->rest->resource->namespaced && str_empty(json_str(json_at_path(&op->tree, "metadata", "namespace"))))
                 json_set_str(a, meta_of(a, &op->tree), "namespace", op->namespace);
         admission_admit(op, ADMIT_UPDATE, &op->tree, json_new(a, now), scale_admitted);
@@ -460,10 +452,8 @@ static void eviction_done(struct api_call *c) {
                 object_unref(TAKE_PTR(c->object));
         if (c->code == 409 && (e->step != DELETING || e->guarded)) { /* it has changed under us: look again */
                 error_clear(&c->error);
-                if (++op->attempts < 20) {
-                        create_eviction(op);
-                        return;
-                }
+                if (++op->attempts < 20)
+                        return create_eviction(op);
                 error_status(&op->c->error, REASON_TOO_MANY_REQUESTS,
                              "couldn't update PodDisruptionBudget due to conflicts");
                 op_fail(op);
@@ -632,10 +622,8 @@ void create_eviction(struct op *op) {
         *e = (struct eviction) { .op = op };
         if (named_otherwise(op, "Eviction"))
                 return;
-        if (eviction_options(op, &e->options, err) < 0) {
-                op_fail(op);
-                return;
-        }
+        if (eviction_options(op, &e->options, err) < 0)
+                return op_fail(op);
         if (!registry_load(op, create_eviction))
                 return;
         struct str phase = json_str(json_at_path(object_json(op->old), "status", "phase"));
@@ -804,10 +792,8 @@ static void create_token(struct op *op) {
                 return;
         if (check_request(op, seconds, &valid, &op->c->error) < 0 ||
             make_claims(op, spec, valid, &claims, &op->c->error) < 0 ||
-            authn_sign(op->s->authn, a, &claims, &token, &op->c->error) < 0) {
-                op_fail(op);
-                return;
-        }
+            authn_sign(op->s->authn, a, &claims, &token, &op->c->error) < 0)
+                return op_fail(op);
         op_annotate(op, STR("authentication.kubernetes.io/issued-credential-id"),
                     arena_printf(a, "JTI=%" STR_FMT, STR_ARG(json_str(json_getc(&claims, "jti")))));
         answer_token(op, json_getc(&claims, "aud"), valid, token);
@@ -831,10 +817,8 @@ void registry_modify(struct op *op, int (*change)(struct op *op, struct error *e
         }
         op->tree = json_copy_tree(op->c->arena, object_json(op->old));
         int r = change(op, err);
-        if (r < 0) {
-                op_fail(op);
-                return;
-        }
+        if (r < 0)
+                return op_fail(op);
         if (r > 0)
                 schema_reorder(op->c->arena, op->rest->stored->resource->type, &op->tree);
         writes_put_changed(op);

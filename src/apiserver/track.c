@@ -495,18 +495,14 @@ void track_enter(struct exchange *x, void (*proceed)(struct exchange *x)) {
         t->known = true;
         t->proceed = proceed;
         track_count_running(t, 1);
-        if (read_timeout(t, &e) < 0) {
-                refuse_timeout(x, &at, &e);
-                return;
-        }
+        if (read_timeout(t, &e) < 0)
+                return refuse_timeout(x, &at, &e);
         int64_t since = x->s->audit ? now_mono_ns() : 0;
         if (x->s->audit)
                 t->audit = audit_begin(x->s->audit, x, &at, t->headers[0].value);
         filter_passed(FILTER_AUDIT, since ? now_mono_ns() - since : 0);
-        if (!t->audit || !audit_waits(t->audit, received, t)) {
-                enter(t, &at);
-                return;
-        }
+        if (!t->audit || !audit_waits(t->audit, received, t))
+                return enter(t, &at);
         t->waiting = arena_dup(http_request_arena(x->req), &at, sizeof(at));
         http_request_on_close(x->req, left, NULL);
         wait_for_answer(t);

@@ -415,10 +415,8 @@ static void translate(struct exchange *x, const struct relay_target *where) {
         t->url = relay_url(a, where);
         o.path = arena_str(a, where->path); /* the request is gone after this */
         t->ws = http_accept_websocket(x->req, V5);
-        if (!t->ws) {
-                arena_free(a);
-                return;
-        }
+        if (!t->ws)
+                return arena_free(a);
         duplex_set_ops(t->ws, &ops, t);
         duplex_pause(t->ws, true);
         /* An empty message tells the client that it is connected. */

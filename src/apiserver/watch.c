@@ -467,16 +467,12 @@ struct series *watch_series(const struct metric *m, const struct rest *r) {
 static void begin(struct loop_work *work) {
         struct api_watch *w = container_of(work, struct api_watch, start);
 
-        if (w->stopped) {
-                watch_free(w);
-                return;
-        }
+        if (w->stopped)
+                return watch_free(w);
         link_watch(w);
         w->events = watch_series(&watch_events, w->rest);
-        if (is_retired(w)) {
-                end(w);
-                return;
-        }
+        if (is_retired(w))
+                return end(w);
         if (w->snapshot && w->position > store_snapshot_revision(w->snapshot)) { /* not older than that, it shall be */
                 _cleanup_error_ struct error e = ERROR_INIT;
 

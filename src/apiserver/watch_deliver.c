@@ -44,10 +44,8 @@ static void conversion_done(struct object **converted, size_t n, const struct er
         watch_drop_converted(w);
         for (size_t i = 0; i < n; i++)
                 vec_push(&w->converted, converted[i]);
-        if (!err) {
-                watch_drained(w);
-                return;
-        }
+        if (!err)
+                return watch_drained(w);
         hub->dispatching++; /* who is told may stop the watch */
         watch_fail(w, err);
         hub->dispatching--;

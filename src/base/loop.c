@@ -211,10 +211,8 @@ void loop_call_sync(struct loop *l, void (*fn)(void *arg), void *arg) {
         struct call c = { .work.run = run_call, .fn = fn, .arg = arg };
         sem_t done;
 
-        if (loop_is_current(l)) {
-                fn(arg);
-                return;
-        }
+        if (loop_is_current(l))
+                return fn(arg);
         sem_init(&done, 0, 0);
         c.done = &done;
         loop_post(l, &c.work);

@@ -43,10 +43,8 @@ static void from_kernel(uint8_t *p, size_t n) {
 void rand_bytes(void *p, size_t n) {
         unsigned now = atomic_load_explicit(&generation, memory_order_relaxed);
 
-        if (n > 64) {
-                from_kernel(p, n);
-                return;
-        }
+        if (n > 64)
+                return from_kernel(p, n);
         if (pool.generation != now || pool.left < n) {
                 from_kernel(pool.bytes, sizeof(pool.bytes));
                 pool.left = sizeof(pool.bytes);

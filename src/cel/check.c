@@ -507,10 +507,8 @@ static const struct message *message_of(const struct cel_type *t) {
 static void check_struct(struct checker *c, struct node *n) {
         struct node named = { .kind = NODE_STRUCT };
 
-        if (!resolve(c, &named, n->name)) {
-                undeclared(c, n, n->name);
-                return;
-        }
+        if (!resolve(c, &named, n->name))
+                return undeclared(c, n, n->name);
         const struct cel_type *of =
                         named.type->kind == CEL_TYPE && named.type->params[0] ? named.type->params[0] : NULL;
         const struct message *m = of ? message_of(of) : NULL;

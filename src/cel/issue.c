@@ -20,10 +20,8 @@ static int by_pos(const void *a, const void *b) {
 static void print_issue(struct buf *b, struct str source, const struct issue *i) {
         size_t at = 0, line_at = 0, end, line = 1, column = 0;
 
-        if (i->pos == NO_PLACE) {
-                buf_printf(b, "ERROR: <input>:-1:0: %" STR_FMT, STR_ARG(i->text));
-                return;
-        }
+        if (i->pos == NO_PLACE)
+                return buf_printf(b, "ERROR: <input>:-1:0: %" STR_FMT, STR_ARG(i->text));
         for (uint32_t k = 0; i->pos != START_PLACE && k < i->pos && at < source.n; k++, column++)
                 if (utf8_next(source, &at) == '\n') {
                         line++;

@@ -332,10 +332,8 @@ static void add_double(struct buf *b, char clause, int precision, double d) {
                                                    "\xe2\x81\xb8", "\xe2\x81\xb9" };
         char text[512], *e;
 
-        if (!isfinite(d)) {
-                buf_addc(b, isnan(d) ? "NaN" : d > 0 ? "\xe2\x88\x9e" : "-\xe2\x88\x9e");
-                return;
-        }
+        if (!isfinite(d))
+                return buf_addc(b, isnan(d) ? "NaN" : d > 0 ? "\xe2\x88\x9e" : "-\xe2\x88\x9e");
         if (clause == 'f')
                 snprintf(text, sizeof(text), "%.*f", precision, d);
         else

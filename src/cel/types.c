@@ -65,10 +65,8 @@ static void print_type(struct buf *b, const struct cel_type *t, bool output) {
 
         if (b->n > 4096)
                 return;
-        if (t->kind == CEL_PARAM) {
-                buf_printf(b, "_var%llu", (unsigned long long) t->max_size);
-                return;
-        }
+        if (t->kind == CEL_PARAM)
+                return buf_printf(b, "_var%llu", (unsigned long long) t->max_size);
         const char *name = t->name ? t->name : t->kind == CEL_OBJECT ? "object" : names[t->kind];
         if (output && t->kind < ARRAY_SIZE(of_output) && of_output[t->kind])
                 name = of_output[t->kind];

@@ -58,20 +58,16 @@ static char *home_path(void) {
 
 static void add_path(struct config_set *s, char *path) {
         for (size_t i = 0; i < s->files.n; i++)
-                if (strcmp(s->files.v[i].path, path) == 0) {
-                        free(path);
-                        return;
-                }
+                if (strcmp(s->files.v[i].path, path) == 0)
+                        return free(path);
         vec_push(&s->files, (struct config_file) { .path = path });
 }
 
 static void set_paths(struct config_set *s, const char *path) {
         struct str list = str_of(getenv("KUBECONFIG")), part;
 
-        if (path) {
-                add_path(s, xstrdup(path));
-                return;
-        }
+        if (path)
+                return add_path(s, xstrdup(path));
         while (str_split(&list, ':', &part))
                 if (!str_empty(part))
                         add_path(s, str_dup(part));

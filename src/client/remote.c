@@ -344,10 +344,8 @@ static void watch_start(struct loop_work *work) {
         _cleanup_buf_ struct buf path = BUF_INIT, auth = BUF_INIT;
         struct http_header headers[MAX_HEADERS];
 
-        if (w->canceled) {
-                watch_unref(w);
-                return;
-        }
+        if (w->canceled)
+                return watch_unref(w);
         size_t n = make_headers(w->remote, &w->call, &auth, NULL, headers);
         wire_path(&path, w->remote->prefix, &w->call, true);
         w->http = http_client_call(

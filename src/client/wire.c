@@ -57,10 +57,8 @@ void wire_path(struct buf *dst, const char *prefix, const struct api_call *c, bo
         static const char *const validations[] = { "", "Ignore", "Warn", "Strict" };
         bool first = true;
 
-        if (c->resource == &wire_discovery) {
-                buf_printf(dst, "%s/apis", prefix);
-                return;
-        }
+        if (c->resource == &wire_discovery)
+                return buf_printf(dst, "%s/apis", prefix);
         buf_printf(dst, "%s%s%s/%s", prefix, *c->resource->group ? "/apis/" : "/api", c->resource->group,
                    c->resource->version);
         if (c->resource->namespaced && !str_empty(c->namespace)) {

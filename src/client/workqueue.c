@@ -104,10 +104,8 @@ static void timer_fired(struct timer *t) {
 }
 
 static void arm(struct workqueue *q, int64_t now_ns) {
-        if (q->heap.n == 0) {
-                timer_stop(&q->timer);
-                return;
-        }
+        if (q->heap.n == 0)
+                return timer_stop(&q->timer);
         int64_t wait = MAX(q->heap.v[0]->due_ns - now_ns, 0);
         timer_start(q->loop, &q->timer, (uint64_t) ((wait + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC), timer_fired);
 }

@@ -76,10 +76,8 @@ static void index_by_controller(const struct object *o, void (*emit)(void *ctx, 
         char orphan[256] = "/";
 
         for (size_t i = 0; i < n; i++)
-                if (owners[i].controller) {
-                        emit(ctx, owners[i].uid);
-                        return;
-                }
+                if (owners[i].controller)
+                        return emit(ctx, owners[i].uid);
         ns.n = MIN(ns.n, sizeof(orphan) - 1);
         memcpy(orphan + 1, ns.p, ns.n);
         emit(ctx, str_n(orphan, ns.n + 1));

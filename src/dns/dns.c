@@ -133,10 +133,8 @@ static void on_idle(struct timer *t) {
 }
 
 static void send_tcp(struct connection *c, struct buf *b) {
-        if (c->closing) {
-                buf_free(b);
-                return;
-        }
+        if (c->closing)
+                return buf_free(b);
         struct sending *s = xcalloc(1, sizeof(*s));
         char head[2] = { (char) (b->n >> 8), (char) b->n };
         buf_add(&s->b, head, 2);
@@ -199,10 +197,8 @@ static void on_forwarded(struct str answer, void *arg) {
 
 static void on_alias_known(struct str answer, void *arg) {
         struct asked *a = arg;
-        if (a->dns->stopping) {
-                asked_free(a);
-                return;
-        }
+        if (a->dns->stopping)
+                return asked_free(a);
         dns_copy_answers(&a->alias.w, answer); /* none: the alias alone is still true */
         dns_end(&a->alias.w, &a->q, a->max);
         reply(a);
@@ -285,10 +281,8 @@ static void on_conn_data(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
                 uv_read_stop(h);
                 return;
         }
-        if (n < 0) {
-                close_connection(c);
-                return;
-        }
+        if (n < 0)
+                return close_connection(c);
         buf_add(&c->in, buf->base, (size_t) n);
         timer_start(c->dns->loop, &c->idle, IDLE_MS, on_idle);
         while (c->in.n >= 2 && !c->closing) {

@@ -257,10 +257,8 @@ static void next_over_tcp(struct question *q) {
 
 static void on_stream(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
         struct question *q = h->data;
-        if (n < 0) {
-                next_over_tcp(q);
-                return;
-        }
+        if (n < 0)
+                return next_over_tcp(q);
         buf_add(&q->in, buf->base, (size_t) n);
         if (q->in.n < 2)
                 return;
@@ -287,10 +285,8 @@ static void on_tcp_timeout(struct timer *t) {
 static void try_next(struct timer *t) {
         struct question *q = container_of(t, struct question, timer);
         struct forwarder *f = q->f;
-        if (q->tries >= MAX_TRIES || !f->n_servers) {
-                finish(q, str_n("", 0));
-                return;
-        }
+        if (q->tries >= MAX_TRIES || !f->n_servers)
+                return finish(q, str_n("", 0));
         const struct sockaddr *to = &f->servers[(size_t) q->tries++ % f->n_servers].any;
         uv_buf_t b = uv_buf_init(q->wire + 2, (unsigned) q->n);
         int r = uv_udp_try_send(&q->udp, &b, 1, to);

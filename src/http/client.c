@@ -94,10 +94,8 @@ static void close_upgrade_conn(struct http_call *c) {
         list_for_each(it, &c->client->conns) {
                 struct client_conn *conn = list_entry(it, struct client_conn, link);
 
-                if (conn->upgrade == c) {
-                        conn_close_now(conn);
-                        return;
-                }
+                if (conn->upgrade == c)
+                        return conn_close_now(conn);
         }
 }
 
@@ -165,10 +163,8 @@ static bool can_retry(const struct http_call *c) {
 }
 
 void call_retry(struct http_call *c, int err, const char *why) {
-        if (!can_retry(c)) {
-                call_done(c, err, "%s", why);
-                return;
-        }
+        if (!can_retry(c))
+                return call_done(c, err, "%s", why);
         if (c->conn)
                 conn_call_ended(c->conn, c);
         c->retried = true;

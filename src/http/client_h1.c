@@ -127,10 +127,8 @@ static void check_beginning(struct client_conn *c, struct str head, bool eof) {
                 h->line_read = true;
                 if (nl >= 0)
                         head = str_sub(head, 0, (size_t) nl - (nl > 0 && head.p[nl - 1] == '\r'));
-                if (http1_parse_status(head, &h->response, &why) < 0) {
-                        broken(c, &why);
-                        return;
-                }
+                if (http1_parse_status(head, &h->response, &why) < 0)
+                        return broken(c, &why);
         }
         if (eof) {
                 buf_addc(&why, "unexpected EOF");

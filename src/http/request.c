@@ -53,10 +53,8 @@ static void request_free(struct http_request *r) {
         header_charge(w->server, &r->header_charged, 0);
         list_del(&r->link);
         list_del(&r->drain_link);
-        if (w->n_pool >= POOL_MAX || arena_size(arena) > POOL_KEEP_BYTES || headers.cap > 64) {
-                request_destroy(r);
-                return;
-        }
+        if (w->n_pool >= POOL_MAX || arena_size(arena) > POOL_KEEP_BYTES || headers.cap > 64)
+                return request_destroy(r);
         slices_clear(&r->out);
         buf_free(&r->body);
         arena_reset(arena);
@@ -200,10 +198,8 @@ void request_respond_simple(struct http_request *r, int status) {
                 http_respond_copy(r, status, "application/json", body);
                 return;
         }
-        if (status == 417) {
-                http_respond(r, status, NULL, 0, NULL, 0);
-                return;
-        }
+        if (status == 417)
+                return http_respond(r, status, NULL, 0, NULL, 0);
         body = status == 501 ? STR("Unsupported transfer encoding")
                              : arena_printf(r->arena, "%d %s%s%s", status, http_status_text(status),
                                             r->problem ? ": " : "", r->problem ? r->problem : "");
@@ -243,10 +239,8 @@ void request_gone(struct http_request *r) {
         list_del(&r->link);
         list_del(&r->drain_link);
         r->conn = NULL;
-        if (!r->dispatched || r->ended || (r->started && !r->streaming)) {
-                request_free(r);
-                return;
-        }
+        if (!r->dispatched || r->ended || (r->started && !r->streaming))
+                return request_free(r);
         if (told) {
                 r->on_close(r, r->on_close_arg);
                 request_free(r);
@@ -519,10 +513,8 @@ void http_inform(struct http_request *r, int status, const struct http_header *h
 }
 
 void http_stream_send(struct http_request *r, const struct http_slice *s, size_t n) {
-        if (!r->conn || r->bodyless || r->ended) {
-                release_all(s, n);
-                return;
-        }
+        if (!r->conn || r->bodyless || r->ended)
+                return release_all(s, n);
         slices_add(&r->out, s, n, NULL);
         if (r->out.bytes >= DRAIN_MARK)
                 r->above = true;
@@ -552,10 +544,8 @@ void http_stream_trailers(struct http_request *r, const struct http_header *h, s
 }
 
 void http_stream_end(struct http_request *r) {
-        if (!r->conn) {
-                request_free(r);
-                return;
-        }
+        if (!r->conn)
+                return request_free(r);
         if (r->ended)
                 return;
         r->ended = true;

@@ -252,10 +252,8 @@ static void h1_data(struct conn *c, struct str data) {
         }
         if (h->state == CLOSING)
                 return;
-        if (h->in.n == 0 && h->state != BUSY) {
-                buf_add_str(&h->in, run(c, data.p, data.n));
-                return;
-        }
+        if (h->in.n == 0 && h->state != BUSY)
+                return buf_add_str(&h->in, run(c, data.p, data.n));
         buf_add_str(&h->in, data);
         if (h->state != BUSY)
                 run_kept(c);
@@ -468,10 +466,8 @@ struct duplex *http_hijack(struct http_request *r, int status, const struct http
 static void h1_stop(struct conn *c) {
         struct h1 *h = c->h1;
 
-        if (!h) {
-                conn_close(c);
-                return;
-        }
+        if (!h)
+                return conn_close(c);
         h->stopping = true;
         if (h->state == HEAD) { /* a request whose body is still coming may finish */
                 h->state = CLOSING;

@@ -411,10 +411,8 @@ static void h2_stop(struct conn *c);
 
 static void h2_data(struct conn *c, struct str data) {
         if (!c->h2) {
-                if (h2_begin(c) != 0) {
-                        conn_close(c);
-                        return;
-                }
+                if (h2_begin(c) != 0)
+                        return conn_close(c);
                 conn_set_deadline(c, DEADLINE_IDLE);
                 transport_dirty(&c->t);
                 if (c->w->stopping)

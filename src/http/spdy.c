@@ -205,10 +205,8 @@ static void send_frame(struct spdy_session *s, const void *head, size_t n, const
         struct http_slice few[9], *v = few;
         char *p;
 
-        if (!s->transport) {
-                slices_release(rest, n_rest);
-                return;
-        }
+        if (!s->transport)
+                return slices_release(rest, n_rest);
         p = xmalloc(n);
         memcpy(p, head, n);
         if (n_rest >= ARRAY_SIZE(few))
@@ -647,10 +645,8 @@ void spdy_stream_write(struct spdy_stream *st, const struct http_slice *s, size_
 
         for (size_t i = 0; i < n; i++)
                 total += s[i].data.n;
-        if (st->ended || st->local_end || total == 0) {
-                slices_release(s, n);
-                return;
-        }
+        if (st->ended || st->local_end || total == 0)
+                return slices_release(s, n);
         if (total <= MAX_FRAME)
                 send_data(st, s, n, total, false);
         else

@@ -172,10 +172,8 @@ static void out_add(struct transport *t, const char *p, size_t n) {
         }
         if (io->n_out + n > OUT_SIZE)
                 push_out(t);
-        if (n > OUT_SIZE || t->pending.n > 0) {
-                keep(t, p, n);
-                return;
-        }
+        if (n > OUT_SIZE || t->pending.n > 0)
+                return keep(t, p, n);
         memcpy(io->out + io->n_out, p, n);
         io->n_out += n;
 }
@@ -274,10 +272,8 @@ void transport_put(struct transport *t, const void *p, size_t n) {
         const char *c = p;
 
         t->budget -= (ssize_t) n;
-        if (!t->ssl) {
-                out_add(t, c, n);
-                return;
-        }
+        if (!t->ssl)
+                return out_add(t, c, n);
         while (n > 0) {
                 size_t k = MIN(n, STAGE_SIZE - io->n_stage);
 
@@ -411,10 +407,8 @@ static void on_connected(struct transport *t) {
 
         getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &e, &n);
         t->connecting = false;
-        if (e) {
-                broken(t, -e, "connect");
-                return;
-        }
+        if (e)
+                return broken(t, -e, "connect");
         if (!t->ssl) {
                 t->open = true;
                 if (t->ops->on_open)
@@ -519,10 +513,8 @@ static void on_readable(struct transport *t) {
                 return;
         do {
                 n = recv(t->fd, t->io->in, IN_SIZE, 0);
-                if (n > 0 && t->discard && (t->discarded += (size_t) n) > DISCARD_MAX) {
-                        broken(t, -ECONNABORTED, "the peer does not end");
-                        return;
-                }
+                if (n > 0 && t->discard && (t->discarded += (size_t) n) > DISCARD_MAX)
+                        return broken(t, -ECONNABORTED, "the peer does not end");
                 if (n > 0)
                         take_input(t, t->io->in, (size_t) n);
         } while (n == IN_SIZE && ++turns < 4 && !t->paused && !t->closed && !t->eof);
@@ -539,10 +531,8 @@ static void on_poll(uv_poll_t *h, int status, int events) {
 
         if (t->closed)
                 return;
-        if (t->connecting) {
-                on_connected(t);
-                return;
-        }
+        if (t->connecting)
+                return on_connected(t);
         if (status < 0) { /* POLLERR: libuv stopped polling. read(2) gives what came before, then the error */
                 t->events = 0;
                 events = UV_READABLE;

@@ -116,10 +116,8 @@ static void fail(struct ws *w, unsigned code, struct str reason) {
 
 static void take_close(struct ws *w) {
         w->close_received = true;
-        if (w->n_control == 1) {
-                fail(w, 1002, STR("bad close frame"));
-                return;
-        }
+        if (w->n_control == 1)
+                return fail(w, 1002, STR("bad close frame"));
         if (!w->close_sent)
                 send_close(w, w->n_control ? (unsigned) w->control[0] << 8 | w->control[1] : 1000, (struct str) { 0 });
         else
@@ -201,10 +199,8 @@ static bool take_head(struct ws *w, struct str *data) {
 
 static void frame_end(struct ws *w) {
         w->in_payload = false;
-        if (w->opcode >= OP_CLOSE) {
-                take_control(w);
-                return;
-        }
+        if (w->opcode >= OP_CLOSE)
+                return take_control(w);
         w->in_message = !w->fin;
         if (!w->fin)
                 return;

@@ -177,10 +177,8 @@ static void new_line(struct buf *dst, size_t spaces) {
 static void write_pretty(struct buf *dst, const struct json *j, size_t indent, size_t spaces) {
         bool object = j->type == JSON_OBJECT;
 
-        if (json_len(j) == 0) {
-                json_write(dst, j);
-                return;
-        }
+        if (json_len(j) == 0)
+                return json_write(dst, j);
         buf_putc(dst, object ? '{' : '[');
         for (uint32_t i = 0; i < j->len; i++) {
                 if (i)

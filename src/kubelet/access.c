@@ -205,10 +205,8 @@ void server_ask(struct kubelet *k, struct http_request *r, struct str cn, const 
         const struct verdict *v;
         struct json review, *groups;
 
-        if (str_empty(cn) && !str_has_prefix(header, bearer)) {
-                server_error(r, 401, "Unauthorized");
-                return;
-        }
+        if (str_empty(cn) && !str_has_prefix(header, bearer))
+                return server_error(r, 401, "Unauthorized");
         a = arena_new(0);
         p = arena_new_of(a, struct asking);
         *p = (struct asking) { .k = k, .r = r, .serve = serve, .arena = a, .user = json_new_object() };

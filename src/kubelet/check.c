@@ -127,10 +127,8 @@ static void start_tcp(struct check *c, const char *host, uint16_t port) {
         int r = uv_ip4_addr(host, port, (struct sockaddr_in *) &to);
         if (r < 0)
                 r = uv_ip6_addr(host, port, (struct sockaddr_in6 *) &to);
-        if (r < 0) {
-                finish(c, CHECK_FAILURE, "dial tcp: lookup %s: no such host", host);
-                return;
-        }
+        if (r < 0)
+                return finish(c, CHECK_FAILURE, "dial tcp: lookup %s: no such host", host);
         uv_tcp_init(loop_uv(c->k->loop), &c->tcp);
         c->has_tcp = true;
         c->tcp.data = c;
@@ -266,10 +264,8 @@ static void request_http(struct check *c) {
         snprintf(c->address, sizeof(c->address), strchr(c->host, ':') ? "[%s]:%u" : "%s:%u", c->host, c->port);
         free(c->url);
         c->url = xprintf("%s://%s%" STR_FMT, c->tls ? "https" : "http", c->address, STR_ARG(c->path));
-        if (c->redirects++ > MAX_REDIRECTS) {
-                finish(c, CHECK_FAILURE, "Get \"%s\": stopped after %d redirects", c->url, MAX_REDIRECTS);
-                return;
-        }
+        if (c->redirects++ > MAX_REDIRECTS)
+                return finish(c, CHECK_FAILURE, "Get \"%s\": stopped after %d redirects", c->url, MAX_REDIRECTS);
         json_each_item(it, c->headers)
                 if (n < MAX_HEADERS) {
                         h[n++] = (struct http_header) { jstr(it, "name"), jstr(it, "value") };
@@ -281,10 +277,8 @@ static void request_http(struct check *c) {
         if (!has_accept)
                 h[n++] = (struct http_header) { STR("Accept"), STR("*/*") };
         h[n++] = (struct http_header) { STR("Connection"), STR("close") };
-        if (new_client(c, c->host, c->port, c->tls, false, &err) < 0) {
-                finish(c, CHECK_FAILURE, "%s", error_text(&err));
-                return;
-        }
+        if (new_client(c, c->host, c->port, c->tls, false, &err) < 0)
+                return finish(c, CHECK_FAILURE, "%s", error_text(&err));
         c->call = http_client_call(c->client, &(struct http_call_options) {
                                                               .method = "GET",
                                                               .path = c->path,
@@ -302,10 +296,8 @@ static void start_http(struct check *c, const struct json *get) {
         _cleanup_error_ struct error err = ERROR_INIT;
         struct str path = jstr(get, "path");
 
-        if (container_port(c->o.container_spec, json_getc(get, "port"), &c->port, &err) < 0) {
-                finish(c, CHECK_FAILURE, "%s", error_text(&err));
-                return;
-        }
+        if (container_port(c->o.container_spec, json_getc(get, "port"), &c->port, &err) < 0)
+                return finish(c, CHECK_FAILURE, "%s", error_text(&err));
         if (str_empty(path) || path.p[0] != '/')
                 path = arena_printf(c->arena, "/%" STR_FMT, STR_ARG(path));
         c->path = path;
@@ -325,19 +317,16 @@ static void grpc_done(struct http_call *call, int err, const struct error *error
         unsigned state = 0;
 
         c->call = NULL;
-        if (err < 0) {
-                finish(c, CHECK_FAILURE,
-                       err == -ETIMEDOUT ? "timeout: failed to connect service \"%s\" within %ums: context deadline "
-                                           "exceeded"
-                                         : "error: this server could not be reached: %s (%u)",
-                       err == -ETIMEDOUT ? c->address : error_text(error), c->o.timeout_ms);
-                return;
-        }
-        if (grpc_status.n && !str_eqc(grpc_status, "0")) {
-                finish(c, CHECK_FAILURE, "service unhealthy (responded with gRPC status %" STR_FMT ")",
-                       STR_ARG(grpc_status));
-                return;
-        }
+        if (err < 0)
+                return finish(c, CHECK_FAILURE,
+                              err == -ETIMEDOUT ? "timeout: failed to connect service \"%s\" within %ums: context "
+                                                  "deadline "
+                                                  "exceeded"
+                                                : "error: this server could not be reached: %s (%u)",
+                              err == -ETIMEDOUT ? c->address : error_text(error), c->o.timeout_ms);
+        if (grpc_status.n && !str_eqc(grpc_status, "0"))
+                return finish(c, CHECK_FAILURE, "service unhealthy (responded with gRPC status %" STR_FMT ")",
+                              STR_ARG(grpc_status));
         /* five bytes of frame, then field 1, a varint below 128 */
         if (c->body.n >= 7 && c->body.p[5] == 0x08)
                 state = (unsigned char) c->body.p[6];
@@ -367,10 +356,8 @@ static void start_grpc(struct check *c, const struct json *grpc) {
                 n += service.n;
         }
         message[4] = (char) (n - 5);
-        if (new_client(c, c->o.ip, (uint16_t) json_int(json_getc(grpc, "port")), false, true, &err) < 0) {
-                finish(c, CHECK_FAILURE, "%s", error_text(&err));
-                return;
-        }
+        if (new_client(c, c->o.ip, (uint16_t) json_int(json_getc(grpc, "port")), false, true, &err) < 0)
+                return finish(c, CHECK_FAILURE, "%s", error_text(&err));
         c->call = http_client_call(c->client, &(struct http_call_options) {
                                                               .method = "POST",
                                                               .path = STR("/grpc.health.v1.Health/Check"),

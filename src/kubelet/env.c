@@ -39,10 +39,8 @@ void services_update(struct kubelet *k) {
         struct map_iter it = MAP_ITER(informer_objects(k->service_informer));
         struct services *s = xcalloc(1, sizeof(*s));
 
-        if (!informer_synced(k->service_informer)) {
-                free(s);
-                return;
-        }
+        if (!informer_synced(k->service_informer))
+                return free(s);
         s->refs = 1;
         s->v = xcalloc(informer_count(k->service_informer) + 1, sizeof(struct object *));
         while (map_next(&it))

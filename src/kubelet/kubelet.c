@@ -75,10 +75,8 @@ static void step_done(struct task *t) {
         p->running = false;
         services_unref(TAKE_PTR(p->services));
         apply_inbox(p);
-        if (p->end == POD_GONE && p->absent && p->tasks == 0 && !p->dirty) {
-                pod_close(p);
-                return;
-        }
+        if (p->end == POD_GONE && p->absent && p->tasks == 0 && !p->dirty)
+                return pod_close(p);
         view_publish(p);
         if (p->k->stopping)
                 return;
@@ -412,10 +410,8 @@ static void begin_pods(struct timer *t) {
 
         if (k->stopping)
                 return;
-        if (!k->inventory_done || !informer_synced(k->pod_informer) || !informer_synced(k->service_informer)) {
-                timer_start(k->loop, &k->start_timer, 5, begin_pods);
-                return;
-        }
+        if (!k->inventory_done || !informer_synced(k->pod_informer) || !informer_synced(k->service_informer))
+                return timer_start(k->loop, &k->start_timer, 5, begin_pods);
         services_update(k);
         k->started = true;
         struct map_iter it = MAP_ITER(informer_objects(k->pod_informer));

@@ -385,10 +385,8 @@ void remote_finish(struct remote *r, int exit_code, const struct error *err) {
         else if (exit_code)
                 buf_printf(&text, "command terminated with non-zero exit code: exit status %d", exit_code);
         remote_write(r, REMOTE_ERROR, buf_str(&text));
-        if (r->ws) {
-                duplex_close(r->ws);
-                return;
-        }
+        if (r->ws)
+                return duplex_close(r->ws);
         for (enum remote_channel c = 0; c < REMOTE_CHANNELS; c++)
                 if (r->streams[c])
                         spdy_stream_close(r->streams[c]);

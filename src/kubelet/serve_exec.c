@@ -82,10 +82,8 @@ static void pump_open(struct session *s, struct pump *p, int fd, enum remote_cha
         if (fd < 0)
                 return;
         fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-        if (uv_poll_init(loop_uv(s->loop), &p->poll, fd) < 0) {
-                closep(&p->fd);
-                return;
-        }
+        if (uv_poll_init(loop_uv(s->loop), &p->poll, fd) < 0)
+                return closep(&p->fd);
         p->poll.data = p;
         p->open = true;
         s->handles++;
@@ -371,10 +369,8 @@ static void serve(struct http_request *r, const struct route_args *a, bool attac
         if (remote_parse(r, &o) < 0)
                 return;
         size_t n = server_query_all(r, "command", &command);
-        if (!attach && n == 0) {
-                server_error(r, 400, "you must specify a command");
-                return;
-        }
+        if (!attach && n == 0)
+                return server_error(r, 400, "you must specify a command");
         struct session *s = xnew(struct session, .k = a->k, .o = o, .loop = http_request_loop(r), .id = xstrdup(c->id),
                                  .attach = attach, .container_tty = c->tty, .stdin_once = c->stdin_once, .in.fd = -1,
                                  .out.fd = -1, .err.fd = -1);
@@ -447,10 +443,8 @@ void serve_run(struct http_request *r, const struct route_args *a) {
 
         if (!v)
                 return;
-        if (!c || !c->running) {
-                server_error(r, 500, "container not found (\"%" STR_FMT "\")", STR_ARG(a->container));
-                return;
-        }
+        if (!c || !c->running)
+                return server_error(r, 500, "container not found (\"%" STR_FMT "\")", STR_ARG(a->container));
         struct run *u = xnew(struct run, .k = a->k, .request = r, .id = xstrdup(c->id),
                              .command = str_dup(server_query(r, "cmd").p ? server_query(r, "cmd") : STR("")),
                              .task.run = run_run, .task.done = run_done, .task.loop = http_request_loop(r),

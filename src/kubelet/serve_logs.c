@@ -154,14 +154,10 @@ static void timer_fired(struct timer *t) {
 }
 
 static void at_end(struct log_stream *s) {
-        if (!s->follow) {
-                finish(s);
-                return;
-        }
-        if (reopen(s)) {
-                timer_start(http_request_loop(s->request), &s->timer, 0, timer_fired);
-                return;
-        }
+        if (!s->follow)
+                return finish(s);
+        if (reopen(s))
+                return timer_start(http_request_loop(s->request), &s->timer, 0, timer_fired);
         if (still_runs(s)) {
                 s->draining = false;
                 timer_start(http_request_loop(s->request), &s->timer, CHECK_MS, timer_fired);
@@ -177,10 +173,8 @@ static void pump(struct log_stream *s) {
                 if (http_stream_pending(s->request) > HIGH_WATER)
                         return; /* drained goes on */
                 ssize_t n = read(s->fd, buf_reserve(&s->line, BLOCK), BLOCK);
-                if (n <= 0) {
-                        at_end(s);
-                        return;
-                }
+                if (n <= 0)
+                        return at_end(s);
                 s->line.n += (size_t) n;
                 take_lines(s);
                 if (s->left == 0)
@@ -309,10 +303,8 @@ void serve_logs(struct http_request *r, const struct route_args *a) {
                 free_stream(s);
                 return;
         }
-        if (!read_options(r, s, &tail)) {
-                free_stream(s);
-                return;
-        }
+        if (!read_options(r, s, &tail))
+                return free_stream(s);
         s->ns = xstrdup(v->ns);
         s->pod = xstrdup(v->name);
         s->container = xstrdup(c->name);

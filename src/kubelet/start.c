@@ -315,10 +315,8 @@ static void check_running(struct container *c) {
 
 /* Keeps one container as it should be. */
 static void keep(struct container *c) {
-        if (container_is(c, CONTAINER_RUNNING)) {
-                check_running(c);
-                return;
-        }
+        if (container_is(c, CONTAINER_RUNNING))
+                return check_running(c);
         if (c->stops > 0 || (container_is(c, CONTAINER_EXITED) && !container_restarts(c)))
                 return;
         if (past_backoff(c))

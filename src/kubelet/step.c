@@ -24,10 +24,8 @@ static void note_deadline(struct pod *p) {
         if (seconds < 0 || p->start_time_ns == 0)
                 return;
         int64_t left = time_after(p->start_time_ns, seconds) - kubelet_now(p->k);
-        if (left > 0) {
-                pod_retry(p, left / NSEC_PER_MSEC + 1);
-                return;
-        }
+        if (left > 0)
+                return pod_retry(p, left / NSEC_PER_MSEC + 1);
         pod_event(p, NULL, "Normal", "DeadlineExceeded",
                   "Pod was active on the node longer than the specified deadline");
         pod_end(p, "Failed", "DeadlineExceeded", "Pod was active on the node longer than the specified deadline");

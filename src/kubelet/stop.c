@@ -71,10 +71,8 @@ void container_stop(struct container *c, int64_t grace_s, const char *fmt, ...) 
         /* Again only when it has to be over clearly sooner than the last time (kubectl delete --grace-period=1). */
         if (c->stops > 0 && until >= c->stop_until_ns - NSEC_PER_SEC / 2)
                 return;
-        if (kubelet_mono(p->k) < c->stop_again_ns) {
-                pod_retry(p, AGAIN_MS);
-                return;
-        }
+        if (kubelet_mono(p->k) < c->stop_again_ns)
+                return pod_retry(p, AGAIN_MS);
         if (c->stops == 0) {
                 variadic(ap, fmt, vsnprintf(text, sizeof(text), fmt, ap));
                 pod_event(p, c, "Normal", "Killing", "%s", text);
@@ -199,10 +197,8 @@ static int finish(struct pod *p, struct error *err) {
 void pod_terminate(struct pod *p) {
         _cleanup_error_ struct error err = ERROR_INIT;
 
-        if (!stop_all(p)) {
-                pod_retry(p, 10 * 1000);
-                return;
-        }
+        if (!stop_all(p))
+                return pod_retry(p, 10 * 1000);
         if (finish(p, &err) >= 0) {
                 p->status_retry.tries = 0;
                 return;

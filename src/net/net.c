@@ -222,10 +222,8 @@ static void configure(struct net *n) {
                 if (r == 0)
                         atomic_store(&n->ready, true);
         }
-        if (r < 0) {
-                log_error("the pod network cannot be set up, trying again: %s", error_text(&err));
-                return;
-        }
+        if (r < 0)
+                return log_error("the pod network cannot be set up, trying again: %s", error_text(&err));
         log_info("pod network %s on %s", n->pod_cidr, n->bridge);
 }
 

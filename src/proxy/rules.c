@@ -107,13 +107,12 @@ static void chain_for(struct rules *r, struct buf *b, const struct front *f, cha
         if (!map_put(r->chains, str_of(name), r))
                 return;
         buf_printf(b, "add chain ip %s %s\nflush chain ip %s %s\n", t, name, t, name);
-        if (!f->affinity) {
-                buf_printf(b,
-                           "add rule ip %s %s meta mark set numgen random mod %zu offset %u dnat ip to %s . meta mark "
-                           "map @%sendpoints\n",
-                           t, name, f->n, f->masquerade ? MASQUERADE_MARK : 0, key, k);
-                return;
-        }
+        if (!f->affinity)
+                return buf_printf(b,
+                                  "add rule ip %s %s meta mark set numgen random mod %zu offset %u dnat ip to %s . "
+                                  "meta mark "
+                                  "map @%sendpoints\n",
+                                  t, name, f->n, f->masquerade ? MASQUERADE_MARK : 0, key, k);
         _cleanup_free_ char *remember =
                         xprintf("update @affinity { " CLIENT
                                 " timeout %llds : meta mark } dnat ip to %s . meta mark map @%sendpoints",

@@ -92,10 +92,8 @@ static int by_text(const void *a, const void *b) {
 }
 
 void diagnosis_print(const struct diagnosis *d, struct buf *dst) {
-        if (!d->nodes) {
-                buf_addc(dst, "no nodes available to schedule pods");
-                return;
-        }
+        if (!d->nodes)
+                return buf_addc(dst, "no nodes available to schedule pods");
         size_t n = 0;
         _cleanup_free_ char **lines = xcalloc(map_size(d->counts) + 1, sizeof(*lines));
         struct map_iter it = MAP_ITER(d->counts);

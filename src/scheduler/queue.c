@@ -87,10 +87,8 @@ static void unplace(struct queue *q, struct pod_info *p) {
 static void place(struct queue *q, struct pod_info *p, enum queue_place where) {
         if (where == QUEUE_BACKOFF && p->backoff_until_ms <= now_ms(q))
                 where = QUEUE_ACTIVE;
-        if (where == QUEUE_ACTIVE) {
-                heap_add(q, p);
-                return;
-        }
+        if (where == QUEUE_ACTIVE)
+                return heap_add(q, p);
         p->place = (uint8_t) where;
         list_push(where == QUEUE_BACKOFF ? &q->backoff : &q->unschedulable, &p->link);
 }

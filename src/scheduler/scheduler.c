@@ -83,10 +83,8 @@ static void on_node(struct object *old, struct object *new, void *arg) {
         static const char *const spec[] = { "spec", NULL }, *const labels[] = { "metadata", "labels", NULL },
                                  *const allocatable[] = { "status", "allocatable", NULL };
         struct scheduler *s = arg;
-        if (!new) {
-                cache_remove_node(&s->cache, object_name(old));
-                return;
-        }
+        if (!new)
+                return cache_remove_node(&s->cache, object_name(old));
         bool same = old && same_part(old, new, spec) && same_part(old, new, labels) && same_part(old, new, allocatable);
         cache_set_node(&s->cache, new);
         if (!same) {
@@ -242,10 +240,8 @@ static void run_turn(struct loop_work *w) {
         s->turn_posted = false;
         if (s->stopping)
                 return;
-        if (!informer_factory_synced(s->informers)) {
-                timer_start(s->loop, &s->timer, SYNC_RETRY_MS, on_timer);
-                return;
-        }
+        if (!informer_factory_synced(s->informers))
+                return timer_start(s->loop, &s->timer, SYNC_RETRY_MS, on_timer);
         int64_t next = queue_flush_backoff(&s->queue);
         struct pod_info *p;
         for (int i = 0; i < PODS_A_TURN && s->binds < MAX_BINDS && (p = queue_pop(&s->queue)); i++)

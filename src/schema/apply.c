@@ -578,17 +578,13 @@ void apply_track_update(struct arena *a, const struct schema_type *t, const stru
         if (!live && json_len(managed_fields(next)) == 0 && track_new(a, t, next, &self, opts->reset))
                 return;
         if (t->flags & SCHEMA_TYPE_ODD_SETS &&
-            ((live && structure_check(a, t, live, true, NULL) < 0) || structure_check(a, t, next, true, NULL) < 0)) {
-                remove_managed_fields(a, next);
-                return;
-        }
+            ((live && structure_check(a, t, live, true, NULL) < 0) || structure_check(a, t, next, true, NULL) < 0))
+                return remove_managed_fields(a, next);
         old = live ? json_copy_shallow(a, live) : schema_zero(a, t);
         new = json_copy_shallow(a, next);
         current_managers(a, live, next, opts, &m);
-        if (!versions_are_some(&m)) {
-                remove_managed_fields(a, next);
-                return;
-        }
+        if (!versions_are_some(&m))
+                return remove_managed_fields(a, next);
         remove_managed_fields(a, &old);
         remove_managed_fields(a, &new);
         if (!live || m.n > 0) { /* else nobody was asked to keep track of this object */

@@ -290,10 +290,8 @@ static void add_metric(struct buf *b, const struct json *spec, const struct json
 
         while (i < ARRAY_SIZE(kinds) && !str_eqc(MetricSpec_type(spec), kinds[i].type))
                 i++;
-        if (i == ARRAY_SIZE(kinds)) {
-                buf_addc(b, "<unknown type>");
-                return;
-        }
+        if (i == ARRAY_SIZE(kinds))
+                return buf_addc(b, "<unknown type>");
         source = json_getc(spec, kinds[i].member);
         target = json_getc(source, "target");
         current = json_at_path(status, kinds[i].member, "current");

@@ -53,10 +53,8 @@ static void default_struct(struct arena *a, const struct schema_type *t, struct 
 void schema_default(struct arena *a, const struct schema_type *t, struct json *value) {
         if (!(t->flags & SCHEMA_TYPE_HAS_DEFAULTS))
                 return;
-        if (t->kind == SCHEMA_STRUCT && json_is(value, JSON_OBJECT)) {
-                default_struct(a, t, value);
-                return;
-        }
+        if (t->kind == SCHEMA_STRUCT && json_is(value, JSON_OBJECT))
+                return default_struct(a, t, value);
         if (t->defaults)
                 t->defaults(a, value);
         if (t->kind == SCHEMA_LIST)

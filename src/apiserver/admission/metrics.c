@@ -146,10 +146,8 @@ void pod_security_count(const struct admission *ad, const struct pod_security_le
         const bool pod = ad->op->rest->stored->resource == &res_pods;
         uint64_t key = ad->operation + 4 * pod + 8U * denied;
 
-        if (l && !mode) {
-                count_exemption(ad->operation == ADMIT_CREATE, pod, ad->op->c->subresource, 1);
-                return;
-        }
+        if (l && !mode)
+                return count_exemption(ad->operation == ADMIT_CREATE, pod, ad->op->c->subresource, 1);
         key += 16 * (mode ? (unsigned char) mode[0] : 0U) + 4096 * (l ? l->level : 0U);
         key += (uint64_t) (l && mode ? MIN(l->minor, POD_SECURITY_NEWEST + 1 + (l->minor == POD_SECURITY_LATEST)) : 0)
                << 16;

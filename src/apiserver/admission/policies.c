@@ -160,10 +160,8 @@ static void act(struct verdict *v, const struct admission_policy *p, const struc
                 const struct cel_decision *d) {
         struct arena *a = v->ad->a;
 
-        if (d->passed) {
-                admission_observe_policy(p->name, b->name, d->message, d->ns, "allow");
-                return;
-        }
+        if (d->passed)
+                return admission_observe_policy(p->name, b->name, d->message, d->ns, "allow");
         if (d->always) {
                 deny(v, p, b, d->message, d->reason);
                 admission_observe_policy(p->name, b->name, d->message, d->ns, "deny");

@@ -491,10 +491,8 @@ static void taken(struct audit_wait *w) {
 static void to_webhook(struct audit_event *e, struct str event) {
         struct audit_webhook *h = e->audit->webhook;
 
-        if (audit_webhook_plugin(h)->mode == AUDIT_BATCH) {
-                audit_webhook_write(h, event);
-                return;
-        }
+        if (audit_webhook_plugin(h)->mode == AUDIT_BATCH)
+                return audit_webhook_write(h, event);
         audit_forget(e); /* what was emitted before is not waited for any more */
         e->wait = audit_webhook_send(h, event, http_request_loop(e->x->req), e);
         e->wait->go = taken;

@@ -44,10 +44,9 @@ static void check_url(struct build *b, const struct path *p, struct str url) {
         struct url u;
         const char *fault = url_parse(b->a, url, false, &u, quoted_in_go);
 
-        if (fault) {
-                field_invalid_str(&b->fe, p, url, "parse %" STR_FMT ": %s", STR_ARG(quoted_in_go(b->a, whole)), fault);
-                return;
-        }
+        if (fault)
+                return field_invalid_str(&b->fe, p, url, "parse %" STR_FMT ": %s", STR_ARG(quoted_in_go(b->a, whole)),
+                                         fault);
         if (!str_eqc(u.scheme, "https"))
                 field_invalid_str(&b->fe, p, url, "URL scheme must be https");
         if (u.has_user)

@@ -248,10 +248,8 @@ static void access_review(struct op *op, const struct api_user *user, enum revie
         struct json status = json_new_object();
         _cleanup_opinion_ struct opinion why = { 0 };
 
-        if (check_review(op, kind, &op->c->error) < 0) {
-                op_fail(op);
-                return;
-        }
+        if (check_review(op, kind, &op->c->error) < 0)
+                return op_fail(op);
         struct attributes at = read_attributes(a, json_getc(op->c->body, "spec"));
         enum authz decision = authorize_why(op->s, user, &at, &why);
         if (decision == AUTHZ_PENDING) {

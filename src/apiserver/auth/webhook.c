@@ -399,10 +399,8 @@ static void read_connection(struct arena *a, struct field_errors *fe, const stru
 
 static void read_conditions(struct access_webhook *w, struct field_errors *fe, const struct path *up,
                             const struct json *list) {
-        if (json_len(list) > MAX_CONDITIONS) {
-                field_too_many(fe, up, json_len(list), MAX_CONDITIONS);
-                return;
-        }
+        if (json_len(list) > MAX_CONDITIONS)
+                return field_too_many(fe, up, json_len(list), MAX_CONDITIONS);
         json_each_item(i, list) {
                 const struct path *p = PATH(PATH_INDEX(up, i - json_items(list)), "expression");
                 struct str text = json_str(json_getc(i, "expression"));

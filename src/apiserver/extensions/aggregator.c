@@ -449,10 +449,8 @@ static void check(struct service *v, struct store_snapshot *snap) {
         uint16_t port = 0;
         const char *reason = obstacle(v, snap, a, &host, &port, &message);
 
-        if (!reason && connect_to(v, a, host, port, &e) == 0) {
-                ask(v, DOC_RESOURCES);
-                return;
-        }
+        if (!reason && connect_to(v, a, host, port, &e) == 0)
+                return ask(v, DOC_RESOURCES);
         conclude(v, false, reason ? reason : "FailedDiscoveryCheck", reason ? message : str_of(error_text(&e)));
         settle(v, false);
 }

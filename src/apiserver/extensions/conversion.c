@@ -539,10 +539,8 @@ void convert_list(struct op *op, void (*then)(struct op *op)) {
         struct api_list *l = op->c->list;
         size_t n = 0;
 
-        if (!op->rest->custom || !op->rest->custom->of->webhook) {
-                then(op);
-                return;
-        }
+        if (!op->rest->custom || !op->rest->custom->of->webhook)
+                return then(op);
         struct object **wanted = arena_array(op->c->arena, struct object *, l->n + 1);
         for (size_t i = 0; i < l->n; i++) {
                 struct object *view = custom_view(op->rest, l->items[i]);

@@ -658,12 +658,11 @@ static void validate_rules(struct budget *b, const struct scope *s, const struct
 
         if (json_len(list) == 0 || has_errors(b, s->path))
                 return;
-        if (!s->type) {
-                field_internal(b->fe, PATH(s->path, "x-kubernetes-validations"),
-                               "internal error: failed to construct type information for x-kubernetes-validations "
-                               "rules: unable to convert structural schema to CEL declarations");
-                return;
-        }
+        if (!s->type)
+                return field_internal(
+                                b->fe, PATH(s->path, "x-kubernetes-validations"),
+                                "internal error: failed to construct type information for x-kubernetes-validations "
+                                "rules: unable to convert structural schema to CEL declarations");
         set_variables(&r, s->type);
         for (size_t i = 0; i < json_len(list); i++)
                 if (str_trim(text(json_item(list, i), "rule")).n > 0)

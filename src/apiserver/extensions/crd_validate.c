@@ -57,14 +57,10 @@ static void check_json_path(struct field_errors *fe, const struct path *p, const
                             const char *where) {
         struct str s = json_str(v), rest = STR(""), root;
 
-        if (str_empty(s)) {
-                field_required(fe, p, "");
-                return;
-        }
-        if (s.p[0] != '.') {
-                field_invalid_str(fe, p, s, "must be a simple json path starting with .");
-                return;
-        }
+        if (str_empty(s))
+                return field_required(fe, p, "");
+        if (s.p[0] != '.')
+                return field_invalid_str(fe, p, s, "must be a simple json path starting with .");
         rest = str_of(below);
         while (rest.n > 0 && str_split(&rest, ' ', &root))
                 if (str_has_prefix(s, root))
@@ -149,10 +145,9 @@ static void check_deprecation(struct field_errors *fe, const struct path *p, con
 
         if (!warning)
                 return;
-        if (!IS_TRUE(v, "deprecated")) {
-                field_invalid(fe, PATH(p, "deprecationWarning"), warning, "can only be set for deprecated versions");
-                return;
-        }
+        if (!IS_TRUE(v, "deprecated"))
+                return field_invalid(fe, PATH(p, "deprecationWarning"), warning,
+                                     "can only be set for deprecated versions");
         if (s.n > 256)
                 field_invalid(fe, PATH(p, "deprecationWarning"), warning, "must be <= 256 characters long");
         if (s.n == 0)
@@ -303,10 +298,8 @@ static const struct json *shown_bytes(struct arena *a, struct str base64) {
 static void check_review_versions(struct field_errors *fe, const struct path *p, const struct json *versions) {
         bool known = false;
 
-        if (json_len(versions) == 0) {
-                field_required(fe, p, "");
-                return;
-        }
+        if (json_len(versions) == 0)
+                return field_required(fe, p, "");
         for (size_t i = 0; i < json_len(versions); i++) {
                 const struct json *v = json_item(versions, i);
                 bool twice = false;

@@ -110,10 +110,8 @@ static void add_rule(struct arena *a, struct json *rules, const char *text) {
                 add_path_rule(a, rules, star, star);
                 return;
         }
-        if (*text == '/') {
-                add_path_rule(a, rules, STR("get"), s);
-                return;
-        }
+        if (*text == '/')
+                return add_path_rule(a, rules, STR("get"), s);
         s = str_sub(s, cluster, s.n);
         str_split(&s, '|', &verbs);
         str_split(&s, '|', &group);

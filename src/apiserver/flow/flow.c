@@ -387,10 +387,8 @@ static void look(struct timer *timer) {
         list_for_each_safe(it, &l->kept) {
                 struct kept *k = list_entry(it, struct kept, link);
 
-                if (k->until_ms > now) {
-                        timer_start(k->ticket.loop, timer, (uint64_t) (k->until_ms - now), look);
-                        return;
-                }
+                if (k->until_ms > now)
+                        return timer_start(k->ticket.loop, timer, (uint64_t) (k->until_ms - now), look);
                 give_back(k);
         }
 }
@@ -524,10 +522,8 @@ static void check_status(struct apiserver *s, struct store_snapshot *snap, struc
                                 json_equal(json_getc(c, "reason"), json_getc(now, "reason")) &&
                                 json_equal(json_getc(c, "message"), json_getc(now, "message")));
         if (said || !may_write(s->flow, object_name(o)) ||
-            apply_merge(a, r->resource->type, tree, &status, &owner, &applied, NULL) < 0) {
-                arena_free(a);
-                return;
-        }
+            apply_merge(a, r->resource->type, tree, &status, &owner, &applied, NULL) < 0)
+                return arena_free(a);
         u->arena = a;
         u->op = (struct store_op) { .kind = STORE_UPDATE,
                                     .key = arena_str(a, key),

@@ -15,10 +15,8 @@ static void validate_subject(struct field_errors *fe, const struct path *p, cons
 
         while (k < ARRAY_SIZE(kinds) && !str_eqc(TEXT(s, "kind"), kinds[k].kind))
                 k++;
-        if (k == ARRAY_SIZE(kinds)) {
-                field_not_supported(fe, PATH(p, "kind"), TEXT(s, "kind"), names);
-                return;
-        }
+        if (k == ARRAY_SIZE(kinds))
+                return field_not_supported(fe, PATH(p, "kind"), TEXT(s, "kind"), names);
         const struct json *who = GET(s, kinds[k].field);
         if (!who) {
                 _cleanup_free_ char *text =

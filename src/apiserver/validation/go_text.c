@@ -383,10 +383,8 @@ static void add_value(struct printer *g, const struct schema_type *of, const str
 
         if (json_type(v) == JSON_NULL)
                 v = NULL;
-        if (!v && (pointer || (t && compound && t->kind != SCHEMA_STRUCT))) {
-                add_nothing(g, t, pointer);
-                return;
-        }
+        if (!v && (pointer || (t && compound && t->kind != SCHEMA_STRUCT)))
+                return add_nothing(g, t, pointer);
         if (pointer && !g->diff && of->kind != SCHEMA_TIME) {
                 buf_addc(g->b, "(*");
                 add_type(g->b, of);

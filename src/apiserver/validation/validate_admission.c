@@ -71,15 +71,14 @@ static void check_url(struct field_errors *fe, const struct path *p, struct str 
         struct url u;
         const char *fault = url_parse(fe->a, url, false, &u, quoted_in_go);
 
-        if (fault) {
-                field_required(fe, p,
-                               arena_printf(fe->a, "url must be a valid URL: parse %" STR_FMT ": %s" FORM,
-                                            STR_ARG(quoted_in_go(fe->a,
-                                                                 hash < 0 ? url : str_sub(url, 0, (size_t) hash))),
-                                            fault)
-                                               .p);
-                return;
-        }
+        if (fault)
+                return field_required(
+                                fe, p,
+                                arena_printf(fe->a, "url must be a valid URL: parse %" STR_FMT ": %s" FORM,
+                                             STR_ARG(quoted_in_go(fe->a,
+                                                                  hash < 0 ? url : str_sub(url, 0, (size_t) hash))),
+                                             fault)
+                                                .p);
         INVALID_STR_IF(!str_eqc(u.scheme, "https"), p, u.scheme, "'https' is the only allowed URL scheme" FORM);
         INVALID_STR_IF(u.host.n == 0, p, STR(""), "host must be specified" FORM);
         INVALID_STR_IF(u.has_user, p, u.user, "user information is not permitted in the URL");

@@ -147,10 +147,8 @@ static void recover_exit(struct runtime *r, const char *id) {
 static void forget_sandbox(struct runtime *r, const char *id) {
         struct sandbox *s;
 
-        if (sandbox_load(r, id, &s, NULL) < 0) {
-                clean_sandbox(r, id);
-                return;
-        }
+        if (sandbox_load(r, id, &s, NULL) < 0)
+                return clean_sandbox(r, id);
         s->pause_pid = 0; /* somebody else's by now */
         sandbox_clean(r, s, true);
         unit_put(r, s);

@@ -170,10 +170,8 @@ static void drain_inotify(struct runtime *r) {
 /* The process ended; conmon's word follows within a moment, or never. */
 static void on_process_end(struct runtime *r, struct container *c) {
         epoll_ctl(r->epoll, EPOLL_CTL_DEL, c->pidfd, NULL);
-        if (container_has_exit(r, c->id)) {
-                container_exited(r, c);
-                return;
-        }
+        if (container_has_exit(r, c->id))
+                return container_exited(r, c);
         HOLD(&r->lock);
         c->died_ms = now_mono_ms();
 }
