@@ -100,6 +100,24 @@ struct apply_opts writes_apply_opts(const struct op *op) {
         };
 }
 
+static bool has_scale(const void *custom, struct str api_version) {
+        const struct custom *c = custom;
+
+        for (size_t i = 0; i < c->n_versions; i++)
+                if (str_eq(c->versions[i].rest.api_version, api_version))
+                        return c->versions[i].scale;
+        return false;
+}
+
+struct apply_opts writes_scale_opts(const struct op *op, struct str path) {
+        struct apply_opts opts = writes_apply_opts(op);
+
+        opts.one_version = false;
+        opts.scale = arena_cstr(op->c->arena, str_sub(path, 1, path.n));
+        opts.has_scale = op->rest->custom ? has_scale : NULL;
+        return opts;
+}
+
 void writes_track_sent(struct op *op, struct json *body) {
         struct apply_opts opts = writes_apply_opts(op);
         struct sent as = sent_of(op->c->arena, op->rest, op->sub);

@@ -366,11 +366,14 @@ int registry_check_config(struct op *op, const struct json *live, struct error *
         if (!str_eq(kind, as.kind) || !str_eq(version, as.api_version))
                 return err_bad_request(err, "invalid object type: %" STR_FMT "/%" STR_FMT ", Kind=%" STR_FMT,
                                        STR_ARG(group), STR_ARG(v), STR_ARG(kind));
-        if (op->rest->custom && !as.custom &&
-            !apply_scale_is_owned(op->c->arena, object_json(op->old),
-                                  json_str(json_getc(op->rest->custom->scale, "specReplicasPath"))))
-                return unfit(op, &nobody, "create manager for existing fields: failed to convert live object",
-                             NOT_CUSTOM, err);
+        if (op->rest->custom && !as.custom) {
+                struct apply_opts opts =
+                                writes_scale_opts(op, json_str(json_getc(op->rest->custom->scale, "specReplicasPath")));
+
+                if (!apply_scale_is_owned(op->c->arena, object_json(op->old), &opts))
+                        return unfit(op, &nobody, "create manager for existing fields: failed to convert live object",
+                                     NOT_CUSTOM, err);
+        }
         bool fits = !live || !(t->flags & SCHEMA_TYPE_ODD_SETS) ||
                     structure_check(op->c->arena, t, live, true, &unfit_live) == 0;
         if (!fits && !json_len(json_at_path(live, "metadata", "managedFields")))

@@ -145,13 +145,11 @@ static void take_managers(struct op *op, const struct json *owned) {
  * nobody owns then. */
 static int own_scale(struct op *op, int64_t replicas, struct error *err) {
         const struct rest *r = op->rest->stored;
-        struct apply_opts opts = writes_apply_opts(op);
+        struct apply_opts opts = writes_scale_opts(op, scale_path(op));
         struct arena *a = op->c->arena;
         struct json config, owned, was;
 
         opts.api_version = r->api_version;
-        opts.one_version = false;
-        opts.scale = arena_cstr(a, scale_path(op)) + 1;
         was = json_copy_tree(a, object_json(op->old));
         set_replicas(op, &was, json_int(scale_value(op, &was, "specReplicasPath", "spec")), false);
         if (op->c->patch != API_PATCH_APPLY) {

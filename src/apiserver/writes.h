@@ -17,6 +17,7 @@ void writes_merge_owners(struct op *op, struct json *obj, const char *when);
 /* managedFields of what is answered and not stored. */
 void writes_track_sent(struct op *op, struct json *body);
 struct apply_opts writes_apply_opts(const struct op *op);
+struct apply_opts writes_scale_opts(const struct op *op, struct str path); /* of the replicas: ".spec.replicas" */
 /* managedFields of obj, which is in the version that is stored, when nobody has done it yet: for every object from its
  * creation on. What admission adds afterwards nobody owns. */
 void writes_track_fields(struct op *op, const struct json *old, struct json *obj);

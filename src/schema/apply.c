@@ -489,6 +489,22 @@ static bool has_replicas(const struct json *object, struct str path) {
         return json_int(object) != 0;
 }
 
+/* Who writes in a version that has no Scale owns nothing of one, and keeps what it has. */
+static void set_aside(struct arena *a, struct managers *m, const struct apply_opts *o, struct managers *ret) {
+        *ret = (struct managers) { 0 };
+        for (size_t i = m->n; o->has_scale && i-- > 0;) {
+                if (o->has_scale(o->versions, m->v[i].version))
+                        continue;
+                add_manager(a, ret, &m->v[i]);
+                drop_manager(m, i);
+        }
+}
+
+static void bring_back(struct arena *a, struct managers *m, const struct managers *aside) {
+        for (size_t i = 0; i < aside->n; i++)
+                add_manager(a, m, &aside->v[i]);
+}
+
 static bool somebody_owns(const struct managers *m, const struct fieldset *s) {
         bool owned = false;
 
@@ -540,11 +556,13 @@ static void current_managers(struct arena *a, const struct json *live, const str
                 *ret = (struct managers) { 0 };
 }
 
-bool apply_scale_is_owned(struct arena *a, const struct json *object, struct str path) {
-        const struct apply_opts opts = { .scale = arena_cstr(a, str_sub(path, 1, path.n)) };
-        struct managers m;
+bool apply_scale_is_owned(struct arena *a, const struct json *object, const struct apply_opts *opts) {
+        struct managers m, unused;
 
-        return decode_managers(a, managed_fields(object), &m, NULL) == 0 && somebody_owns(&m, replicas_of(a, &opts));
+        if (decode_managers(a, managed_fields(object), &m, NULL) < 0)
+                return false;
+        set_aside(a, &m, opts, &unused);
+        return somebody_owns(&m, replicas_of(a, opts));
 }
 
 int apply_check_managers(struct arena *a, const struct json *object, struct error *err) {
@@ -573,7 +591,7 @@ void apply_track_update(struct arena *a, const struct schema_type *t, const stru
                         const struct apply_opts *opts) {
         struct manager self = manager_of(a, opts, false);
         struct json old, new;
-        struct managers m = { 0 };
+        struct managers m = { 0 }, aside;
 
         if (!live && json_len(managed_fields(next)) == 0 && track_new(a, t, next, &self, opts->reset))
                 return;
@@ -589,12 +607,14 @@ void apply_track_update(struct arena *a, const struct schema_type *t, const stru
         remove_managed_fields(a, &new);
         if (!live || m.n > 0) { /* else nobody was asked to keep track of this object */
                 reconcile_managers(t, &m, opts);
+                set_aside(a, &m, opts, &aside);
                 if (!opts->scale)
                         track(a, t, &old, &new, &m, &self, opts);
                 else if (somebody_owns(&m, replicas_of(a, opts))) { /* else a Scale nobody keeps track of */
                         track(a, t, &old, &new, &m, &self, opts);
                         take_back(a, &m, opts);
                 }
+                bring_back(a, &m, &aside);
         }
         encode_managers(a, &m, next);
 }
@@ -743,7 +763,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         struct str now = self.time;
         struct json old = live ? json_copy_shallow(a, live) : schema_zero(a, t), merged;
         struct manager last = { 0 };
-        struct managers m = { 0 };
+        struct managers m = { 0 }, aside;
         struct structure_diff d;
         bool changed, odd;
 
@@ -759,6 +779,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
                 track(a, t, &zero, &old, &m, &before, opts);
         }
         reconcile_managers(t, &m, opts);
+        set_aside(a, &m, opts, &aside);
         if (opts->scale && has_replicas(&old, str_of(opts->scale)) && !somebody_owns(&m, replicas_of(a, opts))) {
                 struct manager before = self;
 
@@ -794,6 +815,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         drop_empty(&m);
         if (opts->scale)
                 take_back(a, &m, opts);
+        bring_back(a, &m, &aside);
         encode_managers(a, &m, &merged);
         seen->merged = json_copy_shallow(a, &merged);
         sync_last_applied(a, &merged, config, opts);

@@ -30,6 +30,7 @@ struct apply_opts {
         bool alike;
         /* Through the scale subresource: where the replicas are, "spec.replicas". Else NULL. */
         const char *scale;
+        bool (*has_scale)(const void *versions, struct str version); /* of a custom resource; NULL: all versions */
         bool scale_kept; /* a Scale that says anything keeps the replicas for who had applied them */
         int64_t now_wall_ns;
         /* Fields that this way into the store cannot change, and therefore nobody owns through it ("status",
@@ -57,7 +58,7 @@ int apply_track_version(struct arena *a, const struct schema_type *t, const stru
                         struct error *err);
 /* As apply_merge does: each manager's fields are those that conflict. */
 int apply_report_conflicts(struct managers *m, struct str subresource, struct error *err);
-/* Whether somebody owns the replicas, which are at a path (".spec.replicas"). */
-bool apply_scale_is_owned(struct arena *a, const struct json *object, struct str path);
+/* Whether somebody owns the replicas that the options tell of. */
+bool apply_scale_is_owned(struct arena *a, const struct json *object, const struct apply_opts *opts);
 /* -EINVAL when its managedFields cannot be what they say. */
 int apply_check_managers(struct arena *a, const struct json *object, struct error *err);

@@ -192,6 +192,28 @@ static void managers_of_no_version_make_all_forgotten(void **state) {
         undefine(f);
 }
 
+static void a_scale_takes_nothing_from_versions_that_have_none(void **state) {
+        struct fixture *f = *state;
+        struct answer r;
+
+        define(f, GRANULAR, GRANULAR);
+        check_code(apply(f, &widgets_v2, "two", ",'spec':{'n':1}"), 201);
+        check_code(apply(f, &widgets, "one", ",'spec':{'n':1}"), 200);
+        check_code(ASK(f, API_PATCH, &res_customresourcedefinitions, NULL, "widgets.example.com",
+                       .patch = API_PATCH_JSON,
+                       .body = Q("[{'op':'remove','path':'/spec/versions/1/subresources/scale'}]")),
+                   200);
+        for (int i = 0; ASK(f, API_GET, &widgets_v2, "default", "w", "scale").code != 404; i++, nap())
+                assert_true(i < 30000);
+        check_code(scale_to(f, &widgets, "three", "5"), 200);
+        r = ASK(f, API_GET, &widgets, "default", "w");
+        check(r, 200, ".spec.n", "5");
+        assert_string_equal(at(f, r, ".metadata.managedFields[?(@.manager==\"two\")].fieldsV1"),
+                            "{\"f:spec\":{\"f:n\":{}}}");
+        assert_string_equal(at(f, r, ".metadata.managedFields[?(@.manager==\"one\")].fieldsV1"), "(absent)");
+        undefine(f);
+}
+
 static void a_scale_hands_replicas_back_in_its_version(void **state) {
         struct fixture *f = *state;
         struct answer r;
@@ -244,6 +266,7 @@ int main(void) {
                 cmocka_unit_test(managers_of_no_version_make_all_forgotten),
                 cmocka_unit_test(twins_in_another_version_are_no_object_of_it),
                 cmocka_unit_test(an_update_through_a_version_loses_what_that_has_not),
+                cmocka_unit_test(a_scale_takes_nothing_from_versions_that_have_none),
                 cmocka_unit_test(a_scale_hands_replicas_back_in_its_version),
         };
 
