@@ -218,7 +218,11 @@ bool api_lists_exactly(const struct api_options *o) {
                                                                 (o->limit > 0 && !str_empty(rv) && !str_eqc(rv, "0"))));
 }
 
-/* Upstream's cache has all but Events, and what is at present. */
+bool rest_is_cached(const struct rest *r) {
+        return r->stored->resource != &res_events;
+}
+
+/* Upstream's cache has what is at present. */
 void op_count_list(const struct op *op, int64_t since_ns) {
         const struct rest *r = op->rest->stored;
         const struct api_list *l = op->c->list;
@@ -235,7 +239,7 @@ void op_count_list(const struct op *op, int64_t since_ns) {
                        { &cache_returned, l ? l->n : 0, write_cache_place },
                        { &consistent, str_empty(op->c->options.resource_version), write_consistent } };
         uint64_t key = str_hash(r->qualified);
-        bool from_store = r->resource == &res_events || api_lists_exactly(&op->c->options), failed = op->c->error.err;
+        bool from_store = !rest_is_cached(r) || api_lists_exactly(&op->c->options), failed = op->c->error.err;
 
         if (failed && op->c->error.reason != REASON_EXPIRED)
                 return; /* the store was not asked */

@@ -492,8 +492,8 @@ static bool waits_for_revision(struct exchange *x, const struct api_call *call) 
         _cleanup_error_ struct error no = ERROR_INIT;
         uint64_t revision;
 
-        if (call->options.resource_version.n == 0 || str_to_u64(call->options.resource_version, &revision) < 0 ||
-            revision <= store_revision(x->s->store))
+        if (!rest_is_cached(x->rest) || call->options.resource_version.n == 0 ||
+            str_to_u64(call->options.resource_version, &revision) < 0 || revision <= store_revision(x->s->store))
                 return false;
         struct attributes at = call_attributes(call, x->rest, call_verb_name(call));
 
@@ -601,7 +601,7 @@ static int read_format(struct exchange *x, enum api_verb verb, struct error *err
         bool asks = verb == API_CREATE && !str_empty(x->info.subresource); /* a token, an eviction, a binding */
         bool table = !list_watch && !asks && !x->rest->resource->transient && has_columns(x);
         unsigned shapes = NEGOTIATE_RESOURCE | (table ? 1U << SHAPE_TABLE : 0) | 1U << SHAPE_PARTIAL |
-                          (str_empty(x->info.name) && (watch || verb == API_LIST) ? NEGOTIATE_LIST : 0) |
+                          (watch || verb == API_LIST ? NEGOTIATE_LIST : 0) |
                           (x->rest->resource->list_type ? 0 : NEGOTIATE_CUSTOM) |
                           (x->rest->custom ? 0 : NEGOTIATE_ROUTER);
         enum api_patch patch;

@@ -56,29 +56,35 @@ void snapshots_expire(struct apiserver *s, uint64_t floor) {
 
 /* ---- get ---- */
 
-/* "", "0" or a revision that the server has reached: all are answered from the newest state. A list that names none is
- * a bad request, a get is an error that nobody expected: so upstream. */
-static int check_revision(const struct store_snapshot *snap, struct str rv, bool list, struct error *err) {
+/* "", "0" or a revision that the server has reached: all are answered from the newest state. Who asks for a list, or
+ * etcd, and names none has made a bad request, a get is an error that nobody expected: so upstream, whose etcd does not
+ * say either when to ask again. */
+static int check_revision(const struct rest *rest, const struct store_snapshot *snap, struct str rv, bool list,
+                          struct error *err) {
         uint64_t want = 0, now = store_snapshot_revision(snap);
+        bool bad = list || !rest_is_cached(rest);
         int r;
 
         if (str_empty(rv))
                 return 0;
         if ((r = str_to_u64(rv, &want)) < 0)
-                return error_status(err, list ? REASON_BAD_REQUEST : REASON_UNKNOWN,
+                return error_status(err, bad ? REASON_BAD_REQUEST : REASON_UNKNOWN,
                                     "%sresourceVersion: Invalid value: \"%" STR_FMT
                                     "\": strconv.ParseUint: parsing \"%" STR_FMT "\": %s",
-                                    list ? "invalid resource version: " : "", STR_ARG(rv), STR_ARG(rv),
+                                    bad ? "invalid resource version: " : "", STR_ARG(rv), STR_ARG(rv),
                                     request_number_wrong(r));
         if (want <= now)
                 return 0;
-        return err_too_large_revision(err, want, now);
+        r = err_too_large_revision(err, want, now);
+        if (!rest_is_cached(rest) && err)
+                err->retry_after_seconds = 0;
+        return r;
 }
 
 bool registry_load(struct op *op, void (*again)(struct op *op)) {
         op_refresh(op);
         if (op->c->verb != API_GET ||
-            check_revision(op->snap, op->c->options.resource_version, false, &op->c->error) == 0) {
+            check_revision(op->rest, op->snap, op->c->options.resource_version, false, &op->c->error) == 0) {
                 if (!op_load(op, again))
                         return false;
                 if (op->old)
@@ -284,7 +290,7 @@ static int list_position(struct apiserver *s, struct api_call *c, const struct r
                 if (revision == UINT64_MAX) /* the token of a 410: go on in the newest state */
                         return 0;
         } else {
-                r = check_revision(*snap, o->resource_version, true, err);
+                r = check_revision(rest, *snap, o->resource_version, true, err);
                 /* Without a match, a page of a revision is of exactly that one, and so is what is deleted; a whole list
                  * may be of a newer one. */
                 exact = str_eqc(o->resource_version_match, "Exact") ||
@@ -348,7 +354,8 @@ static void list_end(struct api_call *c, struct store_snapshot *snap, struct lis
 static void list_fill(struct api_call *c, const struct rest *rest, struct store_snapshot *snap, const struct past *past,
                       struct str prefix, struct str start, const struct filter *f, struct api_list *l) {
         /* "0" is whatever there is, and all of it: upstream's cache does not page. */
-        bool any = str_eqc(c->options.resource_version, "0") && str_empty(c->options.continue_token);
+        bool any = rest_is_cached(rest) && str_eqc(c->options.resource_version, "0") &&
+                   str_empty(c->options.continue_token);
         int64_t limit = any ? 0 : c->options.limit;
         struct list_iter it;
         size_t cap = 0;

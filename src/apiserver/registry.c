@@ -211,7 +211,7 @@ int writes_validate(struct op *op, struct json *obj, const struct json *old, str
                 validate_metadata(&fe, obj, old, r->resource->namespaced, st->name);
         if (old && (fe.list.n > 0 || !str_eq(prefix_of_names(obj), prefix_of_names(old)) || has_bad_prefix(op, obj)))
                 validate_again(op, &fe, obj, old);
-        if (r->custom)
+        if (r->custom && fe.list.n == 0)
                 custom_warn(op, obj, old);
         if (st->warn && fe.list.n == 0 && !op->sub)
                 st->warn(op, obj);

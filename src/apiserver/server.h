@@ -65,6 +65,7 @@ struct rest {
 };
 /* Whether a list is of a revision that upstream's cache does not have. */
 bool api_lists_exactly(const struct api_options *o);
+bool rest_is_cached(const struct rest *r); /* upstream keeps all but Events in memory, and asks etcd for these */
 
 /* Of what kind a body is: a subresource's own (Scale, Eviction), or the resource's. */
 struct sent {

@@ -131,18 +131,19 @@ static int parse_term(struct arena *a, const struct api_resource *r, struct str 
 int selector_parse_fields(struct arena *a, const struct api_resource *r, struct str text, struct field_selector *ret,
                           struct error *err) {
         struct field_selector s = { 0 };
-        struct str rest = text, term;
-        size_t room = 1;
+        struct str rest = text, term, *terms;
+        size_t room = 1, n = 0;
 
         for (size_t i = 0; i < text.n; i++)
                 room += text.p[i] == ',';
         s.reqs = arena_array(a, struct field_requirement, room);
-        while (next_term(&rest, &term)) {
-                if (term.n == 0)
-                        continue;
-                TRY(parse_term(a, r, text, term, &s.reqs[s.n], err));
-                s.n++;
-        }
+        terms = arena_array(a, struct str, room);
+        while (next_term(&rest, &term))
+                if (term.n > 0)
+                        terms[n++] = term;
+        qsort(terms, n, sizeof(*terms), str_compare); /* so upstream: the first that is wrong is told */
+        for (; s.n < n; s.n++)
+                TRY(parse_term(a, r, text, terms[s.n], &s.reqs[s.n], err));
         *ret = s;
         return 0;
 }

@@ -249,6 +249,20 @@ static void watches_are_checked_and_the_end_of_initial_events_has_a_blueprint(vo
         assert_true(has(r, "HTTP/1.1 400") && has(r, "\r\nWarning: 299 - \"v1 Endpoints is deprecated in v1.33+"));
         r = get(f, "/api/v1/endpoints?limit=x", "Accept: application/json\r\n");
         assert_true(has(r, "HTTP/1.1 400") && has(r, "\r\nWarning: 299 - \"v1 Endpoints is deprecated in v1.33+"));
+        for (int i = 0; i < 2; i++) /* of Events there is no cache that does not page, nor one that reads revisions */
+                ASK(f, API_CREATE, &res_events, "default",
+                    .body = Q(i ? "{'metadata':{'name':'e'},'involvedObject':{'namespace':'default'}}"
+                                : "{'metadata':{'name':'f'},'involvedObject':{'namespace':'default'}}"));
+        r = get(f, "/apis/events.k8s.io/v1/events?resourceVersion=0&limit=1", "");
+        assert_true(has(r, "\"remainingItemCount\":1}"));
+        r = get(f, "/api/v1/namespaces/default/events/e?resourceVersion=x", "");
+        assert_true(has(r, "HTTP/1.1 400") && has(r, "invalid resource version: resourceVersion: Invalid value"));
+        r = get(f, "/api/v1/namespaces/default/events/e?resourceVersion=999999999", "");
+        assert_true(has(r, "HTTP/1.1 504") && !has(r, "Retry-After"));
+        r = get(f, "/api/v1/secrets?fieldSelector=z%3D1,a%3D1", "");
+        assert_true(has(r, "field label not supported: a\"")); /* the first in their order */
+        r = get(f, "/api/v1/watch/namespaces/default/secrets/x", "Accept: application/cbor\r\n");
+        assert_true(has(r, "application/vnd.kubernetes.protobuf, application/json;stream=watch"));
         r = get(f, WATCH "timeoutSeconds=-1", ""); /* ends at once */
         assert_true(has(r, "HTTP/1.1 200"));
         r = get(f, INITIAL, "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n");
