@@ -318,6 +318,10 @@ static void update_events(struct transport *t) {
                         want |= UV_READABLE;
                 if (t->pending.n > 0)
                         want |= UV_WRITABLE;
+                /* Who reads nothing still hears of a reset, which comes with whatever is waited for: the peer's end is
+                 * no reason to stop, since there may be more to read before it, but it comes before many resets. */
+                if (!(want & UV_READABLE) && !t->eof)
+                        want |= !t->hung ? UV_DISCONNECT : !t->urgent ? UV_PRIORITIZED : 0;
         }
         if (want == t->events)
                 return;
@@ -537,6 +541,8 @@ static void on_poll(uv_poll_t *h, int status, int events) {
                 t->events = 0;
                 events = UV_READABLE;
         }
+        t->hung |= (events & UV_DISCONNECT) != 0;
+        t->urgent |= (events & UV_PRIORITIZED) != 0;
         if (events & UV_READABLE && (!t->paused || status < 0))
                 on_readable(t);
         if (t->closed)

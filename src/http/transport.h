@@ -46,6 +46,7 @@ struct transport {
         int error;        /* negative errno of a failed write; told by on_close */
         size_t discarded; /* bytes, since discard */
         bool connecting, open, paused, finishing, finished, discard, eof, closed, filling;
+        bool hung, urgent; /* heard while nothing was read: the peer's end, urgent data */
 };
 
 /* Takes over fd (nonblocking); tls may be NULL. connecting: connect() is under way. server_name: for TLS clients. */

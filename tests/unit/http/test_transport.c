@@ -1,7 +1,10 @@
 #include "helper.h"
 
+#include <errno.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "base/file.h"
 #include "http/transport.h"
 
 #define RECORDS 3 /* that come at once; one more comes while the reader is paused */
@@ -12,7 +15,7 @@ struct reader {
         struct transport t;
         struct transport *writer;
         struct buf got;
-        int err;
+        int err, peer;
         bool opened, asked;
 };
 
@@ -130,8 +133,54 @@ static void keeps_the_order_of_what_it_kept(void **state) {
         tls_context_unref(client);
 }
 
+static void reset_when_ended(uv_check_t *h) {
+        struct reader *r = h->data;
+        const struct linger at_once = { .l_onoff = 1 };
+
+        if (!r->t.hung || r->peer < 0)
+                return;
+        setsockopt(r->peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+        closep(&r->peer);
+        r->peer = -1;
+}
+
+/* It does not read, so it cannot hear it by reading; after the peer's end, too, and what came before is there. */
+static void who_is_paused_hears_of_a_reset(void **state) {
+        struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        socklen_t n = sizeof(a);
+        int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        struct reader r = { .asked = true, .peer = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) };
+        struct loop *l;
+        uv_check_t check;
+
+        assert_int_equal(bind(listener, (struct sockaddr *) &a, sizeof(a)), 0);
+        assert_int_equal(listen(listener, 1), 0);
+        assert_int_equal(getsockname(listener, (struct sockaddr *) &a, &n), 0);
+        assert_int_equal(connect(r.peer, (struct sockaddr *) &a, sizeof(a)), 0);
+        assert_int_equal(loop_new("transport", &l, NULL), 0);
+        int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        assert_int_equal(transport_init(&r.t, l, fd, NULL, NULL, false, &reader_ops), 0);
+        r.t.owner = &r;
+        transport_pause(&r.t, true);
+        uv_check_init(loop_uv(l), &check);
+        check.data = &r;
+        uv_check_start(&check, reset_when_ended);
+        raw_send(r.peer, "x");
+        assert_int_equal(shutdown(r.peer, SHUT_WR), 0);
+        loop_run(l);
+        assert_int_equal(r.err, -EPIPE); /* what Linux calls a reset after the end */
+        transport_close(&r.t);
+        uv_close((uv_handle_t *) &check, NULL);
+        loop_free(l);
+        close(listener);
+        buf_free(&r.got);
+}
+
 int main(void) {
-        const struct CMUnitTest tests[] = { cmocka_unit_test(keeps_the_order_of_what_it_kept) };
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(keeps_the_order_of_what_it_kept),
+                cmocka_unit_test(who_is_paused_hears_of_a_reset),
+        };
 
         return cmocka_run_group_tests_name("transport", tests, NULL, NULL);
 }
