@@ -3,9 +3,9 @@
  *        on_data ◀── class ◀── transport, WebSocket frames, SPDY frames
  *   duplex_write ──▶ class ──▶ queue of slices ──▶ …            on_drain: the queue is short again
  *
- * A duplex may end before its owner has set ops (the handler still dials the other side): it then waits to tell. And it
- * may end while its own code is on the stack: so memory goes later, from the loop, by the same message that resumes
- * reading.
+ * A duplex may end before its owner has set ops (the handler still dials the other side): it then waits to tell; an
+ * owner that closes it without any wants to hear nothing. And it may end while its own code is on the stack: so memory
+ * goes later, from the loop, by the same message that resumes reading.
  */
 #include "http/duplex.h"
 
@@ -24,7 +24,7 @@ void slices_release(const struct http_slice *s, size_t n) {
 
 static void tell_end(struct duplex *d) {
         d->told = true;
-        if (d->ops->on_close)
+        if (d->ops && d->ops->on_close)
                 d->ops->on_close(d, d->end, d->arg);
         duplex_kick(d);
 }
@@ -67,7 +67,7 @@ void duplex_ended(struct duplex *d, int err) {
                 return;
         d->ended = true;
         d->end = err;
-        if (d->ops)
+        if (d->ops || d->closing)
                 tell_end(d);
 }
 
@@ -107,10 +107,13 @@ void duplex_pause(struct duplex *d, bool paused) {
 }
 
 void duplex_close(struct duplex *d) {
-        if (d->ended || d->closing)
+        if (d->closing)
                 return;
         d->closing = true;
-        d->class->close(d);
+        if (!d->ended)
+                d->class->close(d);
+        else if (!d->ops)
+                tell_end(d);
 }
 
 struct loop *duplex_loop(struct duplex *d) {

@@ -507,6 +507,41 @@ static void upgrade_done(const struct http_upgrade_result *r, void *arg) {
         sem_post(&d->done);
 }
 
+static void upgrade_unwanted(const struct http_upgrade_result *r, void *arg) {
+        struct duet *d = arg;
+
+        d->err = r->err;
+        if (r->duplex)
+                duplex_close(r->duplex);
+        sem_post(&d->done);
+}
+
+static void upgrade_unwanted_start(void *arg) {
+        static const struct http_header h[] = { { STR_INIT("Connection"), STR_INIT("Upgrade") },
+                                                { STR_INIT("Upgrade"), STR_INIT("echo") } };
+        struct duet *d = arg;
+
+        http_client_upgrade(d->b->c,
+                            &(struct http_call_options) {
+                                            .method = "POST", .path = STR("/raw"), .headers = h, .n_headers = 2 },
+                            upgrade_unwanted, d);
+}
+
+/* Nobody ever says what to do with it: it goes, and its memory with it. */
+static void an_upgrade_that_nobody_waits_for_any_more_is_closed(void **state) {
+        struct both *b = *state;
+        struct duet d = { .b = b };
+
+        atomic_store(&closes, 0);
+        sem_init(&d.done, 0, 0);
+        loop_call(b->f->loop, upgrade_unwanted_start, &d);
+        while (sem_wait(&d.done) < 0)
+                ;
+        assert_int_equal(d.err, 0);
+        wait_for(&closes, 1);
+        sem_destroy(&d.done);
+}
+
 static void upgrade_start(void *arg) {
         struct duet *d = arg;
 
@@ -687,6 +722,8 @@ int main(void) {
                 IN_ALL_MODES(cancels),
                 IN_ALL_MODES(freeing_the_client_ends_calls),
                 IN_ALL_MODES(reconnects_after_the_server_restarted),
+                cmocka_unit_test_setup_teardown(an_upgrade_that_nobody_waits_for_any_more_is_closed, setup_plain_h1,
+                                                teardown),
                 cmocka_unit_test_setup_teardown(gives_up_on_a_silent_upgrade, setup_plain_h1, teardown),
                 cmocka_unit_test_setup_teardown(a_value_ends_no_line, setup_plain_h1, teardown),
                 cmocka_unit_test(says_what_went_wrong_as_go_does),
