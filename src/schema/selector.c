@@ -95,9 +95,15 @@ static void add_value(struct arena *a, struct selector_requirement *r, struct st
         r->values[r->n_values++] = arena_str(a, v);
 }
 
+static bool needs_label(const struct selector_requirement *r) {
+        return r->op != SELECTOR_NOT_IN && r->op != SELECTOR_NOT_EQUALS && r->op != SELECTOR_NOT_EXISTS;
+}
+
 static void finish(struct selector *s) {
         if (s->n > 1)
                 qsort(s->reqs, s->n, sizeof(*s->reqs), compare_requirement);
+        for (size_t i = 0; i < s->n; i++)
+                s->n_present += needs_label(&s->reqs[i]);
 }
 
 /* ---- parsing ---- */
@@ -312,13 +318,17 @@ void selector_from_map(struct arena *a, const struct json *map, struct selector 
 /* ---- matching ---- */
 
 /* value.p == NULL: the label is absent */
+#define MANY 16 /* then each requirement is not looked for among the labels, but each label among the requirements */
+
 static bool holds(const struct selector_requirement *r, struct str value) {
         bool found = false;
         int64_t have, want;
 
         if (!value.p)
-                return r->op == SELECTOR_NOT_IN || r->op == SELECTOR_NOT_EQUALS || r->op == SELECTOR_NOT_EXISTS;
-        for (size_t i = 0; i < r->n_values && !found; i++)
+                return !needs_label(r);
+        if (r->n_values > MANY)
+                found = bsearch(&value, r->values, r->n_values, sizeof(*r->values), str_compare) != NULL;
+        for (size_t i = 0; i < r->n_values && r->n_values <= MANY && !found; i++)
                 found = str_eq(r->values[i], value);
         switch (r->op) {
         case SELECTOR_IN:
@@ -339,9 +349,38 @@ static bool holds(const struct selector_requirement *r, struct str value) {
         }
 }
 
+/* Do those of the label's key hold? */
+static bool label_fits(const struct selector *s, const struct object_label *l, size_t *n_present) {
+        size_t lo = 0, hi = s->n;
+
+        while (lo < hi) {
+                size_t mid = (lo + hi) / 2;
+
+                if (str_cmp(s->reqs[mid].key, l->key) < 0)
+                        lo = mid + 1;
+                else
+                        hi = mid;
+        }
+        for (; lo < s->n && str_eq(s->reqs[lo].key, l->key); lo++) {
+                if (!holds(&s->reqs[lo], l->value))
+                        return false;
+                *n_present += needs_label(&s->reqs[lo]);
+        }
+        return true;
+}
+
 bool selector_matches_object(const struct selector *s, const struct object *o) {
         if (s->nothing)
                 return false;
+        if (s->n > MANY) {
+                const struct object_label *labels;
+                size_t n = object_labels(o, &labels), n_present = 0;
+
+                for (size_t i = 0; i < n; i++)
+                        if (!label_fits(s, &labels[i], &n_present))
+                                return false;
+                return n_present == s->n_present;
+        }
         for (size_t i = 0; i < s->n; i++)
                 if (!holds(&s->reqs[i], object_label(o, s->reqs[i].key)))
                         return false;

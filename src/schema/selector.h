@@ -27,6 +27,7 @@ struct selector_requirement {
 struct selector {
         struct selector_requirement *reqs; /* sorted by key */
         size_t n;
+        size_t n_present; /* so many need their label to be there */
         bool nothing;
 };
 

@@ -104,6 +104,43 @@ static void test_label_selector_objects(void **state) {
         assert_string_equal(error_text(&err), "\"Foo\" is not a valid label selector operator");
 }
 
+/* Of many requirements, or values, not all are looked at: the same must come of it. */
+static void test_many_requirements(void **state) {
+        static const char *const texts[] = {
+                "a=b",           "a!=b",     "a",           "!a",    "x",       "!x",  "n>4", "n>5",
+                "n<6",           "n<5",      "x>1",         "a,a=b", "a=b,a=c", "e=",  "e!=", "a in (b,c)",
+                "a notin (b,c)", "x in (b)", "x notin (b)", "a,e,n", "a,e,n,x", "!a,x"
+        };
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_(object_unrefp) struct object *o = NULL;
+        _cleanup_buf_ struct buf more = BUF_INIT, values = BUF_INIT;
+        struct selector few, many;
+
+        assert_int_equal(object_from_text(STR("{\"metadata\":{\"name\":\"p\",\"labels\":{\"n\":\"5\",\"a\":\"b\",\"e\":"
+                                              "\"\"}}}"),
+                                          1, &o, NULL),
+                         0);
+        for (int i = 0; i < 30; i++) {
+                buf_printf(&more, ",!z%d,%c%d notin (y)", i, 'a' + i % 26, i);
+                buf_printf(&values, "v%d,", i);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+                struct str text = arena_printf(a, "%s%" STR_FMT, texts[i], STR_ARG(buf_str(&more)));
+
+                assert_int_equal(selector_parse_labels(a, str_of(texts[i]), &few, NULL), 0);
+                assert_int_equal(selector_parse_labels(a, text, &many, NULL), 0);
+                if (selector_matches_object(&few, o) != selector_matches_object(&many, o))
+                        fail_msg("%s", texts[i]);
+        }
+        for (int in = 0; in < 4; in++) {
+                struct str text = arena_printf(a, "a %s (%" STR_FMT "%s)", in & 1 ? "in" : "notin",
+                                               STR_ARG(buf_str(&values)), in & 2 ? "b" : "c");
+
+                assert_int_equal(selector_parse_labels(a, text, &many, NULL), 0);
+                assert_int_equal(selector_matches_object(&many, o), (in & 1) == in >> 1);
+        }
+}
+
 static bool fields_match(struct arena *a, const struct api_resource *r, const char *text, struct object *o) {
         _cleanup_error_ struct error err = ERROR_INIT;
         struct field_selector s;
@@ -150,7 +187,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_grammar),         cmocka_unit_test(test_errors_are_upstreams),
                 cmocka_unit_test(test_matching),        cmocka_unit_test(test_label_selector_objects),
-                cmocka_unit_test(test_field_selectors),
+                cmocka_unit_test(test_field_selectors), cmocka_unit_test(test_many_requirements),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
