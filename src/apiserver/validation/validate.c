@@ -212,8 +212,8 @@ void field_too_many(struct field_errors *fe, const struct path *p, size_t n, siz
         add(fe, "FieldValueTooMany", p, "Too many", arena_printf(fe->a, "%zu", n), detail);
 }
 
-/* Where a pointer stands, what upstream says of a custom object's metadata never is the same again: it is made anew each
- * time it is looked at. */
+/* Where a pointer stands, what upstream says of a custom object's metadata never is the same again: it is made anew
+ * each time it is looked at. */
 static bool seen_before(const struct field_errors *fe, size_t i) {
         if (!fe->type && str_search(fe->list.v[i].body, STR(")(0xc000")) >= 0)
                 return false;
