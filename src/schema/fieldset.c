@@ -194,7 +194,11 @@ static void add_elements(struct arena *a, struct fieldset *s, const struct field
         for (size_t at = s->n += (uint32_t) more; at > i;) {
                 int c = i == 0 ? -1 : fieldset_compare(s->v[i - 1].element, x->v[k - 1].element);
 
-                s->v[--at] = c < 0 ? (struct fieldset_entry) { .element = x->v[k - 1].element } : s->v[i - 1];
+                at--;
+                if (c < 0)
+                        s->v[at] = (struct fieldset_entry) { .element = x->v[k - 1].element };
+                else
+                        s->v[at] = s->v[i - 1];
                 i -= c >= 0;
                 k -= c <= 0;
         }
