@@ -64,12 +64,13 @@ static void drop_empty(struct managers *m) {
         m->n = kept;
 }
 
-/* An applier has one entry whatever the version. */
+/* What no two entries share, for many of them. An applier has one whatever the version. */
 static struct str identity(struct arena *a, const struct manager *x) {
         return arena_printf(a, "%d %zu:%" STR_FMT "%zu:%" STR_FMT "%" STR_FMT, x->apply, x->name.n, STR_ARG(x->name),
                             x->subresource.n, STR_ARG(x->subresource), STR_ARG(x->apply ? STR("") : x->version));
 }
 
+/* The entry of the same identity. */
 static struct manager *find_manager(struct managers *m, const struct manager *x) {
         for (size_t i = 0; i < m->n; i++)
                 if (m->v[i].apply == x->apply && str_eq(m->v[i].name, x->name) &&

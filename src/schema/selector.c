@@ -317,9 +317,9 @@ void selector_from_map(struct arena *a, const struct json *map, struct selector 
 
 /* ---- matching ---- */
 
-/* value.p == NULL: the label is absent */
 #define MANY 16 /* then each requirement is not looked for among the labels, but each label among the requirements */
 
+/* value.p == NULL: the label is absent */
 static bool holds(const struct selector_requirement *r, struct str value) {
         bool found = false;
         int64_t have, want;
