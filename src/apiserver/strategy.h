@@ -28,6 +28,8 @@ enum strategy_flags {
 
 #define COMPANIONS_MAX 4
 
+typedef void warner(struct op *op, const struct json *obj);
+
 struct strategy {
         const char *group, *resource;
         unsigned flags;
@@ -55,8 +57,7 @@ struct strategy {
          * COMPANIONS_MAX. When one of them fails the write starts over. */
         size_t (*companions)(struct op *op, const struct json *before, const struct json *after, struct store_op *ret);
         /* Of a valid object; op->old is what it was. */
-        void (*warn)(struct op *op, const struct json *obj);
-        void (*warn_status)(struct op *op, const struct json *obj);
+        warner *warn, *warn_status;
         void (*validate_status)(struct field_errors *fe, const struct json *obj, const struct json *old);
 };
 
@@ -64,28 +65,10 @@ const struct strategy *strategy_of(
                 const struct api_resource *r); /* never NULL: a plain one for kinds not in the table */
 
 /* validation/warnings.c */
-void warn_pod(struct op *op, const struct json *obj);
-void warn_pod_status(struct op *op, const struct json *obj);
-void warn_pod_template(struct op *op, const struct json *obj);
-void warn_template(struct op *op, const struct json *obj);
-void warn_replicas(struct op *op, const struct json *obj);
-void warn_statefulset(struct op *op, const struct json *obj);
-void warn_job(struct op *op, const struct json *obj);
-void warn_cronjob(struct op *op, const struct json *obj);
-void warn_service(struct op *op, const struct json *obj);
-void warn_balancer(struct op *op, const struct json *obj);
-void warn_endpoints(struct op *op, const struct json *obj);
-void warn_endpoint_slice(struct op *op, const struct json *obj);
-void warn_ingress(struct op *op, const struct json *obj);
-void warn_network_policy(struct op *op, const struct json *obj);
-void warn_node(struct op *op, const struct json *obj);
-void warn_account(struct op *op, const struct json *obj);
-void warn_secret(struct op *op, const struct json *obj);
-void warn_claim(struct op *op, const struct json *obj);
-void warn_volume(struct op *op, const struct json *obj);
-void warn_storage_class(struct op *op, const struct json *obj);
-void warn_runtime_class(struct op *op, const struct json *obj);
-void warn_capacity(struct op *op, const struct json *obj);
+warner warn_pod, warn_pod_status, warn_pod_template, warn_template, warn_replicas, warn_statefulset, warn_job,
+                warn_cronjob, warn_service, warn_balancer, warn_endpoints, warn_endpoint_slice, warn_ingress,
+                warn_network_policy, warn_node, warn_account, warn_secret, warn_claim, warn_volume, warn_storage_class,
+                warn_runtime_class, warn_capacity;
 
 /* Hooks that live with their kind. */
 int pod_prepare_create(struct op *op, struct json *obj, struct error *err);

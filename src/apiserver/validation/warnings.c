@@ -32,7 +32,30 @@ static bool canonical_ip(struct str s, char ret[static INET6_ADDRSTRLEN], bool *
         return true;
 }
 
-static void warn_ip(struct op *op, const struct path *p, struct str s) {
+typedef void warn_look(struct op *op, const struct path *p, const struct json *v);
+
+/* Has a look at what a path leads to: "a.b", and "a[].b" in every item of a list. Not inline: a copy for each path would
+ * be large. */
+static __attribute__((noinline)) void warn_at(struct op *op, const struct path *p, const struct json *v,
+                                              const char *where, warn_look *look) {
+        struct str rest = str_of(where), name;
+
+        if (!v)
+                return;
+        if (!str_split(&rest, '.', &name))
+                return look(op, p, v);
+        bool each = str_has_suffix(name, STR("[]"));
+        name.n -= each ? 2 : 0;
+        p = PATH_DOT(p, name);
+        v = json_get(v, name);
+        if (!each)
+                return warn_at(op, p, v, rest.p, look);
+        each_at(it, at, p, v)
+                warn_at(op, at, it, rest.p, look);
+}
+
+static void warn_ip(struct op *op, const struct path *p, const struct json *v) {
+        struct str s = json_str(v);
         char good[INET6_ADDRSTRLEN];
         bool odd;
 
@@ -48,8 +71,8 @@ static void warn_ip(struct op *op, const struct path *p, struct str s) {
                      good);
 }
 
-static void warn_cidr(struct op *op, const struct path *p, struct str s) {
-        struct str bits = s, ip = { NULL, 0 };
+static void warn_cidr(struct op *op, const struct path *p, const struct json *v) {
+        struct str s = json_str(v), bits = s, ip = { NULL, 0 };
         char good[INET6_ADDRSTRLEN], net[INET6_ADDRSTRLEN];
         bool odd, v4;
         int64_t n, all;
@@ -79,13 +102,6 @@ static void warn_cidr(struct op *op, const struct path *p, struct str s) {
                      STR_ARG(s), good, (long long) n);
 }
 
-/* Every text of a list, or its member of that name. */
-static void warn_each(struct op *op, const struct path *p, const struct json *list, const char *member,
-                      void (*look)(struct op *op, const struct path *p, struct str s)) {
-        each_at(it, at, p, list)
-                look(op, member ? PATH(at, member) : at, member ? TEXT(it, member) : json_str(it));
-}
-
 static const char *label_deprecated(struct str key) {
         static const char *const old[][2] = {
                 { "beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead" },
@@ -108,11 +124,11 @@ static const char *label_deprecated(struct str key) {
         return NULL;
 }
 
-static void warn_label(struct op *op, const struct path *p, struct str key) {
-        const char *why = label_deprecated(key);
+static void warn_label(struct op *op, const struct path *p, const struct json *key) {
+        const char *why = label_deprecated(json_str(key));
 
         if (why)
-                warn(op, p, "%" STR_FMT " is %s", STR_ARG(key), why);
+                warn(op, p, "%" STR_FMT " is %s", STR_ARG(json_str(key)), why);
 }
 
 /* Of a label that the path names, or shows well enough. */
@@ -128,64 +144,26 @@ static void warn_labels(struct op *op, const struct path *p, const struct json *
                 warn_label_at(op, keyed ? PATH_KEY(p, json_key(m)) : p, json_key(m));
 }
 
-static void warn_value(struct op *op, const struct path *p, struct str s) {
+static void warn_value(struct op *op, const struct path *p, const struct json *v) {
         const char *messages[MAX_MESSAGES];
 
-        for (size_t i = 0, n = check_label_value(s, messages); i < n; i++)
-                warn(op, p, "%" STR_FMT " is invalid, %s", STR_ARG(s), messages[i]);
+        for (size_t i = 0, n = check_label_value(json_str(v), messages); i < n; i++)
+                warn(op, p, "%" STR_FMT " is invalid, %s", STR_ARG(json_str(v)), messages[i]);
 }
 
-static void warn_preference(struct op *op, const struct path *p, const struct json *list) {
-        each_at(e, at, p, list) {
-                warn_label(op, PATH(at, "key"), TEXT(e, "key"));
-                warn_each(op, PATH(at, "values"), GET(e, "values"), NULL, warn_value);
-        }
+static void warn_preference(struct op *op, const struct path *p, const struct json *expression) {
+        warn_at(op, p, expression, "key", warn_label);
+        warn_at(op, p, expression, "values[]", warn_value);
 }
 
-static void warn_node_affinity(struct op *op, const struct path *p, const struct json *affinity) {
-        static const char *const lists[][2] = { { "requiredDuringSchedulingIgnoredDuringExecution",
-                                                  "nodeSelectorTerms" },
-                                                { "preferredDuringSchedulingIgnoredDuringExecution", NULL } };
-
-        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
-                const struct path *list = lists[l][1] ? PATH(PATH(p, lists[l][0]), lists[l][1]) : PATH(p, lists[l][0]);
-                const struct json *terms = GET(affinity, lists[l][0]);
-
-                each_at(t, at, list, lists[l][1] ? GET(terms, lists[l][1]) : terms) {
-                        if (l == 0)
-                                warn_each(op, PATH(at, "matchExpressions"), GET(t, "matchExpressions"), "key",
-                                          warn_label);
-                        else
-                                warn_preference(op, PATH(PATH(at, "preference"), "matchExpressions"),
-                                                json_at_path(t, "preference", "matchExpressions"));
-                }
-        }
+static void warn_selector(struct op *op, const struct path *p, const struct json *term) {
+        if (!GET(term, "labelSelector"))
+                warn(op, PATH(p, "labelSelector"), "a null labelSelector results in matching no pod");
 }
 
-static const char no_selector[] = "a null labelSelector results in matching no pod";
-
-static void warn_placement(struct op *op, const struct path *p, const struct json *spec) {
-        static const char *const lists[] = { "requiredDuringSchedulingIgnoredDuringExecution",
-                                             "preferredDuringSchedulingIgnoredDuringExecution" };
-        const struct path *affinity = PATH(p, "affinity");
-        const struct json *given = GET(spec, "affinity");
-
-        each_word(kind, "podAffinity", "podAntiAffinity")
-                for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
-                        each_at(t, at, PATH(PATH(affinity, kind), lists[l]), json_at_path(given, kind, lists[l])) {
-                                if (!GET(l ? GET(t, "podAffinityTerm") : t, "labelSelector"))
-                                        warn(op, PATH(l ? PATH(at, "podAffinityTerm") : at, "labelSelector"),
-                                             no_selector);
-                        }
-                }
-}
-
-static void warn_spread(struct op *op, const struct path *p, const struct json *list) {
-        each_at(t, at, p, list) {
-                warn_label(op, PATH(at, "topologyKey"), TEXT(t, "topologyKey"));
-                if (!GET(t, "labelSelector"))
-                        warn(op, PATH(at, "labelSelector"), no_selector);
-        }
+static void warn_spread(struct op *op, const struct path *p, const struct json *constraint) {
+        warn_at(op, p, constraint, "topologyKey", warn_label);
+        warn_selector(op, p, constraint);
 }
 
 static void warn_annotations(struct op *op, const struct path *meta, const struct json *annotations) {
@@ -355,14 +333,10 @@ static void warn_sources(struct op *op, const struct path *p, const struct json 
                              gone[k][1]);
 }
 
-static void warn_volumes(struct op *op, const struct path *list, const struct json *volumes) {
-        each_at(v, p, list, volumes) {
-                const struct path *claim = PATH(PATH(p, "ephemeral"), "volumeClaimTemplate");
-
-                warn_sources(op, p, v, false);
-                warn_overlaps(op, v);
-                warn_claim_spec(op, PATH(claim, "spec"), json_at_path(v, "ephemeral", "volumeClaimTemplate", "spec"));
-        }
+static void warn_pod_volume(struct op *op, const struct path *p, const struct json *v) {
+        warn_sources(op, p, v, false);
+        warn_overlaps(op, v);
+        warn_at(op, p, v, "ephemeral.volumeClaimTemplate.spec", warn_claim_spec);
 }
 
 /* The second of two that are named alike. */
@@ -445,14 +419,14 @@ static void warn_port(struct op *op, const struct path *spec_path, const struct 
 
 /* Names that two ports of the pod have. */
 static void warn_port_names(struct op *op, const struct path *p, const struct json *spec) {
-        _cleanup_(map_freep) struct map *seen = map_new(NULL); /* name → where */
+        _cleanup_(map_freep) struct map *seen = NULL; /* name → where */
 
         for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++)
                 each_at(container, each, PATH(p, container_lists[l]), GET(spec, container_lists[l]))
                         each_at(port, at, PATH(each, "ports"), GET(container, "ports")) {
                                 _cleanup_buf_ struct buf where = BUF_INIT;
                                 struct str name = TEXT(port, "name");
-                                const char *other = map_get(seen, name);
+                                const char *other = seen ? map_get(seen, name) : NULL;
 
                                 if (other)
                                         warn(op, at,
@@ -462,21 +436,27 @@ static void warn_port_names(struct op *op, const struct path *p, const struct js
                                 if (other || !name.n)
                                         continue;
                                 path_print(&where, at);
+                                seen = seen ? seen : map_new(NULL);
                                 map_put(seen, name, arena_cstr(op->c->arena, buf_str(&where)));
                         }
 }
 
-static void warn_spec(struct op *op, const struct path *meta_path, const struct json *meta, const struct path *p,
-                      const struct json *spec) {
-        const struct json *annotations = GET(meta, "annotations"), *sc = GET(spec, "securityContext");
+#define REQUIRED "requiredDuringSchedulingIgnoredDuringExecution"
+#define PREFERRED "preferredDuringSchedulingIgnoredDuringExecution[]"
+
+/* Of a pod, or a template of pods at p. */
+static void warn_spec(struct op *op, const struct path *up, const struct json *pod) {
+        const struct path *p = PATH(up, "spec"), *meta = PATH(up, "metadata"), *near = PATH(p, "affinity");
+        const struct json *spec = GET(pod, "spec"), *annotations = json_at_path(pod, "metadata", "annotations");
+        const struct json *sc = GET(spec, "securityContext"), *affinity = GET(spec, "affinity");
         size_t told = 0;
 
         warn_labels(op, PATH(p, "nodeSelector"), GET(spec, "nodeSelector"), true);
-        warn_node_affinity(op, PATH(PATH(p, "affinity"), "nodeAffinity"),
-                           json_at_path(spec, "affinity", "nodeAffinity"));
-        warn_spread(op, PATH(p, "topologySpreadConstraints"), GET(spec, "topologySpreadConstraints"));
-        warn_annotations(op, meta_path, GET(meta, "annotations"));
-        warn_volumes(op, PATH(p, "volumes"), GET(spec, "volumes"));
+        warn_at(op, near, affinity, "nodeAffinity." REQUIRED ".nodeSelectorTerms[].matchExpressions[].key", warn_label);
+        warn_at(op, near, affinity, "nodeAffinity." PREFERRED ".preference.matchExpressions[]", warn_preference);
+        warn_at(op, p, spec, "topologySpreadConstraints[]", warn_spread);
+        warn_annotations(op, meta, annotations);
+        warn_at(op, p, spec, "volumes[]", warn_pod_volume);
         warn_twins(op, PATH(p, "hostAliases"), GET(spec, "hostAliases"), "ip");
         warn_twins(op, PATH(p, "imagePullSecrets"), GET(spec, "imagePullSecrets"), "name");
         each_at(s, at, PATH(p, "imagePullSecrets"), GET(spec, "imagePullSecrets"))
@@ -485,13 +465,13 @@ static void warn_spec(struct op *op, const struct path *meta_path, const struct 
         each_word(size, "memory", "ephemeral-storage")
                 warn_size(op, PATH(p, "overhead"), GET(spec, "overhead"), size);
         if (GET(annotations, SECCOMP_POD) && !GET(sc, "seccompProfile"))
-                warn(op, PATH_KEY(PATH(meta_path, "annotations"), STR(SECCOMP_POD)),
+                warn(op, PATH_KEY(PATH(meta, "annotations"), STR(SECCOMP_POD)),
                      "non-functional in v1.27+; use the \"seccompProfile\" field instead");
         for (size_t ports = 0; ports < 2; ports++) /* the containers, then their ports */
                 for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++)
                         each_at(c, at, PATH(p, container_lists[l]), GET(spec, container_lists[l])) {
                                 if (!ports && json_len(annotations) > 0)
-                                        warn_profiles(op, meta_path, annotations, sc, c, meta_path->up);
+                                        warn_profiles(op, meta, annotations, sc, c, up);
                                 if (!ports)
                                         warn_container(op, at, c);
                                 else
@@ -503,10 +483,11 @@ static void warn_spec(struct op *op, const struct path *meta_path, const struct 
         if (json_int(GET(spec, "terminationGracePeriodSeconds")) < 0)
                 warn(op, PATH(p, "terminationGracePeriodSeconds"),
                      "must be >= 0; negative values are invalid and will be treated as 1");
-        warn_placement(op, p, spec);
-        warn_each(op, PATH(PATH(p, "dnsConfig"), "nameservers"), json_at_path(spec, "dnsConfig", "nameservers"), NULL,
-                  warn_ip);
-        warn_each(op, PATH(p, "hostAliases"), GET(spec, "hostAliases"), "ip", warn_ip);
+        each_word(terms, "podAffinity." REQUIRED "[]", "podAffinity." PREFERRED ".podAffinityTerm",
+                  "podAntiAffinity." REQUIRED "[]", "podAntiAffinity." PREFERRED ".podAffinityTerm")
+                warn_at(op, near, affinity, terms, warn_selector);
+        each_word(address, "dnsConfig.nameservers[]", "hostAliases[].ip")
+                warn_at(op, p, spec, address, warn_ip);
 }
 
 /* Names that are not DNS labels make odd host names. */
@@ -528,7 +509,7 @@ void warn_pod(struct op *op, const struct json *obj) {
         if (op->old)
                 return;
         warn_name(op, obj, "the Pod's hostname");
-        warn_spec(op, PATH(NULL, "metadata"), GET(obj, "metadata"), PATH(NULL, "spec"), GET(obj, "spec"));
+        warn_spec(op, NULL, obj);
 }
 
 /* Templates are looked at when they are made and when their object counts a change; a DaemonSet counts theirs. */
@@ -543,26 +524,21 @@ static bool is_same(const struct op *op, const struct json *obj) {
 }
 
 void warn_pod_status(struct op *op, const struct json *obj) {
-        each_word(list, "podIPs", "hostIPs")
-                warn_each(op, PATH(PATH(NULL, "status"), list), json_at_path(obj, "status", list), "ip", warn_ip);
+        each_word(address, "status.podIPs[].ip", "status.hostIPs[].ip")
+                warn_at(op, NULL, obj, address, warn_ip);
 }
 
 void warn_pod_template(struct op *op, const struct json *obj) {
-        const struct path *p = PATH(NULL, "template");
-        const struct json *template = GET(obj, "template");
-
         if (!is_same(op, obj))
-                warn_spec(op, PATH(p, "metadata"), GET(template, "metadata"), PATH(p, "spec"), GET(template, "spec"));
+                warn_at(op, NULL, obj, "template", warn_spec);
 }
 
 void warn_template(struct op *op, const struct json *obj) {
-        const struct path *p = PATH(PATH(NULL, "spec"), "template");
         /* upstream takes one template for the other there */
         bool before = op->old && str_eqc(op->rest->kind, "ReplicationController");
-        const struct json *template = json_at_path(before ? object_json(op->old) : obj, "spec", "template");
 
         if (!is_same(op, obj))
-                warn_spec(op, PATH(p, "metadata"), GET(template, "metadata"), PATH(p, "spec"), GET(template, "spec"));
+                warn_at(op, NULL, before ? object_json(op->old) : obj, "spec.template", warn_spec);
 }
 
 void warn_replicas(struct op *op, const struct json *obj) {
@@ -581,30 +557,24 @@ void warn_statefulset(struct op *op, const struct json *obj) {
 }
 
 static void warn_job_spec(struct op *op, const struct path *p, const struct json *spec) {
-        const struct path *template = PATH(p, "template");
-        const struct json *t = GET(spec, "template");
-
         if (str_eqc(TEXT(spec, "completionMode"), "Indexed") && json_int(GET(spec, "completions")) > 100000 &&
             json_int(GET(spec, "parallelism")) > 10000)
                 warn(op, p,
                      "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than "
                      "10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail");
-        warn_spec(op, PATH(template, "metadata"), GET(t, "metadata"), PATH(template, "spec"), GET(t, "spec"));
+        warn_at(op, p, spec, "template", warn_spec);
 }
 
 void warn_job(struct op *op, const struct json *obj) {
         warn_name(op, obj, pod_names);
         if (!is_same(op, obj))
-                warn_job_spec(op, PATH(NULL, "spec"), GET(obj, "spec"));
+                warn_at(op, NULL, obj, "spec", warn_job_spec);
 }
 
 void warn_cronjob(struct op *op, const struct json *obj) {
-        const struct path *p = PATH(NULL, "spec");
-
         warn_name(op, obj, pod_names);
         if (!is_same(op, obj))
-                warn_job_spec(op, PATH(PATH(p, "jobTemplate"), "spec"),
-                              json_at_path(obj, "spec", "jobTemplate", "spec"));
+                warn_at(op, NULL, obj, "spec.jobTemplate.spec", warn_job_spec);
 }
 
 /* ---- services and what stands beside them ---- */
@@ -619,10 +589,10 @@ void warn_service(struct op *op, const struct json *obj) {
                 warn(op, NULL, "annotation %s is deprecated, please use service.kubernetes.io/topology-mode instead",
                      hints);
         if (!str_eqc(TEXT(spec, "clusterIP"), "None"))
-                warn_each(op, PATH(p, "clusterIPs"), GET(spec, "clusterIPs"), NULL, warn_ip);
-        warn_each(op, PATH(p, "externalIPs"), GET(spec, "externalIPs"), NULL, warn_ip);
-        warn_ip(op, PATH(p, "loadBalancerIP"), TEXT(spec, "loadBalancerIP"));
-        warn_each(op, PATH(p, "loadBalancerSourceRanges"), GET(spec, "loadBalancerSourceRanges"), NULL, warn_cidr);
+                warn_at(op, p, spec, "clusterIPs[]", warn_ip);
+        each_word(address, "externalIPs[]", "loadBalancerIP")
+                warn_at(op, p, spec, address, warn_ip);
+        warn_at(op, p, spec, "loadBalancerSourceRanges[]", warn_cidr);
         if (named && external)
                 warn(op, NULL, "spec.externalIPs is ignored when spec.type is \"ExternalName\"");
         if (!named && !str_empty(TEXT(spec, "externalName")))
@@ -633,13 +603,16 @@ void warn_service(struct op *op, const struct json *obj) {
 void warn_balancer(struct op *op, const struct json *obj) {
         each_at(i, at, PATH(PATH(PATH(NULL, "status"), "loadBalancer"), "ingress"),
                 json_at_path(obj, "status", "loadBalancer", "ingress"))
-                warn_ip(op, at, TEXT(i, "ip"));
+                warn_ip(op, at, GET(i, "ip"));
+}
+
+static void warn_subset(struct op *op, const struct path *p, const struct json *subset) {
+        each_word(address, "addresses[].ip", "notReadyAddresses[].ip")
+                warn_at(op, p, subset, address, warn_ip);
 }
 
 void warn_endpoints(struct op *op, const struct json *obj) {
-        each_at(s, p, PATH(NULL, "subsets"), GET(obj, "subsets"))
-                each_word(list, "addresses", "notReadyAddresses")
-                        warn_each(op, PATH(p, list), GET(s, list), "ip", warn_ip);
+        warn_at(op, NULL, obj, "subsets[]", warn_subset);
 }
 
 void warn_endpoint_slice(struct op *op, const struct json *obj) {
@@ -648,8 +621,7 @@ void warn_endpoint_slice(struct op *op, const struct json *obj) {
         if (str_among(json_str(json_at_path(obj, "metadata", "labels", "endpointslice.kubernetes.io/managed-by")),
                       WORDS("endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io")))
                 return; /* they know how to write */
-        each_at(e, at, PATH(NULL, "endpoints"), GET(obj, "endpoints"))
-                warn_each(op, PATH(at, "addresses"), GET(e, "addresses"), NULL, warn_ip);
+        warn_at(op, NULL, obj, "endpoints[].addresses[]", warn_ip);
 }
 
 #define CLASS_ANNOTATION "kubernetes.io/ingress.class"
@@ -661,33 +633,23 @@ void warn_ingress(struct op *op, const struct json *obj) {
                      "annotation \"" CLASS_ANNOTATION "\" is deprecated, please use 'spec.ingressClassName' instead");
 }
 
+static void warn_block(struct op *op, const struct path *p, const struct json *block) {
+        each_word(range, "cidr", "except[]")
+                warn_at(op, p, block, range, warn_cidr);
+}
+
 void warn_network_policy(struct op *op, const struct json *obj) {
-        static const char *const lists[][2] = { { "ingress", "from" }, { "egress", "to" } };
-
-        for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
-                each_at(rule, p, PATH(PATH(NULL, "spec"), lists[l][0]), json_at_path(obj, "spec", lists[l][0])) {
-                        each_at(peer, each, PATH(p, lists[l][1]), GET(rule, lists[l][1])) {
-                                const struct path *at = PATH(each, "ipBlock");
-                                const struct json *block = GET(peer, "ipBlock");
-
-                                if (!block)
-                                        continue;
-                                warn_cidr(op, PATH(at, "cidr"), TEXT(block, "cidr"));
-                                warn_each(op, PATH(at, "except"), GET(block, "except"), NULL, warn_cidr);
-                        }
-                }
-        }
+        each_word(block, "spec.ingress[].from[].ipBlock", "spec.egress[].to[].ipBlock")
+                warn_at(op, NULL, obj, block, warn_block);
 }
 
 /* ---- nodes and volumes ---- */
 
 void warn_node(struct op *op, const struct json *obj) {
-        const struct path *p = PATH(NULL, "spec");
-        const struct json *spec = GET(obj, "spec");
-
-        if (!str_empty(TEXT(spec, "externalID")))
-                warn(op, PATH(p, "externalID"), "this field is deprecated, and is unused by Kubernetes");
-        warn_each(op, PATH(p, "podCIDRs"), GET(spec, "podCIDRs"), NULL, warn_cidr);
+        if (!str_empty(json_str(json_at_path(obj, "spec", "externalID"))))
+                warn(op, PATH(PATH(NULL, "spec"), "externalID"),
+                     "this field is deprecated, and is unused by Kubernetes");
+        warn_at(op, NULL, obj, "spec.podCIDRs[]", warn_cidr);
 }
 
 static void warn_annotation(struct op *op, const struct json *obj, const char *key, const char *why) {
@@ -700,11 +662,11 @@ static const char class_annotation[] = "volume.beta.kubernetes.io/storage-class"
 
 void warn_claim(struct op *op, const struct json *obj) {
         warn_annotation(op, obj, class_annotation, class_attribute);
-        warn_claim_spec(op, PATH(NULL, "spec"), GET(obj, "spec"));
+        warn_at(op, NULL, obj, "spec", warn_claim_spec);
 }
 
 void warn_volume(struct op *op, const struct json *obj) {
-        const struct path *p = PATH(NULL, "spec"), *affinity = PATH(PATH(p, "nodeAffinity"), "required");
+        const struct path *p = PATH(NULL, "spec");
         const struct json *spec = GET(obj, "spec");
         struct str policy = TEXT(spec, "persistentVolumeReclaimPolicy");
 
@@ -714,15 +676,16 @@ void warn_volume(struct op *op, const struct json *obj) {
                 warn(op, PATH(p, "persistentVolumeReclaimPolicy"),
                      "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic "
                      "provisioning.");
-        each_at(t, at, PATH(affinity, "nodeSelectorTerms"),
-                json_at_path(spec, "nodeAffinity", "required", "nodeSelectorTerms"))
-                warn_each(op, PATH(at, "matchExpressions"), GET(t, "matchExpressions"), "key", warn_label);
+        warn_at(op, p, spec, "nodeAffinity.required.nodeSelectorTerms[].matchExpressions[].key", warn_label);
         warn_sources(op, p, spec, true);
 }
 
+static void warn_topology(struct op *op, const struct path *p, const struct json *key) {
+        warn_label_at(op, p, json_str(key));
+}
+
 void warn_storage_class(struct op *op, const struct json *obj) {
-        each_at(t, at, PATH(NULL, "allowedTopologies"), GET(obj, "allowedTopologies"))
-                warn_each(op, PATH(at, "matchLabelExpressions"), GET(t, "matchLabelExpressions"), "key", warn_label_at);
+        warn_at(op, NULL, obj, "allowedTopologies[].matchLabelExpressions[].key", warn_topology);
 }
 
 void warn_runtime_class(struct op *op, const struct json *obj) {
@@ -734,7 +697,7 @@ void warn_capacity(struct op *op, const struct json *obj) {
         const struct path *p = PATH(NULL, "nodeTopology");
         const struct json *topology = GET(obj, "nodeTopology");
 
-        warn_each(op, PATH(p, "matchExpressions"), GET(topology, "matchExpressions"), "key", warn_label);
+        warn_at(op, p, topology, "matchExpressions[].key", warn_label);
         json_each_member(m, GET(topology, "matchLabels"))
                 warn_label_at(op, PATH_DOT(PATH(p, "matchLabels"), json_key(m)), json_key(m));
 }
