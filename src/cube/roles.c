@@ -91,6 +91,7 @@ static int run(const struct role_kind *k, struct flags *f, struct error *err) {
         TRY(k->agent ? client_new_kubeconfig(f->kubeconfig, k->agent, &role.client, err) : 0);
         TRY(k->begin(&role, err));
         server_wait(NULL, NULL);
+        server_wait_no_longer();
         return 0;
 }
 

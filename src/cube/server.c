@@ -204,6 +204,22 @@ void server_wait(bool (*tick)(void *arg), void *arg) {
         }
 }
 
+static void end_now(int sig) {
+        _exit(EXIT_FAILURE);
+}
+
+void server_wait_no_longer(void) {
+        static const int signals[] = { SIGTERM, SIGINT };
+        sigset_t set;
+
+        sigemptyset(&set);
+        for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+                signal(signals[i], end_now);
+                sigaddset(&set, signals[i]);
+        }
+        pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 static void on_node_ready(void *arg) {
         const struct cluster *c = arg;
         step_report("node %s is Ready", c->node_name);

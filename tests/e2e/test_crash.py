@@ -4,14 +4,16 @@ import http.client
 import json
 import os
 import signal
+import socket
 import ssl
+import subprocess
 import threading
 import time
 
 import pytest
 import yaml
 
-from conftest import Cluster, deployment, wait
+from conftest import CUBE, Cluster, deployment, wait
 
 
 @pytest.fixture
@@ -126,3 +128,27 @@ def test_a_rollout_that_is_interrupted_ends_right(mortal):
     cadvisor = mortal.kubectl("get", "--raw", "/api/v1/nodes/mortal/proxy/metrics/cadvisor")
     assert cadvisor.count(f'\ncontainer_cpu_usage_seconds_total{{container="web",cpu="total",image="{image}",name="') == 3
     assert cadvisor.count('\ncontainer_network_receive_bytes_total{container="",image="",interface="eth0",name="') >= 3
+
+
+def test_a_second_signal_ends_a_draining_api_server_at_once(machine, tmp_path):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    (tmp_path / "tokens").write_text("secret,admin,admin,system:masters\n")
+    server = subprocess.Popen([CUBE, "apiserver", "--data-dir", tmp_path / "data", "--bind-address", "127.0.0.1", "--secure-port", str(port),
+                               "--token-auth-file", tmp_path / "tokens"])
+    try:
+        wait(lambda: socket.create_connection(("127.0.0.1", port)).close() is None)
+        tls = ssl._create_unverified_context()
+        slow = tls.wrap_socket(socket.create_connection(("127.0.0.1", port)))  # of what it sends the end is awaited
+        slow.sendall(b"POST /api/v1/namespaces HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer secret\r\nContent-Type: application/json\r\n"
+                     b"Content-Length: 100\r\nExpect: 100-continue\r\n\r\n")
+        assert slow.recv(100).startswith(b"HTTP/1.1 100 ")
+        server.terminate()
+        with pytest.raises(ConnectionRefusedError):
+            while server.poll() is None:
+                socket.create_connection(("127.0.0.1", port)).close()
+        server.terminate()
+        assert server.wait() == 1
+    finally:
+        server.kill()
