@@ -437,6 +437,9 @@ void writes_store_error(struct op *op) {
         case -ECANCELED:
                 error_status(err, REASON_UNAVAILABLE, "the server is shutting down");
                 break;
+        case -ENOSPC: /* as etcd's clients know it */
+                error_status(err, REASON_UNKNOWN, "etcdserver: mvcc: database space exceeded");
+                break;
         default:
                 error_status(err, REASON_INTERNAL, "Internal error occurred: the store could not write: %s",
                              strerror(-op->txn.result));

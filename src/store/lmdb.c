@@ -20,6 +20,7 @@
 #include <lmdb.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/statvfs.h>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -36,6 +37,7 @@
 #define SLACK (4U << 20)         /* dead bytes that are not worth cleaning */
 #define CLEAN_QUOTA (256U << 10) /* bytes to move with a run, beside as many as the run has itself */
 #define TRIM_BYTES (2U << 20)
+#define FULL_BYTES (1U << 20)       /* what a disk that is full may still have */
 #define COMMIT_TOUCHES (128U << 10) /* what a commit maps, about: the kernel maps 64 KB around a page */
 
 struct lmdb {
@@ -469,6 +471,13 @@ static void plan_free(struct plan *p) {
         arena_free(p->sealed);
 }
 
+/* LMDB tells a write that was cut short as EIO, whatever cut it. */
+static bool disk_is_full(const struct lmdb *l) {
+        struct statvfs v;
+
+        return statvfs(l->dir, &v) == 0 && v.f_bavail < FULL_BYTES / v.f_frsize;
+}
+
 static int lmdb_apply(struct backend *b, const struct backend_run *run, struct error *err) {
         struct lmdb *l = container_of(b, struct lmdb, backend);
         struct plan p = { 0 };
@@ -482,6 +491,8 @@ static int lmdb_apply(struct backend *b, const struct backend_run *run, struct e
         }
         rc = commit_somehow(l, run, &p);
         plan_free(&p);
+        if (rc == EIO && disk_is_full(l))
+                rc = ENOSPC;
         if (rc == MDB_MAP_FULL)
                 return error_set(err, -ENOSPC, "%s has reached its limit of %zu MiB", l->file, l->max_map_bytes >> 20);
         if (rc != 0)

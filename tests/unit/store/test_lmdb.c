@@ -2,8 +2,10 @@
 #include "help.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -201,6 +203,28 @@ static void a_failed_write_changes_nothing(void **state) {
         store_close(s);
 }
 
+static void a_full_disk_is_told_as_one(void **state) {
+        static char filler[100000];
+        struct store *s;
+        char key[16];
+        int r = 0;
+
+        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+            mount("tmpfs", dir, "tmpfs", 0, "size=4m") < 0)
+                skip();
+        s = open_it();
+        memset(filler, 'f', sizeof(filler) - 1);
+        for (int i = 0; r == 0 && i < 100; i++) {
+                snprintf(key, sizeof(key), "k/%d", i);
+                r = put_new(s, key, make_object("{\"v\":\"%s\"}", filler), NULL);
+        }
+        assert_int_equal(r, -ENOSPC);
+        assert_int_equal(mount("tmpfs", dir, "tmpfs", MS_REMOUNT, "size=8m"), 0);
+        assert_int_equal(put_new(s, key, make_object("{\"v\":\"%s\"}", filler), NULL), 0);
+        store_close(s);
+        assert_int_equal(umount(dir), 0);
+}
+
 static void a_second_one_is_refused(void **state) {
         struct store *s = open_it();
 
@@ -370,17 +394,12 @@ static void damage_anywhere_is_survived(void **state) {
 int main(void) {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
         const struct CMUnitTest tests[] = {
-                TEST(everything_is_there_after_reopening),
-                TEST(the_file_stays_small),
-                TEST(the_map_grows_to_its_limit),
-                TEST(a_failed_write_changes_nothing),
-                TEST(a_second_one_is_refused),
-                TEST(the_lock_dies_with_its_holder),
-                TEST(child_programs_do_not_inherit_the_file),
-                TEST(foreign_files_are_refused),
-                TEST(flipped_bits_of_an_object_are_found),
-                TEST(another_format_is_refused),
-                TEST(a_truncated_file_is_refused),
+                TEST(everything_is_there_after_reopening), TEST(the_file_stays_small),
+                TEST(the_map_grows_to_its_limit),          TEST(a_failed_write_changes_nothing),
+                TEST(a_full_disk_is_told_as_one),          TEST(a_second_one_is_refused),
+                TEST(the_lock_dies_with_its_holder),       TEST(child_programs_do_not_inherit_the_file),
+                TEST(foreign_files_are_refused),           TEST(flipped_bits_of_an_object_are_found),
+                TEST(another_format_is_refused),           TEST(a_truncated_file_is_refused),
                 TEST(damage_anywhere_is_survived),
         };
 
