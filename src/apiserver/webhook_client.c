@@ -11,6 +11,7 @@
 #define MAX_PEERS 256
 #define MAX_CONNECTIONS 256 /* of a peer that may be slow, with HTTP/1.1 */
 #define MAX_ANSWER (64U << 20)
+#define OUT_OF_TIME "context deadline exceeded"
 
 struct webhooks {
         struct apiserver *s;
@@ -327,6 +328,19 @@ static bool pause_and_retry(struct webhook_run *r, int err) {
         return true;
 }
 
+/* Why there is no whole answer, in the words of upstream's client. */
+static void explain(struct webhook_call *w, int err, struct str why) {
+        if (w->by_deadline && str_has_prefix(why, STR(OUT_OF_TIME)))
+                why = STR(OUT_OF_TIME);
+        error_set(&w->error, err, "%" STR_FMT, STR_ARG(why));
+        if (w->status)
+                error_prefix(&w->error, "%s. Please retry. Original error",
+                             str_has_prefix(why, STR("stream error: "))
+                                             ? "stream error when reading response body, may be caused by closed "
+                                               "connection"
+                                             : "unexpected error when reading response body");
+}
+
 static void on_done(struct http_call *c, int err, const struct error *error, void *arg) {
         struct webhook_run *r = arg;
         struct webhook_call *w = r->w;
@@ -340,7 +354,7 @@ static void on_done(struct http_call *c, int err, const struct error *error, voi
         if ((err || w->status < 200 || w->status > 299) && pause_and_retry(r, err))
                 return;
         if (err)
-                error_set(&w->error, err, "%s", err == -ETIMEDOUT ? "context deadline exceeded" : error_text(error));
+                explain(w, err, str_of(error_text(error)));
         else if (w->status < 200 || w->status > 299)
                 refused(r, w->status, &w->error);
         else if (r->answer.n == 0 && !w->any_answer)

@@ -29,6 +29,7 @@ struct webhook_call {
         struct webhook_user user;
         bool go; /* it is not admission that asks, and upstream says no more of itself than that it is written in Go */
         unsigned timeout_ms; /* of one try */
+        bool by_deadline;    /* of the request that waits for it: upstream says no more when it is over */
         unsigned more_tries; /* when it fails in a way that may pass: after a while, then a longer one */
         bool any_answer;     /* will do, even an empty one */
         struct loop *loop;   /* where done is called; NULL: on the webhooks' thread */

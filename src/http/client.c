@@ -244,9 +244,8 @@ static void call_timeout(struct timer *t) {
         struct http_call *c = container_of(t, struct http_call, timer);
 
         call_abort(c, -ETIMEDOUT,
-                   c->got_bytes ? "context deadline exceeded (Client.Timeout or context cancellation while reading "
-                                  "body)"
-                                : "context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
+                   c->status ? "context deadline exceeded (Client.Timeout or context cancellation while reading body)"
+                             : "context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
 }
 
 void http_call_cancel(struct http_call *c) {

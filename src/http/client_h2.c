@@ -112,7 +112,8 @@ static int on_stream_close(nghttp2_session *s, int32_t stream_id, uint32_t code,
         if (code == NGHTTP2_REFUSED_STREAM)
                 call_retry(c, -ECONNRESET, "http2: server refused the stream");
         else if (code != NGHTTP2_NO_ERROR)
-                call_done(c, -ECONNRESET, "stream error: stream ID %d; %s", stream_id, nghttp2_http2_strerror(code));
+                call_done(c, -ECONNRESET, "stream error: stream ID %d; %s; received from peer", stream_id,
+                          nghttp2_http2_strerror(code));
         else if (c->held.n > 0) { /* the end waits for who paused; the stream is gone */
                 c->stream_id = 0;
         } else

@@ -137,6 +137,7 @@ static int prepare(struct ask *q, void (*done)(struct webhook_call *w), struct e
                 .body = review_question(ad->a, ad, q->as, q->hook->review, q->uid, ad->obj ? &object : NULL,
                                         ad->old ? &old : NULL),
                 .timeout_ms = (unsigned) ms + (ms < q->hook->timeout_s * 1000LL ? LATE_MS : 0),
+                .by_deadline = true,
                 .loop = op->c->loop,
                 .done = done,
         };

@@ -326,7 +326,7 @@ static bool is_current(const struct service *v, bool ok) {
 
 static void on_done(struct http_call *c, int err, const struct error *error, void *arg) {
         struct service *v = arg;
-        bool ok = err == 0 && v->status >= 200 && v->status < 300;
+        bool good = v->status >= 200 && v->status < 300, ok = err == 0 && good;
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct str url = arena_printf(a, "https://%" STR_FMT "%" STR_FMT, STR_ARG(v->address),
                                       STR_ARG(document_path(a, v, v->step)));
@@ -336,12 +336,12 @@ static void on_done(struct http_call *c, int err, const struct error *error, voi
         if (ok || v->step != DOC_RESOURCES)
                 learn(v, v->step, ok);
         if (v->step == DOC_RESOURCES)
-                v->answers = ok;
-        if (v->step == DOC_RESOURCES && err)
+                v->answers = good; /* however the rest comes */
+        if (v->step == DOC_RESOURCES && !v->status)
                 conclude(v, false, "FailedDiscoveryCheck",
                          arena_printf(a, "failing or missing response from %" STR_FMT ": Get \"%" STR_FMT "\": %s",
                                       STR_ARG(url), STR_ARG(url), error ? error_text(error) : strerror(-err)));
-        else if (v->step == DOC_RESOURCES && !ok)
+        else if (v->step == DOC_RESOURCES && !good)
                 conclude(v, false, "FailedDiscoveryCheck",
                          arena_printf(a,
                                       "failing or missing response from %" STR_FMT ": bad status from %" STR_FMT ": %d",
@@ -350,7 +350,7 @@ static void on_done(struct http_call *c, int err, const struct error *error, voi
                 settle(v, is_current(v, ok));
         if (v->step == DOC_DISCOVERY && v->answers) /* who waits for it to be available wants to find it */
                 conclude(v, true, "Passed", STR("all checks passed"));
-        if (v->step == DOC_RESOURCES ? err == 0 : v->answers && v->step + 1 < N_DOCS)
+        if (v->step == DOC_RESOURCES ? v->status != 0 : v->answers && v->step + 1 < N_DOCS)
                 ask(v, v->step + 1);
         else
                 settle(v, v->step != DOC_RESOURCES && v->current);

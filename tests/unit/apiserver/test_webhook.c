@@ -151,7 +151,18 @@ static void errors_say_where(void **state) {
         forget(r);
 
         r = ask_url(w, "/never", &test_certs()->ca, 100);
-        assert_non_null(strstr(r.error, "context deadline exceeded"));
+        assert_non_null(strstr(r.error, "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"));
+        forget(r);
+
+        r = ask_url(w, "/watch", &test_certs()->ca, 100);
+        assert_string_equal(r.error,
+                            "unexpected error when reading response body. Please retry. Original error: context "
+                            "deadline exceeded (Client.Timeout or context cancellation while reading body)");
+        forget(r);
+
+        r = ask_url(w, "/cut", &test_certs()->ca, 10000);
+        assert_non_null(strstr(r.error, "stream error: stream ID "));
+        assert_non_null(strstr(r.error, "; received from peer"));
         forget(r);
 
         r = ask_url(w, "/echo", &(struct buf) { 0 }, 10000); /* the system's authorities do not know it */
