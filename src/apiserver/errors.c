@@ -193,6 +193,8 @@ static const struct {
         { "resource.k8s.io", "v1alpha3",
           "DeviceClass ResourceClaim ResourceClaimTemplate ResourceSlice DeviceTaintRule" },
         { "resource.k8s.io", "v1beta1 v1beta2", "DeviceClass ResourceClaim ResourceClaimTemplate ResourceSlice" },
+        { "apiextensions.k8s.io", "v1beta1", "CustomResourceDefinition" },
+        { "apiregistration.k8s.io", "v1beta1", "APIService" },
         { "internal.apiserver.k8s.io", "v1alpha1", "StorageVersion" },
         { "storagemigration.k8s.io", "v1alpha1", "StorageVersionMigration" },
 };

@@ -97,44 +97,49 @@ struct place {
 
 /* ---- words ---- */
 
-/* rbac.authorization.k8s.io → RbacAuthorization */
-static void add_camel(struct buf *b, const char *s, bool upper) {
-        struct str rest = str_of(s[0] ? s : "core"), part;
+/* What is neither letter nor digit is left out, and the letter after it is large: cert-manager.io → CertManagerIo */
+static void add_camel(struct buf *b, struct str s, bool upper) {
+        for (size_t i = 0; i < s.n; i++) {
+                bool valid = isalpha((unsigned char) s.p[i]) || s.p[i] == '_' ||
+                             (i > 0 && isdigit((unsigned char) s.p[i]));
 
-        if (str_has_suffix(rest, STR(".k8s.io")))
-                rest.n -= 7;
-        for (bool first = true; str_split(&rest, '.', &part); first = false) {
-                buf_putc(b, (char) (first && !upper ? tolower(part.p[0]) : toupper(part.p[0])));
-                buf_add_str(b, str_sub(part, 1, part.n));
+                if (valid)
+                        buf_putc(b, upper ? (char) toupper((unsigned char) s.p[i]) : s.p[i]);
+                upper = !valid;
         }
 }
 
+/* rbac.authorization.k8s.io → RbacAuthorization */
+static void add_group(struct buf *b, const char *group, bool upper) {
+        struct str s = str_of(group[0] ? group : "core");
+
+        if (str_has_suffix(s, STR(".k8s.io")))
+                s.n -= 7;
+        add_camel(b, s, upper);
+}
+
 static struct json operation_id(struct openapi *o, const struct place *p, size_t op) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
+        _cleanup_buf_ struct buf b = BUF_INIT, rest = BUF_INIT;
 
         buf_addc(&b, p->connect ? "connect" : operations[op].id);
-        add_camel(&b, p->resource->group, true);
-        buf_putc(&b, (char) toupper(p->resource->version[0]));
-        buf_addc(&b, p->resource->version + 1);
-        if (p->connect) {
-                buf_putc(&b, (char) toupper(operations[op].method[0]));
-                buf_addc(&b, operations[op].method + 1);
-        }
+        add_group(&b, p->resource->group, true);
+        add_camel(&b, str_of(p->resource->version), true);
+        if (p->connect)
+                add_camel(&b, str_of(operations[op].method), true);
         if (operations[op].op == COLLECTION)
-                buf_addc(&b, "Collection");
+                buf_addc(&rest, "Collection");
         if (p->in_namespace)
-                buf_addc(&b, "Namespaced");
-        buf_addc(&b, p->resource->kind);
-        if (p->sub) {
-                buf_putc(&b, (char) toupper(p->sub->name[0]));
-                buf_addc(&b, p->sub->name + 1);
-        }
+                buf_addc(&rest, "Namespaced");
+        buf_addc(&rest, p->resource->kind);
+        if (p->sub)
+                add_camel(&rest, str_of(p->sub->name), true);
         if (operations[op].op == WATCH_LIST)
-                buf_addc(&b, "List");
+                buf_addc(&rest, "List");
         if (p->all_namespaces)
-                buf_addc(&b, "ForAllNamespaces");
+                buf_addc(&rest, "ForAllNamespaces");
         if (p->further)
-                buf_addc(&b, "WithPath");
+                buf_addc(&rest, "WithPath");
+        add_camel(&b, buf_str(&rest), true);
         return json_of_copy(o->arena, buf_str(&b));
 }
 
@@ -144,6 +149,8 @@ static struct json operation_id(struct openapi *o, const struct place *p, size_t
 static bool is_unshared(const char *name) {
         return !strcmp(name, "dryRun") || !strcmp(name, "fieldValidation") || !strcmp(name, "name");
 }
+
+#define SHARED "#/parameters/"
 
 /* What many operations take is said once, in version 2: a reference to it under a name that tells it from those of the
  * same name (kube-openapi/pkg/builder/parameters.go). */
@@ -157,7 +164,7 @@ static struct json share(struct openapi *o, const char *name, const struct json 
         base64url_encode(&id, (struct str) { (const char *) &hash, 6 });
         if (!json_get(&o->parameters, buf_str(&id)))
                 json_add(o->arena, &o->parameters, arena_str(o->arena, buf_str(&id)), *p);
-        json_setc(o->arena, &ref, "$ref", json_of_printf(o->arena, "#/parameters/%" STR_FMT, STR_ARG(buf_str(&id))));
+        json_setc(o->arena, &ref, "$ref", json_of_printf(o->arena, SHARED "%" STR_FMT, STR_ARG(buf_str(&id))));
         return ref;
 }
 
@@ -175,6 +182,21 @@ static struct json parameter(struct openapi *o, const char *name, const char *in
         if (required)
                 json_set_bool(o->arena, &p, "required", true);
         return o->v3 || is_unshared(name) ? p : share(o, name, &p);
+}
+
+static struct str sort_key(const struct json *parameter) {
+        struct str ref = json_str(json_getc(parameter, "$ref"));
+
+        return ref.n > 0 ? str_sub(ref, strlen(SHARED), ref.n) : json_str(json_getc(parameter, "name"));
+}
+
+static int by_name(const void *a, const void *b) {
+        return str_cmp(sort_key(a), sort_key(b));
+}
+
+static void set_parameters(struct openapi *o, struct json *of, struct json list) {
+        qsort(json_items(&list), list.len, sizeof(list), by_name);
+        json_setc(o->arena, of, "parameters", list);
 }
 
 static bool is_custom(const struct place *p) {
@@ -362,15 +384,16 @@ static struct json operation(struct openapi *o, const struct place *p, unsigned 
         const struct api_subresource *sub = is_custom(p) ? NULL : p->sub; /* whose kind it is, unless the resource's */
 
         list = parameters(o, p, ops, op);
-        add_camel(&tag, r->group, false);
-        buf_printf(&tag, "_%s", r->version);
+        add_group(&tag, r->group, false);
+        buf_putc(&tag, '_');
+        add_camel(&tag, str_of(r->version), false);
         text = json_of_printf(o->arena, "%s %s%s%s", p->connect ? "connect to" : operations[i].what,
                               p->sub ? p->sub->name : "", p->sub ? " of " : "", r->kind);
         out = json_build(o->arena, "{ description: %j, tags: [ %S ], operationId: %j }", &text, buf_str(&tag), &id);
         if (!p->connect && op & (CREATE | UPDATE | PATCH | DELETE | (is_custom(p) ? 0u : COLLECTION)))
                 set_body(o, p, op, &out, &list);
         if (list.len > 0)
-                json_setc(o->arena, &out, "parameters", list);
+                set_parameters(o, &out, list);
         if (!o->v3)
                 set_v2(o, consumed(p, op), produced(p, op), &out);
         answers = responses(o, p, op);
@@ -438,9 +461,9 @@ static void add_group_page(struct openapi *o, struct str wanted, const struct ap
 
         if (!api_is_builtin(gv))
                 return;
-        add_camel(&tag, gv->group, false);
+        add_group(&tag, gv->group, false);
         buf_addc(&id, "get");
-        add_camel(&id, gv->group, true);
+        add_group(&id, gv->group, true);
         if (version) {
                 buf_printf(&tag, "_%s", gv->version);
                 buf_printf(&id, "%c%s", toupper(gv->version[0]), gv->version + 1);
@@ -490,7 +513,7 @@ static void add_path(struct openapi *o, const struct place *p, unsigned ops, str
                 json_push(o->arena, &list, parameter(o, "path", "path", "string", "The path to ask for."));
         if (!p->connect)
                 json_push(o->arena, &list, parameter(o, "pretty", "query", "string", "true: indented, for people."));
-        json_setc(o->arena, &item, "parameters", list);
+        set_parameters(o, &item, list);
         if (ops)
                 json_add(o->arena, paths, str_of(p->path), item);
 }

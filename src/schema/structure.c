@@ -296,9 +296,13 @@ static bool write_struct(struct text_writer *w, const struct schema_type *t, con
                 const struct schema_field *f = &t->fields[t->by_name[i]];
                 const char *const *below = NULL;
 
-                if (!slots[t->by_name[i]] || is_named(skip, f->name) ||
-                    (skip == unowned && is_named(w->reset, f->name)))
+                if (!slots[t->by_name[i]] || is_named(skip, f->name))
                         continue;
+                if (skip == unowned && is_named(w->reset, f->name)) {
+                        if (t->flags & SCHEMA_TYPE_ODD_SETS)
+                                return false; /* nobody owns it, but a wrong one makes that nobody owns anything */
+                        continue;
+                }
                 if (skip == unowned && strcmp(f->name, "metadata") == 0)
                         below = unowned_metadata;
                 if (!write_element(w, STR(""), (struct place) { f->type, f }, slots[t->by_name[i]],

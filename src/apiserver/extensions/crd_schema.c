@@ -6,6 +6,7 @@
 
 struct compiler {
         struct arena *a;
+        bool in_kept; /* an item of a list that keeps what is unknown: it does so too */
         bool in_meta; /* what is not specified is kept: ObjectMeta says what there is */
         bool open;    /* x-kubernetes-preserve-unknown-fields, here or above: who applies may say more than is known */
 };
@@ -221,14 +222,14 @@ static void set_list(struct compiler *c, struct crd_schema *s, const struct json
 }
 
 static struct crd_schema *compile(struct compiler *c, const struct json *j, bool root) {
-        bool open = c->open;
+        bool open = c->open, kept = c->in_kept;
         struct crd_schema *s = arena_new_of(c->a, struct crd_schema), *below;
         const struct json *items = json_getc(j, "items"), *more = json_getc(j, "additionalProperties");
 
         s->source = j;
         s->json_type = type_of_name(json_str(json_getc(j, "type")));
         s->nullable = json_bool(json_getc(j, "nullable"));
-        s->preserve = c->in_meta || json_bool(json_getc(j, "x-kubernetes-preserve-unknown-fields"));
+        s->preserve = c->in_meta || kept || json_bool(json_getc(j, "x-kubernetes-preserve-unknown-fields"));
         s->embedded = root || json_bool(json_getc(j, "x-kubernetes-embedded-resource"));
         s->int_or_string = json_bool(json_getc(j, "x-kubernetes-int-or-string"));
         s->atomic = str_eqc(json_str(json_getc(j, "x-kubernetes-map-type")), "atomic");
@@ -242,8 +243,10 @@ static struct crd_schema *compile(struct compiler *c, const struct json *j, bool
         if (json_getc(j, "description"))
                 s->type.doc = arena_cstr(c->a, json_str(json_getc(j, "description")));
         c->open = open || s->preserve;
+        c->in_kept = false;
         compile_fields(c, s, json_getc(j, "properties"), s->embedded);
         if (json_is(items, JSON_OBJECT)) {
+                c->in_kept = s->preserve;
                 s->items = below = compile(c, items, false);
                 merge_below(s, below);
         }

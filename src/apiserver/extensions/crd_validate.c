@@ -217,6 +217,8 @@ static const struct json *shown_versions(struct arena *a, const struct json *ver
         struct json list = json_new_array();
         struct sharing all_share = find_sharing(versions);
 
+        if (!json_is(versions, JSON_ARRAY))
+                return json_new(a, json_of_raw(STR("[]apiextensions.CustomResourceDefinitionVersion(nil)")));
         json_each_item(v, versions) {
                 struct json copy = json_copy_shallow(a, v);
 
@@ -259,7 +261,7 @@ static void validate_versions(struct field_errors *fe, const struct path *spec, 
         if (n_storage != 1)
                 field_invalid(fe, at, shown_versions(fe->a, versions),
                               "must have exactly one version marked as storage version");
-        if (json_len(versions) > 0)
+        if (!str_empty(TEXT(json_item(versions, 0), "name")))
                 check_shown(fe, PATH(spec, "version"), TEXT(json_item(versions, 0), "name"), check_dns1035_label,
                             json_getc(json_item(versions, 0), "name"));
 }
@@ -573,19 +575,16 @@ void validate_crd_status(struct field_errors *fe, const struct json *obj, const 
 /* Objects will be written in the storage version: it is remembered until somebody says that none are left. */
 static void note_storage(struct arena *a, struct json *obj) {
         struct json *status = json_get_or_add_object(a, obj, "status"), *list;
-        struct str storage = STR("");
 
         *status = json_copy_shallow(a, status);
         list = json_get_or_add_array(a, status, "storedVersions");
         *list = json_copy_shallow(a, list);
         json_each_item(v, json_at_path(obj, "spec", "versions"))
-                if (IS_TRUE(v, "storage") && str_empty(storage))
-                        storage = TEXT(v, "name");
-        json_each_item(v, list)
-                if (str_eq(json_str(v), storage))
+                if (IS_TRUE(v, "storage")) {
+                        if (!json_has_str(list, TEXT(v, "name")))
+                                json_push(a, list, json_of_str(TEXT(v, "name")));
                         return;
-        if (storage.n > 0)
-                json_push(a, list, json_of_str(storage));
+                }
 }
 
 int crd_prepare_create(struct op *op, struct json *obj, struct error *err) {

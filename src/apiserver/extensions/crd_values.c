@@ -5,8 +5,10 @@
 #include <math.h>
 
 #include "apiserver/extensions/crd_schema.h"
+#include "apiserver/server.h"
 #include "base/map.h"
 #include "base/regex.h"
+#include "json/number.h"
 #include "schema/internal.h"
 
 struct checker {
@@ -52,7 +54,7 @@ static void type_error(struct checker *c, const struct path *at, const char *wan
         struct str path = path_text(c, at);
         struct json value = json_of_str(got);
 
-        json_write_string(&quoted, got);
+        add_quoted(&quoted, got);
         field_type_invalid(c->fe, at, &value, "%" STR_FMT " in body must be of type %s: %" STR_FMT, STR_ARG(path), want,
                            STR_ARG(buf_str(&quoted)));
 }
@@ -105,12 +107,13 @@ static int64_t integer_of(const struct json *v) {
         return d >= 0x1p63 ? INT64_MAX : d < -0x1p63 ? INT64_MIN : isnan(d) ? 0 : (int64_t) d;
 }
 
+/* A bound is told as a number of the value's type. */
 static struct str number_text(struct checker *c, const struct json *bound, const struct json *v) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-        struct json as_int = json_of_int(integer_of(bound));
+        char text[32];
 
-        json_write(&b, json_is(v, JSON_INT) ? &as_int : bound);
-        return arena_str(c->fe->a, buf_str(&b));
+        if (json_is(v, JSON_INT))
+                return arena_printf(c->fe->a, "%lld", (long long) integer_of(bound));
+        return arena_str(c->fe->a, json_format_double_g(text, number_of(bound)));
 }
 
 static int compare_numbers(const struct json *v, const struct json *bound) {

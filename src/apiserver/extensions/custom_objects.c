@@ -2,6 +2,7 @@
 
 #include "apiserver/extensions/crd_rules.h"
 #include "apiserver/extensions/custom.h"
+#include "json/number.h"
 #include "schema/defaults.h"
 #include "schema/strategic.h"
 
@@ -73,8 +74,12 @@ static bool check_type_meta(struct field_errors *fe, const struct rest *r, const
 
 /* As Go prints a value with %v. */
 static void add_plain(struct buf *b, const struct json *v) {
+        char text[32];
+
         if (json_is(v, JSON_STRING))
                 buf_add_str(b, json_str(v));
+        else if (json_is(v, JSON_DOUBLE))
+                buf_add_str(b, json_format_double_g(text, v->d));
         else if (v->type < JSON_ARRAY)
                 v->type == JSON_NULL ? buf_addc(b, "<nil>") : json_write(b, v);
         else

@@ -88,6 +88,10 @@ static const struct {
         /* Numbers with a fraction or an exponent are floats, to Go and to rules. */
         { "'n':{'type':'number','maximum':5}", NULL, "{'n':1e10}",
           "n: Invalid value: 1e+10: n in body should be less than or equal to 5", "" },
+        { "'n':{'type':'number','maximum':2147483646}", NULL, "{'n':1e10}",
+          "n: Invalid value: 1e+10: n in body should be less than or equal to 2.147483646e+09", "" },
+        { "'s':{'type':'string','format':'byte'}", NULL, "{'s':'<a>'}",
+          "s: Invalid value: \"<a>\": s in body must be of type byte: \"<a>\"", "" },
         { "'i':{'type':'integer'," RULE("self < 9") "}", NULL, "{'i':4.0}",
           "i: Invalid value: \"integer\": invalid data, expected int, got float64 evaluating rule: self < 9", "" },
         /* What has a format may be a text, whatever its type. */
@@ -129,6 +133,10 @@ static const struct {
         { "'m':{'type':'string','default':'d'},'n':{'type':'string'}", "{'m':null,'n':null}", "{'m':'d'}" },
         { "'l':{'type':'array','items':{'type':'string','default':'d'}}", "{'l':[null,'x']}", "{'l':['d','x']}" },
         { "'m':{'type':'object','additionalProperties':false}", "{'m':{'a':1,'b':{'c':1}}}", "{'m':{'a':1,'b':{}}}" },
+        /* A list keeps what is unknown in its items, but not in their fields. */
+        { "'l':{'type':'array','x-kubernetes-preserve-unknown-fields':true,'items':{'type':'object','properties':"
+          "{'p':{'type':'object'}}}}",
+          "{'l':[{'a':1,'p':{'b':1}}]}", "{'l':[{'a':1,'p':{}}]}" },
 };
 
 static void nulls_and_unknown_fields(void **state) {

@@ -371,6 +371,19 @@ static void names_and_versions_are_checked(void **state) {
                   "[]apiextensions.CustomResourceColumnDefinition(nil), SelectableFields:"
                   "[]apiextensions.SelectableField(nil)}}: must have exactly one version marked as storage version, "
                   "status.storedVersions: Invalid value: []string{\"v1\"}: must have the storage version v2" },
+                { "{'metadata':{'name':'widgets.example.com'},'spec':{'group':'example.com','names':{'plural':'widgets'"
+                  ","
+                  "'kind':'Widget'}}}",
+                  "[spec.scope: Required value, spec.versions: Invalid value: "
+                  "[]apiextensions.CustomResourceDefinitionVersion(nil): must have exactly one version marked as "
+                  "storage "
+                  "version, status.storedVersions: Invalid value: []string(nil): must have at least one stored "
+                  "version]" },
+                { "{'metadata':{'name':'widgets.example.com'},'spec':{'group':'example.com','scope':'Cluster','names':{"
+                  "'plural':'widgets','kind':'Widget'},'versions':[{'name':'','served':true,'storage':true,'schema':{"
+                  "'openAPIV3Schema':{'type':'object'}}}]}}",
+                  "CustomResourceDefinition.apiextensions.k8s.io \"widgets.example.com\" is invalid: "
+                  "spec.versions[0].name: Invalid value: \"\": a DNS-1035 label must consist" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -380,6 +393,11 @@ static void names_and_versions_are_checked(void **state) {
                 if (!strstr(r.message, cases[i].message))
                         fail_msg("%s\nhas not: %s", r.message, cases[i].message);
         }
+        check_error(ASK(f, API_CREATE, &res_customresourcedefinitions,
+                        .body = Q("{'apiVersion':'apiextensions.k8s.io/v1beta1','kind':'CustomResourceDefinition'}")),
+                    400,
+                    "the API version in the data (apiextensions.k8s.io/v1beta1) does not match the expected API "
+                    "version (apiextensions.k8s.io/v1)");
         check(ASK(f, API_CREATE, &res_customresourcedefinitions,
                   .body = definition(f, "{'type':'object'}",
                                      "}],'conversion':{'strategy':'None','webhook':{}},'odd':[{"),
@@ -753,8 +771,8 @@ static void scale_is_where_the_definition_says(void **state) {
                "object'}}}",
                ",'subresources':{'status':{},'scale':{'specReplicasPath':'.spec.n','statusReplicasPath':"
                "'.status.n','labelSelectorPath':'.spec.l.a'}}");
-        is_invalid(create(f, "'spec':{'n':{'b':[1,'x']},'l':'y'}"), "Widget.example.com \"w\"",
-                   "[.spec.n: Invalid value: 0: .spec.n accessor error: map[b:[1 x]] is of the type "
+        is_invalid(create(f, "'spec':{'n':{'b':[1e20,'x']},'l':'y'}"), "Widget.example.com \"w\"",
+                   "[.spec.n: Invalid value: 0: .spec.n accessor error: map[b:[1e+20 x]] is of the type "
                    "map[string]interface "
                    "{}, expected int64, .spec.l.a: Invalid value: \"\": .spec.l.a accessor error: y is of the type "
                    "string, expected map[string]interface{}]");

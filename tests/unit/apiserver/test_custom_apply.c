@@ -255,6 +255,19 @@ static void an_update_through_a_version_loses_what_that_has_not(void **state) {
         undefine(f);
 }
 
+#define NEW "{'apiVersion':'example.com/v1','kind':'Widget','metadata':{'name':'w'},'spec':{'a':'x'},'status':"
+
+static void of_a_new_object_with_a_wrong_status_nobody_owns_anything(void **state) {
+        struct fixture *f = *state;
+
+        define(f, GRANULAR, GRANULAR);
+        check(ASK(f, API_CREATE, &widgets, "default", .body = Q(NEW "{'n':1}}"), .options.dry_run = true), 201,
+              ".metadata.managedFields[0].fieldsV1", "{\"f:spec\":{\".\":{},\"f:a\":{}}}");
+        check(ASK(f, API_CREATE, &widgets, "default", .body = Q(NEW "{'n':'y'}}")), 201, ".metadata.managedFields",
+              "(absent)");
+        undefine(f);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_null_that_is_no_value_is_refused),
@@ -266,6 +279,7 @@ int main(void) {
                 cmocka_unit_test(managers_of_no_version_make_all_forgotten),
                 cmocka_unit_test(twins_in_another_version_are_no_object_of_it),
                 cmocka_unit_test(an_update_through_a_version_loses_what_that_has_not),
+                cmocka_unit_test(of_a_new_object_with_a_wrong_status_nobody_owns_anything),
                 cmocka_unit_test(a_scale_takes_nothing_from_versions_that_have_none),
                 cmocka_unit_test(a_scale_hands_replicas_back_in_its_version),
         };

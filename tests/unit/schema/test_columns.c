@@ -559,6 +559,37 @@ static void test_openapi_has_old_watches_and_connections(void **state) {
         check_json(a, json_at_path(types, "io.k8s.api.core.v1.SeccompProfile", "x-kubernetes-unions"),
                    "[{'discriminator':'type','fields-to-discriminateBy':{'localhostProfile':'LocalhostProfile'}}]");
         assert_null(json_getc(types, "io.k8s.api.core.v1.PodExecOptions"));
+        /* parameters by their names */
+        check_json(a, json_getc(json_item(json_at_path(paths, A_POD, "parameters"), 0), "name"), "'name'");
+        assert_true(str_has_prefix(
+                        json_str(json_getc(json_item(json_at_path(paths, A_POD, "delete", "parameters"), 0), "$ref")),
+                        STR("#/parameters/body-")));
+}
+
+/* Operations have no hyphens in their names, and a kind begins there with a large letter. */
+static void test_openapi_names_operations_of_odd_groups(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct api_resource widgets = res_deployments;
+        const struct api_resource *resources[] = { &widgets };
+        struct api_group_version gv = { .group = "a.cert-manager.io", .version = "v1", .served = true };
+        const struct api_group_version *all[] = { &gv };
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        const struct json *paths;
+
+        widgets.group = gv.group;
+        widgets.kind = "widget";
+        gv.resources = resources;
+        gv.n_resources = 1;
+        openapi_v2(&b, all, 1, json_write);
+        paths = json_getc(parse(a, &b), "paths");
+        check_json(a, json_at_path(paths, "/apis/a.cert-manager.io/v1/deployments", "get", "operationId"),
+                   "'listACertManagerIoV1WidgetForAllNamespaces'");
+        check_json(a, json_at_path(paths, "/apis/a.cert-manager.io/v1/deployments", "get", "tags"),
+                   "['aCertManagerIo_v1']");
+        check_json(a,
+                   json_at_path(paths, "/apis/a.cert-manager.io/v1/namespaces/{namespace}/deployments", "post",
+                                "operationId"),
+                   "'createACertManagerIoV1Namespacedwidget'");
 }
 
 /* What lies at the end of a path of field numbers, each the first of its number: "4.1.2". */
@@ -669,6 +700,7 @@ int main(void) {
                 cmocka_unit_test(test_openapi_documents_are_whole),
                 cmocka_unit_test(test_what_all_operations_take_is_the_paths),
                 cmocka_unit_test(test_openapi_has_old_watches_and_connections),
+                cmocka_unit_test(test_openapi_names_operations_of_odd_groups),
                 cmocka_unit_test(test_patch_takes_field_validation),
                 cmocka_unit_test(test_openapi_in_protobuf),
         };
