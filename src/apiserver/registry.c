@@ -207,8 +207,8 @@ int writes_validate(struct op *op, struct json *obj, const struct json *old, str
         if (!bare)
                 validate_metadata(&fe, obj, old, r->resource->namespaced, st->name);
         validate_rest(op, &fe, obj, old);
-        if (bare && fe.list.n == 0)
-                validate_metadata(&fe, obj, old, r->resource->namespaced, st->name);
+        if (!old && fe.list.n == 0 && (bare || st->name == check_any_name))
+                validate_metadata(&fe, obj, NULL, r->resource->namespaced, bare ? st->name : check_path_segment);
         if (old && (fe.list.n > 0 || !str_eq(prefix_of_names(obj), prefix_of_names(old)) || has_bad_prefix(op, obj)))
                 validate_again(op, &fe, obj, old);
         if (r->custom && fe.list.n == 0)

@@ -46,8 +46,8 @@ static void answer_anew(struct op *op, struct json created, struct json status) 
 
 static void token_review(struct op *op) {
         struct arena *a = op->c->arena;
-        const struct json *spec = json_getc(op->c->body, "spec"), *sent = json_at_path(op->c->body, "status", "user");
-        struct json status = json_new_object(), audiences;
+        const struct json *spec = json_getc(op->c->body, "spec"), *sent = json_getc(op->c->body, "status");
+        struct json status = sent ? json_copy_shallow(a, sent) : json_new_object(), audiences;
         _cleanup_error_ struct error e = ERROR_INIT;
         struct authn_notes notes = { 0 };
         struct api_user user;
@@ -74,8 +74,10 @@ static void token_review(struct op *op) {
                 op_warn(op, notes.warning);
         json_each_member(m, notes.annotations)
                 op_annotate(op, json_key(m), json_str(&m->value));
+        json_removec(&status, "authenticated"); /* of what was sent the rest stays unless there is something to say */
         if (r < 0) {
-                json_setc(a, &status, "user", sent ? *sent : json_new_object());
+                if (!json_getc(&status, "user"))
+                        json_setc(a, &status, "user", json_new_object());
                 json_setc(a, &status, "error",
                           strcmp(error_text(&e), "Unauthorized") == 0
                                           ? json_of_cstr("invalid bearer token")

@@ -10,6 +10,13 @@
         "}]}}"
 #define SPEC(part) "{`metadata`:{`name`:`x`},`spec`:{" part "}}"
 #define OBJECT(part) "{`metadata`:{`name`:`x`}," part "}"
+#define CSR_TEXT                                                                                     \
+        "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlISE1HNENBUUF3RERFS01BZ0dBMVVFQXd3QmVEQl" \
+        "pNQk1HQnlxR1NNNDlBZ0VHQ0NxR1NNNDlBd0VIQTBJQQpCUDNTTVVEeVJyVzRvdkRpeVMzeDMwdzU0L1doY0ZNd25N" \
+        "YTcweEQweUxMMDBrQmM3MzQycUZCYmlEVTdLYXB1ClUvbUtJZW5weTNUV01Nc3FNbHQ5Z0gyZ0FEQUtCZ2dxaGtqT1" \
+        "BRUURBZ05KQURCR0FpRUEwKys2OGkrLzBOeDEKS0FTQWxtM0N5SVVUZXY4T1FDdkorMVUzU20vWGpRY0NJUUN4Zmlh" \
+        "UmxzREZ5bWdGZ01IV3RPUy9qOTB3RzZPZQpycTc3MjdDbUd6Q1E4UT09Ci0tLS0tRU5EIENFUlRJRklDQVRFIFJFUV" \
+        "VFU1QtLS0tLQo="
 #define REPLICAS "spec.replicas: Invalid value: -1: must be greater than or equal to 0"
 #define NO_FINALIZER "name is neither a standard finalizer name nor is it fully qualified"
 #define RANGE(n) "must be between 0 and " n ", inclusive"
@@ -514,6 +521,9 @@ static const struct row {
         { &res_jobs, SPEC("`template`:{`spec`:{`restartPolicy`:`Never`,`containers`:[{`name`:`c`,`image`:`i`}]}}"),
           "status", "{`status`:{`active`:-1}}",
           "status.active: Invalid value: -1: must be greater than or equal to 0" },
+        { &res_certificatesigningrequests,
+          "{`metadata`:{`name`:`a/b`},`spec`:{`request`:`" CSR_TEXT "`,`signerName`:`a.b/c`,`usages`:[`any`]}}", NULL,
+          NULL, "metadata.name: Invalid value: `a/b`: may not contain '/'" },
         { &res_certificatesigningrequests, SPEC("`request`:`eA==`,`signerName`:`a.b/c`,`usages`:[`any`]"), NULL, NULL,
           "spec.request: Invalid value: []byte{0x78}: PEM block type must be CERTIFICATE REQUEST" },
         { &res_endpointslices,
@@ -645,6 +655,12 @@ static const struct row {
           "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: intstr.IntOrString{Type:0, IntVal:0, "
           "StrVal:``}: may not be 0 when `maxSurge` is 0\n"
           "spec.rollback.version: Invalid value: -3: must be greater than or equal to 0" },
+        { &res_nodes,
+          SPEC("`taints`:[{`key`:`a`,`effect`:`NoExecute`,`timeAdded`:`2020-01-02T03:04:05Z`},{`key`:`a`,`effect`:"
+               "`NoExecute`,`timeAdded`:`2020-01-02T03:04:05Z`}]"),
+          NULL, NULL,
+          "metadata.taints[1]: Duplicate value: core.Taint{Key:`a`, Value:``, Effect:`NoExecute`, TimeAdded:time.Date("
+          "2020, time.January, 2, 3, 4, 5, 0, time.Local)}: taints must be unique by key and effect pair" },
         { &res_nodes, OBJECT("`status`:{`nodeInfo`:{`swap`:{`capacity`:0}}}"), NULL, NULL,
           "metadata.nodeSwapStatus.capacity: Invalid value: 0: must be greater than zero" },
         { &res_services,

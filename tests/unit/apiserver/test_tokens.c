@@ -427,8 +427,13 @@ static void a_file_may_have_tokens(void **state) {
         assert_string_equal(at(f, review(f, STR("t4")), ".status.user.groups"), "[\"\",\"system:authenticated\"]");
         assert_string_equal(at(f, review(f, STR("t3")), ".status.error"), "invalid bearer token");
         r = ASK(f, API_CREATE, &res_tokenreviews,
-                .body = "{\"spec\":{\"token\":\"t1\",\"audiences\":[\"two\",\"x\"]}}");
+                .body = "{\"spec\":{\"token\":\"t1\",\"audiences\":[\"two\",\"x\"]},\"status\":{\"error\":\"e\"}}");
         assert_string_equal(at(f, r, ".status.audiences"), "[\"two\"]");
+        assert_string_equal(at(f, r, ".status.error"), "e"); /* of what is sent stays what nothing is known of */
+        r = ASK(f, API_CREATE, &res_tokenreviews,
+                .body = "{\"spec\":{\"token\":\"t3\"},\"status\":{\"authenticated\":true,\"audiences\":[\"a\"]}}");
+        assert_string_equal(at(f, r, ".status"),
+                            "{\"user\":{},\"audiences\":[\"a\"],\"error\":\"invalid bearer token\"}");
         r = ASK(f, API_CREATE, &res_tokenreviews, .body = "{\"spec\":{\"token\":\"t1\",\"audiences\":[\"x\"]}}");
         assert_string_equal(at(f, r, ".status.authenticated"), "(absent)");
 }
