@@ -320,15 +320,16 @@ static int compare_rests(const void *x, const void *y) {
 static void group(struct catalog *c, const struct rest **rests, size_t n) {
         for (size_t i = 0, end; i < n; i = end) {
                 struct api_group_version *gv = arena_new_of(c->arena, struct api_group_version);
-                const struct api_resource **list = arena_array(c->arena, const struct api_resource *, n - i);
-                const struct schema_type **types = arena_array(c->arena, const struct schema_type *, 2 * (n - i));
 
                 for (end = i; end < n && str_eq(rests[i]->group, rests[end]->group) &&
-                              str_eq(rests[i]->version, rests[end]->version);
-                     end++) {
-                        list[end - i] = rests[end]->resource;
-                        types[2 * (end - i)] = rests[end]->resource->type;
-                        types[2 * (end - i) + 1] = &rests[end]->custom->list;
+                              str_eq(rests[i]->version, rests[end]->version);)
+                        end++;
+                const struct api_resource **list = arena_array(c->arena, const struct api_resource *, end - i);
+                const struct schema_type **types = arena_array(c->arena, const struct schema_type *, 2 * (end - i));
+                for (size_t k = i; k < end; k++) {
+                        list[k - i] = rests[k]->resource;
+                        types[2 * (k - i)] = rests[k]->resource->type;
+                        types[2 * (k - i) + 1] = &rests[k]->custom->list;
                 }
                 *gv = (struct api_group_version) { .group = rests[i]->resource->group,
                                                    .version = rests[i]->resource->version,

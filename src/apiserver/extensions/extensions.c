@@ -110,33 +110,51 @@ static void drop_condition(struct json *status, const char *type) {
 
 /* ---- names ---- */
 
-/* What the other definitions of a group have been granted. */
+/* Who has been granted a name of a group. */
 struct used {
-        struct map *resources, *kinds;
+        struct arena *arena;
+        struct map *resources, *kinds; /* "group/name" → the definition that has it */
 };
 
-static void use(struct map *m, struct str name) {
-        if (name.n > 0)
-                map_put(m, name, m);
+static char several; /* stands for more than one */
+
+static struct str used_key(struct arena *a, const struct json *crd, struct str name) {
+        return arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(json_str(json_at_path(crd, "spec", "group"))),
+                            STR_ARG(name));
 }
 
-static void add_used(struct used *u, const struct json *names) {
-        use(u->resources, json_str(json_getc(names, "plural")));
-        use(u->resources, json_str(json_getc(names, "singular")));
+static void use(struct used *u, struct map *m, const struct object *crd, struct str name) {
+        struct str key = used_key(u->arena, object_json(crd), name);
+        void *owner = map_get(m, key);
+
+        if (name.n > 0 && owner != crd)
+                map_put(m, key, owner ? (void *) &several : (void *) crd);
+}
+
+static void add_used(struct used *u, const struct object *crd, const struct json *names) {
+        use(u, u->resources, crd, json_str(json_getc(names, "plural")));
+        use(u, u->resources, crd, json_str(json_getc(names, "singular")));
         json_each_item(n, json_getc(names, "shortNames"))
-                use(u->resources, json_str(n));
-        use(u->kinds, json_str(json_getc(names, "kind")));
-        use(u->kinds, json_str(json_getc(names, "listKind")));
+                use(u, u->resources, crd, json_str(n));
+        use(u, u->kinds, crd, json_str(json_getc(names, "kind")));
+        use(u, u->kinds, crd, json_str(json_getc(names, "listKind")));
+}
+
+static bool is_taken(struct arena *a, const struct map *m, const struct object *crd, struct str name) {
+        void *owner = map_get(m, used_key(a, object_json(crd), name));
+
+        return owner && owner != crd;
 }
 
 /* Why not all the short names are to be had: one reason, or some in brackets; false: they are. */
-static bool short_names_taken(struct arena *a, const struct used *u, const struct json *wanted,
-                              const struct json *accepted, struct str *ret_message) {
+static bool short_names_taken(struct arena *a, const struct used *u, const struct object *crd,
+                              const struct json *wanted, const struct json *accepted, struct str *ret_message) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         size_t n = 0;
 
         json_each_item(s, json_getc(wanted, "shortNames"))
-                if (!json_has_str(json_getc(accepted, "shortNames"), json_str(s)) && map_has(u->resources, json_str(s)))
+                if (!json_has_str(json_getc(accepted, "shortNames"), json_str(s)) &&
+                    is_taken(a, u->resources, crd, json_str(s)))
                         buf_printf(&b, "%s\"%" STR_FMT "\" is already in use", n++ ? ", " : "", STR_ARG(json_str(s)));
         if (n > 0)
                 *ret_message = arena_printf(a, n > 1 ? "[%" STR_FMT "]" : "%" STR_FMT, STR_ARG(buf_str(&b)));
@@ -144,8 +162,8 @@ static bool short_names_taken(struct arena *a, const struct used *u, const struc
 }
 
 /* The names the definition gets now; why not all it wants (the last reason), or NULL. */
-static const char *accept_names(struct arena *a, const struct used *u, const struct json *wanted, struct json *accepted,
-                                struct str *ret_message) {
+static const char *accept_names(struct arena *a, const struct used *u, const struct object *crd,
+                                const struct json *wanted, struct json *accepted, struct str *ret_message) {
         static const struct {
                 const char *key, *conflict;
                 bool kind, list;
@@ -161,12 +179,12 @@ static const char *accept_names(struct arena *a, const struct used *u, const str
                 struct str s = json_str(want);
 
                 if (!names[i].list && !str_eq(s, json_str(have)) &&
-                    map_has(names[i].kind ? u->kinds : u->resources, s)) {
+                    is_taken(a, names[i].kind ? u->kinds : u->resources, crd, s)) {
                         conflict = names[i].conflict;
                         *ret_message = arena_printf(a, "\"%" STR_FMT "\" is already in use", STR_ARG(s));
                 } else if (!names[i].list) {
                         json_set_str(a, accepted, names[i].key, s);
-                } else if (names[i].conflict && short_names_taken(a, u, wanted, accepted, ret_message)) {
+                } else if (names[i].conflict && short_names_taken(a, u, crd, wanted, accepted, ret_message)) {
                         conflict = names[i].conflict;
                 } else if (json_len(want) > 0) {
                         json_setc(a, accepted, names[i].key, *want);
@@ -209,7 +227,7 @@ static bool wanted_status(struct arena *a, const struct used *u, const struct ob
         struct str message = STR("");
 
         accepted = json_get_or_add_object(a, status, "acceptedNames");
-        const char *conflict = accept_names(a, u, wanted, accepted, &message);
+        const char *conflict = accept_names(a, u, crd, wanted, accepted, &message);
         crd_set_condition(a, status, "NamesAccepted", !conflict, conflict ? conflict : "NoConflicts",
                           conflict ? message : STR("no conflicts found"));
         if (!condition_is(json_getc(&tree, "status"), "Established", "True")) {
@@ -299,11 +317,23 @@ static void finish_deletion(struct extensions *x, struct object *crd) {
 
 /* ---- all of them ---- */
 
-static struct custom *find_custom(const struct catalog *c, struct str name) {
-        for (size_t i = 0; i < c->n_customs; i++)
-                if (str_eq(object_name(c->customs[i]->crd), name))
-                        return c->customs[i];
+static struct custom *find_custom(struct custom *const *sorted, size_t n, struct str name) {
+        for (size_t low = 0, high = n; low < high;) {
+                size_t middle = low + (high - low) / 2;
+                int order = str_cmp(object_name(sorted[middle]->crd), name);
+
+                if (order == 0)
+                        return sorted[middle];
+                if (order < 0)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
         return NULL;
+}
+
+static struct custom *catalog_custom(const struct catalog *c, const struct object *crd) {
+        return find_custom(c->customs, c->n_customs, object_name(crd));
 }
 
 /* Is what is served of the definition what was compiled before? */
@@ -318,7 +348,7 @@ static bool is_current(const struct custom *c, const struct json *doc, const str
 /* The definition as it will be once its status is written: what is served now. */
 static struct custom *make_custom(struct extensions *x, const struct catalog *old, struct object *crd,
                                   const struct json *tree) {
-        struct custom *c = find_custom(old, object_name(crd));
+        struct custom *c = catalog_custom(old, crd);
         _cleanup_(object_unrefp) struct object *coming = NULL;
 
         if (c && is_current(c, tree, crd)) {
@@ -331,22 +361,6 @@ static struct custom *make_custom(struct extensions *x, const struct catalog *ol
         return custom_new(coming, store_revision(x->s->store));
 }
 
-static struct used used_names(struct arena *a, struct store_snapshot *snap, const struct rest *r,
-                              const struct object *except) {
-        struct used u = { map_new(NULL), map_new(NULL) };
-        struct str group = json_str(json_at_path(object_json(except), "spec", "group"));
-        struct store_iter it;
-
-        store_iter_init(&it, snap, r->prefix, r->prefix);
-        while (store_iter_next(&it)) {
-                const struct json *doc = object_json(it.object);
-
-                if (it.object != except && str_eq(json_str(json_at_path(doc, "spec", "group")), group))
-                        add_used(&u, json_at_path(doc, "status", "acceptedNames"));
-        }
-        return u;
-}
-
 struct pass {
         VEC(struct custom *) customs;
         VEC(struct update_due {
@@ -355,19 +369,17 @@ struct pass {
                 struct json tree;
         })
         updates;
+        struct used used;
         bool same; /* as the catalog there is */
 };
 
-static void look_at(struct extensions *x, struct pass *p, const struct catalog *old, struct store_snapshot *snap,
-                    struct object *crd) {
+static void look_at(struct extensions *x, struct pass *p, const struct catalog *old, struct object *crd) {
         struct arena *a = arena_new(0);
-        struct used u = used_names(a, snap, rest_of(x->s, &res_customresourcedefinitions), crd);
-        struct custom *c, *before = find_custom(old, object_name(crd));
+        struct custom *c, *before = catalog_custom(old, crd);
         struct json tree;
-        bool differs = wanted_status(a, &u, crd, &tree), ending = before && atomic_load(&before->terminating);
+        bool differs = wanted_status(a, &p->used, crd, &tree), ending = before && atomic_load(&before->terminating);
 
-        map_free(u.resources);
-        map_free(u.kinds);
+        add_used(&p->used, crd, json_at_path(&tree, "status", "acceptedNames")); /* those behind it in this pass know */
         if (condition_is(json_getc(&tree, "status"), "Established", "True")) {
                 c = make_custom(x, old, crd, &tree);
                 p->same = p->same && c == before && ending == atomic_load(&c->terminating);
@@ -395,7 +407,7 @@ static void mark_unsettled(struct extensions *x, const struct pass *p, const str
         bool any = false;
 
         for (size_t i = 0; i < p->customs.n; i++) {
-                struct custom *c = p->customs.v[i], *before = find_custom(old, object_name(c->crd));
+                struct custom *c = p->customs.v[i], *before = catalog_custom(old, c->crd);
 
                 if (!before || before == c || !str_eq(object_uid(before->crd), object_uid(c->crd)))
                         continue;
@@ -414,11 +426,8 @@ static void publish(struct extensions *x, struct pass *p) {
         local_services_sync(x->s, x->loop.loop, &x->running);
         for (size_t i = 0; i < old->n_customs; i++) {
                 struct custom *c = old->customs[i];
-                bool kept = false;
 
-                for (size_t k = 0; k < p->customs.n && !kept; k++)
-                        kept = p->customs.v[k] == c;
-                if (!kept)
+                if (find_custom(p->customs.v, p->customs.n, object_name(c->crd)) != c)
                         atomic_store(&c->retired, true);
         }
         hubs_end_retired(x->s);
@@ -427,7 +436,7 @@ static void publish(struct extensions *x, struct pass *p) {
 
 static void clean_up(struct extensions *x, struct store_snapshot *snap, struct object *crd) {
         struct catalog *now = catalog_get(x->s);
-        struct custom *c = find_custom(now, object_name(crd));
+        struct custom *c = catalog_custom(now, crd);
         struct str prefix = c ? c->storage->rest.prefix : STR("");
 
         if (c && store_count(snap, prefix, prefix) > 0) {
@@ -444,12 +453,18 @@ static void sync_all(struct extensions *x) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(x->s->store);
         const struct rest *r = rest_of(x->s, &res_customresourcedefinitions);
         struct catalog *old = catalog_get(x->s);
-        struct pass p = { .same = true };
+        struct pass p = { .used = { arena_new(0), map_new(NULL), map_new(NULL) }, .same = true };
         struct store_iter it;
 
         store_iter_init(&it, snap, r->prefix, r->prefix);
         while (store_iter_next(&it))
-                look_at(x, &p, old, snap, it.object);
+                add_used(&p.used, it.object, json_at_path(object_json(it.object), "status", "acceptedNames"));
+        store_iter_init(&it, snap, r->prefix, r->prefix);
+        while (store_iter_next(&it))
+                look_at(x, &p, old, it.object);
+        map_free(p.used.resources);
+        map_free(p.used.kinds);
+        arena_free(p.used.arena);
         if (p.same && p.customs.n == old->n_customs)
                 for (size_t i = 0; i < p.customs.n; i++)
                         custom_unref(p.customs.v[i]);
