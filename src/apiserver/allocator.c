@@ -142,14 +142,12 @@ static bool is_ready(const struct object *cidr) {
 /* Those of the snapshot; the server's own as long as nobody has made its object. */
 static size_t ranges_of(const struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct range **ret) {
         const struct rest *r = rest_of(s, &res_servicecidrs);
-        struct store_iter it;
         size_t n = 0;
 
         *ret = arena_array(a, struct range, 2 * store_count(snap, r->prefix, r->prefix) + 2);
         for (size_t i = 0; i < s->allocator->n_ranges && !rest_get(snap, r, STR(""), STR("kubernetes")); i++)
                 (*ret)[n++] = s->allocator->ranges[i];
-        store_iter_init(&it, snap, r->prefix, r->prefix);
-        while (store_iter_next(&it))
+        store_each(it, snap, r->prefix)
                 for (size_t i = 0; i < 2 && is_ready(it.object); i++)
                         n += range_parse(json_str(json_item(json_at_path(object_json(it.object), "spec", "cidrs"), i)),
                                          &(*ret)[n]);
@@ -160,10 +158,9 @@ static size_t ranges_of(const struct apiserver *s, struct store_snapshot *snap, 
 
 /* "10.96.0.0/12", or two of different families. */
 static int parse_cidrs(struct allocator *al, const char *text, const char *advertised, struct error *err) {
-        struct str rest = str_of(text), cidr;
         uint8_t ip[16];
 
-        while (str_split(&rest, ',', &cidr)) {
+        str_each(cidr, str_of(text), ',') {
                 size_t i = al->n_ranges;
                 struct range *r = &al->ranges[i];
 
@@ -466,10 +463,7 @@ void allocator_changed(struct allocator *al, const struct object *before, const 
 }
 
 void allocator_load(struct allocator *al, struct store_snapshot *snap, struct str prefix) {
-        struct store_iter it;
-
-        store_iter_init(&it, snap, prefix, prefix);
-        while (store_iter_next(&it))
+        store_each(it, snap, prefix)
                 allocator_changed(al, NULL, it.object);
 }
 
@@ -483,10 +477,8 @@ void allocator_metrics(const struct apiserver *s, struct store_snapshot *snap, s
         struct allocator *al = s->allocator;
         struct str prefix = rest_of(s, &res_ipaddresses)->prefix;
         double held[ARRAY_SIZE(al->ranges)] = { 0 }, ports = 0;
-        struct store_iter it;
 
-        store_iter_init(&it, snap, prefix, prefix);
-        while (store_iter_next(&it))
+        store_each(it, snap, prefix)
                 for (size_t i = 0; i < al->n_ranges; i++)
                         held[i] += (str_find(object_name(it.object), ':') >= 0) == (al->ranges[i].family == 6);
         for (size_t i = 0; i < al->n_ranges; i++)

@@ -376,11 +376,10 @@ static bool add_items(struct arena *a, struct json *list, const struct json *fro
 
 /* The text of a list of names: those that are there, and those of "a,b". Empty: none are. */
 static struct str names_with(struct arena *a, struct str there, const char *more) {
-        struct str rest = str_of(more), name;
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct json list = json_new_array(), names = json_new_array(), *now;
 
-        while (str_split(&rest, ',', &name))
+        str_each(name, str_of(more), ',')
                 json_push(a, &names, json_of_str(name));
         if (json_parse(a, there, NULL, &now, NULL) == 0)
                 add_items(a, &list, now);

@@ -375,9 +375,8 @@ static int find_target(struct op *op, struct error *err) {
 /* What a call is about, for the authorizer. A list or watch of one object by its name is about that one. */
 struct str name_selected(struct str fields) {
         static const struct str by_name = STR_INIT("metadata.name=");
-        struct str one;
 
-        while (str_split(&fields, ',', &one))
+        str_each(one, fields, ',')
                 if (str_has_prefix(one, by_name))
                         return str_sub(one, by_name.n + (one.n > by_name.n && one.p[by_name.n] == '='), one.n);
         return STR("");

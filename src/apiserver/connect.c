@@ -87,9 +87,9 @@ static struct str kubelet_query(struct exchange *x, const struct kubelet_param *
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         for (const struct kubelet_param *p = params; p->ours; p++) {
-                struct str query = http_request_query(x->req), pair, key;
+                struct str key;
 
-                while (str_split(&query, '&', &pair)) {
+                str_each(pair, http_request_query(x->req), '&') {
                         _cleanup_buf_ struct buf value = BUF_INIT;
 
                         str_split(&pair, '=', &key);
@@ -373,13 +373,10 @@ static int pick_endpoint(struct apiserver *s, struct store_snapshot *snap, struc
 /* The ready endpoints of a Service whose slices somebody has made by hand, as Endpoints would have them. */
 static struct json sliced_subsets(struct apiserver *s, struct store_snapshot *snap, struct arena *a, struct str ns,
                                   struct str name) {
-        struct str within = arena_printf(a, "%" STR_FMT "%" STR_FMT "/",
-                                         STR_ARG(rest_of(s, &res_endpointslices)->prefix), STR_ARG(ns));
+        struct str within = rest_key(a, rest_of(s, &res_endpointslices), ns, STR(""));
         struct json subsets = json_new_array();
-        struct store_iter it;
 
-        store_iter_init(&it, snap, within, within);
-        while (store_iter_next(&it)) {
+        store_each(it, snap, within) {
                 const struct json *slice = object_json(it.object);
                 struct json addresses = json_new_array();
 
@@ -497,9 +494,7 @@ static const char *connect_verb(const struct exchange *x) {
 
 /* "80,443" */
 static int add_ports(struct arena *a, struct json *list, struct str text, struct error *err) {
-        struct str one;
-
-        while (str_split(&text, ',', &one)) {
+        str_each(one, text, ',') {
                 uint64_t n = 0;
                 int r = str_to_u64(one, &n);
 
@@ -516,12 +511,11 @@ static int add_ports(struct arena *a, struct json *list, struct str text, struct
 /* The query as the options object of the subresource (PodExecOptions …), which is what admission sees. */
 static int connect_options(struct exchange *x, struct arena *a, const struct api_subresource *sub, struct json *ret,
                            struct error *err) {
-        struct str query = http_request_query(x->req), pair;
         struct json o = json_new_object(), v;
 
         json_set_cstr(a, &o, "kind", sub->kind);
         json_set_cstr(a, &o, "apiVersion", "v1");
-        while (str_split(&query, '&', &pair)) {
+        str_each(pair, http_request_query(x->req), '&') {
                 ssize_t eq = str_find(pair, '=');
                 _cleanup_buf_ struct buf text = BUF_INIT;
                 const struct schema_field *f = schema_field(sub->type, eq < 0 ? pair : str_sub(pair, 0, (size_t) eq));

@@ -136,7 +136,6 @@ static int parse_range(struct str one, uint64_t size, struct range *ret) {
 /* How many parts are wanted; 0: the whole. -EINVAL: what is asked for is malformed; -ERANGE: there is none of it. */
 static int parse_ranges(struct str s, uint64_t size, struct range v[static RANGES_MAX]) {
         static const struct str unit = STR_INIT("bytes=");
-        struct str one;
         bool beyond = false;
         uint64_t sum = 0;
         int n = 0;
@@ -145,8 +144,7 @@ static int parse_ranges(struct str s, uint64_t size, struct range v[static RANGE
                 return 0;
         if (!str_has_prefix(s, unit))
                 return -EINVAL;
-        s = str_sub(s, unit.n, s.n);
-        while (str_split(&s, ',', &one)) {
+        str_each(one, str_sub(s, unit.n, s.n), ',') {
                 one = str_trim(one);
                 if (str_empty(one))
                         continue;

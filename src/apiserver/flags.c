@@ -365,9 +365,8 @@ const struct apiserver_feature apiserver_features[] = {
 /* Of all components there is one, which is also meant when none is named. */
 static int check_features(struct str rest, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct str part;
 
-        while (str_split(&rest, ',', &part)) {
+        str_each(part, rest, ',') {
                 const struct apiserver_feature *f = apiserver_features;
                 ssize_t colon = str_find(part, ':'), equals;
                 struct str component = colon < 0 ? STR("kube") : str_trim(str_sub(part, 0, (size_t) colon)), name,

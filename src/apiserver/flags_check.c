@@ -177,9 +177,7 @@ static bool is_level(struct str text, struct buf *ret, struct buf *why) {
 }
 
 static bool is_levels(struct str text, struct buf *ret, struct buf *why) {
-        struct str rest = text, one;
-
-        while (str_split(&rest, ',', &one))
+        str_each(one, text, ',')
                 if (str_find(one, '=') <= 0 && one.n) {
                         buf_printf(why, "\"%" STR_FMT "\" does not have the pattern=N format", STR_ARG(one));
                         return false;
@@ -315,9 +313,9 @@ static void check_ranges(struct check *c) {
 }
 
 static void check_hsts(struct check *c) {
-        struct str list = given(c, "strict-transport-security-directives"), one, name;
+        struct str name;
 
-        while (str_split(&list, ',', &one)) {
+        str_each(one, given(c, "strict-transport-security-directives"), ',') {
                 struct str whole = one;
 
                 if (str_empty(str_trim(one))) {
@@ -340,9 +338,9 @@ static void check_versions(struct check *c) {
                 { "emulation-forward-compatible", "EmulationForwardCompatible" },
                 { "runtime-config-emulation-forward-compatible", "RuntimeConfigEmulationForwardCompatible" },
         };
-        struct str list = given(c, "emulated-version"), one, part;
+        struct str part;
 
-        while (str_split(&list, ',', &one)) {
+        str_each(one, given(c, "emulated-version"), ',') {
                 struct str component = STR("kube"), major = { 0 };
                 uint64_t n[2];
 
@@ -466,9 +464,9 @@ static void check_logging(struct check *c) {
 }
 
 static void check_cache(struct check *c) {
-        struct str list = given(c, "watch-cache-sizes"), one, name;
+        struct str name;
 
-        while (str_split(&list, ',', &one)) {
+        str_each(one, given(c, "watch-cache-sizes"), ',') {
                 struct str whole = one;
                 uint64_t n;
 

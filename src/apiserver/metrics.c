@@ -67,14 +67,11 @@ static void write_events(struct buf *b) {
                   "[ALPHA] Counter of events dispatched in watch cache broken by resource type." },
         };
         _cleanup_buf_ struct buf text = BUF_INIT;
-        struct str line;
 
         metric_collect(&text, &watch_received);
         for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-                struct str rest = buf_str(&text);
-
                 metric_header(b, names[i][0], "counter", names[i][1]);
-                while (str_split(&rest, '\n', &line))
+                str_each(line, buf_str(&text), '\n')
                         if (str_find(line, '{') >= 0 && line.p[0] != '#')
                                 buf_printf(b, "%s%" STR_FMT "\n", names[i][0],
                                            STR_ARG(str_sub(line, (size_t) str_find(line, '{'), line.n)));
@@ -86,12 +83,10 @@ static void write_api_services(struct apiserver *s, struct buf *b) {
         static const char *const service[] = { "spec", "service", "name", NULL };
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
         struct str prefix = rest_of(s, &res_apiservices)->prefix;
-        struct store_iter it;
 
         metric_header(b, "aggregator_unavailable_apiservice", "gauge",
                       "[ALPHA] Gauge of APIServices which are marked as unavailable broken down by APIService name.");
-        store_iter_init(&it, snap, prefix, prefix);
-        while (store_iter_next(&it)) {
+        store_each(it, snap, prefix) {
                 bool away = json_scan(object_text(it.object), service).n > 0;
 
                 if (away)
@@ -129,13 +124,12 @@ static size_t entries_of(const char *path) {
 /* Of all interfaces: proc(5), /proc/net/dev: "name: bytes packets …", the ninth is what was sent. */
 static void write_network(struct buf *b) {
         _cleanup_buf_ struct buf text = BUF_INIT;
-        struct str rest, line, name, field;
+        struct str name, field;
         uint64_t sums[2] = { 0 };
 
         if (file_read("/proc/self/net/dev", 1 << 20, &text, NULL) < 0)
                 return;
-        rest = buf_str(&text);
-        while (str_split(&rest, '\n', &line)) {
+        str_each(line, buf_str(&text), '\n') {
                 if (str_find(line, ':') < 0 || !str_split(&line, ':', &name))
                         continue;
                 for (size_t i = 0; i < 9;) {
@@ -308,9 +302,8 @@ static bool is_disabled(struct str name, struct str list) {
 static void write_registered(struct buf *b, struct str all) {
         static const char *const levels[] = { "ALPHA", "BETA", "STABLE" };
         size_t n[ARRAY_SIZE(levels)] = { 0 };
-        struct str line;
 
-        while (str_split(&all, '\n', &line))
+        str_each(line, all, '\n')
                 for (size_t i = 0; str_has_prefix(line, STR("# HELP ")) && i < ARRAY_SIZE(levels); i++)
                         n[i] += str_search(line, str_of(levels[i])) > 0;
         for (size_t z = 0; z < ARRAY_SIZE(zeros); z++)
@@ -417,11 +410,10 @@ int metrics_configure(struct apiserver *s, struct error *err) {
 }
 
 static void write_all(struct apiserver *s, struct buf *b) {
-        struct str disabled = str_of(server_flag(s, "disabled-metrics", "")), one;
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
         double n_disabled = 0;
 
-        while (str_split(&disabled, ',', &one))
+        str_each(one, str_of(server_flag(s, "disabled-metrics", "")), ',')
                 n_disabled += one.n > 0;
         gauge(b, "disabled_metrics_total", "counter", "[BETA] The count of disabled metrics.", n_disabled);
         gauge(b, "cardinality_enforcement_unexpected_categorizations_total", "counter",
@@ -487,9 +479,8 @@ static void debug_heap(struct buf *b) {
 /* One line for each thread: "name user-ticks system-ticks". */
 static void debug_threads(struct buf *b) {
         _cleanup_(closedirp) DIR *d = opendir("/proc/self/task");
-        struct dirent *e;
 
-        while (d && (e = readdir(d))) {
+        dir_each(e, d) {
                 _cleanup_free_ char *path = xprintf("/proc/self/task/%s/stat", e->d_name);
                 _cleanup_buf_ struct buf text = BUF_INIT;
                 struct str s, field, user = { 0 }, sys = { 0 };

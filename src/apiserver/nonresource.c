@@ -157,9 +157,7 @@ static bool is_forgiven(const struct apiserver *s, size_t i, unsigned kind) {
 }
 
 static bool excluded(struct arena *a, struct str query, const char *name) {
-        struct str pair;
-
-        while (str_split(&query, '&', &pair)) {
+        str_each(pair, query, '&') {
                 struct str value = request_query_get(a, pair, "exclude");
 
                 if (value.p && str_eqc(value, name))
@@ -170,10 +168,9 @@ static bool excluded(struct arena *a, struct str query, const char *name) {
 
 /* What shall be left out and is no check. */
 static void warn_of_excluded(struct exchange *x, unsigned kind, struct buf *b) {
-        struct str query = http_request_query(x->req), pair;
         bool any = false;
 
-        while (str_split(&query, '&', &pair)) {
+        str_each(pair, http_request_query(x->req), '&') {
                 struct str value = request_query_get(http_request_arena(x->req), pair, "exclude");
                 bool known = !value.p;
 

@@ -105,9 +105,7 @@ static void gone(struct http_request *req, void *arg) {
 
 /* Only the plain name counts, as upstream reads the header. */
 bool respond_wants_gzip(struct http_request *req) {
-        struct str all = http_request_header(req, "accept-encoding"), one;
-
-        while (str_split(&all, ',', &one))
+        str_each(one, http_request_header(req, "accept-encoding"), ',')
                 if (str_eqc(str_trim(one), "gzip"))
                         return true;
         return false;

@@ -135,11 +135,9 @@ void relays_free(struct relays *p) {
 
 /* Room for one more: those that nobody uses go. */
 static int evict(struct map *peers) {
-        struct map_iter it = MAP_ITER(peers);
-
         if (map_size(peers) < MAX_PEERS)
                 return 0;
-        while (map_next(&it))
+        map_each(it, peers)
                 if (((struct relay_peer *) it.value)->n_running == 0)
                         map_remove(peers, it.key);
         return map_size(peers) < MAX_PEERS ? 0 : -EBUSY;

@@ -322,11 +322,10 @@ static void split_pair(struct str pair, struct str *ret_key, struct str *ret_val
 }
 
 void request_parse_query(struct arena *a, struct str query, struct request_query *ret) {
-        struct str pair;
         uint32_t seen = 0; /* the first value of a parameter counts */
 
         *ret = (struct request_query) { .options = API_OPTIONS_INIT };
-        while (str_split(&query, '&', &pair)) {
+        str_each(pair, query, '&') {
                 struct str key, value;
 
                 split_pair(pair, &key, &value);
@@ -342,9 +341,7 @@ void request_parse_query(struct arena *a, struct str query, struct request_query
 }
 
 struct str request_query_get(struct arena *a, struct str query, const char *name) {
-        struct str pair;
-
-        while (str_split(&query, '&', &pair)) {
+        str_each(pair, query, '&') {
                 struct str key, value;
 
                 split_pair(pair, &key, &value);
@@ -538,9 +535,9 @@ static size_t sorted_ranges(struct str accept, struct media_range ranges[static 
 /* Whether a list of types names one of those: "*" + "/" + "*" names them all when any is set. Upstream's router knows
  * neither half wildcards nor parameters. */
 static bool names_one(struct str list, const char *const types[], size_t n, bool any) {
-        struct str part, type;
+        struct str type;
 
-        while (str_split(&list, ',', &part)) {
+        str_each(part, list, ',') {
                 type = STR("");
                 str_split(&part, ';', &type);
                 type = trim_spaces(type);
@@ -744,9 +741,7 @@ struct str continue_encode(struct arena *a, uint64_t revision, struct str start)
 
 /* No way up: "a/../b", "//". */
 static bool is_clean(struct str key) {
-        struct str part;
-
-        while (str_split(&key, '/', &part))
+        str_each(part, key, '/')
                 if (str_empty(part) || str_eqc(part, ".") || str_eqc(part, ".."))
                         return false;
         return true;

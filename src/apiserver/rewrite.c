@@ -35,10 +35,9 @@ static bool is_letter(char c) {
 /* ---- URLs ---- */
 
 void clean_path(struct buf *dst, struct str path) {
-        struct str rest = path, part;
         size_t start = dst->n;
 
-        while (str_split(&rest, '/', &part)) {
+        str_each(part, path, '/') {
                 if (str_eqc(part, ".."))
                         dst->n = start +
                                  (size_t) MAX(str_rfind(str_sub(buf_str(dst), start, dst->n), '/'), (ssize_t) 0);

@@ -89,10 +89,9 @@ static void shrink_list(struct op *op, struct field_errors *fe, struct json *spe
         else if (!single && json_len(now) > 0 && json_len(now) < json_len(was))
                 field_invalid(fe, p, json_getc(spec, "ipFamilyPolicy"),
                               "must be 'SingleStack' to release the secondary %s", what);
-        if (single && json_len(json_getc(spec, list)) == 2)
-                field_invalid(fe, p, json_getc(spec, "ipFamilyPolicy"),
-                              "must be 'RequireDualStack' or 'PreferDualStack' when multiple %s are specified",
-                              cluster ? "cluster IPs" : "IP families");
+        INVALID_IF(single && json_len(json_getc(spec, list)) == 2, p, json_getc(spec, "ipFamilyPolicy"),
+                   "must be 'RequireDualStack' or 'PreferDualStack' when multiple %s are specified",
+                   cluster ? "cluster IPs" : "IP families");
 }
 
 static const char *family_name(int family) {
@@ -134,9 +133,8 @@ static void check_configured(struct op *op, struct field_errors *fe, const struc
         const struct path *p = PATH(NULL, "spec");
         size_t i = 0;
 
-        if (str_eqc(policy_of(spec), "RequireDualStack") && !is_dual(op))
-                field_invalid(fe, PATH(p, "ipFamilyPolicy"), json_getc(spec, "ipFamilyPolicy"),
-                              "this cluster is not configured for dual-stack services");
+        INVALID_IF(str_eqc(policy_of(spec), "RequireDualStack") && !is_dual(op), PATH(p, "ipFamilyPolicy"),
+                   json_getc(spec, "ipFamilyPolicy"), "this cluster is not configured for dual-stack services");
         json_each_item(f, json_getc(spec, "ipFamilies")) {
                 if (!has_family(op, family_of(json_str(f))))
                         field_invalid(fe, PATH_INDEX(PATH(p, "ipFamilies"), i), f, "not configured on this cluster");

@@ -174,9 +174,7 @@ static const struct duplex_ops socket_ops = { .on_data = socket_data,
 
 /* What a browser offers beside its token is accepted whatever it is, or it would close the connection. */
 static const char *offered_protocol(struct exchange *x) {
-        struct str rest = http_request_header(x->req, "sec-websocket-protocol"), p;
-
-        while (str_split(&rest, ',', &p)) {
+        str_each(p, http_request_header(x->req, "sec-websocket-protocol"), ',') {
                 p = str_trim(p);
                 if (!str_empty(p) && !str_has_prefix(p, STR("base64url.bearer.authorization.k8s.io.")))
                         return arena_cstr(http_request_arena(x->req), p);

@@ -419,12 +419,9 @@ static int check_budget(struct arena *a, const struct object *pdb, struct error 
 static int find_budget(struct op *op, struct object **ret, struct error *err) {
         const struct rest *r = rest_of(op->s, &res_poddisruptionbudgets);
         struct arena *a = op->c->arena;
-        struct str prefix = arena_printf(a, "%" STR_FMT "%" STR_FMT "/", STR_ARG(r->prefix), STR_ARG(op->namespace));
-        struct store_iter it;
 
         *ret = NULL;
-        store_iter_init(&it, op->snap, prefix, prefix);
-        while (store_iter_next(&it)) {
+        store_each(it, op->snap, rest_key(a, r, op->namespace, STR(""))) {
                 struct selector s;
 
                 if (selector_from_object(a, json_at_path(object_json(it.object), "spec", "selector"), &s, NULL) < 0 ||

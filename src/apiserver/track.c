@@ -636,13 +636,12 @@ void track_response(struct http_request *req, int code, const struct http_slice 
 
 struct tracks *tracks_new(struct apiserver *s) {
         struct tracks *t = xcalloc(1, sizeof(*t));
-        struct str directives = str_of(server_flag(s, "strict-transport-security-directives", "")), one;
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         t->s = s;
         t->timeout_ms = server_flag_ms(s, "request-timeout", 60000);
         t->goaway = strtod(server_flag(s, "goaway-chance", "0"), NULL);
-        while (str_split(&directives, ',', &one)) {
+        str_each(one, str_of(server_flag(s, "strict-transport-security-directives", "")), ',') {
                 buf_addc(&b, b.n ? "; " : "");
                 buf_add_str(&b, one);
         }

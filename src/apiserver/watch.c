@@ -224,9 +224,7 @@ static void dispatch_event(struct watch_hub *hub, const struct store_event *e) {
 
 /* After a batch every live watcher has seen everything up to its revision. */
 static void advance(struct watch_hub *hub, uint64_t revision, bool overflow) {
-        struct map_iter it = MAP_ITER(hub->resources);
-
-        while (map_next(&it)) {
+        map_each(it, hub->resources) {
                 struct watched *r = it.value;
 
                 list_for_each(l, &r->watchers) {
@@ -241,10 +239,8 @@ static void advance(struct watch_hub *hub, uint64_t revision, bool overflow) {
 }
 
 static void catch_up_all(struct watch_hub *hub) {
-        struct map_iter it = MAP_ITER(hub->resources);
-
         hub->dispatching++;
-        while (map_next(&it)) {
+        map_each(it, hub->resources) {
                 struct watched *r = it.value;
 
                 list_for_each(l, &r->watchers)
@@ -326,8 +322,7 @@ static void tick(struct timer *t) {
                 return;
         hub->timer_due_ms = 0;
         hub->dispatching++;
-        struct map_iter it = MAP_ITER(hub->resources);
-        while (map_next(&it)) {
+        map_each(it, hub->resources) {
                 struct watched *r = it.value;
 
                 list_for_each(l, &r->watchers)
@@ -356,10 +351,9 @@ static void arm(struct watch_hub *hub, int64_t due) {
 }
 
 static void schedule(struct watch_hub *hub) {
-        struct map_iter it = MAP_ITER(hub->resources);
         int64_t due = 0;
 
-        while (map_next(&it)) {
+        map_each(it, hub->resources) {
                 struct watched *r = it.value;
 
                 list_for_each(l, &r->watchers) {
@@ -426,10 +420,9 @@ static void end(struct api_watch *w) {
 
 static void end_retired(void *arg) {
         struct watch_hub *hub = arg;
-        struct map_iter it = MAP_ITER(hub->resources);
 
         hub->dispatching++;
-        while (map_next(&it))
+        map_each(it, hub->resources)
                 list_for_each(l, &((struct watched *) it.value)->watchers) {
                         struct api_watch *w = list_entry(l, struct api_watch, link);
 

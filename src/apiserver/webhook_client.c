@@ -59,9 +59,9 @@ struct pause {
 /* As Go's path.Join makes one: "a//b/../c/" is "/a/c". */
 static struct str clean_path(struct arena *a, struct str path) {
         struct buf out = BUF_INIT;
-        struct str part, clean;
+        struct str clean;
 
-        while (str_split(&path, '/', &part)) {
+        str_each(part, path, '/') {
                 if (str_eqc(part, ".."))
                         out.n = str_empty(buf_str(&out)) ? 0 : (size_t) str_rfind(buf_str(&out), '/');
                 else if (!str_empty(part) && !str_eqc(part, "."))
@@ -163,11 +163,9 @@ static void free_peer(void *p) {
 
 /* Room for one more: those that nobody uses go. */
 static int evict(struct webhooks *h) {
-        struct map_iter it = MAP_ITER(h->peers);
-
         if (map_size(h->peers) < MAX_PEERS)
                 return 0;
-        while (map_next(&it))
+        map_each(it, h->peers)
                 if (((struct peer *) it.value)->n_running == 0)
                         map_remove(h->peers, it.key);
         return map_size(h->peers) < MAX_PEERS ? 0 : -EBUSY;

@@ -96,11 +96,9 @@ static int parse_range(const struct field *f, struct str s, uint64_t *bits, bool
 }
 
 static int parse_field(const struct field *f, struct str s, uint64_t *ret, bool *any, struct error *err) {
-        struct str part;
-
         *ret = 0;
         *any = false;
-        while (str_split(&s, ',', &part))
+        str_each(part, s, ',')
                 if (part.n > 0)
                         TRY(parse_range(f, part, ret, any, err));
         return 0;
@@ -221,11 +219,9 @@ static size_t block_size(const struct header *h, size_t wide) {
 
 /* Parts between slashes: letters, digits and ".-_+", none of them a step up. */
 static bool is_zone_name(struct str name) {
-        struct str part;
-
         if (str_empty(name) || str_has_suffix(name, STR("/")))
                 return false;
-        while (str_split(&name, '/', &part)) {
+        str_each(part, name, '/') {
                 if (str_empty(part) || part.n > 14 || str_eqc(part, ".") || str_eqc(part, "..") || part.p[0] == '-')
                         return false;
                 for (size_t i = 0; i < part.n; i++)

@@ -21,3 +21,5 @@ int file_mkdirs(const char *path, mode_t mode, struct error *err); /* and its pa
 int file_remove_tree(const char *path, struct error *err);
 bool file_exists(const char *path);
 DEFINE_CLEANUP(DIR *, closedir)
+/* Each entry, "." and ".." too; of a directory that could not be opened (NULL) none. */
+#define dir_each(e, dir) for (struct dirent * e; (dir) && (e = readdir(dir));)

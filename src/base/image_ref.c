@@ -108,11 +108,9 @@ static bool path_component(struct str s) {
 }
 
 static bool path_valid(struct str s) {
-        struct str part;
-
         if (str_empty(s) || s.p[s.n - 1] == '/')
                 return false;
-        while (str_split(&s, '/', &part))
+        str_each(part, s, '/')
                 if (!path_component(part))
                         return false;
         return true;

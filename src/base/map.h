@@ -27,4 +27,6 @@ struct map_iter {
         void *value;
 };
 #define MAP_ITER(map) ((struct map_iter) { .m = (map) })
-bool map_next(struct map_iter *it); /* while (map_next(&it)) use it.key, it.value */
+bool map_next(struct map_iter *it);
+/* Each it.key and it.value. */
+#define map_each(it, map) for (struct map_iter it = MAP_ITER(map); map_next(&it);)

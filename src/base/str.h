@@ -56,6 +56,8 @@ uint64_t str_hash_stable(struct str s); /* FNV-1a 64: the same everywhere, for n
 /* Cuts the part before the next sep off *rest and returns it in *ret_part. false when nothing is left.
  * "a,,b" by ',' gives "a", "", "b"; "" gives nothing. */
 bool str_split(struct str *rest, char sep, struct str *ret_part);
+/* Each of these parts. */
+#define str_each(part, text, sep) for (struct str part##_rest = (text), part; str_split(&part##_rest, (sep), &part);)
 
 /* Whole-string decimal. Errors: -EINVAL (not a number), -ERANGE. */
 int str_to_i64(struct str s, int64_t *ret);

@@ -350,9 +350,8 @@ static struct cel_value query_value(struct ctx *c, struct str s) {
 
 static struct cel_value query_map(struct ctx *c, struct str query) {
         struct cel_value map = cel_map_new(c->a, 0), key, item, list, *items;
-        struct str part;
 
-        while (str_split(&query, '&', &part)) {
+        str_each(part, query, '&') {
                 if (part.n == 0 || str_find(part, ';') >= 0 || url_bad_escape(part).n > 0)
                         continue;
                 ssize_t eq = str_find(part, '=');

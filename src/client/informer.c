@@ -175,7 +175,7 @@ struct informer_index *informer_add_index(struct informer *i, const char *name,
                         return i->indexes.v[k];
         x = xnew(struct informer_index, .name = xstrdup(name), .fn = index_fn, .buckets = map_new(bucket_free));
         vec_push(&i->indexes, x);
-        for (struct map_iter it = MAP_ITER(i->objects); map_next(&it);) {
+        map_each(it, i->objects) {
                 struct emit_ctx ctx = { x, NULL, it.value };
 
                 x->fn(it.value, index_insert, &ctx);
@@ -296,7 +296,7 @@ static void informer_replace(struct informer *i, const struct api_list *list) {
 
                 map_put(seen, informer_key(&b, object_namespace(o), object_name(o)), o);
         }
-        for (struct map_iter it = MAP_ITER(i->objects); map_next(&it);)
+        map_each(it, i->objects)
                 if (!map_has(seen, it.key) && object_revision(it.value) <= list->revision)
                         vec_push(&gone, object_ref(it.value));
         for (size_t k = 0; k < gone.n; k++) {
@@ -623,7 +623,7 @@ static void catch_up(void *arg) {
                 if (i->handlers.v[k].caught_up)
                         continue;
                 i->handlers.v[k].caught_up = true;
-                for (struct map_iter it = MAP_ITER(i->objects); map_next(&it);)
+                map_each(it, i->objects)
                         i->handlers.v[k].fn(NULL, it.value, i->handlers.v[k].arg);
         }
 }

@@ -64,11 +64,9 @@ static void add_path(struct config_set *s, char *path) {
 }
 
 static void set_paths(struct config_set *s, const char *path) {
-        struct str list = str_of(getenv("KUBECONFIG")), part;
-
         if (path)
                 return add_path(s, xstrdup(path));
-        while (str_split(&list, ':', &part))
+        str_each(part, str_of(getenv("KUBECONFIG")), ':')
                 if (!str_empty(part))
                         add_path(s, str_dup(part));
         if (s->files.n == 0)

@@ -52,7 +52,7 @@ const struct controller_class tokencleaner_controller = {
 /* ---- the signer ---- */
 
 static void sign(struct controller *c, struct arena *a, struct str kubeconfig, struct json *data) {
-        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_secrets))); map_next(&it);) {
+        controller_each(it, c, &res_secrets) {
                 int64_t at;
 
                 if (!is_token(it.value) || !str_eqc(datum(a, it.value, "usage-bootstrap-signing"), "true"))

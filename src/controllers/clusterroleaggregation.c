@@ -40,7 +40,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         if (!role || !rule_of(role))
                 return 0;
         sources = arena_array(a, struct object *, informer_count(roles) + 1);
-        for (struct map_iter it = MAP_ITER(informer_objects(roles)); map_next(&it);)
+        map_each(it, informer_objects(roles))
                 if (it.value != role && is_selected(a, rule_of(role), it.value))
                         sources[n++] = it.value;
         qsort(sources, n, sizeof(*sources), by_name);
@@ -64,7 +64,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
 
 /* Any role may feed the few that aggregate. */
 static void enqueue(struct controller *c, struct object *old, struct object *new) {
-        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_clusterroles))); map_next(&it);)
+        controller_each(it, c, &res_clusterroles)
                 if (rule_of(it.value))
                         controller_enqueue_key(c, it.key);
 }

@@ -60,6 +60,8 @@ void controller_enqueue_after(struct controller *c, struct str key, uint64_t ms)
 /* ---- reading ---- */
 
 struct informer *controller_informer(const struct controller *c, const struct api_resource *res);
+/* Each object of that cache: it.key, it.value. */
+#define controller_each(it, c, res) map_each(it, informer_objects(controller_informer((c), (res))))
 /* From the cache, borrowed for this turn; NULL when there is none. */
 struct object *controller_get(const struct controller *c, const struct api_resource *res, struct str ns,
                               struct str name);

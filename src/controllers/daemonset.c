@@ -110,7 +110,7 @@ static void find_places(struct sync *s) {
         const struct map *nodes = informer_objects(controller_informer(s->c, &res_nodes));
 
         s->places = map_new(place_free);
-        for (struct map_iter it = MAP_ITER(nodes); map_next(&it);) {
+        map_each(it, nodes) {
                 struct place *p = xcalloc(1, sizeof(*p));
 
                 p->node = it.value;
@@ -205,7 +205,7 @@ static void replace_within_unavailable(struct sync *s) {
         VEC(struct object *) candidates = { 0 };
         int64_t unavailable = 0;
 
-        for (struct map_iter it = MAP_ITER(s->places); map_next(&it);) {
+        map_each(it, s->places) {
                 struct place *p = it.value;
 
                 if (!p->run)
@@ -228,7 +228,7 @@ static void replace_within_surge(struct sync *s) {
         VEC(struct place *) candidates = { 0 };
         int64_t surge = 0;
 
-        for (struct map_iter it = MAP_ITER(s->places); map_next(&it);) {
+        map_each(it, s->places) {
                 struct place *p = it.value;
 
                 if (!p->run || !p->old)
@@ -254,7 +254,7 @@ static struct json new_status(struct sync *s, uint64_t *wait_ms) {
         struct json status = status_copy(s->a, DaemonSet_status(object_json(s->ds)));
         int64_t desired = 0, current = 0, misplaced = 0, ready = 0, available = 0, updated = 0;
 
-        for (struct map_iter it = MAP_ITER(s->places); map_next(&it);) {
+        map_each(it, s->places) {
                 struct place *p = it.value;
                 struct object *best = NULL;
 
@@ -290,7 +290,7 @@ static void read_strategy(struct sync *s) {
                           *rolling = DaemonSetUpdateStrategy_rollingUpdate(strategy);
         int64_t desired = 0;
 
-        for (struct map_iter it = MAP_ITER(s->places); map_next(&it);)
+        map_each(it, s->places)
                 desired += ((struct place *) it.value)->run;
         s->rolling = !str_eqc(DaemonSetUpdateStrategy_type(strategy), "OnDelete");
         if (!s->rolling)
@@ -318,7 +318,7 @@ static int sync_all(struct sync *s, struct str key, struct error *err) {
         find_places(s);
         read_strategy(s);
         if (!object_deleting(s->ds)) {
-                for (struct map_iter it = MAP_ITER(s->places); map_next(&it);)
+                map_each(it, s->places)
                         manage_place(s, it.value);
                 if (s->rolling && s->create.n == 0 && s->remove.n == 0) {
                         if (s->max_surge > 0)
@@ -383,7 +383,7 @@ static bool same_for_us(const struct object *a, const struct object *b) {
 static void enqueue_node(struct controller *c, struct object *old, struct object *new) {
         if (old && new &&same_for_us(old, new))
                 return;
-        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_daemonsets))); map_next(&it);)
+        controller_each(it, c, &res_daemonsets)
                 controller_enqueue_key(c, it.key);
 }
 

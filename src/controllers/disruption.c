@@ -157,8 +157,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
 static void enqueue_namespace(struct controller *c, struct str ns, const struct object *pod) {
         _cleanup_(arena_freep) struct arena *a = NULL;
 
-        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_poddisruptionbudgets)));
-             map_next(&it);) {
+        controller_each(it, c, &res_poddisruptionbudgets) {
                 struct selector s;
 
                 if (!str_eq(object_namespace(it.value), ns))

@@ -124,7 +124,7 @@ static void enqueue_endpoints(struct controller *c, struct object *old, struct o
 
 /* At the start: Endpoints whose Service went while we were not looking. */
 static void started(struct controller *c) {
-        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_endpoints))); map_next(&it);)
+        controller_each(it, c, &res_endpoints)
                 if (is_ours(it.value))
                         controller_enqueue_key(c, it.key);
 }

@@ -461,7 +461,7 @@ static void enqueue_job(struct controller *c, struct object *old, struct object 
 
 /* Pods whose Job went while we were not looking. */
 static void started(struct controller *c) {
-        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_pods))); map_next(&it);)
+        controller_each(it, c, &res_pods)
                 enqueue_pod(c, NULL, it.value);
 }
 

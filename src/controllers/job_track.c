@@ -48,9 +48,7 @@ int64_t index_set_count(const struct index_set *s) {
 }
 
 void index_set_parse(struct index_set *s, struct str text, int64_t below) {
-        struct str part;
-
-        while (str_split(&text, ',', &part)) {
+        str_each(part, text, ',') {
                 ssize_t dash = str_find(part, '-');
                 struct index_range r;
 

@@ -204,7 +204,7 @@ static void enqueue_matching_selector(struct controller *c, const struct object 
         _cleanup_(arena_freep) struct arena *a = NULL;
         const struct map *all = informer_objects(controller_informer(c, c->class->watches[0].resource));
 
-        for (struct map_iter it = MAP_ITER(all); map_next(&it);) {
+        map_each(it, all) {
                 if (!str_eq(object_namespace(it.value), object_namespace(orphan)))
                         continue;
                 if (!a)

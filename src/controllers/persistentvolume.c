@@ -91,8 +91,7 @@ static struct object *find_volume(const struct sync *s, const struct object *nod
 
         if (selector_from_object(s->a, json_getc(s->spec, "selector"), &selector, NULL) < 0)
                 return NULL;
-        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(s->c, &res_persistentvolumes)));
-             map_next(&it);) {
+        controller_each(it, s->c, &res_persistentvolumes) {
                 struct object *volume = it.value;
 
                 if (!fits(s, volume, &selector, node))
@@ -124,8 +123,7 @@ static struct object *consumer_node(const struct sync *s) {
         struct str name = object_annotation(s->claim, SELECTED_NODE);
 
         if (str_empty(name))
-                for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(s->c, &res_pods)));
-                     map_next(&it);)
+                controller_each(it, s->c, &res_pods)
                         if (str_eq(object_namespace(it.value), object_namespace(s->claim)) &&
                             !str_empty(pod_node(it.value)) && !pod_is_terminal(it.value) && uses(it.value, s->claim))
                                 name = pod_node(it.value);
@@ -360,8 +358,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
 /* ---- news ---- */
 
 static void enqueue_pending(struct controller *c, struct object *old, struct object *new) {
-        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_persistentvolumeclaims)));
-             map_next(&it);)
+        controller_each(it, c, &res_persistentvolumeclaims)
                 if (!str_eqc(object_phase(it.value), "Bound"))
                         enqueue_self(c, NULL, it.value);
 }
@@ -370,8 +367,7 @@ static void enqueue_claim(struct controller *c, struct object *old, struct objec
         struct object *claim = new ? new : old;
 
         enqueue_self(c, old, new);
-        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_persistentvolumes)));
-             map_next(&it);)
+        controller_each(it, c, &res_persistentvolumes)
                 if (refers_to(it.value, claim))
                         controller_enqueue_key(c, object_name(it.value));
 }
@@ -394,7 +390,7 @@ static void enqueue_consumed(struct controller *c, struct object *old, struct ob
 
         if (!new || str_empty(pod_node(new)) || (old && !str_empty(pod_node(old))))
                 return;
-        for (struct map_iter it = MAP_ITER(claims); map_next(&it);)
+        map_each(it, claims)
                 if (str_eqc(object_phase(it.value), "Pending") &&
                     str_eq(object_namespace(it.value), object_namespace(new)) && uses(new, it.value))
                         enqueue_self(c, NULL, it.value);

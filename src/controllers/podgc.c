@@ -102,7 +102,7 @@ static int collect_terminated(struct controller *c, struct error *err) {
         VEC(struct oldest) pods = { 0 };
         int r = 0;
 
-        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_pods))); map_next(&it);)
+        controller_each(it, c, &res_pods)
                 if (pod_is_terminal(it.value))
                         vec_push(&pods, (struct oldest) { object_created_at(it.value), it.value });
         if (pods.n > THRESHOLD)

@@ -76,7 +76,7 @@ static const struct api_resource *custom_resource(const struct json *spec) {
 static void each_custom(struct controller *c, const struct resources_visitor *v) {
         struct informer *crds = controller_informer(c, &res_customresourcedefinitions);
 
-        for (struct map_iter it = MAP_ITER(informer_objects(crds)); map_next(&it);) {
+        map_each(it, informer_objects(crds)) {
                 const struct json *doc = object_json(it.value);
                 const struct api_resource *r = NULL;
 
@@ -140,7 +140,7 @@ static void each_elsewhere(struct controller *c, const struct resources_visitor 
         _cleanup_(object_unrefp) struct object *discovery = NULL;
         _cleanup_(arena_freep) struct arena *a = NULL;
 
-        for (struct map_iter it = MAP_ITER(informer_objects(services)); map_next(&it);) {
+        map_each(it, informer_objects(services)) {
                 const struct json *spec = APIService_spec(object_json(it.value)), *versions, *found;
                 struct str group = APIServiceSpec_group(spec), version = APIServiceSpec_version(spec), gv;
                 _cleanup_error_ struct error err = ERROR_INIT;

@@ -117,7 +117,7 @@ static void enqueue_account(struct controller *c, struct object *old, struct obj
 
         if (old && new)
                 return;
-        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_secrets))); map_next(&it);)
+        controller_each(it, c, &res_secrets)
                 if (is_token_secret(it.value) && str_eq(object_namespace(it.value), object_namespace(account)) &&
                     str_eq(json_str(note(it.value, ACCOUNT)), object_name(account)))
                         controller_enqueue_key(c, it.key);
@@ -148,7 +148,7 @@ static bool is_listed(const struct object *account, struct str secret) {
 }
 
 static bool is_mounted(struct controller *c, const struct object *secret) {
-        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_pods))); map_next(&it);)
+        controller_each(it, c, &res_pods)
                 if (str_eq(object_namespace(it.value), object_namespace(secret)))
                         json_each_item(v, json_at_path(object_json(it.value), "spec", "volumes"))
                                 if (str_eq(json_str(json_at_path(v, "secret", "secretName")), object_name(secret)))

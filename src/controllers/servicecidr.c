@@ -53,7 +53,7 @@ static bool contains(const struct object *cidr, const struct prefix *what) {
 }
 
 static bool another_contains(const struct controller *c, const struct object *cidr, const struct prefix *what) {
-        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_servicecidrs))); map_next(&it);)
+        controller_each(it, c, &res_servicecidrs)
                 if (!str_eq(object_name(it.value), object_name(cidr)) && contains(it.value, what))
                         return true;
         return false;
@@ -68,7 +68,7 @@ static bool can_go(const struct controller *c, const struct object *cidr) {
                 covered = covered && prefix_parse(json_str(text), &p) && another_contains(c, cidr, &p);
         if (covered)
                 return true;
-        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_ipaddresses))); map_next(&it);)
+        controller_each(it, c, &res_ipaddresses)
                 if (str_eqc(object_label(it.value, STR(MANAGED_BY)), "ipallocator.k8s.io") &&
                     prefix_parse(object_name(it.value), &p) && contains(cidr, &p) && !another_contains(c, cidr, &p))
                         return false;
@@ -113,7 +113,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
 
 /* Another range or an address less may let one go. */
 static void enqueue_waiting(struct controller *c, struct object *old, struct object *new) {
-        for (struct map_iter it = MAP_ITER(informer_objects(controller_informer(c, &res_servicecidrs))); map_next(&it);)
+        controller_each(it, c, &res_servicecidrs)
                 if (object_deleting(it.value))
                         controller_enqueue_key(c, object_name(it.value));
 }

@@ -21,7 +21,7 @@ static const struct json *custom_schema(const struct controller *c, struct str g
                                         struct str name, struct str *ret_kind) {
         struct informer *definitions = controller_informer(c, &res_customresourcedefinitions);
 
-        for (struct map_iter it = MAP_ITER(informer_objects(definitions)); map_next(&it);) {
+        map_each(it, informer_objects(definitions)) {
                 const struct json *spec = json_getc(object_json(it.value), "spec"), *names = json_getc(spec, "names");
 
                 if (!str_eq(json_str(json_getc(spec, "group")), group))

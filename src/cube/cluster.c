@@ -370,11 +370,9 @@ int cluster_server_pid(const struct cluster *c, int supervisor_pid) {
         (void) c;
         _cleanup_free_ char *path = xprintf("/proc/%d/task/%d/children", supervisor_pid, supervisor_pid);
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct str rest, word;
         if (file_read(path, 0, &b, NULL) < 0)
                 return 0;
-        rest = buf_str(&b);
-        while (str_split(&rest, ' ', &word)) {
+        str_each(word, buf_str(&b), ' ') {
                 int64_t pid;
                 if (str_to_i64(str_trim(word), &pid) < 0)
                         continue;

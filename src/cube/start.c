@@ -39,8 +39,7 @@ static const struct flag start_flags[] = {
 /* ---- what can be known beforehand ---- */
 
 static bool in_path(const char *program) {
-        struct str rest = str_of(getenv("PATH") ?: "/usr/sbin:/usr/bin:/sbin:/bin"), dir;
-        while (str_split(&rest, ':', &dir)) {
+        str_each(dir, str_of(getenv("PATH") ?: "/usr/sbin:/usr/bin:/sbin:/bin"), ':') {
                 _cleanup_free_ char *path = xprintf("%" STR_FMT "/%s", STR_ARG(dir), program);
                 if (access(path, X_OK) == 0)
                         return true;

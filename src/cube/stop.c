@@ -67,9 +67,8 @@ static int unmount_below(const char *dir, struct error *err) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         TRY(file_read("/proc/self/mountinfo", 0, &b, err));
         VEC(char *) points = { 0 };
-        struct str rest = buf_str(&b), line;
         _cleanup_free_ char *prefix = xprintf("%s/", dir);
-        while (str_split(&rest, '\n', &line)) {
+        str_each(line, buf_str(&b), '\n') {
                 struct str word = { 0 };
                 for (int i = 0; i < 5 && str_split(&line, ' ', &word); i++)
                         ;
@@ -91,7 +90,7 @@ static int unmount_below(const char *dir, struct error *err) {
 static void remove_pod_logs(const struct cluster *c) {
         _cleanup_free_ char *pods = cluster_path(c, "kubelet/pods");
         _cleanup_(closedirp) DIR *d = opendir(NODE_POD_LOGS), *links = opendir(NODE_CONTAINER_LOGS);
-        for (struct dirent *e; d && (e = readdir(d));) {
+        dir_each(e, d) {
                 const char *uid = strrchr(e->d_name, '_');
                 _cleanup_free_ char *ours = xprintf("%s/%s", pods, uid ? uid + 1 : "-"),
                                     *logs = xprintf(NODE_POD_LOGS "/%s", e->d_name);
@@ -100,7 +99,7 @@ static void remove_pod_logs(const struct cluster *c) {
         }
         rmdir(NODE_POD_LOGS); /* only when empty */
 
-        for (struct dirent *e; links && (e = readdir(links));) { /* into what is gone now */
+        dir_each(e, links) { /* into what is gone now */
                 _cleanup_free_ char *link = xprintf(NODE_CONTAINER_LOGS "/%s", e->d_name);
                 char target[4096];
                 ssize_t n = readlink(link, target, sizeof(target) - 1);

@@ -192,12 +192,11 @@ void dns_adopt(char *wire, size_t n, struct str question, const struct dns_query
 /* ---- writing ---- */
 
 static void add_name(struct dns_writer *w, const char *name) {
-        struct str rest = str_of(name), label;
         if (!name[0]) { /* the question's */
                 add16(w->out, 0xc000 | HEADER);
                 return;
         }
-        while (str_split(&rest, '.', &label)) {
+        str_each(label, str_of(name), '.') {
                 if (!label.n || label.n > 63)
                         continue;
                 buf_putc(w->out, (char) label.n);

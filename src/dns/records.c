@@ -315,9 +315,8 @@ static void finish(struct lookup *l, const char *zone, size_t max) {
                 dns_section(w, 1);
                 dns_add_soa(w, zone, DNS_TTL, (uint32_t) time(NULL));
         }
-        struct map_iter it = MAP_ITER(l->extra);
         dns_section(w, 2);
-        while (map_next(&it)) {
+        map_each(it, l->extra) {
                 _cleanup_free_ char *target = str_dup(it.key);
                 dns_add_a(w, target, DNS_TTL, (uint32_t) (uintptr_t) it.value);
         }

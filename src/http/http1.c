@@ -89,9 +89,7 @@ static int parse_field(char *p, size_t n, struct http_header *ret, bool *ret_spa
 }
 
 static void take_connection(struct str value, struct http1_head *h) {
-        struct str part;
-
-        while (str_split(&value, ',', &part)) {
+        str_each(part, value, ',') {
                 part = str_trim(part);
                 h->close |= str_eq_fold(part, STR("close"));
                 h->keep_alive |= str_eq_fold(part, STR("keep-alive"));
@@ -135,9 +133,7 @@ static int take_field(const struct http_header *f, struct http1_head *h) {
         else if (str_eq(f->name, STR("content-length")))
                 return take_length(f->value, h);
         else if (str_eq(f->name, STR("expect"))) {
-                struct str value = f->value, part;
-
-                while (str_split(&value, ',', &part))
+                str_each(part, f->value, ',')
                         h->expect_continue |= str_eq_fold(str_trim(part), STR("100-continue"));
                 h->expect_other = !h->expect_continue && f->value.n > 0;
         } else if (str_eq(f->name, STR("transfer-encoding"))) {

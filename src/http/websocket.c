@@ -414,18 +414,14 @@ static void accept_key(struct buf *dst, struct str key) {
 
 /* Is token among the comma-separated elements of a header? */
 static bool has_token(struct str list, struct str token) {
-        struct str part;
-
-        while (str_split(&list, ',', &part))
+        str_each(part, list, ',')
                 if (str_eq_fold(str_trim(part), token))
                         return true;
         return false;
 }
 
 const char *websocket_choose(struct str offered, const char *const *ours, size_t n_ours) {
-        struct str one;
-
-        while (str_split(&offered, ',', &one))
+        str_each(one, offered, ',')
                 for (size_t i = 0; i < n_ours; i++)
                         if (str_eqc(str_trim(one), ours[i]))
                                 return ours[i];

@@ -10,13 +10,11 @@
 #include "base/file.h"
 
 static int check_path(struct str path, struct error *err) {
-        struct str rest = path, part;
-
         if (str_empty(path) || path.p[0] == '/')
                 return error_set(err, -EINVAL, "invalid path: must be relative path: %" STR_FMT, STR_ARG(path));
         if (path.n > 4096)
                 return error_set(err, -EINVAL, "invalid path: must be less than or equal to 4096 characters");
-        while (str_split(&rest, '/', &part))
+        str_each(part, path, '/')
                 if (str_eqc(part, ".."))
                         return error_set(err, -EINVAL, "invalid path: must not contain '..': %" STR_FMT, STR_ARG(path));
         if (str_has_prefix(path, STR("..")))
@@ -28,10 +26,9 @@ static int check_path(struct str path, struct error *err) {
 
 static size_t count_files(const char *dir, int depth) {
         _cleanup_(closedirp) DIR *d = opendir(dir);
-        struct dirent *e;
         size_t n = 0;
 
-        while (d && (e = readdir(d))) {
+        dir_each(e, d) {
                 if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
                         continue;
                 _cleanup_free_ char *path = xprintf("%s/%s", dir, e->d_name);
@@ -110,9 +107,8 @@ static bool wanted(const struct payload *files, const char *name) {
 /* Links of keys that are gone, and directories of sets before this one. */
 static void remove_old(const char *dir, const struct payload *files, const char *set) {
         _cleanup_(closedirp) DIR *d = opendir(dir);
-        struct dirent *e;
 
-        while (d && (e = readdir(d))) {
+        dir_each(e, d) {
                 _cleanup_free_ char *path = xprintf("%s/%s", dir, e->d_name);
 
                 if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || strcmp(e->d_name, "..data") == 0 ||

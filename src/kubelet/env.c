@@ -36,14 +36,13 @@ void services_unref(struct services *s) {
 }
 
 void services_update(struct kubelet *k) {
-        struct map_iter it = MAP_ITER(informer_objects(k->service_informer));
         struct services *s = xcalloc(1, sizeof(*s));
 
         if (!informer_synced(k->service_informer))
                 return free(s);
         s->refs = 1;
         s->v = xcalloc(informer_count(k->service_informer) + 1, sizeof(struct object *));
-        while (map_next(&it))
+        map_each(it, informer_objects(k->service_informer))
                 s->v[s->n++] = object_ref(it.value);
         services_unref(k->services);
         k->services = s;

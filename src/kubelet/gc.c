@@ -42,11 +42,10 @@ static void tend_rotated(const char *log, int max_files) {
         _cleanup_free_ char *dir = xstrdup(log);
         char *base = strrchr(dir, '/');
         VEC(char *) found = { 0 };
-        struct dirent *e;
 
         *base++ = 0;
         _cleanup_(closedirp) DIR *d = opendir(dir);
-        while (d && (e = readdir(d)))
+        dir_each(e, d)
                 if (strncmp(e->d_name, base, strlen(base)) == 0 && e->d_name[strlen(base)] == '.')
                         vec_push(&found, xprintf("%s/%s", dir, e->d_name));
         if (found.n)
@@ -139,9 +138,8 @@ static bool is_known(struct pod_view *const *all, size_t n, const char *uid) {
 static void remove_orphan_dirs(struct kubelet *k, const char *base, struct pod_view *const *all, size_t n,
                                bool is_log) {
         _cleanup_(closedirp) DIR *d = opendir(base);
-        struct dirent *e;
 
-        while (d && (e = readdir(d))) {
+        dir_each(e, d) {
                 const char *uid = is_log && strrchr(e->d_name, '_') ? strrchr(e->d_name, '_') + 1 : e->d_name;
                 _cleanup_free_ char *path = xprintf("%s/%s", base, e->d_name);
                 _cleanup_error_ struct error err = ERROR_INIT;

@@ -181,13 +181,12 @@ static struct pod *pod_add(struct kubelet *k, struct str uid, struct str ns, str
 static void admit(struct pod *p) {
         _cleanup_error_ struct error message = ERROR_INIT;
         VEC(struct pod *) others = { 0 };
-        struct map_iter it = MAP_ITER(p->k->pods);
         const char *reason = NULL;
         struct str phase = jstr(json_getc(object_json(p->object), "status"), "phase");
 
         if (p->admitted || object_deleting(p->object) || str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed"))
                 return;
-        while (map_next(&it))
+        map_each(it, p->k->pods)
                 if (it.value != p && ((struct pod *) it.value)->admitted)
                         vec_push(&others, it.value);
         p->admitted = pod_admit(p, others.v, others.n, &reason, &message);
@@ -256,20 +255,18 @@ struct object *node_object(struct kubelet *k) {
  * the pods with a step under way look again. */
 static void on_exit_event(const char *container_id, void *arg) {
         struct kubelet *k = arg;
-        struct map_iter it = MAP_ITER(k->views);
         char uid[64] = "";
 
         with_lock(&k->lock)
-                while (!uid[0] && map_next(&it)) {
+                map_each(it, k->views) {
                         struct pod_view *v = it.value;
 
-                        for (size_t i = 0; i < v->n_containers; i++)
+                        for (size_t i = 0; i < v->n_containers && !uid[0]; i++)
                                 if (v->containers[i].id && strcmp(v->containers[i].id, container_id) == 0)
                                         snprintf(uid, sizeof(uid), "%s", v->uid);
                 }
 
-        it = MAP_ITER(k->pods);
-        while (map_next(&it)) {
+        map_each(it, k->pods) {
                 struct pod *p = it.value;
 
                 if (uid[0] ? strcmp(p->uid, uid) == 0 : p->running) {
@@ -282,9 +279,7 @@ static void on_exit_event(const char *container_id, void *arg) {
 
 static void relist(struct timer *t) {
         struct kubelet *k = container_of(t, struct kubelet, relist_timer);
-        struct map_iter it = MAP_ITER(k->pods);
-
-        while (map_next(&it)) {
+        map_each(it, k->pods) {
                 struct pod *p = it.value;
 
                 if (p->end != POD_ENDED)
@@ -388,10 +383,9 @@ static void house_keeping(struct timer *t) {
 
 /* Pods that the runtime has and the API does not: they end. */
 static void stop_orphans(struct kubelet *k) {
-        struct map_iter it = MAP_ITER(k->adopted);
         VEC(char *) uids = { 0 };
 
-        while (map_next(&it))
+        map_each(it, k->adopted)
                 vec_push(&uids, str_dup(it.key));
         for (size_t i = 0; i < uids.n; i++) {
                 struct adopted *a = map_get(k->adopted, str_of(uids.v[i]));
@@ -414,8 +408,7 @@ static void begin_pods(struct timer *t) {
                 return timer_start(k->loop, &k->start_timer, 5, begin_pods);
         services_update(k);
         k->started = true;
-        struct map_iter it = MAP_ITER(informer_objects(k->pod_informer));
-        while (map_next(&it))
+        map_each(it, informer_objects(k->pod_informer))
                 kubelet_pod_changed(k, it.value, false);
         stop_orphans(k);
         k->orphans_done = true;
@@ -550,10 +543,9 @@ int kubelet_start(const struct kubelet_options *o, struct kubelet **ret, struct 
 
 static void stop_on_loop(void *arg) {
         struct kubelet *k = arg;
-        struct map_iter it = MAP_ITER(k->pods);
 
         __atomic_store_n(&k->stopping, true, __ATOMIC_RELAXED);
-        while (map_next(&it)) {
+        map_each(it, k->pods) {
                 struct pod *p = it.value;
 
                 probes_free(p);
@@ -572,9 +564,7 @@ static void stop_on_loop(void *arg) {
 
 static void close_pods(void *arg) {
         struct kubelet *k = arg;
-        struct map_iter it = MAP_ITER(k->pods);
-
-        while (map_next(&it))
+        map_each(it, k->pods)
                 pod_close(it.value);
 }
 

@@ -54,7 +54,6 @@ void log_tail_plain(const char *path, size_t lines, size_t bytes, struct buf *ds
         _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
         _cleanup_buf_ struct buf text = BUF_INIT;
         int64_t at = fd < 0 ? -1 : log_tail_offset(fd, (int64_t) lines);
-        struct str rest, line;
         ssize_t n;
 
         if (at < 0)
@@ -66,8 +65,7 @@ void log_tail_plain(const char *path, size_t lines, size_t bytes, struct buf *ds
                         at += n;
                 }
         } while (n > 0 && text.n < (1 << 20));
-        rest = buf_str(&text);
-        while (str_split(&rest, '\n', &line)) {
+        str_each(line, buf_str(&text), '\n') {
                 struct log_line l;
 
                 if (!log_parse(line, &l))

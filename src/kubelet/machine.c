@@ -27,13 +27,11 @@ static bool read_line(const char *path, char *dst, size_t size) {
 
 static int64_t meminfo(const char *key) {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct str rest, line;
         size_t n = strlen(key);
 
         if (file_read("/proc/meminfo", 64 * 1024, &b, NULL) < 0)
                 return 0;
-        rest = buf_str(&b);
-        while (str_split(&rest, '\n', &line))
+        str_each(line, buf_str(&b), '\n')
                 if (line.n > n && memcmp(line.p, key, n) == 0 && line.p[n] == ':')
                         return strtoll(line.p + n + 1, NULL, 10) * 1024;
         return 0;
@@ -41,13 +39,11 @@ static int64_t meminfo(const char *key) {
 
 static void read_os(struct machine *m) {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct str rest, line;
         struct utsname u;
 
         snprintf(m->os_image, sizeof(m->os_image), "Linux");
         if (file_read("/etc/os-release", 64 * 1024, &b, NULL) >= 0) {
-                rest = buf_str(&b);
-                while (str_split(&rest, '\n', &line))
+                str_each(line, buf_str(&b), '\n')
                         if (str_has_prefix(line, STR("PRETTY_NAME="))) {
                                 line = str_sub(line, 12, line.n);
                                 if (line.n >= 2 && (line.p[0] == '"' || line.p[0] == '\''))

@@ -69,12 +69,11 @@ static bool next_word(struct str *line, struct str *ret) {
 
 static void read_host(struct resolv *rc, const char *path) {
         _cleanup_buf_ struct buf text = BUF_INIT;
-        struct str rest, line, word, key;
+        struct str word, key;
 
         if (file_read(path, 64 * 1024, &text, NULL) < 0)
                 return;
-        rest = buf_str(&text);
-        while (str_split(&rest, '\n', &line)) {
+        str_each(line, buf_str(&text), '\n') {
                 if (!next_word(&line, &key) || key.p[0] == '#' || key.p[0] == ';')
                         continue;
                 if (str_eqc(key, "search") || str_eqc(key, "domain"))

@@ -181,10 +181,9 @@ static void drop_unstarted(struct container *c) {
 static uint32_t attempts_logged(const struct container *c) {
         _cleanup_free_ char *dir = xprintf("%s/%s", c->pod->log_dir, c->name);
         _cleanup_(closedirp) DIR *d = opendir(dir);
-        struct dirent *e;
         uint32_t attempts = 0;
 
-        while (d && (e = readdir(d))) {
+        dir_each(e, d) {
                 struct str rest = str_of(e->d_name), number;
                 uint64_t n;
 

@@ -134,11 +134,10 @@ static char *unescape(struct str s) {
 /* Calls each with every mount point, in the order they were made. */
 static int each_mount(void (*each)(const char *path, void *arg), void *arg, struct error *err) {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct str rest, line, field;
+        struct str field;
 
         TRY(file_read("/proc/self/mountinfo", 64 << 20, &b, err));
-        rest = buf_str(&b);
-        while (str_split(&rest, '\n', &line)) {
+        str_each(line, buf_str(&b), '\n') {
                 size_t i = 0;
 
                 while (i < 5 && str_split(&line, ' ', &field))

@@ -83,9 +83,7 @@ static struct pod_view *view_ref(struct pod_view *v) {
 struct pod_view *view_get(struct kubelet *k, struct str ns, struct str name) {
         struct pod_view *found = NULL;
         HOLD(&k->lock);
-        struct map_iter it = MAP_ITER(k->views);
-
-        while (map_next(&it)) {
+        map_each(it, k->views) {
                 struct pod_view *v = it.value;
 
                 /* A new pod may have the name of one that is still ending. */
@@ -104,8 +102,7 @@ struct pod_view **view_all(struct kubelet *k, size_t *ret_n) {
 
         with_lock(&k->lock) {
                 all = xcalloc(map_size(k->views) + 1, sizeof(struct pod_view *));
-                struct map_iter it = MAP_ITER(k->views);
-                while (map_next(&it))
+                map_each(it, k->views)
                         all[n++] = view_ref(it.value);
         }
         *ret_n = n;

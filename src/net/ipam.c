@@ -213,8 +213,7 @@ int ipam_release(struct ipam *i, const char *sandbox, struct arena *a, uint32_t 
 
 void ipam_each(struct ipam *i, void (*each)(uint32_t ip, const struct json *lease, void *arg), void *arg) {
         HOLD(&i->lock);
-        struct map_iter it = MAP_ITER(i->taken);
-        while (map_next(&it)) {
+        map_each(it, i->taken) {
                 struct lease *l = it.value;
                 each(l->ip, l->json, arg);
         }

@@ -134,8 +134,7 @@ static void sync_service(struct proxy *p, struct buf *b, struct str service) {
         struct map *want = wanted(p, service);
         struct keys *now = xcalloc(1, sizeof(*now));
         remove_old(p, b, service, want);
-        struct map_iter it = MAP_ITER(want);
-        while (map_next(&it)) {
+        map_each(it, want) {
                 char *key = str_dup(it.key);
                 if (put_front(p, b, map_take(want, str_of(key))))
                         vec_push(&now->v, key);
@@ -152,8 +151,7 @@ static void sync_service(struct proxy *p, struct buf *b, struct str service) {
 }
 
 static void mark_all(struct proxy *p) {
-        struct map_iter it = MAP_ITER(informer_objects(p->services));
-        while (map_next(&it))
+        map_each(it, informer_objects(p->services))
                 map_put(p->dirty, it.key, p);
 }
 
@@ -199,8 +197,7 @@ static void run_turn(struct loop_work *w) {
                 rules_start_over(p->rules, &b);
                 mark_all(p);
         }
-        struct map_iter it = MAP_ITER(p->dirty);
-        while (map_next(&it))
+        map_each(it, p->dirty)
                 sync_service(p, &b, it.key);
         map_clear(p->dirty);
         commit(p, &b);

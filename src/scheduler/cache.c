@@ -23,8 +23,7 @@ static void node_free(struct node_info *n) {
 }
 
 void cache_free(struct cache *c) {
-        struct map_iter it = MAP_ITER(c->by_name);
-        while (map_next(&it))
+        map_each(it, c->by_name)
                 node_free(it.value);
         map_free(c->by_name);
         map_free(c->pods);

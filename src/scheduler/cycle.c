@@ -96,8 +96,7 @@ void diagnosis_print(const struct diagnosis *d, struct buf *dst) {
                 return buf_addc(dst, "no nodes available to schedule pods");
         size_t n = 0;
         _cleanup_free_ char **lines = xcalloc(map_size(d->counts) + 1, sizeof(*lines));
-        struct map_iter it = MAP_ITER(d->counts);
-        while (map_next(&it))
+        map_each(it, d->counts)
                 lines[n++] = xprintf("%zu %" STR_FMT, (size_t) (uintptr_t) it.value, STR_ARG(it.key));
         qsort(lines, n, sizeof(*lines), by_text);
         buf_printf(dst, "0/%zu nodes are available: %" STR_FMT, d->nodes, STR_ARG(buf_str(&d->waits)));

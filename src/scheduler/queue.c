@@ -14,8 +14,7 @@ void queue_init(struct queue *q, const struct clock *clock) {
 }
 
 void queue_free(struct queue *q) {
-        struct map_iter it = MAP_ITER(q->by_uid);
-        while (map_next(&it))
+        map_each(it, q->by_uid)
                 pod_info_free(it.value);
         map_free(q->by_uid);
         vec_free(&q->heap);

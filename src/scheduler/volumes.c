@@ -43,7 +43,7 @@ static bool is_free(const struct object *volume, const struct object *claim, str
 static void need_free_one(const struct volumes *v, struct pod_info *p, const struct object *claim, struct str class) {
         struct volume_need *need = new_need(p, NONE_FREE);
 
-        for (struct map_iter it = MAP_ITER(informer_objects(v->volumes)); map_next(&it);)
+        map_each(it, informer_objects(v->volumes))
                 if (is_free(it.value, claim, class))
                         add_terms(p, need, it.value);
 }

@@ -469,10 +469,9 @@ static void track(struct arena *a, const struct schema_type *t, const struct jso
 
 static struct fieldset *replicas_of(struct arena *a, const struct apply_opts *o) {
         struct fieldset *s = fieldset_new(a), *below = s;
-        struct str rest = str_of(o->scale), key;
         struct fieldset_entry *e = NULL;
 
-        while (str_split(&rest, '.', &key)) {
+        str_each(key, str_of(o->scale), '.') {
                 below = e ? e->below = fieldset_new(a) : below;
                 e = fieldset_get_or_add(a, below, arena_printf(a, "f:%" STR_FMT, STR_ARG(key)));
         }
@@ -483,9 +482,7 @@ static struct fieldset *replicas_of(struct arena *a, const struct apply_opts *o)
 
 /* A Scale leaves out 0. */
 static bool has_replicas(const struct json *object, struct str path) {
-        struct str key;
-
-        while (str_split(&path, '.', &key))
+        str_each(key, path, '.')
                 object = json_get(object, key);
         return json_int(object) != 0;
 }

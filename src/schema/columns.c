@@ -38,12 +38,11 @@ static const struct api_column *columns_of(const struct api_resource *r, size_t 
 /* What a column says of itself: its own text, or that of the field at its path. */
 static const char *doc_of(const struct api_resource *r, const struct api_column *c) {
         const struct schema_type *t = api_stored_as(r)->type;
-        struct str rest = str_of(c->doc ? c->doc : c->path), part;
         const char *doc = "";
 
         if (c->doc && c->doc[0] != '.')
                 return c->doc;
-        while (str_split(&rest, '.', &part)) {
+        str_each(part, str_of(c->doc ? c->doc : c->path), '.') {
                 ssize_t bracket = str_find(part, '[');
                 const struct schema_field *f = schema_field(t, bracket < 0 ? part : str_sub(part, 0, (size_t) bracket));
 

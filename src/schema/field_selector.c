@@ -77,13 +77,12 @@ static struct str zero_text(const struct schema_type *t, struct str path) {
 }
 
 static const char *const *split_path(struct arena *a, struct str path) {
-        struct str key, rest = path;
         size_t n = 1, i = 0;
 
         for (size_t k = 0; k < path.n; k++)
                 n += path.p[k] == '.';
         const char **keys = arena_array(a, const char *, n + 1);
-        while (str_split(&rest, '.', &key))
+        str_each(key, path, '.')
                 keys[i++] = arena_cstr(a, key);
         return keys;
 }

@@ -149,12 +149,11 @@ static void set_default(struct openapi *o, const struct schema_field *f, struct 
 
 static void set_list_type(struct openapi *o, const struct schema_field *f, struct json *s) {
         static const char *const names[] = { NULL, "atomic", "set", "map" };
-        struct str rest = str_of(f->list_keys), key;
         struct json keys = json_new_array();
 
         if (names[f->list_type])
                 json_set_cstr(o->arena, s, "x-kubernetes-list-type", names[f->list_type]);
-        while (str_split(&rest, ',', &key))
+        str_each(key, str_of(f->list_keys), ',')
                 json_push(o->arena, &keys, json_of_str(key));
         if (keys.len > 0)
                 json_setc(o->arena, s, "x-kubernetes-list-map-keys", keys);

@@ -85,14 +85,12 @@ static struct str element_text(struct arena *a, char prefix, const struct json *
 /* The element that names an item; p == NULL with *ret_missing set when it lacks a key that has no default. */
 static struct str item_element(struct arena *a, struct place list, const struct json *item, struct str *ret_missing) {
         struct json keys = json_new_object();
-        struct str rest, key;
 
         *ret_missing = STR("");
         if (form_of(list, NULL) == SET)
                 return item->type == JSON_NULL || item->type > JSON_STRING ? str_n(NULL, 0)
                                                                            : element_text(a, 'v', item);
-        rest = str_of(list.field && json_is(item, JSON_OBJECT) ? list.field->list_keys : NULL);
-        while (str_split(&rest, ',', &key)) {
+        str_each(key, str_of(list.field && json_is(item, JSON_OBJECT) ? list.field->list_keys : NULL), ',') {
                 const struct json *v = json_get(item, key);
                 const struct schema_field *f = v ? NULL : schema_field(list.type->elem, key);
                 struct json *dflt = NULL;

@@ -110,7 +110,14 @@ struct store_iter {
         void *priv[16];
 };
 void store_iter_init(struct store_iter *it, struct store_snapshot *s, struct str prefix, struct str start);
-bool store_iter_next(struct store_iter *it);                                       /* fills key and object */
+bool store_iter_next(struct store_iter *it); /* fills key and object */
+static inline struct store_iter *store_iter_begin(struct store_iter *it, struct store_snapshot *s, struct str prefix) {
+        store_iter_init(it, s, prefix, prefix);
+        return it;
+}
+/* All below a prefix. */
+#define store_each(it, snapshot, prefix) \
+        for (struct store_iter it, *it##_at = store_iter_begin(&it, (snapshot), (prefix)); store_iter_next(it##_at);)
 size_t store_count(struct store_snapshot *s, struct str prefix, struct str start); /* keys from start on; O(log n) */
 
 /* ---- watching ---- */

@@ -11,10 +11,8 @@ static struct object *newest_marked(struct admission *ad, const struct api_resou
         const struct rest *rest = rest_of(ad->s, r);
         struct object *best = NULL;
         struct str best_time = STR("");
-        struct store_iter it;
 
-        store_iter_init(&it, ad->op->snap, rest->prefix, rest->prefix);
-        while (store_iter_next(&it)) {
+        store_each(it, ad->op->snap, rest->prefix) {
                 const struct json *meta = json_getc(object_json(it.object), "metadata");
                 struct str time = json_str(json_getc(meta, "creationTimestamp"));
                 bool marked = false;

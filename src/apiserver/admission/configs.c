@@ -174,10 +174,8 @@ static size_t take_all(struct admission_configs *c, struct admission_set *set, s
                        const struct api_resource *kind) {
         const struct rest *r = rest_of(c->s, kind);
         size_t first = set->objects.n;
-        struct store_iter it;
 
-        store_iter_init(&it, snap, r->prefix, r->prefix);
-        while (store_iter_next(&it))
+        store_each(it, snap, r->prefix)
                 vec_push(&set->objects, object_ref(it.object));
         return first;
 }

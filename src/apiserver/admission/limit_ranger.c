@@ -12,12 +12,9 @@ static bool is_handled(const struct admission *ad) {
                                                : admission_is_sub(ad, &res_pods, "resize")));
 }
 
-static void ranges_of(struct admission *ad, struct store_iter *it) {
-        const struct rest *ranges = rest_of(ad->s, &res_limitranges);
-        struct str prefix = arena_printf(ad->a, "%" STR_FMT "%" STR_FMT "/", STR_ARG(ranges->prefix),
-                                         STR_ARG(ad->op->namespace));
-
-        store_iter_init(it, ad->op->snap, prefix, prefix);
+/* Where those of its namespace are. */
+static struct str limit_ranges(const struct admission *ad) {
+        return rest_key(ad->a, rest_of(ad->s, &res_limitranges), ad->op->namespace, STR(""));
 }
 
 /* ---- defaults ---- */
@@ -70,12 +67,9 @@ static void give_defaults(struct admission *ad, const struct json *items, struct
 }
 
 int admission_limit_defaults(struct admission *ad, struct error *err) {
-        struct store_iter it;
-
         if (!is_handled(ad) || admission_is(ad, &res_persistentvolumeclaims))
                 return 0; /* a pod that is resized gets what it would leave out, again */
-        ranges_of(ad, &it);
-        while (store_iter_next(&it)) {
+        store_each(it, ad->op->snap, limit_ranges(ad)) {
                 _cleanup_buf_ struct buf notes = BUF_INIT;
 
                 give_defaults(ad, json_at_path(object_json(it.object), "spec", "limits"), &notes);
@@ -220,12 +214,9 @@ static int refuse(struct admission *ad, const struct limits *l, struct error *er
 }
 
 int admission_limits(struct admission *ad, struct error *err) {
-        struct store_iter it;
-
         if (!is_handled(ad))
                 return 0;
-        ranges_of(ad, &it);
-        while (store_iter_next(&it)) {
+        store_each(it, ad->op->snap, limit_ranges(ad)) {
                 struct limits l = { .a = ad->a, .problems = json_new_object() };
 
                 json_each_item(item, json_at_path(object_json(it.object), "spec", "limits"))

@@ -148,10 +148,8 @@ static const struct json *ns_annotation(struct admission *ad, const char *key) {
 
 /* "a=b,c=d" as an object. */
 static int labels_of(struct arena *a, struct str text, struct json *ret, struct error *err) {
-        struct str one;
-
         *ret = json_new_object();
-        while (str_split(&text, ',', &one)) {
+        str_each(one, text, ',') {
                 ssize_t eq = str_find(one, '=');
 
                 if (eq >= 0 && str_rfind(one, '=') == eq) {
@@ -328,11 +326,10 @@ static const struct config_kind limits_kind = {
 static void check_limits(struct field_errors *fe, const struct json *list) {
         static const char *const types[] = { "Server", "Namespace", "User", "SourceAndObject", NULL };
 
-        if (json_len(list) == 0)
-                field_invalid(fe, PATH(NULL, "limits"),
-                              json_new(fe->a, json_of_raw(list ? STR("[]eventratelimit.Limit{}")
-                                                               : STR("[]eventratelimit.Limit(nil)"))),
-                              "must not be empty");
+        INVALID_IF(json_len(list) == 0, PATH(NULL, "limits"),
+                   json_new(fe->a,
+                            json_of_raw(list ? STR("[]eventratelimit.Limit{}") : STR("[]eventratelimit.Limit(nil)"))),
+                   "must not be empty");
         each_at(l, at, PATH(NULL, "limits"), list) {
                 int64_t burst = json_int(GET(l, "burst")), qps = json_int(GET(l, "qps"));
 

@@ -48,9 +48,7 @@ static bool parse_version(struct str s, int *ret) {
 }
 
 static void invalid(struct field_errors *fe, const char *label, struct str value, const char *what) {
-        if (fe)
-                field_invalid_str(fe, PATH_KEY(PATH(PATH(NULL, "metadata"), "labels"), str_of(label)), value, "%s",
-                                  what);
+        INVALID_STR_IF(fe, PATH_KEY(PATH(PATH(NULL, "metadata"), "labels"), str_of(label)), value, "%s", what);
 }
 
 /* One mode's two labels. on_error: the level that a level nobody understands means. */
@@ -284,18 +282,14 @@ static bool has_sibling_before(const struct json *seen, const struct object *pod
 
 /* First one pod of each controller, then the rest: they are mostly alike. */
 static size_t list_pods(struct admission *ad, struct object ***ret) {
-        const struct rest *pods = rest_of(ad->s, &res_pods);
         const struct json *exempt = config_of(ad)->runtime_classes;
-        struct str prefix =
-                        arena_printf(ad->a, "%" STR_FMT "%" STR_FMT "/", STR_ARG(pods->prefix), STR_ARG(ad->op->name));
+        struct str prefix = rest_key(ad->a, rest_of(ad->s, &res_pods), ad->op->name, STR(""));
         size_t total = store_count(ad->op->snap, prefix, prefix), n = 0, end = total;
         struct object **all = arena_array(ad->a, struct object *, total + 1);
         struct json seen = json_new_object();
-        struct store_iter it;
         struct str owner;
 
-        store_iter_init(&it, ad->op->snap, prefix, prefix);
-        while (store_iter_next(&it)) {
+        store_each(it, ad->op->snap, prefix) {
                 if (exempt && json_has_str(exempt, runtime_class(object_json(it.object))))
                         continue;
                 if (has_sibling_before(&seen, it.object, &owner)) {

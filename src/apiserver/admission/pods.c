@@ -13,10 +13,8 @@
 static struct object *default_priority_class(struct admission *ad) {
         const struct rest *rest = rest_of(ad->s, &res_priorityclasses);
         struct object *best = NULL;
-        struct store_iter it;
 
-        store_iter_init(&it, ad->op->snap, rest->prefix, rest->prefix);
-        while (store_iter_next(&it)) {
+        store_each(it, ad->op->snap, rest->prefix) {
                 const struct json *j = object_json(it.object);
 
                 if (json_bool(json_getc(j, "globalDefault")) &&

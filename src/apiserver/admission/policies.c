@@ -241,7 +241,6 @@ static int select_params(const struct admission *ad, const struct rest *r, struc
                          params_vec *list, struct error *err) {
         struct str prefix = r->prefix, name = json_str(json_getc(ref, "name"));
         struct selector s;
-        struct store_iter it;
         struct object *o;
 
         if (!str_empty(name)) {
@@ -254,8 +253,7 @@ static int select_params(const struct admission *ad, const struct rest *r, struc
                 return err->err;
         if (!str_empty(ns))
                 prefix = arena_printf(ad->a, "%" STR_FMT "%" STR_FMT "/", STR_ARG(prefix), STR_ARG(ns));
-        store_iter_init(&it, ad->op->snap, prefix, prefix);
-        while (store_iter_next(&it))
+        store_each(it, ad->op->snap, prefix)
                 if (selector_matches_object(&s, it.object))
                         add_param(ad, r, it.object, list);
         return 0;

@@ -401,7 +401,6 @@ int admission_resource_quota(struct admission *ad, struct error *err) {
         struct check k = { .op = op, .a = ad->a, .resource = op->rest->stored->resource, .obj = ad->obj };
         int (*const looks[])(struct check *, struct str, const struct object *, struct error *) = { check_quota,
                                                                                                     charge_quota };
-        struct store_iter it;
         bool some = true;
         int r = 0;
 
@@ -413,14 +412,14 @@ int admission_resource_quota(struct admission *ad, struct error *err) {
         k.now_ns = now_wall_ns();
         k.limited = k.status ? NULL : ad->s->plugins->limited;
         k.covered = k.scopes = json_new_object();
-        struct str prefix =
-                        arena_printf(k.a, "%" STR_FMT "%" STR_FMT "/", STR_ARG(quotas->prefix), STR_ARG(op->namespace));
+        struct str prefix = rest_key(k.a, quotas, op->namespace, STR(""));
         for (size_t i = 0; r == 0 && some && i < ARRAY_SIZE(looks); i++) {
                 some = false;
-                store_iter_init(&it, op->snap, prefix, prefix);
-                while (r == 0 && store_iter_next(&it)) {
+                store_each(it, op->snap, prefix) {
                         some = true;
                         r = looks[i](&k, it.key, it.object, err);
+                        if (r != 0)
+                                break;
                 }
                 if (r == 0 && i == 0 && k.limited)
                         r = check_limited(&k, err);

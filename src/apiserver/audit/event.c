@@ -140,11 +140,11 @@ static struct str address_of(struct arena *a, struct str s) {
 /* Who forwarded it, as far as that is told in addresses; the peer's own comes last, once. */
 static struct json addresses_of(struct arena *a, struct http_request *req) {
         struct json list = json_new_array();
-        struct str forwarded = http_request_header(req, "x-forwarded-for"), one, peer = http_request_peer(req);
+        struct str one, peer = http_request_peer(req);
         ssize_t colon = str_rfind(peer, ':');
 
-        while (str_split(&forwarded, ',', &one)) {
-                one = address_of(a, str_trim(one));
+        str_each(part, http_request_header(req, "x-forwarded-for"), ',') {
+                one = address_of(a, str_trim(part));
                 if (!str_empty(one))
                         json_push(a, &list, json_of_str(one));
         }

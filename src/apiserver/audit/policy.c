@@ -55,9 +55,8 @@ static void check_rule(struct field_errors *fe, const struct path *p, const stru
                         continue;
                 if (!str_has_prefix(url, STR("/")))
                         field_invalid_str(fe, at, url, "non-resource URL rules must begin with a '/' character");
-                if (url.n > 0 && str_find(str_sub(url, 0, url.n - 1), '*') >= 0)
-                        field_invalid_str(fe, at, url,
-                                          "non-resource URL wildcards '*' must be the final character of the rule");
+                INVALID_STR_IF(url.n > 0 && str_find(str_sub(url, 0, url.n - 1), '*') >= 0, at, url,
+                               "non-resource URL wildcards '*' must be the final character of the rule");
         }
         json_each_item(g, GET(j, "resources")) {
                 const struct path *at = PATH(p, "resources");

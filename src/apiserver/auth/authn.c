@@ -173,10 +173,8 @@ static void make_own_token(struct authn *n) {
 }
 
 static void read_audiences(struct authn *n) {
-        struct str rest = str_of(server_flag(n->s, "api-audiences", "")), one;
-
         n->audiences = json_new_array();
-        while (str_split(&rest, ',', &one))
+        str_each(one, str_of(server_flag(n->s, "api-audiences", "")), ',')
                 json_push(n->arena, &n->audiences, json_of_str(str_trim(one)));
         if (json_len(&n->audiences) == 0)
                 n->audiences = n->issuers;
@@ -313,9 +311,7 @@ static int read_file(struct authn *n, const char *path, struct authn_config *c, 
 }
 
 static int check_algorithms(struct str list, struct error *err) {
-        struct str one;
-
-        while (str_split(&list, ',', &one))
+        str_each(one, list, ',')
                 if (!str_is_part(one, ' ', STR("RS256 RS384 RS512 ES256 ES384 ES512 PS256 PS384 PS512")))
                         return error_set(err, -EINVAL, "oidc: unsupported signing alg: \"%" STR_FMT "\"", STR_ARG(one));
         return 0;

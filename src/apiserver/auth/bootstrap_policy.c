@@ -306,9 +306,8 @@ static void push_words(struct arena *a, struct json *list, struct str words) {
                 { "read", { "get", "list", "watch" } },
                 { "write", { "create", "delete", "deletecollection", "patch", "update" } },
         };
-        struct str w;
 
-        while (str_split(&words, ',', &w)) {
+        str_each(w, words, ',') {
                 bool group = false;
 
                 for (size_t g = 0; g < ARRAY_SIZE(groups); g++) {

@@ -94,12 +94,10 @@ static bool some_pod_refers(struct apiserver *s, struct store_snapshot *snap, st
                             struct str ns, struct str name) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct str prefix = rest_key(a, rest_of(s, &res_pods), ns, STR(""));
-        struct store_iter it;
 
         if (str_empty(ns) || str_empty(name))
                 return false;
-        store_iter_init(&it, snap, prefix, prefix);
-        while (store_iter_next(&it)) {
+        store_each(it, snap, prefix) {
                 struct str text = object_text(it.object);
                 struct json *doc;
 
@@ -142,10 +140,8 @@ static bool volume_names_secret(const struct json *pv, struct str ns, struct str
 static bool some_volume_names(struct apiserver *s, struct store_snapshot *snap, struct str node, struct str ns,
                               struct str name) {
         struct str prefix = rest_of(s, &res_persistentvolumes)->prefix;
-        struct store_iter it;
 
-        store_iter_init(&it, snap, prefix, prefix);
-        while (store_iter_next(&it))
+        store_each(it, snap, prefix)
                 if (str_search(object_text(it.object), name) >= 0 &&
                     volume_names_secret(object_json(it.object), ns, name) &&
                     volume_is_used(s, snap, node, object_json(it.object)))
@@ -189,10 +185,9 @@ static bool verb_in(const struct attributes *at, const char *list) {
 }
 
 static bool selects(const struct attributes *at, const char *field, struct str value) {
-        struct str rest = at->field_selector, part;
         bool found = false;
 
-        while (str_split(&rest, ',', &part)) {
+        str_each(part, at->field_selector, ',') {
                 ssize_t eq = str_find(part, '=');
                 size_t v = (size_t) eq + 1;
 

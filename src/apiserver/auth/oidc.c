@@ -239,7 +239,7 @@ static int check_times(const struct oidc *o, const struct jwt *t, struct error *
 
 /* Of several audiences upstream takes care itself, when its library is done. */
 static int check_token(const struct oidc *o, struct arena *a, const struct jwt *t, struct error *err) {
-        struct str algorithm = text_of(t->header, "alg"), rest = o->algorithms, one, keys;
+        struct str algorithm = text_of(t->header, "alg"), keys;
         struct json known = json_new_array();
         bool early = json_len(o->audiences) == 1;
 
@@ -250,7 +250,7 @@ static int check_token(const struct oidc *o, struct arena *a, const struct jwt *
         if (early)
                 TRY(check_audience(o, a, t, err));
         TRY(check_times(o, t, err));
-        while (str_split(&rest, ',', &one))
+        str_each(one, o->algorithms, ',')
                 json_push(a, &known, json_of_str(one));
         if (!json_has_str(&known, algorithm))
                 return refused(err,

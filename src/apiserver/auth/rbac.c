@@ -55,13 +55,11 @@ DEFINE_CLEANUP(struct index *, index_unref)
 static const struct json *cluster_role_rules(const struct rbac *r, struct index *x, const struct json *role) {
         const struct json *selectors = json_at_path(role, "aggregationRule", "clusterRoleSelectors");
         const struct rest *rest = rest_of(r->s, &res_clusterroles);
-        struct store_iter it;
 
         if (json_len(selectors) == 0)
                 return json_getc(role, "rules");
         struct json rules = json_new_array();
-        store_iter_init(&it, x->snapshot, rest->prefix, rest->prefix);
-        while (store_iter_next(&it)) {
+        store_each(it, x->snapshot, rest->prefix) {
                 json_each_item(sel, selectors) {
                         struct selector s;
 
@@ -100,10 +98,8 @@ static struct str subject_key(struct arena *a, const struct json *subject, struc
 
 static void add_bindings(const struct rbac *r, struct index *x, const struct api_resource *resource) {
         const struct rest *rest = rest_of(r->s, resource);
-        struct store_iter it;
 
-        store_iter_init(&it, x->snapshot, rest->prefix, rest->prefix);
-        while (store_iter_next(&it)) {
+        store_each(it, x->snapshot, rest->prefix) {
                 struct rbac_grant g = { .namespace = object_namespace(it.object),
                                         .rules = rules_of_binding(r, x, it.object),
                                         .binding = object_json(it.object) };

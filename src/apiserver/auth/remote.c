@@ -295,9 +295,7 @@ static bool is_good(const struct answer *w, int64_t now) {
 }
 
 static void drop_old(struct remote *r, int64_t now) {
-        struct map_iter it = MAP_ITER(r->answers);
-
-        while (map_next(&it))
+        map_each(it, r->answers)
                 if (!is_good(it.value, now))
                         map_remove(r->answers, it.key);
         if (map_size(r->answers) >= MAX_ANSWERS) /* they are asked for again */

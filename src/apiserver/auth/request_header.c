@@ -88,10 +88,8 @@ static int check_flags(const struct apiserver *s, struct error *err) {
         bool any = false, standard = false;
 
         for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
-                struct str rest = str_of(server_flag(s, lists[i], "")), one;
-
                 any = standard = false;
-                while (str_split(&rest, ',', &one)) {
+                str_each(one, str_of(server_flag(s, lists[i], "")), ',') {
                         if (str_empty(str_trim(one)))
                                 return error_set(err, -EINVAL, "empty value in \"%s\"", lists[i]);
                         any = true;
@@ -150,7 +148,6 @@ bool request_header_is_proxy(const struct request_header *h, const struct author
 bool request_header_user(const struct request_header *h, const struct authorities *known, struct http_request *req,
                          struct api_user *ret) {
         struct arena *a = http_request_arena(req);
-        struct str groups = h->group, prefixes = h->extra, item;
         const struct http_header *headers;
         size_t n = http_request_headers(req, &headers);
 
@@ -159,11 +156,11 @@ bool request_header_user(const struct request_header *h, const struct authoritie
         *ret = user_new(a, first_of(req, h->user), first_of(req, h->uid), NULL, n + 1);
         if (str_empty(ret->name))
                 return false;
-        while (str_split(&groups, ',', &item))
+        str_each(item, h->group, ',')
                 for (size_t i = 0; i < n; i++)
                         if (str_eq(headers[i].name, item) && !str_empty(str_trim(headers[i].value)))
                                 user_add_group(ret, str_trim(headers[i].value));
-        while (str_split(&prefixes, ',', &item))
+        str_each(item, h->extra, ',')
                 for (size_t i = 0; i < n; i++) {
                         struct str rest = str_sub(headers[i].name, item.n, headers[i].name.n);
                         _cleanup_buf_ struct buf key = BUF_INIT;

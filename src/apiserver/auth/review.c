@@ -137,9 +137,8 @@ static void check_selector(struct field_errors *fe, const struct path *p, const 
 
         if (!json_is(selector, JSON_OBJECT))
                 return;
-        if (raw.n > 0 && json_len(requirements) > 0)
-                field_invalid_str(fe, PATH(p, "rawSelector"), raw,
-                                  "may not specified at the same time as requirements");
+        INVALID_STR_IF(raw.n > 0 && json_len(requirements) > 0, PATH(p, "rawSelector"), raw,
+                       "may not specified at the same time as requirements");
         if (raw.n == 0 && json_len(requirements) == 0) {
                 path_print(&b, p);
                 field_required(fe, PATH(p, "requirements"),

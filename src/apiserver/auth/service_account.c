@@ -108,9 +108,7 @@ static int open_token(struct authn *n, struct arena *a, struct str text, struct 
 /* ---- tokens that are known ---- */
 
 static void drop_idle(struct authn *n, int64_t now) {
-        struct map_iter it = MAP_ITER(n->tokens);
-
-        while (map_next(&it))
+        map_each(it, n->tokens)
                 if (now - atomic_load(&((struct token *) it.value)->used_ms) > TOKEN_IDLE_MS)
                         map_remove(n->tokens, it.key);
 }

@@ -157,12 +157,11 @@ static void add_selectors(struct arena *a, struct json *o, const struct attribut
                 [SELECTOR_GT] = NULL,
                 [SELECTOR_LT] = NULL,
         };
-        struct str fields = at->field_selector, part;
         struct json terms = json_new_array();
         struct selector labels = { 0 };
 
         if (!add_reviewed(a, o, at, "fieldSelector", true))
-                while (str_split(&fields, ',', &part))
+                str_each(part, at->field_selector, ',')
                         json_push(a, &terms, json_of_str(part));
         json_sort_texts(&terms);
         json_each_item(term, &terms) {

@@ -446,8 +446,7 @@ void encryption_why(struct encryption *e, struct str key, struct buf *why) {
 
 static void check_keys(struct field_errors *fe, const struct path *p, const struct json *keys,
                        const struct algorithm *g) {
-        if (json_len(keys) == 0)
-                field_required(fe, p, "at least one keys is required");
+        REQUIRED_IF(json_len(keys) == 0, p, "at least one keys is required");
         each_at(k, at, p, keys) {
                 struct str secret = json_str(json_getc(k, "secret"));
                 _cleanup_buf_ struct buf b = BUF_INIT;
@@ -479,20 +478,15 @@ static void check_kms(struct field_errors *fe, const struct path *p, const struc
         bool v2 = is_v2(kms);
         int64_t ns = 0;
 
-        if (str_empty(name))
-                field_required(fe, PATH(p, "name"), "name is a mandatory field for a provider");
-        if (v2 && str_find(name, ':') >= 0)
-                field_invalid_str(fe, PATH(p, "name"), name,
-                                  "invalid KMS provider name %" STR_FMT ", must not contain ':'", STR_ARG(name));
-        if (v2 && json_has_str(names, name))
-                field_invalid_str(fe, PATH(p, "name"), name,
-                                  "duplicate KMS provider name %" STR_FMT ", names must be unique", STR_ARG(name));
+        REQUIRED_IF(str_empty(name), PATH(p, "name"), "name is a mandatory field for a provider");
+        INVALID_STR_IF(v2 && str_find(name, ':') >= 0, PATH(p, "name"), name,
+                       "invalid KMS provider name %" STR_FMT ", must not contain ':'", STR_ARG(name));
+        INVALID_STR_IF(v2 && json_has_str(names, name), PATH(p, "name"), name,
+                       "duplicate KMS provider name %" STR_FMT ", names must be unique", STR_ARG(name));
         json_push(fe->a, names, json_of_str(name));
-        if (duration_parse(timeout, &ns) < 0 || ns <= 0)
-                field_invalid(fe, PATH(p, "timeout"),
-                              json_new(fe->a,
-                                       json_of_raw(arena_printf(fe->a, "v1.Duration{Duration:%lld}", (long long) ns))),
-                              "timeout should be a positive value");
+        INVALID_IF(duration_parse(timeout, &ns) < 0 || ns <= 0, PATH(p, "timeout"),
+                   json_new(fe->a, json_of_raw(arena_printf(fe->a, "v1.Duration{Duration:%lld}", (long long) ns))),
+                   "timeout should be a positive value");
         if (str_empty(endpoint))
                 field_invalid_str(fe, PATH(p, "endpoint"), endpoint, "endpoint is a mandatory field for a kms");
         else if (fault)
@@ -503,15 +497,13 @@ static void check_kms(struct field_errors *fe, const struct path *p, const struc
                 field_invalid_str(fe, PATH(p, "endpoint"), endpoint,
                                   "unsupported scheme \"%" STR_FMT "\" for KMS provider, only unix is supported",
                                   STR_ARG(u.scheme));
-        if (v2 && json_getc(kms, "cachesize"))
-                field_invalid(fe, PATH(p, "cachesize"), json_getc(kms, "cachesize"),
-                              "cachesize is not supported in v2");
+        INVALID_IF(v2 && json_getc(kms, "cachesize"), PATH(p, "cachesize"), json_getc(kms, "cachesize"),
+                   "cachesize is not supported in v2");
         if (!v2 && json_is(json_getc(kms, "cachesize"), JSON_INT) && json_int(json_getc(kms, "cachesize")) == 0)
                 field_invalid(fe, PATH(p, "cachesize"), json_getc(kms, "cachesize"),
                               "cachesize should be a positive value, or negative to disable");
-        if (!v2 && !str_empty(version) && !str_eqc(version, "v1"))
-                field_invalid_str(fe, PATH(p, "apiVersion"), version,
-                                  "unsupported apiVersion apiVersion for KMS provider, only v1 and v2 are supported");
+        INVALID_STR_IF(!v2 && !str_empty(version) && !str_eqc(version, "v1"), PATH(p, "apiVersion"), version,
+                       "unsupported apiVersion apiVersion for KMS provider, only v1 and v2 are supported");
 }
 
 /* As Go shows it: whether there is something, but not what. */
@@ -532,14 +524,12 @@ static const struct json *shown(struct arena *a, const struct json *provider) {
 
 static void check_provider(struct field_errors *fe, const struct path *p, const struct json *provider,
                            struct json *names) {
-        if (json_len(provider) == 0)
-                field_invalid(fe, p, shown(fe->a, provider),
-                              "provider does not contain any of the expected providers: KMS, AESGCM, AESCBC, "
-                              "Secretbox, Identity");
-        if (json_len(provider) > 1)
-                field_invalid(fe, p, shown(fe->a, provider),
-                              "more than one provider specified in a single element, should split into different list "
-                              "elements");
+        INVALID_IF(json_len(provider) == 0, p, shown(fe->a, provider),
+                   "provider does not contain any of the expected providers: KMS, AESGCM, AESCBC, "
+                   "Secretbox, Identity");
+        INVALID_IF(json_len(provider) > 1, p, shown(fe->a, provider),
+                   "more than one provider specified in a single element, should split into different list "
+                   "elements");
         if (json_getc(provider, "kms"))
                 check_kms(fe, PATH(p, "kms"), json_getc(provider, "kms"), names);
         for (size_t i = 0; i < ARRAY_SIZE(algorithms); i++)
@@ -563,12 +553,10 @@ static void check_overlap(struct field_errors *fe, const struct path *p, const s
                                    (str_eqc(a.resource, "*") || str_eqc(b.resource, "*")));
                 }
         list = list_in_go(fe->a, list, "string", NULL, NULL);
-        if (twice)
-                field_invalid(fe, p, list, "the same resource cannot be specified multiple times");
-        if (overlap)
-                field_invalid(fe, p, list,
-                              "using overlapping resources such as 'secrets' and '*.' in the same resource list is not "
-                              "allowed as they will be masked");
+        INVALID_IF(twice, p, list, "the same resource cannot be specified multiple times");
+        INVALID_IF(overlap, p, list,
+                   "using overlapping resources such as 'secrets' and '*.' in the same resource list is not "
+                   "allowed as they will be masked");
 }
 
 static const char *wrong_name(struct str name) {
@@ -596,27 +584,23 @@ static void check_rules(struct field_errors *fe, const struct json *rules) {
         const struct path *root = PATH(NULL, "resources");
         struct json names = json_new_array();
 
-        if (json_len(rules) == 0)
-                field_required(fe, root, "at least one resources is required");
+        REQUIRED_IF(json_len(rules) == 0, root, "at least one resources is required");
         each_at(r, at, root, rules) {
                 const struct path *p = PATH(at, "resources");
                 const struct json *list = json_getc(r, "resources"), *providers = json_getc(r, "providers");
 
-                if (json_len(list) == 0)
-                        field_required(fe, p,
-                                       arena_printf(fe->a, "at least one resources[%td].resources is required",
-                                                    r - json_items(rules))
-                                                       .p);
+                REQUIRED_IF(json_len(list) == 0, p,
+                            arena_printf(fe->a, "at least one resources[%td].resources is required",
+                                         r - json_items(rules))
+                                            .p);
                 check_overlap(fe, p, list);
                 each_at(i, each, p, list)
-                        if (wrong_name(json_str(i)))
-                                field_invalid_str(fe, each, json_str(i), "%s", wrong_name(json_str(i)));
+                        INVALID_STR_IF(wrong_name(json_str(i)), each, json_str(i), "%s", wrong_name(json_str(i)));
                 p = PATH(at, "providers");
-                if (json_len(providers) == 0)
-                        field_required(fe, p,
-                                       arena_printf(fe->a, "at least one resources[%td].providers is required",
-                                                    r - json_items(rules))
-                                                       .p);
+                REQUIRED_IF(json_len(providers) == 0, p,
+                            arena_printf(fe->a, "at least one resources[%td].providers is required",
+                                         r - json_items(rules))
+                                            .p);
                 each_at(i, each, p, providers)
                         check_provider(fe, each, i, &names);
         }

@@ -526,7 +526,6 @@ static void service_replace(struct service **at, struct object *o) {
 /* The services as the store has them now. */
 static void reload(struct aggregator *g, struct store_snapshot *snap) {
         const struct rest *r = rest_of(g->s, &res_apiservices);
-        struct store_iter it;
 
         for (size_t i = g->services.n; i-- > 0;) {
                 struct service *v = g->services.v[i];
@@ -537,8 +536,7 @@ static void reload(struct aggregator *g, struct store_snapshot *snap) {
                 else if (!json_equal(json_getc(object_json(o), "spec"), json_getc(object_json(v->object), "spec")))
                         service_replace(&g->services.v[i], o);
         }
-        store_iter_init(&it, snap, r->prefix, r->prefix);
-        while (store_iter_next(&it))
+        store_each(it, snap, r->prefix)
                 if (is_listed(it.object) && !service_find(g, object_name(it.object))) {
                         vec_push(&g->services, service_new(g, it.object));
                         g->changed = true;
@@ -780,10 +778,8 @@ struct aggregator *aggregator_new(struct apiserver *s) {
 void aggregator_start(struct aggregator *g) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(g->s->store);
         const struct rest *r = rest_of(g->s, &res_apiservices);
-        struct store_iter it;
 
-        store_iter_init(&it, snap, r->prefix, r->prefix);
-        while (store_iter_next(&it))
+        store_each(it, snap, r->prefix)
                 aggregator_changed(g, it.key, it.object);
 }
 

@@ -236,7 +236,6 @@ bool crd_check_known(struct field_errors *fe, const struct path *p, const struct
         *value = walk(&meta, s, value, p);
         if (meta.result == 0)
                 walk(&c, s, value, p);
-        if (c.lost)
-                field_invalid(fe, p, value, "must not have unknown fields");
+        INVALID_IF(c.lost, p, value, "must not have unknown fields");
         return meta.result == 0;
 }

@@ -72,8 +72,7 @@ static void check_nested(struct field_errors *fe, const struct path *p, const st
                 const struct path *here = PATH_KEY(PATH(p, "properties"), json_key(m));
 
                 check_nested(fe, here, &m->value, false, false);
-                if (str_eqc(json_key(m), "metadata"))
-                        field_forbidden(fe, here, "must not be specified in a nested context");
+                FORBIDDEN_IF(str_eqc(json_key(m), "metadata"), here, "must not be specified in a nested context");
         }
         for (size_t i = 0; i < ARRAY_SIZE(forbidden); i++) {
                 const struct json *v = json_getc(j, forbidden[i].key);
@@ -100,10 +99,9 @@ static void check_metadata(struct field_errors *fe, const struct path *p, const 
                 only_names = only_names &&
                              str_among(json_key(m), WORDS("type", "properties", "default", "example",
                                                           "externalDocs")); /* the last are no structure */
-        if (!only_names)
-                field_forbidden(fe, p,
-                                "must not specify anything other than name and generateName, but metadata is "
-                                "implicitly specified");
+        FORBIDDEN_IF(!only_names, p,
+                     "must not specify anything other than name and generateName, but metadata is "
+                     "implicitly specified");
 }
 
 static void check_structural(struct field_errors *fe, const struct path *p, const struct json *j, enum level level) {
@@ -117,22 +115,18 @@ static void check_structural(struct field_errors *fe, const struct path *p, cons
         struct str type = text(j, "type");
         struct json yes = json_of_bool(true);
 
-        if (str_eqc(type, "array") && !json_is(items, JSON_OBJECT))
-                field_required(fe, PATH(p, "items"), "must be specified");
+        REQUIRED_IF(str_eqc(type, "array") && !json_is(items, JSON_OBJECT), PATH(p, "items"), "must be specified");
         if (json_is(items, JSON_OBJECT))
                 check_structural(fe, PATH(p, "items"), items, ITEM);
         json_each_member(m, properties)
                 check_structural(fe, PATH_KEY(PATH(p, "properties"), json_key(m)), &m->value, FIELD);
-        if (more && level == ROOT)
-                field_forbidden(fe, PATH(p, "additionalProperties"), "must not be used at the root");
+        FORBIDDEN_IF(more && level == ROOT, PATH(p, "additionalProperties"), "must not be used at the root");
         if (json_is(more, JSON_OBJECT))
                 check_structural(fe, PATH(p, "additionalProperties"), more, FIELD);
-        if (int_or && preserve)
-                field_invalid(fe, PATH(p, "x-kubernetes-preserve-unknown-fields"), &yes,
-                              "must be false if x-kubernetes-int-or-string is true");
-        if (int_or && embedded)
-                field_invalid(fe, PATH(p, "x-kubernetes-embedded-resource"), &yes,
-                              "must be false if x-kubernetes-int-or-string is true");
+        INVALID_IF(int_or && preserve, PATH(p, "x-kubernetes-preserve-unknown-fields"), &yes,
+                   "must be false if x-kubernetes-int-or-string is true");
+        INVALID_IF(int_or && embedded, PATH(p, "x-kubernetes-embedded-resource"), &yes,
+                   "must be false if x-kubernetes-int-or-string is true");
         check_junctors(fe, p, j, is_int_or_string_choice(json_getc(j, "anyOf")),
                        is_int_or_string_choice(json_getc(first, "anyOf")));
         if (embedded && !str_eqc(type, "object")) {
@@ -144,26 +138,23 @@ static void check_structural(struct field_errors *fe, const struct path *p, cons
         } else if (str_empty(type) && !int_or && !preserve) {
                 field_required(fe, PATH(p, "type"), empty_type[level]);
         }
-        if (embedded && more)
-                field_forbidden(fe, PATH(p, "additionalProperties"),
-                                "must not be used if x-kubernetes-embedded-resource is set");
+        FORBIDDEN_IF(embedded && more, PATH(p, "additionalProperties"),
+                     "must not be used if x-kubernetes-embedded-resource is set");
         if (level == ROOT && !str_empty(type) && !str_eqc(type, "object"))
                 field_invalid_str(fe, PATH(p, "type"), type, "must be object at the root");
         for (size_t i = 0; check && i < 2; i++) {
                 struct str name = i ? STR("apiVersion") : STR("kind");
 
                 v = json_get(properties, name);
-                if (v && !str_eqc(text(v, "type"), "string"))
-                        field_invalid_str(fe, PATH(PATH_KEY(PATH(p, "properties"), name), "type"), text(v, "type"),
-                                          "must be string");
+                INVALID_STR_IF(v && !str_eqc(text(v, "type"), "string"),
+                               PATH(PATH_KEY(PATH(p, "properties"), name), "type"), text(v, "type"), "must be string");
         }
         v = json_getc(properties, "metadata");
         if (v)
                 check_metadata(fe, PATH_KEY(PATH(p, "properties"), STR("metadata")), v, check, level);
-        if (embedded && !preserve && json_len(properties) == 0)
-                field_required(fe, PATH(p, "properties"),
-                               "must not be empty if x-kubernetes-embedded-resource is true "
-                               "without x-kubernetes-preserve-unknown-fields");
+        REQUIRED_IF(embedded && !preserve && json_len(properties) == 0, PATH(p, "properties"),
+                    "must not be empty if x-kubernetes-embedded-resource is true "
+                    "without x-kubernetes-preserve-unknown-fields");
 }
 
 /* What a junctor says about must be specified beside it too. */

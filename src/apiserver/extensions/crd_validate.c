@@ -26,8 +26,7 @@ static bool check_shown(struct field_errors *fe, const struct path *p, struct st
         const char *messages[MAX_MESSAGES];
         size_t n = check(s, messages);
 
-        if (n > 0)
-                field_invalid(fe, p, shown, "%s%s%s", messages[0], n > 1 ? "," : "", n > 1 ? messages[1] : "");
+        INVALID_IF(n > 0, p, shown, "%s%s%s", messages[0], n > 1 ? "," : "", n > 1 ? messages[1] : "");
         return n == 0;
 }
 
@@ -65,8 +64,7 @@ static void check_json_path(struct field_errors *fe, const struct path *p, const
         while (rest.n > 0 && str_split(&rest, ' ', &root))
                 if (str_has_prefix(s, root))
                         return;
-        if (*below)
-                field_invalid_str(fe, p, s, "should be a json path under %s", where);
+        INVALID_STR_IF(*below, p, s, "should be a json path under %s", where);
 }
 
 static void validate_subresources(struct field_errors *fe, const struct path *p, const struct json *subs) {
@@ -88,15 +86,13 @@ static void validate_column(struct field_errors *fe, const struct path *p, const
                                                "int32", "int64", "password",  NULL };
         struct str type = TEXT(c, "type"), format = TEXT(c, "format");
 
-        if (str_empty(TEXT(c, "name")))
-                field_required(fe, PATH(p, "name"), "");
+        REQUIRED_IF(str_empty(TEXT(c, "name")), PATH(p, "name"), "");
         if (str_empty(type))
                 field_required(fe, PATH(p, "type"), "must be one of boolean,date,integer,number,string");
         else if (!str_among(type, types))
                 field_invalid_str(fe, PATH(p, "type"), type, "must be one of boolean,date,integer,number,string");
-        if (!str_empty(format) && !str_among(format, formats))
-                field_invalid_str(fe, PATH(p, "format"), format,
-                                  "must be one of byte,date,date-time,double,float,int32,int64,password");
+        INVALID_STR_IF(!str_empty(format) && !str_among(format, formats), PATH(p, "format"), format,
+                       "must be one of byte,date,date-time,double,float,int32,int64,password");
         check_json_path(fe, PATH(p, "JSONPath"), json_getc(c, "jsonPath"), "", "");
 }
 
@@ -124,10 +120,9 @@ static void validate_selectable(struct field_errors *fe, const struct path *p, c
                 if (str_has_prefix(json_str(path), STR(".metadata")) &&
                     (json_str(path).n == 9 || json_str(path).p[9] == '.'))
                         field_invalid(fe, at, path, "must not point to fields in metadata");
-                if (!str_eqc(type, "string") && !str_eqc(type, "boolean") && !str_eqc(type, "integer"))
-                        field_invalid(fe, at, path,
-                                      "must point to a field of type string, boolean or integer. Enum string "
-                                      "fields and strings with formats are allowed.");
+                INVALID_IF(!str_eqc(type, "string") && !str_eqc(type, "boolean") && !str_eqc(type, "integer"), at, path,
+                           "must point to a field of type string, boolean or integer. Enum string "
+                           "fields and strings with formats are allowed.");
                 while (k < different && !str_eq(seen[k], buf_str(&b)))
                         k++;
                 if (k < different)
@@ -148,10 +143,8 @@ static void check_deprecation(struct field_errors *fe, const struct path *p, con
         if (!IS_TRUE(v, "deprecated"))
                 return field_invalid(fe, PATH(p, "deprecationWarning"), warning,
                                      "can only be set for deprecated versions");
-        if (s.n > 256)
-                field_invalid(fe, PATH(p, "deprecationWarning"), warning, "must be <= 256 characters long");
-        if (s.n == 0)
-                field_invalid(fe, PATH(p, "deprecationWarning"), warning, "must not be an empty string");
+        INVALID_IF(s.n > 256, PATH(p, "deprecationWarning"), warning, "must be <= 256 characters long");
+        INVALID_IF(s.n == 0, PATH(p, "deprecationWarning"), warning, "must not be an empty string");
         for (size_t i = 0; i < s.n; i++)
                 if ((unsigned char) s.p[i] < 0x20 || s.p[i] == 0x7f) {
                         field_invalid(fe, PATH(p, "deprecationWarning"), warning,
@@ -205,9 +198,8 @@ static void validate_parts(struct field_errors *fe, const struct path *p, const 
                                 fe, PATH(p, "selectableFields"), STR(""),
                                 "selectableFields may only be set when version.schema.openAPIV3Schema is not included");
         else {
-                if (crd_unsupported(schema))
-                        field_invalid_str(fe, PATH(p, "schema.openAPIV3Schema"), STR(""), "%s",
-                                          crd_unsupported(schema));
+                INVALID_STR_IF(crd_unsupported(schema), PATH(p, "schema.openAPIV3Schema"), STR(""), "%s",
+                               crd_unsupported(schema));
                 validate_selectable(fe, PATH(p, "selectableFields"), fields, schema);
         }
 }
@@ -243,9 +235,8 @@ static void validate_versions(struct field_errors *fe, const struct path *spec, 
         bool twice = false;
 
         for (size_t i = 0; i < json_len(versions); i++)
-                if (!json_at_path(json_item(versions, i), "schema", "openAPIV3Schema"))
-                        field_required(fe, PATH(PATH(PATH_INDEX(at, i), "schema"), "openAPIV3Schema"),
-                                       "schemas are required");
+                REQUIRED_IF(!json_at_path(json_item(versions, i), "schema", "openAPIV3Schema"),
+                            PATH(PATH(PATH_INDEX(at, i), "schema"), "openAPIV3Schema"), "schemas are required");
         for (size_t i = 0; i < json_len(versions); i++) {
                 const struct json *v = json_item(versions, i);
 
@@ -256,11 +247,9 @@ static void validate_versions(struct field_errors *fe, const struct path *spec, 
                 n_storage += IS_TRUE(v, "storage");
                 twice |= json_is_twin(&seen, versions, i, "name");
         }
-        if (twice)
-                field_invalid(fe, at, shown_versions(fe->a, versions), "must contain unique version names");
-        if (n_storage != 1)
-                field_invalid(fe, at, shown_versions(fe->a, versions),
-                              "must have exactly one version marked as storage version");
+        INVALID_IF(twice, at, shown_versions(fe->a, versions), "must contain unique version names");
+        INVALID_IF(n_storage != 1, at, shown_versions(fe->a, versions),
+                   "must have exactly one version marked as storage version");
         if (!str_empty(TEXT(json_item(versions, 0), "name")))
                 check_shown(fe, PATH(spec, "version"), TEXT(json_item(versions, 0), "name"), check_dns1035_label,
                             json_getc(json_item(versions, 0), "name"));
@@ -314,8 +303,7 @@ static void check_review_versions(struct field_errors *fe, const struct path *p,
                         check_field(fe, PATH_INDEX(p, i), json_str(v), check_dns1035_label);
                 known = known || str_eqc(json_str(v), "v1") || str_eqc(json_str(v), "v1beta1");
         }
-        if (!known)
-                field_invalid(fe, p, versions, "must include at least one of v1, v1beta1");
+        INVALID_IF(!known, p, versions, "must include at least one of v1, v1beta1");
 }
 
 static void validate_conversion(struct field_errors *fe, const struct path *p, const struct json *conversion,
@@ -326,9 +314,8 @@ static void validate_conversion(struct field_errors *fe, const struct path *p, c
 
         if (!conversion)
                 return;
-        if (!str_eqc(strategy, "None") && preserved)
-                field_invalid_str(fe, PATH(p, "strategy"), strategy,
-                                  "must be None if spec.preserveUnknownFields is true");
+        INVALID_STR_IF(!str_eqc(strategy, "None") && preserved, PATH(p, "strategy"), strategy,
+                       "must be None if spec.preserveUnknownFields is true");
         if (str_empty(strategy))
                 field_required(fe, PATH(p, "strategy"), "");
         else
@@ -341,9 +328,8 @@ static void validate_conversion(struct field_errors *fe, const struct path *p, c
                 check_review_versions(fe, PATH(p, "conversionReviewVersions"),
                                       json_getc(webhook, "conversionReviewVersions"));
         } else {
-                if (client)
-                        field_forbidden(fe, PATH(p, "webhookClientConfig"),
-                                        "should not be set when strategy is not set to Webhook");
+                FORBIDDEN_IF(client, PATH(p, "webhookClientConfig"),
+                             "should not be set when strategy is not set to Webhook");
                 if (json_len(json_getc(webhook, "conversionReviewVersions")) > 0)
                         field_forbidden(fe, PATH(p, "conversionReviewVersions"),
                                         "should not be set when strategy is not set to Webhook");
@@ -410,9 +396,8 @@ static void check_stored(struct field_errors *fe, const struct json *obj) {
         const struct path *p = PATH(PATH(NULL, "status"), "storedVersions");
         struct str storage = STR("");
 
-        if (json_len(stored) == 0)
-                field_invalid(fe, p, json_new(fe->a, json_of_raw(STR("[]string(nil)"))),
-                              "must have at least one stored version");
+        INVALID_IF(json_len(stored) == 0, p, json_new(fe->a, json_of_raw(STR("[]string(nil)"))),
+                   "must have at least one stored version");
         json_each_item(v, json_len(stored) > 0 ? json_at_path(obj, "spec", "versions") : NULL)
                 if (IS_TRUE(v, "storage"))
                         storage = TEXT(v, "name"); /* the last, when there are several */
@@ -424,14 +409,11 @@ static void check_stored(struct field_errors *fe, const struct json *obj) {
 
                 json_each_item(v, json_at_path(obj, "spec", "versions"))
                         there = there || str_eq(TEXT(v, "name"), s);
-                if (!there)
-                        field_invalid_str(fe, PATH_INDEX(p, i), s,
-                                          "missing from spec.versions; %" STR_FMT
-                                          " was previously a storage version, and "
-                                          "must remain in spec.versions until a storage migration ensures no data "
-                                          "remains persisted in %" STR_FMT " and removes %" STR_FMT
-                                          " from status.storedVersions",
-                                          STR_ARG(s), STR_ARG(s), STR_ARG(s));
+                INVALID_STR_IF(!there, PATH_INDEX(p, i), s,
+                               "missing from spec.versions; %" STR_FMT " was previously a storage version, and "
+                               "must remain in spec.versions until a storage migration ensures no data "
+                               "remains persisted in %" STR_FMT " and removes %" STR_FMT " from status.storedVersions",
+                               STR_ARG(s), STR_ARG(s), STR_ARG(s));
         }
 }
 
@@ -474,8 +456,7 @@ static void check_spec(struct field_errors *fe, const struct path *p, const stru
                    "must be false in order to use defaults in the schema");
         validate_versions(fe, p, versions, &all_share);
         each_word(key, "plural", "singular", "kind", "listKind")
-                if (str_empty(TEXT(names, key)))
-                        field_required(fe, PATH(PATH(p, "names"), key), "");
+                REQUIRED_IF(str_empty(TEXT(names, key)), PATH(PATH(p, "names"), key), "");
         validate_names(fe, PATH(p, "names"), names);
         validate_parts(fe, p, versions, json_item(versions, 0), &all_share, true);
         validate_conversion(fe, PATH(p, "conversion"), json_getc(spec, "conversion"),

@@ -47,9 +47,8 @@ static bool check_in_object(struct field_errors *fe, const struct path *here, co
                            : inner.list.n > 1 ? "["
                                               : "",
                            STR_ARG(inner.list.v[i].field), STR_ARG(inner.list.v[i].body));
-        if (inner.list.n > 0)
-                field_invalid(fe, here, value, "must result in valid metadata: %" STR_FMT "%s", STR_ARG(buf_str(&why)),
-                              inner.list.n > 1 ? "]" : "");
+        INVALID_IF(inner.list.n > 0, here, value, "must result in valid metadata: %" STR_FMT "%s",
+                   STR_ARG(buf_str(&why)), inner.list.n > 1 ? "]" : "");
         return why.n == 0;
 }
 
@@ -166,8 +165,7 @@ static void check_map_keys(struct field_errors *fe, const struct path *p, const 
                                   "must be map if x-kubernetes-list-map-keys is non-empty");
         if (!map)
                 return;
-        if (json_len(keys) == 0)
-                field_required(fe, keys_path, "must not be empty if x-kubernetes-list-type is map");
+        REQUIRED_IF(json_len(keys) == 0, keys_path, "must not be empty if x-kubernetes-list-type is map");
         if (!items)
                 field_required(fe, items_path, "must have a schema if x-kubernetes-list-type is map");
         else if (json_is(items, JSON_ARRAY))
@@ -222,9 +220,8 @@ static void check_items(struct field_errors *fe, const struct path *p, const str
 
         if (!items || (!set && !str_eqc(list_type, "map")))
                 return;
-        if (IS_TRUE(items, "nullable"))
-                field_forbidden(fe, PATH(items_path, "nullable"),
-                                "cannot be nullable when x-kubernetes-list-type is %" STR_FMT, STR_ARG(list_type));
+        FORBIDDEN_IF(IS_TRUE(items, "nullable"), PATH(items_path, "nullable"),
+                     "cannot be nullable when x-kubernetes-list-type is %" STR_FMT, STR_ARG(list_type));
         json_each_item(r, json_getc(items, "required"))
                 map_put(needed, json_str(r), r);
         json_each_item(k, set ? NULL : json_getc(j, "x-kubernetes-list-map-keys")) {
@@ -235,9 +232,8 @@ static void check_items(struct field_errors *fe, const struct path *p, const str
                         field_required(fe, PATH(here, "default"),
                                        "this property is in x-kubernetes-list-map-keys, so it "
                                        "must have a default or be a required property");
-                if (field && IS_TRUE(field, "nullable"))
-                        field_forbidden(fe, PATH(here, "nullable"),
-                                        "this property is in x-kubernetes-list-map-keys, so it cannot be nullable");
+                FORBIDDEN_IF(field && IS_TRUE(field, "nullable"), PATH(here, "nullable"),
+                             "this property is in x-kubernetes-list-map-keys, so it cannot be nullable");
         }
 }
 
@@ -314,20 +310,16 @@ static void check_rules(struct field_errors *fe, const struct path *p, const str
                 else if (has_newline(rule) && str_empty(message))
                         field_required(fe, PATH(at, "message"),
                                        "message must be specified if rule contains line breaks");
-                if (TEXT(r, "messageExpression").n > 0 && str_empty(str_trim(TEXT(r, "messageExpression"))))
-                        field_required(fe, PATH(at, "messageExpression"),
-                                       "messageExpression must be non-empty if specified");
+                REQUIRED_IF(TEXT(r, "messageExpression").n > 0 && str_empty(str_trim(TEXT(r, "messageExpression"))),
+                            PATH(at, "messageExpression"), "messageExpression must be non-empty if specified");
                 if (json_getc(r, "reason") && !str_among(reason, reasons))
                         field_not_supported(fe, PATH(at, "reason"), reason, reasons);
-                if (TEXT(r, "fieldPath").n > 0 && str_empty(str_trim(TEXT(r, "fieldPath"))))
-                        field_invalid_str(fe, PATH(at, "fieldPath"), TEXT(r, "fieldPath"),
-                                          "fieldPath must be non-empty if specified");
-                if (has_newline(TEXT(r, "fieldPath")))
-                        field_invalid_str(fe, PATH(at, "fieldPath"), TEXT(r, "fieldPath"),
-                                          "fieldPath must not contain line breaks");
-                if (!path_is_valid(schema, TEXT(r, "fieldPath")))
-                        field_invalid_str(fe, PATH(at, "fieldPath"), TEXT(r, "fieldPath"),
-                                          "fieldPath must be a valid path");
+                INVALID_STR_IF(TEXT(r, "fieldPath").n > 0 && str_empty(str_trim(TEXT(r, "fieldPath"))),
+                               PATH(at, "fieldPath"), TEXT(r, "fieldPath"), "fieldPath must be non-empty if specified");
+                INVALID_STR_IF(has_newline(TEXT(r, "fieldPath")), PATH(at, "fieldPath"), TEXT(r, "fieldPath"),
+                               "fieldPath must not contain line breaks");
+                INVALID_STR_IF(!path_is_valid(schema, TEXT(r, "fieldPath")), PATH(at, "fieldPath"),
+                               TEXT(r, "fieldPath"), "fieldPath must be a valid path");
         }
 }
 

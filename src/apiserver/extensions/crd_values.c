@@ -149,17 +149,15 @@ static void check_number(struct checker *c, const struct crd_limits *l, const st
                               STR_ARG(number_text(c, l->multiple_of, v)));
         if (l->minimum) {
                 cmp = compare_numbers(v, l->minimum);
-                if (cmp < 0 || (cmp == 0 && l->exclusive_minimum))
-                        field_invalid(fe, at, v, BODY("should be greater than %s%" STR_FMT), STR_ARG(path_text(c, at)),
-                                      l->exclusive_minimum ? "" : "or equal to ",
-                                      STR_ARG(number_text(c, l->minimum, v)));
+                INVALID_IF(cmp < 0 || (cmp == 0 && l->exclusive_minimum), at, v,
+                           BODY("should be greater than %s%" STR_FMT), STR_ARG(path_text(c, at)),
+                           l->exclusive_minimum ? "" : "or equal to ", STR_ARG(number_text(c, l->minimum, v)));
         }
         if (l->maximum) {
                 cmp = compare_numbers(v, l->maximum);
-                if (cmp > 0 || (cmp == 0 && l->exclusive_maximum))
-                        field_invalid(fe, at, v, BODY("should be less than %s%" STR_FMT), STR_ARG(path_text(c, at)),
-                                      l->exclusive_maximum ? "" : "or equal to ",
-                                      STR_ARG(number_text(c, l->maximum, v)));
+                INVALID_IF(cmp > 0 || (cmp == 0 && l->exclusive_maximum), at, v,
+                           BODY("should be less than %s%" STR_FMT), STR_ARG(path_text(c, at)),
+                           l->exclusive_maximum ? "" : "or equal to ", STR_ARG(number_text(c, l->maximum, v)));
         }
 }
 
@@ -266,10 +264,9 @@ static bool has_twice(const struct json *list) {
 
 /* The values of its keys; p == NULL when it lacks one. */
 static struct str name_of_item(struct arena *a, const struct crd_schema *s, const struct json *item) {
-        struct str rest = str_of(s->list_keys), key;
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        while (str_split(&rest, ',', &key)) {
+        str_each(key, str_of(s->list_keys), ',') {
                 const struct json *v = json_get(item, key);
 
                 if (!v)
@@ -513,12 +510,11 @@ void crd_validate_value(struct field_errors *fe, const struct path *p, const str
 /* ---- sets and keyed lists ---- */
 
 static struct json key_of(struct arena *a, const struct crd_schema *s, const struct json *item) {
-        struct str rest = str_of(s->list_keys), key;
         struct json out = json_new_object();
 
         if (s->list_type == SCHEMA_LIST_SET)
                 return *item;
-        while (str_split(&rest, ',', &key))
+        str_each(key, str_of(s->list_keys), ',')
                 if (json_get(item, key))
                         json_add(a, &out, key, *json_get(item, key));
         return out;

@@ -65,8 +65,7 @@ static bool check_type_meta(struct field_errors *fe, const struct rest *r, const
         struct str kind = json_str(json_getc(obj, "kind")), version = json_str(json_getc(obj, "apiVersion"));
         size_t before = fe->list.n;
 
-        if (!str_eq(kind, r->kind))
-                field_invalid_str(fe, PATH(NULL, "kind"), kind, "must be %" STR_FMT, STR_ARG(r->kind));
+        INVALID_STR_IF(!str_eq(kind, r->kind), PATH(NULL, "kind"), kind, "must be %" STR_FMT, STR_ARG(r->kind));
         if (!str_eq(version, r->api_version))
                 field_invalid_str(fe, PATH(NULL, "apiVersion"), version, "must be %" STR_FMT, STR_ARG(r->api_version));
         return fe->list.n == before;

@@ -454,13 +454,10 @@ static void sync_all(struct extensions *x) {
         const struct rest *r = rest_of(x->s, &res_customresourcedefinitions);
         struct catalog *old = catalog_get(x->s);
         struct pass p = { .used = { arena_new(0), map_new(NULL), map_new(NULL) }, .same = true };
-        struct store_iter it;
 
-        store_iter_init(&it, snap, r->prefix, r->prefix);
-        while (store_iter_next(&it))
+        store_each(it, snap, r->prefix)
                 add_used(&p.used, it.object, json_at_path(object_json(it.object), "status", "acceptedNames"));
-        store_iter_init(&it, snap, r->prefix, r->prefix);
-        while (store_iter_next(&it))
+        store_each(it, snap, r->prefix)
                 look_at(x, &p, old, it.object);
         map_free(p.used.resources);
         map_free(p.used.kinds);
@@ -475,8 +472,7 @@ static void sync_all(struct extensions *x) {
                 write_crd(x, p.updates.v[i].a, p.updates.v[i].crd, &p.updates.v[i].tree, false);
         vec_free(&p.customs);
         if (p.updates.n == 0) {
-                store_iter_init(&it, snap, r->prefix, r->prefix);
-                while (store_iter_next(&it))
+                store_each(it, snap, r->prefix)
                         if (waits_for_cleanup(it.object))
                                 clean_up(x, snap, it.object);
         }
@@ -528,10 +524,8 @@ void extensions_load(struct extensions *x) {
         const struct rest *r = rest_of(x->s, &res_customresourcedefinitions);
         uint64_t now = store_snapshot_revision(snap);
         VEC(struct custom *) customs = { 0 };
-        struct store_iter it;
 
-        store_iter_init(&it, snap, r->prefix, r->prefix);
-        while (store_iter_next(&it))
+        store_each(it, snap, r->prefix)
                 if (condition_is(json_getc(object_json(it.object), "status"), "Established", "True"))
                         vec_push(&customs, custom_new(it.object, now));
         if (customs.n > 0)

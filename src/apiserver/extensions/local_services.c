@@ -15,12 +15,10 @@ static void validate_local(struct field_errors *fe, const struct json *spec, con
         size_t padding = str_has_suffix(ca, STR("==")) ? 2 : str_has_suffix(ca, STR("="));
         const struct json *insecure = json_getc(spec, "insecureSkipTLSVerify");
 
-        if (!str_empty(ca))
-                field_invalid_str(fe, PATH(p, "caBundle"), arena_printf(fe->a, "%zu bytes", ca.n / 4 * 3 - padding),
-                                  "local APIServices may not have a caBundle");
-        if (json_bool(insecure))
-                field_invalid(fe, PATH(p, "insecureSkipTLSVerify"), insecure,
-                              "local APIServices may not have insecureSkipTLSVerify");
+        INVALID_STR_IF(!str_empty(ca), PATH(p, "caBundle"), arena_printf(fe->a, "%zu bytes", ca.n / 4 * 3 - padding),
+                       "local APIServices may not have a caBundle");
+        INVALID_IF(json_bool(insecure), PATH(p, "insecureSkipTLSVerify"), insecure,
+                   "local APIServices may not have insecureSkipTLSVerify");
 }
 
 static void validate_remote(struct field_errors *fe, const struct json *spec, const struct path *p) {
@@ -28,10 +26,8 @@ static void validate_remote(struct field_errors *fe, const struct json *spec, co
         const struct json *port = json_getc(service, "port");
         const struct path *at = PATH(p, "service");
 
-        if (str_empty(json_str(json_getc(service, "namespace"))))
-                field_required(fe, PATH(at, "namespace"), "");
-        if (str_empty(json_str(json_getc(service, "name"))))
-                field_required(fe, PATH(at, "name"), "");
+        REQUIRED_IF(str_empty(json_str(json_getc(service, "namespace"))), PATH(at, "namespace"), "");
+        REQUIRED_IF(str_empty(json_str(json_getc(service, "name"))), PATH(at, "name"), "");
         INVALID_IF(json_is(port, JSON_INT) && (port->i < 1 || port->i > 65535), PATH(at, "port"), port,
                    "port is not valid: must be between 1 and 65535, inclusive");
         if (json_bool(insecure) && !str_empty(json_str(json_getc(spec, "caBundle"))))
@@ -43,8 +39,7 @@ static void validate_priority(struct field_errors *fe, const struct json *spec, 
         int64_t n = json_int(json_getc(spec, key));
         struct json v = json_of_int(n);
 
-        if (n <= 0 || n > max)
-                field_invalid(fe, PATH(p, key), &v, "must be positive and less than %d", max);
+        INVALID_IF(n <= 0 || n > max, PATH(p, key), &v, "must be positive and less than %d", max);
 }
 
 void validate_api_service(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -181,7 +176,6 @@ void local_services_sync(struct apiserver *s, struct loop *loop, atomic_int *run
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
         struct catalog *catalog = catalog_get(s);
         const struct rest *r = rest_of(s, &res_apiservices);
-        struct store_iter it;
 
         for (size_t i = 0; i < catalog->n_served; i++) {
                 const struct api_group_version *gv = catalog->served[i];
@@ -196,8 +190,7 @@ void local_services_sync(struct apiserver *s, struct loop *loop, atomic_int *run
                         apiserver_call(s, &k->call);
                 }
         }
-        store_iter_init(&it, snap, r->prefix, r->prefix);
-        while (store_iter_next(&it)) {
+        store_each(it, snap, r->prefix) {
                 const struct json *spec = json_getc(object_json(it.object), "spec");
                 const struct json *labels = json_at_path(object_json(it.object), "metadata", "labels");
 

@@ -535,12 +535,10 @@ static void check_status(struct apiserver *s, struct store_snapshot *snap, struc
 
 void flow_reconcile(struct apiserver *s) {
         const struct rest *r = rest_of(s, &res_flowschemas);
-        struct store_iter it;
 
         bootstrap_flow(s);
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
-        store_iter_init(&it, snap, r->prefix, r->prefix);
-        while (store_iter_next(&it))
+        store_each(it, snap, r->prefix)
                 check_status(s, snap, it.key, it.object);
         flow_config_unref(newest(s->flow));
 }
@@ -655,12 +653,11 @@ void flow_metrics(struct apiserver *s, struct buf *dst) {
 /* What the lines of a metric say of a level (and a reason) together. */
 static long long told(struct str metrics, const char *metric, const struct flow_level *l, const char *reason) {
         char level[128], why[64];
-        struct str line;
         double sum = 0;
 
         snprintf(level, sizeof(level), "priority_level=\"%s\"", l->name);
         snprintf(why, sizeof(why), "reason=\"%s\"", reason);
-        while (str_split(&metrics, '\n', &line)) {
+        str_each(line, metrics, '\n') {
                 ssize_t value = str_rfind(line, ' ');
 
                 if (value > 0 && str_has_prefix(line, str_of(metric)) && str_search(line, str_of(level)) >= 0 &&
@@ -695,9 +692,7 @@ static void write_aligned(struct buf *dst, struct str text) {
         int widths[18] = { 0 };
 
         for (int pass = 0; pass < 2; pass++) {
-                struct str rest = text, line;
-
-                while (str_split(&rest, '\n', &line)) {
+                str_each(line, text, '\n') {
                         ssize_t tab;
 
                         for (size_t i = 0; (tab = str_find(line, '\t')) >= 0 && i < ARRAY_SIZE(widths); i++) {

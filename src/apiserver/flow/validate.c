@@ -36,9 +36,8 @@ static void validate_subject(struct field_errors *fe, const struct path *p, cons
                         check_field(fe, PATH(at, "namespace"), TEXT(who, "namespace"), check_dns_label);
         }
         for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-                if (i != k && GET(s, kinds[i].field))
-                        field_forbidden(fe, PATH(p, kinds[i].field), "%s is forbidden when subject kind is not '%s'",
-                                        kinds[i].field, kinds[i].kind);
+                FORBIDDEN_IF(i != k && GET(s, kinds[i].field), PATH(p, kinds[i].field),
+                             "%s is forbidden when subject kind is not '%s'", kinds[i].field, kinds[i].kind);
 }
 
 static void validate_verbs(struct field_errors *fe, const struct path *p, const struct json *verbs) {
@@ -48,8 +47,7 @@ static void validate_verbs(struct field_errors *fe, const struct path *p, const 
         if (json_len(verbs) == 0) {
                 field_required(fe, p, "verbs must contain at least one value");
         } else if (json_has_str(verbs, STR("*"))) {
-                if (json_len(verbs) > 1)
-                        field_invalid(fe, p, verbs, "if '*' is present, must not specify other verbs");
+                INVALID_IF(json_len(verbs) > 1, p, verbs, "if '*' is present, must not specify other verbs");
         } else {
                 json_each_item(v, verbs)
                         if (!str_among(json_str(v), known))
@@ -180,10 +178,8 @@ void validate_flow_schema(struct field_errors *fe, const struct json *obj, const
                           *n = GET(spec, "matchingPrecedence");
         struct str name = json_str(json_at_path(spec, "priorityLevelConfiguration", "name"));
 
-        if (json_int(n) <= 0)
-                field_invalid(fe, precedence, n, "must be a positive value");
-        if (json_int(n) > 10000)
-                field_invalid(fe, precedence, n, "must not be greater than 10000");
+        INVALID_IF(json_int(n) <= 0, precedence, n, "must be a positive value");
+        INVALID_IF(json_int(n) > 10000, precedence, n, "must not be greater than 10000");
         if (json_int(n) == 1 && !str_eqc(json_str(json_at_path(obj, "metadata", "name")), "exempt"))
                 field_invalid(fe, precedence, n, "only the schema named 'exempt' may have matchingPrecedence 1");
         if (method)
@@ -212,8 +208,7 @@ static void validate_queuing(struct field_errors *fe, const struct path *p, cons
         const struct json *queues = GET(q, "queues"), *hand = GET(q, "handSize"), *length = GET(q, "queueLengthLimit");
         const struct path *at = PATH(p, "handSize");
 
-        if (json_int(length) <= 0)
-                field_invalid(fe, PATH(p, "queueLengthLimit"), length, "must be positive");
+        INVALID_IF(json_int(length) <= 0, PATH(p, "queueLengthLimit"), length, "must be positive");
         if (json_int(queues) <= 0)
                 field_invalid(fe, PATH(p, "queues"), queues, "must be positive");
         else if (json_int(queues) > 10000000)
@@ -252,8 +247,7 @@ static void validate_limited(struct field_errors *fe, const struct path *p, cons
         if (!check_enum(fe, PATH(at, "type"), TEXT(response, "type"), types))
                 return;
         if (str_eqc(TEXT(response, "type"), "Reject")) {
-                if (q)
-                        field_forbidden(fe, queuing, "must be nil if limited.limitResponse.type is not Limited");
+                FORBIDDEN_IF(q, queuing, "must be nil if limited.limitResponse.type is not Limited");
         } else if (!q) {
                 field_required(fe, queuing, "must not be empty if limited.limitResponse.type is Limited");
         } else {
@@ -272,14 +266,12 @@ void validate_priority_level(struct field_errors *fe, const struct json *obj, co
 
         FORBIDDEN_IF(json_at_path(obj, "metadata", "annotations", OF_BETA), PATH(PATH(NULL, "metadata"), "annotations"),
                      "annotation '%s' is forbidden", OF_BETA);
-        if (is_exempt != str_eqc(json_str(json_at_path(obj, "metadata", "name")), "exempt"))
-                field_invalid_str(fe, PATH(at, "type"), TEXT(spec, "type"),
-                                  "type must be 'Exempt' if and only if name is 'exempt'");
+        INVALID_STR_IF(is_exempt != str_eqc(json_str(json_at_path(obj, "metadata", "name")), "exempt"),
+                       PATH(at, "type"), TEXT(spec, "type"), "type must be 'Exempt' if and only if name is 'exempt'");
         if (!check_enum(fe, PATH(at, "type"), TEXT(spec, "type"), types)) {
                 /* nothing else is known of it */
         } else if (is_exempt) {
-                if (limited)
-                        field_forbidden(fe, PATH(at, "limited"), "must be nil if the type is not Limited");
+                FORBIDDEN_IF(limited, PATH(at, "limited"), "must be nil if the type is not Limited");
                 validate_shares(fe, PATH(at, "exempt"), exempt);
         } else {
                 TELL_AT(PATH(PATH(at, "limited"), "nominalConcurrencyShares"),

@@ -35,9 +35,8 @@ static void check_rule_resources(struct field_errors *fe, const struct path *p, 
                 if (slash >= 0 && map_has(seen, arena_printf(fe->a, "%" STR_FMT "/*", STR_ARG(res))))
                         field_invalid_str(fe, at, s, "if '%" STR_FMT "/*' is present, must not specify %" STR_FMT,
                                           STR_ARG(res), STR_ARG(s));
-                if (slash >= 0 && map_has(seen, arena_printf(fe->a, "*/%" STR_FMT, STR_ARG(sub))))
-                        field_invalid_str(fe, at, s, "if '*/%" STR_FMT "' is present, must not specify %" STR_FMT,
-                                          STR_ARG(sub), STR_ARG(s));
+                INVALID_STR_IF(slash >= 0 && map_has(seen, arena_printf(fe->a, "*/%" STR_FMT, STR_ARG(sub))), at, s,
+                               "if '*/%" STR_FMT "' is present, must not specify %" STR_FMT, STR_ARG(sub), STR_ARG(s));
                 map_put(seen, s, item);
         }
         INVALID_IF(json_len(list) > 1 && all, p, list, "if '*/*' is present, must not specify other resources");

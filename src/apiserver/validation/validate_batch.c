@@ -501,9 +501,9 @@ CHECK(check_job_progress, const struct json *obj, const struct json *old) {
 
 /* The first index that both lists name, or -1. */
 static int64_t overlap(struct arena *a, struct str completed, struct str failed) {
-        struct str one, other, rest;
+        struct str other, rest;
 
-        while (str_split(&completed, ',', &one))
+        str_each(one, completed, ',')
                 for (rest = failed; str_split(&rest, ',', &other);) {
                         struct str parts[2] = { one, other };
                         int64_t bounds[2][2] = { { 0, -1 }, { 0, -1 } };

@@ -205,8 +205,7 @@ static void validate_mounts(struct field_errors *fe, const struct path *c, const
                 REQUIRED_IF(str_empty(at), PATH(p, "mountPath"), "");
                 INVALID_STR_IF(json_is_twin(&seen, mounts, (size_t) p->index, "mountPath"), PATH(p, "mountPath"), at,
                                "must be unique");
-                if (look_up(&names, name))
-                        field_invalid_str(fe, PATH(p, "name"), name, "must not already exist in volumeDevices");
+                INVALID_STR_IF(look_up(&names, name), PATH(p, "name"), name, "must not already exist in volumeDevices");
                 INVALID_STR_IF(look_up(&paths, at), PATH(p, "mountPath"), at,
                                "must not already exist as a path in volumeDevices");
                 if (!str_empty(TEXT(m, "subPath")) && !str_empty(TEXT(m, "subPathExpr")))

@@ -336,9 +336,8 @@ static void validate_docker_config(struct field_errors *fe, const struct json *d
             json_type(j) < ARRAY_SIZE(names) && names[json_type(j)])
                 error_set(&e, -EINVAL, "json: cannot unmarshal %s into Go value of type map[string]interface {}",
                           names[json_type(j)]);
-        if (e.err)
-                field_invalid_str(fe, PATH_KEY(PATH(NULL, "data"), str_of(key)), STR("<secret contents redacted>"),
-                                  "%s", error_text(&e));
+        INVALID_STR_IF(e.err, PATH_KEY(PATH(NULL, "data"), str_of(key)), STR("<secret contents redacted>"), "%s",
+                       error_text(&e));
 }
 
 void validate_secret(struct field_errors *fe, const struct json *obj, const struct json *old) {

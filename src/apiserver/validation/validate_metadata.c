@@ -192,8 +192,7 @@ void validate_requirements(struct field_errors *fe, const struct path *list, con
 
                 for (size_t k = 0; ops[k]; k++)
                         known = known || str_eqc(op, ops[k]);
-                if (of == REQUIREMENT_OF_FIELDS && str_empty(key))
-                        field_required(fe, PATH(at, "key"), "must be specified");
+                REQUIRED_IF(of == REQUIREMENT_OF_FIELDS && str_empty(key), PATH(at, "key"), "must be specified");
                 if ((str_eqc(op, "In") || str_eqc(op, "NotIn")) && n == 0)
                         field_required(fe, PATH(at, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
                 else if ((str_eqc(op, "Exists") || str_eqc(op, "DoesNotExist")) && n > 0)

@@ -338,9 +338,8 @@ static void check_target(struct field_errors *fe, const struct path *p, const st
         if (!str_eqc(type, types[0]) && !str_eqc(type, types[1]) && !str_eqc(type, types[2]))
                 field_invalid_str(fe, PATH(p, "type"), type, "must be either Utilization, Value, or AverageValue");
         each_word(word, "value", "averageValue")
-                if (GET(target, word) && quantity_of_json(GET(target, word)).nano <= 0)
-                        field_invalid(fe, PATH(p, word), in_go(fe->a, SCHEMA_QUANTITY, GET(target, word)),
-                                      "must be positive");
+                INVALID_IF(GET(target, word) && quantity_of_json(GET(target, word)).nano <= 0, PATH(p, word),
+                           in_go(fe->a, SCHEMA_QUANTITY, GET(target, word)), "must be positive");
         check_positive(fe, PATH(p, "averageUtilization"), percent);
 }
 
@@ -417,8 +416,7 @@ static void validate_scaling(struct field_errors *fe, const struct path *p, cons
         INVALID_IF(json_int(window) > MAX_WINDOW, window_path, window, "must be less than or equal to %d", MAX_WINDOW);
         if (GET(rules, "selectPolicy"))
                 check_enum(fe, PATH(p, "selectPolicy"), TEXT(rules, "selectPolicy"), WORDS("Disabled", "Max", "Min"));
-        if (rules && json_len(GET(rules, "policies")) == 0)
-                field_required(fe, list, "must specify at least one Policy");
+        REQUIRED_IF(rules && json_len(GET(rules, "policies")) == 0, list, "must specify at least one Policy");
         each_at(policy, at, list, GET(rules, "policies")) {
                 check_enum(fe, PATH(at, "type"), TEXT(policy, "type"), WORDS("Percent", "Pods"));
                 each_word(number, "value", "periodSeconds")

@@ -207,7 +207,7 @@ static bool is_host_port(struct str s) {
 }
 
 RULE(quobyte) {
-        struct str registry = TEXT(v, "registry"), pair;
+        struct str registry = TEXT(v, "registry");
         static const char pairs[] = "must be a host:port pair or multiple pairs separated by commas";
 
         if (str_empty(registry))
@@ -215,7 +215,7 @@ RULE(quobyte) {
         else if (TEXT(v, "tenant").n > 64)
                 field_required(fe, PATH(p, "tenant"), "must be a UUID and may not exceed a length of 64 characters");
         else {
-                for (struct str rest = registry; str_split(&rest, ',', &pair);)
+                str_each(pair, registry, ',')
                         INVALID_STR_IF(!is_host_port(pair), PATH(p, "registry"), registry, "%s", pairs);
                 INVALID_STR_IF(str_has_suffix(registry, STR(",")), PATH(p, "registry"), registry, "%s", pairs);
         }
@@ -522,12 +522,10 @@ void check_host_processes(struct field_errors *fe, const struct path *p, const s
 
                         all++;
                         hosted += json_bool(own ? own : of_pod);
-                        if (own && of_pod && json_bool(own) != json_bool(of_pod))
-                                field_invalid(fe,
-                                              PATH(PATH(PATH(at, "securityContext"), "windowsOptions"), "hostProcess"),
-                                              own,
-                                              "pod hostProcess value must be identical if both are specified, was %s",
-                                              json_bool(of_pod) ? "true" : "false");
+                        INVALID_IF(own && of_pod && json_bool(own) != json_bool(of_pod),
+                                   PATH(PATH(PATH(at, "securityContext"), "windowsOptions"), "hostProcess"), own,
+                                   "pod hostProcess value must be identical if both are specified, was %s",
+                                   json_bool(of_pod) ? "true" : "false");
                 }
         INVALID_STR_IF(hosted > 0 && hosted != all, p, STR(""),
                        "If pod contains any hostProcess containers then all containers must be HostProcess containers");

@@ -49,8 +49,7 @@ RULE(nonempty) {
 }
 
 RULE(at_most) { /* bytes */
-        if (json_str(v).n > (size_t) r->a)
-                field_invalid(fe, p, v, "%s", r->text);
+        INVALID_IF(json_str(v).n > (size_t) r->a, p, v, "%s", r->text);
 }
 
 /* A struct that Go has even when JSON has not: the walk goes there with nothing. */
@@ -130,9 +129,7 @@ RULE(cidr) {
 }
 
 bool has_backsteps(struct str s) {
-        struct str part;
-
-        while (str_split(&s, '/', &part))
+        str_each(part, s, '/')
                 if (str_eqc(part, ".."))
                         return true;
         return false;
@@ -151,8 +148,7 @@ RULE(local_path) {
         struct str s = json_str(v);
 
         rule_relative_path(fe, p, v, r);
-        if (str_has_prefix(s, STR("..")) && !str_has_prefix(s, STR("../")))
-                field_invalid(fe, p, v, "must not start with '..'");
+        INVALID_IF(str_has_prefix(s, STR("..")) && !str_has_prefix(s, STR("../")), p, v, "must not start with '..'");
 }
 
 RULE(absolute_path) {
@@ -274,7 +270,8 @@ static void apply(struct field_errors *fe, const struct path *p, const struct sc
         if (!r->each)
                 rules[r->id](fe, p, v, r);
         else
-                each_told(it, at, p, v) rules[r->id](fe, at, it, r);
+                each_told(it, at, p, v)
+                        rules[r->id](fe, at, it, r);
 }
 
 /* The rules of fields up to number `at`, whose value is v; the others between them are absent. */
@@ -334,7 +331,8 @@ CHECK(walk, const struct schema_type *t, const struct json *v, unsigned depth) {
         if (t->kind == SCHEMA_STRUCT)
                 walk_struct(fe, p, t, v, depth);
         else if (t->kind == SCHEMA_LIST && inside)
-                each_told(it, at, p, v) walk(fe, at, t->elem, it, depth + 1);
+                each_told(it, at, p, v)
+                        walk(fe, at, t->elem, it, depth + 1);
         else if (t->kind == SCHEMA_MAP && inside)
                 json_each_member(m, v)
                         walk(fe, PATH_KEY(p, json_key(m)), t->elem, &m->value, depth + 1);

@@ -127,12 +127,9 @@ int index_write(struct image_store *s, struct error *err) {
         _cleanup_free_ char *path = xprintf("%s/index.json", s->root);
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct json doc, images = json_new_array(), layers = json_new_object();
-        struct map_iter it = MAP_ITER(s->images);
-
-        while (map_next(&it))
+        map_each(it, s->images)
                 json_push(a, &images, write_image(a, it.value));
-        it = MAP_ITER(s->layers);
-        while (map_next(&it)) {
+        map_each(it, s->layers) {
                 const struct layer *l = it.value;
 
                 if (!l->unpacking)

@@ -100,34 +100,30 @@ int layer_ensure(struct image_store *s, char *const *chains, size_t n_below, con
 /* ---- the sweep ---- */
 
 static bool blob_wanted(struct image_store *s, struct str name) {
-        struct map_iter it = MAP_ITER(s->images);
         char digest[72];
 
         if (name.n != 64)
                 return false;
         snprintf(digest, sizeof(digest), "sha256:%.64s", name.p);
-        while (map_next(&it))
+        map_each(it, s->images)
                 if (strings_has(&((struct image *) it.value)->blobs, str_of(digest)))
                         return true;
         return false;
 }
 
 static bool layer_used(struct image_store *s, const struct layer *l) {
-        struct map_iter it = MAP_ITER(s->images);
-
-        while (map_next(&it))
+        map_each(it, s->images)
                 if (strings_has(&((struct image *) it.value)->chains, str_of(l->chain)))
                         return true;
         return false;
 }
 
 static bool layer_wanted(struct image_store *s, struct str name) {
-        struct map_iter it = MAP_ITER(s->layers);
         uint64_t dir;
 
         if (str_to_u64(name, &dir) < 0)
                 return false;
-        while (map_next(&it))
+        map_each(it, s->layers)
                 if (((struct layer *) it.value)->dir == dir)
                         return true;
         return false;
@@ -138,9 +134,8 @@ static void sweep_dir(struct image_store *s, const char *sub, bool (*wanted)(str
                       const char *to) {
         _cleanup_free_ char *dir = xprintf("%s/%s", s->root, sub);
         _cleanup_(closedirp) DIR *d = opendir(dir);
-        struct dirent *e;
 
-        while (d && (e = readdir(d))) {
+        dir_each(e, d) {
                 _cleanup_free_ char *from = xprintf("%s/%s", dir, e->d_name), *target = xprintf("%s/%s", to, e->d_name);
 
                 if (e->d_name[0] == '.' || wanted(s, str_of(e->d_name)))
@@ -151,10 +146,9 @@ static void sweep_dir(struct image_store *s, const char *sub, bool (*wanted)(str
 }
 
 static void drop_unused_layers(struct image_store *s) {
-        struct map_iter it = MAP_ITER(s->layers);
         bool dropped = false;
 
-        while (map_next(&it))
+        map_each(it, s->layers)
                 if (!layer_used(s, it.value)) {
                         map_remove(s->layers, it.key);
                         dropped = true;

@@ -124,14 +124,13 @@ int image_config_parse(struct arena *a, struct str text, struct image_config *re
 
 /* 0: does not run here; otherwise the higher the better. */
 static int platform_score(const struct descriptor *d) {
-        struct str rest = str_of(platform.variants), v;
         int score = 10;
 
         if (!str_eqc(d->os, "linux") || !str_eqc(d->arch, platform.arch))
                 return 0;
         if (str_empty(d->variant))
                 return score;
-        while (str_split(&rest, ' ', &v))
+        str_each(v, str_of(platform.variants), ' ')
                 if (str_eq(v, d->variant))
                         return score;
                 else

@@ -84,9 +84,7 @@ static struct str clean(struct arena *a, struct str base, struct str path) {
         char *to = arena_alloc(a, base.n + path.n + 2), *p = to;
 
         for (int i = 0; i < 2; i++) {
-                struct str rest = i ? path : base, part;
-
-                while (str_split(&rest, '/', &part)) {
+                str_each(part, i ? path : base, '/') {
                         if (str_empty(part) || str_eqc(part, "."))
                                 continue;
                         if (str_eqc(part, "..")) {

@@ -26,16 +26,13 @@ static int make_dirs(struct image_store *s, struct error *err) {
 
 /* A layer directory that is gone (somebody cleaned up by hand) is better known now than at the next mount. */
 static void drop_lost(struct image_store *s) {
-        struct map_iter it = MAP_ITER(s->layers);
-
-        while (map_next(&it)) {
+        map_each(it, s->layers) {
                 _cleanup_free_ char *path = layer_path(s, ((struct layer *) it.value)->dir);
 
                 if (!file_exists(path))
                         map_remove(s->layers, it.key);
         }
-        it = MAP_ITER(s->images);
-        while (map_next(&it)) {
+        map_each(it, s->images) {
                 struct image *i = it.value;
                 bool whole = true;
 
@@ -174,9 +171,7 @@ int image_store_blob_write(struct image_store *s, struct str data, char ret_dige
 /* ---- finding (lock held) ---- */
 
 static struct image *find_by_name(struct image_store *s, struct str name) {
-        struct map_iter it = MAP_ITER(s->images);
-
-        while (map_next(&it)) {
+        map_each(it, s->images) {
                 struct image *i = it.value;
 
                 if (strings_has(&i->names, name) || strings_has(&i->digests, name))
@@ -186,10 +181,9 @@ static struct image *find_by_name(struct image_store *s, struct str name) {
 }
 
 static struct image *find_by_id(struct image_store *s, struct str hex) {
-        struct map_iter it = MAP_ITER(s->images);
         struct image *found = NULL;
 
-        while (map_next(&it)) {
+        map_each(it, s->images) {
                 if (!str_has_prefix(str_sub(it.key, 7, it.key.n), hex))
                         continue;
                 if (found)
@@ -321,11 +315,9 @@ static void sync_store(struct image_store *s) {
 
 /* Lock held: a name belongs to one image. */
 static void take_name(struct image_store *s, struct image *to, struct str name) {
-        struct map_iter it = MAP_ITER(s->images);
-
         if (str_empty(name))
                 return;
-        while (map_next(&it))
+        map_each(it, s->images)
                 if (it.value != to)
                         strings_remove(&((struct image *) it.value)->names, name);
         strings_add(&to->names, name);
@@ -485,8 +477,7 @@ int image_store_list(struct image_store *s, struct arena *a, struct image_status
 
         with_lock(&s->lock) {
                 list = arena_array(a, struct image_status, map_size(s->images) + 1);
-                struct map_iter it = MAP_ITER(s->images);
-                while (map_next(&it))
+                map_each(it, s->images)
                         status_of(s, a, it.value, &list[n++]);
         }
         *ret = list;
@@ -517,8 +508,7 @@ int image_store_usage(struct image_store *s, uint64_t *ret_bytes, uint64_t *ret_
         if (fd < 0)
                 return error_errno(err, -errno, "open %s", path);
         with_lock(&s->lock) {
-                struct map_iter it = MAP_ITER(s->layers);
-                while (map_next(&it)) {
+                map_each(it, s->layers) {
                         bytes += ((struct layer *) it.value)->bytes;
                         inodes += ((struct layer *) it.value)->inodes;
                 }

@@ -56,10 +56,9 @@ static int open_in_root(int root, const char *path, int flags) {
 
 /* "./a//b/../c" → "a/b/../c" is refused; "a/b/c" otherwise. In place. */
 static int clean_path(char *p) {
-        struct str rest = str_of(p), part;
         char *to = p;
 
-        while (str_split(&rest, '/', &part)) {
+        str_each(part, str_of(p), '/') {
                 if (str_empty(part) || str_eqc(part, "."))
                         continue;
                 if (str_eqc(part, "..") || part.n > 255)

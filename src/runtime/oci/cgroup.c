@@ -18,9 +18,7 @@
 /* The cgroup of this process in the hierarchy with these controllers (empty: v2) is "/". Lines:
  * "5:cpu,cpuacct:/user.slice". */
 static bool in_root(struct str table, struct str controllers) {
-        struct str line;
-
-        while (str_split(&table, '\n', &line)) {
+        str_each(line, table, '\n') {
                 struct str id, names;
 
                 if (str_split(&line, ':', &id) && str_split(&line, ':', &names) && str_eq(names, controllers))
@@ -44,9 +42,8 @@ static void add_tree(struct cgroups *g, struct str mount, struct str controllers
 /* A v1 hierarchy's super options: "rw,cpu,cpuacct" or "rw,xattr,name=systemd". */
 static struct str v1_controllers(struct arena *a, struct str options) {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct str o;
 
-        while (str_split(&options, ',', &o))
+        str_each(o, options, ',')
                 if (!str_eqc(o, "rw") && !str_eqc(o, "ro") && !str_eqc(o, "xattr") && !str_eqc(o, "clone_children") &&
                     !str_eqc(o, "noprefix") && !str_has_prefix(o, STR("release_agent=")))
                         buf_printf(&b, "%s%" STR_FMT, b.n ? "," : "", STR_ARG(o));
@@ -64,9 +61,7 @@ static struct str v2_controllers(struct arena *a) {
 
 /* id parent major:minor root mount-point options [tags] - type source super-options */
 static void read_mounts(struct cgroups *g, struct arena *a, struct str mountinfo, struct str table) {
-        struct str line;
-
-        while (str_split(&mountinfo, '\n', &line)) {
+        str_each(line, mountinfo, '\n') {
                 struct str field[5], rest = line, type, source;
                 ssize_t dash = str_search(line, STR(" - "));
 
@@ -170,12 +165,10 @@ static void inherit_cpuset(const char *dir) {
 /* v2: lets the children of dir be limited. Controllers that the kernel or our parent does not give are left out. */
 static void enable_controllers(const char *dir) {
         _cleanup_buf_ struct buf have = BUF_INIT;
-        struct str rest, name;
 
         if (!read_knob(dir, "cgroup.controllers", &have))
                 return;
-        rest = str_trim(buf_str(&have));
-        while (str_split(&rest, ' ', &name)) {
+        str_each(name, str_trim(buf_str(&have)), ' ') {
                 _cleanup_free_ char *add = xprintf("+%" STR_FMT, STR_ARG(name));
 
                 (void) write_knob(dir, "cgroup.subtree_control", str_of(add));
@@ -231,13 +224,11 @@ static void walk(const char *dir, void (*fn)(const char *dir)) {
 
 static void kill_in(const char *dir) {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct str rest, line;
         int64_t pid;
 
         if (!read_knob(dir, "cgroup.procs", &b))
                 return;
-        rest = buf_str(&b);
-        while (str_split(&rest, '\n', &line))
+        str_each(line, buf_str(&b), '\n')
                 if (str_to_i64(line, &pid) >= 0 && pid > 1)
                         kill((pid_t) pid, SIGKILL);
 }
@@ -338,9 +329,9 @@ int cgroup_apply(const struct cgroups *g, const char *path, const struct json *r
 
 /* "name value" lines. */
 static bool stat_line(struct str text, const char *name, uint64_t *ret) {
-        struct str line, key;
+        struct str key;
 
-        while (str_split(&text, '\n', &line))
+        str_each(line, text, '\n')
                 if (str_split(&line, ' ', &key) && str_eqc(key, name))
                         return str_to_u64(str_trim(line), ret) >= 0;
         return false;

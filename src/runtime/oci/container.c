@@ -380,13 +380,11 @@ static void status_of(struct arena *a, const struct container *c, struct contain
 int runtime_list_containers(struct runtime *r, struct arena *a, const char *sandbox_id, struct container_status **ret,
                             size_t *ret_n, struct error *err) {
         struct container_status *list;
-        struct map_iter it;
         size_t n = 0;
 
         pthread_mutex_lock(&r->lock);
         list = arena_array(a, struct container_status, map_size(r->containers) + 1);
-        it = MAP_ITER(r->containers);
-        while (map_next(&it)) {
+        map_each(it, r->containers) {
                 const struct container *c = it.value;
 
                 if (!sandbox_id || strcmp(c->sandbox_id, sandbox_id) == 0)

@@ -35,9 +35,8 @@ static struct json *add(struct spec *s, struct str destination, const char *type
 
 static void add_options(struct spec *s, struct json *mount, struct str words) {
         struct json *list = json_get_or_add_array(s->a, mount, "options");
-        struct str one;
 
-        while (str_split(&words, ',', &one))
+        str_each(one, words, ',')
                 json_push(s->a, list, json_of_str(one));
 }
 
@@ -81,14 +80,13 @@ static size_t depth(struct str path) {
  */
 static int check_shared(struct spec *s, const char *path) {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct str rest, line, best = STR(""), options = STR("");
+        struct str best = STR(""), options = STR("");
         _cleanup_free_ char *real = realpath(path, NULL);
         int r = file_read("/proc/self/mountinfo", 0, &b, s->err);
 
         if (r < 0 || !real)
                 return r < 0 ? r : error_errno(s->err, -errno, "failed to resolve \"%s\"", path);
-        rest = buf_str(&b);
-        while (str_split(&rest, '\n', &line)) { /* id parent major:minor root mount-point options tag… - */
+        str_each(line, buf_str(&b), '\n') { /* id parent major:minor root mount-point options tag… - */
                 struct str words = line, field = STR("");
 
                 for (int i = 0; i < 5; i++)

@@ -16,9 +16,8 @@ static void for_each_id(struct runtime *r, const char *base, const char *sub,
                         void (*fn)(struct runtime *r, const char *id)) {
         _cleanup_free_ char *dir = xprintf("%s/%s", base, sub);
         _cleanup_(closedirp) DIR *d = opendir(dir);
-        struct dirent *e;
 
-        while (d && (e = readdir(d)))
+        dir_each(e, d)
                 if (strlen(e->d_name) == 64)
                         fn(r, e->d_name);
 }
@@ -68,10 +67,9 @@ static void clean_container(struct runtime *r, const char *id) {
 /* conmon, the helper and the OCI runtime name the container in their command lines. true: there was one. */
 static bool kill_starters(const char *id) {
         _cleanup_(closedirp) DIR *d = opendir("/proc");
-        struct dirent *e;
         bool found = false;
 
-        while (d && (e = readdir(d))) {
+        dir_each(e, d) {
                 _cleanup_free_ char *path = xprintf("/proc/%s/cmdline", e->d_name);
                 _cleanup_buf_ struct buf b = BUF_INIT;
                 int64_t pid;

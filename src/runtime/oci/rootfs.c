@@ -13,11 +13,10 @@
 
 /* "/very/long/root/images/layers/7:…" by way of a descriptor, when the list would not fit. */
 static char *shorten(const char *lowers, int layers_fd, const char *layers_dir) {
-        struct str rest = str_of(lowers), one;
         struct buf b = BUF_INIT;
         size_t skip = strlen(layers_dir) + 1;
 
-        while (str_split(&rest, ':', &one))
+        str_each(one, str_of(lowers), ':')
                 buf_printf(&b, "%s/proc/self/fd/%d/%" STR_FMT, b.n ? ":" : "", layers_fd,
                            STR_ARG(str_sub(one, skip, one.n)));
         return buf_take(&b, NULL);
@@ -139,9 +138,8 @@ int volumes_mount(struct runtime *r, struct container *c, const struct container
 void volumes_unmount(struct runtime *r, const struct container *c) {
         _cleanup_free_ char *dir = xprintf("%s/volumes", c->dir);
         _cleanup_(closedirp) DIR *d = opendir(dir);
-        struct dirent *e;
 
-        while (d && (e = readdir(d))) {
+        dir_each(e, d) {
                 _cleanup_free_ char *at = xprintf("%s/%s", dir, e->d_name);
 
                 while (e->d_name[0] != '.' && umount2(at, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)

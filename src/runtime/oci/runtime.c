@@ -29,12 +29,12 @@ void new_id(char dst[static 65]) {
 /* an absolute path, or NULL */
 static char *find_program(const char *name) {
         const char *path = getenv("PATH");
-        struct str rest = str_of(path && *path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-                   dir;
 
         if (strchr(name, '/'))
                 return access(name, X_OK) == 0 ? xstrdup(name) : NULL;
-        while (str_split(&rest, ':', &dir)) {
+        if (!path || !*path)
+                path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        str_each(dir, str_of(path), ':') {
                 char *file = xprintf("%" STR_FMT "/%s", STR_ARG(dir), name);
 
                 if (!str_empty(dir) && access(file, X_OK) == 0)
@@ -84,11 +84,10 @@ void unit_put(struct runtime *r, void *unit) {
 /* Lock held. The id itself, or a prefix that only one has. */
 static void *lookup(const struct map *m, const char *id) {
         void *found = map_get(m, str_of(id));
-        struct map_iter it = MAP_ITER(m);
 
         if (found || strlen(id) < 6)
                 return found;
-        while (map_next(&it)) {
+        map_each(it, m) {
                 if (!str_has_prefix(it.key, str_of(id)))
                         continue;
                 if (found)
@@ -137,8 +136,7 @@ size_t containers_of(struct runtime *r, const char *sandbox_id, struct container
         HOLD(&r->lock);
 
         *ret = xcalloc(map_size(r->containers) + 1, sizeof(**ret));
-        struct map_iter it = MAP_ITER(r->containers);
-        while (map_next(&it)) {
+        map_each(it, r->containers) {
                 struct container *c = it.value;
 
                 if (sandbox_id && strcmp(c->sandbox_id, sandbox_id) != 0)
@@ -211,12 +209,10 @@ static int write_helper(struct runtime *r, struct error *err) {
 
 static bool has_capability(unsigned cap) {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct str rest, line;
 
         if (file_read("/proc/self/status", 0, &b, NULL) < 0)
                 return false;
-        rest = buf_str(&b);
-        while (str_split(&rest, '\n', &line))
+        str_each(line, buf_str(&b), '\n')
                 if (str_has_prefix(line, STR("CapEff:\t")))
                         return strtoull(line.p + 8, NULL, 16) >> cap & 1;
         return false;

@@ -333,13 +333,11 @@ int runtime_sandbox_status(struct runtime *r, struct arena *a, const char *id, s
 int runtime_list_sandboxes(struct runtime *r, struct arena *a, struct sandbox_status **ret, size_t *ret_n,
                            struct error *err) {
         struct sandbox_status *list;
-        struct map_iter it;
         size_t n = 0;
 
         pthread_mutex_lock(&r->lock);
         list = arena_array(a, struct sandbox_status, map_size(r->sandboxes) + 1);
-        it = MAP_ITER(r->sandboxes);
-        while (map_next(&it))
+        map_each(it, r->sandboxes)
                 status_of(a, it.value, &list[n++]);
         pthread_mutex_unlock(&r->lock);
         *ret = list;

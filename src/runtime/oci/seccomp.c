@@ -109,9 +109,8 @@ static const char *const architectures[] = {
 
 static struct json *rule(struct arena *a, struct json *list, const char *calls, const char *action) {
         struct json names = json_new_array();
-        struct str rest = str_of(calls), one;
 
-        while (str_split(&rest, ' ', &one))
+        str_each(one, str_of(calls), ' ')
                 json_push(a, &names, json_of_str(one));
         return json_push(a, list, json_build(a, "{ names: %j, action: %c }", &names, action));
 }

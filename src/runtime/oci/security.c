@@ -114,12 +114,10 @@ static int effective_capabilities(struct spec *s, uint64_t *ret) {
 /* A set that this process lacks itself cannot be given: where all are asked for, all that there are is meant. */
 static uint64_t own_bounding(void) {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        struct str rest, line;
 
         if (file_read("/proc/self/status", 0, &b, NULL) < 0)
                 return ALL_CAPABILITIES;
-        rest = buf_str(&b);
-        while (str_split(&rest, '\n', &line))
+        str_each(line, buf_str(&b), '\n')
                 if (str_has_prefix(line, STR("CapBnd:\t")))
                         return strtoull(line.p + 8, NULL, 16);
         return ALL_CAPABILITIES;
@@ -250,9 +248,8 @@ static void add_device(struct spec *s, const char *path, const struct stat *st) 
 static void add_devices_below(struct spec *s, const char *dir, int depth) {
         static const char *const own[] = { "pts", "shm", "mqueue", "fd", "console", "ptmx", ".lxc", ".udev" };
         _cleanup_(closedirp) DIR *d = depth < 8 ? opendir(dir) : NULL;
-        struct dirent *e;
 
-        while (d && (e = readdir(d))) {
+        dir_each(e, d) {
                 _cleanup_free_ char *path = xprintf("%s/%s", dir, e->d_name);
                 struct stat st;
                 bool skip = e->d_name[0] == '.';

@@ -57,20 +57,16 @@ struct traffic {
 static int read_traffic(void *arg) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct traffic *t = arg;
-        struct str rest, line;
         int r = file_read("/proc/thread-self/net/dev", 1 << 20, &b, NULL);
 
-        rest = buf_str(&b);
-        while (str_split(&rest, '\n', &line)) {
+        str_each(line, buf_str(&b), '\n') {
                 ssize_t colon = str_find(line, ':');
-                struct str words, word;
                 size_t n = 0;
                 uint64_t v;
 
                 if (colon < 0 || !str_eqc(str_trim(str_sub(line, 0, (size_t) colon)), "eth0"))
                         continue;
-                words = str_sub(line, (size_t) colon + 1, line.n);
-                while (str_split(&words, ' ', &word)) {
+                str_each(word, str_sub(line, (size_t) colon + 1, line.n), ' ') {
                         if (str_empty(word) || str_to_u64(word, &v) < 0)
                                 continue;
                         if (n == 0)

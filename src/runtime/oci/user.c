@@ -98,12 +98,11 @@ static void add_group(struct process_user *u, uint32_t gid) {
 }
 
 static void add_memberships(struct process_user *u, struct str group, struct str user) {
-        struct str f[4], members, one;
+        struct str f[4];
         uint32_t gid;
 
         while (db_line(&group, f)) {
-                members = f[3];
-                while (str_split(&members, ',', &one))
+                str_each(one, f[3], ',')
                         if (str_eq(one, user) && id_of(f[2], &gid))
                                 add_group(u, gid);
         }
