@@ -381,20 +381,22 @@ static struct json security_schemes(struct openapi *o) {
                                     " name: 'authorization', in: 'header' } }");
 }
 
-bool openapi_v3(struct buf *dst, struct str path, const struct api_group_version *const *gvs, size_t n,
-                struct buf *protobuf) {
+/* Of a group-version, or with NULL of a page. */
+static bool make_v3(struct buf *dst, struct str path, const struct api_group_version *gv,
+                    const struct api_group_version *const *gvs, size_t n, struct buf *protobuf) {
         struct json paths = json_new_object(), schemas, document, security;
         struct openapi o;
         bool found;
 
         openapi_init(&o, true);
-        openapi_pages(&o, path, gvs, n, &paths);
-        for (size_t i = 0; i < n && paths.len == 0; i++)
-                if (gvs[i]->served && str_eq(path, openapi_place(o.arena, gvs[i]))) {
-                        o.custom = !api_is_builtin(gvs[i]);
-                        want_all(&o, gvs[i]);
-                        openapi_paths(&o, gvs[i], &paths);
-                }
+        if (gv) {
+                o.custom = !api_is_builtin(gv);
+                want_all(&o, gv);
+                openapi_paths(&o, gv, &paths);
+                json_sort(&paths);
+        } else {
+                openapi_pages(&o, path, gvs, n, &paths);
+        }
         found = paths.len > 0;
         schemas = definitions(&o);
         security = security_schemes(&o);
@@ -412,13 +414,23 @@ bool openapi_v3(struct buf *dst, struct str path, const struct api_group_version
         return found;
 }
 
-static void add_to_index(struct arena *a, struct json *paths, struct str path,
+bool openapi_v3(struct buf *dst, struct str path, const struct api_group_version *const *gvs, size_t n,
+                struct buf *protobuf) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+
+        for (size_t i = 0; i < n; i++)
+                if (gvs[i]->served && str_eq(path, openapi_place(a, gvs[i])))
+                        return make_v3(dst, path, gvs[i], NULL, 0, protobuf);
+        return make_v3(dst, path, NULL, gvs, n, protobuf);
+}
+
+static void add_to_index(struct arena *a, struct json *paths, struct str path, const struct api_group_version *gv,
                          const struct api_group_version *const *gvs, size_t n) {
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct json url;
         char hash[129];
 
-        openapi_v3(&text, path, gvs, n, NULL);
+        make_v3(&text, path, gv, gvs, n, NULL);
         sha512_hex(hash, buf_str(&text));
         url = json_of_printf(a, "/openapi/v3/%" STR_FMT "?hash=%s", STR_ARG(path), hash);
         json_add(a, paths, path, json_build(a, "{ serverRelativeURL: %j }", &url));
@@ -432,11 +444,11 @@ void openapi_v3_index(struct buf *dst, const struct api_group_version *const *gv
         openapi_init(&o, true);
         openapi_pages(&o, STR(""), gvs, n, &pages);
         json_each_member(m, &pages) /* "/apis/apps/" */
-                add_to_index(a, &paths, arena_str(a, str_sub(json_key(m), 1, json_key(m).n - 1)), gvs, n);
+                add_to_index(a, &paths, arena_str(a, str_sub(json_key(m), 1, json_key(m).n - 1)), NULL, gvs, n);
         openapi_done(&o);
         for (size_t i = 0; i < n; i++)
                 if (gvs[i]->served)
-                        add_to_index(a, &paths, openapi_place(a, gvs[i]), gvs, n);
+                        add_to_index(a, &paths, openapi_place(a, gvs[i]), gvs[i], NULL, 0);
         json_sort(&paths);
         document = json_build(a, "{ paths: %j }", &paths);
         json_write(dst, &document);
@@ -451,6 +463,7 @@ static struct json make_v2(struct openapi *o, const struct api_group_version *co
                         want_all(o, gvs[i]);
                         openapi_paths(o, gvs[i], &paths);
                 }
+        json_sort(&paths);
         types = definitions(o);
         json_sort(&o->parameters);
         return json_build(o->arena,

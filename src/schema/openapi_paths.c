@@ -569,5 +569,4 @@ void openapi_paths(struct openapi *o, const struct api_group_version *gv, struct
                         add_subresource(o, p, &r->subresources[k], paths);
         }
         add_group_page(o, STR(""), gv, true, paths);
-        json_sort(paths);
 }
