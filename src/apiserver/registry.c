@@ -111,6 +111,17 @@ static bool spec_differs(const struct json *a, const struct json *b) {
         return n != 0;
 }
 
+/* 1.0 is stored as 1, which is no float in what upstream compares: whoever sends it to a custom resource changes it. */
+static bool has_whole_double(const struct json *v) {
+        json_each_item(it, v)
+                if (has_whole_double(it))
+                        return true;
+        json_each_member(m, v)
+                if (has_whole_double(&m->value))
+                        return true;
+        return json_is(v, JSON_DOUBLE) && (double) json_int_or(v, 0) == v->d;
+}
+
 /* Without a status subresource the status of a custom object is a part like any other. */
 static bool status_differs(const struct rest *r, const struct json *a, const struct json *b) {
         const struct json *x = json_getc(a, "status"), *y = json_getc(b, "status");
@@ -555,7 +566,8 @@ static int merge_main(struct op *op, struct json *obj, const struct json *old, s
         if ((r->strategy->flags & STRATEGY_GENERATION) &&
             (spec_differs(&kept, old) || status_differs(r, obj, old) ||
              (r->strategy->flags & STRATEGY_COUNTS_EMPTY && was_empty(op, obj)) ||
-             metadata_differs(r->strategy->counted, json_getc(obj, "metadata"), old_meta)))
+             metadata_differs(r->strategy->counted, json_getc(obj, "metadata"), old_meta) ||
+             (r->custom && has_whole_double(obj))))
                 json_set_int(a, meta_of(a, obj), "generation", json_int(json_getc(old_meta, "generation")) + 1);
         return 0;
 }
