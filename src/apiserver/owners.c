@@ -113,6 +113,7 @@ struct apply_opts writes_scale_opts(const struct op *op, struct str path) {
         struct apply_opts opts = writes_apply_opts(op);
 
         opts.one_version = false;
+        opts.alike = false; /* it is the Scale's type that all has to be of, and that has no other version */
         opts.scale = arena_cstr(op->c->arena, str_sub(path, 1, path.n));
         opts.has_scale = op->rest->custom ? has_scale : NULL;
         return opts;

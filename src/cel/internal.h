@@ -214,6 +214,7 @@ const char *value_go_type(const struct cel_value *v); /* what implements it upst
 bool value_is_zero(const struct cel_value *v);
 struct str type_name(struct arena *a, const struct cel_type *t);         /* without what it is of: "list" */
 bool opaque_equal(const struct cel_value *a, const struct cel_value *b); /* of one type */
+bool opaque_is_sum(const struct cel_value *v);                           /* of quantities */
 bool net_equal(const struct cel_value *a, const struct cel_value *b);
 bool url_is_request_uri(struct str s, struct buf *why);
 size_t opaque_size(const struct cel_value *cidr); /* bytes of its prefix */

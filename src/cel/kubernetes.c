@@ -111,6 +111,7 @@ static struct cel_value f_find(ARGS) {
 struct amount {
         struct quantity q; /* first: what compares takes it for one */
         bool decimal;
+        bool sum; /* which upstream holds otherwise than what text says: == does not know one on its right */
         int64_t value;
         int scale;
 };
@@ -239,6 +240,7 @@ static struct cel_value f_quantity_add(ARGS) {
         else
                 y = *(const struct amount *) v[1].opaque;
         x.q = minus ? quantity_sub(x.q, y.q) : quantity_add(x.q, y.q);
+        x.sum = true;
         x.decimal = x.decimal || y.decimal || !add_amounts(&x, minus ? 0 - y.value : y.value, y.scale);
         return amount_value(c, x);
 }
@@ -484,6 +486,10 @@ const struct function functions_kubernetes[] = {
         { "reason", "D.>s", f_decision, COST_ONE },
         { NULL },
 };
+
+bool opaque_is_sum(const struct cel_value *v) {
+        return v->kind == CEL_OPAQUE && v->type == opaque_type('Q') && ((const struct amount *) v->opaque)->sum;
+}
 
 bool opaque_equal(const struct cel_value *a, const struct cel_value *b) {
         if (a->type != b->type)

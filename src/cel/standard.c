@@ -179,7 +179,7 @@ static struct cel_value f_not_strictly_false(ARGS) {
 static struct cel_value f_equal(ARGS) {
         bool list = v[0].kind == CEL_LIST, map = v[0].kind == CEL_MAP || v[0].kind == CEL_OBJECT;
 
-        if (v[0].kind == CEL_OPAQUE && v[0].type != v[1].type && v[1].kind != CEL_NULL)
+        if (v[0].kind == CEL_OPAQUE && v[1].kind != CEL_NULL && (v[0].type != v[1].type || opaque_is_sum(&v[1])))
                 return value_no_overload(c);
         if ((list || map) && v[0].form == CEL_JSON && v[0].type && v[1].kind != CEL_NULL &&
             (list ? v[1].kind != CEL_LIST : v[1].kind != CEL_MAP && v[1].kind != CEL_OBJECT))
@@ -188,7 +188,7 @@ static struct cel_value f_equal(ARGS) {
 }
 
 static struct cel_value f_not_equal(ARGS) {
-        return cel_of_bool(!value_equal(c, &v[0], &v[1]));
+        return cel_of_bool(opaque_is_sum(&v[1]) || !value_equal(c, &v[0], &v[1]));
 }
 
 static struct cel_value f_compare(ARGS) {

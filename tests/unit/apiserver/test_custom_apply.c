@@ -241,6 +241,20 @@ static void a_scale_hands_replicas_back_in_its_version(void **state) {
         undefine(f);
 }
 
+static void a_scale_is_of_one_type_whatever_the_versions_of_its_object_have(void **state) {
+        struct fixture *f = *state;
+
+        define(f, "{'type':'object','properties':{'a':{'type':'string','default':'d'},'n':{'type':'integer'}}}",
+               "{'type':'object','properties':{'n':{'type':'integer'}}}");
+        check_code(apply(f, &widgets_v2, "me", ",'spec':{'n':2}"), 201);
+        check(ASK(f, API_PATCH, &widgets, "default", "w", "scale", .patch = API_PATCH_APPLY,
+                  .options.field_manager = STR("me"), .options.force = true,
+                  .body = Q("{'apiVersion':'autoscaling/v1','kind':'Scale','metadata':{'name':'w'},"
+                            "'spec':{'replicas':2}}")),
+              200, ".spec.replicas", "2");
+        undefine(f);
+}
+
 static void an_update_through_a_version_loses_what_that_has_not(void **state) {
         struct fixture *f = *state;
         const char *revision;
@@ -282,6 +296,7 @@ int main(void) {
                 cmocka_unit_test(of_a_new_object_with_a_wrong_status_nobody_owns_anything),
                 cmocka_unit_test(a_scale_takes_nothing_from_versions_that_have_none),
                 cmocka_unit_test(a_scale_hands_replicas_back_in_its_version),
+                cmocka_unit_test(a_scale_is_of_one_type_whatever_the_versions_of_its_object_have),
         };
 
         return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);

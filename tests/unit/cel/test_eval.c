@@ -323,6 +323,8 @@ static void kubernetes_values(void **state) {
              { "quantity('100u').asApproximateFloat() == 0.0001", "false" }, /* 100 times what 1e-6 is */
              { "quantity('200M').compareTo(quantity('0.2G'))", "0" },
              { "quantity('50k').add(20) == quantity('50020')", "true" },
+             { "quantity('50020') == quantity('50k').add(20)", "error: no such overload" },
+             { "quantity('50020') != quantity('50k').add(20)", "true" },
              { "quantity('1').sub(quantity('2')) == quantity('-1')", "true" }, { "sign(quantity('-5'))", "-1" },
              { "isQuantity('1.3Gi')", "true" }, { "isQuantity('x')", "false" }, { "isQuantity('10Mo')", "false" },
              { "ip('192.168.0.1').family()", "4" }, { "ip('::1').isLoopback()", "true" },
