@@ -8,6 +8,7 @@
 #include "apiserver/extensions/custom.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
+#include "schema/defaults.h"
 #include "schema/protobuf.h"
 #include "schema/types.h"
 
@@ -497,6 +498,8 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
                         writes_wipe(meta_of(c->arena, body)); /* of a pod's binding, the UID is a condition */
                 if (take_place(op, body, &c->error) < 0)
                         goto fail;
+                schema_default(c->arena, sent_of(c->arena, op->rest, op->sub).type, body);
+                writes_track_sent(op, body);
                 admit_body(op, ADMIT_CREATE, special);
                 return;
         }

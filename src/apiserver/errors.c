@@ -106,7 +106,7 @@ int err_too_large_revision(struct error *err, uint64_t want, uint64_t now) {
 }
 
 void add_internal_type(struct buf *b, const struct rest *r) {
-        struct str group = str_empty(r->group) ? STR("core") : r->group;
+        struct str group = str_empty(r->stored->group) ? STR("core") : r->stored->group;
         ssize_t dot = str_find(group, '.');
 
         group = dot < 0 ? group : str_sub(group, 0, (size_t) dot);

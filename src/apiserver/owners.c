@@ -94,7 +94,7 @@ struct apply_opts writes_apply_opts(const struct op *op) {
                 .type_of = v ? type_in_version : NULL,
                 .versions = v ? v->of : NULL,
                 .alike = v && !v->of->webhook,
-                .one_version = v, /* of the others: op_track_versions() */
+                .one_version = v || op->rest->stored->shared, /* of the others: op_track_versions() */
                 .now_wall_ns = now_wall_ns(),
                 .reset = reset_fields(op),
         };
@@ -142,39 +142,21 @@ static bool can_be_tracked(struct op *op, const struct json *old, const struct j
         return str_eq(TEXT(new, "kind"), r->kind) && type_in_version(c, TEXT(new, "apiVersion"));
 }
 
-/* The old object by way of the version of the request, as the new one has come: what that version does not keep (the
- * order of an autoscaler's metrics) nobody has changed. */
-static const struct json *as_requested(struct op *op, const struct json *old) {
-        const struct api_resource *stored = op->rest->stored->resource;
-        _cleanup_error_ struct error err = ERROR_INIT;
-        struct json *seen = json_new(op->c->arena, *old);
-
-        if (schema_convert(op->c->arena, stored, op->rest->resource, seen, seen, &err) < 0 ||
-            schema_convert(op->c->arena, op->rest->resource, stored, seen, seen, &err) < 0)
-                return old;
-        return seen;
-}
-
 void writes_track_fields(struct op *op, const struct json *old, struct json *obj) {
         const struct rest *r = op->rest->stored;
 
         if (op->applied || op->c->untracked)
                 return;
-        if (op->tracked && (!old || !json_at_path(obj, "metadata", "managedFields")))
-                return; /* in the version of the request they were reset */
+        if (op->tracked)
+                return;
         if (r->custom && !can_be_tracked(op, old, obj)) {
                 json_removec(meta_of(op->c->arena, obj), "managedFields");
                 return;
         }
         struct apply_opts opts = writes_apply_opts(op);
         opts.api_version = r->api_version;
-        if (old && !r->custom && !op->tracked)
+        if (old && !r->custom)
                 opts.sent = op->c->verb == API_PATCH ? op->sent : op->c->body;
-        if (op->tracked) { /* in the version of the request; what others own in this one is left */
-                opts.other_version = true;
-                opts.subresource = STR("");
-                old = old ? as_requested(op, old) : NULL;
-        }
         apply_track_update(op->c->arena, r->resource->type, old, obj, &opts);
 }
 
@@ -218,7 +200,6 @@ int writes_to_stored(struct op *op, struct error *err) {
         bool track = !r->custom && !op->applied;
         bool lossy = r->resource == &res_horizontalpodautoscalers_v1; /* what it becomes in storage has an owner, too */
         struct apply_opts opts = writes_apply_opts(op);
-        opts.one_version = true;
         if (track && !lossy)
                 apply_track_update(a, r->resource->type, op->old ? &old : NULL, &op->tree, &opts);
         op->tracked = track;

@@ -390,6 +390,16 @@ int registry_refuse_scale(struct op *op, struct error *err) {
         return unfit(op, NULL, "convert new object", NOT_CUSTOM, err);
 }
 
+int registry_refuse_result(struct op *op, const char *text, struct error *err) {
+        const struct sent as = sent_of(op->c->arena, op->rest, op->sub);
+        struct str type = arena_printf(op->c->arena,
+                                       " to proper version: unable to convert unstructured object to %" STR_FMT
+                                       "/%" STR_FMT ", Kind=%" STR_FMT,
+                                       STR_ARG(as.group), STR_ARG(as.version), STR_ARG(as.kind));
+
+        return unfit(op, NULL, "convert new object", as.custom ? "" : type.p, text, err);
+}
+
 /* The result of applying is looked at as a stored object is: what metadata cannot be, a time say, is not there. */
 static bool drop_malformed(struct op *op) {
         struct arena *a = op->c->arena;
@@ -422,7 +432,7 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         *meta = json_copy_shallow(a, meta);
         opts.odd = &op->odd;
         op->seen = (struct apply_seen) { 0 };
-        if (op->rest->custom) /* conflicts of all versions are told */
+        if (op->rest->custom || op->rest->stored->shared) /* conflicts of all versions are told */
                 opts.seen = &op->seen;
         op->applied = true;
         int r = apply_merge(a, op->rest->resource->type, live, &config, &opts, &op->tree, &e);
@@ -437,16 +447,7 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
                 op->tree = out;
         }
         if (r == -EINVAL)
-                return unfit(op, NULL, "convert new object",
-                             op->rest->custom ? ""
-                                              : arena_cstr(a, arena_printf(a,
-                                                                           " to proper version: unable to convert "
-                                                                           "unstructured object to %" STR_FMT
-                                                                           "/%" STR_FMT ", Kind=%" STR_FMT,
-                                                                           STR_ARG(op->rest->group),
-                                                                           STR_ARG(op->rest->version),
-                                                                           STR_ARG(op->rest->kind))),
-                             error_text(&e), err);
+                return registry_refuse_result(op, error_text(&e), err);
         if (r < 0)
                 return error_move(err, &e), r;
         if (op->rest->strategy->convert && op->rest->strategy->convert(&op->tree, &e) < 0)
@@ -518,7 +519,7 @@ void registry_patch(struct op *op) {
                         goto fail;
                 registry_default(op, &op->tree);
         }
-        if (writes_check_current(op, &op->tree, err) < 0 || writes_to_stored(op, err) < 0)
+        if (writes_to_stored(op, err) < 0)
                 goto fail;
         registry_write_changed(op);
         return;

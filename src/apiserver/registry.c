@@ -211,7 +211,9 @@ int writes_validate(struct op *op, struct json *obj, const struct json *old, str
                 api_parse_group_version(json_str(json_getc(obj, "apiVersion")), &group, &version, NULL);
         }
         if (!r->custom) {
-                fe.sent = op->c->verb == API_PATCH ? op->sent : !op->sub ? op->c->body : NULL;
+                fe.sent = op->c->verb == API_PATCH                                         ? op->sent
+                          : !op->sub || str_eqc(op->c->subresource, "ephemeralcontainers") ? op->c->body
+                                                                                           : NULL;
                 fe.object = obj;
                 fe.type = r->resource->type;
         }
@@ -663,7 +665,7 @@ static int complete_changed(struct op *op, struct error *err) {
 }
 
 static void change_admitted(struct op *op) {
-        if (complete_changed(op, &op->c->error) < 0)
+        if (writes_check_current(op, &op->tree, &op->c->error) < 0 || complete_changed(op, &op->c->error) < 0)
                 op_fail(op);
         else
                 admission_validate(op, writes_put_changed);
@@ -736,7 +738,7 @@ void registry_update(struct op *op) {
                 goto fail;
         if (!op_load(op, registry_update))
                 return;
-        if (check_uid(op, err) < 0 || ((op->old || creates) && writes_check_current(op, &op->tree, err) < 0) ||
+        if (check_uid(op, err) < 0 || (!op->old && creates && writes_check_current(op, &op->tree, err) < 0) ||
             writes_to_stored(op, err) < 0)
                 goto fail;
         if (!op->old) {

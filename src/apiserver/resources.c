@@ -85,9 +85,12 @@ int resources_init(struct apiserver *s) {
         }
         for (size_t i = 0; i < s->n_rests; i++) {
                 struct rest *r = &s->rest_table[i];
-                const struct rest *stored = rest_of(s, api_stored_as(r->resource));
+                const struct api_resource *kept_as = api_stored_as(r->resource);
+                struct rest *stored = map_get(s->rests_by_resource, pointer_key(&kept_as));
 
                 r->stored = stored ? stored : r;
+                if (stored && stored != r)
+                        stored->shared = true;
                 r->prefix = r->stored->prefix;
                 r->strategy = strategy_of(r->stored->resource);
         }

@@ -134,6 +134,10 @@ int registry_decode(struct op *op, const struct json *body, struct json *ret, st
                 struct str kind = as.custom ? json_str(json_getc(body, "kind")) : as.kind, group,
                            version = as.custom ? json_str(json_getc(body, "apiVersion")) : as.version;
 
+                if (op->rest->custom && !as.custom && op->c->verb == API_UPDATE) /* where upstream looks for its name */
+                        return err_bad_request(err, "no kind is registered for the type v1.Scale in scheme "
+                                                    "\"k8s.io/apiextensions-apiserver/pkg/apiserver/"
+                                                    "customresource_handler.go:725\"");
                 api_parse_group_version(version, &group, &version, NULL);
                 return err_unhandled(err, kind, version, as.kind, str_of(error_text(&e)));
         }

@@ -59,6 +59,7 @@ struct rest {
          * items comes ,"kind":"WidgetList","metadata":{"continue":" */
         struct str list_tail;
         struct str qualified;                /* "deployments.apps" */
+        bool shared;                         /* other versions are kept as this one, too */
         const struct custom_version *custom; /* extensions/custom.h; NULL: built in */
         struct str deprecated;               /* the warning that every request for it gets, or empty */
         atomic_uint *watchers;               /* of the stored resource: who hears of every write */
@@ -289,6 +290,8 @@ int registry_strict_result(struct op *op, const struct json *strict, struct erro
 int registry_check_config(struct op *op, const struct json *live, struct error *err);
 /* A Scale is no version of what is custom: upstream cannot apply one that changes something. */
 int registry_refuse_scale(struct op *op, struct error *err);
+/* What applying makes is none of what it is to be: text says why. */
+int registry_refuse_result(struct op *op, const char *text, struct error *err);
 /* op->tree: live with the patch applied, decoded. */
 int registry_patched(struct op *op, const struct json *live, struct error *err);
 /* Fills in the defaults of the request's version. */

@@ -9,6 +9,7 @@
 #include "base/rand.h"
 #include "json/build.h"
 #include "schema/columns.h"
+#include "schema/decode.h"
 #include "schema/defaults.h"
 #include "schema/selector.h"
 #include "schema/types.h"
@@ -180,8 +181,31 @@ static bool has_its_replicas(const struct op *op) {
                json_int(scale_value(op, object_json(op->old), "specReplicasPath", NULL));
 }
 
+/* Those who may change the Scale see who has its replicas, and who would have them. */
+static int track_scale(struct op *op, struct json *now, struct error *err) {
+        const struct apply_opts opts = {
+                .manager = writes_apply_opts(op).manager,
+                .subresource = op->c->subresource,
+                .api_version = STR("autoscaling/v1"),
+                .force = true,
+                .now_wall_ns = now_wall_ns(),
+        };
+        struct arena *a = op->c->arena;
+        struct json seen;
+
+        if (op->c->patch != API_PATCH_APPLY) {
+                apply_track_update(a, &type_Scale, now, &op->tree, &opts);
+                return 0;
+        }
+        TRY(apply_merge(a, &type_Scale, now, op->c->body, &opts, &seen, err));
+        take_managers(op, &seen);
+        return 0;
+}
+
 /* op->tree: the Scale that the request makes of the current one. */
 static int wanted_scale(struct op *op, const struct json *now, struct error *err) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+
         if (op->c->patch == API_PATCH_APPLY) {
                 TRY(registry_check_config(op, NULL, err));
                 op->tree = *object_json(op->old); /* conflicts are told before what is wrong with the Scale */
@@ -190,7 +214,10 @@ static int wanted_scale(struct op *op, const struct json *now, struct error *err
                 if (op->rest->custom && !(json_equal(now, &doc) && has_its_replicas(op)))
                         return registry_refuse_scale(op, err);
                 TRY(writes_match_patched(op, json_getc(&doc, "metadata"), err));
-                return registry_decode(op, &doc, &op->tree, err);
+                return schema_decode_request(op->c->arena, &type_Scale, &doc, STR(""), NULL, true, &op->tree, &op->odd,
+                                             &e) < 0
+                                       ? registry_refuse_result(op, error_text(&e), err)
+                                       : 0;
         }
         return op->c->verb == API_PATCH ? registry_patched(op, now, err) : 0;
 }
@@ -250,7 +277,9 @@ static void put_scale(struct op *op) {
             !scale_value(op, object_json(op->old), "specReplicasPath", "spec"))
                 json_set_int(a, json_get_or_add_object(a, &now, "spec"), "replicas",
                              INT32_MIN); /* upstream's sign for none */
-        if (wanted_scale(op, &now, &op->c->error) < 0)
+        const struct apply_opts opts = writes_scale_opts(op, scale_path(op));
+        apply_scale_managers(a, object_json(op->old), &opts, &now);
+        if (wanted_scale(op, &now, &op->c->error) < 0 || track_scale(op, &now, &op->c->error) < 0)
                 return op_fail(op);
         if (op->rest->resource->namespaced && str_empty(json_str(json_at_path(&op->tree, "metadata", "namespace"))))
                 json_set_str(a, meta_of(a, &op->tree), "namespace", op->namespace);
@@ -761,9 +790,6 @@ static void answer_token(struct op *op, const struct json *audiences, int64_t va
         struct json out = json_copy_tree(a, op->c->body), *meta = meta_of(a, &out),
                     *spec = json_get_or_add_object(a, &out, "spec");
 
-        if (!json_is(json_getc(spec, "expirationSeconds"), JSON_INT))
-                json_set_int(a, spec, "expirationSeconds", DEFAULT_TOKEN_SECONDS);
-        writes_track_sent(op, &out);
         json_set_str(a, meta, "name", op->name);
         json_set_str(a, meta, "namespace", op->namespace);
         json_set_str(a, meta, "creationTimestamp", now_text(a));

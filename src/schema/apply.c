@@ -8,7 +8,7 @@
  * sets that an update does not touch keep the text that they have (JSON_RAW).
  *
  * Behaviour and texts: k8s.io/apimachinery/pkg/util/managedfields. Entries of another version of the resource are kept
- * as they are: only autoscalers and events have two. */
+ * as they are: only autoscalers and events have two, and the server looks at the others (op_track_versions). */
 #include "schema/apply.h"
 
 #include "base/time.h"
@@ -159,8 +159,8 @@ static void reconcile_managers(const struct schema_type *t, struct managers *m, 
                 }
                 if (t->openapi && !o->scale && structure_reconcile(type_of(t, o, m->v[i].version), m->v[i].fields))
                         m->v[i].stored = NULL;
-                else if (!t->openapi && (!api_find_kind(group, version, str_of(t->name)) ||
-                                         (!o->other_version && !o->scale && core != str_empty(group))))
+                else if (!t->openapi &&
+                         (!api_find_kind(group, version, str_of(t->name)) || (!o->scale && core != str_empty(group))))
                         drop_manager(m, i);
         }
 }
@@ -452,8 +452,8 @@ static void track(struct arena *a, const struct schema_type *t, const struct jso
         if (emptied && !fieldset_empty(emptied))
                 d.modified = fieldset_union(a, d.modified, emptied);
         changed = fieldset_difference(a, fieldset_union(a, d.modified, d.added), strip_set(a));
-        take_changes(a, m, NULL, o->one_version || o->other_version ? self->version : STR(""), &d, NULL, NULL);
-        if (!fieldset_empty(changed) && !o->other_version) {
+        take_changes(a, m, NULL, o->one_version ? self->version : STR(""), &d, NULL, NULL);
+        if (!fieldset_empty(changed)) {
                 mine = find_manager(m, self);
                 me.fields = mine ? fieldset_union(a, changed, mine->fields) : changed;
                 if (mine)
@@ -552,6 +552,27 @@ static void current_managers(struct arena *a, const struct json *live, const str
         *ret = (struct managers) { 0 };
         if (decode_managers(a, managed_fields(live), ret, NULL) < 0)
                 *ret = (struct managers) { 0 };
+}
+
+void apply_scale_managers(struct arena *a, const struct json *object, const struct apply_opts *opts,
+                          struct json *scale) {
+        const struct apply_opts of_scale = { .scale = "spec.replicas" };
+        struct managers m, unused, owners = { 0 };
+
+        if (decode_managers(a, managed_fields(object), &m, NULL) < 0)
+                return;
+        set_aside(a, &m, opts, &unused);
+        for (size_t i = 0; i < m.n; i++) {
+                struct manager x = m.v[i];
+
+                if (!fieldset_intersects(x.fields, replicas_of(a, opts)))
+                        continue;
+                x.fields = replicas_of(a, &of_scale);
+                x.stored = NULL;
+                x.version = STR("autoscaling/v1");
+                add_manager(a, &owners, &x);
+        }
+        encode_managers(a, &owners, scale);
 }
 
 bool apply_scale_is_owned(struct arena *a, const struct json *object, const struct apply_opts *opts) {

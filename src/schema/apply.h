@@ -20,10 +20,7 @@ struct apply_opts {
         struct str api_version;  /* of the request: "apps/v1" */
         struct apply_seen *seen; /* conflicts go to those that are there; NULL: they are an error at once */
         bool force, custom;      /* custom: of a run-time type, whose owner normalises the result */
-        /* The object is served in two versions, which name fields differently. one_version: of what others own only the
-         * entries of api_version are looked at. other_version: afterwards, of those that the request was not in: they
-         * lose what has changed, and nobody gains. */
-        bool one_version, other_version;
+        bool one_version; /* of several that name fields differently: of what others own only its entries are looked at */
         /* Of a custom resource: its type in a version, or NULL. alike: its versions name fields alike. */
         const struct schema_type *(*type_of)(const void *versions, struct str version);
         const void *versions;
@@ -58,6 +55,9 @@ int apply_track_version(struct arena *a, const struct schema_type *t, const stru
                         struct error *err);
 /* As apply_merge does: each manager's fields are those that conflict. */
 int apply_report_conflicts(struct managers *m, struct str subresource, struct error *err);
+/* Gives a Scale for managedFields those who own the replicas of object, which the options tell of. */
+void apply_scale_managers(struct arena *a, const struct json *object, const struct apply_opts *opts,
+                          struct json *scale);
 /* Whether somebody owns the replicas that the options tell of. */
 bool apply_scale_is_owned(struct arena *a, const struct json *object, const struct apply_opts *opts);
 /* -EINVAL when its managedFields cannot be what they say. */

@@ -28,7 +28,6 @@ static void answer(struct op *op, struct json status) {
         json_removec(meta, "namespace");
         if (op->rest->resource->namespaced)
                 json_set_str(a, meta, "namespace", op->namespace);
-        writes_track_sent(op, &out);
         json_removec(&out, "status");
         finish(op, out, status);
 }

@@ -398,7 +398,8 @@ static bool compare_version(struct op *op, const struct rest *version, const str
         opts.api_version = version->api_version;
         opts.force |= !op->applied;
         opts.seen = &op->seen;
-        opts.reset = NULL; /* upstream knows what a way cannot change in the version of the request only */
+        if (version->custom)
+                opts.reset = NULL; /* upstream knows what a way cannot change in the version of the request only */
         if (!e.err)
                 apply_track_version(a, t, before, after, &opts, &op->tree, &op->c->error);
         else if (op->applied)
@@ -431,9 +432,33 @@ static bool has_managers(const struct json *object, struct str api_version) {
         return false;
 }
 
+/* Built in: all that is there of the other version is what the version of the request has of it. */
+static bool track_builtin_versions(struct op *op) {
+        const struct api_resource *kept = op->rest->stored->resource, *asked = op->rest->resource;
+        const struct json *now = op->applied ? &op->seen.merged : &op->tree;
+        const struct rest *other;
+        struct json before, after;
+
+        for (size_t i = 0; op->rest->stored->shared && (other = rest_version(op->s, op->rest, i)); i++) {
+                _cleanup_error_ struct error e = ERROR_INIT;
+
+                if (other == op->rest || !has_managers(&op->tree, other->api_version))
+                        continue;
+                if (schema_convert(op->c->arena, kept, asked, object_json(op->old), &before, &e) == 0 &&
+                    schema_convert(op->c->arena, asked, other->resource, &before, &before, &e) == 0)
+                        schema_convert(op->c->arena, op->applied ? asked : kept, other->resource, now, &after, &e);
+                if (!compare_version(op, other, &before, &after, e.err ? &e : NULL))
+                        return false;
+        }
+        return true;
+}
+
 bool op_track_versions(struct op *op, void (*then)(struct op *op)) {
         const struct json *now = op->applied ? &op->seen.merged : &op->tree;
         const struct custom_version *v = op->rest->custom, *other;
+
+        if (!v)
+                return track_builtin_versions(op);
 
         while (v && op->next_version < v->of->n_versions) {
                 other = &v->of->versions[op->next_version++];

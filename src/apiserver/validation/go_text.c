@@ -455,10 +455,10 @@ static const struct schema_type *root_type(const struct field_errors *fe, const 
         return fe->type || !p || !p->name || strcmp(p->name, "metadata") != 0 ? fe->type : &type_PartialObjectMetadata;
 }
 
-static const struct json *at_path(const struct json *j, const struct path *p) {
-        const struct json *up = p ? at_path(j, p->up) : j;
+const struct json *field_sent(const struct field_errors *fe, const struct path *p) {
+        const struct json *up = p ? field_sent(fe, p->up) : fe->sent;
 
-        return !p              ? j
+        return !p              ? up
                : p->name       ? json_getc(up, p->name)
                : p->key.p      ? json_get(up, p->key)
                : p->index >= 0 ? json_item(up, (size_t) p->index)
@@ -505,7 +505,7 @@ struct str go_value(struct field_errors *fe, const struct path *p, const struct 
 
         if (errors_are_many(fe))
                 return STR("");
-        const struct json *sent = fe->sent ? at_path(fe->sent, p) : NULL;
+        const struct json *sent = field_sent(fe, p);
         const struct schema_type *known = fe->object && (json_is(v, JSON_ARRAY) || json_is(v, JSON_OBJECT))
                                                           ? type_of(fe->type, fe->object, v)
                                                           : NULL; /* not looked for in vain */
@@ -594,7 +594,9 @@ static struct str value_text(struct printer *g, const struct schema_type *t, con
 static bool is_chain(struct arena *a, const struct schema_type *t, const struct json *old, const struct json *now) {
         if (!is_compound(t) || !old || !now)
                 return true;
-        if (t->kind == SCHEMA_LIST || (t->kind == SCHEMA_STRUCT && t->n_fields != 1))
+        if (t->kind == SCHEMA_LIST)
+                return json_len(old) + json_len(now) == 1;
+        if (t->kind == SCHEMA_STRUCT && t->n_fields != 1)
                 return false;
         struct json all = union_of(a, old, now);
         return all.len == 1 &&
@@ -636,8 +638,10 @@ static void add_rows(struct printer *g, struct rows *r, const struct schema_type
                 struct member m = next_member(g->a, t, &i, old, now);
                 bool same = m.old && m.now ? json_equal(m.old, m.now) : m.old == m.now;
 
+                bool twin = str_eqc(m.name, "DeprecatedServiceAccount"); /* only serviceAccountName is internal */
+
                 k += i - order[k];
-                if (same && hidden < ARRAY_SIZE(moved) && !moved[hidden].after)
+                if ((same || twin) && hidden < ARRAY_SIZE(moved) && !moved[hidden].after)
                         continue;
                 add_row(g, r, m.name, m.type, m.pointer, m.old, m.now, true);
         }
@@ -720,8 +724,10 @@ static struct str add_diff(struct printer *g, const struct schema_type *t, bool 
         return arena_str(g->a, buf_str(&b));
 }
 
-struct str go_diff(struct arena *a, const struct schema_type *t, const struct json *old, const struct json *now) {
-        struct printer g = { .a = a, .diff = true };
+struct str go_diff(struct field_errors *fe, const struct path *p, const struct schema_type *t, const struct json *old,
+                   const struct json *now) {
+        struct printer g = { .a = fe->a, .diff = true };
 
-        return arena_printf(a, "  %" STR_FMT "\n", STR_ARG(add_diff(&g, t, false, old, now, ' ', 0, LEVEL, true)));
+        now = with_empty(fe->a, now, field_sent(fe, p));
+        return arena_printf(fe->a, "  %" STR_FMT "\n", STR_ARG(add_diff(&g, t, false, old, now, ' ', 0, LEVEL, true)));
 }

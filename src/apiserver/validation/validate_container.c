@@ -325,6 +325,19 @@ enum container_kind { CONTAINER, INIT_CONTAINER, EPHEMERAL_CONTAINER };
 
 #define NOT_EPHEMERAL "cannot be set for an Ephemeral Container"
 
+/* As Go's reflection sees it: an empty list or map that was sent is something, resources only with what is in it. */
+static bool is_given(const struct field_errors *fe, const struct path *p, const struct json *v) {
+        const struct json *sent = field_sent(fe, p);
+        bool some = json_is(v, JSON_OBJECT) ? json_len(v) > 0 : v != NULL;
+
+        json_each_member(m, sent) {
+                const struct schema_field *f = schema_field(&type_ResourceRequirements, json_key(m));
+
+                some = some || (m->value.type != JSON_NULL && f && !(f->flags & SCHEMA_OFF));
+        }
+        return some || json_is(sent, JSON_ARRAY);
+}
+
 /* An ephemeral container is a guest: it serves nobody, and nothing depends on it. */
 CHECK(validate_ephemeral, const struct json *c, const struct json *spec) {
         static const char *const denied[] = { "ports",         "resources",      "resizePolicy", "restartPolicy",
@@ -338,8 +351,8 @@ CHECK(validate_ephemeral, const struct json *c, const struct json *spec) {
         fe->at = p;
         REFUSE_IF(not_found, !found, PATH(p, "targetContainerName"), target);
         for (size_t k = 0; k < ARRAY_SIZE(denied); k++)
-                FORBIDDEN_IF(GET(c, denied[k]) && (k > 2 || json_len(GET(c, denied[k])) > 0), PATH(p, denied[k]),
-                             NOT_EPHEMERAL);
+                FORBIDDEN_IF(k > 2 ? GET(c, denied[k]) != NULL : is_given(fe, PATH(p, denied[k]), GET(c, denied[k])),
+                             PATH(p, denied[k]), NOT_EPHEMERAL);
         each_at(m, at, PATH(p, "volumeMounts"), GET(c, "volumeMounts"))
                 each_word(part, "subPath", "subPathExpr")
                         FORBIDDEN_IF(!str_empty(TEXT(m, part)), PATH(at, part), NOT_EPHEMERAL);

@@ -359,7 +359,7 @@ static void validate_pod_update(struct field_errors *fe, const struct json *obj,
                      "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec."
                      "tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` "
                      "(allow it to be set to 1 if it was previously negative)\n%" STR_FMT,
-                     STR_ARG(go_diff(fe->a, member_type(fe->type, "spec"), before, &copy)));
+                     STR_ARG(go_diff(fe, SPEC, member_type(fe->type, "spec"), before, &copy)));
 }
 
 /* Of a pod as a whole: nothing else is told then. */
@@ -380,9 +380,10 @@ void validate_ephemeral_update(struct field_errors *fe, const struct json *obj, 
 
         if (refuse_pod(fe, is_mirror(old), "static pods do not support ephemeral containers"))
                 return;
+        const struct json *list = json_at_path(obj, "spec", "ephemeralContainers");
+        const struct schema_type *t = member_type(member_type(fe->type, "spec"), "ephemeralContainers");
         json_each_item(o, json_at_path(old, "spec", "ephemeralContainers")) {
-                const struct json *found =
-                                json_find_by(json_at_path(obj, "spec", "ephemeralContainers"), "name", TEXT(o, "name"));
+                const struct json *found = json_find_by(list, "name", TEXT(o, "name"));
 
                 if (!found)
                         field_forbidden(fe, p, "existing ephemeral containers \"%" STR_FMT "\" may not be removed\n",
@@ -391,10 +392,7 @@ void validate_ephemeral_update(struct field_errors *fe, const struct json *obj, 
                         field_forbidden(fe, p,
                                         "existing ephemeral containers \"%" STR_FMT "\" may not be changed\n%" STR_FMT,
                                         STR_ARG(TEXT(o, "name")),
-                                        STR_ARG(go_diff(fe->a,
-                                                        member_type(member_type(fe->type, "spec"),
-                                                                    "ephemeralContainers")
-                                                                        ->elem,
+                                        STR_ARG(go_diff(fe, PATH_INDEX(p, (size_t) (found - json_items(list))), t->elem,
                                                         o, found)));
         }
 }

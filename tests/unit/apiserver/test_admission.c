@@ -447,6 +447,11 @@ static void a_scale_is_seen_as_one(void **state) {
         assert_string_equal(asked(w, "/m", ".request.resource.resource"), "deployments");
         assert_string_equal(asked(w, "/m", ".request.object.spec.replicas"), "5");
         assert_string_equal(asked(w, "/m", ".request.oldObject.spec.replicas"), "1");
+#define REPLICAS "{\"f:spec\":{\"f:replicas\":{}}}"
+        assert_string_equal(asked(w, "/m", ".request.object.metadata.managedFields[0].fieldsV1"), REPLICAS);
+        assert_string_equal(asked(w, "/m", ".request.object.metadata.managedFields[0].subresource"), "scale");
+        assert_string_equal(asked(w, "/m", ".request.oldObject.metadata.managedFields[0].fieldsV1"), REPLICAS);
+        assert_string_equal(asked(w, "/m", ".request.oldObject.metadata.managedFields[0].subresource"), "(absent)");
         /* who validates sees it as it will be, whatever was sent */
         hook_answers(w->hook, "/v", "\"allowed\":true");
         VALIDATE(w, "v", "/v", RULE("apps", "v1", "deployments/scale", "UPDATE"));
@@ -458,6 +463,21 @@ static void a_scale_is_seen_as_one(void **state) {
         assert_string_equal(asked(w, "/v", ".request.object.spec.replicas"), "2");
         assert_string_equal(asked(w, "/v", ".request.object.metadata.uid"),
                             asked(w, "/v", ".request.oldObject.metadata.uid"));
+}
+
+static void who_changes_a_write_is_asked_before_its_revision_is_looked_at(void **state) {
+        struct world *w = *state;
+        struct fixture *f = &w->f;
+
+        hook_answers(w->hook, "/m", "\"allowed\":true");
+        MUTATE(w, "m", "/m", RULE("coordination.k8s.io", "v1", "leases", "UPDATE"));
+        check_code(ASK(f, API_CREATE, &res_leases, "default", .body = "{\"metadata\":{\"name\":\"l\"}}"), 201);
+        check_code(ASK(f, API_UPDATE, &res_leases, "default", "l", .body = "{\"metadata\":{\"name\":\"l\"}}"), 422);
+        assert_int_equal(hook_calls(w->hook, "/m"), 1);
+        check_code(ASK(f, API_PATCH, &res_leases, "default", "l", .patch = API_PATCH_MERGE,
+                       .body = "{\"metadata\":{\"resourceVersion\":\"1\"}}"),
+                   409);
+        assert_int_equal(hook_calls(w->hook, "/m"), 2);
 }
 
 static const struct api_resource widgets = {
@@ -521,8 +541,11 @@ static void what_is_asked_for_has_its_namespace(void **state) {
         MUTATE(w, "m", "/m", RULE("*", "*", "serviceaccounts/token\",\"configmaps", "CREATE"));
         ASK(f, API_CREATE, &res_serviceaccounts, "default", .body = "{\"metadata\":{\"name\":\"a\"}}");
         ASK(f, API_CREATE, &res_serviceaccounts, "default", "a", "token", .body = "{\"spec\":{\"audiences\":[\"x\"]}}");
-        assert_string_equal(asked(w, "/m", ".request.object.metadata"),
-                            "{\"namespace\":\"default\",\"creationTimestamp\":null}");
+        assert_memory_equal(asked(w, "/m", ".request.object.metadata"),
+                            "{\"namespace\":\"default\",\"creationTimestamp\":null,\"managedFields\":[{", 66);
+        assert_string_equal(asked(w, "/m", ".request.object.metadata.managedFields[0].fieldsV1"),
+                            "{\"f:spec\":{\"f:audiences\":{},\"f:expirationSeconds\":{}}}");
+        assert_string_equal(asked(w, "/m", ".request.object.spec.expirationSeconds"), "3600");
         create_map(w, "m");
         assert_memory_equal(asked(w, "/m", ".request.object.metadata"),
                             "{\"name\":\"m\",\"namespace\":\"default\",\"creationTimestamp\":null", 58);
@@ -685,6 +708,7 @@ int main(void) {
                 T(an_equivalent_version_matches_and_is_what_the_webhook_gets),
                 T(selectors_and_scope_choose),
                 T(a_scale_is_seen_as_one),
+                T(who_changes_a_write_is_asked_before_its_revision_is_looked_at),
                 T(custom_objects_are_shown_by_key),
                 T(what_is_asked_for_has_its_namespace),
                 T(custom_resources_are_patched_too),

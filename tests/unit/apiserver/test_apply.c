@@ -155,6 +155,10 @@ static void scaling_takes_the_replicas(void **state) {
         /* what is applied is cut to its size */
         r.body = "{\"kind\":\"Scale\",\"apiVersion\":\"autoscaling/v1\",\"spec\":{\"replicas\":4294967301}}";
         check(ask(f, r), 200, ".spec.replicas", "5");
+        r.body = "{\"kind\":\"Scale\",\"apiVersion\":\"autoscaling/v1\",\"spec\":{\"replicas\":1.5}}";
+        check_error(ask(f, r), 500,
+                    "failed to convert new object (/; autoscaling/v1, Kind=Scale) to proper version: unable to convert "
+                    "unstructured object to autoscaling/v1, Kind=Scale: cannot convert float64 to int32");
 
         r.sub = NULL;
         r.options.force = false;
@@ -631,6 +635,41 @@ static void what_the_version_of_a_request_does_not_keep_stays_owned(void **state
         assert_non_null(strstr(owners(f, r), "\"f:metrics\":{}"));
 }
 
+/* Each has it in the words of its version, and conflicts are told in them. */
+static void what_another_version_calls_otherwise_is_lost_too(void **state) {
+#define SCALER(version, more)                                                                                      \
+        "{\"kind\":\"HorizontalPodAutoscaler\",\"apiVersion\":\"autoscaling/" version "\",\"metadata\":{\"name\":" \
+        "\"h\"},\"spec\":{\"maxReplicas\":3,\"scaleTargetRef\":{\"kind\":\"D\",\"name\":\"d\"}," more "}}"
+#define USE(percent)                                                                                               \
+        "\"metrics\":[{\"type\":\"Resource\",\"resource\":{\"name\":\"cpu\",\"target\":{\"type\":\"Utilization\"," \
+        "\"averageUtilization\":" percent "}}}]"
+        struct fixture *f = *state;
+        struct request r = { API_PATCH,
+                             &res_horizontalpodautoscalers_v1,
+                             "default",
+                             "h",
+                             .patch = API_PATCH_APPLY,
+                             .options.field_manager = STR("m"),
+                             .body = SCALER("v1", "\"targetCPUUtilizationPercentage\":50") };
+
+        check_code(ask(f, r), 201);
+        r.resource = &res_horizontalpodautoscalers;
+        r.options.field_manager = STR("n");
+        r.body = SCALER("v2", USE("60"));
+        check_error(ask(f, r), 409,
+                    "Apply failed with 1 conflict: conflict with \"m\": "
+                    ".spec.targetCPUUtilizationPercentage");
+        r.options.force = true;
+        assert_string_equal(owners(f, ask(f, r)),
+                            "m Apply {\"f:spec\":{\"f:maxReplicas\":{},\"f:scaleTargetRef\":{}}}\n"
+                            "n Apply "
+                            "{\"f:spec\":{\"f:maxReplicas\":{},\"f:metrics\":{},\"f:scaleTargetRef\":{\"f:kind\":{},"
+                            "\"f:name\":{}}}}");
+        ASK(f, API_PATCH, &res_horizontalpodautoscalers_v1, "default", "h", .patch = API_PATCH_MERGE,
+            .options.field_manager = STR("o"), .body = "{\"spec\":{\"targetCPUUtilizationPercentage\":70}}");
+        assert_null(strstr(owners(f, ASK(f, API_GET, &res_horizontalpodautoscalers, "default", "h")), "f:metrics"));
+}
+
 static void the_status_of_a_range_is_open(void **state) {
         static const char range[] = "{\"metadata\":{\"name\":\"r\"},\"spec\":{\"cidrs\":[\"10.9.0.0/24\"]},"
                                     "\"status\":{\"conditions\":[{\"type\":\"%s\",\"status\":\"True\",\"reason\":\"r\","
@@ -867,6 +906,7 @@ int main(void) {
                 TEST(what_is_bootstrapped_has_upstreams_owners),
                 TEST(what_the_stored_version_adds_is_owned),
                 TEST(what_the_version_of_a_request_does_not_keep_stays_owned),
+                TEST(what_another_version_calls_otherwise_is_lost_too),
                 TEST(the_status_of_a_range_is_open),
                 TEST(a_status_keeps_metadata_but_not_a_wrong_identity),
                 TEST(a_name_that_is_applied_as_null_is_none),

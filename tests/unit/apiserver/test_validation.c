@@ -379,8 +379,17 @@ static void what_changes_in_a_pod_is_limited(void **state) {
                         "\"targetContainerName\":\"nope\"}]}}");
         assert_int_equal(a.code, 422);
         assert_non_null(strstr(a.message, "spec.ephemeralContainers[0].targetContainerName: Not found: \"nope\""));
-        check(ASK(f, API_PATCH, &res_pods, "default", "x", .sub = "ephemeralcontainers", .patch = API_PATCH_STRATEGIC,
-                  .body = "{\"spec\":{\"ephemeralContainers\":[{\"name\":\"d\",\"image\":\"i\"}]}}"),
+        a = ASK(f, API_PATCH, &res_pods, "default", "x", .sub = "ephemeralcontainers", .patch = API_PATCH_MERGE,
+                .body = "{\"spec\":{\"ephemeralContainers\":[{\"name\":\"d\",\"image\":\"i\",\"ports\":[],"
+                        "\"resources\":{\"limits\":{}},\"resizePolicy\":[]}]}}");
+#define DENIED ": Forbidden: cannot be set for an Ephemeral Container"
+        check_error(a, 422,
+                    "Pod \"x\" is invalid: [spec.ephemeralContainers[0].ports" DENIED
+                    ", spec.ephemeralContainers[0].resources" DENIED ", spec.ephemeralContainers[0].resizePolicy" DENIED
+                    "]");
+        check(ASK(f, API_PATCH, &res_pods, "default", "x", .sub = "ephemeralcontainers", .patch = API_PATCH_MERGE,
+                  .body = "{\"spec\":{\"ephemeralContainers\":[{\"name\":\"d\",\"image\":\"i\",\"resources\":{},"
+                          "\"ports\":null}]}}"),
               200, ".metadata.generation", "2");
 }
 
