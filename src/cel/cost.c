@@ -175,19 +175,13 @@ struct estimate {
         bool sized;                  /* size is known from the expression or a declaration */
         const struct cel_type *decl; /* of the data */
         bool lost;                   /* data that is not declared; else without decl: made by the expression */
-        struct range item;           /* sizes of the entries of a list or map made here */
+        struct range item, key;      /* sizes of the entries of a list or map made here */
         bool items;
-};
-
-struct local_estimate {
-        struct range size, cost;
-        bool sized, lost;
-        const struct cel_type *decl;
 };
 
 struct coster {
         const struct cel_program *p;
-        struct local_estimate *locals;
+        struct estimate *locals;
 };
 
 static struct range size_of(const struct estimate *e) {
@@ -212,6 +206,13 @@ static void set_size(struct estimate *e, const struct cel_type *type) {
                 e->size = one;
                 e->sized = true;
         }
+}
+
+/* Those of both. */
+static void set_entries(struct estimate *e, const struct estimate *a, const struct estimate *b) {
+        e->items = a->items && b->items;
+        e->item = either(a->item, b->item);
+        e->key = either(a->key, b->key);
 }
 
 static struct range declared_size(const struct cel_type *t) {
@@ -335,10 +336,7 @@ static struct range call_estimate(const struct coster *c, const struct node *n, 
                         return one;
                 r->size = sum(s, t);
                 r->sized = true;
-                if (e[0].items && e[1].items) {
-                        r->item = either(e[0].item, e[1].item);
-                        r->items = true;
-                }
+                set_entries(r, &e[0], &e[1]);
                 return takes == 'L' ? one : scaled(r->size, TRAVERSE);
         case COST_IN:
                 return signature[1] == 'M' ? one : t;
@@ -376,6 +374,7 @@ static struct range call_estimate(const struct coster *c, const struct node *n, 
         case COST_DYN:
                 r->size = e[0].size;
                 r->sized = e[0].sized;
+                set_entries(r, &e[0], &e[0]);
                 return one;
         case COST_INDEX:
                 if (n->name.p[2] == '?' || n->args[0]->type->kind == CEL_OPTIONAL)
@@ -440,6 +439,7 @@ static struct estimate estimate_aggregate(struct coster *c, const struct node *n
                               .items = true };
 
         r.item = n->n_args > 0 ? (struct range) { MANY, 0 } : (struct range) { 0, 0 };
+        r.key = map ? r.item : one;
         r.cost = map ? (struct range) { 30, 30 } : (struct range) { 10, 10 };
         for (size_t i = 0; i < n->n_args; i++) {
                 struct estimate e = estimate(c, n->args[i]);
@@ -447,6 +447,8 @@ static struct estimate estimate_aggregate(struct coster *c, const struct node *n
                 r.cost = sum(r.cost, e.cost);
                 if (!map || i % 2 == 1)
                         r.item = either(r.item, size_of(&e));
+                else
+                        r.key = either(r.key, size_of(&e));
         }
         return r;
 }
@@ -454,15 +456,16 @@ static struct estimate estimate_aggregate(struct coster *c, const struct node *n
 static struct estimate estimate_fold(struct coster *c, const struct node *n) {
         struct estimate range = estimate(c, n->args[0]), init = estimate(c, n->args[1]), cond, step, result, r = { 0 };
         bool list = n->args[0]->type->kind == CEL_LIST, two = n->name2.n > 0;
-        struct local_estimate *l = &c->locals[n->slot];
+        struct estimate *l = &c->locals[n->slot];
 
-        l[2] = (struct local_estimate) { init.size, init.cost, init.sized, init.lost, init.decl };
-        l[0] = l[1] = (struct local_estimate) { 0 };
+        l[2] = init;
+        l[0] = l[1] = (struct estimate) { 0 };
         step_into(c, range.decl, range.lost, list && two ? NULL : entry_decl(range.decl, true), &l[0].decl, &l[0].lost);
         step_into(c, range.decl, range.lost, entry_decl(range.decl, false), &l[1].decl, &l[1].lost);
         if (range.items) {
-                l[list && !two ? 0 : 1].size = range.item;
-                l[list && !two ? 0 : 1].sized = true;
+                l[0].size = list && !two ? range.item : range.key;
+                l[1].size = range.item;
+                l[0].sized = l[1].sized = true;
         }
         if (n->args[0]->kind == NODE_LIST && n->args[0]->n_args == 0 && n->args[2]->kind == NODE_CONST &&
             !n->args[2]->value.b) { /* a variable for one expression */
@@ -481,8 +484,7 @@ static struct estimate estimate_fold(struct coster *c, const struct node *n) {
                 r.sized = init.sized;
         } else {
                 r.size = size_of(&range);
-                r.items = step.items;
-                r.item = step.item;
+                set_entries(&r, &step, &step);
         }
         return r;
 }
@@ -506,8 +508,7 @@ static struct estimate estimate_cond(struct coster *c, const struct node *n) {
         r.cost = sum(cond.cost, either(yes.cost, no.cost));
         r.size = either(size_of(&yes), size_of(&no));
         r.sized = true;
-        r.items = yes.items && no.items;
-        r.item = either(yes.item, no.item);
+        set_entries(&r, &yes, &no);
         return r;
 }
 
@@ -534,6 +535,7 @@ static struct estimate estimate_leaf(struct coster *c, const struct node *n) {
                 r.cost = n->member ? c->locals[~n->slot].cost : (struct range) { 0, 0 };
         r.decl = c->locals[~n->slot].decl;
         r.lost = c->locals[~n->slot].lost;
+        set_entries(&r, &c->locals[~n->slot], &c->locals[~n->slot]);
         set_size(&r, &cel_dyn);
         if (!r.sized) {
                 r.size = c->locals[~n->slot].size;
@@ -583,7 +585,7 @@ static struct estimate estimate(struct coster *c, const struct node *n) {
 }
 
 void cel_estimate(struct cel_program *p) {
-        struct coster c = { p, arena_array(p->arena, struct local_estimate, p->n_locals) };
+        struct coster c = { p, arena_array(p->arena, struct estimate, p->n_locals) };
         struct estimate e = estimate(&c, p->root);
 
         p->cost_min = e.cost.min;

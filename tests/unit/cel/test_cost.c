@@ -121,6 +121,8 @@ static void counts_as_it_runs(void **state) {
 #define MAP(type, more) "{\"type\":\"object\"," more "\"additionalProperties\":{\"type\":\"" type "\"}}"
 #define STRING(more) "{\"type\":\"string\"" more "}"
 
+#define STRINGS "{\"type\":\"array\",\"maxItems\":2000,\"items\":" STRING(",\"maxLength\":3200") "}"
+
 static const struct {
         const char *schema, *text;
         uint64_t cost;
@@ -172,6 +174,10 @@ static const struct {
           "optional.of(self).optFlatMap(v, optional.of(v + 'x')).orValue('') == 'x'", 1844674407370955284 },
         { "{\"type\":\"array\",\"maxItems\":4,\"items\":{\"type\":\"integer\"}}", "self.exists(e, e > 3)", 26 },
         { "{\"type\":\"object\"}", "[[1]].all(x, x.all(y, y == 1))", 26 },
+        { STRINGS, "self.all(y, self.map(x, 'abcdefghij')[0].matches(y))", 60834002 },
+        { STRINGS, "self.all(y, (self.map(x, 'abcdefghij') + ['abcdefghijklmno'])[0].matches(y))", 60856002 },
+        { STRINGS, "self.all(y, self.filter(x, true)[0].matches('abcdefghijklmnopqrstuvwx'))", 67404002 },
+        { STRINGS, "self.all(y, dyn(['abcdefghij'])[0].matches(y))", 12832002 },
         { STRING(""), "authorizer.path('/').check('get').allowed()", UINT64_MAX },
 };
 
