@@ -681,6 +681,11 @@ static void refuse(struct exchange *x, enum refusal why, struct error *e) {
         respond_error(x->req, &x->format, no.err ? &no : e);
 }
 
+/* Custom resources of that name are in namespaces as all others. */
+static bool is_namespace(const struct exchange *x) {
+        return x->rest && !x->rest->custom && str_eqc(x->info.plural, "namespaces");
+}
+
 /* Legacy watches have no subresources, and are not there where nothing is watched; nor is anything below "//" and
  * "/api/v1/proxy". */
 static bool is_nowhere(const struct exchange *x) {
@@ -691,7 +696,7 @@ static bool is_nowhere(const struct exchange *x) {
             (i->legacy_watch && (!str_empty(i->subresource) || !(r->verbs & VERB_WATCH))))
                 return true;
         return r->namespaced ? str_empty(i->namespace) && !str_empty(i->name)
-                             : !str_empty(i->namespace) && !str_eqc(i->plural, "namespaces");
+                             : !str_empty(i->namespace) && !is_namespace(x);
 }
 
 /* All namespaces at once are listed and watched only. */
@@ -757,7 +762,6 @@ static void handle_resource(struct exchange *x) {
                               .deadline_ms = track_deadline_ms(x),
                               .options = x->query.options };
         const struct request_info *i = &x->info;
-        bool is_namespace = str_eqc(i->plural, "namespaces");
         _cleanup_error_ struct error e = ERROR_INIT;
 
         if (is_nowhere(x))
@@ -770,7 +774,7 @@ static void handle_resource(struct exchange *x) {
         if (!x->rest->custom && !is_routed(x, routes(x)))
                 return refuse(x, routes(x) ? NO_METHOD : NOWHERE, NULL);
         c.resource = x->rest->resource;
-        c.namespace = is_namespace ? STR("") : i->namespace;
+        c.namespace = is_namespace(x) ? STR("") : i->namespace;
         c.name = i->name;
         c.subresource = i->subresource;
         if (is_connect(i))

@@ -421,7 +421,7 @@ static bool drop_malformed(struct op *op) {
 static int apply_config(struct op *op, const struct json *live, struct error *err) {
         struct arena *a = op->c->arena;
         struct apply_opts opts = writes_apply_opts(op);
-        struct json config = json_copy_shallow(a, op->c->body), out = json_null(), *meta;
+        struct json config = json_copy_shallow(a, op->c->body), lost = json_new_array(), out = json_null(), *meta;
         _cleanup_error_ struct error e = ERROR_INIT;
 
         if (!json_is(op->c->body, JSON_OBJECT) && !json_is(op->c->body, JSON_NULL))
@@ -439,12 +439,13 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         if (op->seen.conflicts)
                 return 0;
         if (r == 0 && op->rest->custom) {
-                r = custom_decode(op, &op->tree, NULL, &out, &e);
+                r = custom_decode(op, &op->tree, &lost, &out, &e);
                 if (r == -EINVAL && drop_malformed(op)) {
                         error_clear(&e);
-                        r = custom_decode(op, &op->tree, NULL, &out, &e);
+                        r = custom_decode(op, &op->tree, &lost, &out, &e);
                 }
                 op->tree = out;
+                op->odd = json_len(&lost) > 0;
         }
         if (r == -EINVAL)
                 return registry_refuse_result(op, error_text(&e), err);

@@ -566,7 +566,7 @@ static int merge_main(struct op *op, struct json *obj, const struct json *old, s
         if (op->odd) /* empty is what none is */
                 schema_null_empty(r->resource->type, &kept);
         if ((r->strategy->flags & STRATEGY_GENERATION) &&
-            (spec_differs(&kept, old) || status_differs(r, obj, old) ||
+            ((op->odd && r->custom) || spec_differs(&kept, old) || status_differs(r, obj, old) ||
              (r->strategy->flags & STRATEGY_COUNTS_EMPTY && was_empty(op, obj)) ||
              metadata_differs(r->strategy->counted, json_getc(obj, "metadata"), old_meta) ||
              (r->custom && has_whole_double(obj))))

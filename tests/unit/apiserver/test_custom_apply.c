@@ -282,6 +282,17 @@ static void of_a_new_object_with_a_wrong_status_nobody_owns_anything(void **stat
         undefine(f);
 }
 
+/* An object of which nothing is said takes all from who applies, and keeps nothing; yet it counts as a change. */
+static void what_is_applied_and_not_kept_counts(void **state) {
+        struct fixture *f = *state;
+
+        define(f, "{'type':'object','properties':{'l':{'type':'array','items':{'type':'object'}}}}", GRANULAR);
+        check(apply(f, &widgets, "me", ",'spec':{'l':[{'x':1}]}"), 201, ".metadata.generation", "1");
+        check(apply(f, &widgets, "me", ",'spec':{'l':[{'x':1}]}"), 200, ".metadata.generation", "2");
+        check(apply(f, &widgets, "me", ",'spec':{'l':[{}]}"), 200, ".metadata.generation", "2");
+        undefine(f);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_null_that_is_no_value_is_refused),
@@ -294,6 +305,7 @@ int main(void) {
                 cmocka_unit_test(twins_in_another_version_are_no_object_of_it),
                 cmocka_unit_test(an_update_through_a_version_loses_what_that_has_not),
                 cmocka_unit_test(of_a_new_object_with_a_wrong_status_nobody_owns_anything),
+                cmocka_unit_test(what_is_applied_and_not_kept_counts),
                 cmocka_unit_test(a_scale_takes_nothing_from_versions_that_have_none),
                 cmocka_unit_test(a_scale_hands_replicas_back_in_its_version),
                 cmocka_unit_test(a_scale_is_of_one_type_whatever_the_versions_of_its_object_have),

@@ -179,13 +179,17 @@ static void post(struct fixture *f, const char *path, const char *body) {
         assert_true(str_has_prefix(r, STR("HTTP/1.1 201 ")));
 }
 
-static void await_widgets(struct fixture *f) {
+static void await_custom(struct fixture *f, const char *path) {
         for (int i = 0; i < 2000; i++, nanosleep(&(struct timespec) { .tv_nsec = 2000000 }, NULL))
-                if (str_has_prefix(talk_until(f, "GET " WIDGETS " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+                if (str_has_prefix(talk_until(f,
+                                              arena_printf(f->a,
+                                                           "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+                                                           path)
+                                                              .p,
                                               NULL),
                                    STR("HTTP/1.1 200 ")))
                         return;
-        fail_msg("widgets are not served");
+        fail_msg("%s is not served", path);
 }
 
 /* As Go prints what it has no type of; but their metadata on its own has one. */
@@ -200,7 +204,7 @@ static void custom_objects_are_printed_by_key(void **state) {
                "'plural':'widgets','kind':'Widget'},'versions':[{'name':'v1','served':true,'storage':true,'schema':{"
                "'openAPIV3Schema':{'type':'object','x-kubernetes-preserve-unknown-fields':true,'properties':{'spec':{"
                "'type':'object','properties':{'x':{'type':'integer','default':1}}}}}}}]}}"));
-        await_widgets(f);
+        await_custom(f, WIDGETS);
         for (const char *name = "a"; *name <= 'b'; name = *name == 'a' ? "b" : "c")
                 post(f, WIDGETS,
                      Q(arena_printf(f->a,
@@ -231,6 +235,23 @@ static void custom_objects_are_printed_by_key(void **state) {
         /* {"apiVersion":"example.com/v1","items":[],"kind":"WidgetList"} and a newline */
         assert_true(str_search(r, STR("\"eyJhcGlWZXJzaW9uIjoiZXhhbXBsZS5jb20vdjEiLCJpdGVtcyI6W10sImtpbmQiOiJXaWRnZXRMaX"
                                       "N0In0K\"},\"resourceVersion\":\"")) > 0);
+}
+
+/* Custom resources may be called as what they are in. */
+static void custom_namespaces_are_in_namespaces(void **state) {
+        static const char path[] = "/apis/example.com/v1/namespaces/default/namespaces";
+        struct fixture *f = *state;
+
+        post(f, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+             Q("{'metadata':{'name':'namespaces.example.com'},'spec':{'group':'example.com','scope':'Namespaced','"
+               "names':{"
+               "'plural':'namespaces','kind':'Namespace'},'versions':[{'name':'v1','served':true,'storage':true,'"
+               "schema':{"
+               "'openAPIV3Schema':{'type':'object'}}}]}}"));
+        await_custom(f, path);
+        post(f, path, Q("{'apiVersion':'example.com/v1','kind':'Namespace','metadata':{'name':'a'}}"));
+        assert_true(str_search(get(f, "/apis/example.com/v1/namespaces/default/namespaces/a", "application/json", "x"),
+                               STR("\"namespace\":\"default\"")) > 0);
 }
 
 /* What stands in annotations for fields that a version lacks is none of the object's metadata. */
@@ -339,6 +360,8 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(pieces_make_up_the_whole, fixture_serve_setup, fixture_serve_teardown),
                 cmocka_unit_test_setup_teardown(custom_objects_are_printed_by_key, fixture_serve_setup,
+                                                fixture_serve_teardown),
+                cmocka_unit_test_setup_teardown(custom_namespaces_are_in_namespaces, fixture_serve_setup,
                                                 fixture_serve_teardown),
                 cmocka_unit_test_setup_teardown(metadata_alone_is_the_objects_own, fixture_serve_setup,
                                                 fixture_serve_teardown),
