@@ -418,6 +418,13 @@ static bool drop_malformed(struct op *op) {
         return true;
 }
 
+static bool is_pruned(struct op *op, const struct json *config) {
+        struct json lost = json_new_array(), ignored;
+        _cleanup_error_ struct error e = ERROR_INIT;
+
+        return custom_decode(op, config, &lost, &ignored, &e) == 0 && json_len(&lost) > 0;
+}
+
 static int apply_config(struct op *op, const struct json *live, struct error *err) {
         struct arena *a = op->c->arena;
         struct apply_opts opts = writes_apply_opts(op);
@@ -445,7 +452,7 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
                         r = custom_decode(op, &op->tree, &lost, &out, &e);
                 }
                 op->tree = out;
-                op->odd = json_len(&lost) > 0;
+                op->odd = json_len(&lost) > 0 && is_pruned(op, op->c->body);
         }
         if (r == -EINVAL)
                 return registry_refuse_result(op, error_text(&e), err);

@@ -185,7 +185,7 @@ static void set_kind(struct compiler *c, struct crd_schema *s) {
         };
         struct str format = json_str(json_getc(s->source, "format"));
 
-        s->type.kind = s->int_or_string ? SCHEMA_ANY : kinds[s->json_type];
+        s->type.kind = kinds[s->json_type]; /* who applies what may be an integer or a text has to keep to a type */
         if (s->type.kind == SCHEMA_STRING && !str_empty(format) && !str_eqc(format, "byte"))
                 s->type.kind = SCHEMA_TIME; /* who applies may write any scalar; validation says what it must be */
         if (s->type.kind == SCHEMA_LIST && !s->items)

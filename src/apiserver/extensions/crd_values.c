@@ -98,12 +98,10 @@ static double number_of(const struct json *v) {
         return json_double_or(v, 0);
 }
 
-/* As Go converts, but with the ends of the range for what is beyond. */
+/* As Go converts a float, which all bounds are, but with the ends of the range for what is beyond. */
 static int64_t integer_of(const struct json *v) {
         double d = number_of(v);
 
-        if (json_is(v, JSON_INT))
-                return v->i;
         return d >= 0x1p63 ? INT64_MAX : d < -0x1p63 ? INT64_MIN : isnan(d) ? 0 : (int64_t) d;
 }
 
@@ -525,16 +523,18 @@ static bool check_unique(struct field_errors *fe, const struct path *p, const st
         _cleanup_(map_freep) struct map *seen = map_new(NULL);
         bool ok = true;
 
+        for (size_t i = 0; s->list_type == SCHEMA_LIST_MAP && i < list->len; i++) {
+                const struct json *item = &json_items(list)[i];
+
+                if (!json_is(item, JSON_OBJECT) && !json_is(item, JSON_NULL)) {
+                        field_invalid(fe, PATH_INDEX(p, i), item, "must be an object for an array of list-type map");
+                        return false;
+                }
+        }
         for (size_t i = 0; i < list->len; i++) {
                 struct json key = key_of(fe->a, s, &json_items(list)[i]);
                 _cleanup_buf_ struct buf b = BUF_INIT;
 
-                if (s->list_type == SCHEMA_LIST_MAP && !json_is(&json_items(list)[i], JSON_OBJECT) &&
-                    json_items(list)[i].type != JSON_NULL) {
-                        field_invalid(fe, PATH_INDEX(p, i), &json_items(list)[i],
-                                      "must be an object for an array of list-type map");
-                        return false;
-                }
                 json_write(&b, &key);
                 uintptr_t times = (uintptr_t) map_get(seen, buf_str(&b)) + 1;
                 map_put(seen, buf_str(&b), (void *) times);

@@ -2,7 +2,6 @@
 
 #include "apiserver/extensions/crd_rules.h"
 #include "apiserver/extensions/custom.h"
-#include "json/number.h"
 #include "schema/defaults.h"
 #include "schema/strategic.h"
 
@@ -71,31 +70,6 @@ static bool check_type_meta(struct field_errors *fe, const struct rest *r, const
         return fe->list.n == before;
 }
 
-/* As Go prints a value with %v. */
-static void add_plain(struct buf *b, const struct json *v) {
-        char text[32];
-
-        if (json_is(v, JSON_STRING))
-                buf_add_str(b, json_str(v));
-        else if (json_is(v, JSON_DOUBLE))
-                buf_add_str(b, json_format_double_g(text, v->d));
-        else if (v->type < JSON_ARRAY)
-                v->type == JSON_NULL ? buf_addc(b, "<nil>") : json_write(b, v);
-        else
-                buf_addc(b, json_is(v, JSON_ARRAY) ? "[" : "map[");
-        json_each_item(it, v) {
-                if (it != json_items(v))
-                        buf_putc(b, ' ');
-                add_plain(b, it);
-        }
-        json_each_member(m, v) {
-                buf_printf(b, "%s%" STR_FMT ":", m == json_members(v) ? "" : " ", STR_ARG(json_key(m)));
-                add_plain(b, &m->value);
-        }
-        if (v->type >= JSON_ARRAY)
-                buf_putc(b, ']');
-}
-
 /* What lies at a path of the scale subresource; NULL when nothing does, or something else than wanted, which is told.
  */
 static const struct json *scale_value(struct field_errors *fe, const struct json *obj, struct str where,
@@ -113,7 +87,7 @@ static const struct json *scale_value(struct field_errors *fe, const struct json
                 return whole ? v : NULL;
         if (!whole)
                 str_split(&rest, '.', &name);
-        add_plain(&b, v);
+        strategic_print(&b, v);
         field_invalid(fe, PATH(NULL, arena_cstr(fe->a, where)), &zero,
                       "%" STR_FMT " accessor error: %" STR_FMT " is of the type %s, expected %s",
                       STR_ARG(str_n(where.p, (size_t) (name.p + name.n - where.p))), STR_ARG(buf_str(&b)),

@@ -330,6 +330,8 @@ static void add_scalar(struct printer *g, const struct schema_type *t, const str
                            json_is(v, JSON_STRING), (long long) json_int(v), STR_ARG(json_str(v)));
         else if (json_is(v, JSON_STRING) || (!v && (kind == SCHEMA_STRING || kind == SCHEMA_BYTES)))
                 add_text(g, t, json_str(v));
+        else if (json_is(v, JSON_DOUBLE))
+                strategic_print(g->b, v);
         else if (v)
                 json_write(g->b, v);
         else
@@ -530,8 +532,6 @@ struct str go_value(struct field_errors *fe, const struct path *p, const struct 
                 add_time(&b, json_str(v), true);
         else if (json_is(v, JSON_ARRAY) || json_is(v, JSON_OBJECT) || (!v && is_compound(t)))
                 add_value(&g, known ? known : t, v, false, true);
-        else if (json_is(v, JSON_DOUBLE))
-                strategic_print(&b, v);
         else
                 add_scalar(&g, v ? NULL : t, v, false);
         return arena_str(fe->a, buf_str(&b));

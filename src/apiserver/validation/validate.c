@@ -131,8 +131,10 @@ void field_not_supported_value(struct field_errors *fe, const struct path *p, co
                                const char *const *supported) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        for (size_t i = 0; supported && supported[i]; i++)
-                buf_printf(&b, "%s\"%s\"", i ? ", " : "supported values: ", supported[i]);
+        for (size_t i = 0; supported && supported[i]; i++) {
+                buf_addc(&b, i ? ", " : "supported values: ");
+                add_quoted(&b, str_of(supported[i]));
+        }
         buf_putc(&b, '\0');
         add(fe, "FieldValueNotSupported", p, "Unsupported value", go_value(fe, p, value), b.p);
 }

@@ -90,6 +90,12 @@ static const struct {
           "n: Invalid value: 1e+10: n in body should be less than or equal to 5", "" },
         { "'n':{'type':'number','maximum':2147483646}", NULL, "{'n':1e10}",
           "n: Invalid value: 1e+10: n in body should be less than or equal to 2.147483646e+09", "" },
+        /* A bound is a float. */
+        { "'n':{'type':'integer','minimum':9007199254740993}", NULL, "{'n':9007199254740991}",
+          "n: Invalid value: 9007199254740991: n in body should be greater than or equal to 9007199254740992", "" },
+        { "'o':{'type':'object','x-kubernetes-preserve-unknown-fields':true,'enum':[{'a':1}]}", NULL,
+          "{'o':{'b':1e20}}",
+          "o: Unsupported value: map[string]interface {}{\"b\":1e+20}: supported values: \"{\\\"a\\\":1}\"", "" },
         { "'s':{'type':'string','format':'byte'}", NULL, "{'s':'<a>'}",
           "s: Invalid value: \"<a>\": s in body must be of type byte: \"<a>\"", "" },
         { "'i':{'type':'integer'," RULE("self < 9") "}", NULL, "{'i':4.0}",
@@ -151,6 +157,18 @@ static void nulls_and_unknown_fields(void **state) {
                 crd_schema_release(s);
                 assert_string_equal(b.p, quoted(a, completed[i].out));
         }
+}
+
+static void items_that_are_no_objects_are_told_instead_of_twins(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct crd_schema *s = compile(a, "'l':" ITEMS);
+        struct field_errors fe = { .a = a };
+        _cleanup_buf_ struct buf errors = BUF_INIT;
+
+        crd_validate_lists(&fe, NULL, s, parse(a, "{'l':[{'k':'a'},{'k':'a'},'x']}"));
+        print(&errors, &fe);
+        crd_schema_release(s);
+        assert_string_equal(errors.p, "l[2]: Invalid value: \"x\": must be an object for an array of list-type map");
 }
 
 static void unknown_fields_are_told_in_order(void **state) {
@@ -280,8 +298,11 @@ static void openapi_v2_says_what_it_can(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(what_was_wrong_before_is_let_pass), cmocka_unit_test(nulls_and_unknown_fields),
-                cmocka_unit_test(unknown_fields_are_told_in_order),  cmocka_unit_test(old_definitions_may_go_on),
+                cmocka_unit_test(what_was_wrong_before_is_let_pass),
+                cmocka_unit_test(nulls_and_unknown_fields),
+                cmocka_unit_test(items_that_are_no_objects_are_told_instead_of_twins),
+                cmocka_unit_test(unknown_fields_are_told_in_order),
+                cmocka_unit_test(old_definitions_may_go_on),
                 cmocka_unit_test(openapi_v2_says_what_it_can),
         };
 

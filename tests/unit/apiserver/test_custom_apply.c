@@ -269,6 +269,17 @@ static void an_update_through_a_version_loses_what_that_has_not(void **state) {
         undefine(f);
 }
 
+static void what_may_be_an_integer_keeps_to_a_type_where_it_is_applied(void **state) {
+        struct fixture *f = *state;
+
+        define(f, "{'type':'object','properties':{'s':{'type':'string','x-kubernetes-int-or-string':true}}}", GRANULAR);
+        check_error(apply(f, &widgets, "me", ",'spec':{'s':5}"), 500,
+                    "failed to create typed patch object (/w; example.com/v1, Kind=Widget): .spec.s: expected "
+                    "string, got &value.valueUnstructured{Value:5}");
+        check_code(apply(f, &widgets, "me", ",'spec':{'s':'5'}"), 201);
+        undefine(f);
+}
+
 #define NEW "{'apiVersion':'example.com/v1','kind':'Widget','metadata':{'name':'w'},'spec':{'a':'x'},'status':"
 
 static void of_a_new_object_with_a_wrong_status_nobody_owns_anything(void **state) {
@@ -306,6 +317,7 @@ int main(void) {
                 cmocka_unit_test(an_update_through_a_version_loses_what_that_has_not),
                 cmocka_unit_test(of_a_new_object_with_a_wrong_status_nobody_owns_anything),
                 cmocka_unit_test(what_is_applied_and_not_kept_counts),
+                cmocka_unit_test(what_may_be_an_integer_keeps_to_a_type_where_it_is_applied),
                 cmocka_unit_test(a_scale_takes_nothing_from_versions_that_have_none),
                 cmocka_unit_test(a_scale_hands_replicas_back_in_its_version),
                 cmocka_unit_test(a_scale_is_of_one_type_whatever_the_versions_of_its_object_have),
