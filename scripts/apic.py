@@ -47,7 +47,7 @@ SCALARS = {  # name in the language: (kind, as Go prints it)
 VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch']
 ALWAYS = ['required', 'descend', 'csi_driver', 'label_name', 'object_name']  # rules that absent values can break
 LIST_TYPES = ['atomic', 'set', 'map']
-CELL_KINDS = ['since', 'count', 'join', 'labels', 'selector', 'text', 'flag']  # or plainly the value
+CELL_KINDS = ['since', 'count', 'join', 'labels', 'selector', 'text', 'flag', 'pair']  # or plainly the value
 
 
 class Mistake(Exception):

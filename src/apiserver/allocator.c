@@ -442,7 +442,7 @@ int allocator_any_port(struct allocator *al, int64_t *ret) {
 
 /* ---- following the store ---- */
 
-static bool holds_port(const struct json *service, int64_t port) {
+bool allocator_holds_port(const struct json *service, int64_t port) {
         json_each_item(p, json_at_path(service, "spec", "ports"))
                 if (json_int(json_getc(p, "nodePort")) == port)
                         return true;
@@ -456,9 +456,9 @@ void allocator_changed(struct allocator *al, const struct object *before, const 
                 take_port(al, json_int(json_getc(p, "nodePort")));
         take_port(al, json_int(json_at_path(now, "spec", "healthCheckNodePort")));
         json_each_item(p, json_at_path(old, "spec", "ports"))
-                if (!holds_port(now, json_int(json_getc(p, "nodePort"))))
+                if (!allocator_holds_port(now, json_int(json_getc(p, "nodePort"))))
                         allocator_release_port(al, json_int(json_getc(p, "nodePort")));
-        if (!holds_port(now, json_int(json_at_path(old, "spec", "healthCheckNodePort"))))
+        if (!allocator_holds_port(now, json_int(json_at_path(old, "spec", "healthCheckNodePort"))))
                 allocator_release_port(al, json_int(json_at_path(old, "spec", "healthCheckNodePort")));
 }
 

@@ -38,4 +38,5 @@ void allocator_changed(struct allocator *al, const struct object *before, const 
 int allocator_take_port(struct allocator *al, int64_t port);
 int allocator_any_port(struct allocator *al, int64_t *ret);
 void allocator_release_port(struct allocator *al, int64_t port);
+bool allocator_holds_port(const struct json *service, int64_t port);
 void allocator_port_range(const struct allocator *al, int *ret_min, int *ret_max);

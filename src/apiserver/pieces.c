@@ -111,16 +111,20 @@ bool respond_wants_gzip(struct http_request *req) {
         return false;
 }
 
-void gzip_text(struct buf *dst, struct str text) {
+void deflate_text(struct buf *dst, struct str text, int level, int window) {
         z_stream z = { .next_in = (Bytef *) text.p, .avail_in = (uInt) text.n };
 
-        if (deflateInit2(&z, LEVEL, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+        if (deflateInit2(&z, level, Z_DEFLATED, window, 8, Z_DEFAULT_STRATEGY) != Z_OK)
                 abort(); /* no memory */
         z.avail_out = (uInt) deflateBound(&z, text.n);
         z.next_out = (Bytef *) buf_reserve(dst, z.avail_out);
         deflate(&z, Z_FINISH);
         dst->n += z.total_out;
         deflateEnd(&z);
+}
+
+void gzip_text(struct buf *dst, struct str text) {
+        deflate_text(dst, text, LEVEL, DEFLATE_GZIP);
 }
 
 void respond_pieces(struct http_request *req, int code, struct http_header *h, size_t n_h, struct pieces *source) {

@@ -105,8 +105,8 @@ struct tls_context *relay_any_tls(struct apiserver *s) {
         return s->relays->any_tls;
 }
 
-static void free_peer(void *arg) {
-        struct relay_peer *p = arg;
+void relay_peer_free(void *peer) {
+        struct relay_peer *p = peer;
 
         http_client_free(p->client);
         free(p);
@@ -133,14 +133,13 @@ void relays_free(struct relays *p) {
         free(p);
 }
 
-/* Room for one more: those that nobody uses go. */
-static int evict(struct map *peers) {
-        if (map_size(peers) < MAX_PEERS)
+int relay_make_room(struct map *peers, size_t max) {
+        if (map_size(peers) < max)
                 return 0;
         map_each(it, peers)
                 if (((struct relay_peer *) it.value)->n_running == 0)
                         map_remove(peers, it.key);
-        return map_size(peers) < MAX_PEERS ? 0 : -EBUSY;
+        return map_size(peers) < max ? 0 : -EBUSY;
 }
 
 int relay_peer(struct exchange *x, const struct relay_target *t, struct relay_peer **ret, struct error *err) {
@@ -159,11 +158,11 @@ int relay_peer(struct exchange *x, const struct relay_target *t, struct relay_pe
         struct http_client *client;
 
         if (!*peers)
-                *peers = map_new(free_peer);
+                *peers = map_new(relay_peer_free);
         *ret = map_get(*peers, key);
         if (*ret)
                 return 0;
-        if (evict(*peers) < 0)
+        if (relay_make_room(*peers, MAX_PEERS) < 0)
                 return error_status(err, REASON_UNAVAILABLE, "too many addresses are being proxied to");
         TRY(http_client_new(&o, &client, err));
         *ret = xcalloc(1, sizeof(**ret));

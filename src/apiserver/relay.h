@@ -32,6 +32,8 @@ struct relay_peer {
         struct http_client *client;
         size_t n_running; /* calls: kept as long as there are any */
 };
+void relay_peer_free(void *peer);                   /* for their maps */
+int relay_make_room(struct map *peers, size_t max); /* for one more, where those that nobody uses go; or -EBUSY */
 int relay_peer(struct exchange *x, const struct relay_target *t, struct relay_peer **ret, struct error *err);
 /* The request's own headers, without those that belong to a connection or say who the user is, and the target's. */
 size_t relay_headers(struct exchange *x, const struct relay_target *t, struct arena *a, bool upgrade,

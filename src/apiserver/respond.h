@@ -33,7 +33,10 @@ bool respond_gzip(struct http_request *req, int code, struct http_header *h, siz
 /* Indented: by the query, or since people look at it (upstream's list of agents). */
 bool respond_wants_pretty(struct http_request *req);
 bool respond_wants_gzip(struct http_request *req);
-void gzip_text(struct buf *dst, struct str text); /* all at once: for what is kept */
+/* All at once: for what is kept. windowBits of zlib say how: DEFLATE_GZIP. */
+#define DEFLATE_GZIP (15 + 16)
+void deflate_text(struct buf *dst, struct str text, int level, int window);
+void gzip_text(struct buf *dst, struct str text);
 
 /* One event of a watch stream. first: the columns of a table are still to be told. */
 struct watch_event;

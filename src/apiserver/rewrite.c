@@ -2,6 +2,7 @@
 
 #include <zlib.h>
 
+#include "apiserver/respond.h"
 #include "base/encode.h"
 
 #define MAX_REWRITTEN (4UL * REWRITE_MAX) /* what becomes of a page: it may be full of links */
@@ -232,18 +233,6 @@ static int inflate_page(struct buf *dst, struct str page, int window, struct err
         return r == Z_STREAM_END ? 0 : error_status(err, REASON_UNKNOWN, "unexpected EOF");
 }
 
-static void deflate_page(struct buf *dst, struct str page, int window) {
-        z_stream z = { .next_in = (Bytef *) page.p, .avail_in = (uInt) page.n };
-
-        if (deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, window, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-                abort(); /* no memory */
-        z.avail_out = (uInt) deflateBound(&z, page.n);
-        z.next_out = (Bytef *) buf_reserve(dst, z.avail_out);
-        deflate(&z, Z_FINISH);
-        dst->n += z.total_out;
-        deflateEnd(&z);
-}
-
 bool rewrites(struct str encoding) {
         return str_empty(encoding) || str_eqc(encoding, "gzip") || str_eqc(encoding, "deflate");
 }
@@ -256,6 +245,6 @@ int rewrite_page(const struct rewriter *w, struct str encoding, struct buf *dst,
                 return rewrite_html(w, dst, page, err);
         TRY(inflate_page(&plain, page, window, err));
         TRY(rewrite_html(w, &rewritten, buf_str(&plain), err));
-        deflate_page(dst, buf_str(&rewritten), window);
+        deflate_text(dst, buf_str(&rewritten), Z_DEFAULT_COMPRESSION, window);
         return 0;
 }

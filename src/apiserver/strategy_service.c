@@ -260,13 +260,6 @@ static bool taken_by_us(const struct reservation *res, int64_t port) {
         return false;
 }
 
-static bool held_before(const struct json *old, int64_t port) {
-        json_each_item(p, json_at_path(old, "spec", "ports"))
-                if (json_int(json_getc(p, "nodePort")) == port)
-                        return true;
-        return json_int(json_at_path(old, "spec", "healthCheckNodePort")) == port;
-}
-
 /* 0, or what is wrong: an Invalid error, unless it is the port of health checks (p: NULL). *port 0: any. */
 static int take_port(struct op *op, struct reservation *res, const struct path *p, const struct json *old,
                      int64_t *port, struct error *err) {
@@ -283,7 +276,7 @@ static int take_port(struct op *op, struct reservation *res, const struct path *
                 vec_push(&res->ports, *port);
                 return 0;
         }
-        if (old && (ours || held_before(old, *port)))
+        if (old && (ours || allocator_holds_port(old, *port)))
                 return 0; /* the same number for TCP and UDP of one Service */
         r = ours ? -EEXIST : allocator_take_port(op->s->allocator, *port);
         if (r == 0 ||

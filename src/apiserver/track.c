@@ -104,9 +104,7 @@ static void tick(struct timer *timer) {
         int64_t now = now_mono_ms(), next = INT64_MAX;
 
         p->timer_at = 0;
-        list_for_each_safe(it, &p->requests) {
-                struct track *t = list_entry(it, struct track, link);
-
+        list_each_safe(struct track, t, &p->requests, link) {
                 bool aside = t->revision && t->look_ms <= now;
 
                 if ((aside && !is_fresh(t, now)) || (!aside && late_at(t) > now)) {

@@ -209,9 +209,7 @@ static void dispatch_event(struct watch_hub *hub, const struct store_event *e) {
 
         if (!r)
                 return;
-        list_for_each(it, &r->watchers) {
-                struct api_watch *w = list_entry(it, struct api_watch, link);
-
+        list_each(struct api_watch, w, &r->watchers, link) {
                 if (w->stopped || w->lagging || w->failed || e->revision <= w->position)
                         continue;
                 w->position = e->revision - 1;
@@ -227,9 +225,7 @@ static void advance(struct watch_hub *hub, uint64_t revision, bool overflow) {
         map_each(it, hub->resources) {
                 struct watched *r = it.value;
 
-                list_for_each(l, &r->watchers) {
-                        struct api_watch *w = list_entry(l, struct api_watch, link);
-
+                list_each(struct api_watch, w, &r->watchers, link) {
                         if (overflow)
                                 w->lagging = true;
                         else if (!w->lagging && w->position < revision)
@@ -243,8 +239,8 @@ static void catch_up_all(struct watch_hub *hub) {
         map_each(it, hub->resources) {
                 struct watched *r = it.value;
 
-                list_for_each(l, &r->watchers)
-                        watch_drained(list_entry(l, struct api_watch, link));
+                list_each(struct api_watch, w, &r->watchers, link)
+                        watch_drained(w);
         }
         hub->dispatching--;
         hub_bury(hub);
@@ -325,8 +321,8 @@ static void tick(struct timer *t) {
         map_each(it, hub->resources) {
                 struct watched *r = it.value;
 
-                list_for_each(l, &r->watchers)
-                        tick_watch(list_entry(l, struct api_watch, link), now);
+                list_each(struct api_watch, w, &r->watchers, link)
+                        tick_watch(w, now);
         }
         hub->dispatching--;
         hub_bury(hub);
@@ -356,9 +352,7 @@ static void schedule(struct watch_hub *hub) {
         map_each(it, hub->resources) {
                 struct watched *r = it.value;
 
-                list_for_each(l, &r->watchers) {
-                        struct api_watch *w = list_entry(l, struct api_watch, link);
-
+                list_each(struct api_watch, w, &r->watchers, link) {
                         if (!w->stopped)
                                 due = sooner(due, sooner(w->deadline_ms, w->next_bookmark_ms));
                 }
@@ -423,9 +417,7 @@ static void end_retired(void *arg) {
 
         hub->dispatching++;
         map_each(it, hub->resources)
-                list_for_each(l, &((struct watched *) it.value)->watchers) {
-                        struct api_watch *w = list_entry(l, struct api_watch, link);
-
+                list_each(struct api_watch, w, &((struct watched *) it.value)->watchers, link) {
                         if (is_retired(w))
                                 end(w);
                 }

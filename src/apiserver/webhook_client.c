@@ -16,14 +16,8 @@
 struct webhooks {
         struct apiserver *s;
         struct late_loop loop; /* made with the first call */
-        struct map *peers;     /* on the loop: where and by whom it is certified → struct peer. NULL: it ends */
+        struct map *peers;     /* on the loop: where and by whom it is certified → struct relay_peer. NULL: it ends */
         struct list pauses;    /* on the loop */
-};
-
-/* One webhook's connections. */
-struct peer {
-        struct http_client *client;
-        size_t n_running;
 };
 
 /* A call on its way. */
@@ -35,7 +29,7 @@ struct webhook_run {
         struct str url;                  /* for messages */
         struct str authority;            /* the Host header */
         uint16_t port;
-        struct peer *peer;
+        struct relay_peer *peer;
         struct buf answer;
         bool plain; /* http */
         bool http1; /* as upstream, so that what balances connections balances calls */
@@ -154,23 +148,6 @@ static int locate(struct webhook_run *r, struct error *err) {
 
 /* ---- connections ---- */
 
-static void free_peer(void *p) {
-        struct peer *peer = p;
-
-        http_client_free(peer->client);
-        free(peer);
-}
-
-/* Room for one more: those that nobody uses go. */
-static int evict(struct webhooks *h) {
-        if (map_size(h->peers) < MAX_PEERS)
-                return 0;
-        map_each(it, h->peers)
-                if (((struct peer *) it.value)->n_running == 0)
-                        map_remove(h->peers, it.key);
-        return map_size(h->peers) < MAX_PEERS ? 0 : -EBUSY;
-}
-
 static int find_peer(struct webhook_run *r, struct error *err) {
         struct webhooks *h = r->h;
         struct tls_options tls = { .ca_pem = r->ca,
@@ -196,7 +173,7 @@ static int find_peer(struct webhook_run *r, struct error *err) {
         r->peer = map_get(h->peers, key);
         if (r->peer)
                 return 0;
-        if (evict(h) < 0)
+        if (relay_make_room(h->peers, MAX_PEERS) < 0)
                 return error_set(err, -EBUSY, "too many webhooks are being called");
         int e = r->plain ? 0 : tls_context_new(&tls, &o.tls, err);
         if (e < 0)
@@ -419,7 +396,7 @@ struct webhooks *webhooks_new(struct apiserver *s) {
 
         h->s = s;
         h->loop = LATE_LOOP("webhooks");
-        h->peers = map_new(free_peer);
+        h->peers = map_new(relay_peer_free);
         list_init(&h->pauses);
         return h;
 }

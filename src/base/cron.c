@@ -222,11 +222,9 @@ static bool is_zone_name(struct str name) {
         if (str_empty(name) || str_has_suffix(name, STR("/")))
                 return false;
         str_each(part, name, '/') {
-                if (str_empty(part) || part.n > 14 || str_eqc(part, ".") || str_eqc(part, "..") || part.p[0] == '-')
+                if (str_empty(part) || part.n > 14 || str_eqc(part, ".") || str_eqc(part, "..") || part.p[0] == '-' ||
+                    !str_made_of(part, ".-_+"))
                         return false;
-                for (size_t i = 0; i < part.n; i++)
-                        if (!isalnum((unsigned char) part.p[i]) && (!part.p[i] || !strchr(".-_+", part.p[i])))
-                                return false;
         }
         return true;
 }

@@ -37,6 +37,10 @@ static inline void list_del(struct list *n) {
         list_init(n);
 }
 #define list_entry(n, type, member) container_of(n, type, member)
-#define list_for_each(it, head) for (struct list *it = (head)->next; it != (head); it = it->next)
-#define list_for_each_safe(it, head) \
-        for (struct list *it = (head)->next, *it##_next = it->next; it != (head); it = it##_next, it##_next = it->next)
+/* Each of the structs that are linked by this member; _safe: the one at hand may go. */
+#define list_each(type, e, head, member)                                             \
+        for (type *e = list_entry((head)->next, type, member); &e->member != (head); \
+             e = list_entry(e->member.next, type, member))
+#define list_each_safe(type, e, head, member)                                                                        \
+        for (type *e = list_entry((head)->next, type, member), *e##_next = list_entry(e->member.next, type, member); \
+             &e->member != (head); e = e##_next, e##_next = list_entry(e->member.next, type, member))

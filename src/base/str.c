@@ -91,6 +91,16 @@ struct str str_trim(struct str s) {
         return s;
 }
 
+bool str_made_of(struct str s, const char *marks) {
+        for (size_t i = 0; i < s.n; i++) {
+                char c = s.p[i], lower = c | 0x20;
+
+                if (!(lower >= 'a' && lower <= 'z') && !(c >= '0' && c <= '9') && (!c || !strchr(marks, c)))
+                        return false;
+        }
+        return true;
+}
+
 /* The seed keeps clients from choosing keys that collide. */
 static uint64_t hash_seed;
 

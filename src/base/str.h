@@ -45,6 +45,7 @@ bool str_is_part(struct str s, char separator, struct str list); /* of "a,b,c" *
 bool str_eq_fold(struct str a, struct str b); /* ASCII case-insensitive */
 bool str_has_prefix(struct str s, struct str prefix);
 bool str_has_suffix(struct str s, struct str suffix);
+bool str_made_of(struct str s, const char *marks);        /* of letters and digits of ASCII, and these, only */
 ssize_t str_find(struct str s, char c);                   /* index of the first c, or -1 */
 ssize_t str_rfind(struct str s, char c);                  /* index of the last c, or -1 */
 ssize_t str_search(struct str s, struct str what);        /* index of the first occurrence, or -1 */

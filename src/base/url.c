@@ -49,13 +49,6 @@ static const char *read_host(struct arena *a, struct str *host, url_quote *quote
         return NULL;
 }
 
-static bool is_userinfo(struct str s) {
-        for (size_t i = 0; i < s.n; i++)
-                if (!isalnum((unsigned char) s.p[i]) && (!s.p[i] || !strchr("-._:~!$&'()*+,;=%@", s.p[i])))
-                        return false;
-        return true;
-}
-
 /* Cuts the part behind the mark off; empty: there is none. */
 static struct str cut(struct str *s, char mark) {
         ssize_t at = str_find(*s, mark);
@@ -116,7 +109,7 @@ const char *url_parse(struct arena *a, struct str s, bool request, struct url *u
                 u->user = str_sub(u->host, 0, at < 0 ? 0 : (size_t) at);
                 u->host = str_sub(u->host, (size_t) (at + 1), u->host.n);
                 fault = read_host(a, &u->host, quoted);
-                if (!fault && !is_userinfo(u->user))
+                if (!fault && !str_made_of(u->user, "-._:~!$&'()*+,;=%@"))
                         fault = "net/url: invalid userinfo";
                 fault = fault ? fault : escape_fault(a, u->user, quoted);
                 if (fault)

@@ -293,23 +293,24 @@ static bool is_datetime(struct str s, struct buf *why) {
 
 static const struct format {
         const char *name;
-        bool (*check)(struct str s, struct buf *why);
+        name_check of_names;
+        bool (*check)(struct str s, struct buf *why); /* where it is none of names */
         size_t regex_size;
         bool prefix; /* of a generated name: a dash at the end is fine */
 } formats[] = {
-        { "dns1123Label", name_is_dns1123_label, 30, false },
-        { "dns1123Subdomain", name_is_dns1123_subdomain, 60, false },
-        { "dns1035Label", name_is_dns1035_label, 30, false },
-        { "qualifiedName", name_is_qualified, 60, false },
-        { "dns1123LabelPrefix", name_is_dns1123_label, 30, true },
-        { "dns1123SubdomainPrefix", name_is_dns1123_subdomain, 60, true },
-        { "dns1035LabelPrefix", name_is_dns1035_label, 30, true },
-        { "labelValue", name_is_label_value, 40, false },
-        { "uri", url_is_request_uri, 1103, false },
-        { "uuid", is_uuid, 70, false },
-        { "byte", is_base64, 84, false },
-        { "date", is_date, 71, false },
-        { "datetime", is_datetime, 71, false },
+        { "dns1123Label", check_dns_label, NULL, 30, false },
+        { "dns1123Subdomain", check_dns_subdomain, NULL, 60, false },
+        { "dns1035Label", check_dns1035_label, NULL, 30, false },
+        { "qualifiedName", check_qualified_name, NULL, 60, false },
+        { "dns1123LabelPrefix", check_dns_label, NULL, 30, true },
+        { "dns1123SubdomainPrefix", check_dns_subdomain, NULL, 60, true },
+        { "dns1035LabelPrefix", check_dns1035_label, NULL, 30, true },
+        { "labelValue", check_label_value, NULL, 40, false },
+        { "uri", NULL, url_is_request_uri, 1103, false },
+        { "uuid", NULL, is_uuid, 70, false },
+        { "byte", NULL, is_base64, 84, false },
+        { "date", NULL, is_date, 71, false },
+        { "datetime", NULL, is_datetime, 71, false },
 };
 
 size_t format_regex_size(const struct cel_value *format) {
@@ -338,7 +339,7 @@ static struct cel_value f_validate(ARGS) {
 
         if (f->prefix && s.n > 1 && s.p[s.n - 1] == '-')
                 s = arena_printf(c->a, "%" STR_FMT "a", STR_ARG(str_sub(s, 0, s.n - 2)));
-        if (f->check(s, &why))
+        if (f->check ? f->check(s, &why) : name_fits(s, f->of_names, &why))
                 return cel_of_optional(c->a, NULL);
         for (rest = arena_str(c->a, buf_str(&why)); rest.n > 0; rest = str_sub(rest, part.n + 2, rest.n)) {
                 ssize_t end = str_search(rest, STR("; "));
@@ -404,9 +405,9 @@ static struct cel_value f_authz_part(ARGS) {
         *(struct str *) ((char *) &q->check + parts[i].at) = cel_str(&v[1]);
         if (n == 3)
                 q->check.service_account_name = cel_str(&v[2]);
-        if (n == 3 && !name_is_dns1123_subdomain(cel_str(&v[2]), NULL))
+        if (n == 3 && !name_fits(cel_str(&v[2]), check_dns_subdomain, NULL))
                 return value_error(c, "Invalid service account name");
-        if (n == 3 && !name_is_dns1123_label(cel_str(&v[1]), NULL))
+        if (n == 3 && !name_fits(cel_str(&v[1]), check_dns_label, NULL))
                 return value_error(c, "Invalid service account namespace");
         return value_opaque(parts[i].becomes, q);
 }

@@ -63,9 +63,7 @@ static void record_free(void *p) {
 }
 
 static void evict_one(struct event_recorder *er) {
-        list_for_each(it, &er->lru) {
-                struct record *r = list_entry(it, struct record, lru);
-
+        list_each(struct record, r, &er->lru, lru) {
                 if (r->in_flight)
                         continue;
                 map_remove(er->records, str_of(r->key));

@@ -387,12 +387,6 @@ static void enqueue_node(struct controller *c, struct object *old, struct object
                 controller_enqueue_key(c, it.key);
 }
 
-static int init(struct controller *c, void **ret_state, struct error *err) {
-        *ret_state = children_index(c, &res_pods);
-        revisions_index(c);
-        return 0;
-}
-
 const struct controller_class daemonset_controller = {
         .name = "daemonset-controller",
         .account = "daemon-set-controller",
@@ -400,6 +394,6 @@ const struct controller_class daemonset_controller = {
                      { &res_pods, enqueue_owner_or_matching },
                      { &res_nodes, enqueue_node },
                      { &res_controllerrevisions, enqueue_owner } },
-        .init = init,
+        .init = revisions_init,
         .reconcile = reconcile,
 };

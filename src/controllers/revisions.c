@@ -6,8 +6,10 @@
 #include "json/build.h"
 #include "schema/types.h"
 
-struct informer_index *revisions_index(struct controller *c) {
-        return children_index(c, &res_controllerrevisions);
+int revisions_init(struct controller *c, void **ret_state, struct error *err) {
+        *ret_state = children_index(c, &res_pods);
+        children_index(c, &res_controllerrevisions);
+        return 0;
 }
 
 static int by_revision(const void *pa, const void *pb) {
@@ -102,8 +104,8 @@ int revisions_sync(struct controller *c, struct arena *a, const struct api_resou
         struct json data = data_of(a, owner), patch;
         struct revisions r = { .collisions = json_int(json_at_path(object_json(owner), "status", "collisionCount")) };
 
-        TRY(claim_children(c, a, owner_res, owner, selector, &res_controllerrevisions, revisions_index(c), &r.all, NULL,
-                           err));
+        TRY(claim_children(c, a, owner_res, owner, selector, &res_controllerrevisions,
+                           children_index(c, &res_controllerrevisions), &r.all, NULL, err));
         qsort(r.all.v, r.all.n, sizeof(*r.all.v), by_revision);
         for (size_t i = r.all.n; i-- > 0 && !r.update;)
                 if (json_equal(ControllerRevision_data(object_json(r.all.v[i])), &data))

@@ -13,7 +13,8 @@ struct revisions {
 
 #define REVISION_HASH "controller-revision-hash"
 
-struct informer_index *revisions_index(struct controller *c); /* from init */
+/* As init of a class whose children are pods: its state is their index. */
+int revisions_init(struct controller *c, void **ret_state, struct error *err);
 
 /* Finds or makes the revision of owner's template. hash_label is what the hash is called in the revision's labels. */
 int revisions_sync(struct controller *c, struct arena *a, const struct api_resource *owner_res,

@@ -426,18 +426,12 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
         return r;
 }
 
-static int init(struct controller *c, void **ret_state, struct error *err) {
-        *ret_state = children_index(c, &res_pods);
-        revisions_index(c);
-        return 0;
-}
-
 const struct controller_class statefulset_controller = {
         .name = "statefulset-controller",
         .watches = { { &res_statefulsets, enqueue_self },
                      { &res_pods, enqueue_owner_or_matching },
                      { &res_persistentvolumeclaims, NULL },
                      { &res_controllerrevisions, enqueue_owner } },
-        .init = init,
+        .init = revisions_init,
         .reconcile = reconcile,
 };

@@ -356,8 +356,7 @@ static void end(void *arg) {
         d->closing = 2;
         uv_close((uv_handle_t *) &d->udp, on_listener_closed);
         uv_close((uv_handle_t *) &d->tcp, on_listener_closed);
-        list_for_each_safe(l, &d->connections) {
-                struct connection *c = list_entry(l, struct connection, link);
+        list_each_safe(struct connection, c, &d->connections, link) {
                 close_connection(c);
         }
         if (d->forwarder)

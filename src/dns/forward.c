@@ -355,8 +355,8 @@ void forward_ask(struct forwarder *f, struct str wire, const struct dns_query *q
 void forwarder_free(struct forwarder *f) {
         while (!list_empty(&f->asking))
                 finish(list_entry(f->asking.next, struct question, link), str_n("", 0));
-        list_for_each_safe(l, &f->by_age)
-                forget(f, list_entry(l, struct cached, link));
+        list_each_safe(struct cached, l, &f->by_age, link)
+                forget(f, l);
         map_free(f->cache);
         free(f->resolv_conf);
         free(f);

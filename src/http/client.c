@@ -91,9 +91,7 @@ static void call_unwait(struct http_call *c) {
 
 /* The connection that was made for this call alone, also while it still connects. */
 static void close_upgrade_conn(struct http_call *c) {
-        list_for_each(it, &c->client->conns) {
-                struct client_conn *conn = list_entry(it, struct client_conn, link);
-
+        list_each(struct client_conn, conn, &c->client->conns, link) {
                 if (conn->upgrade == c)
                         return conn_close_now(conn);
         }
@@ -748,9 +746,7 @@ static struct client_conn *conn_new(struct http_client *k, struct http_call *upg
 /* ---- from calls to connections ---- */
 
 static struct client_conn *with_room(struct http_client *k) {
-        list_for_each(it, &k->conns) {
-                struct client_conn *c = list_entry(it, struct client_conn, link);
-
+        list_each(struct client_conn, c, &k->conns, link) {
                 if (c->class && !c->upgrade && !c->draining && !c->failed && c->class->room(c) > 0)
                         return c;
         }
@@ -767,9 +763,7 @@ static void pump(struct http_client *k) {
                         break;
                 conn_assign(c, list_entry(k->waiting.next, struct http_call, link));
         }
-        list_for_each(it, &k->conns) {
-                struct client_conn *c = list_entry(it, struct client_conn, link);
-
+        list_each(struct client_conn, c, &k->conns, link) {
                 n_connecting += !c->class && !c->upgrade;
         }
         want = k->o.http2 && !k->http1_only ? MIN(k->n_waiting, (size_t) 1) : k->n_waiting;

@@ -114,19 +114,11 @@ static int take_length(struct str value, struct http1_head *h) {
         return 0;
 }
 
-/* As httpguts.ValidHostHeader of Go. */
-static bool is_host(struct str s) {
-        for (size_t i = 0; i < s.n; i++)
-                if (!isalnum((unsigned char) s.p[i]) && (!s.p[i] || !strchr("!$%&'()*+,-.:;=[]_~", s.p[i])))
-                        return false;
-        return true;
-}
-
 /* What the message itself depends on. */
 static int take_field(const struct http_header *f, struct http1_head *h) {
         if (str_eq(f->name, STR("host"))) {
                 h->n_host++;
-                if (!is_host(f->value))
+                if (!str_made_of(f->value, "!$%&'()*+,-.:;=[]_~")) /* as httpguts.ValidHostHeader of Go */
                         h->problem = "malformed Host header";
         } else if (str_eq(f->name, STR("connection")))
                 take_connection(f->value, h);

@@ -477,14 +477,10 @@ struct ending {
 static void end_streams(void *arg) {
         struct ending *e = arg;
 
-        list_for_each_safe(it, &e->w->conns) {
-                struct conn *c = list_entry(it, struct conn, link);
-
+        list_each_safe(struct conn, c, &e->w->conns, link) {
                 if (c->t.closed)
                         continue;
-                list_for_each_safe(rit, &c->requests) {
-                        struct http_request *r = list_entry(rit, struct http_request, link);
-
+                list_each_safe(struct http_request, r, &c->requests, link) {
                         if (!r->streaming || r->ended || r->finite)
                                 continue;
                         if (e->max == 0) {
@@ -519,9 +515,7 @@ static void worker_stop(void *arg) {
         struct worker *w = arg;
 
         w->stopping = true;
-        list_for_each_safe(it, &w->conns) {
-                struct conn *c = list_entry(it, struct conn, link);
-
+        list_each_safe(struct conn, c, &w->conns, link) {
                 if (c->t.closed)
                         continue;
                 if (c->class && !c->raw)
@@ -534,8 +528,8 @@ static void worker_stop(void *arg) {
 void worker_close(void *arg) {
         struct worker *w = arg;
 
-        list_for_each_safe(it, &w->conns)
-                conn_close(list_entry(it, struct conn, link));
+        list_each_safe(struct conn, it, &w->conns, link)
+                conn_close(it);
         timer_close(&w->timer, NULL);
 }
 

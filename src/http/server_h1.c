@@ -54,24 +54,15 @@ static void refuse(struct conn *c, int status) {
         }
 }
 
-static void dispatch(struct conn *c) {
+/* The handler has the request now, with its body (BUSY), or that as it comes (BODY). */
+static void dispatch(struct conn *c, enum state state) {
         struct h1 *h = c->h1;
         const struct http1_head *q = &h->request;
 
         h->keep_alive = !q->close && (q->minor > 0 || q->keep_alive) && !h->stopping;
-        http1_body_clear(&h->body);
-        h->state = BUSY;
-        conn_set_deadline(c, DEADLINE_NONE);
-        request_dispatch(h->r);
-}
-
-/* The handler has the request now, and its body as that comes. */
-static void dispatch_early(struct conn *c) {
-        struct h1 *h = c->h1;
-        const struct http1_head *q = &h->request;
-
-        h->keep_alive = !q->close && (q->minor > 0 || q->keep_alive) && !h->stopping;
-        h->state = BODY;
+        if (state == BUSY)
+                http1_body_clear(&h->body);
+        h->state = state;
         conn_set_deadline(c, DEADLINE_NONE);
         request_dispatch(h->r);
 }
@@ -129,9 +120,9 @@ static size_t take_head(struct conn *c, const char *p, size_t n) {
                 return skipped + n;
         }
         if (h->body.done)
-                dispatch(c);
+                dispatch(c, BUSY);
         else if (h->r->streams)
-                dispatch_early(c);
+                dispatch(c, BODY);
         else {
                 h->state = BODY;
                 conn_set_deadline(c, DEADLINE_BODY);
@@ -190,7 +181,7 @@ static size_t take_body(struct conn *c, const char *p, size_t n) {
         if (part.n)
                 buf_add_str(&h->r->body, part);
         if (h->body.done)
-                dispatch(c);
+                dispatch(c, BUSY);
         return (size_t) used;
 }
 

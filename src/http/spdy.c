@@ -282,9 +282,7 @@ static struct spdy_stream *stream_new(struct spdy_session *s, uint32_t id) {
 }
 
 static struct spdy_stream *stream_find(struct spdy_session *s, uint32_t id) {
-        list_for_each(it, &s->streams) {
-                struct spdy_stream *st = list_entry(it, struct spdy_stream, link);
-
+        list_each(struct spdy_stream, st, &s->streams, link) {
                 if (st->id == id)
                         return st;
         }
@@ -412,8 +410,8 @@ void spdy_session_close(struct spdy_session *s) {
                 return;
         s->closing = true;
         send_pair(s, GOAWAY, s->last_id, s->broken ? 1 : 0);
-        list_for_each(it, &s->streams)
-                buf_free(&list_entry(it, struct spdy_stream, link)->held);
+        list_each(struct spdy_stream, it, &s->streams, link)
+                buf_free(&it->held);
         end_streams(s, s->broken ? -EPROTO : -ECONNRESET);
         duplex_close(s->transport);
 }
@@ -580,9 +578,7 @@ static void on_data(struct duplex *d, struct str data, void *arg) {
 static void on_drain(struct duplex *d, void *arg) {
         struct spdy_session *s = arg;
 
-        list_for_each_safe(it, &s->streams) {
-                struct spdy_stream *st = list_entry(it, struct spdy_stream, link);
-
+        list_each_safe(struct spdy_stream, st, &s->streams, link) {
                 if (st->ops && st->ops->on_drain && !st->local_end)
                         st->ops->on_drain(st, st->arg);
         }

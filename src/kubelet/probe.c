@@ -290,9 +290,7 @@ void probes_metrics(struct kubelet *k, struct buf *dst) {
 
         metric_header(dst, "prober_probe_total", "counter",
                       "Cumulative number of a liveness, readiness or startup probe for a container by result.");
-        list_for_each(it, &k->probes) {
-                const struct probe *b = list_entry(it, struct probe, link);
-
+        list_each(struct probe, b, &k->probes, link) {
                 for (int ok = 0; ok < 2; ok++)
                         if (b->tries[ok] > 0)
                                 buf_printf(dst,

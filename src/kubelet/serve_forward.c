@@ -267,8 +267,8 @@ static void connection_start(struct connection *c) {
 }
 
 static void end_connections(struct forward *f) {
-        list_for_each_safe(it, &f->connections)
-                connection_end(list_entry(it, struct connection, link));
+        list_each_safe(struct connection, it, &f->connections, link)
+                connection_end(it);
         f->closed = true; /* not before: the last connection would take f with it */
         forward_release(f);
 }
@@ -308,9 +308,7 @@ static void stream_close(struct spdy_stream *st, int err, void *arg) {
 }
 
 static struct connection *find_connection(struct forward *f, struct str id) {
-        list_for_each(it, &f->connections) {
-                struct connection *c = list_entry(it, struct connection, link);
-
+        list_each(struct connection, c, &f->connections, link) {
                 if (c->request_id && str_eqc(id, c->request_id) && !c->dead)
                         return c;
         }
@@ -369,9 +367,9 @@ static void session_closed(struct spdy_session *s, int err, void *arg) {
 /* ---- WebSocket channels ---- */
 
 static struct connection *of_channel(struct forward *f, int channel) {
-        list_for_each(it, &f->connections)
-                if (list_entry(it, struct connection, link)->channel == channel)
-                        return list_entry(it, struct connection, link);
+        list_each(struct connection, it, &f->connections, link)
+                if (it->channel == channel)
+                        return it;
         return NULL;
 }
 
@@ -387,8 +385,8 @@ static void ws_data(struct duplex *d, struct str data, void *arg) {
 static void ws_drain(struct duplex *d, void *arg) {
         struct forward *f = arg;
 
-        list_for_each_safe(it, &f->connections)
-                watch(list_entry(it, struct connection, link));
+        list_each_safe(struct connection, it, &f->connections, link)
+                watch(it);
 }
 
 static void ws_closed(struct duplex *d, int err, void *arg) {

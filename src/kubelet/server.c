@@ -301,8 +301,8 @@ static void end_all(void *arg) {
         struct kubelet *k = arg;
 
         k->server_ending = true;
-        list_for_each_safe(it, &k->server_live)
-                list_entry(it, struct live, link)->end(list_entry(it, struct live, link));
+        list_each_safe(struct live, it, &k->server_live, link)
+                it->end(it);
 }
 
 static void check_live(void *arg) {

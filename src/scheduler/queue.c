@@ -145,8 +145,7 @@ void queue_retry(struct queue *q, struct pod_info *p, bool unschedulable) {
 }
 
 void queue_move_all(struct queue *q) {
-        list_for_each_safe(l, &q->unschedulable) {
-                struct pod_info *p = list_entry(l, struct pod_info, link);
+        list_each_safe(struct pod_info, p, &q->unschedulable, link) {
                 unplace(q, p);
                 place(q, p, QUEUE_BACKOFF);
         }
@@ -154,8 +153,7 @@ void queue_move_all(struct queue *q) {
 
 int64_t queue_flush_backoff(struct queue *q) {
         int64_t now = now_ms(q), next = -1;
-        list_for_each_safe(l, &q->backoff) {
-                struct pod_info *p = list_entry(l, struct pod_info, link);
+        list_each_safe(struct pod_info, p, &q->backoff, link) {
                 if (p->backoff_until_ms <= now) {
                         unplace(q, p);
                         place(q, p, QUEUE_ACTIVE);

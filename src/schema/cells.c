@@ -262,13 +262,6 @@ struct json cell_controller_of(struct arena *a, const struct json *object, int64
 
 /* ---- autoscalers ---- */
 
-struct json cell_autoscaler_reference(struct arena *a, const struct json *object, int64_t now_wall_ns) {
-        const struct json *ref = HorizontalPodAutoscalerSpec_scaleTargetRef(HorizontalPodAutoscaler_spec(object));
-
-        return json_of_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(CrossVersionObjectReference_kind(ref)),
-                              STR_ARG(CrossVersionObjectReference_name(ref)));
-}
-
 static void add_value(struct buf *b, struct str s) {
         buf_add_str(b, s.n > 0 ? s : STR("<unknown>"));
 }
@@ -618,15 +611,6 @@ struct json cell_volume_access_modes(struct arena *a, const struct json *object,
         return access_modes(a, PersistentVolumeSpec_accessModes(PersistentVolume_spec(object)));
 }
 
-struct json cell_volume_claim(struct arena *a, const struct json *object, int64_t now_wall_ns) {
-        const struct json *ref = PersistentVolumeSpec_claimRef(PersistentVolume_spec(object));
-
-        if (!ref)
-                return json_of_cstr("");
-        return json_of_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(ObjectReference_namespace(ref)),
-                              STR_ARG(ObjectReference_name(ref)));
-}
-
 struct json cell_phase_or_terminating(struct arena *a, const struct json *object, int64_t now_wall_ns) {
         if (deleting(object))
                 return json_of_cstr("Terminating");
@@ -671,12 +655,6 @@ struct json cell_csi_attach_required(struct arena *a, const struct json *object,
 }
 
 /* ---- access ---- */
-
-struct json cell_role_ref(struct arena *a, const struct json *object, int64_t now_wall_ns) {
-        const struct json *ref = RoleBinding_roleRef(object);
-
-        return json_of_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(RoleRef_kind(ref)), STR_ARG(RoleRef_name(ref)));
-}
 
 static struct json subjects(struct arena *a, const struct json *object, const char *kind) {
         struct buf b = BUF_INIT;
@@ -766,15 +744,6 @@ struct json cell_quota_limits(struct arena *a, const struct json *object, int64_
         return quota(a, object, true);
 }
 
-struct json cell_policy_param_kind(struct arena *a, const struct json *object, int64_t now_wall_ns) {
-        const struct json *kind = ValidatingAdmissionPolicySpec_paramKind(ValidatingAdmissionPolicy_spec(object));
-
-        if (!kind)
-                return json_of_cstr("<unset>");
-        return json_of_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(ParamKind_apiVersion(kind)),
-                              STR_ARG(ParamKind_kind(kind)));
-}
-
 /* A LabelSelector as Go prints the struct: upstream shows it so. */
 static struct json go_selector(struct arena *a, const struct json *selector) {
         const struct json *map = LabelSelector_matchLabels(selector);
@@ -810,15 +779,6 @@ struct json cell_policy_param_ref(struct arena *a, const struct json *object, in
                 return ParamRef_selector(ref) ? go_selector(a, ParamRef_selector(ref)) : json_of_cstr("<unset>");
         return json_of_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(ns.n > 0 ? ns : STR("*")),
                               STR_ARG(ParamRef_name(ref)));
-}
-
-struct json cell_api_service(struct arena *a, const struct json *object, int64_t now_wall_ns) {
-        const struct json *service = APIServiceSpec_service(APIService_spec(object));
-
-        if (!service)
-                return json_of_cstr("Local");
-        return json_of_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(ServiceReference_namespace(service)),
-                              STR_ARG(ServiceReference_name(service)));
 }
 
 struct json cell_api_service_available(struct arena *a, const struct json *object, int64_t now_wall_ns) {

@@ -146,6 +146,20 @@ static struct json text_cell(struct arena *a, const struct api_column *c, const 
         return b.n > 0 ? json_of_copy(a, buf_str(&b)) : nothing(c);
 }
 
+static struct json pair_cell(struct arena *a, const struct api_column *c, const struct json *object) {
+        struct str path = str_of(c->path), left, right = path, of;
+        const struct json *v;
+
+        str_split(&right, '/', &left);
+        of = str_sub(path, 0, (size_t) str_rfind(left, '.'));
+        v = path_first(object, arena_cstr(a, of));
+        if (json_type(v) == JSON_NULL)
+                return nothing(c);
+        return json_of_printf(a, "%" STR_FMT "/%" STR_FMT,
+                              STR_ARG(json_str(json_get(v, str_sub(left, of.n + 1, left.n)))),
+                              STR_ARG(json_str(json_get(v, right))));
+}
+
 static void sort_all(struct json *v) {
         json_sort(v);
         json_each_item(it, v)
@@ -208,6 +222,8 @@ static struct json cell(struct arena *a, const struct api_column *c, const struc
                 return json_of_int((int64_t) json_len(path_first(object, c->path)));
         case COLUMN_CUSTOM:
                 return custom_cell(a, c, object, now);
+        case COLUMN_PAIR:
+                return pair_cell(a, c, object);
         case COLUMN_FLAG:
                 return json_of_bool(json_bool(path_first(object, c->path)));
         case COLUMN_VALUE:

@@ -171,6 +171,7 @@ enum column_kind {
         COLUMN_SELECTOR, /* a LabelSelector, as kubectl -l takes it */
         COLUMN_TEXT,     /* a value of any type, as text: True, False, 1, 25% */
         COLUMN_FLAG,     /* a boolean, false when absent */
+        COLUMN_PAIR,     /* ".spec.ref.kind/name": two texts of an object, with the slash between */
         COLUMN_CUSTOM,   /* of a custom resource: a value of the column's type, else null */
 };
 struct api_column {

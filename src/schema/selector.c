@@ -46,7 +46,7 @@ static int check_requirement(const struct selector_requirement *r, struct error 
                     : r->op <= SELECTOR_NOT_EXISTS ? r->n_values == 0
                                                    : r->n_values == 1;
 
-        if (!name_is_qualified(r->key, &why)) {
+        if (!name_fits(r->key, check_qualified_name, &why)) {
                 buf_printf(&all, "key: Invalid value: \"%" STR_FMT "\": %" STR_FMT, STR_ARG(r->key),
                            STR_ARG(buf_str(&why)));
                 n++;
@@ -64,7 +64,7 @@ static int check_requirement(const struct selector_requirement *r, struct error 
                                    "\": for 'Gt', 'Lt' operators, the value must be "
                                    "an integer",
                                    n++ ? ", " : "", i, STR_ARG(r->values[i]));
-                if (!name_is_label_value(r->values[i], &why))
+                if (!name_fits(r->values[i], check_label_value, &why))
                         buf_printf(&all, "%svalues[%zu][%" STR_FMT "]: Invalid value: \"%" STR_FMT "\": %" STR_FMT,
                                    n++ ? ", " : "", i, STR_ARG(r->key), STR_ARG(r->values[i]), STR_ARG(buf_str(&why)));
         }
@@ -216,7 +216,7 @@ static int parse_requirement(struct arena *a, struct lexer *l, struct selector_r
         }
         if (as_value(l) != T_ID)
                 return unexpected(l, "identifier", err);
-        if (!name_is_qualified(l->text, &why))
+        if (!name_fits(l->text, check_qualified_name, &why))
                 return error_set(err, -EINVAL, "<nil>: Invalid value: \"%" STR_FMT "\": %" STR_FMT, STR_ARG(l->text),
                                  STR_ARG(buf_str(&why)));
         r.key = arena_str(a, l->text);

@@ -481,9 +481,7 @@ static void fail_run(struct run *run, int result) {
                 entry_unref(run->changes.v[i].before);
         }
         run->changes.n = 0;
-        list_for_each(l, &run->txns) {
-                struct store_txn *t = list_entry(l, struct store_txn, link);
-
+        list_each(struct store_txn, t, &run->txns, link) {
                 object_unref(TAKE_PTR(t->current));
                 t->result = result;
                 t->revision = 0;
@@ -550,9 +548,7 @@ static void commit_run(struct store *s, struct run *run, bool opens) {
         run->root = btree_ref(s->current->root); /* only this thread changes current */
         run->revision = store_revision(s);
         run->changes.n = run->writes.n = 0;
-        list_for_each(l, &run->txns) {
-                struct store_txn *t = list_entry(l, struct store_txn, link);
-
+        list_each(struct store_txn, t, &run->txns, link) {
                 if (check(run, t) == 0)
                         carry_out(run, t);
         }
@@ -568,8 +564,8 @@ static void commit_run(struct store *s, struct run *run, bool opens) {
                         atomic_store(&s->has_sealed, any_sealed(s));
         }
         btree_unref(TAKE_PTR(run->root));
-        list_for_each_safe(l, &run->txns)
-                answer(list_entry(l, struct store_txn, link));
+        list_each_safe(struct store_txn, l, &run->txns, link)
+                answer(l);
 }
 
 static void *writer(void *arg) {

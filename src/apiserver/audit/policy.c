@@ -1,5 +1,6 @@
 /* The first rule that matches a request says how much of it is logged. */
 #include "apiserver/audit/audit.h"
+#include "apiserver/auth/rbac.h"
 #include "apiserver/config_file.h"
 #include "json/build.h"
 #include "json/yaml.h"
@@ -192,16 +193,6 @@ static bool group_matches(const struct json *g, const struct attributes *at) {
         return false;
 }
 
-static bool path_matches(const struct json *list, struct str path) {
-        json_each_item(i, list) {
-                struct str s = json_str(i);
-
-                if (str_eq(s, path) || (str_has_suffix(s, STR("*")) && str_has_prefix(path, str_sub(s, 0, s.n - 1))))
-                        return true;
-        }
-        return false;
-}
-
 static bool rule_matches(const struct json *r, const struct api_user *u, const struct attributes *at) {
         const struct json *resources = GET(r, "resources"), *namespaces = GET(r, "namespaces"),
                           *urls = GET(r, "nonResourceURLs");
@@ -210,7 +201,7 @@ static bool rule_matches(const struct json *r, const struct api_user *u, const s
             !in(GET(r, "verbs"), str_of(at->verb)))
                 return false;
         if (json_len(urls) > 0)
-                return !str_empty(at->path) && path_matches(urls, at->path);
+                return !str_empty(at->path) && rbac_names_path(urls, at->path);
         if (json_len(resources) == 0 && json_len(namespaces) == 0)
                 return true;
         if (!str_empty(at->path) || !in(namespaces, at->namespace))

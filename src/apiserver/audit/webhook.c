@@ -320,8 +320,8 @@ static void flush(void *arg) {
 static void let_all_go(void *arg) {
         struct audit_webhook *h = arg;
 
-        list_for_each(it, &h->sent)
-                let_go(list_entry(it, struct batch, link), false);
+        list_each(struct batch, it, &h->sent, link)
+                let_go(it, false);
 }
 
 void audit_webhook_stop(struct audit_webhook *h) {
@@ -356,8 +356,8 @@ void audit_webhook_free(struct audit_webhook *h) {
                 return;
         loop_call_sync(h->loop, close_all, h);
         loop_end(h->loop);
-        list_for_each_safe(b, &h->batches)
-                batch_free(list_entry(b, struct batch, link));
+        list_each_safe(struct batch, b, &h->batches, link)
+                batch_free(b);
         remote_free(h->remote);
         pthread_mutex_destroy(&h->lock);
         free(h);

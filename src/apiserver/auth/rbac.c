@@ -175,13 +175,11 @@ static bool resource_matches(const struct json *list, struct str resource, struc
         return false;
 }
 
-static bool path_matches(const struct json *list, struct str path) {
-        json_each_item(i, list) {
-                struct str r = json_str(i);
+bool rbac_names_path(const struct json *urls, struct str path) {
+        json_each_item(i, urls) {
+                struct str s = json_str(i);
 
-                if (str_eqc(r, "*") || str_eq(r, path))
-                        return true;
-                if (str_has_suffix(r, STR("*")) && str_has_prefix(path, str_sub(r, 0, r.n - 1)))
+                if (str_eq(s, path) || (str_has_suffix(s, STR("*")) && str_has_prefix(path, str_sub(s, 0, s.n - 1))))
                         return true;
         }
         return false;
@@ -193,7 +191,7 @@ bool rbac_rule_allows(const struct json *rule, const struct attributes *at) {
         if (!rbac_lists(json_getc(rule, "verbs"), str_of(at->verb)))
                 return false;
         if (at->path.p)
-                return path_matches(json_getc(rule, "nonResourceURLs"), at->path);
+                return rbac_names_path(json_getc(rule, "nonResourceURLs"), at->path);
         return rbac_lists(json_getc(rule, "apiGroups"), at->group) &&
                resource_matches(json_getc(rule, "resources"), at->resource, at->subresource) &&
                (json_len(names) == 0 || json_has_str(names, at->name));

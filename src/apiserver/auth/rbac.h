@@ -13,6 +13,7 @@ const struct json *rbac_node_rules(const struct rbac *r);
 bool rbac_rule_allows(const struct json *rule, const struct attributes *at);
 /* Is it one of the texts of a rule, or is "*"? */
 bool rbac_lists(const struct json *list, struct str s);
+bool rbac_names_path(const struct json *urls, struct str path); /* "/healthz", "/apis/" and all below with a star */
 bool rbac_authorize(struct apiserver *s, const struct api_user *user, const struct attributes *at, struct buf *reason);
 
 /* What a binding gives a subject. */

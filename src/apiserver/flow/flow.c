@@ -384,9 +384,7 @@ static void look(struct timer *timer) {
         struct flow_later *l = container_of(timer, struct flow_later, timer);
         int64_t now = now_mono_ms();
 
-        list_for_each_safe(it, &l->kept) {
-                struct kept *k = list_entry(it, struct kept, link);
-
+        list_each_safe(struct kept, k, &l->kept, link) {
                 if (k->until_ms > now)
                         return timer_start(k->ticket.loop, timer, (uint64_t) (k->until_ms - now), look);
                 give_back(k);
@@ -792,8 +790,8 @@ static void stop(void *arg) {
 static void stop_later(void *arg) {
         struct flow_later *l = arg;
 
-        list_for_each_safe(it, &l->kept)
-                give_back(list_entry(it, struct kept, link));
+        list_each_safe(struct kept, it, &l->kept, link)
+                give_back(it);
         timer_close(&l->timer, NULL);
 }
 

@@ -390,8 +390,7 @@ void flow_level_dump_requests(struct flow_level *l, bool detailed, struct buf *d
         for (unsigned i = 0; l->queues && i < l->limits.queues; i++) {
                 unsigned k = 0;
 
-                list_for_each(it, &l->queues[i].waiters) {
-                        struct flow_waiter *w = list_entry(it, struct flow_waiter, link);
+                list_each(struct flow_waiter, w, &l->queues[i].waiters, link) {
                         unsigned after = w->about.after_ms;
                         char text[36];
 

@@ -4,6 +4,7 @@
 
 #include "base/vec.h"
 #include "json/object.h"
+#include "schema/names.h"
 #include "schema/schema.h"
 
 struct path {
@@ -112,12 +113,6 @@ void validate_allow_privileged(bool allowed);
 
 /* ---- texts: each says what is wrong with it or nothing ---- */
 
-#define MAX_MESSAGES 4
-
-typedef size_t name_checker(struct str s, const char *ret[MAX_MESSAGES]);
-typedef name_checker *name_check;
-name_checker check_dns_label, check_dns_subdomain, check_dns1035_label, check_path_segment, check_any_name,
-                check_qualified_name, check_label_value, check_config_key, check_env_name, check_port_name;
 struct str str_lower(struct arena *a, struct str s);
 /* Adds an Invalid error for each message; true when s is fine. */
 bool check_field(struct field_errors *fe, const struct path *p, struct str s, name_check check);

@@ -155,6 +155,7 @@ void volumes_unmount(struct runtime *r, const struct container *c); /* and relea
 int spec_write(struct runtime *r, const struct sandbox *s, struct container *c, const struct container_config *config,
                const struct image_config *image, struct error *err);
 /* seccomp.c, spec's helpers */
+uint64_t own_capabilities(const char *set, uint64_t unknown); /* "CapEff:\t": of this process */
 struct json *seccomp_default(struct arena *a, uint64_t capabilities);
 /* user.c: who the process is; rootfs is opened, links do not lead out. */
 struct process_user {

@@ -207,17 +207,6 @@ static int write_helper(struct runtime *r, struct error *err) {
         return k;
 }
 
-static bool has_capability(unsigned cap) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-
-        if (file_read("/proc/self/status", 0, &b, NULL) < 0)
-                return false;
-        str_each(line, buf_str(&b), '\n')
-                if (str_has_prefix(line, STR("CapEff:\t")))
-                        return strtoull(line.p + 8, NULL, 16) >> cap & 1;
-        return false;
-}
-
 static void init_locks(struct runtime *r) {
         pthread_condattr_t attr;
 
@@ -257,7 +246,7 @@ int runtime_new(const struct runtime_options *o, struct runtime **ret, struct er
         r->conmon_cgroup = xprintf("%s-conmon", r->cgroup_parent);
         r->network = o->network;
         r->epoll = r->inotify = r->wake = -1;
-        r->may_lower_oom_score = has_capability(CAP_SYS_RESOURCE);
+        r->may_lower_oom_score = own_capabilities("CapEff:\t", 0) >> CAP_SYS_RESOURCE & 1;
         init_locks(r);
         r->sandboxes = map_new(release_unit);
         r->containers = map_new(release_unit);

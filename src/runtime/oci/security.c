@@ -111,16 +111,15 @@ static int effective_capabilities(struct spec *s, uint64_t *ret) {
         return 0;
 }
 
-/* A set that this process lacks itself cannot be given: where all are asked for, all that there are is meant. */
-static uint64_t own_bounding(void) {
+uint64_t own_capabilities(const char *set, uint64_t unknown) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         if (file_read("/proc/self/status", 0, &b, NULL) < 0)
-                return ALL_CAPABILITIES;
+                return unknown;
         str_each(line, buf_str(&b), '\n')
-                if (str_has_prefix(line, STR("CapBnd:\t")))
-                        return strtoull(line.p + 8, NULL, 16);
-        return ALL_CAPABILITIES;
+                if (str_has_prefix(line, str_of(set)))
+                        return strtoull(line.p + strlen(set), NULL, 16);
+        return unknown;
 }
 
 static int make_capabilities(struct spec *s, uint64_t *ret_bits) {
@@ -129,7 +128,8 @@ static int make_capabilities(struct spec *s, uint64_t *ret_bits) {
         uint64_t bits;
 
         TRY(effective_capabilities(s, &bits));
-        bits &= known_capabilities() & own_bounding();
+        /* What this process lacks itself cannot be given: where all are asked for, all that there are is meant. */
+        bits &= known_capabilities() & own_capabilities("CapBnd:\t", ALL_CAPABILITIES);
         for (size_t i = 0; i < ARRAY_SIZE(capability_names); i++)
                 if (bits >> i & 1)
                         json_push(s->a, &list, json_of_printf(s->a, "CAP_%s", capability_names[i]));

@@ -223,17 +223,25 @@ static void map_does_not_grow_when_keys_come_and_go(void **state) {
 }
 
 static void list_keeps_order_and_survives_a_second_delete(void **state) {
-        struct list head = LIST_INIT(head), a, b, c;
+        struct item {
+                int number;
+                struct list link;
+        } a = { .number = 1 }, b = { .number = 2 }, c = { .number = 3 };
+        struct list head = LIST_INIT(head);
         int n = 0;
 
-        list_push(&head, &b);
-        list_push(&head, &c);
-        list_push_front(&head, &a);
-        assert_ptr_equal(head.next, &a);
-        assert_ptr_equal(head.prev, &c);
-        list_for_each_safe(it, &head) {
-                list_del(it);
-                list_del(it);
+        list_push(&head, &b.link);
+        list_push(&head, &c.link);
+        list_push_front(&head, &a.link);
+        assert_ptr_equal(head.next, &a.link);
+        assert_ptr_equal(head.prev, &c.link);
+        list_each(struct item, it, &head, link)
+                assert_int_equal(it->number, ++n);
+        assert_int_equal(n, 3);
+        n = 0;
+        list_each_safe(struct item, it, &head, link) {
+                list_del(&it->link);
+                list_del(&it->link);
                 n++;
         }
         assert_int_equal(n, 3);

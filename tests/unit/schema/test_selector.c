@@ -1,6 +1,7 @@
 #include <errno.h>
 
 #include "check.h"
+#include "schema/names.h"
 #include "schema/selector.h"
 #include "schema/types.h"
 
@@ -54,6 +55,19 @@ static void test_errors_are_upstreams(void **state) {
                         fail_msg("%s was taken", cases[i][0]);
                 assert_string_equal(error_text(&err), cases[i][1]);
         }
+}
+
+static void a_name_is_told_all_that_is_wrong_with_it(void **state) {
+        _cleanup_buf_ struct buf why = BUF_INIT;
+
+        assert_true(name_fits(STR("example.com/a"), check_qualified_name, &why));
+        check_str(buf_str(&why), "");
+        assert_false(name_fits(STR("-_--------------"), check_port_name, NULL));
+        assert_false(name_fits(STR("-_--------------"), check_port_name, &why));
+        check_str(buf_str(&why),
+                  "must be no more than 15 characters; must contain only alpha-numeric characters (a-z, 0-9), and "
+                  "hyphens (-); must contain at least one letter (a-z); must not contain consecutive hyphens; must not "
+                  "begin or end with a hyphen");
 }
 
 static bool matches(struct arena *a, const char *text, const char *labels) {
@@ -185,9 +199,13 @@ static void test_field_selectors(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_grammar),         cmocka_unit_test(test_errors_are_upstreams),
-                cmocka_unit_test(test_matching),        cmocka_unit_test(test_label_selector_objects),
-                cmocka_unit_test(test_field_selectors), cmocka_unit_test(test_many_requirements),
+                cmocka_unit_test(test_grammar),
+                cmocka_unit_test(test_errors_are_upstreams),
+                cmocka_unit_test(test_matching),
+                cmocka_unit_test(test_label_selector_objects),
+                cmocka_unit_test(test_field_selectors),
+                cmocka_unit_test(test_many_requirements),
+                cmocka_unit_test(a_name_is_told_all_that_is_wrong_with_it),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
