@@ -13,6 +13,8 @@
 #include "schema/strategic.h"
 #include "schema/types.h"
 
+#define MANY 64 /* elements are put in order first */
+
 enum form { LEAF, STRUCT, MAP, SET, KEYED };
 
 struct place {
@@ -128,6 +130,17 @@ static struct elements item_elements(struct arena *a, struct place list, const s
 
 static void add_items(struct arena *a, struct place p, const struct json *v, struct fieldset *to);
 
+/* The same members, for a walk that fills sets, which take quickly what comes in their order. */
+static struct json in_order(struct arena *a, const struct json *v) {
+        struct json out = v ? *v : (struct json) { 0 };
+
+        if (v && v->type == JSON_OBJECT && v->len > MANY) {
+                out = json_copy_shallow(a, v);
+                json_sort(&out);
+        }
+        return out;
+}
+
 /* What v sets goes to the entry that stands for it. */
 static void add_fields(struct arena *a, struct place p, const struct json *v, struct fieldset_entry *to) {
         enum form form = form_of(p, v);
@@ -141,7 +154,8 @@ static void add_fields(struct arena *a, struct place p, const struct json *v, st
                 to->below->cap = json_len(v);
                 to->below->v = arena_array(a, struct fieldset_entry, json_len(v));
         }
-        json_each_member(m, v) {
+        const struct json all = in_order(a, v);
+        json_each_member(m, &all) {
                 struct place below = place_of_member(p, json_key(m));
                 struct fieldset_entry e = { 0 };
 
@@ -169,7 +183,7 @@ static int compare_texts(const void *x, const void *y, void *elements) {
 
 /* The numbers of many elements in the order of sets, which take in order what they take quickly; NULL: as they are. */
 static size_t *order_of(struct arena *a, const struct elements *e) {
-        size_t *order = e->n > 64 ? arena_array(a, size_t, e->n) : NULL;
+        size_t *order = e->n > MANY ? arena_array(a, size_t, e->n) : NULL;
 
         for (size_t i = 0; order && i < e->n; i++)
                 order[i] = i;
@@ -402,8 +416,9 @@ static void compare_members_of(struct differ *d, struct place p, const struct js
                                const struct fieldpath *at) {
         _cleanup_(json_edit_end) struct json_edit olds = { .object = (struct json *) old },
                                                   news = { .object = (struct json *) new };
+        const struct json all_old = in_order(d->arena, old), all_new = in_order(d->arena, new);
 
-        json_each_member(m, old) {
+        json_each_member(m, &all_old) {
                 const struct json *other = json_edit_get(&news, json_key(m));
 
                 if (other && other->type < JSON_ARRAY && json_equal(&m->value, other))
@@ -411,7 +426,7 @@ static void compare_members_of(struct differ *d, struct place p, const struct js
                 compare(d, place_of_member(p, json_key(m)), &m->value, other,
                         &(struct fieldpath) { at, field_element(d->arena, json_key(m)) });
         }
-        json_each_member(m, new)
+        json_each_member(m, &all_new)
                 if (!json_edit_get(&olds, json_key(m)))
                         compare(d, place_of_member(p, json_key(m)), NULL, &m->value,
                                 &(struct fieldpath) { at, field_element(d->arena, json_key(m)) });
