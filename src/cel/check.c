@@ -535,6 +535,12 @@ static void enter(struct checker *c, struct str name, const struct cel_type *t, 
         vec_push(&c->locals, (struct local) { name, t, slot });
 }
 
+/* Of optMap(): upstream has its operand in two places, and finds what is wrong (from mark on) in both. */
+static void tell_twice(struct checker *c, size_t mark) {
+        for (size_t i = mark, end = c->is->list.n; i < end; i++)
+                issue_add(c->is, c->is->list.v[i].pos, "%" STR_FMT, STR_ARG(c->is->list.v[i].text));
+}
+
 static void check_fold(struct checker *c, struct node *n) {
         const struct cel_type *range, *first, *second;
         size_t locals = c->locals.n, mark;
@@ -542,9 +548,8 @@ static void check_fold(struct checker *c, struct node *n) {
         check(c, n->args[0]);
         mark = c->is->list.n;
         check(c, n->args[1]);
-        if (n->again) /* of optMap(): upstream has its operand in two places, and finds what is wrong in both */
-                for (size_t i = mark, end = c->is->list.n; i < end; i++)
-                        issue_add(c->is, c->is->list.v[i].pos, "%" STR_FMT, STR_ARG(c->is->list.v[i].text));
+        if (n->again)
+                tell_twice(c, mark);
         range = substitute(c, n->args[0]->type, false);
         first = second = &cel_dyn;
         if (range->kind == CEL_LIST) {
@@ -684,8 +689,13 @@ static void validate(struct checker *c, struct node *n, bool in_format) {
         const struct node *arg = n->kind == NODE_CALL && n->n_args > 0 ? n->args[find ? 1 : n->n_args - 1] : NULL;
         _cleanup_error_ struct error err = ERROR_INIT;
 
-        for (size_t i = 0; i < n->n_args; i++)
+        for (size_t i = 0; i < n->n_args; i++) {
+                size_t mark = c->is->list.n;
+
                 validate(c, n->args[i], format);
+                if (n->kind == NODE_FOLD && n->again && i == 1)
+                        tell_twice(c, mark);
+        }
         if ((n->kind == NODE_LIST || n->kind == NODE_MAP) && !in_format)
                 check_homogeneous(c, n);
         if (arg && str_eqc(n->name, "format") && n->n_args == 2 && arg->kind == NODE_LIST &&

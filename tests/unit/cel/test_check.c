@@ -68,6 +68,10 @@ static const struct {
         { "[optional_type].sum()",
           "ERROR: <input>:1:20: found no matching overload for 'sum' applied to "
           "'list(type(optional_type)).()'\n | [optional_type].sum()\n | ...................^" },
+        { "optional.of('a'.matches('(')).optMap(x, x).hasValue()",
+          "ERROR: <input>:1:25: invalid matches argument\n | optional.of('a'.matches('(')).optMap(x, x).hasValue()\n | "
+          "........................^\nERROR: <input>:1:25: invalid matches argument\n | "
+          "optional.of('a'.matches('(')).optMap(x, x).hasValue()\n | ........................^" },
         { "'%d'.format(['a', 1])", "ERROR: <input>:1:14: error during formatting: decimal clause can only be used on "
                                    "integers, was given string\n | '%d'.format(['a', 1])\n | .............^" },
         { "{namespace}", "ERROR: <input>:1:11: Syntax error: mismatched input '}' expecting ':'\n | {namespace}\n | "
