@@ -212,6 +212,8 @@ static void add_time(struct buf *b, struct str s, bool as_string) {
         if (as_string)
                 buf_printf(b, "%04d-%02d-%02d %02d:%02d:%02d%.*s +0000 UTC", at[0], at[1], at[2], at[3], at[4], at[5],
                            fraction_of(text + end), text + end);
+        else if (str_empty(s))
+                buf_addc(b, NO_TIME);
         else
                 buf_printf(b, "time.Date(%d, time.%s, %d, %d, %d, %d, 0, time.Local)", at[0],
                            months[MIN(MAX(at[1], 1), 12) - 1], at[2], at[3], at[4], at[5]);

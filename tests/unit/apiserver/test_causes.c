@@ -243,6 +243,11 @@ static const struct row {
           "spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive\n"
           "spec.sessionAffinity: Unsupported value: `Odd`: supported values: `ClientIP`, `None`\n"
           "spec.ports[2].nodePort: Duplicate value: 2" },
+        { &res_endpoints,
+          OBJECT("`subsets`:[{`addresses`:[{`ip`:`1.2.3.4`}],`ports`:[{`port`:1,`protocol`:`X`,`appProtocol`:`-`}]}]"),
+          NULL, NULL,
+          "subsets[0].ports[0].protocol: Unsupported value: `X`: supported values: `SCTP`, `TCP`, `UDP`\n"
+          "subsets[0].ports[0].appProtocol: Invalid value: `-`: " NAME_PART },
         { &res_endpoints, OBJECT("`subsets`:[{`addresses`:[{`ip`:`127.0.0.1`,`hostname`:`A.`,`nodeName`:``}]}]"), NULL,
           NULL,
           "subsets[0].addresses[0].hostname: Invalid value: `A.`: " LABEL_NAME "\n"
