@@ -614,7 +614,7 @@ void apply_track_update(struct arena *a, const struct schema_type *t, const stru
 
         if (!live && json_len(managed_fields(next)) == 0 && track_new(a, t, next, &self, opts->reset))
                 return;
-        if (t->flags & SCHEMA_TYPE_ODD_SETS &&
+        if (t->flags & SCHEMA_TYPE_ODD_SETS && !opts->scale && /* of which no more than its replicas is looked at */
             ((live && structure_check(a, t, live, true, NULL) < 0) || structure_check(a, t, next, true, NULL) < 0))
                 return remove_managed_fields(a, next);
         old = live ? json_copy_shallow(a, live) : schema_zero(a, t);

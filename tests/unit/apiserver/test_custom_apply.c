@@ -243,6 +243,7 @@ static void a_scale_hands_replicas_back_in_its_version(void **state) {
 
 static void a_scale_is_of_one_type_whatever_the_versions_of_its_object_have(void **state) {
         struct fixture *f = *state;
+        struct answer r;
 
         define(f, "{'type':'object','properties':{'a':{'type':'string','default':'d'},'n':{'type':'integer'}}}",
                "{'type':'object','properties':{'n':{'type':'integer'}}}");
@@ -252,6 +253,17 @@ static void a_scale_is_of_one_type_whatever_the_versions_of_its_object_have(void
                   .body = Q("{'apiVersion':'autoscaling/v1','kind':'Scale','metadata':{'name':'w'},"
                             "'spec':{'replicas':2}}")),
               200, ".spec.replicas", "2");
+        undefine(f);
+        define(f,
+               "{'type':'object','properties':{'a':{'type':'array','x-kubernetes-list-type':'set','items':{'type':"
+               "'string'}},'n':{'type':'integer'}}}",
+               "{'type':'object','properties':{'a':{'type':'object','additionalProperties':{'type':'array',"
+               "'x-kubernetes-list-type':'set','items':{'type':'string'}}},'n':{'type':'integer'}}}");
+        check_code(apply(f, &widgets, "me", ",'spec':{'a':['x'],'n':2}"), 201);
+        check_code(scale_to(f, &widgets_v2, "two", "3"), 200); /* to v2 its a is nothing */
+        r = ASK(f, API_GET, &widgets, "default", "w");
+        check(r, 200, ".metadata.managedFields[0].manager", "me");
+        assert_string_equal(at(f, r, ".metadata.managedFields[1].manager"), "two");
         undefine(f);
 }
 
