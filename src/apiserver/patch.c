@@ -428,6 +428,7 @@ static bool is_pruned(struct op *op, const struct json *config) {
 static int apply_config(struct op *op, const struct json *live, struct error *err) {
         struct arena *a = op->c->arena;
         struct apply_opts opts = writes_apply_opts(op);
+        struct str uid;
         struct json config = json_copy_shallow(a, op->c->body), lost = json_new_array(), out = json_null(), *meta;
         _cleanup_error_ struct error e = ERROR_INIT;
 
@@ -462,6 +463,12 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
                 return unfit(op, NULL, "convert to unversioned", "", error_text(&e), err);
         TRY(registry_strict_result(op, op->c->strict, err));
         meta = meta_of(a, &op->tree);
+        uid = json_str(json_getc(json_getc(op->c->body, "metadata"), "uid"));
+        if (!live && !str_empty(uid))
+                return err_conflict(err, op->rest, op->name,
+                                    "uid mismatch: the provided object specified uid %" STR_FMT
+                                    ", and no existing object was found",
+                                    STR_ARG(uid));
         TRY(writes_match_patched(op, meta, err));
         if (op->rest->resource->namespaced && str_empty(json_str(json_getc(meta, "namespace"))))
                 json_set_str(a, meta, "namespace", op->namespace);
@@ -472,17 +479,11 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
 
 static void apply_new(struct op *op) {
         struct error *err = &op->c->error;
-        struct str uid = json_str(json_at_path(op->c->body, "metadata", "uid"));
 
         op->upsert = true;
         if (op->sub &&
             !(op->rest->stored->strategy->flags & STRATEGY_STATUS_CREATES && str_eqc(op->c->subresource, "status")))
                 err_not_found(err, op->rest, op->name);
-        else if (!str_empty(uid))
-                err_conflict(err, op->rest, op->name,
-                             "uid mismatch: the provided object specified uid %" STR_FMT
-                             ", and no existing object was found",
-                             STR_ARG(uid));
         else if (apply_config(op, NULL, err) == 0 && writes_check_current(op, &op->tree, err) == 0)
                 writes_to_stored(op, err);
         if (err->err)

@@ -319,11 +319,23 @@ static void created(struct op *op) {
         op_fail(op);
 }
 
+static void copy_member(struct arena *a, struct json *to, const struct json *from, const char *key) {
+        const struct json *v = json_getc(from, key);
+
+        if (v)
+                json_setc(a, to, key, *v);
+        else
+                json_removec(to, key);
+}
+
 /* op->tree is finished: to the store with it. */
 void writes_put_new(struct op *op) {
         const struct rest *r = op->rest->stored;
+        struct json *meta = meta_of(op->c->arena, &op->tree);
         bool dry = op->c->options.dry_run, there;
 
+        if (r->strategy->flags & STRATEGY_TEMPLATE_LABELS && json_len(json_getc(meta, "labels")) == 0)
+                copy_member(op->c->arena, meta, json_at_path(&op->tree, "spec", "template", "metadata"), "labels");
         if (!op_convert_out(op, writes_put_new))
                 return;
         op->result = object_from_tree(&op->tree);
@@ -381,15 +393,6 @@ static void begin_new(struct op *op) {
 static void drop_off(struct op *op) {
         if ((op->odd || op->rest != op->rest->stored) && !op->rest->custom)
                 schema_drop_off(op->c->arena, op->rest->stored->resource->type, &op->tree);
-}
-
-static void copy_member(struct arena *a, struct json *to, const struct json *from, const char *key) {
-        const struct json *v = json_getc(from, key);
-
-        if (v)
-                json_setc(a, to, key, *v);
-        else
-                json_removec(to, key);
 }
 
 /* What is new has no status yet, whatever the client says, or has an older version hold it elsewhere. */

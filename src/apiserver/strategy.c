@@ -407,9 +407,10 @@ static int job_prepare_create(struct op *op, struct json *obj, struct error *err
         labels = json_get_or_add_object(
                         a, json_get_or_add_object(a, json_get_or_add_object(a, spec, "template"), "metadata"),
                         "labels");
-        /* A job that is sent without labels has its pods', and then all of them: in Go it is one map, unless it is
-         * copied for each name that is tried. */
-        bool shared = !op->generated && json_len(json_at_path(op->c->body, "metadata", "labels")) == 0 &&
+        /* A job that is sent without labels has its pods', when these have some, and then all of them: in Go it is one
+         * map, unless it is copied for each name that is tried. */
+        bool shared = !op->generated && json_len(labels) > 0 &&
+                      json_len(json_at_path(op->c->body, "metadata", "labels")) == 0 &&
                       (json_len(json_getc(meta, "labels")) == 0 || json_equal(json_getc(meta, "labels"), labels));
         match = json_get_or_add_object(a, json_get_or_add_object(a, spec, "selector"), "matchLabels");
         if (!json_getc(match, set[0].key))

@@ -287,9 +287,12 @@ static int decode_bytes(struct decoder *d, const struct schema_type *t, const st
 static int decode_quantity(struct decoder *d, const struct json *in, const struct frame *at, struct json *ret) {
         struct str text, out;
 
-        if (json_is(in, JSON_STRING))
-                text = str_trim(json_str(in));
-        else {
+        if (json_is(in, JSON_STRING)) { /* a line break is written as \n, which is no space */
+                for (text = json_str(in); str_has_prefix(text, STR(" "));)
+                        text = str_sub(text, 1, text.n);
+                while (str_has_suffix(text, STR(" ")))
+                        text = str_sub(text, 0, text.n - 1);
+        } else {
                 _cleanup_buf_ struct buf b = BUF_INIT;
 
                 print_number(&b, d, in, at);

@@ -346,6 +346,11 @@ static void bad_patches_are_refused_in_upstreams_words(void **state) {
                     409,
                     "Operation cannot be fulfilled on configmaps \"gone\": uid mismatch: the provided object specified "
                     "uid u, and no existing object was found");
+        check_error(ASK(f, API_PATCH, &res_configmaps, "default", "gone", .patch = API_PATCH_APPLY,
+                        .options.field_manager = STR("m"),
+                        .body = "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"uid\":\"u\","
+                                "\"managedFields\":[{\"manager\":\"m\"}]}}"),
+                    400, "metadata.managedFields must be nil");
 }
 
 static const struct api_resource ks1 = {

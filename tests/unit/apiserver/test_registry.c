@@ -638,11 +638,24 @@ static void patches_of_a_crowd_all_get_through(void **state) {
 
 static void a_job_without_labels_has_those_of_its_pods(void **state) {
         struct fixture *f = *state;
+        struct answer r;
 
         check(ASK(f, API_CREATE, &res_jobs, "default",
                   .body = "{\"metadata\":{\"name\":\"j\"},\"spec\":{\"template\":{\"spec\":{"
                           "\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}}}"),
               201, ".metadata.labels.job-name", "j");
+        r = ASK(f, API_CREATE, &res_jobs, "default",
+                .body = "{\"metadata\":{\"generateName\":\"g-\"},\"spec\":{\"template\":{\"spec\":{"
+                        "\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}}}");
+        check(r, 201, ".metadata.labels.job-name", at(f, r, ".metadata.name"));
+        /* They are not looked at, being its pods'. */
+        r = ASK(f, API_CREATE, &res_jobs, "default",
+                .body = "{\"metadata\":{\"name\":\"j234567890123456789012345678901234567890123456789012345678901234\"},"
+                        "\"spec\":{\"template\":{\"spec\":{\"restartPolicy\":\"Never\",\"containers\":[{\"name\":"
+                        "\"c\",\"image\":\"x\"}]}}}}");
+        check_code(r, 422);
+        assert_non_null(strstr(r.message, "spec.template.labels: Invalid value"));
+        assert_null(strstr(r.message, "metadata.labels"));
 }
 
 static void the_service_of_the_api_comes_back(void **state) {

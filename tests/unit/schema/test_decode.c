@@ -128,6 +128,10 @@ static void test_type_errors_have_gos_wording(void **state) {
                 "parsing time \"x\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"x\" as \"2006\"");
         refused(a, &type_Pod, "[]", "json: cannot unmarshal array into Go value of type v1.Pod");
         refused(a, &type_Secret, "{'data':{'a':'!!'}}", "illegal base64 data at input byte 0");
+        refused(a, &type_ResourceRequirements, "{'limits':{'cpu':'1\\n'}}", /* but spaces are nothing */
+                "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
+        struct json spaced = decode(a, &type_ResourceRequirements, "{'limits':{'cpu':' 1 '}}", NULL);
+        check_json(a, &spaced, "{'limits':{'cpu':'1'}}");
         refused(a, &type_ResourceRequirements, "{'limits':{'cpu':'x'}}",
                 "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
         refused(a, &type_ServicePort, "{'targetPort':1.5}",
