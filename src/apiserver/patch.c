@@ -418,11 +418,14 @@ static bool drop_malformed(struct op *op) {
         return true;
 }
 
+/* Has the schema no place for something that would count in the generation? */
 static bool is_pruned(struct op *op, const struct json *config) {
-        struct json lost = json_new_array(), ignored;
+        struct json counts = json_copy_shallow(op->c->arena, config), lost = json_new_array(), ignored;
         _cleanup_error_ struct error e = ERROR_INIT;
 
-        return custom_decode(op, config, &lost, &ignored, &e) == 0 && json_len(&lost) > 0;
+        if (api_subresource(op->rest->resource, STR("status")))
+                json_removec(&counts, "status");
+        return custom_decode(op, &counts, &lost, &ignored, &e) == 0 && json_len(&lost) > 0;
 }
 
 static int apply_config(struct op *op, const struct json *live, struct error *err) {

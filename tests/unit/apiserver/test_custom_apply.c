@@ -17,7 +17,8 @@ static void define(struct fixture *f, const char *v1, const char *v2) {
         static const char version[] = "{'name':'%s','served':true,'storage':%s,'subresources':{'status':{},'scale':{"
                                       "'specReplicasPath':'.spec.n','statusReplicasPath':'.status.n'}},'schema':{"
                                       "'openAPIV3Schema':{'type':'object','properties':{'spec':%s,'status':{'type':"
-                                      "'object','properties':{'n':{'type':'integer'}}}}}}}";
+                                      "'object','properties':{'n':{'type':'integer'},'l':{'type':'array','items':{"
+                                      "'type':'object'}}}}}}}}";
         const char *const specs[] = { v1, v2 };
         struct str versions[2];
         struct answer r;
@@ -313,6 +314,8 @@ static void what_is_applied_and_not_kept_counts(void **state) {
         check(apply(f, &widgets, "me", ",'spec':{'l':[{'x':1}]}"), 201, ".metadata.generation", "1");
         check(apply(f, &widgets, "me", ",'spec':{'l':[{'x':1}]}"), 200, ".metadata.generation", "2");
         check(apply(f, &widgets, "me", ",'spec':{'l':[{}]}"), 200, ".metadata.generation", "2");
+        check(apply(f, &widgets, "me", ",'spec':{'l':[{}]},'status':{'l':[{'x':1}]}"), 200, ".metadata.generation",
+              "2");
         undefine(f);
 }
 
