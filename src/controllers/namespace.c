@@ -3,6 +3,7 @@
  * all). https://kubernetes.io/docs/concepts/architecture/garbage-collection/, KEP-5080 */
 #include "base/vec.h"
 #include "controllers/conditions.h"
+#include "controllers/pods.h"
 #include "controllers/resources.h"
 #include "schema/types.h"
 
@@ -17,6 +18,7 @@ struct emptying {
         struct controller *c;
         struct arena *a;
         struct str ns;
+        int64_t since_ns; /* it is being deleted */
         VEC(struct str) missing, remaining, failures;
         VEC(struct finalizer_count) finalizers;
         size_t n_remaining;
@@ -28,21 +30,23 @@ static void fail(struct emptying *e, const struct error *err) {
         vec_push(&e->failures, arena_str(e->a, str_of(error_text(err))));
 }
 
-static void delete_all(struct emptying *e, const struct api_resource *res, struct api_list *list) {
+/* Of what goes wrong the first is told, as of one deletion of them all. */
+static bool delete_all(struct emptying *e, const struct api_resource *res, struct api_list *list) {
         _cleanup_free_ struct client_request *requests = xcalloc(list->n + 1, sizeof(*requests));
         _cleanup_free_ struct error *errors = xcalloc(list->n + 1, sizeof(*errors));
         _cleanup_free_ int *results = xcalloc(list->n + 1, sizeof(*results));
-        size_t n = 0;
+        size_t n = 0, n_failed = 0;
 
         for (size_t i = 0; i < list->n; i++)
                 if (!object_deleting(list->items[i]))
                         requests[n++] = controller_delete_request(res, list->items[i], "Background");
         controller_batch(e->c, requests, n, results, errors, NULL);
         for (size_t i = 0; i < n; i++) {
-                if (results[i] < 0 && results[i] != -ENOENT)
+                if (results[i] < 0 && results[i] != -ENOENT && n_failed++ == 0)
                         fail(e, &errors[i]);
                 error_clear(&errors[i]);
         }
+        return n_failed == 0;
 }
 
 static void count_finalizers(struct emptying *e, const struct object *o) {
@@ -58,14 +62,20 @@ static void count_finalizers(struct emptying *e, const struct object *o) {
         }
 }
 
-static void count_rest(struct emptying *e, const struct api_resource *res, const struct api_list *list) {
+/* How many finalizers they have. */
+static size_t count_rest(struct emptying *e, const struct api_resource *res, const struct api_list *list) {
+        size_t n = 0;
+
         if (list->n == 0)
-                return;
+                return 0;
         e->n_remaining += list->n;
         vec_push(&e->remaining,
                  arena_printf(e->a, "%s.%s has %zu resource instances", res->plural, res->group, list->n));
-        for (size_t i = 0; i < list->n; i++)
+        for (size_t i = 0; i < list->n; i++) {
                 count_finalizers(e, list->items[i]);
+                n += json_len(json_at_path(object_json(list->items[i]), "metadata", "finalizers"));
+        }
+        return n;
 }
 
 static int list_all(struct emptying *e, const struct api_resource *res, struct api_list **ret) {
@@ -77,17 +87,36 @@ static int list_all(struct emptying *e, const struct api_resource *res, struct a
         return r;
 }
 
+/* Pods have the time that they were given. */
+static bool may_take_time(struct emptying *e, const struct api_resource *res, const struct api_list *list) {
+        int64_t longest = 0;
+
+        for (size_t i = 0; res == &res_pods && i < list->n; i++)
+                if (!pod_is_terminal(list->items[i]))
+                        longest = MAX(longest, json_int(json_at_path(object_json(list->items[i]), "spec",
+                                                                     "terminationGracePeriodSeconds")));
+        return controller_now(e->c) < e->since_ns + longest * NSEC_PER_SEC;
+}
+
 static void empty_resource(const struct api_resource *res, struct emptying *e) {
+        _cleanup_error_ struct error err = ERROR_INIT;
         struct api_list *list;
 
         if (list_all(e, res, &list) < 0)
                 return;
         if (list->n > 0) {
-                delete_all(e, res, list);
+                bool patient = may_take_time(e, res, list), deleted = delete_all(e, res, list);
+
                 api_list_free(list);
-                if (list_all(e, res, &list) < 0)
+                if (!deleted || list_all(e, res, &list) < 0)
                         return;
-                count_rest(e, res, list);
+                if (count_rest(e, res, list) == 0 && list->n > 0 && !patient) {
+                        error_set(&err, -EBUSY,
+                                  "unexpected items still remain in namespace: %" STR_FMT
+                                  " for gvr: %s/%s, Resource=%s",
+                                  STR_ARG(e->ns), res->group, res->version, res->plural);
+                        fail(e, &err);
+                }
         }
         api_list_free(list);
 }
@@ -174,6 +203,7 @@ static int finalize(struct controller *c, struct arena *a, const struct object *
                 if (!str_eqc(json_str(f), "kubernetes"))
                         json_push(a, &rest, *f);
         json_setc(a, json_get_or_add_object(a, &copy, "spec"), "finalizers", rest);
+        json_removec(json_get_or_add_object(a, &copy, "metadata"), "resourceVersion"); /* its status is newer */
         return error_except(client_update(c->client, &res_namespaces, STR("finalize"), &copy, NULL, err), -ENOENT, err);
 }
 
@@ -185,13 +215,14 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
 
         if (!ns || !object_deleting(ns) || !has_finalizer(ns))
                 return 0;
+        time_parse(json_str(json_at_path(object_json(ns), "metadata", "deletionTimestamp")), &e.since_ns);
         empty_resource(&res_pods, &e);
-        if (e.n_remaining == 0 && e.failures.n == 0)
+        if (e.n_remaining == 0)
                 resources_each(c, &(struct resources_visitor) { empty_other_resource, miss_resources, &e });
+        r = write_conditions(&e, ns, err);
         if (e.n_remaining + e.failures.n + e.missing.n == 0) {
-                r = finalize(c, a, ns, err);
+                r = r == 0 ? finalize(c, a, ns, err) : r;
         } else {
-                r = write_conditions(&e, ns, err);
                 controller_enqueue_after(c, key, LOOK_AGAIN_MS);
                 if (r == 0 && e.failures.n > 0)
                         r = error_set(err, -EIO, "%" STR_FMT, STR_ARG(e.failures.v[0]));

@@ -104,6 +104,21 @@ static void names_the_finalizers_in_the_way(void **state) {
         assert_null(ns(&k));
 }
 
+static void who_holds_an_empty_one_reads_that_it_is_empty(void **state) {
+        _cluster_ struct cluster k;
+
+        cluster_start(&k, &options, classes);
+        fake_api_create(k.api, &res_namespaces, "",
+                        "{'metadata':{'name':'ns'},'spec':{'finalizers':['kubernetes','example.com/own']},'status':{"
+                        "'phase':'Active'}}");
+        cluster_settle(&k);
+        fake_api_delete(k.api, &res_namespaces, "", "ns", NULL);
+        cluster_settle(&k);
+        assert_string_equal(condition_text(ns(&k), "NamespaceContentRemaining", "reason"), "ContentRemoved");
+        assert_int_equal(json_len(at(ns(&k), "spec.finalizers")), 1);
+        assert_string_equal(text_at(ns(&k), "spec.finalizers.0"), "example.com/own");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(has_a_default_account_and_the_root_ca),
@@ -111,6 +126,7 @@ int main(void) {
                 cmocka_unit_test(deletion_empties_and_finalizes),
                 cmocka_unit_test(waits_for_pods_before_the_rest_and_says_so),
                 cmocka_unit_test(names_the_finalizers_in_the_way),
+                cmocka_unit_test(who_holds_an_empty_one_reads_that_it_is_empty),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -157,7 +157,10 @@ static void an_aggregated_role_has_the_rules_of_those_it_selects(void **state) {
         cluster_start(&k, NULL, classes);
         fake_api_create(k.api, &res_clusterroles, "",
                         "{'metadata':{'name':'all'},'aggregationRule':{'clusterRoleSelectors':[{'matchLabels':{'to':'"
-                        "all'}}]}}");
+                        "first'}},{'matchLabels':{'to':'all'}}]}}");
+        fake_api_create(k.api, &res_clusterroles, "",
+                        "{'metadata':{'name':'z','labels':{'to':'first'}},'rules':[{'apiGroups':[''],'resources':["
+                        "'nodes'],'verbs':['get']}]}");
         fake_api_create(k.api, &res_clusterroles, "",
                         "{'metadata':{'name':'b','labels':{'to':'all'}},'rules':[{'apiGroups':[''],'resources':['pods']"
                         ",'verbs':['get']}]}");
@@ -167,8 +170,9 @@ static void an_aggregated_role_has_the_rules_of_those_it_selects(void **state) {
                         "{'apiGroups':[''],'resources':['pods'],'verbs':['get']}]}");
         cluster_settle(&k);
         role = fake_api_get(k.api, &res_clusterroles, "", "all");
-        assert_int_equal(json_len(at(role, "rules")), 2);
-        assert_string_equal(text_at(role, "rules.0.resources.0"), "secrets");
+        assert_int_equal(json_len(at(role, "rules")), 3);
+        assert_string_equal(text_at(role, "rules.0.resources.0"), "nodes");
+        assert_string_equal(text_at(role, "rules.1.resources.0"), "secrets");
         before = fake_api_writes(k.api);
         fake_api_patch(k.api, &res_clusterroles, "", "b", "", "{'metadata':{'labels':{'x':'y'}}}");
         cluster_settle(&k);
