@@ -370,7 +370,7 @@ void api_call_keep(struct arena *a, struct api_call *c) {
         c->arena = a;
 }
 
-static bool is_bodyless(const struct http_request *req) {
+bool request_is_bodyless(const struct http_request *req) {
         return str_empty(http_request_body(req)) && !http_request_is_receiving(req);
 }
 
@@ -406,7 +406,8 @@ static int read_body(struct http_write *w) {
         if (w->call.verb == API_DELETE_COLLECTION)
                 TRY(list_check(w->arena, w->x.rest, &w->call.options, err));
         if (w->call.verb == API_PATCH) {
-                r = request_patch_type(type, !w->x.rest->resource->list_type, is_bodyless(req), &w->call.patch, err);
+                r = request_patch_type(type, !w->x.rest->resource->list_type, request_is_bodyless(req), &w->call.patch,
+                                       err);
                 if (r == 0 && w->call.patch == API_PATCH_APPLY)
                         media = MEDIA_YAML;
         } else if (!str_empty(text) || w->call.verb < API_DELETE) {
@@ -591,10 +592,6 @@ static bool has_columns(const struct exchange *x) {
         return !str_eqc(sub, "approval") && !str_eqc(sub, "ephemeralcontainers") && !str_eqc(sub, "resize");
 }
 
-static bool has_no_body(const struct exchange *x) {
-        return str_empty(http_request_body(x->req)) && !http_request_is_receiving(x->req);
-}
-
 static int read_format(struct exchange *x, enum api_verb verb, struct error *err) {
         const struct api_options *o = &x->query.options;
         bool watch = verb == API_WATCH, list_watch = watch && o->send_initial_events && o->watch_bookmarks;
@@ -608,7 +605,7 @@ static int read_format(struct exchange *x, enum api_verb verb, struct error *err
 
         if (verb == API_PATCH)
                 TRY(request_patch_type(http_request_header(x->req, "content-type"), !x->rest->resource->list_type,
-                                       has_no_body(x), &patch, err));
+                                       request_is_bodyless(x->req), &patch, err));
         TRY(request_negotiate(http_request_header(x->req, "accept"), shapes, &x->format.as, err));
         x->format.settled = true;
         x->format.pretty = x->format.as.media == MEDIA_JSON && (x->format.as.pretty || respond_wants_pretty(x->req));
@@ -626,7 +623,7 @@ static int check_options(const struct exchange *x, enum api_verb verb, struct er
         if ((str_eqc(name, ".") || str_eqc(name, "..")) && verb != API_CREATE)
                 return err_bad_request(err, "Name parameter invalid: \"%" STR_FMT "\": may not be '%" STR_FMT "'",
                                        STR_ARG(name), STR_ARG(name));
-        if ((verb == API_DELETE || collection) && has_no_body(x)) /* which counts alone */
+        if ((verb == API_DELETE || collection) && request_is_bodyless(x->req)) /* which counts alone */
                 bad = q->bad_delete_option;
         if (str_find(name, '%') >= 0 && verb != API_CREATE)
                 return err_bad_request(err, "Name parameter invalid: \"%" STR_FMT "\": may not contain '%%'",

@@ -508,12 +508,14 @@ static unsigned shapes_of(const struct exchange *x, struct str path) {
                 path.n--;
         if (str_eqc(path, "/openid/v1/jwks"))
                 return NEGOTIATE_ROUTER | NEGOTIATE_JSON | NEGOTIATE_KEYS;
-        if (str_eqc(path, "/version") || str_eqc(path, "/.well-known/openid-configuration"))
+        if (str_eqc(path, "/.well-known/openid-configuration"))
                 return NEGOTIATE_ROUTER | NEGOTIATE_JSON;
+        if (str_eqc(path, "/version"))
+                return NEGOTIATE_ROUTER | NEGOTIATE_JSON | NEGOTIATE_BODY;
         if (str_eqc(path, "/api"))
-                return NEGOTIATE_ROUTER | 1U << SHAPE_DISCOVERY;
+                return NEGOTIATE_ROUTER | NEGOTIATE_BODY | 1U << SHAPE_DISCOVERY;
         if (str_has_prefix(path, STR("/api/")) || is_of_version(x))
-                return NEGOTIATE_ROUTER;
+                return NEGOTIATE_ROUTER | NEGOTIATE_BODY;
         return str_eqc(path, "/apis")                ? 1U << SHAPE_DISCOVERY
                : str_has_prefix(path, STR("/apis/")) ? 1U << SHAPE_OBJECT
                                                      : 0;
@@ -569,7 +571,9 @@ void handle_nonresource(struct exchange *x) {
         }
         if (str_eqc(path, "/apis//"))
                 return respond_nowhere(x);
-        if (shapes && request_negotiate(http_request_header(x->req, "accept"), shapes, &x->format.as, &e) < 0) {
+        if (shapes && (request_check_type(http_request_header(x->req, "content-type"), shapes,
+                                          request_is_bodyless(x->req), &e) < 0 ||
+                       request_negotiate(http_request_header(x->req, "accept"), shapes, &x->format.as, &e) < 0)) {
                 if (str_has_prefix(path, STR("/api")) && !discovery_knows(x))
                         respond_nowhere(x);
                 else

@@ -694,6 +694,27 @@ int request_body_media(struct str content_type, enum media *ret, struct error *e
                             "application/json, application/yaml, application/vnd.kubernetes.protobuf");
 }
 
+/* What upstream's router says to a type that its route does not take: of a body that is not sent it goes on, to find
+ * that nothing is left that could answer. */
+static int refuse_type(bool empty, struct error *err) {
+        if (empty)
+                error_status(err, REASON_NOT_ACCEPTABLE, "406: Not Acceptable\n\nAvailable representations: ");
+        else
+                error_status(err, REASON_UNSUPPORTED_MEDIA, "415: Unsupported Media Type");
+        error_details(err, STR(""), STR(""), STR(""));
+        return -EINVAL;
+}
+
+int request_check_type(struct str content_type, unsigned shapes, bool empty, struct error *err) {
+        static const char *const types[] = { "application/json", "application/yaml",
+                                             "application/vnd.kubernetes.protobuf" };
+
+        if (!(shapes & NEGOTIATE_BODY) || str_empty(content_type) ||
+            names_one(content_type, types, shapes & NEGOTIATE_JSON ? 1 : ARRAY_SIZE(types), false))
+                return 0;
+        return refuse_type(empty, err);
+}
+
 int request_patch_type(struct str content_type, bool custom, bool empty, enum api_patch *ret, struct error *err) {
         static const char *const types[] = {
                 [API_PATCH_JSON] = "application/json-patch+json",
@@ -711,15 +732,8 @@ int request_patch_type(struct str content_type, bool custom, bool empty, enum ap
                         *ret = (enum api_patch) i;
                         return 0;
                 }
-        if (!custom &&
-            !names_one(content_type, types + 1, ARRAY_SIZE(types) - 1, false)) { /* the router is not so exact */
-                if (empty) /* what is not sent it takes for an answer that nobody can make */
-                        error_status(err, REASON_NOT_ACCEPTABLE, "406: Not Acceptable\n\nAvailable representations: ");
-                else
-                        error_status(err, REASON_UNSUPPORTED_MEDIA, "415: Unsupported Media Type");
-                error_details(err, STR(""), STR(""), STR(""));
-                return -EINVAL;
-        }
+        if (!custom && !names_one(content_type, types + 1, ARRAY_SIZE(types) - 1, false))
+                return refuse_type(empty, err); /* the router is not so exact */
         return error_status(err, REASON_UNSUPPORTED_MEDIA,
                             "the body of the request was in an unknown format - accepted media types include: "
                             "application/json-patch+json, application/merge-patch+json, %sapplication/apply-patch+yaml",

@@ -72,6 +72,7 @@ struct negotiated {
 #define NEGOTIATE_ROUTER (1U << 27)
 #define NEGOTIATE_JSON (1U << 28)
 #define NEGOTIATE_LIST (1U << 29)
+#define NEGOTIATE_BODY (1U << 30) /* with ROUTER: it looks at the type of a body, too */
 #define NEGOTIATE_CUSTOM (1U << 31)
 /* The best of an Accept header (empty: JSON). shapes: a bit for each shape that the endpoint can make besides the
  * object. -EINVAL, NotAcceptable. */
@@ -81,6 +82,8 @@ int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret
 size_t request_accepted(struct str accept, struct str types[static REQUEST_RANGES]);
 /* The format of a body by its Content-Type (empty: JSON). -EINVAL, UnsupportedMediaType. */
 int request_body_media(struct str content_type, enum media *ret, struct error *err);
+/* Where only GET is answered: -EINVAL for a type of a body (empty: it has none) that the router does not know there. */
+int request_check_type(struct str content_type, unsigned shapes, bool empty, struct error *err);
 /* custom: strategic merge patches are not for custom resources. empty: nothing was sent, which is another error. */
 int request_patch_type(struct str content_type, bool custom, bool empty, enum api_patch *ret, struct error *err);
 
