@@ -183,7 +183,7 @@ static void validate_recursive(struct field_errors *fe, const struct path *p, co
         if (!str_eqc(mode, "Enabled") && !str_eqc(mode, "IfPossible"))
                 return;
         FORBIDDEN_IF(!json_bool(GET(mount, "readOnly")), p, "may only be specified when readOnly is true");
-        if (!str_empty(propagation) && !str_eqc(propagation, "None"))
+        if (GET(mount, "mountPropagation") && !str_eqc(propagation, "None"))
                 field_forbidden(fe, p, "may only be specified when mountPropagation is None or not specified");
 }
 
@@ -208,11 +208,11 @@ static void validate_mounts(struct field_errors *fe, const struct path *c, const
                 INVALID_STR_IF(look_up(&names, name), PATH(p, "name"), name, "must not already exist in volumeDevices");
                 INVALID_STR_IF(look_up(&paths, at), PATH(p, "mountPath"), at,
                                "must not already exist as a path in volumeDevices");
-                if (!str_empty(TEXT(m, "subPath")) && !str_empty(TEXT(m, "subPathExpr")))
-                        field_invalid_str(fe, PATH(p, "subPathExpr"), TEXT(m, "subPathExpr"),
-                                          "subPathExpr and subPath are mutually exclusive");
                 if (!str_empty(TEXT(m, "subPath")))
                         rule_relative_path(fe, PATH(list, "subPath"), GET(m, "subPath"), NULL);
+                INVALID_STR_IF(!str_empty(TEXT(m, "subPath")) && !str_empty(TEXT(m, "subPathExpr")),
+                               PATH(p, "subPathExpr"), TEXT(m, "subPathExpr"),
+                               "subPathExpr and subPath are mutually exclusive");
                 if (!str_empty(TEXT(m, "subPathExpr")))
                         rule_relative_path(fe, PATH(list, "subPathExpr"), GET(m, "subPathExpr"), NULL);
                 fe->at = NULL;

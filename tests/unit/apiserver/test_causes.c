@@ -120,6 +120,18 @@ static const struct row {
           "spec.volumes[0].projected.sources[2].secret.name: Required value" },
         /* containers */
         { &res_pods,
+          CONTAINER("`volumeMounts`:[{`name`:`n`,`mountPath`:`/a`,`subPath`:`..`,`subPathExpr`:`b`,`readOnly`:true,"
+                    "`mountPropagation`:``,`recursiveReadOnly`:`IfPossible`}]"),
+          NULL, NULL,
+          "spec.containers[0].volumeMounts[0].name: Not found: `n`\n"
+          "spec.containers[0].volumeMounts.subPath: Invalid value: `..`: must not contain '..'\n"
+          "spec.containers[0].volumeMounts[0].subPathExpr: Invalid value: `b`: subPathExpr and subPath are mutually "
+          "exclusive\n"
+          "spec.containers[0].volumeMounts.mountPropagation: Unsupported value: ``: supported values: "
+          "`Bidirectional`, `HostToContainer`, `None`\n"
+          "spec.containers[0].volumeMounts.recursiveReadOnly: Forbidden: may only be specified when mountPropagation "
+          "is None or not specified" },
+        { &res_pods,
           CONTAINER("`volumeMounts`:[{`name`:`n`,`mountPath`:``,`subPath`:`/s`,`mountPropagation`:`Bidirectional`,"
                     "`recursiveReadOnly`:`Enabled`},{`name`:``,`mountPath`:`/m`,`mountPropagation`:``}],"
                     "`readinessProbe`:{`periodSeconds`:-1}"),
