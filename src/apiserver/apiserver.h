@@ -5,7 +5,6 @@
 #include "store/store.h"
 
 struct encryption;
-struct tls_context;
 
 struct apiserver_options {
         struct store *store;

@@ -24,7 +24,7 @@ int err_not_found(struct error *err, const struct rest *r, struct str name) {
         return -ENOENT;
 }
 
-int err_exists(struct error *err, const struct rest *r, struct str name) {
+static int err_exists(struct error *err, const struct rest *r, struct str name) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         add_called(&b, r, name);

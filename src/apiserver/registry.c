@@ -285,15 +285,17 @@ static bool slimmed(struct op *op) {
 
 /* ---- create ---- */
 
+static void put_new(struct op *op);
+
 static void created(struct op *op) {
         if (op->txn.result == 0)
                 return op_finish(op, 201);
         if (slimmed(op))
-                return writes_put_new(op);
+                return put_new(op);
         if (op->txn.result == -EEXIST && op->generated && !op->taken && ++op->attempts < MAX_NAME_ATTEMPTS) {
                 object_unref(TAKE_PTR(op->result));
                 generate_name(op, meta_of(op->c->arena, &op->tree));
-                writes_put_new(op);
+                put_new(op);
                 return;
         }
         if (quota_refused(op) && ++op->attempts < MAX_ATTEMPTS) {
@@ -302,7 +304,7 @@ static void created(struct op *op) {
                 if (admission_resource_quota(op->admission, &op->c->error) < 0)
                         op_fail(op);
                 else
-                        writes_put_new(op);
+                        put_new(op);
                 return;
         }
         if (op->txn.result == -EEXIST && (op->upsert || op->txn.failed_op > 0) && ++op->attempts < MAX_ATTEMPTS) {
@@ -329,14 +331,14 @@ static void copy_member(struct arena *a, struct json *to, const struct json *fro
 }
 
 /* op->tree is finished: to the store with it. */
-void writes_put_new(struct op *op) {
+static void put_new(struct op *op) {
         const struct rest *r = op->rest->stored;
         struct json *meta = meta_of(op->c->arena, &op->tree);
         bool dry = op->c->options.dry_run, there;
 
         if (r->strategy->flags & STRATEGY_TEMPLATE_LABELS && json_len(json_getc(meta, "labels")) == 0)
                 copy_member(op->c->arena, meta, json_at_path(&op->tree, "spec", "template", "metadata"), "labels");
-        if (!op_convert_out(op, writes_put_new))
+        if (!op_convert_out(op, put_new))
                 return;
         op->result = object_from_tree(&op->tree);
         there = op->taken || (dry && rest_get(op->snap, r, op->namespace, op->name));
@@ -439,7 +441,7 @@ static void new_admitted(struct op *op) {
         if (complete_new(op, &op->c->error) < 0 || authorize_new(op, &op->c->error) < 0)
                 op_fail(op);
         else
-                admission_validate(op, writes_put_new);
+                admission_validate(op, put_new);
 }
 
 void registry_write_new(struct op *op) {

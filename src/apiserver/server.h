@@ -35,7 +35,6 @@ struct extensions;
 struct aggregator;
 struct catalog;
 struct custom_version;
-struct metrics;
 struct watch_hub;
 struct expiry;
 struct admission;
@@ -170,7 +169,6 @@ struct object *server_get(const struct apiserver *s, struct store_snapshot *snap
 /* ---- errors.c: upstream's wordings ---- */
 
 int err_not_found(struct error *err, const struct rest *r, struct str name);
-int err_exists(struct error *err, const struct rest *r, struct str name);
 int err_conflict(struct error *err, const struct rest *r, struct str name, const char *fmt, ...) _printf_(4, 5);
 #define OBJECT_MODIFIED "the object has been modified; please apply your changes to the latest version and try again"
 #define OTHER_NAMESPACE "the namespace of the provided object does not match the namespace sent on the request"

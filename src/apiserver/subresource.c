@@ -465,6 +465,8 @@ static int find_budget(struct op *op, struct object **ret, struct error *err) {
         return 0;
 }
 
+static void create_eviction(struct op *op);
+
 static void eviction_done(struct api_call *c) {
         struct eviction *e = c->userdata;
         struct op *op = e->op;
@@ -638,7 +640,7 @@ static int eviction_options(struct op *op, struct api_options *ret, struct error
         return 0;
 }
 
-void create_eviction(struct op *op) {
+static void create_eviction(struct op *op) {
         struct eviction *e = arena_new_of(op->c->arena, struct eviction);
         struct error *err = &op->c->error;
         struct object *pdb = NULL;
@@ -822,6 +824,10 @@ static void create_token(struct op *op) {
 
 /* ---- changes by the server itself ---- */
 
+static void registry_modify_again(struct op *op) {
+        registry_modify(op, op->change, op->then);
+}
+
 void registry_modify(struct op *op, int (*change)(struct op *op, struct error *err), void (*then)(struct op *op)) {
         struct error *err = &op->c->error;
 
@@ -843,10 +849,6 @@ void registry_modify(struct op *op, int (*change)(struct op *op, struct error *e
         if (r > 0)
                 schema_reorder(op->c->arena, op->rest->stored->resource->type, &op->tree);
         writes_put_changed(op);
-}
-
-void registry_modify_again(struct op *op) {
-        registry_modify(op, op->change, op->then);
 }
 
 /* ---- the table ---- */

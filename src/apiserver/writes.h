@@ -32,9 +32,7 @@ void writes_merge_part(struct op *op, struct json *obj, const struct json *sent,
 /* What is wrong with obj, which is to be stored. */
 int writes_validate(struct op *op, struct json *obj, const struct json *old, struct error *err);
 /* op->tree is finished: write it, or answer when nothing has changed. */
-void writes_put_new(struct op *op);
 void writes_put_changed(struct op *op);
-/* c->error from the store's result. */
 size_t op_stored_bytes(const struct op *op, const struct object *o); /* as etcd would have it, in protobuf */
+/* c->error from the store's result. */
 void writes_store_error(struct op *op);
-void registry_modify_again(struct op *op);

@@ -33,7 +33,6 @@ void tls_context_unref(struct tls_context *c);
 /* ---- for the transports of this folder ---- */
 
 struct ssl_st;
-struct x509_st;
 
 /* A session object for one connection. server_name (client; may be NULL) is sent as SNI when it is not an address, and
  * is what the peer's certificate must be for. NULL when OpenSSL refuses (out of memory). */

@@ -26,7 +26,6 @@ struct http_server;
 struct images;
 struct node_agent;
 struct services;
-struct watched;
 
 struct kubelet {
         struct kubelet_options o; /* texts in arena, every default filled in */
@@ -161,11 +160,10 @@ struct pod {
         struct backoff_ms {
                 unsigned tries;
         } mount_retry, sandbox_retry, status_retry;
-        int64_t start_time_ns;     /* status.startTime; 0: not yet */
-        int64_t resized;           /* the generation whose resources the cgroups have; 0: not known */
-        char *sent;                /* the status last written, as text */
-        struct volumes *volumes;   /* volumes.c */
-        struct object *last_known; /* keeps the object readable after it is gone */
+        int64_t start_time_ns;   /* status.startTime; 0: not yet */
+        int64_t resized;         /* the generation whose resources the cgroups have; 0: not known */
+        char *sent;              /* the status last written, as text */
+        struct volumes *volumes; /* volumes.c */
 };
 
 /* A message for a pod: apply runs on the loop, between steps, with the pod's fields to itself. */
@@ -243,7 +241,6 @@ struct json pod_cgroup_resources(struct arena *a, const struct pod *p);
 int64_t pod_generation(const struct pod *p);
 void pod_resize(struct pod *p); /* a step: what runs gets the resources it asks for now */
 struct json container_resources(struct arena *a, const struct pod *p, const struct container *c);
-struct quantity;
 int64_t pod_request(const struct json *pod_spec, const char *kind, const char *resource,
                     bool milli); /* with init containers and overhead */
 

@@ -33,7 +33,7 @@ struct connection {
         int fd, result;
         struct error why;
         uv_poll_t poll;
-        bool connecting, polling, closing_poll, client_ended, pod_ended, dead;
+        bool connecting, polling, client_ended, pod_ended, dead;
         struct buf out; /* on its way into the pod */
 };
 

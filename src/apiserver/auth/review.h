@@ -4,4 +4,3 @@
 #include "apiserver/server.h"
 
 void legacy_binding(struct op *op); /* subresource.c */
-void create_eviction(struct op *op);
