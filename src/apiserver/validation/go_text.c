@@ -87,6 +87,7 @@ static const struct {
         { "PodSpec", "setHostnameAsFQDN", "subdomain" },
         { "PodSpec", "preemptionPolicy", "priority" },
         { "PodSpec", "overhead", "runtimeClassName" },
+        { "PodSecurityContext", "sysctls", "fsGroupChangePolicy" },
         { "PodSpec", "serviceAccount", NULL },
         { "PodSpec", "hostNetwork", NULL },
         { "PodSpec", "hostPID", NULL },
@@ -215,8 +216,9 @@ static void add_time(struct buf *b, struct str s, bool as_string) {
         else if (str_empty(s))
                 buf_addc(b, NO_TIME);
         else
-                buf_printf(b, "time.Date(%d, time.%s, %d, %d, %d, %d, 0, time.Local)", at[0],
-                           months[MIN(MAX(at[1], 1), 12) - 1], at[2], at[3], at[4], at[5]);
+                buf_printf(b, "time.Date(%d, time.%s, %d, %d, %d, %d, 0, time.%s)", at[0],
+                           months[MIN(MAX(at[1], 1), 12) - 1], at[2], at[3], at[4], at[5],
+                           str_empty(s) ? "UTC" : "Local");
 }
 
 static bool is_zero(const struct json *v) {
@@ -726,10 +728,10 @@ static struct str add_diff(struct printer *g, const struct schema_type *t, bool 
         return arena_str(g->a, buf_str(&b));
 }
 
-struct str go_diff(struct field_errors *fe, const struct path *p, const struct schema_type *t, const struct json *old,
-                   const struct json *now) {
-        struct printer g = { .a = fe->a, .diff = true };
+struct str go_diff(struct arena *a, const struct schema_type *t, const struct json *old, const struct json *now,
+                   const struct json *sent) {
+        struct printer g = { .a = a, .diff = true };
 
-        now = with_empty(fe->a, now, field_sent(fe, p));
-        return arena_printf(fe->a, "  %" STR_FMT "\n", STR_ARG(add_diff(&g, t, false, old, now, ' ', 0, LEVEL, true)));
+        now = with_empty(a, now, sent);
+        return arena_printf(a, "  %" STR_FMT "\n", STR_ARG(add_diff(&g, t, false, old, now, ' ', 0, LEVEL, true)));
 }

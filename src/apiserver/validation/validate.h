@@ -96,11 +96,11 @@ bool errors_at(const struct field_errors *fe, const struct path *p);
 void forget_errors_at(struct field_errors *fe, const struct path *p);
 void field_error_add(struct field_errors *fe, const struct field_error *e); /* one that was made elsewhere */
 /* How Go shows a value that is refused, or (in_go) a quantity or IntOrString that is; what differs in values of the
- * type t, the new one at p, as lines of "- " and "+ " (go_text.c). */
+ * type t, the new one as it was sent, as lines of "- " and "+ " (go_text.c). */
 struct str go_value(struct field_errors *fe, const struct path *p, const struct json *v);
 const struct json *in_go(struct arena *a, enum schema_kind kind, const struct json *v);
-struct str go_diff(struct field_errors *fe, const struct path *p, const struct schema_type *t, const struct json *old,
-                   const struct json *now);
+struct str go_diff(struct arena *a, const struct schema_type *t, const struct json *old, const struct json *now,
+                   const struct json *sent);
 struct str quoted_in_go(struct arena *a, struct str s);
 void field_too_long(struct field_errors *fe, const struct path *p, size_t max);
 void field_too_many(struct field_errors *fe, const struct path *p, size_t n, size_t max);

@@ -323,7 +323,9 @@ static void restore_placement(struct field_errors *fe, struct json *copy, const 
 static void validate_pod_update(struct field_errors *fe, const struct json *obj, const struct json *old) {
         static const char *const lists[] = { "containers", "initContainers" };
         static const char *const image[] = { "image", NULL };
+        static const char *const made_anew[] = { "volumes", "initContainers", "schedulingGates", NULL }; /* upstream */
         const struct json *now = GET(obj, "spec"), *before = GET(old, "spec");
+        struct json sent = json_new_object();
 
         check_kept_annotations(fe, obj, old);
         if (json_equal(now, before))
@@ -354,12 +356,15 @@ static void validate_pod_update(struct field_errors *fe, const struct json *obj,
         if (json_int(GET(before, "terminationGracePeriodSeconds")) < 0 &&
             json_int(GET(now, "terminationGracePeriodSeconds")) == 1)
                 restore_field(fe->a, &copy, before, "terminationGracePeriodSeconds");
+        json_each_member(m, field_sent(fe, SPEC))
+                if (!str_among(json_key(m), made_anew))
+                        json_add(fe->a, &sent, json_key(m), m->value);
         FORBIDDEN_IF(!json_equal(&copy, before), SPEC,
                      "pod updates may not change fields other than "
                      "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec."
                      "tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` "
                      "(allow it to be set to 1 if it was previously negative)\n%" STR_FMT,
-                     STR_ARG(go_diff(fe, SPEC, member_type(fe->type, "spec"), before, &copy)));
+                     STR_ARG(go_diff(fe->a, member_type(fe->type, "spec"), before, &copy, &sent)));
 }
 
 /* Of a pod as a whole: nothing else is told then. */
@@ -392,8 +397,9 @@ void validate_ephemeral_update(struct field_errors *fe, const struct json *obj, 
                         field_forbidden(fe, p,
                                         "existing ephemeral containers \"%" STR_FMT "\" may not be changed\n%" STR_FMT,
                                         STR_ARG(TEXT(o, "name")),
-                                        STR_ARG(go_diff(fe, PATH_INDEX(p, (size_t) (found - json_items(list))), t->elem,
-                                                        o, found)));
+                                        STR_ARG(go_diff(fe->a, t->elem, o, found,
+                                                        field_sent(fe, PATH_INDEX(p, (size_t) (found -
+                                                                                               json_items(list)))))));
         }
 }
 

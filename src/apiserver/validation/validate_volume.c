@@ -122,7 +122,8 @@ void validate_pvc(struct field_errors *fe, const struct json *obj, const struct 
         FORBIDDEN_IF(!json_equal(&now, &then), p,
                      "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
                      "bound claims\n%" STR_FMT,
-                     STR_ARG(go_diff(fe, p, schema_field(fe->type, STR("spec"))->type, &then, &now)));
+                     STR_ARG(go_diff(fe->a, schema_field(fe->type, STR("spec"))->type, &then, &now,
+                                     field_sent(fe, p))));
         if (quantity_cmp(quantity_of_json(storage), quantity_of_json(was)) < 0 &&
             quantity_cmp(quantity_of_json(storage),
                          quantity_of_json(json_at_path(obj, "status", "capacity", "storage"))) <= 0)
@@ -311,7 +312,8 @@ void validate_pv(struct field_errors *fe, const struct json *obj, const struct j
         }
         FORBIDDEN_IF(!json_equal(&now, &was), PATH(p, "persistentvolumesource"),
                      "spec.persistentvolumesource is immutable after creation\n%" STR_FMT,
-                     STR_ARG(go_diff(fe, PATH(NULL, "spec"), &type_PersistentVolumeSource, &was, &now)));
+                     STR_ARG(go_diff(fe->a, &type_PersistentVolumeSource, &was, &now,
+                                     field_sent(fe, PATH(NULL, "spec")))));
         check_immutable(fe, PATH(NULL, "volumeMode"), GET(spec, "volumeMode"), GET(before, "volumeMode"));
         fe->phase = 2; /* after it */
         INVALID_IF(affinity && !same_node_affinity(GET(spec, "nodeAffinity"), affinity), PATH(NULL, "nodeAffinity"),
