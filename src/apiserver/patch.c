@@ -476,7 +476,9 @@ static int apply_config(struct op *op, const struct json *live, struct error *er
         if (op->rest->resource->namespaced && str_empty(json_str(json_getc(meta, "namespace"))))
                 json_set_str(a, meta, "namespace", op->namespace);
         op->sent = op->c->body;
-        registry_default(op, &op->tree);
+        if (!op->rest->custom ||
+            !op->seen.same) /* what stays lacks defaults of a version in which it was not written */
+                registry_default(op, &op->tree);
         return 0;
 }
 

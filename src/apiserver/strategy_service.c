@@ -353,8 +353,8 @@ static int take_ports(struct op *op, struct reservation *res, struct json *spec,
         return 0;
 }
 
-/* A name has no traffic; clients of old gave it a policy nevertheless, which is kept for when it is none any more. Others
- * are refused. */
+/* A name has no traffic; clients of old gave it a policy nevertheless, which is kept for when it is none any more.
+ * Others are refused. */
 static void hide_policy(struct op *op, struct json *spec) {
         struct str policy = json_str(json_getc(spec, "internalTrafficPolicy"));
 

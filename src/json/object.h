@@ -10,8 +10,8 @@
  * only when the store commits, so object_from_tree() leaves a gap in front of the text, and object_set_revision() moves
  * the head (kind, apiVersion, name, namespace, uid: ~200 bytes) into it and writes "resourceVersion" behind it.
  *
- * A few objects hide something: what upstream stores of them and shows nobody. It is stored behind the text, on a line of
- * its own. */
+ * A few objects hide something: what upstream stores of them and shows nobody. It is stored behind the text, on a line
+ * of its own. */
 #pragma once
 
 #include "json/json.h"
@@ -46,8 +46,8 @@ void object_unref(struct object *o); /* NULL is fine */
 DEFINE_CLEANUP(struct object *, object_unref)
 void object_unref_value(void *o); /* the same for maps and slices */
 
-struct str object_text(const struct object *o); /* final bytes */
-struct str object_line(const struct object *o); /* the same with a newline, as Go's encoder ends documents */
+struct str object_text(const struct object *o);   /* final bytes */
+struct str object_line(const struct object *o);   /* the same with a newline, as Go's encoder ends documents */
 struct str object_hidden(const struct object *o); /* empty: it hides nothing */
 struct str object_record(const struct object *o); /* the text with what it hides, for object_from_text */
 uint64_t object_revision(const struct object *o);

@@ -837,6 +837,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         bring_back(a, &m, &aside);
         encode_managers(a, &m, &merged);
         seen->merged = json_copy_shallow(a, &merged);
+        seen->same = live && !changed;
         sync_last_applied(a, &merged, config, opts);
         *ret = merged;
         if (opts->custom)

@@ -12,6 +12,7 @@ struct apply_seen {
         struct managers *conflicts;     /* so far; NULL: none */
         const struct fieldset *allowed; /* that are none */
         struct json merged;             /* before the annotation of client-side applies follows */
+        bool same;                      /* nothing has changed but owners */
 };
 
 struct apply_opts {
@@ -20,7 +21,7 @@ struct apply_opts {
         struct str api_version;  /* of the request: "apps/v1" */
         struct apply_seen *seen; /* conflicts go to those that are there; NULL: they are an error at once */
         bool force, custom;      /* custom: of a run-time type, whose owner normalises the result */
-        bool one_version; /* of several that name fields differently: of what others own only its entries are looked at */
+        bool one_version;        /* of several that name fields otherwise: only its entries lose what has changed */
         /* Of a custom resource: its type in a version, or NULL. alike: its versions name fields alike. */
         const struct schema_type *(*type_of)(const void *versions, struct str version);
         const void *versions;

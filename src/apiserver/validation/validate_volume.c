@@ -18,7 +18,7 @@ CHECK(validate_access_modes, const struct json *spec, const char *detail) {
         FORBIDDEN_IF(pod && other, PATH(p, "accessModes"), "may not use ReadWriteOncePod with other access modes");
 }
 
-/* Upstream shows the place where others show the value: by where it is in memory, so that who looks twice tells twice. */
+/* Upstream shows the place where others show the value: by where it is in memory, so who looks twice tells twice. */
 #define A_PATH "field.Path{name:\"dataSource\", index:\"\", parent:(*field.Path)(0xc%09zx)}"
 
 /* dataSource and dataSourceRef name the same, or the reference is to another namespace and stands alone. */

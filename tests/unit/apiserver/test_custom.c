@@ -628,7 +628,12 @@ static void other_versions_have_the_defaults_of_the_one_that_is_kept(void **stat
         check(ASK(f, API_PATCH, &widgets, "default", "w", .body = Q("{'spec':{'b':null,'c':'C'}}"),
                   .patch = API_PATCH_MERGE),
               200, ".spec", "{\"a\":\"A\",\"c\":\"C\"}");
-        check(ASK(f, API_GET, &widgets_v2, "default", "w"), 200, ".spec", "{\"a\":\"A\"}");
+        struct answer lacking = ASK(f, API_GET, &widgets_v2, "default", "w");
+        check(lacking, 200, ".spec", "{\"a\":\"A\"}");
+        check(ASK(f, API_PATCH, &widgets_v2, "default", "w", .patch = API_PATCH_APPLY,
+                  .options.field_manager = STR("m"),
+                  .body = Q("{'apiVersion':'example.com/v2','kind':'Widget','spec':{}}")),
+              200, ".metadata.generation", at(f, lacking, ".metadata.generation"));
         ASK(f, API_PATCH, &res_customresourcedefinitions, NULL, "widgets.example.com", .patch = API_PATCH_JSON,
             .body = Q("[{'op':'add','path':'/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/b/"
                       "default',"
