@@ -438,7 +438,8 @@ static int job_prepare_create(struct op *op, struct json *obj, struct error *err
                       json_len(json_at_path(op->c->body, "metadata", "labels")) == 0 &&
                       (json_len(json_getc(meta, "labels")) == 0 || json_equal(json_getc(meta, "labels"), labels));
         /* That map is made here when none was sent: upstream stores the job without, whoever reads it sees them. */
-        if (shared && !json_is(json_at_path(op->c->body, "spec", "template", "metadata", "labels"), JSON_OBJECT))
+        if (json_len(labels) + json_len(json_getc(meta, "labels")) == 0 &&
+            !json_is(json_at_path(op->c->body, "spec", "template", "metadata", "labels"), JSON_OBJECT))
                 op->hidden = STR(STALE);
         match = json_get_or_add_object(a, json_get_or_add_object(a, spec, "selector"), "matchLabels");
         if (!json_getc(match, set[0].key))
