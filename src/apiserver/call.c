@@ -292,7 +292,8 @@ static size_t add_companions(struct op *op, struct store_op *ops, size_t n) {
 /* What etcd takes, which stores kinds of its own in protobuf: clients know its refusal, and split what they have. */
 #define MAX_STORED (3 * 512 * 1024)
 
-size_t op_stored_bytes(const struct op *op, const struct object *o) {
+/* As etcd would have it, in protobuf. */
+static size_t stored_bytes(const struct op *op, const struct object *o) {
         const struct rest *r = op->rest->stored;
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -316,7 +317,7 @@ void op_submit(struct op *op, size_t n_ops, void (*finished)(struct op *op)) {
         op->submitted_ns = now_mono_ns();
         op->txn = (struct store_txn) { .ops = ops, .n_ops = n_ops, .done = submitted, .loop = op->c->loop };
         if (ops[0].object && object_text(ops[0].object).n > MAX_STORED &&
-            op_stored_bytes(op, ops[0].object) > MAX_STORED)
+            (op->stored_bytes = stored_bytes(op, ops[0].object)) > MAX_STORED)
                 op->txn.result = -E2BIG;
         else if (ops[0].kind != STORE_DELETE)
                 op->txn.result = encryption_check(op->s->options.encryption, ops[0].key, NULL);

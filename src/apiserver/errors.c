@@ -405,7 +405,7 @@ static void too_large(struct op *op) {
         add_storage_key(&key, op);
         size_t named = framed(key.n);
         size_t compared = 2 + named + framed(update ? o->expect : 0) - (update ? o->expect : 0);
-        size_t n = framed(compared) + framed(framed(named + framed(op_stored_bytes(op, op->ops[0].object)))) +
+        size_t n = framed(compared) + framed(framed(named + framed(op->stored_bytes))) +
                    (update ? framed(framed(named)) : 0);
         error_status(&op->c->error, REASON_UNKNOWN,
                      n > MAX_SENT ? "rpc error: code = ResourceExhausted desc = trying to send message larger than max "

@@ -216,6 +216,7 @@ struct op {
         struct str key;
         int attempts;
         int64_t submitted_ns;   /* to the store */
+        size_t stored_bytes;    /* of what is too large for it */
         bool upsert;            /* an update that may create, an apply */
         bool generated;         /* the name comes from generateName */
         bool taken;             /* the name, when it was given nothing else: it may not get as far as the store */

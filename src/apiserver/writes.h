@@ -36,6 +36,5 @@ void writes_merge_part(struct op *op, struct json *obj, const struct json *sent,
 int writes_validate(struct op *op, struct json *obj, const struct json *old, struct error *err);
 /* op->tree is finished: write it, or answer when nothing has changed. */
 void writes_put_changed(struct op *op);
-size_t op_stored_bytes(const struct op *op, const struct object *o); /* as etcd would have it, in protobuf */
 /* c->error from the store's result. */
 void writes_store_error(struct op *op);
