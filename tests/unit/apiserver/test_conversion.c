@@ -295,10 +295,30 @@ static void admission_has_it_converted(void **state) {
         assert_int_equal(create(f, &v2, "no").code, 422);
 }
 
+/* What goes to the store is another object than what is answered, and gone when it is refused. */
+static void what_is_too_large_converted_is_refused(void **state) {
+        const size_t n = 3 * 512 * 1024;
+        struct fixture *f = *state;
+        char *text = arena_alloc(f->a, n + 1);
+
+        memset(text, 'a', n);
+        text[n] = '\0';
+        hook_converts(hook, "/convert");
+        define(f);
+        check_error(ASK(f, API_CREATE, &v2, "default",
+                        .body = arena_printf(f->a,
+                                             "{\"apiVersion\":\"example.com/v2\",\"kind\":\"Widget\",\"metadata\":{"
+                                             "\"name\":\"x\"},\"spec\":{\"text\":\"%s\"}}",
+                                             text)
+                                                .p),
+                    500, "etcdserver: request is too large");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(a_webhook_stands_between_versions, setup, teardown),
                 cmocka_unit_test_setup_teardown(admission_has_it_converted, setup, teardown),
+                cmocka_unit_test_setup_teardown(what_is_too_large_converted_is_refused, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
