@@ -43,6 +43,6 @@ void server_block_signals(void);
 /* Waits for SIGTERM or SIGINT. tick (may be NULL) is called twice a day; true: the server is to end and be started
  * again. */
 void server_wait(bool (*tick)(void *arg), void *arg);
-/* From now on such a signal ends the process at once, with 1, as a second one ends upstream's programs. Not for a server
- * that is supervised: it may hear of one stop twice. */
+/* From now on such a signal ends the process at once, with 1, as a second one ends upstream's programs. Not for a
+ * server that is supervised: it may hear of one stop twice. */
 void server_wait_no_longer(void);

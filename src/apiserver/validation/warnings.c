@@ -34,8 +34,8 @@ static bool canonical_ip(struct str s, char ret[static INET6_ADDRSTRLEN], bool *
 
 typedef void warn_look(struct op *op, const struct path *p, const struct json *v);
 
-/* Has a look at what a path leads to: "a.b", and "a[].b" in every item of a list. Not inline: a copy for each path would
- * be large. */
+/* Has a look at what a path leads to: "a.b", and "a[].b" in every item of a list. Not inline: copies for each path
+ * would be large. */
 static __attribute__((noinline)) void warn_at(struct op *op, const struct path *p, const struct json *v,
                                               const char *where, warn_look *look) {
         struct str rest = str_of(where), name;
