@@ -272,7 +272,7 @@ static void marked_to_go(struct op *op) {
 
 static void put_marked(struct op *op, void (*done)(struct op *op)) {
         schema_reorder(op->c->arena, op->rest->stored->resource->type, &op->tree);
-        op->result = object_from_tree_hiding(&op->tree, op->rest->custom ? op->hidden : object_hidden(op->old));
+        op->result = object_from_tree(&op->tree);
         if (op->c->options.dry_run) {
                 object_set_revision(op->result, object_revision(op->old));
                 answer_remains(op);

@@ -320,7 +320,7 @@ static int live_tree(struct op *op, struct json *ret, struct error *err) {
         const struct rest *r = op->rest;
 
         if (r->stored == r) {
-                *ret = *writes_live(op);
+                *ret = *object_json(op->old);
                 return 0;
         }
         return schema_convert(op->c->arena, r->stored->resource, r->resource, object_json(op->old), ret, err);

@@ -340,7 +340,7 @@ static void put_new(struct op *op) {
                 copy_member(op->c->arena, meta, json_at_path(&op->tree, "spec", "template", "metadata"), "labels");
         if (!op_convert_out(op, put_new))
                 return;
-        op->result = object_from_tree_hiding(&op->tree, op->hidden);
+        op->result = object_from_tree(&op->tree);
         there = op->taken || (dry && rest_get(op->snap, r, op->namespace, op->name));
         if (dry && !there) {
                 finish_dry(op, 201);
@@ -412,7 +412,6 @@ static void forget_status(struct op *op) {
 static int complete_new(struct op *op, struct error *err) {
         const struct rest *r = op->rest->stored;
 
-        op->hidden = STR("");
         drop_off(op);
         writes_merge_owners(op, &op->tree, AFTER_ADMISSION);
         struct json *meta = meta_of(op->c->arena, &op->tree);
@@ -553,21 +552,6 @@ static bool was_empty(const struct op *op, const struct json *obj) {
         return false;
 }
 
-/* Upstream's live object, which may have what is hidden. */
-const struct json *writes_live(struct op *op) {
-        struct str hidden = object_hidden(op->old);
-        struct json *more, live;
-
-        if (str_empty(hidden) || json_parse(op->c->arena, hidden, NULL, &more, NULL) < 0 || !json_getc(more, "live"))
-                return object_json(op->old);
-        live = json_merge_patch(op->c->arena, object_json(op->old), json_getc(more, "live"));
-        return json_new(op->c->arena, live);
-}
-
-static bool hides_as_before(const struct op *op) {
-        return str_eq(op->hidden, object_hidden(op->old));
-}
-
 static int merge_main(struct op *op, struct json *obj, const struct json *old, struct error *err) {
         const struct rest *r = op->rest->stored;
         struct arena *a = op->c->arena;
@@ -588,7 +572,7 @@ static int merge_main(struct op *op, struct json *obj, const struct json *old, s
                 schema_null_empty(r->resource->type, &kept);
         if ((r->strategy->flags & STRATEGY_GENERATION) &&
             ((op->odd && r->custom) || spec_differs(&kept, old) || status_differs(r, obj, old) ||
-             (r->strategy->flags & STRATEGY_COUNTS_EMPTY && (was_empty(op, obj) || !hides_as_before(op))) ||
+             (r->strategy->flags & STRATEGY_COUNTS_EMPTY && was_empty(op, obj)) ||
              metadata_differs(r->strategy->counted, json_getc(obj, "metadata"), old_meta) ||
              (r->custom && has_whole_double(obj))))
                 json_set_int(a, meta_of(a, obj), "generation", json_int(json_getc(old_meta, "generation")) + 1);
@@ -635,7 +619,7 @@ void writes_put_changed(struct op *op) {
         bool delete = completes_deletion(&op->tree), same;
 
         writes_keep_times(op);
-        same = !delete &&hides_as_before(op) && json_equal(&op->tree, object_json(op->old));
+        same = !delete &&json_equal(&op->tree, object_json(op->old));
         if (same && op->raw != op->old && !op_convert_out(op, writes_put_changed))
                 return;
         if (same && !op_stores_anew(op) &&
@@ -648,7 +632,7 @@ void writes_put_changed(struct op *op) {
         }
         if (!op_convert_out(op, writes_put_changed))
                 return;
-        op->result = object_from_tree_hiding(&op->tree, op->hidden);
+        op->result = object_from_tree(&op->tree);
         if (op->c->options.dry_run)
                 return finish_dry(op, 200);
         op->key = rest_key(op->c->arena, r, op->namespace, op->name);
@@ -674,7 +658,6 @@ static int complete_changed(struct op *op, struct error *err) {
                                     "Internal error occurred: Object 'apiVersion' is missing in 'object has no "
                                     "apiVersion field'");
         writes_merge_owners(op, &op->tree, AFTER_ADMISSION);
-        op->hidden = op->sub && !str_eqc(object_hidden(op->old), STALE) ? object_hidden(op->old) : STR("");
         if (op->sub) {
                 merge_subresource(op, &op->tree, old);
         } else {
@@ -701,7 +684,7 @@ static void change_tracked(struct op *op) {
 }
 
 void registry_write_changed(struct op *op) {
-        writes_track_fields(op, writes_live(op), &op->tree);
+        writes_track_fields(op, object_json(op->old), &op->tree);
         op->next_version = 0;
         if (op_track_versions(op, change_tracked))
                 change_tracked(op);

@@ -230,9 +230,8 @@ struct op {
         bool has_turn; /* turns.c */
         struct list turn;
         struct loop_work turn_work;
-        struct json tree;    /* the object being written */
-        struct json *labels; /* of a Binding: what admission has the pod get, NULL for nothing */
-        struct str hidden;   /* what is stored of it and shown to nobody: {"live":…} to merge into it, or a mark */
+        struct json tree;        /* the object being written */
+        struct json *labels;     /* of a Binding: what admission has the pod get, NULL for nothing */
         const struct json *sent; /* it, before it was decoded: by the client, or made by its patch */
         struct object *result;   /* a reference, or NULL */
         VEC(struct str) warnings;

@@ -76,7 +76,6 @@ static int claim_prepare_update(struct op *op, struct json *obj, const struct js
 
 static int claim_prepare_create(struct op *op, struct json *obj, struct error *err) {
         phase_pending(op, obj, err);
-        op->hidden = STR(STALE); /* upstream has its phase only of who reads it */
         return claim_prepare_update(op, obj, NULL, err);
 }
 
@@ -206,29 +205,6 @@ static int rbac_prepare_update(struct op *op, struct json *obj, const struct jso
 
 static int job_prepare_create(struct op *op, struct json *obj, struct error *err);
 
-/* Empty bundles of certificates look like none, and are something else when the generation is counted; but for those
- * who apply. */
-static int hooks_prepare_create(struct op *op, struct json *obj, struct error *err) {
-        const struct json *hooks = json_getc(op->c->verb == API_PATCH ? op->sent : op->c->body, "webhooks");
-        _cleanup_buf_ struct buf b = BUF_INIT;
-        size_t i = 0;
-
-        json_each_item(h, op->applied ? NULL : hooks) {
-                const struct json *bundle = json_at_path(h, "clientConfig", "caBundle");
-
-                if (json_is(bundle, JSON_STRING) && json_str(bundle).n == 0)
-                        buf_printf(&b, "%s%zu", b.n ? "," : "{\"empty\":[", i);
-                i++;
-        }
-        if (b.n > 0)
-                op->hidden = arena_printf(op->c->arena, "%" STR_FMT "]}", STR_ARG(buf_str(&b)));
-        return 0;
-}
-
-static int hooks_prepare_update(struct op *op, struct json *obj, const struct json *old, struct error *err) {
-        return hooks_prepare_create(op, obj, err);
-}
-
 static const char template_count[] = "deprecated.daemonset.template.generation";
 
 static int daemonset_convert(const struct json *obj, struct error *err) {
@@ -291,9 +267,6 @@ static int csi_driver_prepare_update(struct op *op, struct json *obj, const stru
 #define KEEP STRATEGY_KEEP_STATUS
 #define RETURN STRATEGY_RETURN_DELETED
 #define RBAC .name = check_path_segment, .prepare_create = rbac_prepare_create, .prepare_update = rbac_prepare_update
-#define HOOKS                                                                                         \
-        .looks = "o", .prepare_create = hooks_prepare_create, .prepare_update = hooks_prepare_update, \
-        .validate = validate_webhooks
 #define STATUS STRATEGY_STATUS_ONLY
 #define RESETS STRATEGY_STATUS_RESETS
 #define EMPTY STRATEGY_COUNTS_EMPTY
@@ -383,8 +356,10 @@ static const struct strategy strategies[] = {
           .status_looks = "oU", .name = check_any_name, .prepare_create = csr_prepare_create,
           .prepare_update = csr_prepare_update, .prepare_status = csr_prepare_status, .validate = validate_csr_update,
           .validate_status = validate_csr_status },
-        { "admissionregistration.k8s.io", "mutatingwebhookconfigurations", GEN | EMPTY | CONDITIONAL, HOOKS },
-        { "admissionregistration.k8s.io", "validatingwebhookconfigurations", GEN | EMPTY | CONDITIONAL, HOOKS },
+        { "admissionregistration.k8s.io", "mutatingwebhookconfigurations", GEN | EMPTY | CONDITIONAL, .looks = "o",
+          .validate = validate_webhooks },
+        { "admissionregistration.k8s.io", "validatingwebhookconfigurations", GEN | EMPTY | CONDITIONAL, .looks = "o",
+          .validate = validate_webhooks },
         { "admissionregistration.k8s.io", "validatingadmissionpolicies",
           GEN | CONDITIONAL | RESETS | STRATEGY_STATUS_CREATES, .looks = "o", .status_looks = "",
           .permit = rbac_check_params, .validate = validate_policy, .validate_status = validate_policy_status },
@@ -437,10 +412,6 @@ static int job_prepare_create(struct op *op, struct json *obj, struct error *err
         bool shared = !op->generated && json_len(labels) > 0 &&
                       json_len(json_at_path(op->c->body, "metadata", "labels")) == 0 &&
                       (json_len(json_getc(meta, "labels")) == 0 || json_equal(json_getc(meta, "labels"), labels));
-        /* That map is made here when none was sent: upstream stores the job without, whoever reads it sees them. */
-        if (json_len(labels) + json_len(json_getc(meta, "labels")) == 0 &&
-            !json_is(json_at_path(op->c->body, "spec", "template", "metadata", "labels"), JSON_OBJECT))
-                op->hidden = STR(STALE);
         match = json_get_or_add_object(a, json_get_or_add_object(a, spec, "selector"), "matchLabels");
         if (!json_getc(match, set[0].key))
                 json_set_str(a, match, set[0].key, uid);

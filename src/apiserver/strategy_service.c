@@ -353,27 +353,23 @@ static int take_ports(struct op *op, struct reservation *res, struct json *spec,
         return 0;
 }
 
-/* A name has no traffic; clients of old gave it a policy nevertheless, which is kept for when it is none any more.
- * Others are refused. */
-static void hide_policy(struct op *op, struct json *spec) {
+/* A name has no traffic; clients of old gave it a policy nevertheless. Others are refused. */
+static void drop_policy(struct json *spec) {
         struct str policy = json_str(json_getc(spec, "internalTrafficPolicy"));
 
-        if (needs_ip(spec) || (!str_eqc(policy, "Cluster") && !str_eqc(policy, "Local")))
-                return;
-        op->hidden = arena_printf(op->c->arena, "{\"live\":{\"spec\":{\"internalTrafficPolicy\":\"%" STR_FMT "\"}}}",
-                                  STR_ARG(policy));
-        json_removec(spec, "internalTrafficPolicy");
+        if (!needs_ip(spec) && (str_eqc(policy, "Cluster") || str_eqc(policy, "Local")))
+                json_removec(spec, "internalTrafficPolicy");
 }
 
 int service_prepare_create(struct op *op, struct json *obj, struct error *err) {
         struct json *spec = json_get_or_add_object(op->c->arena, obj, "spec");
 
         if (op->sub) { /* by way of its status, which gives it nothing */
-                hide_policy(op, spec);
+                drop_policy(spec);
                 json_setc(op->c->arena, obj, "status", json_build(op->c->arena, "{ loadBalancer: {} }"));
                 return 0;
         }
-        hide_policy(op, spec);
+        drop_policy(spec);
         if (json_len(json_getc(spec, "clusterIPs")) == 0 && json_str(json_getc(spec, "clusterIP")).n > 0)
                 json_setc(op->c->arena, spec, "clusterIPs", one(op->c->arena, *json_getc(spec, "clusterIP")));
         if (needs_ip(spec))
@@ -497,7 +493,7 @@ int service_prepare_update(struct op *op, struct json *obj, const struct json *o
 
         carry_allocated(op, spec, before);
         drop_unused(spec, before);
-        hide_policy(op, spec);
+        drop_policy(spec);
         if (!balanced(spec)) {
                 const struct json *now = json_getc(obj, "status");
                 struct json status = now ? json_copy_shallow(op->c->arena, now) : json_new_object();

@@ -25,9 +25,6 @@ void writes_track_fields(struct op *op, const struct json *old, struct json *obj
 void writes_keep_times(struct op *op);
 /* op->tree from the version of the request to the one that is kept; managedFields know of the change then. */
 int writes_to_stored(struct op *op, struct error *err);
-/* op->hidden of what reads otherwise than it is stored, which the next write puts right whatever it changes. */
-#define STALE "{}"
-const struct json *writes_live(struct op *op); /* op->old with what upstream has stored of it, and shows nobody */
 /* The resourceVersion of a body against op->old's. */
 int writes_check_current(struct op *op, const struct json *body, struct error *err);
 /* Subresources other than status: the part of sent that replaces obj's. obj is a shallow copy of old. */

@@ -2,8 +2,6 @@
  *
  *   [struct object][labels …][owners …][gap: 41 bytes][{"kind":…,"metadata":{"name":"a","uid":"…" │ ,"labels":…}…}]
  *                                                      ◀──────────────── head ──────────────────▶
- * What is hidden follows the newline behind the text, and ends with a zero.
- *
  *   object_set_revision:          [{"kind":…,"metadata":{"name":"a","uid":"…","resourceVersion":"7" │ ,"labels":…}…}]
  *
  * Names and labels are views into the text, kept as offsets from the struct where they may move. */
@@ -33,7 +31,7 @@ struct object {
         char *text;
         uint32_t head;                  /* bytes of text before the place of the revision; 0: no gap */
         bool comma_before, comma_after; /* around the revision */
-        bool deleting, hides;
+        bool deleting;
         struct str name, namespace, uid;
         struct arena *unescaped; /* content of metadata strings that have escapes; mostly NULL */
         _Atomic(struct doc *) doc;
@@ -142,12 +140,12 @@ static void index_owners(struct object *o, struct str raw) {
         }
 }
 
-/* A new object with a copy of text, gap bytes in front of it, a newline and what it hides behind. */
-static struct object *object_new(struct str text, struct str hidden, size_t gap, const struct meta *m) {
+/* A new object with a copy of text, gap bytes in front of it and a newline behind. */
+static struct object *object_new(struct str text, size_t gap, const struct meta *m) {
         uint32_t n_labels = count(raw_at(text.p, m->labels), true), n_owners = count(raw_at(text.p, m->owners), false);
         size_t fixed = sizeof(struct object) + n_labels * sizeof(struct object_label) +
                        n_owners * sizeof(struct object_owner);
-        struct object *o = xmalloc(fixed + gap + text.n + 1 + (hidden.n ? hidden.n + 1 : 0));
+        struct object *o = xmalloc(fixed + gap + text.n + 1);
 
         *o = (struct object) {
                 .refs = 1,
@@ -156,12 +154,9 @@ static struct object *object_new(struct str text, struct str hidden, size_t gap,
                 .text_len = (uint32_t) text.n,
                 .text = (char *) o + fixed + gap,
                 .deleting = m->deleting,
-                .hides = hidden.n > 0,
         };
         memcpy(o->text, text.p, text.n);
         o->text[text.n] = '\n';
-        if (hidden.n > 0)
-                *(char *) mempcpy(o->text + text.n + 1, hidden.p, hidden.n) = '\0';
         o->name = content(o, raw_at(o->text, m->name));
         o->namespace = content(o, raw_at(o->text, m->namespace));
         o->uid = content(o, raw_at(o->text, m->uid));
@@ -173,18 +168,15 @@ static struct object *object_new(struct str text, struct str hidden, size_t gap,
 int object_from_text(struct str text, uint64_t revision, struct object **ret, struct error *err) {
         const char *end = text.n ? text.p + text.n : NULL, *p = text.n ? json_skip_space(text.p, end) : NULL;
         const char *stop = p < end && *p == '{' ? json_skip_value(p, end) : NULL;
-        const char *more = stop ? json_skip_space(stop, end) : NULL;
-        struct str hidden;
         struct meta m;
 
-        if (!stop || text.n > UINT32_MAX || (more < end && (*more != '{' || json_skip_value(more, end) != end)))
+        if (!stop || json_skip_space(stop, end) != end || text.n > UINT32_MAX)
                 return error_set(err, -EINVAL, "the text of an object is not a JSON object");
         text = str_n(p, (size_t) (stop - p));
-        hidden = str_n(more, (size_t) (end - more));
         scan_meta(text, &m);
         if (!revision && m.revision.n > 2)
                 str_to_u64(str_n(text.p + m.revision.at + 1, m.revision.n - 2), &revision);
-        struct object *o = object_new(text, hidden, 0, &m);
+        struct object *o = object_new(text, 0, &m);
         o->revision = revision;
         *ret = o;
         return 0;
@@ -240,10 +232,6 @@ static bool write_meta(struct buf *dst, const struct json *metadata, struct meta
 }
 
 struct object *object_from_tree(const struct json *tree) {
-        return object_from_tree_hiding(tree, STR(""));
-}
-
-struct object *object_from_tree_hiding(const struct json *tree, struct str hidden) {
         _cleanup_buf_ struct buf text = BUF_INIT;
         bool comma_before = false, comma_after = false, first = true;
         size_t head = 0;
@@ -266,7 +254,7 @@ struct object *object_from_tree_hiding(const struct json *tree, struct str hidde
                         json_write(&text, &t->value);
         }
         buf_putc(&text, '}');
-        struct object *o = object_new(buf_str(&text), hidden, head ? GAP : 0, &m);
+        struct object *o = object_new(buf_str(&text), head ? GAP : 0, &m);
         o->head = (uint32_t) head;
         o->comma_before = comma_before;
         o->comma_after = comma_after;
@@ -336,14 +324,6 @@ struct str object_text(const struct object *o) {
         return str_n(o->text, o->text_len);
 }
 
-struct str object_hidden(const struct object *o) {
-        return o->hides ? str_of(o->text + o->text_len + 1) : STR("");
-}
-
-struct str object_record(const struct object *o) {
-        return o->hides ? str_n(o->text, o->text_len + 1 + object_hidden(o).n) : object_text(o);
-}
-
 uint64_t object_revision(const struct object *o) {
         return o->revision;
 }
@@ -400,8 +380,7 @@ size_t object_size(const struct object *o) {
         const struct doc *doc = atomic_load_explicit(&((struct object *) o)->doc, memory_order_acquire);
 
         return sizeof(*o) + o->n_labels * sizeof(struct object_label) + o->n_owners * sizeof(struct object_owner) +
-               GAP + object_record(o).n + (doc ? arena_size(doc->arena) : 0) +
-               (o->unescaped ? arena_size(o->unescaped) : 0);
+               GAP + o->text_len + (doc ? arena_size(doc->arena) : 0) + (o->unescaped ? arena_size(o->unescaped) : 0);
 }
 
 /* What the tree of the text takes, without the parts that stay raw. */

@@ -8,10 +8,7 @@
  *
  * The text is made once, when the object is written; it is what is stored, listed and watched. The revision is known
  * only when the store commits, so object_from_tree() leaves a gap in front of the text, and object_set_revision() moves
- * the head (kind, apiVersion, name, namespace, uid: ~200 bytes) into it and writes "resourceVersion" behind it.
- *
- * A few objects hide something: what upstream stores of them and shows nobody. It is stored behind the text, on a line
- * of its own. */
+ * the head (kind, apiVersion, name, namespace, uid: ~200 bytes) into it and writes "resourceVersion" behind it. */
 #pragma once
 
 #include "json/json.h"
@@ -35,8 +32,6 @@ int object_from_text(struct str text, uint64_t revision, struct object **ret, st
  * (where upstream prints it: right after metadata.uid, or before it where members are sorted by key; else after
  * namespace or name; else first in metadata). */
 struct object *object_from_tree(const struct json *tree);
-/* The same with something to hide, a JSON object; empty: nothing. */
-struct object *object_from_tree_hiding(const struct json *tree, struct str hidden);
 /* Fills the gap, once, before the object is shared: a tree of it that somebody has is gone, as the text moves.
  * Owner: the store's writer. */
 void object_set_revision(struct object *o, uint64_t revision);
@@ -46,10 +41,8 @@ void object_unref(struct object *o); /* NULL is fine */
 DEFINE_CLEANUP(struct object *, object_unref)
 void object_unref_value(void *o); /* the same for maps and slices */
 
-struct str object_text(const struct object *o);   /* final bytes */
-struct str object_line(const struct object *o);   /* the same with a newline, as Go's encoder ends documents */
-struct str object_hidden(const struct object *o); /* empty: it hides nothing */
-struct str object_record(const struct object *o); /* the text with what it hides, for object_from_text */
+struct str object_text(const struct object *o); /* final bytes */
+struct str object_line(const struct object *o); /* the same with a newline, as Go's encoder ends documents */
 uint64_t object_revision(const struct object *o);
 struct str object_name(const struct object *o);
 struct str object_namespace(const struct object *o);

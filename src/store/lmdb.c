@@ -256,7 +256,7 @@ static size_t live_bytes(const struct node *root) {
 
         btree_seek(&c, root, STR(""));
         while ((e = btree_next(&c)))
-                n += record_size(e->key_n, object_record(e->object).n);
+                n += record_size(e->key_n, object_text(e->object).n);
         return n;
 }
 
@@ -305,7 +305,7 @@ static int text_for_disk(const struct lmdb *l, struct plan *p, struct str key, c
         _cleanup_buf_ struct buf b = BUF_INIT;
         int r;
 
-        *ret = o ? object_record(o) : STR("");
+        *ret = o ? object_text(o) : STR("");
         if (!l->cipher || !o)
                 return 0;
         r = l->cipher->seal(l->cipher, key, *ret, &b);
@@ -322,12 +322,12 @@ static int plan_run(const struct lmdb *l, const struct backend_run *run, struct 
         p->live = l->live;
         for (size_t i = 0; i < run->n; i++) {
                 const struct backend_write *w = &run->writes[i];
-                size_t text_n = w->object ? object_record(w->object).n : 0;
+                size_t text_n = w->object ? object_text(w->object).n : 0;
 
                 TRY(text_for_disk(l, p, w->key, w->object, &p->texts[i]));
                 p->own_bytes += record_size(w->key.n, p->texts[i].n);
                 p->live += w->object ? record_size(w->key.n, text_n) : 0;
-                p->live -= w->before ? record_size(w->key.n, object_record(w->before).n) : 0;
+                p->live -= w->before ? record_size(w->key.n, object_text(w->before).n) : 0;
         }
         return 0;
 }

@@ -190,7 +190,7 @@ static size_t txn_bytes(const struct store_txn *t) {
         size_t n = 0;
 
         for (size_t i = 0; i < t->n_ops; i++)
-                n += t->ops[i].key.n + (t->ops[i].object ? object_record(t->ops[i].object).n : 0);
+                n += t->ops[i].key.n + (t->ops[i].object ? object_text(t->ops[i].object).n : 0);
         return n;
 }
 

@@ -320,16 +320,6 @@ bool op_load(struct op *op, void (*again)(struct op *op)) {
         return false;
 }
 
-/* What is stored of a converted object has the defaults of that version, as readers take it as it is. Upstream's has
- * them of who reads it. */
-static struct json complete_for_store(struct op *op, const struct custom_version *storage, const struct json *object) {
-        struct json complete = crd_complete(op->c->arena, storage->schema, object);
-        struct json bare = crd_narrow(op->c->arena, storage->schema, object);
-
-        op->hidden = json_equal(&complete, &bare) ? STR("") : STR(STALE);
-        return complete;
-}
-
 static void converted_back(struct conversion *k, const struct error *err) {
         struct op *op = k->arg[0];
         void (*again)(struct op * op) = k->arg[1];
@@ -354,7 +344,7 @@ static void converted_out(struct conversion *k, const struct error *err) {
                 op_fail(op);
                 return;
         }
-        complete = complete_for_store(op, k->to->custom, &k->out[0]);
+        complete = crd_complete(op->c->arena, k->to->custom->schema, &k->out[0]); /* readers take it as it is */
         op->outgoing = json_new(op->c->arena, json_copy(op->c->arena, &complete));
         back = conversion_new(op->rest, 1); /* the answer is what is read then */
         back->in[0] = op->outgoing;
@@ -376,7 +366,7 @@ bool op_convert_out(struct op *op, void (*again)(struct op *op)) {
         if (!v->of->webhook) {
                 struct json copy = json_copy_shallow(op->c->arena, &op->tree);
                 json_set_str(op->c->arena, &copy, "apiVersion", storage->rest.api_version);
-                copy = complete_for_store(op, storage, &copy);
+                copy = crd_complete(op->c->arena, storage->schema, &copy); /* readers take it as it is */
                 op->outgoing = json_new(op->c->arena, copy);
                 op->tree = custom_in_version(op->c->arena, op->rest,
                                              op->outgoing); /* the answer is what is read then */
@@ -499,7 +489,7 @@ struct object *op_stored_object(struct op *op) {
                 return op->result;
         struct json tree = *outgoing;
         schema_reorder(op->c->arena, op->rest->stored->resource->type, &tree);
-        return object_from_tree_hiding(&tree, op->hidden);
+        return object_from_tree(&tree);
 }
 
 bool op_stores_anew(const struct op *op) {
@@ -507,7 +497,7 @@ bool op_stores_anew(const struct op *op) {
 
         if (!v || !op->raw)
                 return false;
-        return !custom_is_in_version(&v->of->storage->rest, op->raw) || !str_eq(op->hidden, object_hidden(op->raw)) ||
+        return !custom_is_in_version(&v->of->storage->rest, op->raw) ||
                (op->raw != op->old && !json_equal(op->outgoing ? op->outgoing : &op->tree, object_json(op->raw)));
 }
 

@@ -658,69 +658,6 @@ static void a_job_without_labels_has_those_of_its_pods(void **state) {
         assert_null(strstr(r.message, "metadata.labels"));
 }
 
-static const char *revision(struct fixture *f, struct answer r) {
-        check_code(r, 200);
-        return at(f, r, ".metadata.resourceVersion");
-}
-
-/* They read otherwise than upstream stores them when they are new, until they are written again. */
-static void what_is_new_may_be_written_once_for_nothing(void **state) {
-#define CLAIM(name)                                                                       \
-        "{\"metadata\":{\"name\":\"" name                                                 \
-        "\"},\"spec\":{\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{\"requests\":{" \
-        "\"storage\":\"1Gi\"}}}}"
-#define JOB(name, meta)                                                                                                \
-        "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{\"template\":{" meta "\"spec\":{\"restartPolicy\":\"Never\"," \
-        "\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}}}"
-        static const struct {
-                const struct api_resource *resource;
-                const char *name, *sub, *body;
-                bool written;
-        } rows[] = {
-                { &res_persistentvolumeclaims, "c", NULL, CLAIM("c"), true },
-                { &res_persistentvolumeclaims, "d", "status", CLAIM("d"), true },
-                { &res_jobs, "e", NULL, JOB("e", ""), true },
-                { &res_jobs, "f", NULL, JOB("f", "\"metadata\":{\"labels\":{}},"), false },
-                { &res_replicationcontrollers, "o", NULL,
-                  "{\"metadata\":{\"name\":\"o\"},\"spec\":{\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},"
-                  "\"spec\":{"
-                  "\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}}}",
-                  false },
-        };
-        struct fixture *f = *state;
-
-        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-                struct request r = { API_PATCH, rows[i].resource, "default", rows[i].name, rows[i].sub,
-                                     "{}",      API_PATCH_MERGE };
-                const char *made, *first;
-
-                check_code(ASK(f, API_CREATE, rows[i].resource, "default", .body = rows[i].body), 201);
-                made = revision(f, ASK(f, API_GET, rows[i].resource, "default", rows[i].name));
-                first = revision(f, ask(f, r));
-                if (!strcmp(made, first) == rows[i].written)
-                        fail_msg("row %zu: %s %s", i, made, first);
-                assert_string_equal(revision(f, ask(f, r)), first);
-        }
-}
-
-/* An empty bundle of certificates is not shown, and is another than none. */
-static void empty_bundles_count_as_a_change(void **state) {
-#define HOOK(bundle)                                                                                              \
-        "{\"metadata\":{\"name\":\"h\"},\"webhooks\":[{\"name\":\"a.b.c\",\"clientConfig\":{\"url\":\"https://x/" \
-        "y\"" bundle "},\"sideEffects\":\"None\",\"admissionReviewVersions\":[\"v1\"]}]}"
-        struct fixture *f = *state;
-        struct request r = { API_PATCH, &res_validatingwebhookconfigurations, .name = "h", .body = "{}",
-                             .patch = API_PATCH_MERGE };
-        struct answer made =
-                        ASK(f, API_CREATE, &res_validatingwebhookconfigurations, .body = HOOK(",\"caBundle\":\"\""));
-
-        check(made, 201, ".webhooks[0].clientConfig", "{\"url\":\"https://x/y\"}");
-        check(ask(f, r), 200, ".metadata.generation", "2");
-        check(ask(f, r), 200, ".metadata.generation", "2");
-        r.body = HOOK(",\"caBundle\":\"\"");
-        check(ask(f, r), 200, ".metadata.generation", "3");
-}
-
 static void the_service_of_the_api_comes_back(void **state) {
         struct fixture *f = *state;
         char uid[37];
@@ -773,8 +710,6 @@ int main(void) {
                 T(leases_are_created_by_an_update),
                 T(a_daemonset_counts_the_changes_of_its_template),
                 T(a_job_without_labels_has_those_of_its_pods),
-                T(what_is_new_may_be_written_once_for_nothing),
-                T(empty_bundles_count_as_a_change),
                 T(the_service_of_the_api_comes_back),
         };
 

@@ -466,24 +466,6 @@ static void a_cluster_may_have_addresses_of_ipv6_only(void **state) {
                                        "[]string{\"10.96.0.9\"}: IPv4 is not configured on this cluster");
 }
 
-/* A name has no traffic policy; the one that its Service had is there again when it is none. */
-static void a_policy_outlives_a_name(void **state) {
-#define BECOME(spec) \
-        ASK(f, API_PATCH, &res_services, "default", "n", .body = "{\"spec\":" spec "}", .patch = API_PATCH_MERGE)
-        struct fixture *f = *state;
-        struct answer r = ASK(f, API_CREATE, &res_services, "default",
-                              .body = "{\"metadata\":{\"name\":\"n\"},\"spec\":{\"internalTrafficPolicy\":\"Local\","
-                                      "\"ports\":[{\"port\":1}]}}");
-
-        check(r, 201, ".spec.internalTrafficPolicy", "Local");
-        r = BECOME("{\"type\":\"ExternalName\",\"externalName\":\"a.b\",\"clusterIP\":null,\"clusterIPs\":null}");
-        check(r, 200, ".spec.internalTrafficPolicy", "(absent)");
-        r = ASK(f, API_PATCH, &res_services, "default", "n", "status", .body = "{\"status\":{\"conditions\":[]}}",
-                .patch = API_PATCH_MERGE);
-        check_code(r, 200);
-        check(BECOME("{\"type\":\"ClusterIP\",\"externalName\":null}"), 200, ".spec.internalTrafficPolicy", "Local");
-}
-
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(services_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
@@ -498,7 +480,6 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(an_address_that_somebody_made_is_taken, fixture_setup,
                                                 fixture_teardown),
                 cmocka_unit_test_setup_teardown(a_name_is_taken_for_valid_services, fixture_setup, fixture_teardown),
-                cmocka_unit_test_setup_teardown(a_policy_outlives_a_name, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(a_deleted_address_comes_back, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(a_server_has_a_lease_as_long_as_it_lives, fixture_setup,
                                                 fixture_teardown),

@@ -78,25 +78,6 @@ static void assert_texts_equal(struct store_snapshot *s, struct store *again) {
         store_snapshot_unref(t);
 }
 
-static void what_an_object_hides_is_there_after_reopening(void **state) {
-        _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct json *tree;
-        struct store *s = open_it();
-        struct store_snapshot *t;
-
-        assert_int_equal(json_parse(a, STR("{\"metadata\":{\"name\":\"x\"}}"), NULL, &tree, NULL), 0);
-        assert_int_equal(put_new(s, "k", object_from_tree_hiding(tree, STR("{\"h\":1}")), NULL), 0);
-        assert_int_equal(put_new(s, "l", make_object("{\"n\":1}"), NULL), 0);
-        store_close(s);
-        s = open_it();
-        t = store_snapshot(s);
-        assert_true(str_eqc(object_hidden(store_get(t, STR("k"))), "{\"h\":1}"));
-        assert_true(str_empty(object_hidden(store_get(t, STR("l")))));
-        assert_null(memchr(object_text(store_get(t, STR("k"))).p, 'h', object_text(store_get(t, STR("k"))).n));
-        store_snapshot_unref(t);
-        store_close(s);
-}
-
 static void everything_is_there_after_reopening(void **state) {
         static char key[STORE_KEY_MAX + 1], big[700000];
         struct store *s = open_it();
@@ -413,19 +394,12 @@ static void damage_anywhere_is_survived(void **state) {
 int main(void) {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
         const struct CMUnitTest tests[] = {
-                TEST(everything_is_there_after_reopening),
-                TEST(what_an_object_hides_is_there_after_reopening),
-                TEST(the_file_stays_small),
-                TEST(the_map_grows_to_its_limit),
-                TEST(a_failed_write_changes_nothing),
-                TEST(a_full_disk_is_told_as_one),
-                TEST(a_second_one_is_refused),
-                TEST(the_lock_dies_with_its_holder),
-                TEST(child_programs_do_not_inherit_the_file),
-                TEST(foreign_files_are_refused),
-                TEST(flipped_bits_of_an_object_are_found),
-                TEST(another_format_is_refused),
-                TEST(a_truncated_file_is_refused),
+                TEST(everything_is_there_after_reopening), TEST(the_file_stays_small),
+                TEST(the_map_grows_to_its_limit),          TEST(a_failed_write_changes_nothing),
+                TEST(a_full_disk_is_told_as_one),          TEST(a_second_one_is_refused),
+                TEST(the_lock_dies_with_its_holder),       TEST(child_programs_do_not_inherit_the_file),
+                TEST(foreign_files_are_refused),           TEST(flipped_bits_of_an_object_are_found),
+                TEST(another_format_is_refused),           TEST(a_truncated_file_is_refused),
                 TEST(damage_anywhere_is_survived),
         };
 
