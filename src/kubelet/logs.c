@@ -1,8 +1,11 @@
 #include "kubelet/logs.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/file.h"
 
 #define BLOCK 16384
 
@@ -76,4 +79,18 @@ void log_tail_plain(const char *path, size_t lines, size_t bytes, struct buf *ds
         }
         if (dst->n > bytes)
                 buf_consume(dst, dst->n - bytes);
+}
+
+int64_t log_newest(const char *dir, int64_t before) {
+        _cleanup_(closedirp) DIR *d = opendir(dir);
+        int64_t newest = -1, n;
+
+        dir_each(e, d) {
+                struct str rest = str_of(e->d_name), number;
+
+                if (str_split(&rest, '.', &number) && str_has_prefix(rest, STR("log")) && str_to_i64(number, &n) == 0 &&
+                    n < before)
+                        newest = MAX(newest, n);
+        }
+        return newest;
 }

@@ -20,3 +20,6 @@ void log_tail_plain(const char *path, size_t lines, size_t bytes, struct buf *ds
 
 /* The offset in fd at which the last n lines begin. -1: an I/O error (errno). */
 int64_t log_tail_offset(int fd, int64_t lines);
+
+/* Of a container's runs, whose logs are 0.log, 1.log … in dir: the newest before that number. -1: there is none. */
+int64_t log_newest(const char *dir, int64_t before);

@@ -20,7 +20,7 @@
 struct log_stream {
         struct http_request *request; /* NULL: the client is gone */
         struct kubelet *k;
-        char *ns, *pod, *container, *path, *id;
+        char *ns, *pod, *container, *path, *id; /* id: NULL: of a run that the runtime has forgotten */
         int fd, notify_fd;
         struct buf line; /* what is read and not yet a line */
         bool follow, timestamps, at_line_start, draining, stopped;
@@ -128,7 +128,7 @@ static bool still_runs(struct log_stream *s) {
         _cleanup_(view_unrefp) struct pod_view *v = view_get(s->k, str_of(s->ns), str_of(s->pod));
         const struct container_view *c = v ? view_container(v, str_of(s->container)) : NULL;
 
-        return c && c->running && c->id && strcmp(c->id, s->id) == 0;
+        return c && c->running && c->id && s->id && strcmp(c->id, s->id) == 0;
 }
 
 /* The log was rotated: another file has its name now. */
@@ -227,32 +227,38 @@ static const char *why_waiting(const struct pod_view *v, const struct container_
                                                              : c->waiting;
 }
 
-/* Which of the container's runs is asked for. False: the answer is sent. */
-static bool find_log(struct http_request *r, const struct pod_view *v, struct str name, bool previous,
-                     const struct container_view **ret, const char **ret_path, const char **ret_id) {
-        const struct container_view *c = view_container(v, name);
+/* The log of a run that the runtime has forgotten (at a reboot). NULL: there is none. */
+static char *find_forgotten(const struct pod_view *v, const struct container_view *c, bool previous) {
+        _cleanup_free_ char *dir = xprintf("%s/%s", v->log_dir, c->name);
+        int64_t n = c->log_path ? strtoll(strrchr(c->log_path, '/') + 1, NULL, 10) : log_newest(dir, INT32_MAX);
 
-        if (!c) {
-                server_error(r, 404, "container \"%" STR_FMT "\" not found in pod \"%s\"", STR_ARG(name), v->name);
-                return false;
-        }
-        *ret = c;
-        *ret_path = previous ? c->previous_log_path : c->log_path;
+        if (previous)
+                n = log_newest(dir, n);
+        return n < 0 ? NULL : xprintf("%s/%lld.log", dir, (long long) n);
+}
+
+/* Which of the container's runs is asked for: its log (malloc'd) and id. NULL: the answer is sent. */
+static char *find_log(struct http_request *r, const struct pod_view *v, const struct container_view *c, bool previous,
+                      const char **ret_id) {
+        const char *path = previous ? c->previous_log_path : c->log_path;
+        char *forgotten = NULL;
+
         *ret_id = previous ? c->previous_id : c->id;
         if (previous && !*ret_id && c->id &&
             !c->running) { /* it ended and waits to run again: the last run is the previous one */
-                *ret_path = c->log_path;
+                path = c->log_path;
                 *ret_id = c->id;
         }
-        if (*ret_id && *ret_path)
-                return true;
-        if (previous)
-                server_error(r, 400, "previous terminated container \"%" STR_FMT "\" in pod \"%s\" not found",
-                             STR_ARG(name), v->name);
-        else
-                server_error(r, 400, "container \"%" STR_FMT "\" in pod \"%s\" is waiting to start: %s", STR_ARG(name),
-                             v->name, why_waiting(v, c));
-        return false;
+        if (*ret_id && path)
+                return xstrdup(path);
+        if (!*ret_id)
+                forgotten = find_forgotten(v, c, previous);
+        if (!forgotten && previous)
+                server_error(r, 400, "previous terminated container \"%s\" in pod \"%s\" not found", c->name, v->name);
+        else if (!forgotten)
+                server_error(r, 400, "container \"%s\" in pod \"%s\" is waiting to start: %s", c->name, v->name,
+                             why_waiting(v, c));
+        return forgotten;
 }
 
 static bool read_options(struct http_request *r, struct log_stream *s, int64_t *ret_tail) {
@@ -289,11 +295,18 @@ static bool read_options(struct http_request *r, struct log_stream *s, int64_t *
 void serve_logs(struct http_request *r, const struct route_args *a) {
         static const struct http_header headers[] = { { STR_INIT("content-type"), STR_INIT("text/plain") } };
         _cleanup_(view_unrefp) struct pod_view *v = server_pod(r, a);
-        const char *path = NULL, *id = NULL;
-        const struct container_view *c;
+        const struct container_view *c = v ? view_container(v, a->container) : NULL;
+        _cleanup_free_ char *path = NULL;
+        const char *id;
         int64_t tail, at;
 
-        if (!v || !find_log(r, v, a->container, server_query_bool(r, "previous"), &c, &path, &id))
+        if (!v)
+                return;
+        if (!c)
+                return server_error(r, 404, "container \"%" STR_FMT "\" not found in pod \"%s\"", STR_ARG(a->container),
+                                    v->name);
+        path = find_log(r, v, c, server_query_bool(r, "previous"), &id);
+        if (!path)
                 return;
         struct log_stream *s = xnew(struct log_stream, .k = a->k, .notify_fd = -1, .at_line_start = true,
                                     .fd = open(path, O_RDONLY | O_CLOEXEC));
@@ -308,8 +321,8 @@ void serve_logs(struct http_request *r, const struct route_args *a) {
         s->ns = xstrdup(v->ns);
         s->pod = xstrdup(v->name);
         s->container = xstrdup(c->name);
-        s->path = xstrdup(path);
-        s->id = xstrdup(id);
+        s->path = TAKE_PTR(path);
+        s->id = id ? xstrdup(id) : NULL;
         s->request = r;
         at = tail >= 0 ? log_tail_offset(s->fd, tail) : 0;
         lseek(s->fd, at < 0 ? 0 : at, SEEK_SET);

@@ -7,10 +7,9 @@
  * next step. */
 #include "kubelet/internal.h"
 
-#include <dirent.h>
-
 #include "base/file.h"
 #include "json/build.h"
+#include "kubelet/logs.h"
 #include "schema/nodefit.h"
 #include "schema/types.h"
 
@@ -180,18 +179,8 @@ static void drop_unstarted(struct container *c) {
  * that of two runs: the logs tell how many there were. */
 static uint32_t attempts_logged(const struct container *c) {
         _cleanup_free_ char *dir = xprintf("%s/%s", c->pod->log_dir, c->name);
-        _cleanup_(closedirp) DIR *d = opendir(dir);
-        uint32_t attempts = 0;
 
-        dir_each(e, d) {
-                struct str rest = str_of(e->d_name), number;
-                uint64_t n;
-
-                if (str_split(&rest, '.', &number) && str_has_prefix(rest, STR("log")) && str_to_u64(number, &n) == 0 &&
-                    n < INT32_MAX)
-                        attempts = MAX(attempts, (uint32_t) n + 1);
-        }
-        return attempts;
+        return (uint32_t) (log_newest(dir, INT32_MAX) + 1);
 }
 
 static bool start_container(struct container *c) {

@@ -112,13 +112,18 @@ def test_isolated_clusters_live_side_by_side(cluster, small, image_archive):
     small.start()
     assert small.ip() != cluster.ip()
     small.cube("image load", image_archive)
-    small.apply(pod("here", "sleep 3600"))
+    small.apply(pod("here", "hostname; exec sleep 3600"), pod("over", "echo all said", restartPolicy="Never"))
     small.kubectl("wait", "--for=condition=Ready", "pod/here", "--timeout=20s")
+    small.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/over", "--timeout=20s")
     assert cluster.run("get", "pod", "here", check=False).returncode != 0
-    # a node that is switched off and on again has its objects, and its pods run again
+    # a node that is switched off and on again has its objects, its pods run again, and what they wrote is there
     small.cube("stop")
     small.start()
+    wait(lambda: small.json("get", "pod", "here")["status"]["containerStatuses"][0]["restartCount"] == 1)
     small.kubectl("wait", "--for=condition=Ready", "pod/here", "--timeout=30s")
+    assert small.kubectl("logs", "over") == "all said\n"
+    assert small.kubectl("logs", "here", "--previous") == "here\n"
+    assert "previous terminated container" in small.run("logs", "over", "--previous", check=False).stderr
     small.delete()
     assert traces("small") <= before and not os.path.exists(small.data)
 
