@@ -196,14 +196,19 @@ static bool has_finalizer(const struct object *ns) {
         return json_has_str(NamespaceSpec_finalizers(Namespace_spec(object_json(ns))), STR("kubernetes"));
 }
 
-static int finalize(struct controller *c, struct arena *a, const struct object *ns, struct error *err) {
-        struct json copy = json_copy_tree(a, object_json(ns)), rest = json_new_array();
+/* Of the namespace as it is now: its status has just been written, and others may have changed the rest. */
+static int finalize(struct controller *c, struct arena *a, struct str name, struct error *err) {
+        _cleanup_(object_unrefp) struct object *ns = NULL;
+        struct json copy, rest = json_new_array();
 
+        int r = client_get(c->client, &res_namespaces, STR(""), name, &ns, err);
+        if (r < 0)
+                return error_except(r, -ENOENT, err);
+        copy = json_copy_tree(a, object_json(ns));
         json_each_item(f, NamespaceSpec_finalizers(Namespace_spec(object_json(ns))))
                 if (!str_eqc(json_str(f), "kubernetes"))
                         json_push(a, &rest, *f);
         json_setc(a, json_get_or_add_object(a, &copy, "spec"), "finalizers", rest);
-        json_removec(json_get_or_add_object(a, &copy, "metadata"), "resourceVersion"); /* its status is newer */
         return error_except(client_update(c->client, &res_namespaces, STR("finalize"), &copy, NULL, err), -ENOENT, err);
 }
 
@@ -221,7 +226,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
                 resources_each(c, &(struct resources_visitor) { empty_other_resource, miss_resources, &e });
         r = write_conditions(&e, ns, err);
         if (e.n_remaining + e.failures.n + e.missing.n == 0) {
-                r = r == 0 ? finalize(c, a, ns, err) : r;
+                r = r == 0 ? finalize(c, a, key, err) : r;
         } else {
                 controller_enqueue_after(c, key, LOOK_AGAIN_MS);
                 if (r == 0 && e.failures.n > 0)
