@@ -39,9 +39,9 @@ static int namespace_lifecycle(struct admission *r, struct error *err) {
                 return err_not_found(err, rest_of(r->s, &res_namespaces), r->op->namespace);
         if (!object_deleting(ns))
                 return 0;
-        err_forbidden(err, rest, r->op->name,
-                      "unable to create new content in namespace %" STR_FMT " because it is being terminated",
-                      STR_ARG(r->op->namespace));
+        admission_forbid(r, err,
+                         "unable to create new content in namespace %" STR_FMT " because it is being terminated",
+                         STR_ARG(r->op->namespace));
         error_add_cause(err, "NamespaceTerminating", STR("metadata.namespace"),
                         "namespace %" STR_FMT " is being terminated", STR_ARG(r->op->namespace));
         return -EACCES;

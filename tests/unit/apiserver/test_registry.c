@@ -351,6 +351,9 @@ static void a_namespace_ends_with_finalize(void **state) {
         check_error(ASK(f, API_CREATE, &res_configmaps, "foo", .body = CM("")), 403,
                     "configmaps \"a\" is forbidden: unable to create new content in namespace foo because it is being "
                     "terminated");
+        check_error(ASK(f, API_CREATE, &res_configmaps, "foo", .body = "{}"), 403,
+                    "configmaps \"Unknown\" is forbidden: unable to create new content in namespace foo because it is "
+                    "being terminated");
         assert_int_equal(ASK(f, API_UPDATE, &res_namespaces, .name = "foo", .sub = "finalize",
                              .body = "{\"metadata\":{\"name\":\"foo\"},\"spec\":{\"finalizers\":[]}}")
                                          .code,
