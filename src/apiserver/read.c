@@ -261,6 +261,13 @@ static bool list_iter_next(struct list_iter *l, struct str prefix) {
 
 /* ---- lists ---- */
 
+/* Of a list that can only have one object its name; p == NULL: of others. */
+static struct str only_name(const struct api_call *c, const struct rest *rest, const struct filter *f) {
+        bool everywhere = rest->resource->namespaced && str_empty(c->namespace);
+
+        return f->by_field && !everywhere ? selector_field_value(&f->fields, STR("metadata.name")) : str_n(NULL, 0);
+}
+
 #define EXPIRED_CONTINUE                                                                                             \
         "The provided continue parameter is too old to display a consistent list result. You can start a new list "  \
         "without the "                                                                                               \
@@ -272,8 +279,9 @@ static bool list_iter_next(struct list_iter *l, struct str prefix) {
 
 /* The snapshot to list from (takes over *snap), what has to be taken back from it, the revision that is shown and where
  * to start (a key below the prefix). */
-static int list_position(struct apiserver *s, struct api_call *c, const struct rest *rest, struct store_snapshot **snap,
-                         struct past *past, uint64_t *ret_revision, struct str *ret_start, struct error *err) {
+static int list_position(struct apiserver *s, struct api_call *c, const struct rest *rest, const struct filter *f,
+                         struct store_snapshot **snap, struct past *past, uint64_t *ret_revision, struct str *ret_start,
+                         struct error *err) {
         const struct api_options *o = &c->options;
         struct store_snapshot *at = NULL;
         uint64_t now = store_snapshot_revision(*snap), revision = now;
@@ -291,10 +299,10 @@ static int list_position(struct apiserver *s, struct api_call *c, const struct r
                         return 0;
         } else {
                 r = check_revision(rest, *snap, o->resource_version, true, err);
-                /* Without a match, a page of a revision is of exactly that one, and so is what is deleted; a whole list
-                 * may be of a newer one. */
+                /* Without a match, a page of a revision is of exactly that one, and so is what is deleted; a whole
+                 * list, and one object by its name, may be of a newer one. */
                 exact = str_eqc(o->resource_version_match, "Exact") ||
-                        (str_empty(o->resource_version_match) &&
+                        (str_empty(o->resource_version_match) && !only_name(c, rest, f).p &&
                          (o->limit > 0 || (o->limit == 0 && c->verb == API_DELETE_COLLECTION)));
                 if (r == -ETIMEDOUT && exact) {
                         error_clear(err);
@@ -371,13 +379,6 @@ static void list_fill(struct api_call *c, const struct rest *rest, struct store_
         }
 }
 
-/* Of a list that can only have one object its name; p == NULL: of others. */
-static struct str only_name(const struct api_call *c, const struct rest *rest, const struct filter *f) {
-        bool everywhere = rest->resource->namespaced && str_empty(c->namespace);
-
-        return f->by_field && !everywhere ? selector_field_value(&f->fields, STR("metadata.name")) : str_n(NULL, 0);
-}
-
 static bool list_one(struct api_call *c, const struct rest *rest, struct store_snapshot *snap, const struct filter *f,
                      struct api_list *l) {
         struct str name = only_name(c, rest, f);
@@ -416,7 +417,7 @@ int list_collect(struct apiserver *s, struct api_call *c, const struct rest *res
         TRY(make_filter(c->arena, rest, &c->options, &f, err));
         if (selects_converted(rest, &c->options))
                 f.by_field = f.by_label = false;
-        TRY(list_position(s, c, rest, &snap, &past, &revision, &start, err));
+        TRY(list_position(s, c, rest, &f, &snap, &past, &revision, &start, err));
         if (rest->resource->namespaced && !str_empty(c->namespace))
                 prefix = arena_printf(c->arena, "%" STR_FMT "%" STR_FMT "/", STR_ARG(prefix), STR_ARG(c->namespace));
         start = join(c->arena, prefix, start);

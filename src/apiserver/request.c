@@ -158,7 +158,9 @@ static int check_delete(struct arena *a, struct api_options *o, struct str p, bo
 }
 
 int request_check_delete(struct arena *a, const struct request_query *q, struct api_options *o, struct error *err) {
-        o->precondition_resource_version = o->resource_version;
+        o->precondition_resource_version = str_empty(o->resource_version) ? str_n(NULL, 0) : o->resource_version;
+        if (str_empty(o->precondition_uid))
+                o->precondition_uid = str_n(NULL, 0);
         return check_delete(a, o, q->options.propagation_policy, q->orphan_given, q->orphan, &q->dry_run, err);
 }
 

@@ -64,6 +64,9 @@ static void an_exact_list_is_of_its_revision(void **state) {
         r = LIST(f, .limit = 2, .continue_token = str_of(at(f, r, ".continue")));
         assert_string_equal(names(f, r), "c");
         assert_string_equal(at(f, r, ".revision"), arena_cstr(f->a, then));
+        /* What can only be one object is no page. */
+        r = LIST(f, .resource_version = then, .limit = 2, .field_selector = STR("metadata.name=a"));
+        assert_string_equal(names(f, r), "a*");
 }
 
 static void a_page_that_nobody_remembers_says_where_to_go_on(void **state) {

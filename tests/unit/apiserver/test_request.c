@@ -296,6 +296,10 @@ static void delete_options_of_a_body_come_instead_of_those_of_the_query(void **s
                             "\"Background\", \"Orphan\", \"nil\", dryRun: Unsupported value: []string{\"All\", \"x\"}: "
                             "supported values: \"All\"]");
         assert_true(o.dry_run);
+        /* What is empty in the query is no precondition. */
+        o = (struct api_options) { .precondition_uid = STR(""), .resource_version = STR("") };
+        assert_int_equal(request_check_delete(a, &(struct request_query) { 0 }, &o, NULL), 0);
+        assert_true(!o.precondition_uid.p && !o.precondition_resource_version.p);
         arena_free(a);
 }
 
