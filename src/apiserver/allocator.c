@@ -9,6 +9,9 @@
 #include <arpa/inet.h>
 
 #include "apiserver/allocator.h"
+
+#include "apiserver/config_file.h"
+#include "apiserver/flags.h"
 #include "apiserver/strategy.h"
 #include "base/encode.h"
 #include "base/lock.h"
@@ -156,55 +159,72 @@ static size_t ranges_of(const struct apiserver *s, struct store_snapshot *snap, 
 
 #define RANGE_BITS_MAX 20 /* upstream keeps a bitmap of each */
 
-/* "10.96.0.0/12", or two of different families. */
-static int parse_cidrs(struct allocator *al, const char *text, const char *advertised, struct error *err) {
-        uint8_t ip[16];
+/* Those of the flag: "10.96.0.0/12", or two of different families. How many were read. */
+static size_t parse_cidrs(const struct apiserver *s, struct range ret[static 2], struct str texts[static 2]) {
+        const char *flag = s->options.service_cidr;
+        struct str rest = str_of(flag && *flag ? flag : "10.96.0.0/12");
 
-        str_each(cidr, str_of(text), ',') {
-                size_t i = al->n_ranges;
-                struct range *r = &al->ranges[i];
-
-                if (i == ARRAY_SIZE(al->ranges))
-                        return error_set(err, -EINVAL,
-                                         "--service-cluster-ip-range must not contain more than two entries");
-                if (!range_parse(cidr, r))
-                        return error_set(err, -EINVAL, "service-cluster-ip-range[%zu] is not a valid cidr", i);
-                unsigned host = width(r->family) - r->bits;
-                if (host < 3)
-                        return error_set(err, -EINVAL, "the service cluster IP range must be at least 8 IP addresses");
-                if (host > RANGE_BITS_MAX)
-                        return error_set(err, -EINVAL,
-                                         "specified --service-cluster-ip-range%s is too large; for %u-bit addresses, "
-                                         "the mask must be >= %u",
-                                         i ? "[1]" : "", width(r->family), width(r->family) - RANGE_BITS_MAX);
-                if (i && r->family == al->ranges[0].family)
-                        return error_set(err, -EINVAL,
-                                         "--service-cluster-ip-range[0] and --service-cluster-ip-range[1] must be of "
-                                         "different IP family");
-                al->cidrs[al->n_ranges++] = str_dup(cidr);
-        }
-        if (advertised && parse_ip(str_of(advertised), ip) != al->ranges[0].family)
-                return error_set(err, -EINVAL, "service IP family \"%s\" must match public address family \"%s\"",
-                                 al->cidrs[0], advertised);
-        return 0;
+        for (size_t i = 0; i < 2; i++)
+                if (!str_split(&rest, ',', &texts[i]) || !range_parse(texts[i], &ret[i]))
+                        return i;
+        return 2;
 }
 
-int allocator_new(struct apiserver *s, struct allocator **ret, struct error *err) {
-        const struct apiserver_options *o = &s->options;
-        struct allocator *al = xcalloc(1, sizeof(*al));
-        int r = parse_cidrs(al, o->service_cidr && *o->service_cidr ? o->service_cidr : "10.96.0.0/12",
-                            o->advertise_address, err);
+void allocator_check_words(const struct apiserver *s, struct faults *w) {
+        struct str texts[2];
+        struct range ranges[2];
+        size_t n = parse_cidrs(s, ranges, texts);
+        bool second = s->options.service_cidr && strchr(s->options.service_cidr, ',');
 
-        if (r < 0) {
-                free_all(al->cidrs[0], al->cidrs[1], al);
-                return r;
+        if (n == 0)
+                fault_add(w, "service-cluster-ip-range[0] is not a valid cidr");
+        else if (width(ranges[0].family) - ranges[0].bits < 3)
+                fault_add(w, "error determining service IP ranges for primary service cidr: the service cluster IP "
+                             "range must be at least 8 IP addresses");
+        else if (n == 1 && second)
+                fault_add(w, "service-cluster-ip-range[1] is not an ip net");
+}
+
+void allocator_check(const struct apiserver *s, struct faults *w) {
+        const char *advertised = s->options.advertise_address, *flag = s->options.service_cidr,
+                   *comma = flag ? strchr(flag, ',') : NULL;
+        char net[INET6_ADDRSTRLEN];
+        struct str texts[2];
+        struct range r[2];
+        uint8_t ip[16];
+        size_t n = parse_cidrs(s, r, texts);
+
+        if (comma && strchr(comma + 1, ','))
+                fault_add(w, "--service-cluster-ip-range must not contain more than two entries");
+        for (size_t i = 0; i < n; i++) {
+                if (i && r[1].family == r[0].family)
+                        fault_add(w, "--service-cluster-ip-range[0] and --service-cluster-ip-range[1] must be of "
+                                     "different IP family");
+                if (width(r[i].family) - r[i].bits > RANGE_BITS_MAX)
+                        fault_add(w,
+                                  "specified --service-cluster-ip-range%s is too large; for %u-bit addresses, the mask "
+                                  "must be >= %u",
+                                  i ? "[1]" : "", width(r[i].family), width(r[i].family) - RANGE_BITS_MAX);
         }
+        if (!advertised || strcmp(server_flag(s, "endpoint-reconciler-type", ""), "none") == 0 ||
+            parse_ip(str_of(advertised), ip) == r[0].family)
+                return;
+        inet_ntop(r[0].family == 4 ? AF_INET : AF_INET6, r[0].net, net, sizeof(net));
+        fault_add(w, "service IP family \"%s/%u\" must match public address family \"%s\"", net, r[0].bits, advertised);
+}
+
+struct allocator *allocator_new(const struct apiserver *s) {
+        struct allocator *al = xcalloc(1, sizeof(*al));
+        struct str texts[2];
+
+        al->n_ranges = parse_cidrs(s, al->ranges, texts);
+        for (size_t i = 0; i < al->n_ranges; i++)
+                al->cidrs[i] = str_dup(texts[i]);
         al->port_min = s->options.node_port_min ? s->options.node_port_min : 30000;
         al->port_max = s->options.node_port_max ? s->options.node_port_max : 32767;
         al->ports = xcalloc(65536 / 64, 8);
         pthread_mutex_init(&al->lock, NULL);
-        *ret = al;
-        return 0;
+        return al;
 }
 
 void allocator_free(struct allocator *al) {

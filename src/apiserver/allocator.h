@@ -4,7 +4,11 @@
 #include "apiserver/server.h"
 
 struct allocator;
-int allocator_new(struct apiserver *s, struct allocator **ret, struct error *err);
+struct faults;
+/* What is wrong with --service-cluster-ip-range as it is written, or else with what it says. */
+void allocator_check_words(const struct apiserver *s, struct faults *w);
+void allocator_check(const struct apiserver *s, struct faults *w);
+struct allocator *allocator_new(const struct apiserver *s); /* both find nothing */
 void allocator_free(struct allocator *al);
 
 /* ---- addresses: as the snapshot has it; the transaction that makes the IPAddress object takes it ---- */

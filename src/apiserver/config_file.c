@@ -217,8 +217,11 @@ int config_finish(struct field_errors *fe, struct error *err) {
 }
 
 void fault_add(struct faults *f, const char *fmt, ...) {
-        _cleanup_free_ char *text = variadic(ap, fmt, xvprintf(fmt, ap));
+        _cleanup_free_ char *text = variadic(ap, fmt, xvprintf(fmt, ap)), *one = xprintf(", %s, ", text);
+        _cleanup_free_ char *all = xprintf(", %" STR_FMT ", ", STR_ARG(buf_str(&f->text)));
 
+        if (strstr(all, one))
+                return;
         buf_printf(&f->text, "%s%s", f->n++ ? ", " : "", text);
 }
 

@@ -26,7 +26,7 @@ const struct json *list_in_go(struct arena *a, const struct json *list, const ch
 /* 0, or -EINVAL with all errors: "[jwt[0].issuer.url: Required value, …]". Frees the list. */
 int config_finish(struct field_errors *fe, struct error *err);
 
-/* Faults that are told as one error: "a", or "[a, b]". */
+/* Faults that are told as one error: "a", or "[a, b]", each once. */
 struct faults {
         struct buf text;
         unsigned n;

@@ -30,8 +30,8 @@ int apiserver_flag_add(struct str name, const char *text, struct buf *lines, str
 /* The value of a flag of that kind, as it is kept (flags_check.c). */
 int apiserver_flag_read(struct str name, const char *arg, const char *text, struct buf *ret, struct error *err);
 void duration_explain(struct str s, struct buf *dst); /* what Go says of one that cannot be parsed */
-/* All of "name=value", which may be NULL, together: -EINVAL with all that is wrong. */
-int apiserver_flags_check(const char *const *args, struct error *err);
+/* All of its args together: -EINVAL with all that is wrong. */
+int apiserver_flags_check(const struct apiserver *s, struct error *err);
 /* The value that was given (the last of several), NUL-terminated; or dflt, which may be NULL. */
 const char *server_flag(const struct apiserver *s, const char *name, const char *dflt);
 /* The same in a list of args. */

@@ -4,12 +4,15 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "apiserver/admission/admission.h"
+#include "apiserver/allocator.h"
+#include "apiserver/config_file.h"
 #include "apiserver/flags.h"
+#include "apiserver/server.h"
 #include "apiserver/validation/validate.h"
 #include "base/arena.h"
 #include "base/time.h"
 #include "base/url.h"
-#include "base/vec.h"
 
 /* ---- one value ---- */
 
@@ -177,11 +180,20 @@ static bool is_level(struct str text, struct buf *ret, struct buf *why) {
 }
 
 static bool is_levels(struct str text, struct buf *ret, struct buf *why) {
-        str_each(one, text, ',')
-                if (str_find(one, '=') <= 0 && one.n) {
+        _cleanup_buf_ struct buf level = BUF_INIT;
+
+        str_each(one, text, ',') {
+                ssize_t equals = str_find(one, '=');
+
+                if (equals <= 0 && one.n) {
                         buf_printf(why, "\"%" STR_FMT "\" does not have the pattern=N format", STR_ARG(one));
                         return false;
                 }
+                buf_printf(why, "parsing verbosity in \"%" STR_FMT "\": ", STR_ARG(one));
+                if (one.n && !is_level(str_sub(one, (size_t) equals + 1, one.n), &level, why))
+                        return false;
+                why->n = level.n = 0;
+        }
         buf_add_str(ret, text);
         return true;
 }
@@ -198,11 +210,13 @@ static bool is_quantity(struct str text, struct buf *ret, struct buf *why) {
 
 /* Go's Atoi is not told of the second of two that are wrong. */
 static bool is_range(struct str text, struct buf *ret, struct buf *why) {
-        ssize_t sign = str_find(text, '-') > 0 ? str_find(text, '-') : str_find(text, '+');
+        ssize_t sign = str_find(text, '-') >= 0 ? str_find(text, '-') : str_find(text, '+');
         struct str parts[] = { str_sub(text, 0, sign < 0 ? text.n : (size_t) sign),
                                sign < 0 ? text : str_sub(text, (size_t) sign + 1, text.n) };
         uint64_t n[2];
 
+        if (text.n == 0) /* the default */
+                return true;
         for (size_t i = 0; i < 2; i++)
                 if (str_to_u64(parts[i], &n[i]) < 0) {
                         buf_printf(why, "strconv.Atoi: parsing \"%" STR_FMT "\": invalid syntax", STR_ARG(parts[i]));
@@ -263,9 +277,10 @@ int apiserver_flag_read(struct str name, const char *arg, const char *text, stru
 /* ---- all of them ---- */
 
 struct check {
-        const char *const *args;
+        const struct apiserver *s;
+        const char *const *args; /* its */
         struct arena *arena;
-        VEC(struct str) wrong;
+        struct faults wrong;
 };
 
 /* What was given; "": nothing was. */
@@ -273,14 +288,33 @@ static struct str given(const struct check *c, const char *name) {
         return str_of(flag_value(c->args, name, ""));
 }
 
+/* The next of a list, as Go splits it: also the last one may be empty. */
+static bool next_of(struct str *rest, struct str *ret) {
+        ssize_t comma = str_find(*rest, ',');
+
+        if (str_empty(*rest) && !rest->p)
+                return false;
+        *ret = comma < 0 ? *rest : str_sub(*rest, 0, (size_t) comma);
+        *rest = comma < 0 ? (struct str) { 0 } : str_sub(*rest, (size_t) comma + 1, rest->n);
+        return true;
+}
+
+static struct str list_of(const struct check *c, const char *name) {
+        struct str list = given(c, name);
+
+        return list.n ? list : (struct str) { 0 };
+}
+
+#define each_given(one, c, flag) for (struct str one##_rest = list_of(c, flag), one; next_of(&one##_rest, &one);)
+
 static bool is_true(const struct check *c, const char *name) {
         return str_eqc(given(c, name), "true");
 }
 
-#define complain(c, ...) vec_push_in((c)->arena, &(c)->wrong, arena_printf((c)->arena, __VA_ARGS__))
+#define complain(c, ...) fault_add(&(c)->wrong, __VA_ARGS__)
 
 /* A number, or a duration in seconds. */
-static void check_ranges(struct check *c) {
+static void check_numbers(struct check *c) {
         static const struct {
                 const char *flag;
                 double most;
@@ -315,7 +349,7 @@ static void check_ranges(struct check *c) {
 static void check_hsts(struct check *c) {
         struct str name;
 
-        str_each(one, given(c, "strict-transport-security-directives"), ',') {
+        each_given(one, c, "strict-transport-security-directives") {
                 struct str whole = one;
 
                 if (str_empty(str_trim(one))) {
@@ -466,14 +500,18 @@ static void check_logging(struct check *c) {
 static void check_cache(struct check *c) {
         struct str name;
 
-        str_each(one, given(c, "watch-cache-sizes"), ',') {
+        each_given(one, c, "watch-cache-sizes") {
                 struct str whole = one;
-                uint64_t n;
+                int64_t n;
 
                 if (!str_split(&one, '#', &name) || name.n == whole.n || str_find(one, '#') >= 0)
                         complain(c, "invalid value of watch cache size: %" STR_FMT, STR_ARG(whole));
-                else if (str_to_u64(one, &n) < 0)
+                else if (str_to_i64(one, &n) < 0)
                         complain(c, "invalid size of watch cache size: %" STR_FMT, STR_ARG(whole));
+                else if (n < 0)
+                        complain(c, "watch cache size cannot be negative: %" STR_FMT, STR_ARG(whole));
+                if (c->wrong.n)
+                        return;
         }
 }
 
@@ -495,18 +533,85 @@ static void check_metrics(struct check *c) {
 }
 
 static void check_signer(struct check *c) {
-        const char *signs = NULL;
-
-        for (const char *const *a = c->args; a && *a; a++) /* one that is given as nothing is none, and not ours */
-                if (strncmp(*a, "service-account-signing-key-file=", 33) == 0)
-                        signs = *a + 33;
-        if (signs && !*signs)
-                complain(c,
-                         "--service-account-signing-key-file, --service-account-issuer, and --api-audiences should be "
-                         "specified together");
         if (given(c, "service-account-signing-endpoint").n && given(c, "service-account-signing-key-file").n)
                 complain(c, "service-account-signing-key-file and service-account-signing-endpoint are mutually "
                             "exclusive and cannot be set at the same time");
+}
+
+/* Who signs, and as whom: one that is given as nothing is none, and not ours. */
+static void check_signing(struct check *c) {
+        const char *signs = NULL, *issuer = NULL;
+
+        for (const char *const *a = c->args; a && *a; a++)
+                if (strncmp(*a, "service-account-signing-key-file=", 33) == 0)
+                        signs = *a + 33;
+                else if (!issuer && strncmp(*a, "service-account-issuer=", 23) == 0)
+                        issuer = *a + 23;
+        if ((signs && !*signs) || (issuer && !*issuer))
+                complain(c,
+                         "--service-account-signing-key-file, --service-account-issuer, and --api-audiences should be "
+                         "specified together");
+}
+
+static void check_headers(struct check *c) {
+        static const char *const lists[] = { "requestheader-username-headers", "requestheader-group-headers",
+                                             "requestheader-extra-headers-prefix", "requestheader-allowed-names",
+                                             "requestheader-uid-headers" };
+        bool any = false, standard = false;
+
+        for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+                any = standard = false;
+                each_given(one, c, lists[i]) {
+                        if (str_empty(str_trim(one)))
+                                complain(c, "empty value in \"%s\"", lists[i]);
+                        any = true;
+                        standard = standard || str_eq_fold(one, STR("x-remote-uid"));
+                }
+        }
+        if (any && !standard)
+                complain(c, "--requestheader-uid-headers is set without specifying the standard X-Remote-Uid header - "
+                            "API aggregation will not work");
+}
+
+static void check_modes(struct check *c) {
+        static const struct {
+                const char *mode, *flag, *file;
+        } files[] = { { "ABAC", "authorization-policy-file", "authorization policy file" },
+                      { "Webhook", "authorization-webhook-config-file", "authorization config file" } };
+        struct str modes = given(c, "authorization-mode");
+        _cleanup_buf_ struct buf all = BUF_INIT;
+        bool twice = false;
+
+        if (given(c, "authorization-config").n) /* whoever reads it looks at what does not go with it */
+                return;
+        each_given(mode, c, "authorization-mode") {
+                if (!str_is_part(mode, ' ', STR("AlwaysAllow AlwaysDeny ABAC Webhook RBAC Node")))
+                        complain(c, "authorization-mode %" STR_FMT " is not a valid mode",
+                                 STR_ARG(quoted_in_go(c->arena, mode)));
+                for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+                        if (str_eqc(mode, files[i].mode) && !given(c, files[i].flag).n)
+                                complain(c, "authorization-mode %s's %s not passed", files[i].mode, files[i].file);
+                twice = twice || str_is_part(quoted_in_go(c->arena, mode), ' ', buf_str(&all));
+                buf_printf(&all, "%s%" STR_FMT, all.n ? " " : "", STR_ARG(quoted_in_go(c->arena, mode)));
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+                if (given(c, files[i].flag).n && !str_is_part(str_of(files[i].mode), ',', modes))
+                        complain(c, "cannot specify --%s without mode %s", files[i].flag, files[i].mode);
+        if (twice)
+                complain(c, "authorization-mode [%" STR_FMT "] has mode specified more than once",
+                         STR_ARG(buf_str(&all)));
+}
+
+static void check_plugins(struct check *c) {
+        admission_choose(c->s, &c->wrong);
+}
+
+static void check_cidrs(struct check *c) {
+        allocator_check_words(c->s, &c->wrong);
+}
+
+static void check_families(struct check *c) {
+        allocator_check(c->s, &c->wrong);
 }
 
 /* What needs a feature that is alpha, and so off. */
@@ -540,23 +645,21 @@ static void check_counts(struct check *c) {
                             "add up to something positive");
 }
 
-int apiserver_flags_check(const char *const *args, struct error *err) {
-        /* the first ones end the start when they find something, the others are told together */
-        static void (*const checks[])(struct check *
-                                      c) = { check_logging, check_lifetime, check_signer,   check_cache,   check_ranges,
-                                             check_hsts,    check_versions, check_fairness, check_storage, check_oidc,
-                                             check_issuers, check_metrics,  check_alpha,    check_counts };
+int apiserver_flags_check(const struct apiserver *s, struct error *err) {
+        /* each of the first ends the start by itself, what the others find is told together */
+        static void (*const first[])(struct check * c) = { check_logging, check_cidrs, check_lifetime, check_signer,
+                                                           check_cache };
+        static void (*const checks[])(struct check * c) = { check_numbers, check_hsts,     check_versions,
+                                                            check_storage, check_fairness, check_oidc,
+                                                            check_issuers, check_headers,  check_modes,
+                                                            check_plugins, check_signing,  check_metrics,
+                                                            check_alpha,   check_families, check_counts };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        struct check c = { .args = args, .arena = a };
-        struct buf all = BUF_INIT;
+        struct check c = { .s = s, .args = s->options.args, .arena = a };
 
-        for (size_t i = 0; i < ARRAY_SIZE(checks) && (i >= 5 || c.wrong.n == 0); i++)
+        for (size_t i = 0; i < ARRAY_SIZE(first) && c.wrong.n == 0; i++)
+                first[i](&c);
+        for (size_t i = 0, n = c.wrong.n; i < ARRAY_SIZE(checks) && n == 0; i++)
                 checks[i](&c);
-        if (c.wrong.n == 0)
-                return 0;
-        for (size_t i = 0; i < c.wrong.n; i++)
-                buf_printf(&all, "%s%" STR_FMT, i ? ", " : "", STR_ARG(c.wrong.v[i]));
-        int r = error_set(err, -EINVAL, c.wrong.n > 1 ? "[%" STR_FMT "]" : "%" STR_FMT, STR_ARG(buf_str(&all)));
-        buf_free(&all);
-        return r;
+        return faults_finish(&c.wrong, err);
 }

@@ -152,9 +152,8 @@ static int read_flags(struct apiserver *s, struct error *err) {
         if (str_empty(range))
                 return 0;
         str_split(&range, '-', &first);
-        if (str_to_u64(first, &from) < 0 || str_to_u64(range, &to) < 0 || from < 1 || to < from || to > 65535)
-                return error_set(err, -EINVAL, "--service-node-port-range: \"%s\" is no range such as 30000-32767",
-                                 server_flag(s, "service-node-port-range", ""));
+        str_to_u64(first, &from);
+        str_to_u64(range, &to);
         o->node_port_min = (uint16_t) from;
         o->node_port_max = (uint16_t) to;
         return 0;
@@ -183,14 +182,13 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         s->extensions = extensions_new(s);
         s->aggregator = aggregator_new(s);
         validate_allow_privileged(server_flag_on(s, "allow-privileged", true));
-        int r = apiserver_flags_check(s->options.args, err);
+        int r = apiserver_flags_check(s, err);
         if (r == 0)
                 r = read_flags(s, err);
         if (r == 0)
                 r = metrics_configure(s, err);
         s->tracks = tracks_new(s); /* its numbers have the labels that are allowed */
-        if (r == 0)
-                r = allocator_new(s, &s->allocator, err);
+        s->allocator = r == 0 ? allocator_new(s) : NULL;
         if (r == 0)
                 r = authn_new(s, &s->authn, err);
         if (r == 0)

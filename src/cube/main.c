@@ -51,6 +51,10 @@ static void print_command_usage(FILE *to, const struct command *c) {
         print_flags(to, common_flags);
 }
 
+static bool is_apiserver(const struct command *c) {
+        return c == &cmd_apiserver;
+}
+
 static const struct flag *find_flag(const struct flag *flags, struct str name) {
         for (const struct flag *f = flags; f && f->name; f++)
                 if (str_eqc(name, f->name))
@@ -86,15 +90,29 @@ static int set_flag(struct flags *values, const struct flag *f, const char *text
         return 0;
 }
 
-/* What kube-apiserver calls by other names than the rest of Cube. */
-static struct str our_name(struct str name) {
-        static const char *const names[][2] = { { "advertise-address", "node-ip" },
-                                                { "secure-port", "api-port" },
-                                                { "service-cluster-ip-range", "service-cidr" } };
+/* What kube-apiserver calls by other names than the rest of Cube, with the kinds of values; NULL: it does not. */
+static const char *const *our_name(struct str name) {
+        static const char *const names[][3] = { { "advertise-address", "node-ip", "IP" },
+                                                { "secure-port", "api-port", "N" },
+                                                { "service-cluster-ip-range", "service-cidr", "LIST" } };
         for (size_t i = 0; i < ARRAY_SIZE(names); i++)
                 if (str_eqc(name, names[i][0]))
-                        return str_of(names[i][1]);
-        return name;
+                        return names[i];
+        return NULL;
+}
+
+/* One of those, which is read as kube-apiserver reads it. */
+static int set_renamed(struct flags *values, const struct flag *f, const char *const *names, const char *text,
+                       struct error *err) {
+        _cleanup_buf_ struct buf value = BUF_INIT;
+        int64_t n;
+        TRY(apiserver_flag_read(str_of(names[0]), names[2], text, &value, err));
+        if (f->type == FLAG_PORT && (str_to_i64(buf_str(&value), &n) < 0 || n < 1 || n > 65535))
+                return error_set(err, -EINVAL,
+                                 "--%s %" STR_FMT
+                                 " must be between 1 and 65535, inclusive. It cannot be turned off with 0",
+                                 names[0], STR_ARG(buf_str(&value)));
+        return set_flag(values, f, text, err);
 }
 
 static int add_apiserver_flag(struct flags *values, struct str name, const char *text, struct error *err) {
@@ -104,6 +122,17 @@ static int add_apiserver_flag(struct flags *values, struct str name, const char 
         free(values->apiserver);
         values->apiserver = str_dup(buf_str(&lines));
         return 0;
+}
+
+/* The API server's are told as kube-apiserver tells them. */
+static int unknown(const struct command *c, const char *word, struct str name, struct error *err) {
+        if (!is_apiserver(c))
+                return error_set(err, -EINVAL, "unknown flag %s: see cube %s --help", word, c->name);
+        if (!name.p)
+                return error_set(err, -EINVAL, "unknown shorthand flag: '%c' in %s", word[1], word);
+        if (name.n == 0 || name.p[0] == '-')
+                return error_set(err, -EINVAL, "bad flag syntax: %s", word);
+        return error_set(err, -EINVAL, "unknown flag: --%" STR_FMT, STR_ARG(name));
 }
 
 /* Takes the flags out of argv and leaves the arguments. -ECANCELED: help was asked for. */
@@ -130,7 +159,7 @@ static int parse_flags(const struct command *c, struct flags *values, int *argc,
                 else if (c->apiserver && a[0] == '-' && a[1] == 'v' && (a[2] == '=' || !a[2]))
                         name = str_sub(name, 1, name.n);
                 else if (a[0] == '-' && a[1])
-                        return error_set(err, -EINVAL, "unknown flag %s: see cube %s --help", a, c->name);
+                        return unknown(c, a, (struct str) { 0 }, err);
                 else {
                         argv[n++] = a;
                         continue;
@@ -139,12 +168,13 @@ static int parse_flags(const struct command *c, struct flags *values, int *argc,
                 const char *text = eq >= 0 ? name.p + eq + 1 : NULL;
                 if (eq >= 0)
                         name = str_sub(name, 0, (size_t) eq);
-                const struct flag *f = find_flag(c->flags, c->apiserver ? our_name(name) : name);
+                const char *const *names = c->apiserver ? our_name(name) : NULL;
+                const struct flag *f = find_flag(c->flags, names ? str_of(names[1]) : name);
                 if (!f)
                         f = find_flag(common_flags, name);
                 const char *arg = !f && c->apiserver ? apiserver_flag_arg(name) : NULL;
                 if (!f && !arg)
-                        return error_set(err, -EINVAL, "unknown flag %s: see cube %s --help", a, c->name);
+                        return unknown(c, a, name, err);
                 if (!f) {
                         if (!text && strcmp(arg, "BOOL") == 0)
                                 text = "true";
@@ -158,10 +188,18 @@ static int parse_flags(const struct command *c, struct flags *values, int *argc,
                                 return error_set(err, -EINVAL, "--%s needs a value", f->name);
                         text = argv[i];
                 }
-                TRY(set_flag(values, f, text, err));
+                TRY(names ? set_renamed(values, f, names, text, err) : set_flag(values, f, text, err));
         }
         *argc = n;
         return 0;
+}
+
+static int no_arguments(int argc, char **argv, struct error *err) {
+        _cleanup_buf_ struct buf all = BUF_INIT;
+        for (int i = 0; i < argc; i++)
+                buf_printf(&all, "%s\"%s\"", i ? " " : "", argv[i]);
+        return error_set(err, -EINVAL, "\"cube apiserver\" does not take any arguments, got [%" STR_FMT "]",
+                         STR_ARG(buf_str(&all)));
 }
 
 /* Handed on in the environment, so that `cube start` sets it for the server it starts. */
@@ -204,12 +242,14 @@ int main(int argc, char **argv) {
         }
         if (r == 0)
                 r = flags_apply_log_level(&flags, &err);
+        if (r == 0 && argc > 0 && is_apiserver(c))
+                r = no_arguments(argc, argv, &err);
         if (r == 0 && (argc < c->min_args || (c->max_args >= 0 && argc > c->max_args)))
                 r = error_set(&err, -EINVAL, "wrong number of arguments: usage: cube %s [FLAGS]%s%s", c->name,
                               c->args ? " " : "", c->args ? c->args : "");
         if (r < 0) {
                 fprintf(stderr, "cube: %s\n", error_text(&err));
-                return strcmp(c->name, "apiserver") == 0 ? 1 : 2; /* as kube-apiserver does */
+                return is_apiserver(c) ? 1 : 2; /* as kube-apiserver does */
         }
         if (c->root && geteuid() != 0) {
                 fprintf(stderr, "cube: %s needs root: try sudo cube %s\n", c->name, c->name);

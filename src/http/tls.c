@@ -414,11 +414,21 @@ static int setup_client(SSL_CTX *ctx, const struct tls_options *o, struct error 
 /* What the administrator chose, in Go's words. */
 static int set_versions(SSL_CTX *ctx, const struct tls_options *o, struct error *err) {
         _cleanup_buf_ struct buf ciphers = BUF_INIT;
-        bool only13 = o->min_version && strcmp(o->min_version, "VersionTLS13") == 0;
+        static const struct {
+                const char *name;
+                int version;
+        } versions[] = { { "VersionTLS10", TLS1_VERSION },
+                         { "VersionTLS11", TLS1_1_VERSION },
+                         { "VersionTLS12", TLS1_2_VERSION },
+                         { "VersionTLS13", TLS1_3_VERSION } };
+        int version = o->min_version ? 0 : TLS1_2_VERSION;
 
-        if (o->min_version && !only13 && strcmp(o->min_version, "VersionTLS12") != 0)
+        for (size_t i = 0; i < ARRAY_SIZE(versions); i++)
+                if (o->min_version && strcmp(o->min_version, versions[i].name) == 0)
+                        version = versions[i].version;
+        if (!version)
                 return error_set(err, -EINVAL, "unknown tls version \"%s\"", o->min_version);
-        SSL_CTX_set_min_proto_version(ctx, only13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+        SSL_CTX_set_min_proto_version(ctx, version);
         str_each(name, str_of(o->cipher_suites ? o->cipher_suites : ""), ',') {
                 bool old = str_has_suffix(name, STR("_CHACHA20_POLY1305")); /* Go's name from before the RFC's */
                 _cleanup_free_ char *text = xprintf("%" STR_FMT "%s", STR_ARG(name), old ? "_SHA256" : "");

@@ -98,7 +98,7 @@ _Static_assert(ARRAY_SIZE(plugins) <= 64, "admission_settings.off has a bit for 
 
 /* ---- which of them are on, and how ---- */
 
-static uint64_t read_names(struct apiserver *s, const char *flag, struct faults *w) {
+static uint64_t read_names(const struct apiserver *s, const char *flag, struct faults *w) {
         struct str names, name;
         const char *list;
         uint64_t bits = 0;
@@ -116,7 +116,7 @@ static uint64_t read_names(struct apiserver *s, const char *flag, struct faults 
         return bits;
 }
 
-static uint64_t choose(struct apiserver *s, struct faults *w) {
+uint64_t admission_choose(const struct apiserver *s, struct faults *w) {
         _cleanup_buf_ struct buf both = BUF_INIT;
         bool only = server_flag(s, "admission-control", NULL) != NULL;
 
@@ -289,8 +289,7 @@ int admission_configure(struct apiserver *s, struct error *err) {
 
         p->toleration_s[0] = server_flag_number(s, "default-not-ready-toleration-seconds", 300);
         p->toleration_s[1] = server_flag_number(s, "default-unreachable-toleration-seconds", 300);
-        p->off = choose(s, &w);
-        TRY(faults_finish(&w, err));
+        p->off = admission_choose(s, &w);
         if (configure(s, err) < 0)
                 return error_prefix(err, "failed to apply admission");
         return admission_pod_parts(s, err);

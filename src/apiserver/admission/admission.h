@@ -124,7 +124,10 @@ struct admission_settings {
         struct json token_volume, token_mount, evictions[2]; /* what most pods get: decoded once */
         struct image_policy *image_policy;                   /* or NULL */
 };
-/* Reads them: s->plugins and s->pod_security. */
+/* The plugins that flags turn off, by their places in the table; and what is wrong with those flags. */
+struct faults;
+uint64_t admission_choose(const struct apiserver *s, struct faults *w);
+/* Reads them: s->plugins and s->pod_security. The flags are right. */
 int admission_configure(struct apiserver *s, struct error *err);
 int admission_pod_parts(struct apiserver *s, struct error *err);
 /* Reads the kubeconfig that the plugin's configuration names. */

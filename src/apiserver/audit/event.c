@@ -53,6 +53,8 @@ int audit_new(struct apiserver *s, const struct audit_options *o, struct audit *
         a->s = s;
         a->log_plugin = o->log;
         int r = file_read(o->policy_file, 1 << 20, &text, err);
+        if (r < 0)
+                error_prefix(err, "loading audit policy file: failed to read file path \"%s\"", o->policy_file);
         if (r == 0 && audit_policy_parse(buf_str(&text), &a->policy, err) < 0)
                 r = error_set(err, -EINVAL, "loading audit policy file: %s: from file %s", error_text(err),
                               o->policy_file);
@@ -96,12 +98,17 @@ int audit_new_from_flags(struct apiserver *s, struct audit **ret, struct error *
                                  format);
         o.compress = strcmp(server_flag(s, "audit-log-compress", "false"), "true") == 0;
         int r = audit_plugin_read(s, "log", &o.log, err);
-        if (r < 0 || !o.policy_file || (!o.log_path && !server_flag(s, "audit-webhook-config-file", NULL)))
+        if (r < 0 || !o.policy_file)
                 return r;
         r = audit_new(s, &o, ret, err);
-        if (r == 0)
-                (*ret)->legacy = strcmp(format, "legacy") == 0;
-        return r;
+        if (r < 0)
+                return r;
+        (*ret)->legacy = strcmp(format, "legacy") == 0;
+        if (!o.log_path && !(*ret)->webhook) { /* nobody hears of it */
+                audit_free(*ret);
+                *ret = NULL;
+        }
+        return 0;
 }
 
 void audit_stop(struct audit *a) {

@@ -5,6 +5,7 @@
 #include "apiserver/auth/node_authz.h"
 #include "apiserver/auth/rbac.h"
 #include "apiserver/flags.h"
+#include "base/file.h"
 #include "base/metrics.h"
 #include "json/build.h"
 
@@ -99,48 +100,20 @@ static bool has(const struct authorizers *z, const struct kind *kind) {
         return false;
 }
 
-/* ["RBAC" "RBAC"] */
-static int twice(const char *modes, struct error *err) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-
-        for (; *modes; modes++)
-                buf_addc(&b, *modes == ',' ? "\" \"" : (char[]) { *modes, 0 });
-        return error_set(err, -EINVAL, "authorization-mode [\"%" STR_FMT "\"] has mode specified more than once",
-                         STR_ARG(buf_str(&b)));
-}
-
+/* The modes of the flag, which are known and each there once. */
 static int read_modes(struct apiserver *s, struct authorizers *z, struct error *err) {
-        static const struct {
-                const char *mode, *flag;
-        } files[] = { { "ABAC", "authorization-policy-file" }, { "Webhook", "authorization-webhook-config-file" } };
-        const char *modes = server_flag(s, "authorization-mode", "Node,RBAC");
-        struct str rest = str_of(modes), mode;
-        int r = 0;
+        str_each(mode, str_of(server_flag(s, "authorization-mode", "Node,RBAC")), ',') {
+                struct authorizer *a = &z->v[z->n++];
 
-        while (r == 0 && str_split(&rest, ',', &mode)) {
-                const struct kind *k = find_kind(mode);
-
-                if (!k)
-                        return error_set(err, -EINVAL, "authorization-mode \"%" STR_FMT "\" is not a valid mode",
-                                         STR_ARG(mode));
-                if (has(z, k))
-                        return twice(modes, err);
-                z->v[z->n].name = str_of(k->name);
-                z->v[z->n++].kind = k;
-                if (k->ask == ask_webhook)
-                        r = access_webhook_new(s->authn, z->arena, STR("default"), NULL, NULL, NULL,
-                                               &z->v[z->n - 1].webhook, err);
-                if (k->ask == ask_abac)
-                        r = abac_read(z->arena, server_flag(s, "authorization-policy-file", ""), &z->v[z->n - 1].policy,
-                                      err);
-                if (k->ask == ask_abac && r < 0 && server_flag(s, "authorization-policy-file", NULL))
-                        error_prefix(err, "invalid authorization config");
+                a->kind = find_kind(mode);
+                a->name = str_of(a->kind->name);
+                if (a->kind->ask == ask_webhook)
+                        TRY(access_webhook_new(s->authn, z->arena, STR("default"), NULL, NULL, NULL, &a->webhook, err));
+                if (a->kind->ask == ask_abac &&
+                    abac_read(z->arena, server_flag(s, "authorization-policy-file", ""), &a->policy, err) < 0)
+                        return error_prefix(err, "invalid authorization config");
         }
-        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(files); i++)
-                if (server_flag(s, files[i].flag, NULL) && !has(z, find_kind(str_of(files[i].mode))))
-                        r = error_set(err, -EINVAL, "cannot specify --%s without mode %s", files[i].flag,
-                                      files[i].mode);
-        return r < 0 || z->n > 0 ? r : error_set(err, -EINVAL, "at least one authorization-mode must be passed");
+        return 0;
 }
 
 static const struct config_kind config_kind = {
@@ -217,13 +190,15 @@ static int check_names(const struct authorizers *z, struct error *err) {
 
 static int read_file(struct apiserver *s, const char *path, struct authorizers *z, struct error *err) {
         struct field_errors fe = { .a = z->arena };
-        struct json *doc;
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        struct json *doc = NULL;
 
         if (server_flag(s, "authorization-mode", NULL) || server_flag(s, "authorization-webhook-config-file", NULL))
                 return error_set(err, -EINVAL,
                                  "--authorization-config can not be specified when --authorization-mode or "
                                  "--authorization-webhook-* flags are defined");
-        int r = config_read(z->arena, path, &config_kind, &doc, err);
+        TRY(file_read(path, 1 << 20, &text, err));
+        int r = text.n ? config_decode(z->arena, buf_str(&text), &config_kind, &doc, err) : 0;
         if (r < 0)
                 return error_prefix(err, "failed to load AuthorizationConfiguration from file");
         const struct json *list = json_getc(doc, "authorizers");
@@ -284,8 +259,6 @@ static void tell(struct opinion *dst, struct opinion *v, size_t n, bool alone) {
 
                 if (!told && reason.n > 0)
                         buf_printf(&dst->reason, "%s%" STR_FMT, dst->reason.n ? "\n" : "", STR_ARG(reason));
-                for (size_t k = 0; k < i; k++)
-                        told = told || str_eq(buf_str(&v[k].error), error);
                 if (!told && error.n > 0)
                         fault_add(&all, "%" STR_FMT, STR_ARG(error));
         }

@@ -29,6 +29,7 @@ struct build {
         struct oidc *o;
         const char *algorithms;
         bool email, email_verified; /* expressions look at these claims */
+        bool of_flags;
 };
 
 /* What is before the mark; *rest: what is after it. */
@@ -66,7 +67,8 @@ static void check_issuer(struct build *b, const struct path *p, struct str url) 
         json_each_item(i, &list)
                 buf_printf(&names, "%s%" STR_FMT, names.n ? " " : "", STR_ARG(json_str(i)));
         if (json_has_str(&list, url))
-                field_invalid_str(&b->fe, p, url, "URL must not overlap with disallowed issuers: [%" STR_FMT "]",
+                field_invalid_str(&b->fe, b->of_flags ? PATH(PATH(NULL, "issuer"), "url") : p, url,
+                                  "URL must not overlap with disallowed issuers: [%" STR_FMT "]",
                                   STR_ARG(buf_str(&names)));
         check_url(b, p, url);
 }
@@ -315,7 +317,9 @@ static bool known_before(const struct json *list, const struct json *item, const
 int oidc_new(struct authn *n, struct arena *a, const struct json *list, const char *algorithms, struct field_errors *fe,
              struct oidcs *ret, struct error *err) {
         static const char *const unique[] = { "url", "discoveryURL" };
-        struct build b = { .fe = *fe, .a = a, .n = n, .algorithms = algorithms ? algorithms : ALGORITHMS };
+        struct build b = {
+                .fe = *fe, .a = a, .n = n, .algorithms = algorithms ? algorithms : ALGORITHMS, .of_flags = algorithms
+        };
         const struct path *root = PATH(NULL, "jwt");
         int r = 0;
 

@@ -105,9 +105,7 @@ int kubeconfig_read(struct arena *a, const char *path, struct json **ret, struct
         if (*path && stat(path, &st) < 0)
                 return error_set(err, -errno, "stat %s: %s", path,
                                  errno == ENOENT ? "no such file or directory" : strerrordesc_np(errno));
-        if (*path)
-                TRY(file_read(path, 0, &text, err));
-        if (config_decode(a, buf_str(&text), &kind, ret, err) < 0)
+        if ((*path && file_read(path, 0, &text, err) < 0) || config_decode(a, buf_str(&text), &kind, ret, err) < 0)
                 return error_prefix(err, "error loading config file \"%s\"", path);
         resolve(a, dir, json_get_mut(*ret, STR("clusters")), "cluster", WORDS("certificate-authority"));
         resolve(a, dir, json_get_mut(*ret, STR("users")), "user",

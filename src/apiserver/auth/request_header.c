@@ -81,30 +81,7 @@ void authorities_free(struct authorities *x) {
                 arena_free(x->arena);
 }
 
-static int check_flags(const struct apiserver *s, struct error *err) {
-        static const char *const lists[] = { "requestheader-username-headers", "requestheader-group-headers",
-                                             "requestheader-extra-headers-prefix", "requestheader-allowed-names",
-                                             "requestheader-uid-headers" };
-        bool any = false, standard = false;
-
-        for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
-                any = standard = false;
-                str_each(one, str_of(server_flag(s, lists[i], "")), ',') {
-                        if (str_empty(str_trim(one)))
-                                return error_set(err, -EINVAL, "empty value in \"%s\"", lists[i]);
-                        any = true;
-                        standard = standard || str_eq_fold(one, STR("x-remote-uid"));
-                }
-        }
-        if (any && !standard)
-                return error_set(err, -EINVAL,
-                                 "--requestheader-uid-headers is set without specifying the standard X-Remote-Uid "
-                                 "header - API aggregation will not work");
-        return 0;
-}
-
 int request_header_new(struct authn *n, struct request_header **ret, struct error *err) {
-        TRY(check_flags(n->s, err));
         if (!server_flag(n->s, "requestheader-client-ca-file", NULL))
                 return 0;
         struct request_header *h = arena_new_of(n->arena, struct request_header);

@@ -480,8 +480,6 @@ int access_webhook_new(struct authn *n, struct arena *a, struct str name, const 
         o.kubeconfig = server_flag(n->s, "authorization-webhook-config-file", NULL);
         o.yes_ms = server_flag_ms(n->s, "authorization-webhook-cache-authorized-ttl", 5 * MINUTE_MS);
         o.no_ms = server_flag_ms(n->s, "authorization-webhook-cache-unauthorized-ttl", MINUTE_MS / 2);
-        if (!o.kubeconfig)
-                return error_set(err, -EINVAL, "authorization-mode Webhook's authorization config file not passed");
         TRY(check_version(w->version, "invalid authorization config: unsupported webhook authorizer", err));
         return connect_access(w, &o, err);
 }

@@ -1,6 +1,8 @@
 /* The plugins of upstream's default set, one after the other: what they give, what they refuse and how they say so. */
 #include "help.h"
 
+#include "apiserver/flags.h"
+
 #include <errno.h>
 
 #include "apiserver/admission/admission.h"
@@ -742,7 +744,7 @@ static void flags_name_plugins(void **state) {
 
         for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
                 f->s->options.args = wrong[i].args;
-                assert_int_equal(admission_configure(f->s, &e), -EINVAL);
+                assert_int_equal(apiserver_flags_check(f->s, &e), -EINVAL);
                 assert_string_equal(e.message, wrong[i].message);
         }
         error_clear(&e);
