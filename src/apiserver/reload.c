@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 
 #include "apiserver/auth/authn.h"
-#include "apiserver/auth/remote.h"
 #include "apiserver/bootstrap.h"
 #include "apiserver/encryption/encryption.h"
 #include "apiserver/extensions/aggregator.h"
@@ -44,7 +43,6 @@ struct reloads {
         VEC(struct retired) retired;
         struct authn_config *pending; /* until its issuers have answered; or NULL */
         int64_t pending_until_ms;
-        atomic_bool asking; /* one of them, right now */
 };
 
 /* ---- the files ---- */
@@ -61,20 +59,10 @@ static void free_authorities(void *p) {
         authorities_free(p);
 }
 
-static void answered(void *asking) {
-        atomic_store((atomic_bool *) asking, false);
-}
-
 /* Issuers that do not answer, or not as they are to be known, keep a configuration out. */
 static int issuers_answer(struct reloads *x, struct error *err) {
-        if (atomic_load(&x->asking))
-                return -EINPROGRESS;
+        oidc_prepare(&x->pending->issuers);
         int r = oidc_ready(&x->pending->issuers, err);
-        if (r == -EINPROGRESS) {
-                atomic_store(&x->asking, true);
-                if (!remote_wait(NULL, answered, &x->asking)) /* somebody else asks already */
-                        atomic_store(&x->asking, false);
-        }
         return r < 0 && now_mono_ms() < x->pending_until_ms ? -EINPROGRESS : r;
 }
 
@@ -276,6 +264,7 @@ static bool is_due(struct reloads *x, size_t i) {
 static void look(struct timer *t) {
         struct reloads *x = container_of(t, struct reloads, timer);
 
+        oidc_prepare(&atomic_load(&x->s->authn->config)->issuers);
         for (size_t i = 0; i < ARRAY_SIZE(files); i++)
                 if (is_due(x, i))
                         read_again(x, i);
@@ -289,6 +278,7 @@ static void look(struct timer *t) {
 static void start(void *arg) {
         struct reloads *x = arg;
 
+        oidc_prepare(&atomic_load(&x->s->authn->config)->issuers);
         timer_start(x->loop, &x->timer, LOOK_MS, look);
 }
 
@@ -298,7 +288,7 @@ static void stop(void *arg) {
 
 int reloads_start(struct apiserver *s, struct error *err) {
         struct reloads *x = xcalloc(1, sizeof(*x));
-        bool any = false;
+        bool any = atomic_load(&s->authn->config)->issuers.n > 0;
 
         for (size_t i = 0; i < ARRAY_SIZE(files); i++)
                 if ((x->seen[i] = appearance(s, i)) != 0) {

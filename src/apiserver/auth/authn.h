@@ -86,8 +86,10 @@ struct token_check {
 int service_account_check(const struct token_check *t, struct error *err);
 int bootstrap_token_check(const struct token_check *t, struct error *err);
 int oidc_check(const struct token_check *t, struct error *err);
-/* 0: the keys of all are known. -EINPROGRESS: a question is open (remote.h). */
+/* 0: all are known as they tell of themselves. */
 int oidc_ready(const struct oidcs *list, struct error *err);
+/* Asks those that are not. For one thread, again and again. */
+void oidc_prepare(const struct oidcs *list);
 int token_webhook_check(const struct token_check *t, struct error *err);
 
 /* Asks one after the other, until one knows the token; err is "Unauthorized" where none has more to say. */

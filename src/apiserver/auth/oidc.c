@@ -1,6 +1,6 @@
-/* ID tokens of OpenID issuers: each issuer's configuration names its keys, both are fetched when the first token comes,
- * and again when a token is signed by a key that is not among them. What a token's claims make of its bearer is told by
- * flags, or by a file with expressions.
+/* ID tokens of OpenID issuers: each issuer's configuration, which is fetched ahead, names its keys. Those are fetched
+ * when the first token comes, and again when a token is signed by a key that is not among them. What a token's claims
+ * make of its bearer is told by flags, or by a file with expressions.
  * https://kubernetes.io/docs/reference/access-authn-authz/authentication/#openid-connect-tokens */
 #include <openssl/evp.h>
 
@@ -11,18 +11,12 @@
 #include "http/jwt.h"
 #include "json/build.h"
 
-#define RETRY_MS 10000 /* keys are not fetched more often for tokens with unknown ones */
+#define RETRY_MS 10000 /* nothing is fetched more often: a configuration that was none, keys for unknown ones */
 #define LEEWAY_SECONDS 60
 
 #define refused(err, fmt, ...) error_status((err), REASON_UNAUTHORIZED, "oidc: " fmt, ##__VA_ARGS__)
 
 /* ---- keys ---- */
-
-static int fetch(const struct oidc *o, struct arena *a, struct str url, const struct json **ret, struct error *err) {
-        int r = remote_fetch(o->remote, a, url, NULL, ret);
-
-        return r == -EIO ? refused(err, "%s", o->not_ready) : r;
-}
 
 static bool signed_by(const struct jwt *t, const struct json *keys) {
         struct str kid = text_of(t->header, "kid");
@@ -38,54 +32,82 @@ static bool signed_by(const struct jwt *t, const struct json *keys) {
         return ok;
 }
 
-static int discover(const struct oidc *o, struct arena *a, struct str *ret_keys, struct error *err) {
-        struct str base = str_has_suffix(o->issuer, STR("/")) ? str_sub(o->issuer, 0, o->issuer.n - 1) : o->issuer, url;
-        const struct json *config;
+static struct str configuration_url(const struct oidc *o, struct arena *a) {
+        struct str base = str_has_suffix(o->issuer, STR("/")) ? str_sub(o->issuer, 0, o->issuer.n - 1) : o->issuer;
 
-        url = o->discovery.n ? o->discovery
-                             : arena_printf(a, "%" STR_FMT "/.well-known/openid-configuration", STR_ARG(base));
-        TRY(fetch(o, a, url, &config, err));
-        if (!str_eq(text_of(config, "issuer"), o->issuer))
+        return o->discovery.n ? o->discovery
+                              : arena_printf(a, "%" STR_FMT "/.well-known/openid-configuration", STR_ARG(base));
+}
+
+/* Where the keys are. A token of one of our issuers does not wait for that. */
+static int discover(const struct oidc *o, struct arena *a, struct str *ret_keys, struct error *err) {
+        struct str url = configuration_url(o, a);
+        const struct json *config;
+        int r = o->waits ? remote_fetch(o->remote, a, url, NULL, &config) : remote_known(o->remote, a, url, &config);
+
+        if (r == -EINPROGRESS && o->waits)
+                return r;
+        if (r < 0 || !str_eq(text_of(config, "issuer"), o->issuer))
                 return refused(err, "%s", o->not_ready);
         *ret_keys = text_of(config, "jwks_uri");
         return 0;
 }
 
-static int fetch_keys(const struct oidc *o, struct arena *a, struct str url, const struct json **ret,
-                      struct error *err) {
-        int r = url.n ? remote_fetch(o->remote, a, url, NULL, ret) : -EIO;
-
-        if (r != -EIO)
-                return r;
+static int no_keys(const struct oidc *o, struct str url, struct str why, struct error *err) {
         return refused(err,
                        "%s: failed to verify signature: fetching keys oidc: get keys failed Get \"%" STR_FMT
                        "\": %" STR_FMT,
-                       o->verify, STR_ARG(url),
-                       STR_ARG(url.n ? json_str(*ret) : STR("unsupported protocol scheme \"\"")));
+                       o->verify, STR_ARG(url), STR_ARG(why));
 }
 
 int oidc_ready(const struct oidcs *list, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        const struct json *keys;
-        struct str url;
+        struct str keys;
+
+        for (size_t i = 0; i < list->n; i++)
+                TRY(discover(&list->v[i], a, &keys, err));
+        return 0;
+}
+
+static void answered(void *asking) {
+        atomic_store((atomic_bool *) asking, false);
+}
+
+void oidc_prepare(const struct oidcs *list) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        const struct json *config;
+        struct str keys;
 
         for (size_t i = 0; i < list->n; i++) {
-                TRY(discover(&list->v[i], a, &url, err));
-                TRY(fetch_keys(&list->v[i], a, url, &keys, err));
+                struct oidc *o = &list->v[i];
+                _cleanup_error_ struct error e = ERROR_INIT;
+
+                if (atomic_load(&o->asking) || (o->tried_ms && now_mono_ms() - o->tried_ms < RETRY_MS) ||
+                    discover(o, a, &keys, &e) == 0)
+                        continue;
+                o->tried_ms = now_mono_ms();
+                remote_forget(o->remote, configuration_url(o, a)); /* which was none */
+                atomic_store(&o->asking, true);
+                if (remote_fetch(o->remote, a, configuration_url(o, a), NULL, &config) != -EINPROGRESS ||
+                    !remote_wait(NULL, answered, &o->asking))
+                        atomic_store(&o->asking, false);
         }
-        return 0;
 }
 
 static int check_signature(const struct oidc *o, struct arena *a, const struct jwt *t, struct str url,
                            struct error *err) {
         const struct json *keys;
-        int r = fetch_keys(o, a, url, &keys, err);
+        int r = url.n ? remote_fetch(o->remote, a, url, NULL, &keys) : -EIO;
 
-        if (r < 0 || signed_by(t, keys))
-                return r;
-        if (remote_forget(o->remote, url, RETRY_MS))
-                return fetch_keys(o, a, url, &keys, err);
-        return refused(err, "%s: failed to verify signature: failed to verify id token signature", o->verify);
+        if (r == 0) {
+                if (signed_by(t, keys))
+                        return 0;
+                r = remote_fetch_anew(o->remote, a, url, RETRY_MS, &keys);
+        }
+        if (r == -EIO)
+                return no_keys(o, url, url.n ? json_str(keys) : STR("unsupported protocol scheme \"\""), err);
+        return r < 0 ? r
+                     : refused(err, "%s: failed to verify signature: failed to verify id token signature", o->verify);
 }
 
 /* ---- the token ---- */
@@ -285,6 +307,7 @@ static int resolve(const struct oidc *o, struct arena *a, struct str url, struct
                                     "getting untrusted issuer from endpoint %" STR_FMT " failed for claim \"%" STR_FMT
                                     "\": malformed token",
                                     STR_ARG(url), STR_ARG(claim));
+        of.waits = true;
         of.issuer = text_of(t.claims, "iss");
         of.discovery = STR("");
         of.verify = EXPAND "verify distributed claim token";

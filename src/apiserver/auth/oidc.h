@@ -28,6 +28,9 @@ struct oidc {
         const struct json *audiences, *claim_rules; /* those that want a value of a claim, among others */
         struct mapping username, groups, uid;
         struct rules extra, claims, user;
+        bool waits;         /* tokens wait for its configuration */
+        atomic_bool asking; /* for that, right now */
+        int64_t tried_ms;   /* when it last did, or 0 */
 };
 
 extern const struct cel_variable oidc_claims, oidc_user; /* of expressions */

@@ -11,7 +11,7 @@
 #include "base/url.h"
 #include "json/build.h"
 
-#define KEEP_MS (10 * 60 * 1000)
+#define KEEP_MS (INT64_MAX / NSEC_PER_MSEC / 2) /* until it is asked again */
 #define KEEP_CLAIMS_MS 10000
 #define KEEP_FAILURE_MS 1000 /* an issuer that is gone is not asked for each token */
 #define MAX_ISSUERS 64

@@ -30,6 +30,8 @@ struct answer {
         struct json *value; /* failed: the text of the error */
         bool failed;
         int64_t came_ns, until_ns;
+        int64_t tried_ns; /* when it could not be fetched anew, and why not; or 0 */
+        struct json *fault;
 };
 
 /* One question on its way. */
@@ -41,6 +43,7 @@ struct question {
         struct webhook_call call;
         int64_t since_ns;
         bool text;           /* the answer is no JSON */
+        bool anew;           /* there is one */
         struct apiserver *s; /* it is a call to this server instead; or NULL */
         struct api_call own;
         void (*resume)(void *arg);
@@ -370,12 +373,19 @@ static void keep(struct question *q) {
         w->came_ns = now;
         w->until_ns = now + r->o.keep_ms(&r->o, w->failed ? NULL : w->value) * NSEC_PER_MSEC;
         HOLD(&r->lock);
+        struct answer *before = q->anew && w->failed ? map_get(r->answers, q->key) : NULL;
+        if (before && !before->failed) { /* better than none */
+                before->tried_ns = now;
+                before->fault = json_new(before->arena, json_copy(before->arena, w->value));
+                answer_free(w);
+                return;
+        }
         if (map_size(r->answers) >= MAX_ANSWERS)
                 drop_old(r, now);
         map_put(r->answers, q->key, w);
 }
 
-static int known(struct remote *r, struct arena *a, struct str key, const struct json **ret) {
+int remote_known(struct remote *r, struct arena *a, struct str key, const struct json **ret) {
         int e = -EINPROGRESS;
         HOLD(&r->lock);
         struct answer *w = map_get(r->answers, key);
@@ -387,14 +397,9 @@ static int known(struct remote *r, struct arena *a, struct str key, const struct
         return e;
 }
 
-bool remote_forget(struct remote *r, struct str url, int64_t older_than_ms) {
+void remote_forget(struct remote *r, struct str url) {
         HOLD(&r->lock);
-        struct answer *w = map_get(r->answers, url);
-        bool old = w && now_mono_ns() - w->came_ns >= older_than_ms * NSEC_PER_MSEC;
-
-        if (old)
-                map_remove(r->answers, url);
-        return old;
+        map_remove(r->answers, url);
 }
 
 /* ---- questions ---- */
@@ -424,13 +429,22 @@ static struct question *question_new(struct remote *r, struct str key) {
         return q;
 }
 
+static struct question *fetch(struct remote *r, struct str url, struct str key) {
+        struct question *q = question_new(r, key);
+
+        q->config = json_copy_shallow(q->arena, &r->config);
+        json_setc(q->arena, &q->config, "url", json_of_copy(q->arena, url));
+        q->call.method = "GET";
+        return q;
+}
+
 int remote_ask(struct remote *r, struct arena *a, const struct json *body, const struct json **ret) {
         _cleanup_buf_ struct buf text = BUF_INIT;
         char timeout[36];
 
         json_write(&text, body);
         buf_putc(&text, '\n');
-        int e = known(r, a, buf_str(&text), ret);
+        int e = remote_known(r, a, buf_str(&text), ret);
         if (e != -EINPROGRESS)
                 return e;
         struct question *q = question_new(r, buf_str(&text));
@@ -444,18 +458,31 @@ int remote_ask(struct remote *r, struct arena *a, const struct json *body, const
 int remote_fetch(struct remote *r, struct arena *a, struct str url, const char *bearer, const struct json **ret) {
         /* The token is a part of the question. */
         struct str key = arena_printf(a, "%" STR_FMT "%s%s", STR_ARG(url), bearer ? "\n" : "", bearer ? bearer : "");
-        int e = known(r, a, key, ret);
+        int e = remote_known(r, a, key, ret);
 
         if (e != -EINPROGRESS)
                 return e;
-        struct question *q = question_new(r, key);
-        q->config = json_copy_shallow(q->arena, &r->config);
-        json_setc(q->arena, &q->config, "url", json_of_copy(q->arena, url));
-        q->call.method = "GET";
+        struct question *q = fetch(r, url, key);
         q->text = bearer != NULL;
         if (bearer && *bearer)
                 q->call.user.authorization = arena_printf(q->arena, "Bearer %s", bearer);
         return e;
+}
+
+int remote_fetch_anew(struct remote *r, struct arena *a, struct str url, int64_t older_than_ms,
+                      const struct json **ret) {
+        {
+                HOLD(&r->lock);
+                struct answer *w = map_get(r->answers, url);
+                int64_t last = w ? MAX(w->came_ns, w->tried_ns) : INT64_MIN;
+
+                if (w && now_mono_ns() - last < older_than_ms * NSEC_PER_MSEC) {
+                        *ret = w->tried_ns > w->came_ns ? json_new(a, json_copy(a, w->fault)) : NULL;
+                        return *ret ? -EIO : 0;
+                }
+        }
+        fetch(r, url, url)->anew = true;
+        return -EINPROGRESS;
 }
 
 void remote_open_call(struct apiserver *s, struct arena *own, const struct api_call *c) {

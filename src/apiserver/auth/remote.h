@@ -45,8 +45,14 @@ void remote_address(const struct remote *r, struct webhook_call *w);
 int remote_ask(struct remote *r, struct arena *a, const struct json *body, const struct json **ret);
 /* GETs url, likewise. bearer: a token ("" is none), and the answer may be any text; NULL: it is JSON. */
 int remote_fetch(struct remote *r, struct arena *a, struct str url, const char *bearer, const struct json **ret);
-/* Forgets an answer that is older than this, so that it is asked for again; true when it did. */
-bool remote_forget(struct remote *r, struct str url, int64_t older_than_ms);
+/* The answer that there is, without asking. */
+int remote_known(struct remote *r, struct arena *a, struct str url, const struct json **ret);
+/* Fetches an answer once more that is older than this, which goes on to be the answer until there is another:
+ * -EINPROGRESS as above, 0: it was fetched lately, -EIO: that failed, ret is the error's text. */
+int remote_fetch_anew(struct remote *r, struct arena *a, struct str url, int64_t older_than_ms,
+                      const struct json **ret);
+/* Forgets an answer, so that it is asked for again. */
+void remote_forget(struct remote *r, struct str url);
 
 /* What this thread does from here on is for a request of that time (now_mono_ns), which any later answer is good enough
  * for, however short it is kept; 0: for none, and what was said in the last second is. */

@@ -14,6 +14,7 @@
 #undef fixture
 #include "apiserver/admission/admission.h"
 #include "apiserver/auth/authn.h"
+#include "apiserver/auth/oidc.h"
 #include "apiserver/auth/remote.h"
 #include "apiserver/reload.h"
 #include "base/encode.h"
@@ -34,6 +35,7 @@ static struct {
         EVP_PKEY *key;
         char issuer[64];
         atomic_int asked;
+        atomic_bool broken;
         char last[2048];
 } other;
 
@@ -44,6 +46,10 @@ static void serve(struct http_request *req, void *arg) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct str token;
 
+        if (atomic_load(&other.broken)) {
+                http_respond_copy(req, 500, "text/plain", STR("broken"));
+                return;
+        }
         if (str_has_prefix(path, STR("/claims"))) { /* "/claims/none" has not the claim */
                 doc = json_build(a, "{ iss: %c, aud: 'you', exp: %l }", other.issuer,
                                  now_wall_ns() / NSEC_PER_SEC + 600);
@@ -143,25 +149,36 @@ static void resumed(void *arg) {
         sem_post(arg);
 }
 
-/* What a review says of the token, asking the issuer first when that is needed. */
-static struct answer review(struct fixture *f, const char *claims) {
+static struct str token_of(struct fixture *f, const char *claims) {
         struct json all = json_build(f->a, "{ iss: %c, aud: [ 'you' ], exp: %l }", other.issuer,
                                      now_wall_ns() / NSEC_PER_SEC + 600),
                     *more;
-        struct authn_notes notes = { 0 };
-        struct json audiences;
-        struct api_user user;
-        struct token_check t = {
-                .n = f->s->authn, .a = f->a, .ret = &user, .ret_audiences = &audiences, .notes = &notes
-        };
         struct str token;
-        sem_t sem;
 
         assert_int_equal(json_parse(f->a, str_of(claims), NULL, &more, NULL), 0);
         json_each_member(m, more)
                 json_set(f->a, &all, json_key(m), m->value);
         assert_int_equal(jwt_sign(f->a, other.key, STR("k"), &all, &token), 0);
-        t.text = token;
+        return token;
+}
+
+/* What a review says of the token, asking the issuer first when that is needed. */
+static struct answer review(struct fixture *f, const char *claims) {
+        struct authn_notes notes = { 0 };
+        struct json audiences;
+        struct api_user user;
+        struct token_check t = { .n = f->s->authn,
+                                 .a = f->a,
+                                 .text = token_of(f, claims),
+                                 .ret = &user,
+                                 .ret_audiences = &audiences,
+                                 .notes = &notes };
+        sem_t sem;
+
+        while (oidc_ready(&atomic_load(&f->s->authn->config)->issuers, NULL) < 0) {
+                oidc_prepare(&atomic_load(&f->s->authn->config)->issuers);
+                usleep(1000);
+        }
         sem_init(&sem, 0, 0);
         while (authn_check_token(&t, NULL) == -EINPROGRESS) {
                 assert_true(remote_wait(NULL, resumed, &sem));
@@ -169,7 +186,7 @@ static struct answer review(struct fixture *f, const char *claims) {
         }
         sem_destroy(&sem);
         return ASK(f, API_CREATE, &res_tokenreviews,
-                   .body = arena_printf(f->a, "{\"spec\":{\"token\":\"%" STR_FMT "\"}}", STR_ARG(token)).p);
+                   .body = arena_printf(f->a, "{\"spec\":{\"token\":\"%" STR_FMT "\"}}", STR_ARG(t.text)).p);
 }
 
 static void claims_make_the_user(void **state) {
@@ -283,6 +300,40 @@ static void lists_of_functions_are_no_groups(void **state) {
         assert_string_equal(at(f, review(f, "{\"name\":\"jane\",\"roles\":\"a,b\"}"), ".status.error"),
                             "[invalid bearer token, oidc: error evaluating group claim expression: expression must "
                             "return a string or a list of strings]");
+}
+
+static void an_issuer_that_is_not_there_delays_nobody(void **state) {
+        struct fixture *f = *state;
+        struct authn_notes notes = { 0 };
+        struct error e = ERROR_INIT;
+        const struct json *answer;
+        struct api_user user;
+        sem_t sem;
+
+        write_authn("\"claimMappings\":{\"username\":{\"claim\":\"name\",\"prefix\":\"\"}}");
+        take_up(f);
+        struct token_check t = {
+                .n = f->s->authn, .a = f->a, .text = token_of(f, "{\"name\":\"jane\"}"), .ret = &user, .notes = &notes
+        };
+        assert_true(oidc_check(&t, &e) < 0); /* what it says of itself is not known yet */
+        assert_string_equal(error_text(&e), "oidc: authenticator not initialized");
+        assert_false(remote_is_open());
+        error_clear(&e);
+        assert_string_equal(at(f, review(f, "{\"name\":\"jane\"}"), ".status.user.username"), "jane");
+
+        struct remote *r = atomic_load(&f->s->authn->config)->issuers.v[0].remote;
+        struct str keys = arena_printf(f->a, "%s/keys", other.issuer);
+        atomic_store(&other.broken, true); /* its keys hold, until there are others */
+        assert_int_equal(remote_fetch_anew(r, f->a, keys, 60000, &answer), 0);
+        assert_int_equal(remote_fetch_anew(r, f->a, keys, 0, &answer), -EINPROGRESS);
+        sem_init(&sem, 0, 0);
+        assert_true(remote_wait(NULL, resumed, &sem));
+        sem_wait(&sem);
+        sem_destroy(&sem);
+        assert_int_equal(remote_fetch_anew(r, f->a, keys, 60000, &answer), -EIO);
+        assert_int_equal(remote_known(r, f->a, keys, &answer), 0);
+        assert_int_equal(oidc_check(&t, &e), 0);
+        atomic_store(&other.broken, false);
 }
 
 /* Groups that the issuer keeps elsewhere. */
@@ -780,6 +831,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 T(claims_make_the_user, setup_authn),
                 T(lists_of_functions_are_no_groups, setup_authn),
+                T(an_issuer_that_is_not_there_delays_nobody, setup_authn),
                 T(claims_may_be_elsewhere, setup_authn),
                 T(wrong_files_are_told, setup_authn),
                 T(conditions_say_what_a_webhook_is_asked, setup_authz),
