@@ -69,6 +69,15 @@ static void add_storage_key(struct buf *b, const struct op *op) {
         buf_printf(b, "/%" STR_FMT, STR_ARG(op->name));
 }
 
+int err_bad_key(struct error *err, const struct rest *r, struct str namespace, struct str name) {
+        _cleanup_buf_ struct buf key = BUF_INIT, text = BUF_INIT;
+
+        add_storage_prefix(&key, r, true);
+        buf_printf(&key, "/%" STR_FMT "%s%" STR_FMT, STR_ARG(namespace), str_empty(name) ? "" : "/", STR_ARG(name));
+        add_quoted(&text, buf_str(&key));
+        return error_status(err, REASON_UNKNOWN, "invalid key: %" STR_FMT, STR_ARG(buf_str(&text)));
+}
+
 int op_check_identity(const struct op *op, const char *what, struct str want, struct str is, struct error *err) {
         _cleanup_buf_ struct buf key = BUF_INIT;
 

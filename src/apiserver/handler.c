@@ -374,6 +374,17 @@ bool request_is_bodyless(const struct http_request *req) {
         return str_empty(http_request_body(req)) && !http_request_is_receiving(req);
 }
 
+enum body_length request_length(const struct http_request *req) {
+        struct str length = http_request_header(req, "content-length");
+        enum http_method m = http_request_method(req);
+        uint64_t n = 0;
+
+        if (str_empty(length) && (m == HTTP_M_POST || m == HTTP_M_PUT || m == HTTP_M_PATCH))
+                return LENGTH_UNTOLD;
+        str_to_u64(length, &n);
+        return n > 0 ? LENGTH_SOME : LENGTH_NONE;
+}
+
 /* Nobody asks for a body of a type that cannot be read. */
 static bool is_unreadable(const struct exchange *x, enum api_verb verb) {
         struct str type = http_request_header(x->req, "content-type");
@@ -384,7 +395,7 @@ static bool is_unreadable(const struct exchange *x, enum api_verb verb) {
         if (!http_request_is_receiving(x->req))
                 return false;
         if (verb == API_PATCH)
-                return request_patch_type(type, !x->rest->resource->list_type, false, &patch, &e) < 0;
+                return request_patch_type(type, !x->rest->resource->list_type, LENGTH_SOME, &patch, &e) < 0;
         return verb < API_DELETE && request_body_media(type, &media, &e) < 0;
 }
 
@@ -406,8 +417,7 @@ static int read_body(struct http_write *w) {
         if (w->call.verb == API_DELETE_COLLECTION)
                 TRY(list_check(w->arena, w->x.rest, &w->call.options, err));
         if (w->call.verb == API_PATCH) {
-                r = request_patch_type(type, !w->x.rest->resource->list_type, request_is_bodyless(req), &w->call.patch,
-                                       err);
+                r = request_patch_type(type, !w->x.rest->resource->list_type, request_length(req), &w->call.patch, err);
                 if (r == 0 && w->call.patch == API_PATCH_APPLY)
                         media = MEDIA_YAML;
         } else if (!str_empty(text) || w->call.verb < API_DELETE) {
@@ -600,12 +610,13 @@ static int read_format(struct exchange *x, enum api_verb verb, struct error *err
         unsigned shapes = NEGOTIATE_RESOURCE | (table ? 1U << SHAPE_TABLE : 0) | 1U << SHAPE_PARTIAL |
                           (watch || verb == API_LIST ? NEGOTIATE_LIST : 0) |
                           (x->rest->resource->list_type ? 0 : NEGOTIATE_CUSTOM) |
-                          (x->rest->custom ? 0 : NEGOTIATE_ROUTER);
+                          (x->rest->custom ? 0 : NEGOTIATE_ROUTER) |
+                          (request_length(x->req) == LENGTH_UNTOLD ? NEGOTIATE_UNTOLD : 0);
         enum api_patch patch;
 
         if (verb == API_PATCH)
                 TRY(request_patch_type(http_request_header(x->req, "content-type"), !x->rest->resource->list_type,
-                                       request_is_bodyless(x->req), &patch, err));
+                                       request_length(x->req), &patch, err));
         TRY(request_negotiate(http_request_header(x->req, "accept"), shapes, &x->format.as, err));
         x->format.settled = true;
         x->format.pretty = x->format.as.media == MEDIA_JSON && (x->format.as.pretty || respond_wants_pretty(x->req));
@@ -614,13 +625,29 @@ static int read_format(struct exchange *x, enum api_verb verb, struct error *err
         return 0;
 }
 
+/* Custom resources of that name are in namespaces as all others. */
+static bool is_namespace(const struct exchange *x) {
+        return x->rest && !x->rest->custom && str_eqc(x->info.plural, "namespaces");
+}
+
+static bool is_way(struct str name) {
+        return str_eqc(name, ".") || str_eqc(name, "..");
+}
+
 /* The options of the verb, and how the place is written. */
 static int check_options(const struct exchange *x, enum api_verb verb, struct error *err) {
         const struct request_query *q = &x->query;
-        struct str bad = STR(""), name = x->info.name;
+        struct str bad = STR(""), name = x->info.name, ns = is_namespace(x) ? STR("") : x->info.namespace;
         bool collection = verb == API_DELETE_COLLECTION;
 
-        if ((str_eqc(name, ".") || str_eqc(name, "..")) && verb != API_CREATE)
+        if (is_way(ns) && verb != API_CREATE && (verb != API_WATCH || !rest_is_cached(x->rest)))
+                return err_bad_key(err, x->rest, ns, name);
+        if (is_way(ns) && verb == API_CREATE)
+                return error_status(err, REASON_INTERNAL,
+                                    "Internal error occurred: invalid resource name \"%" STR_FMT
+                                    "\": [may not be '%" STR_FMT "']",
+                                    STR_ARG(ns), STR_ARG(ns));
+        if (is_way(name) && verb != API_CREATE)
                 return err_bad_request(err, "Name parameter invalid: \"%" STR_FMT "\": may not be '%" STR_FMT "'",
                                        STR_ARG(name), STR_ARG(name));
         if ((verb == API_DELETE || collection) && request_is_bodyless(x->req)) /* which counts alone */
@@ -676,11 +703,6 @@ static void refuse(struct exchange *x, enum refusal why, struct error *e) {
         else if (!no.err && why == NO_METHOD)
                 err_no_method(&no);
         respond_error(x->req, &x->format, no.err ? &no : e);
-}
-
-/* Custom resources of that name are in namespaces as all others. */
-static bool is_namespace(const struct exchange *x) {
-        return x->rest && !x->rest->custom && str_eqc(x->info.plural, "namespaces");
 }
 
 /* Legacy watches have no subresources, and are not there where nothing is watched; nor is anything below "//" and

@@ -25,6 +25,7 @@ struct exchange {
 /* "get", "list", "watch" …; of what is no verb of a resource: the method in lower case. */
 const char *exchange_verb(const struct exchange *x);
 bool request_is_bodyless(const struct http_request *req);
+enum body_length request_length(const struct http_request *req);
 /* Whether the objects of a Table may be shown as the query wants them. */
 int exchange_check_table(const struct exchange *x, struct error *err);
 struct attributes exchange_attributes(const struct exchange *x); /* what is to be allowed; of the exchange's texts */

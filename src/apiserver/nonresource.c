@@ -326,12 +326,12 @@ static void flags_collected(struct http_request *req, void *arg) {
 
 /* /debug/flags: how much is logged may be changed while the server runs. Upstream's verbosity of 4 and more is ours of
  * debug. */
-static void handle_flags(struct exchange *x, struct str name) {
+static void handle_flags(struct exchange *x, bool verbosity) {
         struct arena *a = http_request_arena(x->req);
         struct str body = http_request_body(x->req);
         uint64_t level;
 
-        if (str_empty(name))
+        if (!verbosity)
                 respond_text(x->req, 200, "text/html; charset=utf-8",
                              STR("<html>\n<head>\n<title>/debug/flags/</title>\n</head>\n<body>\n/debug/flags/"
                                  "<br>\n<br>\n"
@@ -393,8 +393,8 @@ static void handle_debug(struct exchange *x) {
                 redirect(x, pprof);
         else if (profiling && str_has_prefix(path, pprof))
                 respond_text(x->req, 404, "text/plain; charset=utf-8", STR("Unknown profile\n"));
-        else if (profiling && (str_eqc(path, "/debug/flags") || str_eq(path, flags) || str_eqc(path, "/debug/flags/v")))
-                handle_flags(x, str_sub(path, MIN(flags.n, path.n), path.n));
+        else if (profiling && (str_eqc(path, "/debug/flags") || str_has_prefix(path, flags)))
+                handle_flags(x, str_eqc(path, "/debug/flags/v"));
         else
                 respond_text(x->req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
 }
@@ -428,7 +428,7 @@ enum {
         EXACT,
         SLASHED,
         BELOW
-}; /* upstream's router has it, so with a slash after it, too; what is below it: /livez/ping */
+}; /* upstream's router has it, so with slashes after it, too; what is below it: /livez/ping */
 
 static const struct {
         const char *path;
@@ -448,12 +448,21 @@ static const struct {
         { "/", EXACT, handle_paths },
 };
 
-static bool reaches(size_t i, struct str path) {
-        size_t n = strlen(paths[i].path);
+static struct str without_slashes(struct str path) {
+        while (path.n > 1 && path.p[path.n - 1] == '/')
+                path.n--;
+        return path;
+}
 
-        return str_has_prefix(path, str_of(paths[i].path)) &&
-               (path.n == n ||
-                (path.p[n] == '/' && (path.n > n + 1 ? paths[i].reach == BELOW : paths[i].reach == SLASHED)));
+static bool is_below(struct str path, struct str place) {
+        return str_has_prefix(path, place) && path.n > place.n + 1 && path.p[place.n] == '/';
+}
+
+static bool reaches(size_t i, struct str path) {
+        struct str to = str_of(paths[i].path);
+
+        return str_eq(paths[i].reach == SLASHED ? without_slashes(path) : path, to) ||
+               (paths[i].reach == BELOW && is_below(path, to));
 }
 
 static void handle_paths(struct exchange *x) {
@@ -502,10 +511,35 @@ static bool is_of_version(const struct exchange *x) {
         return gv && rest_served(x->s, gv, http_request_arena(x->req));
 }
 
+/* Of such a group. */
+static bool is_of_group(const struct exchange *x, struct str group) {
+        for (size_t i = 0; i < api_n_builtin; i++)
+                if (*api_builtin[i]->group && str_eqc(group, api_builtin[i]->group) &&
+                    rest_served(x->s, api_builtin[i], http_request_arena(x->req)))
+                        return true;
+        return false;
+}
+
+/* Where upstream's router answers, to GET alone; what answers elsewhere never looks at the method. */
+static bool is_routed(const struct exchange *x, struct str path) {
+        struct str place = without_slashes(path);
+
+        if (str_has_prefix(path, STR("//")))
+                return false;
+        for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
+                if (paths[i].reach == SLASHED && str_eqc(place, paths[i].path))
+                        return true;
+        if (str_has_prefix(path, STR("/apis/")) && str_empty(x->info.version)) /* else they go to another one */
+                return (path.n > place.n + 1 || str_eqc(x->info.group, "apiregistration.k8s.io")) &&
+                       is_of_group(x, x->info.group);
+        return str_eqc(place, "/api") || is_of_version(x);
+}
+
 /* What may be asked for at a path; 0: it has one format, whatever is accepted. */
 static unsigned shapes_of(const struct exchange *x, struct str path) {
-        while (path.n > 1 && path.p[path.n - 1] == '/')
-                path.n--;
+        bool routed = is_routed(x, path);
+
+        path = without_slashes(path);
         if (str_eqc(path, "/openid/v1/jwks"))
                 return NEGOTIATE_ROUTER | NEGOTIATE_JSON | NEGOTIATE_KEYS;
         if (str_eqc(path, "/.well-known/openid-configuration"))
@@ -514,7 +548,7 @@ static unsigned shapes_of(const struct exchange *x, struct str path) {
                 return NEGOTIATE_ROUTER | NEGOTIATE_JSON | NEGOTIATE_BODY;
         if (str_eqc(path, "/api"))
                 return NEGOTIATE_ROUTER | NEGOTIATE_BODY | 1U << SHAPE_DISCOVERY;
-        if (str_has_prefix(path, STR("/api/")) || is_of_version(x))
+        if (str_has_prefix(path, STR("/api/")) || routed)
                 return NEGOTIATE_ROUTER | NEGOTIATE_BODY;
         return str_eqc(path, "/apis")                ? 1U << SHAPE_DISCOVERY
                : str_has_prefix(path, STR("/apis/")) ? 1U << SHAPE_OBJECT
@@ -524,30 +558,22 @@ static unsigned shapes_of(const struct exchange *x, struct str path) {
 /* Below the groups that are compiled in upstream's router answers, with a Status; elsewhere it is Go's. */
 void respond_nowhere(struct exchange *x) {
         static const struct str apis = STR_INIT("/apis/");
-        struct str path = http_request_path(x->req), group = str_sub(path, MIN(path.n, apis.n), path.n);
-        bool ours = str_has_prefix(path, STR("/api/")) || str_has_prefix(path, STR("/version/")) ||
-                    str_has_prefix(path, STR("/openid/v1/jwks/"));
-        ssize_t slash = str_find(group, '/');
         _cleanup_error_ struct error e = ERROR_INIT;
 
-        for (size_t i = 0; i < api_n_builtin && !ours && slash > 0 && str_has_prefix(path, apis); i++)
-                ours = str_eqc(str_sub(group, 0, (size_t) slash), api_builtin[i]->group) &&
-                       rest_served(x->s, api_builtin[i], http_request_arena(x->req));
+        http_request_decode_path(x->req);
+        struct str path = http_request_path(x->req), group = str_sub(path, MIN(path.n, apis.n), path.n);
+        ssize_t slash = str_find(group, '/');
+        bool ours = str_has_prefix(path, STR("/api/")) ||
+                    (slash > 0 && str_has_prefix(path, apis) && is_of_group(x, str_sub(group, 0, (size_t) slash)));
+
+        for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
+                ours |= paths[i].reach == SLASHED && is_below(path, str_of(paths[i].path));
         if (!ours) {
                 respond_text(x->req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
                 return;
         }
         error_status(&e, REASON_NOT_FOUND, "the server could not find the requested resource");
         respond_error(x->req, &x->format, &e);
-}
-
-/* Where upstream's router answers, to GET alone; what answers elsewhere never looks at the method. */
-static bool is_routed(const struct exchange *x, struct str path) {
-        for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
-                if (paths[i].reach == SLASHED && reaches(i, path))
-                        return true;
-        return str_eqc(path, "/api") || str_eqc(path, "/api/") || str_eqc(path, "/api//") ||
-               (!str_has_prefix(path, STR("//")) && is_of_version(x));
 }
 
 void handle_nonresource(struct exchange *x) {
@@ -571,9 +597,9 @@ void handle_nonresource(struct exchange *x) {
         }
         if (str_eqc(path, "/apis//"))
                 return respond_nowhere(x);
-        if (shapes && (request_check_type(http_request_header(x->req, "content-type"), shapes,
-                                          request_is_bodyless(x->req), &e) < 0 ||
-                       request_negotiate(http_request_header(x->req, "accept"), shapes, &x->format.as, &e) < 0)) {
+        if (shapes &&
+            (request_check_type(http_request_header(x->req, "content-type"), shapes, request_length(x->req), &e) < 0 ||
+             request_negotiate(http_request_header(x->req, "accept"), shapes, &x->format.as, &e) < 0)) {
                 if (str_has_prefix(path, STR("/api")) && !discovery_knows(x))
                         respond_nowhere(x);
                 else

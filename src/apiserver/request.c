@@ -552,6 +552,15 @@ static bool names_one(struct str list, const char *const types[], size_t n, bool
         return false;
 }
 
+/* What it says when no route takes the types of a request: of a body of an untold length it thinks that it is that. */
+static int none_is_left(bool untold, struct str representations, struct error *err) {
+        error_status(err, untold ? REASON_UNSUPPORTED_MEDIA : REASON_NOT_ACCEPTABLE,
+                     "%s\n\nAvailable representations: %" STR_FMT,
+                     untold ? "415: Unsupported Media Type" : "406: Not Acceptable", STR_ARG(representations));
+        error_details(err, STR(""), STR(""), STR(""));
+        return -EINVAL;
+}
+
 /* What it asks before anybody negotiates: one of the route's types must be named, or any. */
 static int check_route(struct str accept, unsigned shapes, struct error *err) {
         static const char *const types[] = { "text/plain", "application/json", "application/yaml",
@@ -565,13 +574,9 @@ static int check_route(struct str accept, unsigned shapes, struct error *err) {
                 return 0;
         for (size_t i = 0; i < n; i++)
                 buf_printf(&b, "%s%s", i ? ", " : "", of[i]);
-        error_status(err, REASON_NOT_ACCEPTABLE, "406: Not Acceptable\n\nAvailable representations: %" STR_FMT "%s",
-                     STR_ARG(buf_str(&b)),
-                     shapes & NEGOTIATE_LIST ? ", application/json;stream=watch, "
-                                               "application/vnd.kubernetes.protobuf;stream=watch"
-                                             : "");
-        error_details(err, STR(""), STR(""), STR(""));
-        return -EINVAL;
+        if (shapes & NEGOTIATE_LIST)
+                buf_addc(&b, ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch");
+        return none_is_left(shapes & NEGOTIATE_UNTOLD, buf_str(&b), err);
 }
 
 size_t request_accepted(struct str accept, struct str types[static REQUEST_RANGES]) {
@@ -698,26 +703,26 @@ int request_body_media(struct str content_type, enum media *ret, struct error *e
 
 /* What upstream's router says to a type that its route does not take: of a body that is not sent it goes on, to find
  * that nothing is left that could answer. */
-static int refuse_type(bool empty, struct error *err) {
-        if (empty)
-                error_status(err, REASON_NOT_ACCEPTABLE, "406: Not Acceptable\n\nAvailable representations: ");
-        else
-                error_status(err, REASON_UNSUPPORTED_MEDIA, "415: Unsupported Media Type");
+static int refuse_type(enum body_length length, struct error *err) {
+        if (length != LENGTH_SOME)
+                return none_is_left(length == LENGTH_UNTOLD, STR(""), err);
+        error_status(err, REASON_UNSUPPORTED_MEDIA, "415: Unsupported Media Type");
         error_details(err, STR(""), STR(""), STR(""));
         return -EINVAL;
 }
 
-int request_check_type(struct str content_type, unsigned shapes, bool empty, struct error *err) {
+int request_check_type(struct str content_type, unsigned shapes, enum body_length length, struct error *err) {
         static const char *const types[] = { "application/json", "application/yaml",
                                              "application/vnd.kubernetes.protobuf" };
 
         if (!(shapes & NEGOTIATE_BODY) || str_empty(content_type) ||
             names_one(content_type, types, shapes & NEGOTIATE_JSON ? 1 : ARRAY_SIZE(types), false))
                 return 0;
-        return refuse_type(empty, err);
+        return refuse_type(length, err);
 }
 
-int request_patch_type(struct str content_type, bool custom, bool empty, enum api_patch *ret, struct error *err) {
+int request_patch_type(struct str content_type, bool custom, enum body_length length, enum api_patch *ret,
+                       struct error *err) {
         static const char *const types[] = {
                 [API_PATCH_JSON] = "application/json-patch+json",
                 [API_PATCH_MERGE] = "application/merge-patch+json",
@@ -735,7 +740,7 @@ int request_patch_type(struct str content_type, bool custom, bool empty, enum ap
                         return 0;
                 }
         if (!custom && !names_one(content_type, types + 1, ARRAY_SIZE(types) - 1, false))
-                return refuse_type(empty, err); /* the router is not so exact */
+                return refuse_type(length, err); /* the router is not so exact */
         return error_status(err, REASON_UNSUPPORTED_MEDIA,
                             "the body of the request was in an unknown format - accepted media types include: "
                             "application/json-patch+json, application/merge-patch+json, %sapplication/apply-patch+yaml",

@@ -67,6 +67,7 @@ struct negotiated {
 /* For the shapes of request_negotiate: a path of which upstream's router has an opinion, nothing but JSON, a list or
  * watch, no protobuf but for shapes. */
 #define NEGOTIATE_RESOURCE (1U << 24) /* the version of the API's server may be named */
+#define NEGOTIATE_UNTOLD (1U << 23)   /* with ROUTER: LENGTH_UNTOLD */
 #define NEGOTIATE_LOG (1U << 25)      /* with ROUTER: a text is known to it, too */
 #define NEGOTIATE_KEYS (1U << 26)     /* with the next two: JSON by another name */
 #define NEGOTIATE_ROUTER (1U << 27)
@@ -74,6 +75,8 @@ struct negotiated {
 #define NEGOTIATE_LIST (1U << 29)
 #define NEGOTIATE_BODY (1U << 30) /* with ROUTER: it looks at the type of a body, too */
 #define NEGOTIATE_CUSTOM (1U << 31)
+/* How long a body is said to be, which upstream's router asks: LENGTH_UNTOLD is only of methods that send one. */
+enum body_length { LENGTH_SOME, LENGTH_NONE, LENGTH_UNTOLD };
 /* The best of an Accept header (empty: JSON). shapes: a bit for each shape that the endpoint can make besides the
  * object. -EINVAL, NotAcceptable. */
 int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret, struct error *err);
@@ -82,10 +85,11 @@ int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret
 size_t request_accepted(struct str accept, struct str types[static REQUEST_RANGES]);
 /* The format of a body by its Content-Type (empty: JSON). -EINVAL, UnsupportedMediaType. */
 int request_body_media(struct str content_type, enum media *ret, struct error *err);
-/* Where only GET is answered: -EINVAL for a type of a body (empty: it has none) that the router does not know there. */
-int request_check_type(struct str content_type, unsigned shapes, bool empty, struct error *err);
-/* custom: strategic merge patches are not for custom resources. empty: nothing was sent, which is another error. */
-int request_patch_type(struct str content_type, bool custom, bool empty, enum api_patch *ret, struct error *err);
+/* Where only GET is answered: -EINVAL for a type of a body that the router does not know there. */
+int request_check_type(struct str content_type, unsigned shapes, enum body_length length, struct error *err);
+/* custom: strategic merge patches are not for custom resources. */
+int request_patch_type(struct str content_type, bool custom, enum body_length length, enum api_patch *ret,
+                       struct error *err);
 
 /* The server's continue token: where a paged list goes on, and of which revision. */
 struct str continue_encode(struct arena *a, uint64_t revision, struct str start);

@@ -34,7 +34,7 @@ size_t respond_headers(struct http_header *h, const char *type) {
 
         h[n++] = json_headers[0];
         h[n++] = (struct http_header) { STR("content-type"), str_of(type) };
-        if (strcmp(type, "text/plain; charset=utf-8") == 0)
+        if (str_has_prefix(str_of(type), STR("text/plain")))
                 h[n++] = (struct http_header) { STR("x-content-type-options"), STR("nosniff") };
         return n;
 }

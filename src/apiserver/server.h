@@ -187,6 +187,8 @@ bool api_kind_is_known(struct str group, struct str version, struct str kind);
 /* `Pod in version "v1" cannot be handled as a Node: …` */
 int err_unhandled(struct error *err, struct str kind, struct str version, struct str as, struct str text);
 int err_other_kind(struct error *err, const struct sent *want, struct str kind, struct str api_version);
+/* No store has a key with such a way in it. */
+int err_bad_key(struct error *err, const struct rest *r, struct str namespace, struct str name);
 int err_no_method(struct error *err); /* the path has no such method */
 int err_method(struct error *err, const struct rest *r, const char *verb);
 /* An error that is answered as text: `Internal Server Error: "/path": message`. */

@@ -64,7 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                         break;
                 case 3:
                         request_body_media(line, &media, NULL);
-                        request_patch_type(line, false, false, &patch, NULL);
+                        request_patch_type(line, false, LENGTH_SOME, &patch, NULL);
                         break;
                 case 4:
                         continue_decode(a, line, &revision, &start, NULL);

@@ -740,6 +740,7 @@ static void what_is_logged_may_change(void **state) {
         fixture_let_all(f);
         fixture_listen(f);
         assert_true(tells(FETCH(f, "/debug/flags"), "<tr>v<br>"));
+        assert_true(tells(FETCH(f, "/debug/flags/v/x"), "<tr>v<br>"));
         assert_true(tells(FETCH(f, "/debug/flags/v"), " 406 "));
         assert_true(tells(talk_until(f, "PUT /debug/flags/v HTTP/1.0\r\nContent-Length: 1\r\n\r\n4", NULL),
                           "successfully set klog.logging.verbosity to 4\n"));
@@ -752,7 +753,12 @@ static void what_is_logged_may_change(void **state) {
         assert_true(tells(FETCH(f, "/debug/pprof/x"), "Unknown profile\n"));
         assert_true(tells(FETCH(f, "/version/x"), "\"the server could not find the requested resource\""));
         assert_true(tells(FETCH(f, "/apis//"), "404 page not found\n"));
-        assert_true(tells(talk_until(f, "DELETE /api// HTTP/1.0\r\n\r\n", NULL), " 405 "));
+        assert_true(tells(FETCH(f, "/version//"), " 200 "));
+        assert_true(tells(FETCH(f, "/api%2f/v1"), "\"the server could not find the requested resource\""));
+        assert_true(tells(FETCH(f, "/api/v1/namespaces/../configmaps"), "invalid key: \\\"/configmaps/..\\\""));
+        assert_true(tells(talk_until(f, "DELETE /api/// HTTP/1.0\r\n\r\n", NULL), " 405 "));
+        assert_true(tells(talk_until(f, "DELETE /apis/apps// HTTP/1.0\r\n\r\n", NULL), " 405 "));
+        assert_true(tells(talk_until(f, "DELETE /apis/apps/ HTTP/1.0\r\n\r\n", NULL), " 200 "));
 }
 
 int main(void) {

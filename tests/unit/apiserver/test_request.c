@@ -178,6 +178,10 @@ static void a_refusal_tells_what_there_is(void **state) {
                   "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
                   "application/vnd.kubernetes.protobuf",
                   NEGOTIATE_ROUTER },
+                { "text/html",
+                  "415: Unsupported Media Type\n\nAvailable representations: application/json, application/yaml, "
+                  "application/vnd.kubernetes.protobuf",
+                  NEGOTIATE_ROUTER | NEGOTIATE_UNTOLD },
                 { "text/html, application/jso",
                   "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
                   "application/vnd.kubernetes.protobuf, application/json;stream=watch, "
@@ -210,18 +214,24 @@ static void content_type_tells_the_kind_of_patch(void **state) {
         enum api_patch p;
         enum media m;
 
-        assert_int_equal(request_patch_type(STR("application/strategic-merge-patch+json"), false, false, &p, NULL), 0);
+        assert_int_equal(
+                        request_patch_type(STR("application/strategic-merge-patch+json"), false, LENGTH_SOME, &p, NULL),
+                        0);
         assert_int_equal(p, API_PATCH_STRATEGIC);
-        assert_int_equal(request_patch_type(STR("application/json-patch+json; charset=utf-8"), false, false, &p, NULL),
+        assert_int_equal(request_patch_type(STR("application/json-patch+json; charset=utf-8"), false, LENGTH_SOME, &p,
+                                            NULL),
                          0);
         assert_int_equal(p, API_PATCH_JSON);
-        assert_true(request_patch_type(STR("application/json"), false, false, &p, &e) < 0);
+        assert_true(request_patch_type(STR("application/json"), false, LENGTH_SOME, &p, &e) < 0);
         assert_int_equal(e.reason, REASON_UNSUPPORTED_MEDIA);
         error_clear(&e);
-        assert_true(request_patch_type(STR("application/json"), false, true, &p, &e) < 0);
+        assert_true(request_patch_type(STR("application/json"), false, LENGTH_NONE, &p, &e) < 0);
         assert_int_equal(e.reason, REASON_NOT_ACCEPTABLE);
         error_clear(&e);
-        assert_true(request_patch_type(STR("x/y, application/json-patch+json"), false, true, &p, &e) < 0);
+        assert_true(request_patch_type(STR("application/json"), false, LENGTH_UNTOLD, &p, &e) < 0);
+        assert_string_equal(error_text(&e), "415: Unsupported Media Type\n\nAvailable representations: ");
+        error_clear(&e);
+        assert_true(request_patch_type(STR("x/y, application/json-patch+json"), false, LENGTH_NONE, &p, &e) < 0);
         assert_non_null(strstr(error_text(&e),
                                "unknown format - accepted media types include: application/json-patch"));
         assert_true(request_body_media(STR("text/plain"), &m, NULL) < 0);
