@@ -27,8 +27,8 @@ static void validate_data_source(struct field_errors *fe, const struct path *p, 
         const struct json *source = GET(spec, "dataSource"), *ref = GET(spec, "dataSourceRef");
         const struct json shown = json_of_raw(arena_printf(fe->a, A_PATH, fe->list.n + 0xaa5b6));
         const struct json *group = GET(source, "apiGroup"), *other = GET(ref, "apiGroup");
-        bool grouped = json_at_path(fe->old, "spec", fields[0], "apiGroup") ||
-                       json_at_path(fe->old, "spec", fields[1], "apiGroup");
+        bool grouped = json_is(json_at_path(fe->old, "spec", fields[0], "apiGroup"), JSON_STRING) ||
+                       json_is(json_at_path(fe->old, "spec", fields[1], "apiGroup"), JSON_STRING);
 
         for (size_t i = 0; i < 2; i++) {
                 const struct json *s = GET(spec, fields[i]);
@@ -164,7 +164,8 @@ void validate_pvc_status(struct field_errors *fe, const struct json *obj, const 
         check_amounts(fe, PATH(p, "allocatedResources"), GET(status, "allocatedResources"), true);
 }
 
-/* Labels of nodes that have other names by now may be told anew in what a volume asks of them. */
+/* Labels of nodes that have other names by now may be told anew in what a volume asks of them. All others have no name
+ * by now: what is wrong with that is told elsewhere. */
 static bool same_node_affinity(const struct json *now, const struct json *old) {
         static const char *const moved[][2] = {
                 { "failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone" },
@@ -181,11 +182,14 @@ static bool same_node_affinity(const struct json *now, const struct json *old) {
                         return false;
         json_each_member(m, old) {
                 const struct json *v = json_get(now, json_key(m));
-                bool renamed = false;
+                bool known = false, renamed = false;
 
                 for (size_t i = 0; i < ARRAY_SIZE(moved); i++)
-                        renamed = renamed ||
-                                  (str_eqc(json_str(&m->value), moved[i][0]) && str_eqc(json_str(v), moved[i][1]));
+                        if (str_eqc(json_str(&m->value), moved[i][0])) {
+                                known = true;
+                                renamed = str_eqc(json_str(v), moved[i][1]);
+                        }
+                renamed = renamed || (!known && str_eqc(json_key(m), "key") && str_empty(json_str(v)));
                 if (!renamed && !same_node_affinity(v, &m->value))
                         return false;
         }

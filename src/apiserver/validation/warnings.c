@@ -232,12 +232,12 @@ static bool is_within(struct str path, struct str directory) {
         return str_has_prefix(path, directory) && (path.n == directory.n || path.p[directory.n] == '/');
 }
 
-/* Files that are the same, or of which one is a directory of the other. */
-static void warn_files(struct op *op, struct str volume, const char *what, struct file *files, size_t n) {
-        for (size_t i = 0; i < n; i++)
+/* Files that are the same, or of which one is a directory of the other: from the given one on, with those before. */
+static void warn_files(struct op *op, struct str volume, const char *what, struct file *files, size_t from, size_t n) {
+        for (size_t i = from; i < n; i++)
                 while (str_has_suffix(files[i].path, STR("/")))
                         files[i].path.n--;
-        for (size_t i = 1; i < n; i++)
+        for (size_t i = from; i < n; i++)
                 for (size_t k = 0; k < i; k++)
                         if (files[i].path.n && files[k].path.n &&
                             (is_within(files[i].path, files[k].path) || is_within(files[k].path, files[i].path)))
@@ -287,17 +287,19 @@ static void warn_overlaps(struct op *op, const struct json *v) {
 
                 n = list_files(source, i, false, files, 0);
                 if (n > 1)
-                        warn_files(op, TEXT(v, "name"), source_title(op->c->arena, i, source, false).p, files, n);
+                        warn_files(op, TEXT(v, "name"), source_title(op->c->arena, i, source, false).p, files, 0, n);
         }
         n = 0;
-        json_each_item(s, json_at_path(v, "projected", "sources"))
+        json_each_item(s, json_at_path(v, "projected", "sources")) {
+                size_t from = n;
+
                 if (json_len(s) == 0)
                         warn(op, NULL, "volume \"%" STR_FMT "\" (Projected) has no sources provided",
                              STR_ARG(TEXT(v, "name")));
                 else
                         n = list_projected(s, files, n, &last);
-        if (n > 1)
-                warn_files(op, TEXT(v, "name"), "Projected", files, n);
+                warn_files(op, TEXT(v, "name"), "Projected", files, from, n);
+        }
 }
 
 static void warn_size(struct op *op, const struct path *p, const struct json *sizes, const char *name) {

@@ -312,6 +312,19 @@ static void what_is_not_wise_is_warned_of(void **state) {
         }
 }
 
+static void sources_of_a_volume_are_warned_of_in_their_order(void **state) {
+        struct fixture *f = *state;
+        struct answer a;
+
+        make_account(f, "default");
+        a = ASK(f, API_CREATE, &res_pods, "default",
+                .body = VOLUME("\"projected\":{\"sources\":[{\"serviceAccountToken\":{\"path\":\"t\"}},{\"configMap\":{"
+                               "\"name\":\"a\"}},{}]}"));
+        check_code(a, 201);
+        assert_int_equal(a.n_warnings, 2);
+        assert_true(str_has_prefix(a.warning, STR("volume \"v\" (Projected): overlapping paths: \"t\"")));
+}
+
 /* What looked at all pairs of them would take minutes, and gigabytes. */
 static void long_lists_are_no_trouble(void **state) {
         struct fixture *f = *state;
@@ -382,6 +395,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(new_pods_are_completed_as_upstream_does, fixture_setup,
                                                 fixture_teardown),
                 cmocka_unit_test_setup_teardown(what_is_not_wise_is_warned_of, fixture_setup, fixture_teardown),
+                cmocka_unit_test_setup_teardown(sources_of_a_volume_are_warned_of_in_their_order, fixture_setup,
+                                                fixture_teardown),
                 cmocka_unit_test_setup_teardown(statuses_are_refused_as_upstream_does, fixture_setup, fixture_teardown),
         };
 

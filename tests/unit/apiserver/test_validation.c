@@ -443,6 +443,11 @@ static const struct {
           "{\"spec\":{\"volumeMode\":\"Block\",\"nodeAffinity\":null}}",
           "volumeMode: Invalid value: \"Block\": field is immutable, nodeAffinity: Invalid value: \"null\": field is "
           "immutable, except for" },
+        { &res_persistentvolumeclaims,
+          SPEC("\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{\"requests\":{\"storage\":\"1Gi\"}},\"dataSource\":{"
+               "\"kind\":\"PersistentVolumeClaim\",\"name\":\"c\"}"),
+          "{\"spec\":{\"dataSourceRef\":{\"apiGroup\":\"G\"}}}",
+          "spec.dataSourceRef.apiGroup: Invalid value: \"G\": a lowercase RFC 1123 subdomain" },
         { &res_storageclasses, META "\"provisioner\":\"p\"}", "{\"provisioner\":\"q\"}",
           "provisioner: Forbidden: updates to provisioner are forbidden." },
         { &res_ingressclasses, SPEC("\"controller\":\"a.b/c\""), "{\"spec\":{\"controller\":\"a.b/d\"}}",
