@@ -154,6 +154,46 @@ int err_bad_request(struct error *err, const char *fmt, ...) {
         return error_status(err, REASON_BAD_REQUEST, "%s", text);
 }
 
+int err_answered(struct error *err, int status, struct str text) {
+        static const struct {
+                int status;
+                enum status_reason reason;
+                const char *text; /* NULL: the other side's */
+        } table[] = {
+                { 400, REASON_BAD_REQUEST, "the server rejected our request for an unknown reason" },
+                { 401, REASON_UNAUTHORIZED, "the server has asked for the client to provide credentials" },
+                { 403, REASON_FORBIDDEN, NULL },
+                { 404, REASON_NOT_FOUND, "the server could not find the requested resource" },
+                { 405, REASON_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource" },
+                { 406, REASON_NOT_ACCEPTABLE, NULL },
+                { 409, REASON_CONFLICT, "the server reported a conflict" },
+                { 415, REASON_UNSUPPORTED_MEDIA, NULL },
+                { 422, REASON_INVALID, "the server rejected our request due to an error in our request" },
+                { 429, REASON_TOO_MANY_REQUESTS,
+                  "the server has received too many requests and has asked us to try again later" },
+                { 503, REASON_UNAVAILABLE, "the server is currently unable to handle the request" },
+                { 504, REASON_TIMEOUT,
+                  "the server was unable to return a response in the time allotted, but may still be processing the "
+                  "request" },
+        };
+        _cleanup_buf_ struct buf quoted = BUF_INIT;
+
+        if (status == 406 && (str_empty(text) || str_eqc(text, "unknown")))
+                text = STR("the server was unable to respond with a content type that the client supports");
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+                if (status == table[i].status)
+                        return error_status(err, table[i].reason, "%" STR_FMT,
+                                            STR_ARG(table[i].text ? str_of(table[i].text) : text));
+        if (status < 500)
+                return error_status(err, REASON_UNKNOWN,
+                                    "the server responded with the status code %d but did not return more information",
+                                    status);
+        add_quoted(&quoted, text);
+        return error_status(err, REASON_INTERNAL,
+                            "an error on the server (%" STR_FMT ") has prevented the request from succeeding",
+                            STR_ARG(buf_str(&quoted)));
+}
+
 int err_unhandled(struct error *err, struct str kind, struct str version, struct str as, struct str text) {
         _cleanup_buf_ struct buf quoted = BUF_INIT;
 
@@ -321,7 +361,7 @@ struct json status_of_error(struct arena *a, const struct error *e) {
         int code = e->code ? e->code : status_reason_code(e->reason);
 
         set_text(a, json_get_mut(&s, STR("metadata")), "continue", e->continue_token);
-        json_setc(a, &s, "message", json_of_copy(a, text));
+        set_text(a, &s, "message", error_text(e));
         set_text(a, &s, "reason", e->reason_text ? e->reason_text : status_reason_text(e->reason));
 
         set_text(a, &details, "name", e->name);

@@ -387,7 +387,7 @@ static void relay_response(struct http_call *c, int status, const struct http_he
                 has_length |= length;
                 out[k++] = proxied ? proxied_header(r, h[i]) : h[i];
         }
-        r->status = status;
+        r->status = status = r->is_log ? 200 : status;
         r->headers = out;
         r->n_headers = k;
         if (r->is_page)
@@ -484,19 +484,15 @@ static void relay_drained(struct http_request *req, void *arg) {
 /* A kubelet says in plain text why there is no log: upstream's GenericHttpResponseChecker. */
 static void answer_refused(struct relay *r) {
         struct str text = buf_str(&r->kept);
-        _cleanup_error_ struct error e = ERROR_INIT;
+        _cleanup_error_ struct error e = ERROR_INIT, why = ERROR_INIT;
 
         if (r->refused == 400) {
                 error_status(&e, REASON_BAD_REQUEST, "%" STR_FMT, STR_ARG(text));
         } else if (r->refused == 500) {
                 err_internal(&e, text);
         } else {
-                error_status(&e, r->refused == 404 ? REASON_NOT_FOUND : REASON_UNKNOWN,
-                             r->refused == 404 ? "the server could not find the requested resource ( pods/log %" STR_FMT
-                                                 ")"
-                                               : "the server responded with a status that is no success ( pods/log "
-                                                 "%" STR_FMT ")",
-                             STR_ARG(r->name));
+                err_answered(&why, r->refused, text);
+                error_status(&e, why.reason, "%s ( pods/log %" STR_FMT ")", error_text(&why), STR_ARG(r->name));
                 error_details(&e, r->name, STR(""), STR("pods/log"));
                 e.code = r->refused;
         }

@@ -227,22 +227,6 @@ static void post(struct webhook_run *r);
 
 /* An answer that is no success, as upstream's client words it: what a Status says comes first. */
 static int refused(struct webhook_run *r, int status, struct error *err) {
-        static const struct {
-                int status;
-                const char *text;
-        } table[] = {
-                { 400, "the server rejected our request for an unknown reason" },
-                { 401, "the server has asked for the client to provide credentials" },
-                { 404, "the server could not find the requested resource" },
-                { 409, "the server reported a conflict" },
-                { 415, "the media type of the request is not supported by the server" },
-                { 422, "the server rejected our request due to an error in our request" },
-                { 429, "the server has received too many requests and has asked us to try again later" },
-                { 503, "the server is currently unable to handle the request" },
-                { 504, "the server was unable to return a response in the time allotted, but may still be processing "
-                       "the request" },
-        };
-
         const struct json_parse_opts opts = { .max_depth = 100 };
         struct str body = buf_str(&r->answer);
         struct json *said = NULL;
@@ -251,18 +235,9 @@ static int refused(struct webhook_run *r, int status, struct error *err) {
             str_eqc(json_str(json_getc(said, "status")), "Failure"))
                 return error_status(err, REASON_INTERNAL, "%" STR_FMT, STR_ARG(json_str(json_getc(said, "message"))));
         body = r->type.n && !str_has_prefix(r->type, STR("text/")) ? STR("unknown") : str_trim(str_sub(body, 0, 2048));
-        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
-                if (status == table[i].status)
-                        return error_status(err, REASON_INTERNAL, "%s", table[i].text);
-        if (status >= 500)
-                return error_status(err, REASON_INTERNAL,
-                                    "an error on the server (\"%" STR_FMT
-                                    "\") has prevented the request from succeeding",
-                                    STR_ARG(body));
-        if (status == 403)
-                return error_status(err, REASON_INTERNAL, "%" STR_FMT, STR_ARG(body));
-        return error_status(err, REASON_INTERNAL,
-                            "the server responded with the status code %d but did not return more information", status);
+        err_answered(err, status, body);
+        err->reason = REASON_INTERNAL;
+        return err->err;
 }
 
 static void pause_freed(struct timer *t) {

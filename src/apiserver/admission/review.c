@@ -216,6 +216,8 @@ static int check_version(const struct json *review, const char *wanted, const ch
             str_eqc(str_sub(version, group.n, version.n), other))
                 return error_set(err, -EINVAL, "converting (%s.%s) to (%s.%s): unknown conversion", other, wanted, v,
                                  wanted);
+        if (str_eqc(kind, "Status") && str_eqc(version, "v1")) /* which every scheme of upstream's knows */
+                return error_set(err, -EINVAL, "converting (v1.Status) to (%s.%s): unknown conversion", v, wanted);
         return error_set(err, -EINVAL,
                          "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT
                          "\" in scheme \"k8s.io/apiserver/pkg/util/webhook/client.go:71\"",

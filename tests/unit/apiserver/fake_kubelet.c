@@ -73,7 +73,12 @@ static void handle(struct http_request *r, void *arg) {
                  http_request_method_text(r).p, (int) uri.n, uri.p, (int) upgrade.n, upgrade.p, (int) protocol.n,
                  protocol.p);
         if (str_has_prefix(uri, STR("/containerLogs/"))) {
-                http_respond_copy(r, 200, "text/plain; charset=utf-8", STR("a line\n"));
+                ssize_t at = str_search(uri, STR("limitBytes="));
+                uint64_t status = 200;
+
+                if (at > 0) /* what a test wants the answer to be */
+                        str_to_u64(str_sub(uri, (size_t) at + strlen("limitBytes="), uri.n), &status);
+                http_respond_copy(r, (int) status, "text/plain; charset=utf-8", STR("a line\n"));
                 return;
         }
         if (!str_eqc(upgrade, "SPDY/3.1") || str_search(uri, STR("gone")) > 0) {

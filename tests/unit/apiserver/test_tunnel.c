@@ -107,6 +107,22 @@ static void port_forward_in_messages_is_spdy_to_the_kubelet(void **state) {
 static void a_log_is_text_and_says_why_there_is_none(void **state) {
         struct fixture *f = *state;
         struct fake_kubelet *k = fake_kubelet_start();
+        static const struct {
+                int status;
+                const char *want;
+        } answers[] = {
+                { 206, "\r\n\r\na line\n" },
+                { 302,
+                  "\"the server responded with the status code 302 but did not return more information ( pods/log p)" },
+                { 400, "\"message\":\"a line\\n\",\"reason\":\"BadRequest\",\"code\":400}" },
+                { 401, "\"message\":\"the server has asked for the client to provide credentials ( pods/log p)\","
+                       "\"reason\":\"Unauthorized\"" },
+                { 403, "\"message\":\"a line\\n ( pods/log p)\",\"reason\":\"Forbidden\"" },
+                { 404, "\"the server could not find the requested resource ( pods/log p)\",\"reason\":\"NotFound\"" },
+                { 500, "\"message\":\"Internal error occurred: a line\\n\",\"reason\":\"InternalError\"" },
+                { 502, "\"an error on the server (\\\"a line\\\\n\\\") has prevented the request from succeeding ( " },
+                { 503, "\"the server is currently unable to handle the request ( pods/log p)\"" },
+        };
         struct str r;
         uint16_t port = fake_kubelet_port(k);
 
@@ -118,6 +134,11 @@ static void a_log_is_text_and_says_why_there_is_none(void **state) {
         check_has(r, STR("Content-Type: text/plain\r\n"));
         check_has(r, STR("\r\n\r\na line\n"));
         assert_string_equal(fake_kubelet_asked(k), "GET /containerLogs/default/p/c?tailLines=3&timestamps=true  ");
+        for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+                r = talk_until(f, arena_printf(f->a, LOG("&limitBytes=%d"), answers[i].status).p, NULL);
+                check_has(r, arena_printf(f->a, "HTTP/1.1 %d ", answers[i].status == 206 ? 200 : answers[i].status));
+                check_has(r, str_of(answers[i].want));
+        }
         fake_kubelet_stop(k);
         r = talk_until(f, LOG(""), NULL);
         check_has(r, STR("HTTP/1.1 500 "));

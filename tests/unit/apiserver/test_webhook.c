@@ -127,6 +127,8 @@ static void reviews_must_be_what_was_asked(void **state) {
                 { "{\"kind\":\"Foo\",\"apiVersion\":\"admission.k8s.io/v1\"}",
                   "failed to call webhook: no kind \"Foo\" is registered for version \"admission.k8s.io/v1\" in scheme "
                   "\"k8s.io/apiserver/pkg/util/webhook/client.go:71\"" },
+                { "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\"}",
+                  "failed to call webhook: converting (v1.Status) to (v1.AdmissionReview): unknown conversion" },
                 { "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1beta1\"}",
                   "failed to call webhook: converting (v1beta1.AdmissionReview) to (v1.AdmissionReview): unknown "
                   "conversion" },
@@ -139,6 +141,32 @@ static void reviews_must_be_what_was_asked(void **state) {
 
                 assert_true(review_parse(a, str_of(cases[i][0]), "admission.k8s.io/v1", STR("u"), false, &r, &e) < 0);
                 assert_string_equal(error_text(&e), cases[i][1]);
+        }
+}
+
+static void what_is_no_success_is_told_by_its_status(void **state) {
+        static const struct {
+                int status;
+                const char *text, *want;
+        } cases[] = {
+                { 302, "x", "the server responded with the status code 302 but did not return more information" },
+                { 403, "not you", "not you" },
+                { 405, "x", "the server does not allow this method on the requested resource" },
+                { 406, "none of these", "none of these" },
+                { 406, "unknown", "the server was unable to respond with a content type that the client supports" },
+                { 415, "not this type", "not this type" },
+                { 502, "a \"b\"",
+                  "an error on the server (\"a \\\"b\\\"\") has prevented the request from succeeding" },
+                { 504, "x",
+                  "the server was unable to return a response in the time allotted, but may still be processing the "
+                  "request" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_error_ struct error e = ERROR_INIT;
+
+                err_answered(&e, cases[i].status, str_of(cases[i].text));
+                assert_string_equal(error_text(&e), cases[i].want);
         }
 }
 
@@ -282,6 +310,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(by_url, setup, teardown),
                 cmocka_unit_test(reviews_must_be_what_was_asked),
+                cmocka_unit_test(what_is_no_success_is_told_by_its_status),
                 cmocka_unit_test_setup_teardown(errors_say_where, setup, teardown),
                 cmocka_unit_test_setup_teardown(by_service, setup, teardown),
                 cmocka_unit_test_setup_teardown(nothing_after_stop, setup, teardown),
