@@ -610,7 +610,7 @@ static bool is_chain(struct arena *a, const struct schema_type *t, const struct 
 
 static void add_row(struct printer *g, struct rows *r, struct str key, const struct schema_type *t, bool pointer,
                     const struct json *old, const struct json *now, bool always) {
-        bool whole = t->kind == SCHEMA_STRUCT && !pointer, both = (old && now) || whole;
+        bool whole = t->kind == SCHEMA_STRUCT && !pointer && always, both = (old && now) || whole;
         bool same = old && now ? json_equal(old, now) : whole ? is_zero(old) && is_zero(now) : old == now;
         struct row row = { r->sign, same && r->sign == ' ', true, key, STR("") };
 
@@ -632,6 +632,117 @@ static void add_row(struct printer *g, struct rows *r, struct str key, const str
         }
 }
 
+/* How many values within both are the same, and how many are not. */
+static void compare(struct arena *a, const struct schema_type *t, bool pointer, const struct json *old,
+                    const struct json *now, unsigned *same, unsigned *other) {
+        if (t->kind == SCHEMA_STRUCT && (!pointer || (old && now))) {
+                for (size_t i = 0; i < t->n_fields;) {
+                        struct member m = next_member(a, t, &i, old, now);
+
+                        compare(a, m.type, m.pointer, m.old, m.now, same, other);
+                }
+        } else if (old && now ? json_equal(old, now) : old == now) {
+                ++*same;
+        } else {
+                ++*other;
+        }
+}
+
+/* How one list becomes another, as go-cmp has it: it looks for items that are the same from the front and from the back
+ * in turn, not for long, and what is between them goes, comes or changes. */
+struct edits {
+        struct arena *a;
+        const struct schema_type *t;
+        const struct json *old, *now;
+        struct place {
+                ssize_t old, now;
+        } at[2], look[2];   /* how far the front and the back have come, and where they look on */
+        struct buf made[2]; /* '=', '~': an item changes, '-', '+'; of the back the last first */
+        size_t budget;
+};
+
+static char pair(const struct edits *e, int end, struct place p) {
+        const struct json *old = json_item(e->old, (size_t) (p.old - end)),
+                          *now = json_item(e->now, (size_t) (p.now - end));
+        unsigned same = 0, other = 0;
+
+        if (json_equal(old, now))
+                return '=';
+        compare(e->a, e->t, false, old, now, &same, &other);
+        return same + 1 >= other ? '~' : 0;
+}
+
+static void edit(struct edits *e, int end, char what) {
+        int way = end ? -1 : 1;
+
+        e->at[end].old += what == '+' ? 0 : way;
+        e->at[end].now += what == '-' ? 0 : way;
+        buf_putc(&e->made[end], what);
+}
+
+static void edit_up_to(struct edits *e, int end, struct place p) {
+        ssize_t old, now;
+
+        while (old = labs(p.old - e->at[end].old), now = labs(p.now - e->at[end].now), old || now) {
+                char what = old && now ? pair(e, end, e->at[end]) : 0;
+
+                edit(e, end, what ? what : old && old >= now ? '-' : '+');
+        }
+}
+
+static void search_from(struct edits *e, int end) {
+        const struct place *to = &e->at[!end];
+        struct place *at = &e->at[end], *look = &e->look[end];
+        int way = end ? -1 : 1;
+
+        for (ssize_t k = 0, stop = 0; stop != 3 && e->budget > 0; k++) {
+                ssize_t aside = way * (k & 1 ? -(k + 1) / 2 : k / 2);
+                struct place p = { look->old + aside, look->now - aside };
+
+                if (way * (to->old - p.old) <= 0 || way * (p.now - at->now) < 0) {
+                        stop |= 1;
+                } else if (way * (to->now - p.now) <= 0 || way * (p.old - at->old) < 0) {
+                        stop |= 2;
+                } else if (pair(e, end, p) == '=') {
+                        edit_up_to(e, end, p);
+                        while (at->old != to->old && at->now != to->now && pair(e, end, *at) == '=')
+                                edit(e, end, '=');
+                        *look = *at;
+                        break;
+                } else {
+                        e->budget--;
+                }
+        }
+        if (way * (to->old - look->old) >= way * (to->now - look->now))
+                look->old += way;
+        else
+                look->now += way;
+}
+
+static void add_list_rows(struct printer *g, struct rows *r, const struct schema_type *t, const struct json *old,
+                          const struct json *now) {
+        struct place last = { (ssize_t) json_len(old), (ssize_t) json_len(now) };
+        struct edits e = { g->a, t, old, now, .at[1] = last, .look[1] = last };
+        size_t i = 0, j = 0;
+
+        e.budget = 4 * (size_t) (last.old + last.now);
+        for (int end = 0; e.look[0].old < e.look[1].old && e.look[0].now < e.look[1].now && e.budget > 0; end = !end)
+                search_from(&e, end);
+        edit_up_to(&e, 0, e.at[1]);
+        while (e.made[1].n > 0)
+                buf_putc(&e.made[0], e.made[1].p[--e.made[1].n]);
+        for (size_t k = 0; k < e.made[0].n; k++) {
+                bool gone = e.made[0].p[k] == '-', new = e.made[0].p[k] == '+';
+
+                add_row(g, r, STR(""), t, false, new ? NULL : json_item(old, i), gone ? NULL : json_item(now, j),
+                        false);
+                i += !new;
+                j += !gone;
+        }
+        buf_free(&e.made[0]);
+        buf_free(&e.made[1]);
+}
+
 static void add_rows(struct printer *g, struct rows *r, const struct schema_type *t, const struct json *old,
                      const struct json *now) {
         const size_t *order = t->kind == SCHEMA_STRUCT ? go_order(g->a, t) : NULL;
@@ -649,8 +760,8 @@ static void add_rows(struct printer *g, struct rows *r, const struct schema_type
                         continue;
                 add_row(g, r, m.name, m.type, m.pointer, m.old, m.now, true);
         }
-        for (size_t i = 0; t->kind == SCHEMA_LIST && i < MAX(json_len(old), json_len(now)); i++)
-                add_row(g, r, STR(""), t->elem, false, json_item(old, i), json_item(now, i), false);
+        if (t->kind == SCHEMA_LIST)
+                add_list_rows(g, r, t->elem, old, now);
         if (t->kind != SCHEMA_MAP)
                 return;
         keys = union_of(g->a, old, now);

@@ -364,6 +364,21 @@ static void what_changes_in_a_pod_is_limited(void **state) {
                             "  \tSetHostnameAsFQDN: nil,\n"
                             "  \t... // 17 identical fields\n"
                             "  }\n");
+        a = ASK(f, API_CREATE, &res_pods, "default",
+                .body = "{\"metadata\":{\"name\":\"y\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}],"
+                        "\"hostAliases\":[{\"ip\":\"1.1.1.1\"},{\"ip\":\"2.2.2.2\"},{\"ip\":\"3.3.3.3\"}]}}");
+        assert_int_equal(a.code, 201);
+        a = ASK(f, API_PATCH, &res_pods, "default", "y", .patch = API_PATCH_MERGE,
+                .body = "{\"spec\":{\"hostAliases\":[{\"ip\":\"2.2.2.2\"},{\"ip\":\"3.3.3.3\"}]}}");
+        assert_non_null(strstr(a.message, "  \tHostAliases: []core.HostAlias{\n"
+                                          "- \t\t{IP: \"1.1.1.1\"},\n"
+                                          "  \t\t{IP: \"2.2.2.2\"},\n"
+                                          "  \t\t{IP: \"3.3.3.3\"},\n"
+                                          "  \t},\n"));
+        a = ASK(f, API_PATCH, &res_pods, "default", "y", .patch = API_PATCH_MERGE,
+                .body = "{\"spec\":{\"hostAliases\":[{\"ip\":\"4.4.4.4\"},{\"ip\":\"2.2.2.2\"},{\"ip\":\"3.3.3.3\"}]}"
+                        "}");
+        assert_non_null(strstr(a.message, "- \t\t\tIP:        \"1.1.1.1\",\n+ \t\t\tIP:        \"4.4.4.4\",\n"));
         a = ASK(f, API_PATCH, &res_pods, "default", "x", .sub = "resize", .patch = API_PATCH_STRATEGIC,
                 .body = "{\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{\"limits\":{\"memory\":\"1Gi\"}}}]}"
                         "}");
