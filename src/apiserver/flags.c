@@ -352,7 +352,7 @@ const struct apiserver_feature apiserver_features[] = {
         { "VolumeAttributesClass", "BETA", false },
         { "WatchCacheInitializationPostStartHook", "BETA", false },
         { "WatchFromStorageWithoutResourceVersion", "DEPRECATED", false },
-        { "WatchList", "BETA", true },
+        { "WatchList", "BETA", false, .choice = true },
         { "WatchListClient", "BETA", false },
         { "WinDSR", "BETA", true },
         { "WinOverlay", "BETA", true },
@@ -362,37 +362,68 @@ const struct apiserver_feature apiserver_features[] = {
         { NULL, NULL, false },
 };
 
+/* One of "kube:Name=true, …", without the space around what it says. */
+struct gate {
+        struct str component, name, value; /* value.p: NULL when it says none */
+};
+
+static struct gate gate_of(struct str part) {
+        ssize_t colon = str_find(part, ':'), equals;
+        struct gate g = { .component = colon < 0 ? STR("kube") : str_trim(str_sub(part, 0, (size_t) colon)) };
+
+        part = str_trim(str_sub(part, (size_t) (colon + 1), part.n));
+        equals = str_find(part, '=');
+        g.name = str_trim(str_sub(part, 0, equals < 0 ? part.n : (size_t) equals));
+        if (equals >= 0)
+                g.value = str_trim(str_sub(part, (size_t) equals + 1, part.n));
+        return g;
+}
+
+bool server_feature(const struct apiserver *s, const struct apiserver_feature *f) {
+        bool on = f->enabled;
+
+        if (f->choice)
+                str_each(part, str_of(server_flag(s, FEATURE_GATES, "")), ',') {
+                        struct gate g = gate_of(part);
+
+                        if (str_eqc(g.name, f->name)) /* "1", "t", "T", "TRUE", "true", "True" */
+                                on = g.value.n > 0 && strchr("1tT", g.value.p[0]);
+                }
+        return on;
+}
+
+bool server_feature_named(const struct apiserver *s, const char *name) {
+        for (const struct apiserver_feature *f = apiserver_features; f->name; f++)
+                if (strcmp(f->name, name) == 0)
+                        return server_feature(s, f);
+        return false;
+}
+
 /* Of all components there is one, which is also meant when none is named. */
 static int check_features(struct str rest, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
 
         str_each(part, rest, ',') {
                 const struct apiserver_feature *f = apiserver_features;
-                ssize_t colon = str_find(part, ':'), equals;
-                struct str component = colon < 0 ? STR("kube") : str_trim(str_sub(part, 0, (size_t) colon)), name,
-                           value;
+                struct gate g = gate_of(part);
                 _cleanup_buf_ struct buf on = BUF_INIT;
 
-                part = str_trim(str_sub(part, (size_t) (colon + 1), part.n));
-                if (!str_eqc(component, "kube") && component.n)
-                        return error_set(err, -EINVAL, "component not registered: %" STR_FMT, STR_ARG(component));
-                if (str_empty(part))
+                if (!str_eqc(g.component, "kube") && g.component.n)
+                        return error_set(err, -EINVAL, "component not registered: %" STR_FMT, STR_ARG(g.component));
+                if (str_empty(g.name) && !g.value.p)
                         continue;
-                equals = str_find(part, '=');
-                name = str_trim(str_sub(part, 0, equals < 0 ? part.n : (size_t) equals));
-                value = str_trim(equals < 0 ? STR("") : str_sub(part, (size_t) equals + 1, part.n));
-                while (f->name && !str_eqc(name, f->name))
+                while (f->name && !str_eqc(g.name, f->name))
                         f++;
-                if (equals < 0)
-                        return error_set(err, -EINVAL, "missing bool value for %" STR_FMT, STR_ARG(name));
-                if (apiserver_flag_read(name, "BOOL", arena_cstr(a, value), &on, NULL) < 0)
+                if (!g.value.p)
+                        return error_set(err, -EINVAL, "missing bool value for %" STR_FMT, STR_ARG(g.name));
+                if (apiserver_flag_read(g.name, "BOOL", arena_cstr(a, g.value), &on, NULL) < 0)
                         return error_set(err, -EINVAL,
                                          "invalid value of %" STR_FMT "=%" STR_FMT ", err: strconv.ParseBool: parsing "
                                          "\"%" STR_FMT "\": invalid syntax",
-                                         STR_ARG(name), STR_ARG(value), STR_ARG(value));
+                                         STR_ARG(g.name), STR_ARG(g.value), STR_ARG(g.value));
                 if (!f->name)
-                        return error_set(err, -EINVAL, "unrecognized feature gate: %" STR_FMT, STR_ARG(name));
-                if (str_eqc(buf_str(&on), f->enabled ? "true" : "false"))
+                        return error_set(err, -EINVAL, "unrecognized feature gate: %" STR_FMT, STR_ARG(g.name));
+                if (f->choice || str_eqc(buf_str(&on), f->enabled ? "true" : "false"))
                         continue;
                 return *f->stage ? error_set(err, -EINVAL, "--" FEATURE_GATES ": %s is always %s here", f->name,
                                              f->enabled ? "true" : "false")

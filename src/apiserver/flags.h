@@ -13,10 +13,10 @@ struct apiserver_flag {
 };
 extern const struct apiserver_flag apiserver_flags[]; /* ends with a NULL name */
 
-/* Feature gates of kube-apiserver, and what Cube does: nobody can choose it. */
+/* Feature gates of kube-apiserver, and what Cube does; but for those that are a choice nobody can change it. */
 struct apiserver_feature {
         const char *name, *stage; /* "": GA */
-        bool enabled;
+        bool enabled, choice;
 };
 extern const struct apiserver_feature apiserver_features[]; /* ends with a NULL name */
 
@@ -34,6 +34,8 @@ void duration_explain(struct str s, struct buf *dst); /* what Go says of one tha
 int apiserver_flags_check(const struct apiserver *s, struct error *err);
 /* The value that was given (the last of several), NUL-terminated; or dflt, which may be NULL. */
 const char *server_flag(const struct apiserver *s, const char *name, const char *dflt);
+bool server_feature(const struct apiserver *s, const struct apiserver_feature *f);
+bool server_feature_named(const struct apiserver *s, const char *name);
 /* The same in a list of args. */
 const char *flag_value(const char *const *args, const char *name, const char *dflt);
 /* All that were given: the i-th from *i on, which it counts up; NULL: no more. */

@@ -7,6 +7,7 @@
 
 #include "apiserver/auth/remote.h"
 #include "apiserver/extensions/aggregator.h"
+#include "apiserver/flags.h"
 #include "apiserver/handler.h"
 #include "apiserver/track.h"
 #include "base/encode.h"
@@ -678,7 +679,8 @@ static int check_request(struct exchange *x, enum api_verb verb, struct error *e
         if (r == 0 || (list && !is_routers(&format))) {
                 TRY(check_options(x, verb, err));
                 if (list) /* below /watch/ upstream has not noticed yet that it is one */
-                        TRY(list_options_check(http_request_arena(x->req), &x->query.options, x->query.watch, err));
+                        TRY(list_options_check(http_request_arena(x->req), &x->query.options, x->query.watch,
+                                               server_feature_named(x->s, "WatchList"), err));
         }
         if (r < 0)
                 error_move(err, &format);

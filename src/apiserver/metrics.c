@@ -444,7 +444,7 @@ static void write_all(struct apiserver *s, struct buf *b) {
                       "[BETA] This metric records the data about the stage and enablement of a k8s feature.");
         for (const struct apiserver_feature *f = apiserver_features; f->name; f++)
                 buf_printf(b, "kubernetes_feature_enabled{name=\"%s\",stage=\"%s\"} %d\n", f->name, f->stage,
-                           f->enabled);
+                           server_feature(s, f));
         write_process(s, b);
 }
 

@@ -122,7 +122,7 @@ int list_check(struct arena *a, const struct rest *r, const struct api_options *
         struct filter unused;
 
         TRY(make_filter(a, r, o, &unused, err));
-        return list_options_check(a, o, false, err);
+        return list_options_check(a, o, false, false, err);
 }
 
 /* Fields and labels are those of the request's version: where a webhook makes that they are looked at when it has. */
@@ -144,7 +144,7 @@ static void list_push_object(struct api_list *l, size_t *cap, struct object *o) 
 }
 
 /* The rules of https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions, in upstream's words. */
-int list_options_check(struct arena *a, const struct api_options *o, bool watch, struct error *err) {
+int list_options_check(struct arena *a, const struct api_options *o, bool watch, bool watch_lists, struct error *err) {
         static const char *const of_list[] = { "Exact", "NotOlderThan", "", NULL };
         static const char *const of_watch[] = { "NotOlderThan", NULL };
         struct str match = o->resource_version_match;
@@ -157,6 +157,10 @@ int list_options_check(struct arena *a, const struct api_options *o, bool watch,
                 return 0;
         if (watch && initial && !newer)
                 field_forbidden(&fe, at, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+        if (watch && initial && !watch_lists)
+                field_forbidden(&fe, PATH(NULL, "sendInitialEvents"),
+                                "sendInitialEvents is forbidden for watch unless the WatchList feature gate is "
+                                "enabled");
         if (watch && any && !initial)
                 field_forbidden(&fe, at,
                                 "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
@@ -290,7 +294,7 @@ static int list_position(struct apiserver *s, struct api_call *c, const struct r
 
         *ret_start = STR("");
         *ret_revision = now;
-        TRY(list_options_check(c->arena, o, false, err));
+        TRY(list_options_check(c->arena, o, false, false, err));
         if (resumed) {
                 TRY(continue_decode(c->arena, o->continue_token, &revision, ret_start, err));
                 if (!str_empty(o->resource_version) && !zero)

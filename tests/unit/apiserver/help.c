@@ -190,7 +190,9 @@ void fixture_serve(struct fixture *f) {
 }
 
 int fixture_serve_setup(void **state) {
-        fixture_setup(state);
+        static const char *const args[] = { "feature-gates=WatchList=true", NULL };
+
+        fixture_setup_with(state, args);
         fixture_serve(*state);
         return 0;
 }

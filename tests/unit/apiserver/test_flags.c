@@ -538,6 +538,28 @@ static void metrics_are_whole(struct str all) {
         assert_int_equal(n, 4);
 }
 
+static void features_may_be_a_choice(void **state) {
+        static const char *const args[] = { "feature-gates=WatchList=true", NULL };
+        struct api_options o = { .send_initial_events = true, .resource_version_match = STR_INIT("NotOlderThan") };
+        struct error e = ERROR_INIT;
+        void *s = NULL;
+
+        for (int on = 0; on < 2; on++) {
+                fixture_setup_with(&s, on ? args : NULL);
+                struct fixture *f = s;
+                bool is_on = server_feature_named(f->s, "WatchList");
+
+                assert_int_equal(is_on, on);
+                assert_int_equal(list_options_check(f->a, &o, true, is_on, &e) < 0, !on);
+                fixture_teardown(&s);
+        }
+        assert_string_equal(
+                        error_text(&e),
+                        "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is "
+                        "forbidden for watch unless the WatchList feature gate is enabled");
+        error_clear(&e);
+}
+
 static void they_change_the_server(void **state) {
         static const char service[] =
                         "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":1}]}}";
@@ -572,7 +594,7 @@ static void they_change_the_server(void **state) {
         assert_true(str_search(talk_until(f, "GET /metrics HTTP/1.0\r\n\r\n", NULL),
                                STR(",go_version=\"none (C17)\",major=\"1\",minor=\"33\",platform=\"linux/")) > 0);
         assert_true(str_search(talk_until(f, "GET /metrics HTTP/1.0\r\n\r\n", NULL),
-                               STR("\nkubernetes_feature_enabled{name=\"WatchList\",stage=\"BETA\"} 1\n")) > 0);
+                               STR("\nkubernetes_feature_enabled{name=\"WatchList\",stage=\"BETA\"} 0\n")) > 0);
         talk_until(f, "GET /livez HTTP/1.0\r\n\r\n", NULL);
         page = talk_until(f, "GET /metrics HTTP/1.0\r\n\r\n", NULL);
         metrics_are_whole(page);
@@ -765,6 +787,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 /* the first, as numbers stay */
                 cmocka_unit_test_setup_teardown(they_change_the_server, setup, fixture_teardown),
+                cmocka_unit_test(features_may_be_a_choice),
                 cmocka_unit_test(numbers_of_metrics_are_as_go_prints_them),
                 cmocka_unit_test(values_are_read_as_upstream_reads_them),
                 cmocka_unit_test(lists_add_up_and_nothing_is_no_value),
