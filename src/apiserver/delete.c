@@ -289,6 +289,18 @@ static void mark(struct op *op) {
                 put_marked(op, marked);
 }
 
+/* There is nothing to do, but what another version does not know goes when it is written in that. */
+static void leave(struct op *op) {
+        if (!op->c->options.dry_run && op->rest->custom && !op->rest->custom->of->terminating) {
+                if (!op_convert_out(op, leave))
+                        return;
+                if (op_stores_anew(op))
+                        return put_marked(op, marked);
+        }
+        op->result = object_ref(op->old);
+        answer_remains(op);
+}
+
 static void delete_admitted(struct op *op) {
         switch (decide(op)) {
         case OUTCOME_DELETE:
@@ -301,8 +313,7 @@ static void delete_admitted(struct op *op) {
                 put_marked(op, marked_to_go);
                 return;
         case OUTCOME_NOTHING:
-                op->result = object_ref(op->old);
-                answer_remains(op);
+                leave(op);
                 return;
         }
 }

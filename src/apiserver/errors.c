@@ -287,6 +287,16 @@ int err_other_kind(struct error *err, const struct sent *want, struct str kind, 
         return err_unhandled(err, kind, version, want->kind, buf_str(&text));
 }
 
+int err_bad_name(struct error *err, struct str name) {
+        if (str_eqc(name, ".") || str_eqc(name, ".."))
+                return err_bad_request(err, "Name parameter invalid: \"%" STR_FMT "\": may not be '%" STR_FMT "'",
+                                       STR_ARG(name), STR_ARG(name));
+        if (str_find(name, '%') >= 0)
+                return err_bad_request(err, "Name parameter invalid: \"%" STR_FMT "\": may not contain '%%'",
+                                       STR_ARG(name));
+        return 0;
+}
+
 int err_no_method(struct error *err) {
         return error_status(err, REASON_METHOD_NOT_ALLOWED,
                             "the server does not allow this method on the requested resource");

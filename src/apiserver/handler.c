@@ -648,14 +648,10 @@ static int check_options(const struct exchange *x, enum api_verb verb, struct er
                                     "Internal error occurred: invalid resource name \"%" STR_FMT
                                     "\": [may not be '%" STR_FMT "']",
                                     STR_ARG(ns), STR_ARG(ns));
-        if (is_way(name) && verb != API_CREATE)
-                return err_bad_request(err, "Name parameter invalid: \"%" STR_FMT "\": may not be '%" STR_FMT "'",
-                                       STR_ARG(name), STR_ARG(name));
         if ((verb == API_DELETE || collection) && request_is_bodyless(x->req)) /* which counts alone */
                 bad = q->bad_delete_option;
-        if (str_find(name, '%') >= 0 && verb != API_CREATE)
-                return err_bad_request(err, "Name parameter invalid: \"%" STR_FMT "\": may not contain '%%'",
-                                       STR_ARG(name));
+        if (verb != API_CREATE && verb != API_UPDATE && verb != API_PATCH && verb != API_DELETE) /* hear more before */
+                TRY(err_bad_name(err, name));
         if (str_empty(bad) && (verb == API_LIST || verb == API_WATCH || collection))
                 bad = q->bad_list_option;
         return str_empty(bad) ? 0 : err_bad_request(err, "%" STR_FMT, STR_ARG(bad));

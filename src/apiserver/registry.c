@@ -203,7 +203,9 @@ int writes_validate(struct op *op, struct json *obj, const struct json *old, str
         const struct rest *r = op->rest->stored;
         const struct strategy *st = r->strategy;
         struct field_errors fe = { .a = op->c->arena, .old = old };
-        bool bare = !old && st->looks && !*st->looks; /* its metadata is looked at when nothing else is wrong */
+        struct field_errors other = { .a = op->c->arena };
+        /* its metadata is looked at when nothing else is wrong */
+        bool bare = !old && (r->custom ? !custom_check_kind(&other, op->rest, obj) : st->looks && !*st->looks);
         struct str kind = r->kind, group = r->group, version;
 
         if (r->custom) { /* what it says it is may be wrong, too */
@@ -616,13 +618,12 @@ static bool completes_deletion(const struct json *obj) {
 
 void writes_put_changed(struct op *op) {
         const struct rest *r = op->rest->stored;
-        bool delete = completes_deletion(&op->tree), same;
+        bool delete = completes_deletion(&op->tree);
 
         writes_keep_times(op);
-        same = !delete &&json_equal(&op->tree, object_json(op->old));
-        if (same && op->raw != op->old && !op_convert_out(op, writes_put_changed))
+        if (!delete &&!op_convert_out(op, writes_put_changed)) /* what goes is answered as it was made */
                 return;
-        if (same && !op_stores_anew(op) &&
+        if (!delete &&!op_stores_anew(op) &&
             !store_is_stale(op->s->store, rest_key(op->c->arena, r, op->namespace, op->name))) {
                 op->result = object_ref(op->old);
                 if (op->undo)
@@ -630,8 +631,6 @@ void writes_put_changed(struct op *op) {
                 answer(op, 200);
                 return;
         }
-        if (!op_convert_out(op, writes_put_changed))
-                return;
         op->result = object_from_tree(&op->tree);
         if (op->c->options.dry_run)
                 return finish_dry(op, 200);

@@ -372,15 +372,25 @@ int request_delete_options(struct arena *a, const struct json *body, struct api_
 }
 
 int request_delete_body(struct arena *a, const struct json *body, struct api_options *o, struct error *err) {
+        static const char unversioned[] = "Status APIVersions APIGroup APIGroupList APIResourceList CreateOptions "
+                                          "UpdateOptions",
+                          of_meta[] = "WatchEvent ListOptions GetOptions PatchOptions Table TableOptions "
+                                      "PartialObjectMetadata PartialObjectMetadataList";
         struct str kind = json_str(json_getc(body, "kind")), version = json_str(json_getc(body, "apiVersion"));
         _cleanup_error_ struct error e = ERROR_INIT;
         struct json ignored;
 
-        if (!str_empty(kind) && !str_eqc(kind, "DeleteOptions"))
+        if (str_empty(version))
+                version = STR("meta.k8s.io/v1");
+        if (str_is_part(kind, ' ', STR(unversioned)) ||
+            (str_is_part(kind, ' ', STR(of_meta)) && str_eqc(version, "meta.k8s.io/v1")))
+                error_set(&e, -EINVAL, "converting (v1.%" STR_FMT ") to (v1.DeleteOptions): unknown conversion",
+                          STR_ARG(kind));
+        else if (!str_empty(kind) && !str_eqc(kind, "DeleteOptions"))
                 error_set(&e, -EINVAL,
                           "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT
                           "\" in scheme \"pkg/apis/meta/internalversion/scheme/register.go:27\"",
-                          STR_ARG(kind), STR_ARG(str_empty(version) ? STR("meta.k8s.io/v1") : version));
+                          STR_ARG(kind), STR_ARG(version));
         if (e.err || schema_decode(a, &type_DeleteOptions, body, NULL, &ignored, &e) < 0)
                 return error_status(err, REASON_UNKNOWN, "%s", error_text(&e));
         return request_delete_options(a, body, o, err);

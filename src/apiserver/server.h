@@ -183,6 +183,8 @@ void add_internal_type(struct buf *b, const struct rest *r); /* as some messages
 int err_bad_request(struct error *err, const char *fmt, ...) _printf_(2, 3);
 /* What upstream's client makes of an answer that is no success and no Status, and of the text in it. */
 int err_answered(struct error *err, int status, struct str text);
+/* When that is no name in a URL. */
+int err_bad_name(struct error *err, struct str name);
 /* Upstream knows it, served or not. */
 bool api_kind_is_known(struct str group, struct str version, struct str kind);
 /* 0, or that objects of this kind are none of the resource's. */

@@ -24,6 +24,8 @@ struct object *admission_ns(struct admission *ad) {
 
 /* ---- NamespaceLifecycle ---- */
 
+#define NO_NAMESPACE "invalid resource name \"%" STR_FMT "\": [may not contain '%%']"
+
 static int namespace_lifecycle(struct admission *r, struct error *err) {
         const struct rest *rest = r->op->rest;
 
@@ -34,6 +36,11 @@ static int namespace_lifecycle(struct admission *r, struct error *err) {
         if (r->operation != ADMIT_CREATE || !rest->resource->namespaced ||
             str_eqc(rest->group, "authorization.k8s.io")) /* whose answers tell nothing about the namespace */
                 return 0;
+        if (str_find(r->op->namespace, '%') >= 0) { /* is not asked for */
+                error_status(err, REASON_INTERNAL, "Internal error occurred: " NO_NAMESPACE, STR_ARG(r->op->namespace));
+                error_add_cause(err, "", STR(""), NO_NAMESPACE, STR_ARG(r->op->namespace));
+                return -EINVAL;
+        }
         struct object *ns = admission_ns(r);
         if (!ns)
                 return err_not_found(err, rest_of(r->s, &res_namespaces), r->op->namespace);

@@ -286,6 +286,10 @@ static void loaded(struct conversion *k, const struct error *err) {
 }
 
 bool op_load(struct op *op, void (*again)(struct op *op)) {
+        if (err_bad_name(&op->c->error, op->name) < 0) {
+                op_fail(op);
+                return false;
+        }
         op->raw = op->old = rest_get(op->snap, op->rest->stored, op->namespace, op->name);
         if (!op->old) {
                 struct str key = rest_key(op->c->arena, op->rest->stored, op->namespace, op->name);
@@ -365,7 +369,14 @@ bool op_convert_out(struct op *op, void (*again)(struct op *op)) {
                 return true;
         if (!v->of->webhook) {
                 struct json copy = json_copy_shallow(op->c->arena, &op->tree);
+                _cleanup_error_ struct error e = ERROR_INIT;
+
                 json_set_str(op->c->arena, &copy, "apiVersion", storage->rest.api_version);
+                if (crd_prune(op->c->arena, storage->schema, &copy, NULL, &copy, &e) < 0) {
+                        error_status(&op->c->error, REASON_UNKNOWN, "%s", error_text(&e));
+                        op_fail(op);
+                        return false;
+                }
                 copy = crd_complete(op->c->arena, storage->schema, &copy); /* readers take it as it is */
                 op->outgoing = json_new(op->c->arena, copy);
                 op->tree = custom_in_version(op->c->arena, op->rest,
@@ -496,9 +507,9 @@ bool op_stores_anew(const struct op *op) {
         const struct custom_version *v = op->rest->custom;
 
         if (!v || !op->raw)
-                return false;
+                return !json_equal(&op->tree, object_json(op->old));
         return !custom_is_in_version(&v->of->storage->rest, op->raw) ||
-               (op->raw != op->old && !json_equal(op->outgoing ? op->outgoing : &op->tree, object_json(op->raw)));
+               !json_equal(op->outgoing ? op->outgoing : &op->tree, object_json(op->raw));
 }
 
 /* ---- for lists and watches ---- */

@@ -85,6 +85,8 @@ struct json custom_in_version(struct arena *a, const struct rest *r, const struc
 /* The body of a write: pruned, with what strict validation has found. */
 int custom_decode(struct op *op, const struct json *body, struct json *strict, struct json *ret, struct error *err);
 void custom_validate(struct op *op, struct field_errors *fe, const struct json *obj, const struct json *old);
+/* Is it one of these? Nothing else is looked at when not. */
+bool custom_check_kind(struct field_errors *fe, const struct rest *r, const struct json *obj);
 /* Warnings about the finalizers that a write adds. */
 void custom_warn(struct op *op, const struct json *obj, const struct json *old);
 
@@ -100,8 +102,8 @@ bool op_convert_out(struct op *op, void (*again)(struct op *op));
 bool op_track_versions(struct op *op, void (*then)(struct op *op));
 /* The object to hand to the store for op->result: the same, or op->outgoing as an object. */
 struct object *op_stored_object(struct op *op);
-/* Is op->raw in another version than objects are stored in now, or has it what the request's version has not? Then
- * writing op->tree is a change, which has been converted. */
+/* Is op->tree, which has been converted, a change of what is stored, or that in another version than objects are stored
+ * in now? */
 bool op_stores_anew(const struct op *op);
 /* The items of op->c->list in the version of the request, then then. */
 void convert_list(struct op *op, void (*then)(struct op *op));

@@ -59,8 +59,7 @@ int custom_decode(struct op *op, const struct json *body, struct json *strict, s
         return crd_prune(op->c->arena, op->rest->custom->schema, body, strict, ret, err);
 }
 
-/* Is it one of these? */
-static bool check_type_meta(struct field_errors *fe, const struct rest *r, const struct json *obj) {
+bool custom_check_kind(struct field_errors *fe, const struct rest *r, const struct json *obj) {
         struct str kind = json_str(json_getc(obj, "kind")), version = json_str(json_getc(obj, "apiVersion"));
         size_t before = fe->list.n;
 
@@ -112,7 +111,7 @@ void custom_validate(struct op *op, struct field_errors *fe, const struct json *
         _cleanup_(arena_freep) struct arena *scratch = arena_new(0);
         struct field_errors before = { .a = scratch }, passed = { .a = op->c->arena };
 
-        if (!check_type_meta(fe, op->rest, obj))
+        if (!custom_check_kind(fe, op->rest, obj))
                 return;
         if (status) {
                 const struct crd_schema *below = crd_property(s, STR("status"));

@@ -427,8 +427,8 @@ static void embedded_objects_have_metadata(void **state) {
                             "map[string]interface {}{\"namespace\":42}: json: cannot unmarshal number into Go "
                             "struct field ObjectMeta.namespace of type string");
         r = ASK(f, API_CREATE, &widgets, "default",
-                .body = Q("{'apiVersion':'example.com/v1','kind':'Other','metadata':{'name':'w'}}"));
-        is_invalid(r, "Other.example.com \"w\"", "kind: Invalid value: \"Other\": must be Widget");
+                .body = Q("{'apiVersion':'example.com/v1','kind':'Other','metadata':{'name':'%'}}"));
+        is_invalid(r, "Other.example.com \"%\"", "kind: Invalid value: \"Other\": must be Widget");
         undefine(f);
 }
 
@@ -633,6 +633,53 @@ static void other_versions_have_the_defaults_of_the_one_that_is_kept(void **stat
                 if (strcmp(at(f, r, ".spec"), "{\"a\":\"A\",\"b\":\"Z\"}") == 0)
                         break;
                 assert_true(i < 999);
+        }
+        undefine(f);
+        for (int i = 0; ASK(f, API_LIST, &widgets, "default").code != 404; i++, nap())
+                assert_true(i < 1000);
+}
+
+/* A write through a version is one where that changes what is stored, and only there. */
+static void what_a_version_does_not_know_goes_with_the_next_write(void **state) {
+        struct fixture *f = *state;
+        static const struct {
+                enum api_verb verb;
+                const struct api_resource *as;
+                const char *subresource, *body;
+                bool writes;
+                const char *spec;
+        } steps[] = {
+                { API_PATCH, &widgets_v2, "status", "{'status':{'s':'x'}}", true, "{\"a\":\"A\"}" },
+                { API_PATCH, &widgets_v2, "status", "{'status':{'s':'x'}}", false, "{\"a\":\"A\"}" },
+                { API_PATCH, &widgets, "", "{'spec':{'b':5}}", true, "{\"a\":\"A\",\"b\":5}" },
+                { API_DELETE, &widgets, "", NULL, true, "{\"a\":\"A\",\"b\":5}" },
+                { API_DELETE, &widgets, "", NULL, false, "{\"a\":\"A\",\"b\":5}" },
+                { API_DELETE, &widgets_v2, "", NULL, true, "{\"a\":\"A\"}" },
+                { API_DELETE, &widgets_v2, "", NULL, false, "{\"a\":\"A\"}" },
+                { API_GET, &widgets, "", NULL, false, "{\"a\":\"A\"}" },
+                { API_PATCH, &widgets_v2, "", "{'metadata':{'finalizers':null}}", false,
+                  "{\"a\":\"A\",\"c\":\"C\"}" }, /* is gone as it was made */
+        };
+
+#define STATUS "'subresources':{'status':{}}"
+#define TYPE(fields)                                                                                         \
+        "{'type':'object','properties':{'spec':{'type':'object','properties':{'a':{'type':'string'}," fields \
+        "}},'status':{'type':'object','properties':{'s':{'type':'string'}"
+        define(f, TYPE("'b':{'type':'integer'}") "}}}}",
+               "," STATUS "},{'name':'v2','served':true,'storage':false," STATUS
+               ",'schema':{'openAPIV3Schema':" TYPE("'c':{'type':'string','default':'C'}") ",'t':{'type':'integer',"
+                                                                                           "'default':1}}}}}}");
+        struct answer r = ASK(f, API_CREATE, &widgets, "default",
+                              .body = Q("{'apiVersion':'example.com/v1','kind':'Widget','metadata':{'name':'w',"
+                                        "'finalizers':['a.b/c']},'spec':{'a':'A','b':4}}"));
+        for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+                const char *before = at(f, r, ".metadata.resourceVersion");
+
+                r = ASK(f, steps[i].verb, steps[i].as, "default", "w", steps[i].subresource,
+                        .body = steps[i].body ? Q(steps[i].body) : NULL, .patch = API_PATCH_MERGE);
+                if (r.code != 200 || strcmp(at(f, r, ".spec"), steps[i].spec) != 0 ||
+                    (strcmp(at(f, r, ".metadata.resourceVersion"), before) != 0) != steps[i].writes)
+                        fail_msg("%zu: %d %s", i, r.code, at(f, r, "."));
         }
         undefine(f);
         for (int i = 0; ASK(f, API_LIST, &widgets, "default").code != 404; i++, nap())
@@ -936,6 +983,7 @@ int main(void) {
                 cmocka_unit_test(a_status_may_have_a_default),
                 cmocka_unit_test(reading_fills_in_defaults),
                 cmocka_unit_test(other_versions_have_the_defaults_of_the_one_that_is_kept),
+                cmocka_unit_test(what_a_version_does_not_know_goes_with_the_next_write),
                 cmocka_unit_test(versions_are_views_of_one_object),
                 cmocka_unit_test(what_is_kept_says_that_its_objects_are_gone),
                 cmocka_unit_test(taken_names_are_refused),
