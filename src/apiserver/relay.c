@@ -294,7 +294,7 @@ static void relay_info(struct http_call *c, int status, const struct http_header
         struct relay *r = arg;
         size_t k = 0;
 
-        if (!r->req)
+        if (!r->req || r->is_log)
                 return;
         struct http_header *out = arena_array(http_request_arena(r->req), struct http_header, n + 1);
         if (!r->informed) /* after which upstream has forgotten it */
@@ -347,13 +347,19 @@ static int check_answer(struct relay *r, int status, const struct http_header *h
 
 static void relay_response(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {
         struct relay *r = arg;
+        struct str to = http_header_get(h, n, "location");
         bool proxied = !r->is_log, has_length = false, chunked = http_header_get(h, n, "transfer-encoding").n > 0;
         size_t k = 0;
 
         if (!r->req)
                 return;
+        if (r->is_log && to.n > 0 && ((status > 300 && status < 304) || status == 307 || status == 308)) {
+                error_status(&r->wrong, REASON_UNKNOWN, "Get \"%" STR_FMT "\": redirects forbidden", STR_ARG(to));
+                r->wrong.code = 500;
+                return;
+        }
         if ((r->is_log && (status < 200 || status > 206)) ||
-            (r->is_api && !r->redirects && status / 100 == 3 && http_header_get(h, n, "location").n > 0)) {
+            (r->is_api && !r->redirects && status / 100 == 3 && to.n > 0)) {
                 r->refused = status;
                 return;
         }
@@ -393,7 +399,7 @@ static void relay_response(struct http_call *c, int status, const struct http_he
         if (r->is_page)
                 return;
         r->started = true;
-        if (!http_header_get(h, n, "content-type").p && !http_header_get(h, n, "content-encoding").n &&
+        if (proxied && !http_header_get(h, n, "content-type").p && !http_header_get(h, n, "content-encoding").n &&
             http_request_method(r->req) != HTTP_M_HEAD)
                 return; /* start_now */
         r->status = 0;
@@ -514,7 +520,7 @@ static void relay_done(struct http_call *c, int err, const struct error *error, 
                 http_request_on_body(r->req, NULL, NULL);
                 if (r->started)
                         start_now(r, STR(""));
-                if (r->started && err < 0) {
+                if (r->started && err < 0 && !r->is_log) { /* a log that is cut off ends there */
                         http_stream_on_drain(r->req, NULL, NULL);
                         http_stream_abort(r->req);
                 } else if (r->started) {

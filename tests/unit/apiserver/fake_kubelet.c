@@ -78,7 +78,16 @@ static void handle(struct http_request *r, void *arg) {
 
                 if (at > 0) /* what a test wants the answer to be */
                         str_to_u64(str_sub(uri, (size_t) at + strlen("limitBytes="), uri.n), &status);
-                http_respond_copy(r, (int) status, "text/plain; charset=utf-8", STR("a line\n"));
+                if (status == 307) {
+                        http_respond(r, 307, &(struct http_header) { STR("location"), STR("/x") }, 1, NULL, 0);
+                } else if (status == 202) { /* of no type, and cut off */
+                        http_inform(r, 103, NULL, 0);
+                        raw = http_hijack(r, 202, &(struct http_header) { STR("content-length"), STR("100") }, 1);
+                        duplex_write_copy(raw, STR("a line\n"));
+                        duplex_close(raw);
+                } else {
+                        http_respond_copy(r, (int) status, "text/plain; charset=utf-8", STR("a line\n"));
+                }
                 return;
         }
         if (!str_eqc(upgrade, "SPDY/3.1") || str_search(uri, STR("gone")) > 0) {

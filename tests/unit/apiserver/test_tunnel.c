@@ -139,6 +139,12 @@ static void a_log_is_text_and_says_why_there_is_none(void **state) {
                 check_has(r, arena_printf(f->a, "HTTP/1.1 %d ", answers[i].status == 206 ? 200 : answers[i].status));
                 check_has(r, str_of(answers[i].want));
         }
+        r = talk_until(f, LOG("&limitBytes=307"), NULL);
+        check_has(r, STR("\"message\":\"Get \\\"/x\\\": redirects forbidden\",\"code\":500}"));
+        r = talk_until(f, LOG("&limitBytes=202"), "\r\n0\r\n\r\n");
+        assert_true(str_has_prefix(r, STR("HTTP/1.1 200 OK\r\n")));
+        check_has(r, STR("\r\n0\r\n\r\n"));
+        assert_true(str_search(r, STR("charset")) < 0);
         fake_kubelet_stop(k);
         r = talk_until(f, LOG(""), NULL);
         check_has(r, STR("HTTP/1.1 500 "));
