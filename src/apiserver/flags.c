@@ -352,7 +352,7 @@ const struct apiserver_feature apiserver_features[] = {
         { "VolumeAttributesClass", "BETA", false },
         { "WatchCacheInitializationPostStartHook", "BETA", false },
         { "WatchFromStorageWithoutResourceVersion", "DEPRECATED", false },
-        { "WatchList", "BETA", false, .choice = true },
+        { "WatchList", "BETA", true, .choice = true },
         { "WatchListClient", "BETA", false },
         { "WinDSR", "BETA", true },
         { "WinOverlay", "BETA", true },

@@ -92,8 +92,7 @@ static const char *const first_requests[] = {
 };
 
 static void start(void) {
-        static const char *const args[] = { "authorization-mode=RBAC,AlwaysAllow", "feature-gates=WatchList=true",
-                                            NULL };
+        static const char *const args[] = { "authorization-mode=RBAC,AlwaysAllow", NULL };
         static struct http_server http = { .o = { .handler = handle_request, .too_large = handle_request } };
         struct apiserver_options o = { .advertise_address = "127.0.0.1", .anonymous = true, .args = args };
         struct apiserver *server;

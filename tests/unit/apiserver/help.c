@@ -190,9 +190,7 @@ void fixture_serve(struct fixture *f) {
 }
 
 int fixture_serve_setup(void **state) {
-        static const char *const args[] = { "feature-gates=WatchList=true", NULL };
-
-        fixture_setup_with(state, args);
+        fixture_setup(state);
         fixture_serve(*state);
         return 0;
 }

@@ -539,13 +539,13 @@ static void metrics_are_whole(struct str all) {
 }
 
 static void features_may_be_a_choice(void **state) {
-        static const char *const args[] = { "feature-gates=WatchList=true", NULL };
+        static const char *const args[] = { "feature-gates=WatchList=false", NULL };
         struct api_options o = { .send_initial_events = true, .resource_version_match = STR_INIT("NotOlderThan") };
         struct error e = ERROR_INIT;
         void *s = NULL;
 
-        for (int on = 0; on < 2; on++) {
-                fixture_setup_with(&s, on ? args : NULL);
+        for (int on = 1; on >= 0; on--) {
+                fixture_setup_with(&s, on ? NULL : args);
                 struct fixture *f = s;
                 bool is_on = server_feature_named(f->s, "WatchList");
 
@@ -594,7 +594,7 @@ static void they_change_the_server(void **state) {
         assert_true(str_search(talk_until(f, "GET /metrics HTTP/1.0\r\n\r\n", NULL),
                                STR(",go_version=\"none (C17)\",major=\"1\",minor=\"33\",platform=\"linux/")) > 0);
         assert_true(str_search(talk_until(f, "GET /metrics HTTP/1.0\r\n\r\n", NULL),
-                               STR("\nkubernetes_feature_enabled{name=\"WatchList\",stage=\"BETA\"} 0\n")) > 0);
+                               STR("\nkubernetes_feature_enabled{name=\"WatchList\",stage=\"BETA\"} 1\n")) > 0);
         talk_until(f, "GET /livez HTTP/1.0\r\n\r\n", NULL);
         page = talk_until(f, "GET /metrics HTTP/1.0\r\n\r\n", NULL);
         metrics_are_whole(page);

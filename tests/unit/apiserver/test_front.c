@@ -27,7 +27,7 @@ static int setup(void **state) {
         struct error e = ERROR_INIT;
         _cleanup_free_ char *path = file("policy"), *log = file("audit.log");
 
-        fixture_setup_with(state, (const char *const[]) { "feature-gates=WatchList=true", NULL });
+        fixture_setup(state);
         f = *state;
         assert_int_equal(file_write(path, str_of(policy), 0600, &e), 0);
         unlink(log);
