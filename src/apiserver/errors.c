@@ -309,39 +309,6 @@ int err_method(struct error *err, const struct rest *r, const char *verb) {
         return -EOPNOTSUPP;
 }
 
-static void add_text(struct buf *dst, struct str text, bool quoted, bool html) {
-        static const char named[] = "\aa\bb\tt\nn\vv\ff\rr\"\"\\\\";
-        unsigned rune;
-
-        buf_addc(dst, quoted ? "\"" : "");
-        for (size_t i = 0, n; i < text.n; i += n) {
-                unsigned char c = (unsigned char) text.p[i];
-                bool special = quoted && (c < 0x20 || c == 0x7f || c == '"' || c == '\\');
-                const char *name = special && c ? strchr(named, c) : NULL;
-
-                n = c < 0x80 ? 1 : rune_at(text, i, &rune);
-                if (html && (c == '<' || c == '>' || c == '&'))
-                        buf_addc(dst, c == '<' ? "&lt;" : c == '>' ? "&gt;" : "&amp;");
-                else if (name)
-                        buf_printf(dst, "\\%c", name[1]);
-                else if (special || (quoted && c >= 0x80 && n == 1))
-                        buf_printf(dst, "\\x%02x", c);
-                else if (quoted && n > 1 && !rune_is_printable(rune))
-                        buf_printf(dst, rune > 0xffff ? "\\U%08x" : "\\u%04x", rune);
-                else
-                        buf_add_str(dst, str_sub(text, i, i + n));
-        }
-        buf_addc(dst, quoted ? "\"" : "");
-}
-
-void add_sanitized(struct buf *dst, struct str text, bool quoted) {
-        add_text(dst, text, quoted, true);
-}
-
-void add_quoted(struct buf *dst, struct str text) {
-        add_text(dst, text, true, false);
-}
-
 int err_internal_text(struct error *err, struct str message) {
         error_status(err, REASON_INTERNAL, "%" STR_FMT, STR_ARG(message));
         if (err)

@@ -164,32 +164,6 @@ int request_check_delete(struct arena *a, const struct request_query *q, struct 
         return check_delete(a, o, q->options.propagation_policy, q->orphan_given, q->orphan, &q->dry_run, err);
 }
 
-/* As unicode.IsPrint has it, of what may be met in a name: neither controls nor spaces and marks that nobody sees. */
-bool rune_is_printable(unsigned rune) {
-        static const unsigned hidden[][2] = { { 0, 0x1f },        { 0x7f, 0xa0 },       { 0xad, 0xad },
-                                              { 0x2000, 0x200f }, { 0x2028, 0x202f },   { 0x205f, 0x206f },
-                                              { 0x3000, 0x3000 }, { 0xe000, 0xf8ff },   { 0xfeff, 0xfeff },
-                                              { 0xfff9, 0xfffb }, { 0xe0000, 0xe007f }, { 0xf0000, 0x10ffff } };
-
-        for (size_t i = 0; i < ARRAY_SIZE(hidden); i++)
-                if (rune >= hidden[i][0] && rune <= hidden[i][1])
-                        return false;
-        return true;
-}
-
-size_t rune_at(struct str s, size_t at, unsigned *ret) {
-        unsigned char c = (unsigned char) s.p[at];
-        size_t n = c < 0xc2 || c > 0xf4 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4, i = 1;
-
-        *ret = n == 1 ? c : c & (0x7fU >> n);
-        for (; i < n && at + i < s.n && ((unsigned char) s.p[at + i] & 0xc0) == 0x80; i++)
-                *ret = *ret << 6 | ((unsigned char) s.p[at + i] & 0x3f);
-        if (i == n && (n > 1 || c < 0x80))
-                return n;
-        *ret = 0xfffd;
-        return 1;
-}
-
 /* The options of a write, which upstream checks all at once. */
 int request_check_write(struct arena *a, const struct request_query *q, const char *kind, bool patch, bool apply,
                         struct error *err) {

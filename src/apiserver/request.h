@@ -3,6 +3,7 @@
 #pragma once
 
 #include "apiserver/api.h"
+#include "base/quote.h"
 #include "base/vec.h"
 
 /* https://kubernetes.io/docs/reference/access-authn-authz/authorization/#determine-the-request-verb */
@@ -49,9 +50,6 @@ int request_check_delete(struct arena *a, const struct request_query *q, struct 
 /* metav1.DeleteOptions instead of those of the query: of a DELETE's body, and of an eviction (NULL: none). */
 int request_delete_body(struct arena *a, const struct json *body, struct api_options *o, struct error *err);
 int request_delete_options(struct arena *a, const struct json *body, struct api_options *o, struct error *err);
-/* The rune at a byte of a text (U+FFFD: no UTF-8), and how many bytes it takes. */
-size_t rune_at(struct str s, size_t at, unsigned *ret);
-bool rune_is_printable(unsigned rune);
 
 enum media { MEDIA_JSON, MEDIA_YAML, MEDIA_PROTOBUF };
 enum shape { SHAPE_OBJECT, SHAPE_TABLE, SHAPE_PARTIAL, SHAPE_DISCOVERY };

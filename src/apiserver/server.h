@@ -17,6 +17,7 @@
 
 #include "apiserver/apiserver.h"
 #include "base/map.h"
+#include "base/quote.h"
 #include "base/time.h"
 #include "base/vec.h"
 #include "http/server.h"
@@ -197,9 +198,6 @@ int err_no_method(struct error *err); /* the path has no such method */
 int err_method(struct error *err, const struct rest *r, const char *verb);
 /* An error that is answered as text: `Internal Server Error: "/path": message`. */
 int err_internal_text(struct error *err, struct str message);
-/* As upstream prints texts of clients, with nothing that a browser takes for HTML; quoted: as Go's %q. */
-void add_sanitized(struct buf *dst, struct str text, bool quoted);
-void add_quoted(struct buf *dst, struct str text); /* %q, and nothing else */
 /* metav1.Status of an error, and of a success with the details of what was deleted (uid may be empty). */
 struct json status_of_error(struct arena *a, const struct error *err);
 struct json status_success(struct arena *a, struct str name, struct str group, struct str kind, struct str uid);

@@ -10,6 +10,7 @@
  * escape or a byte that is not UTF-8 makes a copy necessary. Messages are those of Go's encoding/json. */
 #include <math.h>
 
+#include "base/quote.h"
 #include "json/scan.h"
 #include "json/text.h"
 
@@ -294,16 +295,17 @@ void json_duplicates_add(struct json_duplicates *d, int64_t place, const char *f
 /* A container's own are found after those within it, but told in the order of the text. */
 static void on_duplicate(void *arg, struct str key) {
         struct parser *ps = arg;
-        _cleanup_buf_ struct buf path = BUF_INIT;
+        _cleanup_buf_ struct buf path = BUF_INIT, quoted = BUF_INIT;
 
         if (ps->duplicates->n < ARRAY_SIZE(ps->duplicates->messages)) {
                 write_path(ps, &path, ps->cur);
                 if (path.n)
                         buf_putc(&path, '.');
                 buf_add_str(&path, key);
+                add_quoted(&quoted, buf_str(&path));
         }
         json_duplicates_add(ps->duplicates, key.p >= ps->text && key.p < ps->end ? key.p - ps->text : INT64_MAX,
-                            "duplicate field \"%" STR_FMT "\"", STR_ARG(buf_str(&path)));
+                            "duplicate field %" STR_FMT, STR_ARG(buf_str(&quoted)));
 }
 
 /* Closes ps->cur: its members go to the arena, and it becomes a value. */

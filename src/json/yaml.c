@@ -8,6 +8,7 @@
 
 #include "base/encode.h"
 #include "base/map.h"
+#include "base/quote.h"
 #include "json/number.h"
 #include "json/text.h"
 #include "json/yaml_scalar.h"
@@ -89,12 +90,15 @@ static void print_in_go(struct buf *b, const struct json *v, bool inside) {
                 buf_addc(b, "map[interface {}]interface {}{");
                 json_each_member(m, v) {
                         buf_addc(b, comma);
-                        json_write_string(b, json_key(m));
+                        add_quoted(b, json_key(m));
                         buf_putc(b, ':');
                         print_in_go(b, &m->value, true);
                         comma = ", ";
                 }
                 buf_putc(b, '}');
+                break;
+        case JSON_STRING:
+                add_quoted(b, json_str(v));
                 break;
         default:
                 json_write(b, v);
@@ -208,15 +212,20 @@ static void on_duplicate(void *arg, struct str name) {
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct mapping *m = arg;
         bool told = m->l->duplicates->n < ARRAY_SIZE(m->l->duplicates->messages); /* others are but counted */
+        const struct json_member *keys = json_members(&m->keys);
+        bool same = !told; /* not alike as texts only */
         int64_t line = 0;
+        size_t at = 0;
 
-        for (size_t i = 0; told && i < m->keys.len; i++) {
-                const struct json_member *k = &json_members(&m->keys)[i];
-
-                if (json_key(k).p != name.p)
-                        continue;
-                line = json_int(json_item(&m->lines, i));
-                print_in_go(&b, &k->value, false);
+        while (told && at < m->keys.len && json_key(&keys[at]).p != name.p)
+                at++;
+        for (size_t i = 0; told && i < m->keys.len && at < m->keys.len; i++)
+                same |= i != at && keys[i].value.type == keys[at].value.type && str_eq(json_key(&keys[i]), name);
+        if (!same)
+                return;
+        if (told) {
+                line = json_int(json_item(&m->lines, at));
+                print_in_go(&b, &keys[at].value, false);
         }
         json_duplicates_add(m->l->duplicates, line, "line %lld: key %" STR_FMT " already set in map", (long long) line,
                             STR_ARG(buf_str(&b)));
@@ -234,8 +243,8 @@ static struct str key_text(struct loader *l, const struct json *key, const struc
                 if (!isfinite(key->d))
                         return isnan(key->d) ? STR(".nan") : key->d > 0 ? STR(".inf") : STR("-.inf");
                 return arena_str(l->arena, json_format_float(text, (float) key->d));
-        case JSON_BOOL:
-                return key->b ? STR("true") : STR("false");
+        case JSON_BOOL: /* memory of its own: keys are known by where they are */
+                return arena_str(l->arena, key->b ? STR("true") : STR("false"));
         case JSON_NULL:
                 print_in_go(&b, value, false);
                 later(l, CONVERTING, "unsupported map key of type: %%!s(<nil>), key: <nil>, value: %" STR_FMT,
@@ -253,19 +262,33 @@ static bool is_merge(const yaml_event_t *e) {
                                   : e->data.scalar.plain_implicit;
 }
 
+static void add_member(struct mapping *m, struct json *object, struct str name, struct json v, struct json key,
+                       int64_t line) {
+        struct arena *a = m->l->arena;
+
+        json_add(a, object, name, v);
+        if (m->l->duplicates) {
+                json_add(a, &m->keys, name, key);
+                json_push(a, &m->lines, json_of_int(line));
+        }
+}
+
 /* The members of what "<<" brings, which is a mapping or a list of some, of which the first wins. */
-static void merge(struct loader *l, bool alias, const struct json *source, struct json *object) {
+static void merge(struct mapping *here, bool alias, const struct json *source, struct json *object, int64_t line) {
         bool list = json_is(source, JSON_ARRAY) && !alias, fits = list || json_is(source, JSON_OBJECT);
 
         for (uint32_t i = list ? source->len : 1; fits && i-- > 0;) {
                 const struct json *s = list ? &json_items(source)[i] : source;
 
                 fits = json_is(s, JSON_OBJECT);
-                for (uint32_t k = 0; fits && k < s->len; k++)
-                        json_add(l->arena, object, json_key(&json_members(s)[k]), json_members(s)[k].value);
+                for (uint32_t k = 0; fits && k < s->len; k++) {
+                        struct str name = arena_str(here->l->arena, json_key(&json_members(s)[k]));
+
+                        add_member(here, object, name, json_members(s)[k].value, json_of_str(name), line);
+                }
         }
         if (!fits)
-                later(l, DECODING, "yaml: map merge requires map or sequence of maps as the value");
+                later(here->l, DECODING, "yaml: map merge requires map or sequence of maps as the value");
 }
 
 /* Members are sorted, as upstream has them once they are JSON. */
@@ -294,17 +317,13 @@ static int load_mapping(struct loader *l, size_t depth, struct json *ret) {
                 bool alias = l->event.type == YAML_ALIAS_EVENT;
                 TRY(load_node(l, depth, &v));
                 if (merging) {
-                        merge(l, alias, &v, &object);
+                        merge(&here, alias, &v, &object, line);
                         continue;
                 }
                 struct str name = key_text(l, &key, &v);
                 if (name.n > JSON_MAX_KEY)
                         return error_set(l->err, -EINVAL, YAML_ERROR "map key is longer than 65535 bytes");
-                json_add(l->arena, &object, name, v);
-                if (l->duplicates) {
-                        json_add(l->arena, &here.keys, name, key);
-                        json_push(l->arena, &here.lines, json_of_int(line));
-                }
+                add_member(&here, &object, name, v, key, line);
         }
         object.len = (uint32_t) json_unique_members(json_members(&object), object.len,
                                                     l->duplicates ? on_duplicate : NULL, &here);
@@ -460,6 +479,9 @@ static int next_document(struct loader *l, struct json *ret) {
                 if (l->event.type == YAML_STREAM_END_EVENT)
                         return 0;
         } while (l->event.type != YAML_DOCUMENT_START_EVENT);
+        const yaml_version_directive_t *version = l->event.data.document_start.version_directive;
+        if (version && (version->major != 1 || version->minor != 1))
+                return error_set(l->err, -EINVAL, YAML_ERROR "yaml: found incompatible YAML document");
         map_clear(l->anchors);
         TRY(next_event(l));
         TRY(load_node(l, 0, ret));

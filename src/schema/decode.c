@@ -14,6 +14,7 @@
 #include <ctype.h>
 
 #include "base/encode.h"
+#include "base/quote.h"
 #include "base/time.h"
 #include "json/number.h"
 #include "json/scan.h"
@@ -207,25 +208,27 @@ static void tell(struct decoder *d, struct str key, struct json message) {
 }
 
 static void unknown_field(struct decoder *d, struct str key, const struct frame *at) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
+        _cleanup_buf_ struct buf b = BUF_INIT, text = BUF_INIT;
         struct frame last = { .up = at, .key = key };
 
         if (!d->strict)
                 return;
         print_path(&b, &last);
-        tell(d, key, json_of_printf(d->arena, "unknown field \"%" STR_FMT "\"", STR_ARG(buf_str(&b))));
+        add_quoted(&text, buf_str(&b));
+        tell(d, key, json_of_printf(d->arena, "unknown field %" STR_FMT, STR_ARG(buf_str(&text))));
 }
 
 /* What the parser has found already takes its place among the others when we come to it. */
 static void duplicate_field(struct decoder *d, struct str key, const struct frame *at) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
+        _cleanup_buf_ struct buf b = BUF_INIT, quoted = BUF_INIT;
         struct frame last = { .up = at, .key = key };
 
         print_path(&b, &last);
+        add_quoted(&quoted, buf_str(&b));
         for (size_t i = 0; i < d->n_found; i++) {
-                struct str text = json_str(json_item(d->strict, i)), path = str_sub(text, 0, text.n - 1);
+                struct str text = json_str(json_item(d->strict, i));
 
-                if (str_has_suffix(path, buf_str(&b)) && path.n == b.n + strlen("duplicate field \""))
+                if (str_has_suffix(text, buf_str(&quoted)) && text.n == quoted.n + strlen("duplicate field "))
                         tell(d, key, json_of_str(text));
         }
 }

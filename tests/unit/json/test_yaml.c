@@ -113,6 +113,8 @@ static void mistakes_are_told_with_their_line(void **state) {
         assert_refused("a: .inf\n~: {x: [1, 2.5, ~]}",
                        "error converting YAML to JSON: unsupported map key of type: %!s(<nil>), key: <nil>, value: "
                        "map[interface {}]interface {}{\"x\":[]interface {}{1, 2.5, interface {}(nil)}}");
+        assert_refused("%YAML 1.2\n---\na: 1\n",
+                       "error converting YAML to JSON: yaml: found incompatible YAML document");
         assert_refused("a: -.inf", "error converting YAML to JSON: json: unsupported value: -Inf");
 }
 
@@ -127,6 +129,13 @@ static void duplicates_are_reported_with_their_line(void **state) {
         assert_str(d.messages[0], "line 5: key \"name\" already set in map");
         assert_str(d.messages[1], "line 7: key \"a\" already set in map");
         assert_int_equal(json_int(json_getc(j, "a")), 2);
+        d = (struct json_duplicates) { .arena = arena }; /* keys of two types are two, what is merged comes again */
+        assert_int_equal(yaml_parse(arena, STR("a: {true: 1, yes: 2, 1: a, '1': b}\nb:\n  x: 1\n  <<: {x: 2}\n"), &d,
+                                    &j, NULL),
+                         0);
+        assert_int_equal(d.n, 2);
+        assert_str(d.messages[0], "line 1: key true already set in map");
+        assert_str(d.messages[1], "line 4: key \"x\" already set in map");
 }
 
 static void a_key_again_and_again_costs_no_more_than_others(void **state) {

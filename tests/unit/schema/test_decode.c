@@ -91,6 +91,9 @@ static void test_unknown_fields_are_named_and_pruned(void **state) {
         strict = json_new_array();
         decode(a, &type_JSONSchemaProps, "{'a':1,'items':{'b':1},'additionalProperties':{'c':1}}", &strict);
         check_json(a, &strict, "['unknown field \\'a\\'']");
+        strict = json_new_array();
+        decode(a, &type_Pod, "{'a\\nb':1}", &strict);
+        check_json(a, &strict, "['unknown field \\'a\\\\nb\\'']");
         assert_null(json_getc(json_getc(&d, "spec"), "Volumes"));
 }
 
