@@ -16,6 +16,7 @@
 #include "json/build.h"
 #include "schema/decode.h"
 #include "schema/defaults.h"
+#include "schema/types.h"
 
 #define MAX_ATTEMPTS 32     /* of a write without a resourceVersion, against other writers */
 #define MAX_NAME_ATTEMPTS 8 /* of generateName */
@@ -338,8 +339,10 @@ static void put_new(struct op *op) {
         struct json *meta = meta_of(op->c->arena, &op->tree);
         bool dry = op->c->options.dry_run, there;
 
-        if (r->strategy->flags & STRATEGY_TEMPLATE_LABELS && json_len(json_getc(meta, "labels")) == 0)
+        if (r->strategy->flags & STRATEGY_TEMPLATE_LABELS && json_len(json_getc(meta, "labels")) == 0) {
                 copy_member(op->c->arena, meta, json_at_path(&op->tree, "spec", "template", "metadata"), "labels");
+                schema_reorder(op->c->arena, &type_ObjectMeta, meta);
+        }
         if (!op_convert_out(op, put_new))
                 return;
         op->result = object_from_tree(&op->tree);

@@ -391,8 +391,11 @@ struct short_list {
 };
 
 static void list_add(struct short_list *l, struct str s) {
-        if (l->count++ < 3)
-                join(&l->text, s, ",");
+        if (l->count++ < 3) {
+                if (l->count > 1)
+                        buf_putc(&l->text, ',');
+                buf_add_str(&l->text, s);
+        }
 }
 
 static struct json list_done(struct arena *a, struct short_list *l, const char *absent) {

@@ -247,19 +247,19 @@ static int decode_int(struct decoder *d, const struct schema_type *t, const stru
                 v = in->d >= (double) INT64_MIN && in->d < -(double) INT64_MIN ? (int64_t) in->d : INT64_MIN;
         else
                 v = json_int(in);
-        if (t->kind == SCHEMA_INT32 && v != (int32_t) v && !d->patched)
+        if (t->kind == SCHEMA_INT32 && v != (int32_t) v && (!d->patched || d->own))
                 return type_error(d, t, in, true, at);
         *ret = v == (int32_t) v && json_is(in, JSON_INT) ? *in : json_of_int(t->kind == SCHEMA_INT32 ? (int32_t) v : v);
         return 0;
 }
 
-/* Go takes a list of numbers, too. */
+/* Go takes a list of numbers, too, where null is zero. */
 static int decode_byte_list(struct decoder *d, const struct json *in, const struct frame *at, struct json *ret) {
         static const struct schema_type uint8 = { .kind = SCHEMA_INT32, .go_name = "uint8" };
         _cleanup_buf_ struct buf raw = BUF_INIT, text = BUF_INIT;
 
         json_each_item(it, in) {
-                if (!json_is(it, JSON_INT) || json_int(it) < 0 || json_int(it) > UINT8_MAX)
+                if (!json_is(it, JSON_NULL) && (!json_is(it, JSON_INT) || json_int(it) < 0 || json_int(it) > UINT8_MAX))
                         return type_error(d, &uint8, it, json_is(it, JSON_INT) || json_is(it, JSON_DOUBLE), at);
                 buf_putc(&raw, (char) json_int(it));
         }

@@ -489,10 +489,12 @@ void validate_resize(struct field_errors *fe, const struct json *obj, const stru
             refuse_pod(fe, str_eqc(json_str(json_at_path(old, "spec", "os", "name")), "windows"),
                        "windows pods cannot be resized"))
                 return;
+        check_annotations(fe, PATH(PATH(NULL, "metadata"), "annotations"), json_at_path(obj, "metadata", "annotations"),
+                          GET(obj, "spec"), json_at_path(old, "metadata", "annotations"));
         fe->phase = 1; /* told as it is found */
         if (!str_eq(json_str(json_at_path(old, "status", "qosClass")), str_of(pod_qos_class(GET(obj, "spec")))))
-                field_invalid(fe, SPEC, json_at_path(old, "status", "qosClass"),
-                              "Pod QOS Class may not change as a result of resizing");
+                field_invalid_str(fe, SPEC, json_str(json_at_path(obj, "status", "qosClass")),
+                                  "Pod QOS Class may not change as a result of resizing");
         FORBIDDEN_IF(!node_resizes(old), SPEC, "Pod running on node without support for resize");
         if (!same_containers(fe, obj, old))
                 return;

@@ -186,8 +186,9 @@ static const struct {
         { "default", "max", "default", "default", "max", true },
 };
 
-static void check_orders(struct field_errors *fe, const struct path *p, const struct json *limit) {
-        for (size_t i = 0; i < ARRAY_SIZE(orders); i++)
+/* pod: defaults, which it may not have, do not count. */
+static void check_orders(struct field_errors *fe, const struct path *p, const struct json *limit, bool pod) {
+        for (size_t i = 0; i < (pod ? 1 : ARRAY_SIZE(orders)); i++)
                 json_each_member(m, GET(limit, orders[i].low)) {
                         const struct json *high = json_get(GET(limit, orders[i].high), json_key(m));
 
@@ -233,7 +234,7 @@ static void check_limit(struct field_errors *fe, const struct path *p, const str
                         check_resource_name(fe, PATH_KEY(PATH(p, word), json_key(m)), json_key(m),
                                             pod || str_eqc(TEXT(limit, "type"), "Container"));
         }
-        check_orders(fe, p, limit);
+        check_orders(fe, p, limit, pod);
         check_ratio(fe, p, limit);
         json_each_member(m, pod ? NULL : GET(limit, "defaultRequest")) {
                 const struct json *most = json_get(GET(limit, "default"), json_key(m));

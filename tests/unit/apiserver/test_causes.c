@@ -395,6 +395,13 @@ static const struct row {
           "spec.containers: Required value\n"
           "spec.nodeName: Invalid value: `a=b`: " SUBDOMAIN "\n"
           "spec.containers: Forbidden: containers may not be added or removed on resize" },
+        { &res_pods,
+          "{`metadata`:{`name`:`x`,`annotations`:{`container.apparmor.security.beta.kubernetes.io/c`:`unconfined`}},"
+          "`spec`:{`serviceAccountName`:`default`,`containers`:[{`name`:`c`,`image`:`i`}]}}",
+          "resize", "{`spec`:{`containers`:[{`name`:`d`,`image`:`i`}]}}",
+          "metadata.annotations[container.apparmor.security.beta.kubernetes.io/c]: Invalid value: `c`: container not "
+          "found\n"
+          "spec.containers[0].name: Forbidden: containers may not be renamed or reordered on resize" },
         { &res_pods, POD(""), "resize", "{`spec`:{`containers`:[{`name`:`d`,`image`:`i`}],`nodeName`:`a=b`}}",
           "spec.containers[0].name: Forbidden: containers may not be renamed or reordered on resize" },
         { &res_persistentvolumes,

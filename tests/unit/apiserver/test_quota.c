@@ -309,6 +309,8 @@ static const struct {
           "scope selector" },
         { &res_limitranges, LIMIT("\"type\":\"Pod\",\"default\":{\"cpu\":\"1\"}"),
           "spec.limits[0].default: Forbidden: may not be specified when `type` is 'Pod'" },
+        { &res_limitranges, LIMIT("\"type\":\"Pod\",\"min\":{\"cpu\":\"1\"},\"defaultRequest\":{\"cpu\":\"0\"}"),
+          "spec.limits[0].defaultRequest: Forbidden: may not be specified when `type` is 'Pod'" },
         { &res_limitranges,
           LIMIT("\"type\":\"Container\",\"min\":{\"cpu\":\"2\"},\"max\":{\"cpu\":\"1\"},"
                 "\"defaultRequest\":{\"cpu\":\"2\"},\"default\":{\"cpu\":\"2\"}"),

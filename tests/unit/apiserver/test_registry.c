@@ -641,12 +641,16 @@ static void patches_of_a_crowd_all_get_through(void **state) {
 
 static void a_job_without_labels_has_those_of_its_pods(void **state) {
         struct fixture *f = *state;
+        struct str last = STR("");
         struct answer r;
 
-        check(ASK(f, API_CREATE, &res_jobs, "default",
-                  .body = "{\"metadata\":{\"name\":\"j\"},\"spec\":{\"template\":{\"spec\":{"
-                          "\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}}}"),
-              201, ".metadata.labels.job-name", "j");
+        r = ASK(f, API_CREATE, &res_jobs, "default",
+                .body = "{\"metadata\":{\"name\":\"j\"},\"spec\":{\"template\":{\"spec\":{"
+                        "\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}}}");
+        check(r, 201, ".metadata.labels.job-name", "j");
+        json_each_member(m, json_getc(r.body, "metadata"))
+                last = json_key(m);
+        assert_true(str_eqc(last, "managedFields")); /* each member stands in its place */
         r = ASK(f, API_CREATE, &res_jobs, "default",
                 .body = "{\"metadata\":{\"generateName\":\"g-\"},\"spec\":{\"template\":{\"spec\":{"
                         "\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}}}");

@@ -271,6 +271,8 @@ static const struct {
         { &res_endpointslices,
           "{" META ",'addressType':'IPv4','ports':[{'name':'http'},{'port':443},{}],'endpoints':[]}",
           "['x','IPv4','http,443,*','<unset>','5m']" },
+        { &res_endpointslices, "{" META ",'addressType':'IPv4','ports':[{'name':''},{'name':'x'}],'endpoints':[]}",
+          "['x','IPv4',',x','<unset>','5m']" },
         { &res_resourcequotas,
           "{" META STATUS("{'hard':{'limits.cpu':'2','limitsx':'1','pods':'4'},'used':{'limits.cpu':'500m'}}"),
           "['x','limitsx: 0/1, pods: 0/4','limits.cpu: 500m/2','5m']" },
