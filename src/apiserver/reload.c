@@ -35,7 +35,6 @@ struct reloads {
         struct loop *loop;
         struct timer timer;
         uint64_t seen[N_ENTRIES]; /* by the table below: what the files look like */
-        int64_t counted_s[N_ENTRIES][2];
         /* Of files whose reading is counted: what they said when they were last settled, and when they were last read
          * (a text's hash); when one that may yet be right, or come back, is read again as it is, or 0. */
         uint64_t settled[N_ENTRIES], said[N_ENTRIES];
@@ -143,7 +142,7 @@ static int read_proxy_client(struct apiserver *s, struct retired *ret, int64_t *
                 "apiserver_" what "_config_controller_automatic_reload_last_timestamp_seconds",                  \
                                 "Timestamp of the last automatic reload of " what                                \
                                 " configuration split by status and apiserver identity.",                        \
-                                METRIC_GAUGE, NULL, 0                                                            \
+                                METRIC_TIME, NULL, 0                                                             \
         }
 
 static const struct {
@@ -209,7 +208,6 @@ static uint64_t content(const struct apiserver *s, size_t i) {
 
 static void count(struct reloads *x, size_t i, bool failed) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
-        int64_t now = now_wall_ns() / NSEC_PER_SEC;
         char id[72] = "sha256:";
 
         sha256_hex(id + strlen(id), bootstrap_identity(a));
@@ -217,8 +215,7 @@ static void count(struct reloads *x, size_t i, bool failed) {
         const struct metric_label labels[] = { { "apiserver_id_hash", str_of(id) },
                                                { "status", failed ? STR("failure") : STR("success") } };
         series_add(metric_labelled(&files[i].count, labels, ARRAY_SIZE(labels)), 1);
-        series_add(metric_labelled(&files[i].last, labels, ARRAY_SIZE(labels)), now - x->counted_s[i][failed]);
-        x->counted_s[i][failed] = now;
+        series_add(metric_labelled(&files[i].last, labels, ARRAY_SIZE(labels)), 1);
 }
 
 static void read_again(struct reloads *x, size_t i) {

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "base/arena.h"
+#include "base/time.h"
 #include "base/vec.h"
 
 #define MAX_SERIES 16384
@@ -202,6 +203,8 @@ struct series *metric_labelled(const struct metric *m, const struct metric_label
                               memory_order_relaxed)
 
 void series_add(struct series *s, int64_t n) {
+        if (s && s->metric->type == METRIC_TIME)
+                atomic_store_explicit(&s->sum, (double) now_wall_ns() / NSEC_PER_SEC, memory_order_relaxed);
         if (s)
                 BUMP(s->value, n);
 }
@@ -389,17 +392,20 @@ static void write_summary(struct buf *dst, const struct metric *m, struct series
 }
 
 static void write_number(struct buf *dst, const struct metric *m, struct series *const *v, size_t n) {
-        int64_t sum = count_of(v, n);
+        double sum = (double) count_of(v, n);
         char text[32];
 
         if (m->type == METRIC_FLAG)
                 sum = MIN(sum, 1);
-        buf_printf(dst, *v[0]->labels ? "%s{%s} %s\n" : "%s%s %s\n", m->name, v[0]->labels,
-                   metric_number(text, (double) sum));
+        if (m->type == METRIC_TIME)
+                sum = 0;
+        for (size_t i = 0; i < n && m->type == METRIC_TIME; i++)
+                sum = MAX(sum, atomic_load_explicit(&v[i]->sum, memory_order_relaxed));
+        buf_printf(dst, *v[0]->labels ? "%s{%s} %s\n" : "%s%s %s\n", m->name, v[0]->labels, metric_number(text, sum));
 }
 
 void metric_collect(struct buf *dst, const struct metric *only) {
-        static const char *const types[] = { "counter", "gauge", "histogram", "gauge", "summary" };
+        static const char *const types[] = { "counter", "gauge", "histogram", "gauge", "summary", "gauge" };
         VEC(struct series *) all = { 0 };
         const char *name = "";
         size_t n;

@@ -8,8 +8,9 @@ enum metric_type {
         METRIC_COUNTER,
         METRIC_GAUGE,
         METRIC_HISTOGRAM,
-        METRIC_FLAG,   /* a gauge: 1 when ever counted */
-        METRIC_SUMMARY /* quantiles of what each thread has observed last */
+        METRIC_FLAG,    /* a gauge: 1 when ever counted */
+        METRIC_SUMMARY, /* quantiles of what each thread has observed last */
+        METRIC_TIME     /* a gauge: when it was counted last */
 };
 
 /* Static: a metric is known by its address. */

@@ -3,6 +3,7 @@ import base64
 import http.client
 import json
 import os
+import re
 import ssl
 import subprocess
 import time
@@ -276,6 +277,10 @@ def test_secrets_lie_encrypted_and_keys_rotate(asking):
     assert not on_disk(c, hidden) and on_disk(c, "k8s:enc:aescbc:v1:key1:")
     assert not on_disk(c, "open-sesame-word") and on_disk(c, "k8s:enc:kms:v2:vault:")
     assert c.kms.calls.count("Encrypt") == 1 # one seed, however many writes
+    metrics = c.kubectl("get", "--raw", "/metrics")
+    assert re.search(r'_key_id_hash_total\{.*key_id_hash="sha256:\w+",provider_name="vault",transformation_type="to_storage"\} [1-9]', metrics)
+    for told in ("", "status_"):
+        assert time.time() - float(re.search(r"_key_id_hash_%slast_timestamp_seconds\{.*\} (\S+)" % told, metrics)[1]) < 600
     second = {"aesgcm": {"keys": [{"name": "key2", "secret": KEY}]}}
     c.encryption.write_text(encryption(second, {"aescbc": {"keys": [{"name": "key1", "secret": KEY}]}}, {"identity": {}},
                                        socket=c.encryption.parent / "kms.sock"))

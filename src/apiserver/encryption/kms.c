@@ -8,6 +8,7 @@
 #include <openssl/kdf.h>
 #include <openssl/rand.h>
 
+#include "apiserver/bootstrap.h"
 #include "base/encode.h"
 #include "base/lock.h"
 #include "base/log.h"
@@ -39,6 +40,7 @@ struct kms {
         struct arena *arena;
         struct str name;
         const char *path; /* of its socket */
+        char server[72];  /* who we are, for its metrics */
         unsigned timeout_ms;
         struct loop *loop;
         struct http_client *client;
@@ -321,6 +323,28 @@ static struct str hash_of(struct str key_id, char ret[static 72]) {
         return str_empty(key_id) ? STR("") : str_of(ret);
 }
 
+#define KEY_ID "apiserver_envelope_encryption_key_id_hash"
+METRIC(key_used, COUNTER, KEY_ID "_total",
+       "[ALPHA] Number of times a keyID is used split by transformation type, provider, and apiserver identity.");
+METRIC(key_used_at, TIME, KEY_ID "_last_timestamp_seconds", "[ALPHA] The last time in seconds when a keyID was used.");
+METRIC(key_told_at, TIME, KEY_ID "_status_last_timestamp_seconds",
+       "[ALPHA] The last time in seconds when a keyID was returned by the Status RPC call.");
+METRIC(key_invalid, COUNTER, "apiserver_envelope_encryption_invalid_key_id_from_status_total",
+       "[ALPHA] Number of times an invalid keyID is returned by the Status RPC call split by error.");
+
+/* type: what it was used for; NULL: it was only told. */
+static void count_key(const struct kms *k, struct str key_id, const char *type) {
+        char hash[72];
+        const struct metric_label labels[] = { { "apiserver_id_hash", str_of(k->server) },
+                                               { "key_id_hash", hash_of(key_id, hash) },
+                                               { "provider_name", k->name },
+                                               { "transformation_type", str_of(type ? type : "") } };
+
+        if (type)
+                series_add(metric_labelled(&key_used, labels, 4), 1);
+        series_add(type ? metric_labelled(&key_used_at, labels, 4) : metric_labelled(&key_told_at, labels, 3), 1);
+}
+
 static int check_key_id(struct str id, struct error *err) {
         if (str_empty(id))
                 return error_set(err, -EIO, "keyID is empty");
@@ -399,8 +423,12 @@ static bool check_status(struct kms *k, const struct rpc *r) {
         if (check_key_id(id, &e) < 0) {
                 add_wrong(k, "got invalid KMSv2 KeyID hash \"%" STR_FMT "\": %s", STR_ARG(hash_of(id, hash)),
                           error_text(&e));
+                series_add(SERIES(&key_invalid, { "error", id.n ? STR("too_long") : STR("empty") },
+                                  { "provider_name", k->name }),
+                           1);
                 return false;
         }
+        count_key(k, id, NULL);
         k->status_id.n = 0;
         buf_add_str(&k->status_id, id);
         HOLD(&k->lock);
@@ -543,6 +571,7 @@ int kms_seal(struct kms *k, struct str aad, struct str text, struct buf *dst, st
                 if (r == 0)
                         r = gcm_seal(key, sizeof(key), aad, text, &data);
                 if (r == 0) {
+                        count_key(k, buf_str(&k->key_id), "to_storage");
                         wire_put_bytes(dst, 1, buf_str(&data));
                         wire_put_bytes(dst, 2, buf_str(&k->key_id));
                         wire_put_bytes(dst, 3, buf_str(&k->sealed_seed));
@@ -596,6 +625,7 @@ int kms_open(struct kms *k, struct str aad, struct str sealed, struct buf *dst, 
         if (data.n < INFO)
                 return error_set(err, -EBADMSG, "the stored data was shorter than the required size");
         TRY(find_seed(k, sealed, &seed, err));
+        count_key(k, kms_field(sealed, 2), "from_storage");
         int r = derive(&seed, (const uint8_t *) data.p, key);
         if (r == 0)
                 r = gcm_open(key, sizeof(key), aad, str_sub(data, INFO, data.n), dst);
@@ -656,6 +686,7 @@ int kms_new(const struct json *config, void (*ready)(void *arg), void *arg, stru
         k->timeout_ms = (unsigned) (ns / NSEC_PER_MSEC);
         k->ready = ready;
         k->arg = arg;
+        hash_of(bootstrap_identity(k->arena), k->server);
         k->seeds = map_new(forget_seed);
         pthread_mutex_init(&k->lock, NULL);
         int r = loop_new("kms", &k->loop, err);
