@@ -58,7 +58,7 @@ static int check_types(const struct place *p, const struct json *is, const struc
                                                    ".%" STR_FMT " of type %" STR_FMT,
                                                    names[is->type], STR_ARG(json_str(json_getc(p->in, ""))),
                                                    STR_ARG(p->path), STR_ARG(go_type(p->a, shape, p->version)));
-        if (duration && duration_parse(json_str(is), &ns) < 0) {
+        if (duration && (str_empty(json_str(is)) || duration_parse(json_str(is), &ns) < 0)) {
                 duration_explain(json_str(is), &why);
                 return error_set(err, -EINVAL, "%" STR_FMT, STR_ARG(buf_str(&why)));
         }

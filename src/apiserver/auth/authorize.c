@@ -100,6 +100,14 @@ static bool has(const struct authorizers *z, const struct kind *kind) {
         return false;
 }
 
+static int read_policies(struct apiserver *s, struct authorizers *z, struct error *err) {
+        for (size_t i = 0; i < z->n; i++)
+                if (z->v[i].kind->ask == ask_abac &&
+                    abac_read(z->arena, server_flag(s, "authorization-policy-file", ""), &z->v[i].policy, err) < 0)
+                        return error_prefix(err, "invalid authorization config");
+        return 0;
+}
+
 /* The modes of the flag, which are known and each there once. */
 static int read_modes(struct apiserver *s, struct authorizers *z, struct error *err) {
         str_each(mode, str_of(server_flag(s, "authorization-mode", "Node,RBAC")), ',') {
@@ -109,11 +117,8 @@ static int read_modes(struct apiserver *s, struct authorizers *z, struct error *
                 a->name = str_of(a->kind->name);
                 if (a->kind->ask == ask_webhook)
                         TRY(access_webhook_new(s->authn, z->arena, STR("default"), NULL, NULL, NULL, &a->webhook, err));
-                if (a->kind->ask == ask_abac &&
-                    abac_read(z->arena, server_flag(s, "authorization-policy-file", ""), &a->policy, err) < 0)
-                        return error_prefix(err, "invalid authorization config");
         }
-        return 0;
+        return read_policies(s, z, err);
 }
 
 static const struct config_kind config_kind = {
@@ -171,9 +176,6 @@ static int read_authorizer(struct apiserver *s, struct authorizers *z, const str
                 field_required(fe, PATH(p, "webhook"), "required when type=Webhook");
         else if (webhook)
                 field_invalid_str(fe, PATH(p, "webhook"), STR("non-null"), "may only be specified when type=Webhook");
-        if (k->ask == ask_abac)
-                return abac_read(z->arena, server_flag(s, "authorization-policy-file", ""), &z->v[z->n - 1].policy,
-                                 err);
         return 0;
 }
 
@@ -216,7 +218,9 @@ static int read_file(struct apiserver *s, const char *path, struct authorizers *
                 error_clear(err);
                 return config_finish(&fe, err);
         }
-        return r < 0 ? r : check_names(z, err);
+        if (r == 0)
+                r = check_names(z, err);
+        return r < 0 ? r : read_policies(s, z, err);
 }
 
 int authorizers_configure(struct apiserver *s, struct authorizers **ret, struct error *err) {

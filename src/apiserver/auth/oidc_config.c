@@ -28,8 +28,8 @@ struct build {
         struct arena *a;
         struct oidc *o;
         const char *algorithms;
+        bool starts;                /* the server: nothing served before */
         bool email, email_verified; /* expressions look at these claims */
-        bool of_flags;
 };
 
 /* What is before the mark; *rest: what is after it. */
@@ -59,7 +59,7 @@ static void check_url(struct build *b, const struct path *p, struct str url) {
 }
 
 /* Tokens of service accounts have these issuers. */
-static void check_issuer(struct build *b, const struct path *p, struct str url) {
+static void check_foreign(struct build *b, const struct path *p, struct str url) {
         struct json list = json_copy_shallow(b->a, &b->n->issuers);
         _cleanup_buf_ struct buf names = BUF_INIT;
 
@@ -67,10 +67,8 @@ static void check_issuer(struct build *b, const struct path *p, struct str url) 
         json_each_item(i, &list)
                 buf_printf(&names, "%s%" STR_FMT, names.n ? " " : "", STR_ARG(json_str(i)));
         if (json_has_str(&list, url))
-                field_invalid_str(&b->fe, b->of_flags ? PATH(PATH(NULL, "issuer"), "url") : p, url,
-                                  "URL must not overlap with disallowed issuers: [%" STR_FMT "]",
+                field_invalid_str(&b->fe, p, url, "URL must not overlap with disallowed issuers: [%" STR_FMT "]",
                                   STR_ARG(buf_str(&names)));
-        check_url(b, p, url);
 }
 
 static struct str without_slashes(struct str url) {
@@ -142,8 +140,10 @@ static void read_issuer(struct build *b, const struct json *issuer, const struct
         b->o->discovery = discovery;
         if (str_empty(url))
                 field_required(&b->fe, PATH(p, "url"), "URL is required");
-        else
-                check_issuer(b, PATH(p, "url"), url);
+        if (url.n > 0 && !b->starts)
+                check_foreign(b, PATH(p, "url"), url);
+        if (url.n > 0)
+                check_url(b, PATH(p, "url"), url);
         if (discovery.n > 0 && url.n > 0 && str_eq(without_slashes(discovery), without_slashes(url)))
                 field_invalid_str(&b->fe, PATH(p, "discoveryURL"), discovery,
                                   "discoveryURL must be different from URL");
@@ -317,9 +317,11 @@ static bool known_before(const struct json *list, const struct json *item, const
 int oidc_new(struct authn *n, struct arena *a, const struct json *list, const char *algorithms, struct field_errors *fe,
              struct oidcs *ret, struct error *err) {
         static const char *const unique[] = { "url", "discoveryURL" };
-        struct build b = {
-                .fe = *fe, .a = a, .n = n, .algorithms = algorithms ? algorithms : ALGORITHMS, .of_flags = algorithms
-        };
+        struct build b = { .fe = *fe,
+                           .a = a,
+                           .n = n,
+                           .algorithms = algorithms ? algorithms : ALGORITHMS,
+                           .starts = !atomic_load(&n->config) };
         const struct path *root = PATH(NULL, "jwt");
         int r = 0;
 
@@ -337,6 +339,8 @@ int oidc_new(struct authn *n, struct arena *a, const struct json *list, const ch
                                 field_duplicate(&b.fe, PATH(PATH(p, "issuer"), unique[k]),
                                                 text_of(json_getc(i, "issuer"), unique[k]));
         }
+        for (size_t i = 0; i < ret->n && b.starts && b.fe.list.n == 0; i++) /* at the start, that is looked at last */
+                check_foreign(&b, PATH(PATH(NULL, "issuer"), "url"), ret->v[i].issuer);
         *fe = b.fe;
         return r;
 }

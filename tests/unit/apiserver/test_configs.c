@@ -688,6 +688,9 @@ static void wrong_authorizers_are_told(void **state) {
                 { "[{type: RBAC}, {type: Node, name: a, webhook: {}}]",
                   "[authorizers[0].name: Required value, authorizers[1].webhook: Invalid value: \"non-null\": may only "
                   "be specified when type=Webhook]" },
+                { "[{type: ABAC, name: a}]", "expected name abac for authorizer ABAC instead of a" },
+                { "[{type: Webhook, name: w, webhook: {timeout: ''}}]",
+                  "failed to load AuthorizationConfiguration from file: time: invalid duration \"\"" },
                 { "[{type: Webhook, name: w}]", "authorizers[0].webhook: Required value: required when type=Webhook" },
                 { "[{type: Webhook, name: w, webhook: {timeout: 31s, matchConditions: [{expression: '1'}]}}]",
                   "[authorizers[0].timeout: Invalid value: \"31s\": must be > 0s and <= 30s, "
