@@ -591,7 +591,8 @@ static void adjust(struct timer *timer) {
         flow_sample(f->s);
         with_lock(&f->lock) {
                 if (f->config)
-                        f->fair = flow_levels_adjust(f->config->levels, f->config->n_levels, f->config->total);
+                        f->fair = flow_levels_adjust(f->config->levels, f->config->n_levels, f->config->total,
+                                                     now_coarse_ns());
                 again = f->again_ms && now_mono_ms() > f->again_ms;
                 if (again)
                         f->again_ms = 0;
@@ -611,6 +612,9 @@ static const char *const gauges[][2] = {
         { "upper_limit_seats",
           "[ALPHA] Configured upper bound on number of execution seats available to each priority level" },
         { "demand_seats_high_watermark", "[ALPHA] High watermark, over last adjustment period, of demand_seats" },
+        { "demand_seats_average", "[ALPHA] Time-weighted average, over last adjustment period, of demand_seats" },
+        { "demand_seats_stdev",
+          "[ALPHA] Time-weighted standard deviation, over last adjustment period, of demand_seats" },
         { "demand_seats_smoothed", "[ALPHA] Smoothed seat demands" },
         { "target_seats", "[ALPHA] Seat allocation targets" },
         { "current_r", "[ALPHA] R(time of last change)" },
@@ -632,6 +636,8 @@ void flow_metrics(struct apiserver *s, struct buf *dst) {
                                                   l->limits.min,
                                                   l->limits.max,
                                                   l->peak,
+                                                  l->average,
+                                                  l->deviation,
                                                   l->smooth_demand,
                                                   l->target,
                                                   now,

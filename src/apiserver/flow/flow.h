@@ -38,17 +38,22 @@ struct flow_level {
         char *name;
         bool exempt; /* as it was made: it cannot change */
         struct flow_limits limits;
-        _Atomic uint64_t state;       /* seats in use; above 32 bits: references of the configuration and of requests */
-        _Atomic unsigned limit;       /* seats now */
-        _Atomic unsigned widest;      /* as in the limits, */
-        atomic_bool queuing;          /* as this */
-        _Atomic unsigned n_waiting;   /* requests in queues */
-        _Atomic unsigned demand_peak; /* seats in use and wanted, since the last adjustment */
-        _Atomic double peak, smooth_demand, target; /* of the adjustment */
+        _Atomic uint64_t state;     /* seats in use; above 32 bits: references of the configuration and of requests */
+        _Atomic unsigned limit;     /* seats now */
+        _Atomic unsigned widest;    /* as in the limits, */
+        atomic_bool queuing;        /* as this */
+        _Atomic unsigned n_waiting; /* requests in queues */
+        /* Seats in use and wanted since the last adjustment: the most, and their integral over time in ns, and that of
+         * their squares, up to the tick at which they last changed. */
+        _Atomic unsigned demand_peak;
+        _Atomic uint64_t demand, demand_squares;
+        _Atomic int64_t demand_ns;
+        int64_t adjusted_ns;
+        _Atomic double peak, average, deviation, smooth_demand, target; /* of the adjustment */
         double floor;
         pthread_mutex_t lock;      /* of what follows */
         struct flow_queue *queues; /* made when first needed */
-        unsigned waiting_seats;
+        _Atomic unsigned waiting_seats;
         double virtual_now;
         struct {
                 int64_t second;
@@ -81,7 +86,7 @@ void flow_level_give_up(struct flow_waiter *w);
 unsigned flow_level_dropped(struct flow_level *l, int64_t second);
 /* What the level needed since the last call, and how much it gets until the next; returns by which factor the targets
  * were shared out. */
-double flow_levels_adjust(struct flow_level *const *levels, size_t n, unsigned total);
+double flow_levels_adjust(struct flow_level *const *levels, size_t n, unsigned total, int64_t now_ns);
 /* The virtual time, in seconds of a seat: when who was taken from a queue last began. */
 double flow_level_now(struct flow_level *l);
 /* How many of its queues somebody waits in. */

@@ -6,12 +6,13 @@
 #include <math.h>
 
 #include "base/lock.h"
+#include "base/time.h"
 #include "apiserver/flow/flow.h"
 
 #define ONE_REF (1ULL << 32)
 #define MAX_HAND 64
 #define SERVICE_NS 3000000 /* what a request takes, about */
-#define SMOOTHING 0.977    /* of the demand: half of a peak is forgotten in five minutes */
+#define SMOOTHING 0.977    /* of the demand: half of it is forgotten in five minutes */
 
 struct flow_queue {
         struct list waiters;
@@ -47,6 +48,7 @@ struct flow_level *flow_level_new(struct str name, const struct flow_limits *lim
         atomic_store(&l->widest, limits->widest);
         atomic_store(&l->queuing, limits->queuing);
         l->retry_after = 1;
+        l->demand_ns = l->adjusted_ns = now_coarse_ns();
         return l;
 }
 
@@ -92,6 +94,22 @@ static bool fits(const struct flow_level *l, unsigned used, unsigned width) {
         return l->exempt || used + width <= limit || (used == 0 && limit > 0);
 }
 
+static unsigned demand_of(struct flow_level *l) {
+        return (unsigned) atomic_load(&l->state) + atomic_load_explicit(&l->waiting_seats, memory_order_relaxed);
+}
+
+/* Before it changes. Most changes are within a tick of the one before, and cost nothing; who is first in a tick stands
+ * for all, which on the average is right. */
+static void integrate(struct flow_level *l, int64_t now_ns) {
+        int64_t since = atomic_load_explicit(&l->demand_ns, memory_order_relaxed);
+        uint64_t seats = demand_of(l);
+
+        if (now_ns <= since || !atomic_compare_exchange_strong(&l->demand_ns, &since, now_ns))
+                return;
+        atomic_fetch_add(&l->demand, seats * (uint64_t) (now_ns - since));
+        atomic_fetch_add(&l->demand_squares, seats * seats * (uint64_t) (now_ns - since));
+}
+
 static void note_demand(struct flow_level *l, unsigned seats) {
         if (seats > atomic_load_explicit(&l->demand_peak, memory_order_relaxed))
                 atomic_store_explicit(&l->demand_peak, seats, memory_order_relaxed);
@@ -109,10 +127,12 @@ static bool take_seats(struct flow_level *l, unsigned width) {
 }
 
 bool flow_level_enter(struct flow_level *l, unsigned width) {
+        integrate(l, now_coarse_ns());
         return (atomic_load(&l->n_waiting) == 0 || l->exempt) && take_seats(l, width);
 }
 
 void flow_level_leave(struct flow_level *l, unsigned width) {
+        integrate(l, now_coarse_ns());
         /* The reference is given back last: dispatch still needs the level. */
         atomic_fetch_sub(&l->state, width);
         if (atomic_load(&l->n_waiting) > 0) {
@@ -216,6 +236,7 @@ struct flow_waiter *flow_level_wait(struct flow_level *l, uint64_t hash, unsigne
         struct flow_waiter *w = NULL;
         struct flow_queue *q;
 
+        integrate(l, now_coarse_ns());
         pthread_mutex_lock(&l->lock);
         q = l->limits.queuing ? choose_queue(l, hash) : NULL;
         if (q && (q->n < l->limits.length || (unsigned) atomic_load(&l->state) < atomic_load(&l->limit))) {
@@ -238,7 +259,7 @@ struct flow_waiter *flow_level_wait(struct flow_level *l, uint64_t hash, unsigne
                 atomic_fetch_add(&l->n_waiting, 1);
         }
         dispatch(l); /* who left meanwhile did not see us, or our attempt hid a free seat from others */
-        note_demand(l, (unsigned) atomic_load(&l->state) + l->waiting_seats + (w ? 0 : width));
+        note_demand(l, demand_of(l) + (w ? 0 : width));
         pthread_mutex_unlock(&l->lock);
         return w;
 }
@@ -266,6 +287,7 @@ void flow_level_give_up(struct flow_waiter *w) {
 
         with_lock(&l->lock) {
                 queued = w->queue != NULL;
+                integrate(l, now_coarse_ns());
                 if (queued)
                         dequeue(w);
         }
@@ -312,17 +334,33 @@ static double share_out(struct flow_level *const *levels, size_t n, double total
         return sum - total;
 }
 
-double flow_levels_adjust(struct flow_level *const *levels, size_t n, unsigned total) {
+/* The demand is smoothed by what it was on the average and how much it went up and down. */
+static void smooth(struct flow_level *l, int64_t now_ns) {
+        double ns = (double) (now_ns - l->adjusted_ns), sum, squares, variance, envelope;
+
+        integrate(l, now_ns);
+        l->peak = atomic_exchange(&l->demand_peak, demand_of(l));
+        if (ns <= 0)
+                return;
+        sum = (double) atomic_exchange(&l->demand, 0);
+        squares = (double) atomic_exchange(&l->demand_squares, 0);
+        l->adjusted_ns = now_ns;
+        l->average = sum / ns;
+        variance = squares / ns - l->average * l->average;
+        l->deviation = variance > 0 ? sqrt(variance) : 0;
+        envelope = l->average + l->deviation;
+        l->smooth_demand = MAX(envelope, SMOOTHING * l->smooth_demand + (1 - SMOOTHING) * envelope);
+}
+
+double flow_levels_adjust(struct flow_level *const *levels, size_t n, unsigned total, int64_t now_ns) {
         double low = 0, high = total;
 
         for (size_t i = 0; i < n; i++) {
                 struct flow_level *l = levels[i];
                 const struct flow_limits *m = &l->limits;
-                double peak = atomic_exchange(&l->demand_peak, (unsigned) atomic_load(&l->state));
 
-                l->peak = peak;
-                l->smooth_demand = MAX(peak, SMOOTHING * l->smooth_demand + (1 - SMOOTHING) * peak);
-                l->floor = MAX((double) m->min, MIN((double) m->nominal, peak));
+                smooth(l, now_ns);
+                l->floor = MAX((double) m->min, l->exempt ? l->peak : MIN((double) m->nominal, l->peak));
                 l->target = MAX(l->floor, l->smooth_demand);
         }
         for (int i = 0; i < 40; i++) {
@@ -335,7 +373,7 @@ double flow_levels_adjust(struct flow_level *const *levels, size_t n, unsigned t
         }
         for (size_t i = 0; i < n; i++) {
                 struct flow_level *l = levels[i];
-                double share = round(MIN((double) l->limits.max, l->target * low));
+                double share = l->exempt ? 0 : round(MIN((double) l->limits.max, l->target * low));
                 HOLD(&l->lock);
 
                 atomic_store(&l->limit, (unsigned) MAX(l->floor, share));

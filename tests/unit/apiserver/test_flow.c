@@ -1,4 +1,6 @@
 /* Priority and fairness: seats, queues, lending, classification, the objects. */
+#include <math.h>
+
 #include "apiserver/flow/flow.h"
 #include "base/metrics.h"
 #include "help.h"
@@ -158,8 +160,11 @@ static void levels_lend_what_they_do_not_need(void **state) {
                 assert_true(flow_level_enter(a, 1));
         for (int i = 0; i < 50; i++)
                 assert_non_null(wait_in(a, 1, 0));
-        flow_levels_adjust(both, 2, 200);
+        flow_levels_adjust(both, 2, 200, now_coarse_ns() + 10 * NSEC_PER_SEC);
         settle();
+        assert_int_equal(round(a->average), 150); /* all the time, but when they came */
+        assert_true(a->peak == 150 && a->deviation < 10 && b->smooth_demand == 0);
+        assert_true(a->smooth_demand == a->average + a->deviation);
         assert_int_equal(went[0], 50);
         assert_true(atomic_load(&a->limit) >= 150);
         assert_true(atomic_load(&b->limit) >= 20);
