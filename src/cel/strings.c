@@ -521,11 +521,12 @@ struct str format_check(struct arena *a, const struct node *n, uint32_t *ret_pos
         *ret_pos = n->pos;
         while ((r = next_clause(a, f, used, list->n_args, &at, NULL, &clause, &precision, &why)) > 0) {
                 const struct node *arg = list->args[used++];
+                const struct cel_type *t = arg->type;
 
                 *ret_pos = arg->pos;
-                if (arg->type->kind != CEL_DYN && arg->type->kind != CEL_PARAM && !clause_takes(clause, arg->type))
+                if (t == &cel_any || (t->kind != CEL_DYN && t->kind != CEL_PARAM && !clause_takes(clause, t)))
                         return arena_printf(a, "error during formatting: %s, was given %" STR_FMT, clause_error(clause),
-                                            STR_ARG(type_name(a, arg->type)));
+                                            STR_ARG(t == &cel_any ? STR("google.protobuf.Any") : type_name(a, t)));
                 *ret_pos = n->pos;
         }
         if (r == 0 && used < list->n_args)

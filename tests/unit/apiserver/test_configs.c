@@ -454,6 +454,12 @@ static void wrong_files_are_told(void **state) {
                   "discoveryURL must be different from URL]" },
                 { "'jwt':[{'issuer':{'url':5}}]",
                   "json: cannot unmarshal number into Go struct field Issuer.jwt.issuer.url of type string" },
+                { "'jwt':[{'issuer':{'url':'https://a','audiences':['x']},'claimMappings':{'username':{'claim':'c',"
+                  "'prefix':''},'uid':{'expression':'\\u0022%d\\u0022.format([claims.n])'}}}]",
+                  "jwt[0].claimMappings.uid.expression: Invalid value: \"\\\"%d\\\".format([claims.n])\": compilation "
+                  "failed: ERROR: <input>:1:20: error during formatting: decimal clause can only be used on integers, "
+                  "was "
+                  "given google.protobuf.Any\n | \"%d\".format([claims.n])\n | ...................^" },
                 { "'jwt':{}",
                   "json: cannot unmarshal object into Go struct field AuthenticationConfiguration.jwt of type "
                   "[]v1beta1.JWTAuthenticator" },
