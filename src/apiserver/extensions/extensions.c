@@ -110,25 +110,20 @@ static void drop_condition(struct json *status, const char *type) {
 
 /* ---- names ---- */
 
-/* Who has been granted a name of a group. */
+/* The names of a group that are granted. */
 struct used {
         struct arena *arena;
-        struct map *resources, *kinds; /* "group/name" → the definition that has it */
+        struct map *resources, *kinds; /* "group/name" */
 };
 
-static char several; /* stands for more than one */
-
-static struct str used_key(struct arena *a, const struct json *crd, struct str name) {
-        return arena_printf(a, "%" STR_FMT "/%" STR_FMT, STR_ARG(json_str(json_at_path(crd, "spec", "group"))),
-                            STR_ARG(name));
+static struct str used_key(struct arena *a, const struct object *crd, struct str name) {
+        return arena_printf(a, "%" STR_FMT "/%" STR_FMT,
+                            STR_ARG(json_str(json_at_path(object_json(crd), "spec", "group"))), STR_ARG(name));
 }
 
 static void use(struct used *u, struct map *m, const struct object *crd, struct str name) {
-        struct str key = used_key(u->arena, object_json(crd), name);
-        void *owner = map_get(m, key);
-
-        if (name.n > 0 && owner != crd)
-                map_put(m, key, owner ? (void *) &several : (void *) crd);
+        if (name.n > 0)
+                map_put(m, used_key(u->arena, crd, name), u);
 }
 
 static void add_used(struct used *u, const struct object *crd, const struct json *names) {
@@ -140,10 +135,9 @@ static void add_used(struct used *u, const struct object *crd, const struct json
         use(u, u->kinds, crd, json_str(json_getc(names, "listKind")));
 }
 
+/* By the definition itself, too, as another of its names. */
 static bool is_taken(struct arena *a, const struct map *m, const struct object *crd, struct str name) {
-        void *owner = map_get(m, used_key(a, object_json(crd), name));
-
-        return owner && owner != crd;
+        return map_get(m, used_key(a, crd, name)) != NULL;
 }
 
 /* Why not all the short names are to be had: one reason, or some in brackets; false: they are. */
@@ -423,7 +417,6 @@ static void publish(struct extensions *x, struct pass *p) {
 
         mark_unsettled(x, p, old);
         catalog_swap(x->s, catalog_new(x->s, p->customs.v, p->customs.n));
-        local_services_sync(x->s, x->loop.loop, &x->running);
         for (size_t i = 0; i < old->n_customs; i++) {
                 struct custom *c = old->customs[i];
 
@@ -467,6 +460,7 @@ static void sync_all(struct extensions *x) {
                         custom_unref(p.customs.v[i]);
         else
                 publish(x, &p); /* takes the references over */
+        local_services_sync(x->s, x->loop.loop, &x->running);
         catalog_unref(old);
         for (size_t i = 0; i < p.updates.n; i++)
                 write_crd(x, p.updates.v[i].a, p.updates.v[i].crd, &p.updates.v[i].tree, false);

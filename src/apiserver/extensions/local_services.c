@@ -172,21 +172,44 @@ static struct change *change_new(struct loop *loop, atomic_int *running, enum ap
         return k;
 }
 
+/* Is it served by a definition, whether or not that has its names yet? */
+static bool is_defined(const struct apiserver *s, struct store_snapshot *snap, const struct catalog *catalog,
+                       struct str group, struct str version) {
+        if (catalog_find(catalog, group, version))
+                return true;
+        store_each(it, snap, rest_of(s, &res_customresourcedefinitions)->prefix) {
+                const struct json *spec = json_getc(object_json(it.object), "spec");
+
+                if (str_eq(TEXT(spec, "group"), group))
+                        json_each_item(v, json_getc(spec, "versions"))
+                                if (str_eq(TEXT(v, "name"), version) && json_bool(json_getc(v, "served")))
+                                        return true;
+        }
+        return false;
+}
+
 void local_services_sync(struct apiserver *s, struct loop *loop, atomic_int *running) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
         struct catalog *catalog = catalog_get(s);
         const struct rest *r = rest_of(s, &res_apiservices);
 
-        for (size_t i = 0; i < catalog->n_served; i++) {
-                const struct api_group_version *gv = catalog->served[i];
-                char name[512];
+        store_each(it, snap, rest_of(s, &res_customresourcedefinitions)->prefix) {
+                const struct json *spec = json_getc(object_json(it.object), "spec");
+                struct str group = TEXT(spec, "group");
 
-                snprintf(name, sizeof(name), "%s.%s", gv->version, gv->group);
-                if (!api_find_group_version(str_of(gv->group), str_of(gv->version)) &&
-                    !rest_get(snap, r, STR(""), str_of(name))) {
+                json_each_item(v, json_getc(spec, "versions")) {
+                        struct str version = TEXT(v, "name");
+                        char name[512];
+
+                        snprintf(name, sizeof(name), "%" STR_FMT ".%" STR_FMT, STR_ARG(version), STR_ARG(group));
+                        if (!json_bool(json_getc(v, "served")) || api_find_group_version(group, version) ||
+                            rest_get(snap, r, STR(""), str_of(name)))
+                                continue;
                         struct change *k = change_new(loop, running, API_CREATE);
+                        const struct api_group_version gv = { .group = arena_cstr(k->arena, group),
+                                                              .version = arena_cstr(k->arena, version) };
 
-                        k->call.body = json_new(k->arena, local_service(k->arena, gv, "true"));
+                        k->call.body = json_new(k->arena, local_service(k->arena, &gv, "true"));
                         apiserver_call(s, &k->call);
                 }
         }
@@ -195,7 +218,7 @@ void local_services_sync(struct apiserver *s, struct loop *loop, atomic_int *run
                 const struct json *labels = json_at_path(object_json(it.object), "metadata", "labels");
 
                 if (!str_eqc(json_str(json_getc(labels, MANAGED)), "true") ||
-                    catalog_find(catalog, json_str(json_getc(spec, "group")), json_str(json_getc(spec, "version"))))
+                    is_defined(s, snap, catalog, TEXT(spec, "group"), TEXT(spec, "version")))
                         continue;
                 struct change *k = change_new(loop, running, API_DELETE);
                 k->call.name = arena_str(k->arena, object_name(it.object));

@@ -753,7 +753,7 @@ static void taken_names_are_refused(void **state) {
         char *other = Q("{'metadata':{'name':'gadgets.example.com'},'spec':{'group':'example.com','scope':'Cluster','"
                         "names':{"
                         "'plural':'gadgets','shortNames':['widget','widgets','g'],'kind':'G','listKind':'WidgetList'},'"
-                        "versions':[{'name':'v1','served':true,'storage':true,'"
+                        "versions':[{'name':'v9','served':true,'storage':true,'"
                         "schema':"
                         "{'openAPIV3Schema':{'type':'object'}}}]}}");
 
@@ -764,8 +764,20 @@ static void taken_names_are_refused(void **state) {
         assert_string_equal(at(f, r, ".status.conditions[0].reason"), "ListKindConflict"); /* the last */
         assert_string_equal(at(f, r, ".status.acceptedNames"),
                             "{\"plural\":\"gadgets\",\"singular\":\"g\",\"kind\":\"G\"}");
+        for (int i = 0; ASK(f, API_GET, &res_apiservices, NULL, "v9.example.com").code != 200; i++, nap())
+                assert_true(i < 1000); /* it has a service all the same */
         undefine(f);
-        await_condition(f, "gadgets.example.com", "Established", "True"); /* they are free now */
+        await_condition(f, "gadgets.example.com", "NamesAccepted",
+                        "False"); /* those are free now, but one is its own */
+        for (int i = 0;; i++, nap()) {
+                r = ASK(f, API_GET, &res_customresourcedefinitions, NULL, "gadgets.example.com");
+                if (strcmp(at(f, r, ".status.conditions[0].message"), "\"g\" is already in use") == 0)
+                        break;
+                assert_true(i < 1000);
+        }
+        ASK(f, API_PATCH, &res_customresourcedefinitions, NULL, "gadgets.example.com", .patch = API_PATCH_MERGE,
+            .body = Q("{'spec':{'names':{'shortNames':['widget','widgets']}}}"));
+        await_condition(f, "gadgets.example.com", "Established", "True");
         ASK(f, API_DELETE, &res_customresourcedefinitions, NULL, "gadgets.example.com");
 }
 
