@@ -14,6 +14,7 @@
 struct checker {
         struct field_errors *fe;
         const struct path *top; /* where whole-object errors go: NULL, which prints "<nil>" */
+        bool map;               /* it has names that the schema does not: those keep their dot */
         size_t score;           /* how much was checked: the best branch of an anyOf has the most */
 };
 
@@ -34,7 +35,7 @@ static struct str path_text(struct checker *c, const struct path *at) {
         path_print(&b, at);
         path_print(&top, c->top);
         struct str text = str_sub(buf_str(&b), top.n, b.n);
-        if (top.n > 0 && text.n > 0 && text.p[0] == '.')
+        if (top.n > 0 && !c->map && text.n > 0 && text.p[0] == '.')
                 text = str_sub(text, 1, text.n);
         return arena_str(c->fe->a, text);
 }
@@ -345,6 +346,8 @@ static void check_object(struct checker *c, const struct crd_schema *s, const st
         _cleanup_(json_edit_end) struct json_edit olds = { .object = (struct json *) old };
         size_t hint = 0;
 
+        if (l)
+                check_size(c, v->len, l->min_properties, l->max_properties, "properties", at);
         json_each_member(m, v) {
                 const struct schema_field *f = schema_field_after(&s->type, json_key(m), &hint);
                 const struct crd_schema *below = f ? crd_node(s, json_key(m)) : s->additional;
@@ -357,10 +360,7 @@ static void check_object(struct checker *c, const struct crd_schema *s, const st
                         field_invalid_str(c->fe, at, json_key(m), "%" STR_FMT " in body is a forbidden property",
                                           STR_ARG(path_text(c, here)));
         }
-        if (!l)
-                return;
-        check_size(c, v->len, l->min_properties, l->max_properties, "properties", at);
-        for (size_t i = 0; i < l->n_required; i++)
+        for (size_t i = 0; l && i < l->n_required; i++)
                 if (!json_get(v, l->required[i]))
                         field_required(c->fe, PATH_DOT(at, l->required[i]), "");
 }
@@ -374,7 +374,7 @@ struct branch {
 
 static struct branch try(struct checker *c, const struct crd_schema *s, const struct json *v, const struct path *at) {
         struct branch b = { .fe = { .a = c->fe->a } };
-        struct checker inner = { &b.fe, c->top, 0 };
+        struct checker inner = { &b.fe, c->top, c->map, 0 };
 
         check(&inner, s, v, NULL, at);
         b.score = inner.score;
@@ -490,7 +490,7 @@ static void check(struct checker *c, const struct crd_schema *s, const struct js
 
 void crd_validate_value(struct field_errors *fe, const struct path *p, const struct crd_schema *s,
                         const struct json *value, const struct json *old) {
-        struct checker c = { .fe = fe, .top = p };
+        struct checker c = { .fe = fe, .top = p, .map = s->additional };
         size_t first = fe->list.n, n = first, k;
 
         check(&c, s, value, old, p);

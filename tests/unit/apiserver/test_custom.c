@@ -131,6 +131,9 @@ static const struct {
           "[{'k':'a'},{'k':'a'}]", "spec.x[1]: Duplicate value: map[string]interface {}{\"k\":\"a\"}" },
         { "'type':'object','additionalProperties':{'type':'integer'}", "{'a.b/c':'1'}",
           "spec.x.a.b/c: Invalid value: \"string\": spec.x.a.b/c in body must be of type integer: \"string\"" },
+        { "'type':'object','additionalProperties':{'type':'integer'},'maxProperties':1", "{'a':'1','b':2}",
+          "[spec.x: Too many: 2: must have at most 1 items, spec.x.a: Invalid value: \"string\": spec.x.a in body must "
+          "be of type integer: \"string\"]" },
         { "'type':'object','additionalProperties':{'type':'integer'},'minProperties':1", "{}",
           "spec.x: Invalid value: 0: spec.x in body should have at least 1 properties" },
         { "'type':'object','required':['y'],'properties':{'y':{'type':'string'}}", "{}", "spec.x.y: Required value" },
@@ -170,9 +173,15 @@ static void every_keyword_is_checked(void **state) {
         buf_addc(&b, "{'type':'object','properties':{'spec':{'type':'object','properties':{");
         for (size_t i = 0; i < ARRAY_SIZE(values); i++)
                 buf_printf(&b, "%s'c%zu':{'type':'object','properties':{'x':{%s}}}", i ? "," : "", i, values[i].schema);
-        buf_addc(&b, "}}}}");
+        buf_addc(&b, "}},'status':{'type':'object','additionalProperties':{'type':'integer'}}}}");
         buf_putc(&b, '\0');
-        define(f, b.p, "");
+        define(f, b.p, ",'subresources':{'status':{}}");
+        create(f, "'spec':{}");
+        is_invalid(ASK(f, API_PATCH, &widgets, "default", "w", "status", .patch = API_PATCH_MERGE,
+                       .body = Q("{'status':{'a':'x'}}")),
+                   "Widget.example.com \"w\"",
+                   "status.a: Invalid value: \"string\": .a in body must be of type integer: \"string\"");
+        ASK(f, API_DELETE, &widgets, "default", "w");
         for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
                 struct str spec = arena_printf(f->a, "'spec':{'c%zu':{'x':%s}}", i, values[i].value);
                 struct str path = arena_printf(f->a, "spec.c%zu.x", i);
