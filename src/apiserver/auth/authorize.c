@@ -253,7 +253,8 @@ void opinion_free(struct opinion *v) {
         buf_free(&v->error);
 }
 
-/* One that decides speaks alone, the others together: "a", or "[a, b]", each error once. Frees them. */
+/* One that decides speaks alone, the others together: "a", or "[a, b]", each error once; what is "[a, b]" already is
+ * two. Frees them. */
 static void tell(struct opinion *dst, struct opinion *v, size_t n, bool alone) {
         struct faults all = { 0 };
 
@@ -263,8 +264,10 @@ static void tell(struct opinion *dst, struct opinion *v, size_t n, bool alone) {
 
                 if (!told && reason.n > 0)
                         buf_printf(&dst->reason, "%s%" STR_FMT, dst->reason.n ? "\n" : "", STR_ARG(reason));
+                bool several = str_has_prefix(error, STR("[")) && str_has_suffix(error, STR("]"));
                 if (!told && error.n > 0)
-                        fault_add(&all, "%" STR_FMT, STR_ARG(error));
+                        fault_add(&all, "%" STR_FMT, STR_ARG(several ? str_sub(error, 1, error.n - 1) : error));
+                all.n += several && !told;
         }
         buf_printf(&dst->error, all.n > 1 ? "[%" STR_FMT "]" : "%" STR_FMT, STR_ARG(buf_str(&all.text)));
         buf_free(&all.text);

@@ -271,25 +271,28 @@ static struct cel_value request_value(struct arena *a, const struct json *spec) 
         return cel_of_json(a, json_new(a, v), &request_type);
 }
 
-/* 1: it is asked, 0: it is not, -EINVAL: an expression fails, and none is false. */
+/* 1: it is asked, 0: it is not, -EINVAL: expressions fail, and none is false. */
 static int is_meant(const struct access_webhook *w, struct arena *a, const struct json *spec, struct condition_run *ret,
                     struct error *err) {
         int64_t since = now_mono_ns();
         struct cel_value request, v;
+        struct faults all = { 0 };
 
         request = request_value(a, spec);
         for (size_t i = 0; i < w->n_conditions && !ret->excluded; i++) {
+                _cleanup_error_ struct error e = ERROR_INIT;
                 struct cel_run run = { .arena = a };
 
-                if (cel_eval(w->conditions[i].program, &request, &run, &v, err) < 0)
-                        ret->failed = error_prefix(err,
-                                                   "cel evaluation error: expression '%" STR_FMT "' resulted in error",
-                                                   STR_ARG(w->conditions[i].text)) < 0;
+                if (cel_eval(w->conditions[i].program, &request, &run, &v, &e) < 0)
+                        fault_add(&all, "cel evaluation error: expression '%" STR_FMT "' resulted in error: %s",
+                                  STR_ARG(w->conditions[i].text), error_text(&e));
                 else
                         ret->excluded = !v.b;
         }
+        ret->failed = all.n > 0;
         ret->ns = MAX(now_mono_ns() - since, (int64_t) 1);
-        return ret->excluded ? 0 : ret->failed ? -EINVAL : 1;
+        int r = faults_finish(&all, err);
+        return ret->excluded ? 0 : r < 0 ? r : 1;
 }
 
 static enum authz failed(const struct access_webhook *w, struct opinion *why, const char *text) {

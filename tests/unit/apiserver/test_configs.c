@@ -531,6 +531,7 @@ static int setup_authz(void **state) {
                                        "    - expression: request.resourceAttributes.namespace == 'default' && "
                                        "'devs' in request.groups\n"
                                        "    - expression: request.user != 'bad' || request.extra['x'][0] == 'y'\n"
+                                       "    - expression: request.user != 'bad' || request.extra['z'][0] == 'y'\n"
                                        "- type: RBAC\n  name: rbac\n");
         return fixture_setup_with(state, with);
 }
@@ -611,6 +612,10 @@ static void conditions_say_what_a_webhook_is_asked(void **state) {
         check_condition_count("exclusions_total", 1);
         assert_int_equal(authorize_why(f->s, &bad, &pods, &bad_why), AUTHZ_DENY);
         check_condition_count("evaluation_errors_total", 1);
+        assert_true(str_eqc(buf_str(&bad_why.error),
+                            "[cel evaluation error: expression 'request.user != 'bad' || request.extra['x'][0] == 'y'' "
+                            "resulted in error: no such key: x, cel evaluation error: expression 'request.user != "
+                            "'bad' || request.extra['z'][0] == 'y'' resulted in error: no such key: z]"));
         check_condition_count("exclusions_total", 1);
 }
 
