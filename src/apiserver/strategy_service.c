@@ -260,6 +260,16 @@ static bool taken_by_us(const struct reservation *res, int64_t port) {
         return false;
 }
 
+/* Any port of a dry run, for which none is looked for: the one after the largest of this write. It is kept as a
+ * negative number, as there is nothing to give back. */
+static int64_t dry_port(const struct reservation *res) {
+        int64_t last = res->ports.n > 0 ? 0 : 32768;
+
+        for (size_t i = 0; i < res->ports.n; i++)
+                last = MAX(last, llabs(res->ports.v[i]));
+        return last + 1;
+}
+
 /* 0, or what is wrong: an Invalid error, unless it is the port of health checks (p: NULL). *port 0: any. */
 static int take_port(struct op *op, struct reservation *res, const struct path *p, const struct json *old,
                      int64_t *port, struct error *err) {
@@ -269,6 +279,11 @@ static int take_port(struct op *op, struct reservation *res, const struct path *
         bool ours = taken_by_us(res, *port);
         int r, min, max;
 
+        if (*port == 0 && op->c->options.dry_run) {
+                *port = dry_port(res);
+                vec_push(&res->ports, -*port);
+                return 0;
+        }
         if (*port == 0) {
                 if (allocator_any_port(op->s->allocator, port) < 0)
                         return error_status(err, REASON_INTERNAL,

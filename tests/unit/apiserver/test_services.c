@@ -448,6 +448,13 @@ static void addresses_are_given_by_the_families_that_are_named(void **state) {
                 .body = "{\"metadata\":{\"name\":\"y\"},\"spec\":{" PORTS ",\"ipFamilyPolicy\":\"RequireDualStack\"}}");
         check_families(f, a, "[\"IPv4\",\"IPv6\"]", 2);
         assert_string_equal(at(f, a, ".spec.clusterIPs"), "[\"10.96.0.0\",\"2001:db8::\"]");
+        a = ASK(f, API_CREATE, &res_services, "default", .options.dry_run = true,
+                .body = "{\"metadata\":{\"name\":\"y\"},\"spec\":{\"type\":\"LoadBalancer\",\"externalTrafficPolicy\":"
+                        "\"Local\","
+                        "\"ports\":[{\"port\":1,\"name\":\"a\"},{\"port\":2,\"name\":\"b\"}]}}");
+        check(a, 201, ".spec.ports[0].nodePort", "32769"); /* nor are ports looked for in a dry run */
+        check(a, 201, ".spec.ports[1].nodePort", "32770");
+        check(a, 201, ".spec.healthCheckNodePort", "32771");
         a = ASK(f, API_CREATE, &res_services, "default",
                 .body = "{\"metadata\":{\"name\":\"y\"},\"spec\":{" PORTS ",\"clusterIP\":\"2001:db9::1\"}}");
         assert_string_equal(a.message, "Service \"y\" is invalid: spec.clusterIPs: Invalid value: "
