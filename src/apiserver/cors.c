@@ -1,6 +1,7 @@
 /* --cors-allowed-origins: pages of these origins may use the API from a browser. */
 #include "apiserver/cors.h"
 
+#include "apiserver/config_file.h"
 #include "apiserver/flags.h"
 #include "base/regex.h"
 
@@ -22,30 +23,20 @@ static bool contains(struct str s, const char *a, const char *b) {
         return str_search(s, str_of(a)) >= 0 || str_search(s, str_of(b)) >= 0;
 }
 
-int cors_new(struct apiserver *s, struct cors **ret, struct error *err) {
+struct cors *cors_new(const struct apiserver *s, struct faults *w) {
         struct str all = str_of(server_flag(s, "cors-allowed-origins", "")), one;
-        int r = 0;
+        struct cors *c = str_empty(all) ? NULL : xcalloc(1, sizeof(*c));
 
-        *ret = NULL;
-        if (str_empty(all))
-                return 0;
-        struct cors *c = xcalloc(1, sizeof(*c));
-        while (r == 0 && c->n < MAX_ORIGINS && str_split(&all, ',', &one)) {
+        while (c && c->n < MAX_ORIGINS && str_split(&all, ',', &one)) {
                 _cleanup_error_ struct error e = ERROR_INIT;
 
                 if (regex_compile(one, &c->origins[c->n], &e) < 0)
-                        r = error_set(err, -EINVAL, FLAG "%s" HELP, error_text(&e));
+                        fault_add(w, FLAG "%s" HELP, error_text(&e));
                 else if (++c->n && !(contains(one, "^", "//") && contains(one, "$", ":")))
-                        r = error_set(err, -EINVAL,
-                                      FLAG
-                                      "regular expression does not pin to start/end of host in the origin header" HELP);
+                        fault_add(w, FLAG
+                                  "regular expression does not pin to start/end of host in the origin header" HELP);
         }
-        if (r < 0) {
-                cors_free(c);
-                return r;
-        }
-        *ret = c;
-        return 0;
+        return c;
 }
 
 void cors_free(struct cors *c) {

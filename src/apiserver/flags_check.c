@@ -7,6 +7,7 @@
 #include "apiserver/admission/admission.h"
 #include "apiserver/allocator.h"
 #include "apiserver/config_file.h"
+#include "apiserver/cors.h"
 #include "apiserver/flags.h"
 #include "apiserver/server.h"
 #include "apiserver/validation/validate.h"
@@ -553,6 +554,10 @@ static void check_signing(struct check *c) {
                          "specified together");
 }
 
+static void check_cors(struct check *c) {
+        cors_free(cors_new(c->s, &c->wrong));
+}
+
 static void check_headers(struct check *c) {
         static const char *const lists[] = { "requestheader-username-headers", "requestheader-group-headers",
                                              "requestheader-extra-headers-prefix", "requestheader-allowed-names",
@@ -582,8 +587,12 @@ static void check_modes(struct check *c) {
         _cleanup_buf_ struct buf all = BUF_INIT;
         bool twice = false;
 
-        if (given(c, "authorization-config").n) /* whoever reads it looks at what does not go with it */
+        if (given(c, "authorization-config").n) {
+                if (modes.n || given(c, "authorization-webhook-config-file").n)
+                        complain(c, "--authorization-config can not be specified when --authorization-mode or "
+                                    "--authorization-webhook-* flags are defined");
                 return;
+        }
         each_given(mode, c, "authorization-mode") {
                 if (!str_is_part(mode, ' ', STR("AlwaysAllow AlwaysDeny ABAC Webhook RBAC Node")))
                         complain(c, "authorization-mode %" STR_FMT " is not a valid mode",
@@ -649,11 +658,11 @@ int apiserver_flags_check(const struct apiserver *s, struct error *err) {
         /* each of the first ends the start by itself, what the others find is told together */
         static void (*const first[])(struct check * c) = { check_logging, check_cidrs, check_lifetime, check_signer,
                                                            check_cache };
-        static void (*const checks[])(struct check * c) = { check_numbers, check_hsts,     check_versions,
-                                                            check_storage, check_fairness, check_oidc,
-                                                            check_issuers, check_headers,  check_modes,
-                                                            check_plugins, check_signing,  check_metrics,
-                                                            check_alpha,   check_families, check_counts };
+        static void (*const checks[])(struct check *
+                                      c) = { check_numbers, check_hsts,     check_cors,     check_versions,
+                                             check_storage, check_fairness, check_oidc,     check_issuers,
+                                             check_headers, check_modes,    check_plugins,  check_signing,
+                                             check_metrics, check_alpha,    check_families, check_counts };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct check c = { .s = s, .args = s->options.args, .arena = a };
 

@@ -189,6 +189,7 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
                 r = metrics_configure(s, err);
         s->tracks = tracks_new(s); /* its numbers have the labels that are allowed */
         s->allocator = r == 0 ? allocator_new(s) : NULL;
+        s->cors = r == 0 ? cors_new(s, NULL) : NULL;
         if (r == 0)
                 r = authn_new(s, &s->authn, err);
         if (r == 0)
@@ -197,8 +198,6 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
                 r = aggregator_read(s->aggregator, err);
         if (r == 0)
                 r = audit_new_from_flags(s, &s->audit, err);
-        if (r == 0)
-                r = cors_new(s, &s->cors, err);
         if (r == 0)
                 r = admission_configure(s, err);
         if (r < 0) {

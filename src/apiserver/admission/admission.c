@@ -128,11 +128,9 @@ uint64_t admission_choose(const struct apiserver *s, struct faults *w) {
         bool only = server_flag(s, "admission-control", NULL) != NULL;
 
         if (only &&
-            (server_flag(s, "enable-admission-plugins", NULL) || server_flag(s, "disable-admission-plugins", NULL))) {
+            (server_flag(s, "enable-admission-plugins", NULL) || server_flag(s, "disable-admission-plugins", NULL)))
                 fault_add(w, "admission-control and enable-admission-plugins/disable-admission-plugins flags are "
                              "mutually exclusive");
-                return 0;
-        }
         uint64_t all = read_names(s, "admission-control", w);
         uint64_t on = read_names(s, "enable-admission-plugins", w);
         uint64_t off = read_names(s, "disable-admission-plugins", w);

@@ -195,10 +195,6 @@ static int read_file(struct apiserver *s, const char *path, struct authorizers *
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct json *doc = NULL;
 
-        if (server_flag(s, "authorization-mode", NULL) || server_flag(s, "authorization-webhook-config-file", NULL))
-                return error_set(err, -EINVAL,
-                                 "--authorization-config can not be specified when --authorization-mode or "
-                                 "--authorization-webhook-* flags are defined");
         TRY(file_read(path, 1 << 20, &text, err));
         int r = text.n ? config_decode(z->arena, buf_str(&text), &config_kind, &doc, err) : 0;
         if (r < 0)

@@ -223,6 +223,18 @@ static void all_that_is_wrong_is_told(void **state) {
                   "\"requestheader-uid-headers\", --requestheader-uid-headers is set without specifying the standard "
                   "X-Remote-Uid header - API aggregation will not work, enable-admission-plugins plugin \"X\" is "
                   "unknown]" },
+                { { "cors-allowed-origins=//a$,x", "authorization-config=x", "authorization-mode=X" },
+                  "[--cors-allowed-origins has an invalid regular expression: regular expression does not pin to "
+                  "start/end of host in the origin header, help: List of allowed origins for CORS, comma separated. An "
+                  "allowed origin can be a regular expression to support subdomain matching. If this list is empty "
+                  "CORS will not be enabled. Please ensure each expression matches the entire hostname by anchoring to "
+                  "the start with '^' or including the '//' prefix, and by anchoring to the end with '$' or including "
+                  "the ':' port separator suffix. Examples of valid expressions are '//example\\.com(:|$)' and "
+                  "'^https://example\\.com(:|$)', --authorization-config can not be specified when "
+                  "--authorization-mode or --authorization-webhook-* flags are defined]" },
+                { { "admission-control=X", "enable-admission-plugins=Priority" },
+                  "[admission-control and enable-admission-plugins/disable-admission-plugins flags are mutually "
+                  "exclusive, admission-control plugin \"X\" is unknown]" },
                 { { "service-account-issuer=" },
                   "[service-account-issuer should not be an empty string, --service-account-signing-key-file, "
                   "--service-account-issuer, and --api-audiences should be specified together]" },
