@@ -473,7 +473,7 @@ static int check_required(const struct reading *r, struct error *err) {
                         continue;
                 if (!is)
                         return refused(err, "required claim %" STR_FMT " not present in ID token", STR_ARG(name));
-                if (!json_is(is, JSON_STRING))
+                if (!json_is(is, JSON_STRING) && !json_is(is, JSON_NULL))
                         return refused(err,
                                        "parse claim %" STR_FMT
                                        ": json: cannot unmarshal %s into Go value of type string",

@@ -268,6 +268,17 @@ static struct cel_value request_value(struct arena *a, const struct json *spec) 
         for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
                 if (json_getc(&v, parts[i].name))
                         json_setc(a, &v, parts[i].name, with_texts(a, json_getc(&v, parts[i].name), parts[i].type));
+        each_word(name, "labelSelector",
+                  "fieldSelector") { /* what is not there is empty; the question does not change */
+                struct json *resource = json_get_mut(&v, STR("resourceAttributes")),
+                            *selector = resource ? json_get_mut(resource, str_of(name)) : NULL;
+
+                if (!selector)
+                        continue;
+                json_setc(a, resource, name, json_copy(a, selector));
+                json_each_item(i, json_get_mut(json_get_mut(resource, str_of(name)), STR("requirements")))
+                        json_get_or_add_array(a, i, "values");
+        }
         return cel_of_json(a, json_new(a, v), &request_type);
 }
 

@@ -210,6 +210,8 @@ static void claims_make_the_user(void **state) {
                 { "'name':'jane','roles':'a','sub':'7','hd':'x','iat':NOW",
                   "oidc: required claim hd value does not match. Got = x, want = corp" },
                 { "'name':'jane','roles':'a','sub':'7','iat':NOW", "oidc: required claim hd not present in ID token" },
+                { "'name':'jane','roles':'a','sub':'7','iat':NOW,'hd':null",
+                  "oidc: required claim hd value does not match. Got = , want = corp" },
                 { "'name':'jane','roles':'a','hd':'corp','iat':NOW",
                   "oidc: parse uid claim \"sub\": claim not present" },
                 { "'name':'jane','sub':'7','hd':'corp','iat':NOW",
@@ -532,6 +534,8 @@ static int setup_authz(void **state) {
                                        "'devs' in request.groups\n"
                                        "    - expression: request.user != 'bad' || request.extra['x'][0] == 'y'\n"
                                        "    - expression: request.user != 'bad' || request.extra['z'][0] == 'y'\n"
+                                       "    - expression: request.resourceAttributes.labelSelector.requirements.all(r, "
+                                       "r.values.size() < 9)\n"
                                        "- type: RBAC\n  name: rbac\n");
         return fixture_setup_with(state, with);
 }
