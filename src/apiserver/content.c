@@ -88,8 +88,8 @@ static int condition(struct http_request *req, const struct content *c) {
                 return 412;
         if (!str_empty(none))
                 return !has_tag(none, c->etag, true) ? 0 : reads ? 304 : 412;
-        if (reads && !str_empty(c->etag) && /* what has no tag may have changed since within one second */
-            parse_date(a, http_request_header(req, "if-modified-since"), &t) && c->modified <= t)
+        if (reads && parse_date(a, http_request_header(req, "if-modified-since"), &t) &&
+            c->modified < t + !str_empty(c->etag)) /* what has no tag may have changed since within one second */
                 return 304;
         return 0;
 }

@@ -662,9 +662,24 @@ static bool accepts_openapi(struct exchange *x, const char *version, bool *ret_p
                                                  { STR("vary"), STR("Accept") } };
                 bool v2 = strcmp(version, "v2") == 0;
 
-                http_respond(x->req, 406, (struct http_header[]) { h[0], h[v2 ? 1 : 2], h[2] }, v2 ? 3 : 2, NULL, 0);
+                if (!v2 && n == 0) /* no media type: upstream says nothing at all */
+                        http_respond(x->req, 200, h, 1, NULL, 0);
+                else
+                        http_respond(x->req, 406, (struct http_header[]) { h[0], h[v2 ? 1 : 2], h[2] }, v2 ? 3 : 2,
+                                     NULL, 0);
         }
         return any;
+}
+
+/* Whether there is such a document. */
+static bool describes(struct exchange *x, struct str path, const struct request_info *i) {
+        struct catalog *c = catalog_get(x->s);
+        struct discovery d = { x->s, c, c->served, c->n_served, str_sub(path, MIN(path.n, 12), path.n), BUF_INIT };
+        struct arena *a = http_request_arena(x->req);
+        bool there = document(&d, a, arena_printf(a, "v30%" STR_FMT, STR_ARG(path)), i, &x->format.as, make_openapi_v3);
+
+        catalog_unref(c);
+        return there;
 }
 
 static bool serve_openapi(struct exchange *x, struct str path) {
@@ -692,13 +707,13 @@ static bool serve_openapi(struct exchange *x, struct str path) {
                 aggregator_relay(x, r);
                 return true;
         }
-        if (!accepts_openapi(x, "v3", &pb))
+        bool there = !str_eqc(path, "/openapi/v3/") && describes(x, path, &i);
+        if (there && !accepts_openapi(x, "v3", &pb))
                 return true;
-        x->format.as.media = pb ? MEDIA_PROTOBUF : MEDIA_JSON;
-        if (str_eqc(path, "/openapi/v3/") ||
-            !serve(x, arena_printf(a, "v3%d%" STR_FMT, pb, STR_ARG(path)), &i,
-                   pb ? "application/com.github.proto-openapi.spec.v3.v1.0+protobuf" : "application/json",
-                   make_openapi_v3))
+        x->format.as.media = there && pb ? MEDIA_PROTOBUF : MEDIA_JSON;
+        if (!there || !serve(x, arena_printf(a, "v3%d%" STR_FMT, pb, STR_ARG(path)), &i,
+                             pb ? "application/com.github.proto-openapi.spec.v3.v1.0+protobuf" : "application/json",
+                             make_openapi_v3))
                 http_respond(x->req, 404, (struct http_header[]) { { STR("cache-control"), STR("no-cache, private") } },
                              1, NULL, 0);
         return true;

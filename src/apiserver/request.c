@@ -356,15 +356,16 @@ int request_delete_body(struct arena *a, const struct json *body, struct api_opt
 
         if (str_empty(version))
                 version = STR("meta.k8s.io/v1");
+        struct str quoted = quoted_in_go(a, kind), quoted_version = quoted_in_go(a, version);
         if (str_is_part(kind, ' ', STR(unversioned)) ||
             (str_is_part(kind, ' ', STR(of_meta)) && str_eqc(version, "meta.k8s.io/v1")))
                 error_set(&e, -EINVAL, "converting (v1.%" STR_FMT ") to (v1.DeleteOptions): unknown conversion",
                           STR_ARG(kind));
         else if (!str_empty(kind) && !str_eqc(kind, "DeleteOptions"))
                 error_set(&e, -EINVAL,
-                          "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT
-                          "\" in scheme \"pkg/apis/meta/internalversion/scheme/register.go:27\"",
-                          STR_ARG(kind), STR_ARG(version));
+                          "no kind %" STR_FMT " is registered for version %" STR_FMT
+                          " in scheme \"pkg/apis/meta/internalversion/scheme/register.go:27\"",
+                          STR_ARG(quoted), STR_ARG(quoted_version));
         if (e.err || schema_decode(a, &type_DeleteOptions, body, NULL, &ignored, &e) < 0)
                 return error_status(err, REASON_UNKNOWN, "%s", error_text(&e));
         return request_delete_options(a, body, o, err);

@@ -184,11 +184,12 @@ static const char *offered_protocol(struct exchange *x) {
 
 /* How the events shall look, after all that they depend on. */
 static int check_format(const struct exchange *x, struct error *err) {
+        TRY(exchange_check_table(x, err));
         if (x->format.as.media == MEDIA_YAML) /* a format, but no stream */
                 return error_status(err, REASON_NOT_ACCEPTABLE,
                                     "only the following media types are accepted: application/json;stream=watch, "
                                     "application/vnd.kubernetes.protobuf;stream=watch");
-        return exchange_check_table(x, err);
+        return 0;
 }
 
 static int start(struct exchange *x, const struct api_call *c, const struct watch_sink *sink, void *arg,

@@ -85,7 +85,7 @@ static void documents_are_asked_for_in_part_and_on_condition(void **state) {
         }
         assert_true(has(get(f, "/openapi/v3", ""), "\r\nLast-Modified: "));
         assert_true(has(get(f, "/openapi/v3", "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT\r\n"),
-                        "HTTP/1.1 200 "));
+                        "HTTP/1.1 304 "));
         assert_true(has(get(f, "/openapi/v2", "Accept: x/y\r\n"), "\r\nVary: Accept-Encoding\r\nVary: Accept\r\n"));
 }
 

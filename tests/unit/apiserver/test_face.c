@@ -64,6 +64,11 @@ static void http_itself_is_as_strict_as_gos(void **state) {
                 { "GET http://x/version HTTP/1.1", HOST, "HTTP/1.1 200 " },
                 { "GET /openapi/v2/ HTTP/1.1", HOST, "HTTP/1.1 404 " },
                 { "GET /openapi/v3/ HTTP/1.1", HOST, "HTTP/1.1 404 " AND "\r\nContent-Length: 0\r\n" },
+                { "GET /openapi/v3/x HTTP/1.1", HOST "Accept: text/html\r\n", "HTTP/1.1 404 " },
+                { "GET /openapi/v3/version HTTP/1.1", HOST "Accept: x\r\n",
+                  "HTTP/1.1 200 " AND "\r\nContent-Length: 0\r\n" },
+                { "GET /openapi/v3 HTTP/1.1", HOST "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT\r\n",
+                  "HTTP/1.1 304 " },
         };
 
         run_all(state, cases, ARRAY_SIZE(cases));
@@ -85,6 +90,7 @@ static void media_types_are_those_of_upstream(void **state) {
                   HOST "Content-Type: application/merge-patch+json\r\n", "\"message\":\"Invalid JSON Patch\"", "{" },
                 { "POST " CONFIGMAPS "?fieldManager=%E2%80%8B HTTP/1.1", HOST,
                   "Invalid value: \\\"\\\\u200b\\\": ", "{}" },
+                { "GET /api/v1/namespaces?watch=1&includeObject=x HTTP/1.1", AS("yaml", "Table"), "HTTP/1.1 400 " },
                 { "GET " CONFIGMAPS "/none HTTP/1.1", AS("yaml", "Table"),
                   "404 " AND ": application/json\r\n" AND "{\n  \"kind\": \"Status\"" },
                 { "GET " CONFIGMAPS "?labelSelector=none HTTP/1.1", AS("json", "PartialObjectMetadataList"),

@@ -185,6 +185,9 @@ static void options_of_writes_are_checked_as_upstream_does(void **state) {
              { "DELETE", CM "/a", JSON, "{\"kind\":\"Pod\",\"apiVersion\":\"v1\"}",
                "500 no kind \"Pod\" is registered for version \"v1\" in scheme "
                "\"pkg/apis/meta/internalversion/scheme/register.go:27\"" },
+             { "DELETE", CM "/a", JSON, "{\"kind\":\"a\\u200b\",\"apiVersion\":\"v1\"}",
+               "500 no kind \"au200b\" is registered for version \"v1\" in scheme "
+               "\"pkg/apis/meta/internalversion/scheme/register.go:27\"" },
              { "DELETE", CM "/a", JSON, "{\"kind\":\"Status\",\"apiVersion\":\"v1\"}",
                "500 converting (v1.Status) to (v1.DeleteOptions): unknown conversion" },
              { "PUT", CM "/a%25", JSON, "{\"metadata\":{\"name\":\"b\"}}",
