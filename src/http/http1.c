@@ -367,7 +367,7 @@ int http1_parse_response(struct arena *a, struct str head, struct http1_head *re
 
 /* ---- bodies ---- */
 
-enum { SIZE_FIRST, SIZE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF, TRAILER };
+enum { SIZE_FIRST, SIZE, PADDING, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF, TRAILER };
 
 void http1_body_init(struct http1_body *b, const struct http1_head *head, bool request) {
         *b = (struct http1_body) { 0 };
@@ -410,8 +410,11 @@ static int take_size(struct http1_body *b, char c) {
                         return refuse_body(b, "empty hex number for chunk length");
                 if (b->state == SIZE_FIRST || (c != ';' && c != ' ' && c != '\t' && c != '\r'))
                         return refuse_body(b, "invalid byte in chunk length");
-                b->state = c == '\r' ? SIZE_LF : EXTENSION;
+                b->state = c == '\r' ? SIZE_LF : c == ';' ? EXTENSION : PADDING;
                 return 0;
+        case PADDING: /* Go takes blanks where the line ends */
+                b->state = c == '\r' ? SIZE_LF : PADDING;
+                return strchr("\r \t", c) && c ? 0 : refuse_body(b, "invalid byte in chunk length");
         case EXTENSION:
                 if (c == '\r')
                         b->state = SIZE_LF;

@@ -6,6 +6,7 @@
  */
 #include "schema/selector.h"
 
+#include "base/quote.h"
 #include "schema/names.h"
 #include "schema/types.h"
 
@@ -207,7 +208,7 @@ static int parse_set(struct arena *a, struct lexer *l, struct selector_requireme
 }
 
 static int parse_requirement(struct arena *a, struct lexer *l, struct selector_requirement *ret, struct error *err) {
-        _cleanup_buf_ struct buf why = BUF_INIT;
+        _cleanup_buf_ struct buf why = BUF_INIT, text = BUF_INIT;
         struct selector_requirement r = { .op = SELECTOR_EXISTS };
 
         if (l->token == T_NOT) {
@@ -216,9 +217,11 @@ static int parse_requirement(struct arena *a, struct lexer *l, struct selector_r
         }
         if (as_value(l) != T_ID)
                 return unexpected(l, "identifier", err);
-        if (!name_fits(l->text, check_qualified_name, &why))
-                return error_set(err, -EINVAL, "<nil>: Invalid value: \"%" STR_FMT "\": %" STR_FMT, STR_ARG(l->text),
+        if (!name_fits(l->text, check_qualified_name, &why)) {
+                add_quoted(&text, l->text);
+                return error_set(err, -EINVAL, "<nil>: Invalid value: %" STR_FMT ": %" STR_FMT, STR_ARG(buf_str(&text)),
                                  STR_ARG(buf_str(&why)));
+        }
         r.key = arena_str(a, l->text);
         advance(l);
         if (r.op == SELECTOR_EXISTS && l->token != T_END && l->token != T_COMMA) {

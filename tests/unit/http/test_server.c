@@ -240,6 +240,7 @@ static void says_what_is_wrong(void **state) {
                   { "00000000000000001\r\nx\r\n", "http chunk length too large" },
                   { "\r\n", "empty hex number for chunk length" },
                   { "0x1\r\nx\r\n0\r\n\r\n", "invalid byte in chunk length" },
+                  { "1 ;a\r\nx\r\n0\r\n\r\n", "invalid byte in chunk length" },
                   { "0\r\nT: x\n\r\n", "chunked line ends with bare LF" },
           };
 

@@ -43,6 +43,11 @@ static void test_errors_are_upstreams(void **state) {
                 { "x>a", "unable to parse requirement: values[0]: Invalid value: \"a\": for 'Gt', 'Lt' operators, the "
                          "value must be an integer" },
                 { "=a", "found '=', expected: !, identifier, or 'end of string'" },
+                { "\xff",
+                  "unable to parse requirement: <nil>: Invalid value: \"\\xff\": name part must consist of "
+                  "alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "
+                  "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+                  "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')" },
                 { "/x", "unable to parse requirement: <nil>: Invalid value: \"/x\": prefix part must be non-empty" },
         };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
