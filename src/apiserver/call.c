@@ -93,6 +93,8 @@ void op_fail(struct op *op) {
 }
 
 void op_warn(struct op *op, struct str message) {
+        if (str_empty(message))
+                return;
         for (size_t i = 0; i < op->warnings.n; i++)
                 if (str_eq(op->warnings.v[i], message))
                         return;

@@ -4,6 +4,7 @@
 #include "apiserver/auth/authn.h"
 #include "apiserver/extensions/custom.h"
 #include "base/encode.h"
+#include "json/yaml.h"
 #include "schema/decode.h"
 
 /* What a conversion webhook is asked for, and has made. */
@@ -232,10 +233,12 @@ int review_read(struct arena *a, struct str text, const char *kind, const char *
 
         if (json_parse(a, text, &opts, &j, &e) < 0 && (text.n == 0 || text.p[0] == '{' || text.p[0] == '['))
                 return error_set(err, -EINVAL, "couldn't get version/kind; json parse error: %s", error_text(&e));
+        if (e.err && yaml_parse(a, text, NULL, &j, NULL) == 0)
+                error_clear(&e);
         *ret = e.err || json_is(j, JSON_NULL) ? json_new(a, json_new_object()) : j;
         if (!e.err && (json_is(j, JSON_NULL) || json_is(j, JSON_OBJECT)))
                 return check_version(*ret, kind, api_version, err);
-        return error_set(err, -EINVAL, /* what is no JSON is YAML: a word */
+        return error_set(err, -EINVAL, /* what is neither is a word */
                          "couldn't get version/kind; json parse error: json: cannot unmarshal %s into Go value of type "
                          "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string "
                          "\"json:\\\"kind,omitempty\\\"\" }",

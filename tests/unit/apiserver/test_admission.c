@@ -178,7 +178,8 @@ static void refusals_say_who_and_why(void **state) {
                             "\"reason\":\"Mine\",\"details\":{\"kind\":\"k\",\"uid\":\"u\",\"causes\":[{\"reason\":"
                             "\"r\"}]},\"code\":600}");
         hook_answers(w->hook, "/v",
-                     "\"allowed\":true,\"warnings\":[\"take care\"],\"auditAnnotations\":{\"a\":\"b\",\"a b\":\"c\"}");
+                     "\"allowed\":true,\"warnings\":[\"take care\",\"\"],\"auditAnnotations\":{\"a\":\"b\",\"a "
+                     "b\":\"c\"}");
         r = create_map(w, "x");
         assert_int_equal(r.code, 201);
         assert_int_equal(r.n_warnings, 1);

@@ -135,6 +135,12 @@ static void reviews_must_be_what_was_asked(void **state) {
         };
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
 
+        struct review_answer read;
+        static const struct str yaml = STR_INIT("kind: AdmissionReview\napiVersion: admission.k8s.io/v1\n"
+                                                "response: {uid: u, allowed: true}\n");
+
+        assert_int_equal(review_parse(a, yaml, "admission.k8s.io/v1", STR("u"), false, &read, NULL), 0);
+        assert_true(read.allowed);
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 _cleanup_error_ struct error e = ERROR_INIT;
                 struct review_answer r;
