@@ -296,7 +296,7 @@ static bool next_of(struct str *rest, struct str *ret) {
         if (str_empty(*rest) && !rest->p)
                 return false;
         *ret = comma < 0 ? *rest : str_sub(*rest, 0, (size_t) comma);
-        *rest = comma < 0 ? (struct str) { 0 } : str_sub(*rest, (size_t) comma + 1, rest->n);
+        *rest = comma < 0 ? str_n(NULL, 0) : str_sub(*rest, (size_t) comma + 1, rest->n);
         return true;
 }
 
