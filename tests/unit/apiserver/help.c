@@ -257,3 +257,21 @@ char *with_quotes(struct fixture *f, const char *text) {
                         *c = '"';
         return p;
 }
+
+char *widget_definition(struct fixture *f, const char *schema, const char *more) {
+        struct str s = arena_printf(
+                        f->a,
+                        "{'metadata':{'name':'widgets.example.com'},'spec':{'group':'example.com','scope':'Namespaced',"
+                        "'names':{'plural':'widgets','kind':'Widget'},'versions':[{'name':'v1','served':true,'storage':"
+                        "true,'schema':{'openAPIV3Schema':%s}%s}]}}",
+                        schema, more);
+
+        return Q(s.p);
+}
+
+void check_invalid(struct answer r, const char *kind, const char *message) {
+        _cleanup_free_ char *whole = xprintf("%s is invalid: %s", kind, message);
+
+        if (r.code != 422 || strcmp(r.message, whole) != 0)
+                fail_msg("%d %s\nexpected: %s", r.code, r.message ? r.message : "", whole);
+}

@@ -90,3 +90,7 @@ struct str talk_until(struct fixture *f, const char *text, const char *last);
 /* 'text' with double quotes. */
 char *with_quotes(struct fixture *f, const char *text);
 #define Q(text) with_quotes(f, (text))
+/* Of widgets.example.com, whose version v1 has this schema, and more. */
+char *widget_definition(struct fixture *f, const char *schema, const char *more);
+/* 422, "KIND is invalid: MESSAGE" */
+void check_invalid(struct answer r, const char *kind, const char *message);
