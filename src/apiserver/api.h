@@ -62,7 +62,7 @@ struct api_call {
         struct str namespace, name, subresource;
         struct api_options options;
         enum api_patch patch;
-        struct str text; /* that the body was parsed from, when that is JSON: numbers are as they were spelled */
+        struct str text;         /* that the body was parsed from: numbers are as they were spelled */
         const struct json *body; /* CREATE, UPDATE: the object; PATCH: the patch; DELETE: unused (see options) */
         const struct json
                         *strict; /* what strict validation of the text has found already (duplicate fields), or NULL */

@@ -454,7 +454,7 @@ static int read_body(struct http_write *w) {
         if (w->call.verb == API_DELETE || w->call.verb == API_DELETE_COLLECTION)
                 return request_delete_body(w->arena, body, &w->call.options, err);
         w->call.body = body;
-        if (media == MEDIA_JSON && w->call.verb != API_PATCH)
+        if (media != MEDIA_PROTOBUF)
                 w->call.text = text;
         w->call.sorted = media == MEDIA_YAML;
         w->strict = json_new_array();

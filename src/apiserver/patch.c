@@ -3,6 +3,7 @@
 #include "apiserver/extensions/custom.h"
 #include "apiserver/strategy.h"
 #include "apiserver/writes.h"
+#include "json/scan.h"
 #include "schema/decode.h"
 #include "schema/strategic.h"
 #include "schema/structure.h"
@@ -60,11 +61,29 @@ static void sort_patched(struct op *op, struct json *doc) {
                                 sort_on_way(a, doc, json_str(json_getc(o, i ? "from" : "path")));
 }
 
+/* Numbers as the patch spells them, so many as are left. */
+static void spell_numbers(struct op *op, struct json *doc, size_t *left) {
+        struct str source;
+
+        if (json_is(doc, JSON_DOUBLE) && *left > 0) {
+                --*left;
+                if (json_find_number(op->c->text, false, doc->d, &source))
+                        *doc = json_of_raw(source);
+        }
+        if (doc->type >= JSON_ARRAY)
+                *doc = json_copy_shallow(op->c->arena, doc);
+        json_each_item(it, doc)
+                spell_numbers(op, it, left);
+        json_each_member(m, doc)
+                spell_numbers(op, &m->value, left);
+}
+
 /* The patch cannot be decoded: shown is the result, or of a strategic merge the patch. */
 static int invalid_patch(struct op *op, const struct json *live, const struct json *doc, const char *text,
                          struct error *err) {
         struct field_errors fe = { .a = op->c->arena };
         struct json shown = *doc;
+        size_t spelled = 100;
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         if (op->c->patch == API_PATCH_STRATEGIC) {
@@ -74,6 +93,7 @@ static int invalid_patch(struct op *op, const struct json *live, const struct js
                 strategic_print(&b, &left);
         } else {
                 sort_patched(op, &shown);
+                spell_numbers(op, &shown, &spelled);
                 json_write(&b, &shown);
         }
         field_invalid_str(&fe, PATH(NULL, "patch"), arena_str(op->c->arena, buf_str(&b)), "%s", text);

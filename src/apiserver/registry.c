@@ -397,9 +397,9 @@ static void begin_new(struct op *op) {
 }
 
 /* What belongs to features that are off has been seen by admission and has its managers, and goes no further. */
-static void drop_off(struct op *op) {
-        if ((op->odd || op->rest != op->rest->stored) && !op->rest->custom)
-                schema_drop_off(op->c->arena, op->rest->stored->resource->type, &op->tree);
+static bool drop_off(struct op *op) {
+        return (op->odd || op->rest != op->rest->stored) && !op->rest->custom &&
+               schema_drop_off(op->c->arena, op->rest->stored->resource->type, &op->tree);
 }
 
 /* What is new has no status yet, whatever the client says, or has an older version hold it elsewhere. */
@@ -533,6 +533,7 @@ static void merge_subresource(struct op *op, struct json *obj, const struct json
                 writes_merge_part(op, obj, &sent, old);
         if (status && st->prepare_status)
                 st->prepare_status(op, obj, old);
+        old = schema_respell(a, op->rest->stored->resource->type, old, obj);
         if (!status && (st->flags & STRATEGY_GENERATION) && spec_differs(obj, old)) /* ephemeralcontainers, resize */
                 json_set_int(a, meta_of(a, obj), "generation", json_int(json_getc(old_meta, "generation")) + 1);
 }
@@ -557,7 +558,8 @@ static bool was_empty(const struct op *op, const struct json *obj) {
         return false;
 }
 
-static int merge_main(struct op *op, struct json *obj, const struct json *old, struct error *err) {
+/* off: something of features that are has been sent. */
+static int merge_main(struct op *op, struct json *obj, const struct json *old, bool off, struct error *err) {
         const struct rest *r = op->rest->stored;
         struct arena *a = op->c->arena;
         const struct json *old_meta = json_getc(old, "metadata");
@@ -566,6 +568,7 @@ static int merge_main(struct op *op, struct json *obj, const struct json *old, s
         carry_metadata(op, meta, old_meta);
         if (api_subresource(r->resource, STR("status")) && !(r->strategy->flags & STRATEGY_STATUS_IS_OPEN))
                 copy_member(a, obj, old, "status");
+        old = schema_respell(a, r->resource->type, old, obj);
         if (r->strategy->prepare_update) {
                 int e = r->strategy->prepare_update(op, obj, old, err);
 
@@ -578,6 +581,7 @@ static int merge_main(struct op *op, struct json *obj, const struct json *old, s
         if ((r->strategy->flags & STRATEGY_GENERATION) &&
             ((op->odd && r->custom) || spec_differs(&kept, old) || status_differs(r, obj, old) ||
              (r->strategy->flags & STRATEGY_COUNTS_EMPTY && was_empty(op, obj)) ||
+             (r->strategy->flags & STRATEGY_COUNTS_OFF && off) ||
              metadata_differs(r->strategy->counted, json_getc(obj, "metadata"), old_meta) ||
              (r->custom && has_whole_double(obj))))
                 json_set_int(a, meta_of(a, obj), "generation", json_int(json_getc(old_meta, "generation")) + 1);
@@ -654,7 +658,7 @@ static int complete_changed(struct op *op, struct error *err) {
         struct arena *a = op->c->arena;
         const struct json *old = object_json(op->old);
 
-        drop_off(op);
+        bool off = drop_off(op);
         if (str_empty(json_str(json_getc(&op->tree, "apiVersion"))))
                 return error_status(err, REASON_INTERNAL,
                                     "Internal error occurred: Object 'apiVersion' is missing in 'object has no "
@@ -663,12 +667,12 @@ static int complete_changed(struct op *op, struct error *err) {
         if (op->sub) {
                 merge_subresource(op, &op->tree, old);
         } else {
-                int e = merge_main(op, &op->tree, old, err);
+                int e = merge_main(op, &op->tree, old, off, err);
                 if (e < 0)
                         return e;
         }
         schema_reorder(a, r->resource->type, &op->tree);
-        return writes_validate(op, &op->tree, old, err);
+        return writes_validate(op, &op->tree, schema_respell(a, r->resource->type, old, &op->tree), err);
 }
 
 static void change_admitted(struct op *op) {

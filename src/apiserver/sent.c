@@ -78,7 +78,8 @@ static int decode_as(struct op *op, const struct sent *as, const struct json *in
         if (as->custom)
                 return custom_decode(op, in, strict, ret, err);
         bool patched = op->c->patch == API_PATCH_STRATEGIC || op->c->patch == API_PATCH_APPLY;
-        TRY(schema_decode_request(op->c->arena, as->type, in, op->c->text, strict, patched, ret, &op->odd, err));
+        enum schema_form form = patched ? SENT_PATCHED : op->c->sorted ? SENT_YAML : SENT_JSON;
+        TRY(schema_decode_request(op->c->arena, as->type, in, op->c->text, strict, form, ret, &op->odd, err));
         return op->rest->strategy->convert ? op->rest->strategy->convert(ret, err) : 0;
 }
 

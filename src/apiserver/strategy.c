@@ -338,7 +338,7 @@ static const struct strategy strategies[] = {
         { "scheduling.k8s.io", "priorityclasses", 0, .prepare_create = priority_class_prepare_create,
           .validate = validate_priority_class },
         { "coordination.k8s.io", "leases", UPSERT | CONDITIONAL },
-        { "discovery.k8s.io", "endpointslices", GEN, .looks = "o", .counted = "labels",
+        { "discovery.k8s.io", "endpointslices", GEN | STRATEGY_COUNTS_OFF, .looks = "o", .counted = "labels",
           .prepare_create = slice_prepare_create, .prepare_update = slice_prepare_update, .warn = warn_endpoint_slice,
           .validate = validate_endpoint_slice },
         { "storage.k8s.io", "storageclasses", RETURN, .looks = "oU", .warn = warn_storage_class,

@@ -22,6 +22,7 @@ enum strategy_flags {
                         1 << 14,         /* the status of what is not there creates it: applied, or as PUT of it does */
         STRATEGY_IS_ADDRESS = 1 << 13,   /* generateName is the name */
         STRATEGY_COUNTS_EMPTY = 1 << 15, /* in metadata.generation, too, counts an empty list that is sent */
+        STRATEGY_COUNTS_OFF = 1 << 17,   /* and what is sent of features that are off */
         STRATEGY_TEMPLATE_LABELS = 1 << 16, /* one that has no labels shows those of its template */
         STRATEGY_STATUS_IS_OPEN = 1 << 11,  /* a PUT of the object changes it, and each way owns what it sends */
 };

@@ -214,8 +214,8 @@ static int wanted_scale(struct op *op, const struct json *now, struct error *err
                 if (op->rest->custom && !(json_equal(now, &doc) && has_its_replicas(op)))
                         return registry_refuse_scale(op, err);
                 TRY(writes_match_patched(op, json_getc(&doc, "metadata"), err));
-                return schema_decode_request(op->c->arena, &type_Scale, &doc, STR(""), NULL, true, &op->tree, &op->odd,
-                                             &e) < 0
+                return schema_decode_request(op->c->arena, &type_Scale, &doc, STR(""), NULL, SENT_PATCHED, &op->tree,
+                                             &op->odd, &e) < 0
                                        ? registry_refuse_result(op, error_text(&e), err)
                                        : 0;
         }

@@ -1,7 +1,11 @@
 /* Values in text that is known to be valid, found without building a tree: what lies between is skipped by its brackets
  * and quotes alone. Text that is not valid gives an empty answer, never a read beyond its end. */
+#include <ctype.h>
+#include <math.h>
+
 #include "json/scan.h"
 
+#include "json/number.h"
 #include "json/text.h"
 
 /* p is after an opening quote; the result is after the closing one. NULL: no end. */
@@ -259,4 +263,26 @@ struct str json_unquote(struct arena *a, struct str raw) {
                 p += n;
         }
         return escapes || invalid ? json_decode_string(a, raw, invalid) : raw;
+}
+
+bool json_find_number(struct str text, bool yaml, double d, struct str *ret) {
+        const char *end = text.p + text.n, *q;
+        struct json number;
+        uint64_t v;
+
+        for (const char *p = text.p; p < end; p = q + (q == p)) {
+                for (q = p; q < end && (isalnum((unsigned char) *q) || *q == '+' || *q == '-' || *q == '.');)
+                        q++;
+                struct str word = str_n(p, (size_t) (q - p));
+
+                if (word.n == 0 || (word.p[0] != '-' && !isdigit((unsigned char) word.p[0])))
+                        continue;
+                if (yaml ? str_to_u64(word, &v) < 0 : p > text.p && !strchr(":,[ \t\r\n", p[-1]))
+                        continue;
+                if (json_decode_number(word, &number) < 0 ? isinf(d) : number.type == JSON_DOUBLE && number.d == d) {
+                        *ret = word;
+                        return true;
+                }
+        }
+        return false;
 }

@@ -16,5 +16,9 @@ struct json_scan {
 bool json_scan_open(struct json_scan *s, struct str text); /* false when text is neither object nor array */
 bool json_scan_next(struct json_scan *s);
 
+/* How the first number that reads as d, which no integer does, is spelled in text. Of YAML upstream makes JSON: what it
+ * spells as there are integers from 2^63 on. */
+bool json_find_number(struct str text, bool yaml, double d, struct str *ret);
+
 /* The arena that json_parse() of this valid text takes: exact, but for empty containers. */
 size_t json_tree_size(struct str text);

@@ -843,5 +843,6 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
         if (opts->custom)
                 return 0;
         /* In order, with what Go prints. */
-        return schema_decode_request(a, t, &merged, STR(""), NULL, true, ret, opts->odd ? opts->odd : &odd, err);
+        return schema_decode_request(a, t, &merged, STR(""), NULL, SENT_PATCHED, ret, opts->odd ? opts->odd : &odd,
+                                     err);
 }

@@ -42,7 +42,8 @@ struct decoder {
         size_t n_found;      /* by the parser, at its beginning */
         const char **places; /* of the keys that the others are about */
         struct error *err;
-        bool patched, odd;
+        enum schema_form form;
+        bool odd;
         /* What went wrong first: see explain() */
         bool explaining, found;
         struct error first;
@@ -81,38 +82,12 @@ static void print_fields(struct buf *b, const struct frame *at) {
         buf_add_str(b, at->key);
 }
 
-/* The number v in what was sent, at the last n places of a way. A key may be there twice. */
-static bool find_source(struct str text, const struct frame *const way[], size_t n, const struct json *v,
-                        struct str *ret) {
-        struct json_scan s;
-        struct json number;
-
-        if (n == 0) {
-                *ret = text;
-                if (text.n == 0 || (text.p[0] != '-' && !isdigit((unsigned char) text.p[0])))
-                        return false;
-                return json_decode_number(text, &number) < 0 ? !isfinite(v->d)
-                                                             : number.type == JSON_DOUBLE && number.d == v->d;
-        }
-        if (!json_scan_open(&s, text))
-                return false;
-        for (size_t i = 0; json_scan_next(&s); i++)
-                if ((way[0]->key.p ? s.object && str_eq(str_sub(s.key, 1, s.key.n - 1), way[0]->key)
-                                   : !s.object && i == way[0]->index) &&
-                    find_source(s.value, way + 1, n - 1, v, ret))
-                        return true;
-        return false;
-}
-
 /* A number as it was spelled: 1e3 is 1000, but no integer. */
-static void print_number(struct buf *b, struct decoder *d, const struct json *v, const struct frame *at) {
-        const struct frame **way = arena_array(d->arena, const struct frame *, (at ? at->depth : 0) + 1);
-        size_t n = at ? at->depth : 0;
+static void print_number(struct buf *b, struct decoder *d, const struct json *v) {
         struct str source;
 
-        for (size_t i = n; at && i > 0; at = at->up)
-                way[--i] = at;
-        if (json_is(v, JSON_DOUBLE) && d->n_sources++ < MAX_SOURCES && find_source(d->text, way, n, v, &source))
+        if (json_is(v, JSON_DOUBLE) && d->form != SENT_PATCHED && d->n_sources++ < MAX_SOURCES &&
+            json_find_number(d->text, d->form == SENT_YAML, v->d, &source))
                 buf_add_str(b, source);
         else
                 json_write(b, v);
@@ -146,7 +121,7 @@ static int convert_error(struct decoder *d, const struct schema_type *t, const s
                 return error_set(d->err, -EINVAL, "cannot restore struct from: %s", from[v->type]);
         if ((json_is(v, JSON_INT) && (number || to == SCHEMA_STRING)) || (json_is(v, JSON_DOUBLE) && number))
                 return error_set(d->err, -EINVAL, "cannot convert %s to %s", from[v->type], t->go_name);
-        return error_set(d->err, -EINVAL, "unrecognized type: %s", scalars[to]);
+        return error_set(d->err, -EINVAL, "unrecognized type: %s", to == SCHEMA_INT32 ? t->go_name : scalars[to]);
 }
 
 /* Where an error goes that ends nothing: others may come before it. */
@@ -170,12 +145,12 @@ static int type_error(struct decoder *d, const struct schema_type *t, const stru
         _cleanup_error_ struct error e = ERROR_INIT;
         const struct frame *f = d->self ? d->self : at;
 
-        if (d->patched && at)
+        if (d->form == SENT_PATCHED && at)
                 return convert_error(d, t, v);
         buf_addc(&value, go_value(v));
         if (detail) {
                 buf_putc(&value, ' ');
-                print_number(&value, d, v, at);
+                print_number(&value, d, v);
         }
         while (f && !f->in)
                 f = f->up;
@@ -241,13 +216,13 @@ static int decode_int(struct decoder *d, const struct schema_type *t, const stru
 
         if (!json_is(in, JSON_INT) && !json_is(in, JSON_DOUBLE))
                 return type_error(d, t, in, false, at);
-        if (json_is(in, JSON_DOUBLE) && (!d->patched || in->d != trunc(in->d)))
+        if (json_is(in, JSON_DOUBLE) && (d->form != SENT_PATCHED || in->d != trunc(in->d)))
                 return type_error(d, t, in, true, at);
         if (json_is(in, JSON_DOUBLE)) /* as Go converts what is too large */
                 v = in->d >= (double) INT64_MIN && in->d < -(double) INT64_MIN ? (int64_t) in->d : INT64_MIN;
         else
                 v = json_int(in);
-        if (t->kind == SCHEMA_INT32 && v != (int32_t) v && (!d->patched || d->own))
+        if (t->kind == SCHEMA_INT32 && v != (int32_t) v && (d->form != SENT_PATCHED || d->own))
                 return type_error(d, t, in, true, at);
         *ret = v == (int32_t) v && json_is(in, JSON_INT) ? *in : json_of_int(t->kind == SCHEMA_INT32 ? (int32_t) v : v);
         return 0;
@@ -259,9 +234,13 @@ static int decode_byte_list(struct decoder *d, const struct json *in, const stru
         _cleanup_buf_ struct buf raw = BUF_INIT, text = BUF_INIT;
 
         json_each_item(it, in) {
-                if (!json_is(it, JSON_NULL) && (!json_is(it, JSON_INT) || json_int(it) < 0 || json_int(it) > UINT8_MAX))
-                        return type_error(d, &uint8, it, json_is(it, JSON_INT) || json_is(it, JSON_DOUBLE), at);
-                buf_putc(&raw, (char) json_int(it));
+                struct json v = json_null();
+
+                if (!json_is(it, JSON_NULL))
+                        TRY(decode_int(d, &uint8, it, at, &v));
+                if (json_int(&v) != (uint8_t) json_int(&v) && d->form != SENT_PATCHED)
+                        return type_error(d, &uint8, it, true, at);
+                buf_putc(&raw, (char) json_int(&v));
         }
         base64_encode(&text, buf_str(&raw));
         *ret = json_of_copy(d->arena, buf_str(&text));
@@ -279,7 +258,8 @@ static int decode_bytes(struct decoder *d, const struct schema_type *t, const st
                 return type_error(d, t, in, false, at);
         if (base64_decode(&raw, json_str(in)) < 0) {
                 error_set(&e, -EINVAL, "%sillegal base64 data at input byte %zu",
-                          d->patched ? "error decoding from json: " : "", base64_error(json_str(in), false));
+                          d->form == SENT_PATCHED ? "error decoding from json: " : "",
+                          base64_error(json_str(in), false));
                 return mild(d, &e);
         }
         base64_encode(&text, buf_str(&raw));
@@ -298,7 +278,7 @@ static int decode_quantity(struct decoder *d, const struct json *in, const struc
         } else {
                 _cleanup_buf_ struct buf b = BUF_INIT;
 
-                print_number(&b, d, in, at);
+                print_number(&b, d, in);
                 text = arena_str(d->arena, buf_str(&b));
         }
         TRY(quantity_canonical(d->arena, text, &out, d->err));
@@ -413,7 +393,7 @@ static const struct schema_type go_string = { .kind = SCHEMA_STRING, .go_name = 
 static int own_type_error(struct decoder *d, const struct schema_type *t, const struct json *in, bool detail,
                           const struct frame *at) {
         d->own = true;
-        return type_error(d, t, in, detail, d->patched ? NULL : at);
+        return type_error(d, t, in, detail, d->form == SENT_PATCHED ? NULL : at);
 }
 
 static int decode_time(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
@@ -459,7 +439,7 @@ static int decode_int_or_string(struct decoder *d, const struct json *in, const 
         }
         bool own = d->own;
         d->own = true;
-        TRY(decode_int(d, &int32, in, d->patched ? NULL : at, ret));
+        TRY(decode_int(d, &int32, in, d->form == SENT_PATCHED ? NULL : at, ret));
         d->own = own;
         return 0;
 }
@@ -616,7 +596,7 @@ static const struct schema_field *union_field(const struct schema_type *t, const
 static int decode_union(struct decoder *d, const struct schema_type *t, const struct json *in, const struct frame *at,
                         struct json *ret) {
         const struct schema_field *f = union_field(t, in);
-        bool outer = !d->own && !d->patched;
+        bool outer = !d->own && d->form != SENT_PATCHED;
         struct json *strict = d->strict;
         size_t n_found = d->n_found;
 
@@ -701,10 +681,11 @@ static int decode(struct decoder *d, const struct schema_type *t, const struct j
 
 /* Which of several errors Go tells: values that decode themselves, such as times and quantities, end it all; else it is
  * the first in the order of the text. in is refused already. */
-static int explain(struct arena *a, const struct schema_type *t, const struct json *in, struct str text,
-                   struct error *err) {
+static int explain(const struct decoder *from, const struct schema_type *t, const struct json *in, struct error *err) {
         _cleanup_error_ struct error last = ERROR_INIT;
-        struct decoder d = { .arena = a, .text = text, .err = &last, .explaining = true };
+        struct decoder d = {
+                .arena = from->arena, .text = from->text, .form = from->form, .err = &last, .explaining = true
+        };
         struct json unused;
         int r = decode(&d, t, in, NULL, &unused);
 
@@ -717,10 +698,10 @@ static int explain(struct arena *a, const struct schema_type *t, const struct js
 static int decode_whole(struct decoder *d, const struct schema_type *t, const struct json *in, struct json *ret) {
         struct json *strict = d->strict;
 
-        d->n_found = d->patched ? 0 : json_len(strict);
+        d->n_found = d->form == SENT_PATCHED ? 0 : json_len(strict);
         int r = decode(d, t, in, NULL, ret);
-        if (r < 0 && !d->patched)
-                explain(d->arena, t, in, d->text, d->err);
+        if (r < 0 && d->form != SENT_PATCHED)
+                explain(d, t, in, d->err);
         if (d->n_found) { /* of YAML all are told, and first; of JSON those that mean something to the type */
                 struct json all = json_new_array();
 
@@ -741,8 +722,9 @@ int schema_decode(struct arena *a, const struct schema_type *t, const struct jso
 }
 
 int schema_decode_request(struct arena *a, const struct schema_type *t, const struct json *in, struct str text,
-                          struct json *strict, bool patched, struct json *ret, bool *ret_odd, struct error *err) {
-        struct decoder d = { .arena = a, .text = text, .strict = strict, .err = err, .patched = patched };
+                          struct json *strict, enum schema_form form, struct json *ret, bool *ret_odd,
+                          struct error *err) {
+        struct decoder d = { .arena = a, .text = text, .strict = strict, .err = err, .form = form };
         int r = decode_whole(&d, t, in, ret);
 
         *ret_odd = d.odd;
@@ -771,11 +753,11 @@ static bool find_off(const struct schema_type *t, struct json *v, bool drop) {
         return found;
 }
 
-void schema_drop_off(struct arena *a, const struct schema_type *t, struct json *v) {
+bool schema_drop_off(struct arena *a, const struct schema_type *t, struct json *v) {
         if (!find_off(t, v, false))
-                return;
+                return false;
         *v = json_copy_tree(a, v);
-        find_off(t, v, true);
+        return find_off(t, v, true);
 }
 
 bool schema_was_empty(const struct schema_type *t, const struct json *sent, const struct json *v) {
@@ -812,4 +794,43 @@ void schema_null_empty(const struct schema_type *t, struct json *v) {
                 else if (f)
                         schema_null_empty(f->type, &m->value);
         }
+}
+
+static bool respell(struct arena *a, const struct schema_type *t, const struct json *was, const struct json *now,
+                    struct json *ret) {
+        bool done = false;
+        struct json v;
+
+        if (!now || now->type != was->type)
+                return false;
+        if (t->kind == SCHEMA_QUANTITY) {
+                *ret = *now;
+                return !str_eq(json_str(was), json_str(now)) &&
+                       quantity_cmp(quantity_of_json(was), quantity_of_json(now)) == 0;
+        }
+        for (size_t i = 0; t->kind == SCHEMA_LIST && i < json_len(was); i++)
+                if (respell(a, t->elem, json_item(was, i), json_item(now, i), &v)) {
+                        *ret = done ? *ret : json_copy_shallow(a, was);
+                        json_items(ret)[i] = v;
+                        done = true;
+                }
+        for (size_t i = 0; (t->kind == SCHEMA_STRUCT || t->kind == SCHEMA_MAP) && i < json_len(was); i++) {
+                const struct json_member *m = &json_members(was)[i];
+                const struct schema_field *f = t->kind == SCHEMA_STRUCT ? schema_field_of(t, m) : NULL;
+                const struct schema_type *below = f ? f->type : t->elem;
+
+                if (below && respell(a, below, &m->value, json_get(now, json_key(m)), &v)) {
+                        *ret = done ? *ret : json_copy_shallow(a, was);
+                        json_members(ret)[i].value = v;
+                        done = true;
+                }
+        }
+        return done;
+}
+
+const struct json *schema_respell(struct arena *a, const struct schema_type *t, const struct json *was,
+                                  const struct json *now) {
+        struct json v;
+
+        return respell(a, t, was, now, &v) ? json_new(a, v) : was;
 }

@@ -598,6 +598,8 @@ static struct str value_text(struct printer *g, const struct schema_type *t, con
 static bool is_chain(struct arena *a, const struct schema_type *t, const struct json *old, const struct json *now) {
         if (!is_compound(t) || !old || !now)
                 return true;
+        if (t->kind == SCHEMA_LIST && json_len(old) == 1 && json_len(now) == 1)
+                return is_chain(a, t->elem, json_item(old, 0), json_item(now, 0));
         if (t->kind == SCHEMA_LIST)
                 return json_len(old) + json_len(now) == 1;
         if (t->kind == SCHEMA_STRUCT && t->n_fields != 1)

@@ -338,6 +338,10 @@ static void hints_that_are_off_leave_none(void **state) {
                   .body = Q("{'metadata':{'name':'s'},'addressType':'IPv4','endpoints':[{'addresses':['10.1.2.3'],"
                             "'hints':{'forNodes':[{'name':'n'}]}}]}")),
               201, ".endpoints[0].hints", "{}");
+        for (int i = 2; i < 4; i++) /* they have been said anew */
+                check(ASK(f, API_PATCH, &res_endpointslices, "default", "s", .patch = API_PATCH_MERGE,
+                          .body = Q("{'endpoints':[{'addresses':['10.1.2.3'],'hints':{'forNodes':[{'name':'n'}]}}]}")),
+                      200, ".metadata.generation", i == 2 ? "2" : "3");
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)

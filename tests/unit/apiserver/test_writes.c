@@ -259,6 +259,49 @@ static void a_count_that_is_none_is_told_where_it_is_read(void **state) {
                "500 failed to convert to unversioned (/d; apps/v1, Kind=DaemonSet): " NO_COUNT });
 }
 
+static void numbers_are_told_as_they_were_spelled(void **state) {
+        struct fixture *f = *state;
+#define NUMBER(n) "json: cannot unmarshal number " n " into Go struct field DeploymentSpec.spec.replicas of type int32"
+
+        SAID({ "POST", DEPLOYMENTS, JSON, "{\"metadata\":{\"name\":\"d\"},\"spec\":{" WORKLOAD "}}", "201 " },
+             { "POST", DEPLOYMENTS, YAML, "{spec: {replicas: 18446744073709551615}}",
+               "400 " NUMBER("184467440737095516"
+                             "15") },
+             { "PATCH", DEPLOYMENTS "/d", MERGE, "{\"spec\":{\"replicas\":1e3}}", "422 \"replicas\":1e3," },
+             { "PATCH", DEPLOYMENTS "/d", MERGE, "{\"spec\":{\"replicas\":1.0}}", "422 " NUMBER("1.0") },
+             { "PATCH", DEPLOYMENTS "/d", PATCH, "[{\"op\":\"add\",\"path\":\"/spec/replicas\",\"value\":1.50}]",
+               "422 " NUMBER("1.50") },
+             { "POST", CM, JSON, "{\"metadata\":{\"name\":\"n\"},\"binaryData\":{\"a\":[1.0]}}",
+               "400 json: cannot unmarshal number 1.0 into Go struct field ConfigMap.binaryData of type uint8" },
+             { "POST", CM, JSON, "{\"metadata\":{\"name\":\"n\"},\"binaryData\":{\"a\":[256]}}",
+               "400 number 256 into" },
+             { "POST", CM, JSON, "{\"metadata\":{\"name\":\"n\"},\"binaryData\":{\"a\":[1]}}", "201 \"AQ==\"" },
+             { "PATCH", CM "/n", STRATEGIC, "{\"binaryData\":{\"a\":[true]}}", "422 : unrecognized type: uint8" },
+             { "PATCH", CM "/n", STRATEGIC, "{\"binaryData\":{\"a\":[258.0]}}", "200 \"Ag==\"" });
+}
+
+/* 1Gi, the second time in other words. */
+static void a_quantity_that_is_spelled_otherwise_is_the_same(void **state) {
+        struct fixture *f = *state;
+#define PODS_WITH(memory)                                                                                              \
+        "\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"restartPolicy\":\"Never\",\"containers\":[" \
+        "{"                                                                                                            \
+        "\"name\":\"c\",\"image\":\"i\",\"resources\":{\"requests\":{\"memory\":\"" memory "\"}}}]}}"
+#define CRONS "/apis/batch/v1/namespaces/default/cronjobs"
+#define JOBS "/apis/batch/v1/namespaces/default/jobs"
+
+        SAID({ "POST", CRONS, JSON,
+               "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"schedule\":\"@hourly\",\"jobTemplate\":{\"spec\":"
+               "{" PODS_WITH("1Gi") "}}}}",
+               "201 \"generation\":1" },
+             { "PATCH", CRONS "/c", MERGE, "{\"spec\":{\"jobTemplate\":{\"spec\":{" PODS_WITH("1073741824") "}}}}",
+               "200 \"generation\":1" },
+             { "GET", CRONS "/c", NULL, NULL, "200 \"memory\":\"1073741824\"" },
+             { "POST", JOBS, JSON, "{\"metadata\":{\"name\":\"j\"},\"spec\":{" PODS_WITH("1Gi") "}}", "201 " },
+             { "PATCH", JOBS "/j", MERGE, "{\"spec\":{" PODS_WITH("1073741824") "}}", "200 \"memory\":\"1073741824\"" },
+             { "PATCH", JOBS "/j", MERGE, "{\"spec\":{" PODS_WITH("1073741825") "}}", "422 field is immutable" });
+}
+
 static void a_revision_is_the_text_of_its_data(void **state) {
         struct fixture *f = *state;
 #define CR "/apis/apps/v1/namespaces/default/controllerrevisions"
@@ -353,6 +396,8 @@ int main(void) {
                 T(options_of_writes_are_checked_as_upstream_does),
                 T(owners_are_named_once),
                 T(a_count_that_is_none_is_told_where_it_is_read),
+                T(numbers_are_told_as_they_were_spelled),
+                T(a_quantity_that_is_spelled_otherwise_is_the_same),
                 T(a_revision_is_the_text_of_its_data),
                 T(owners_of_an_event_in_another_group_are_forgotten),
                 T(who_has_no_name_has_no_address),

@@ -291,13 +291,13 @@ static void test_numbers_are_told_as_they_were_spelled(void **state) {
 
                 assert_int_equal(json_parse(a, text, &opts, &in, NULL), 0);
                 assert_int_equal(schema_join_duplicates(a, cases[i].type, text.n, in, NULL), 0);
-                assert_int_equal(schema_decode_request(a, cases[i].type, in, text, NULL, false, &out, &odd, &err),
+                assert_int_equal(schema_decode_request(a, cases[i].type, in, text, NULL, SENT_JSON, &out, &odd, &err),
                                  -EINVAL);
                 assert_string_equal(error_text(&err), cases[i].want);
         }
         assert_int_equal(json_parse(a, STR("{\"limits\":{\"cpu\":1e3}}"), NULL, &in, NULL), 0);
         assert_int_equal(schema_decode_request(a, &type_ResourceRequirements, in, STR("{\"limits\":{\"cpu\":1e3}}"),
-                                               NULL, false, &out, &odd, NULL),
+                                               NULL, SENT_JSON, &out, &odd, NULL),
                          0);
         assert_true(str_eqc(json_str(json_at_path(&out, "limits", "cpu")), "1e3"));
 }
@@ -325,7 +325,8 @@ static void test_results_of_strategic_merges_are_refused_in_other_words(void **s
                 struct json in = doc(a, cases[i].text), out;
                 bool empty;
 
-                assert_int_equal(schema_decode_request(a, cases[i].type, &in, STR(""), NULL, true, &out, &empty, &err),
+                assert_int_equal(schema_decode_request(a, cases[i].type, &in, STR(""), NULL, SENT_PATCHED, &out, &empty,
+                                                       &err),
                                  -EINVAL);
                 assert_string_equal(error_text(&err), cases[i].want);
         }
@@ -333,7 +334,8 @@ static void test_results_of_strategic_merges_are_refused_in_other_words(void **s
                 struct json in = doc(a, i ? "{'spec':{'replicas':4e18}}" : "{'spec':{'replicas':2147483649}}"), out;
                 bool odd;
 
-                assert_int_equal(schema_decode_request(a, &type_Deployment, &in, STR(""), NULL, true, &out, &odd, NULL),
+                assert_int_equal(schema_decode_request(a, &type_Deployment, &in, STR(""), NULL, SENT_PATCHED, &out,
+                                                       &odd, NULL),
                                  0);
                 assert_int_equal(json_int(json_at_path(&out, "spec", "replicas")),
                                  i ? (int32_t) 4000000000000000000 : -2147483647);
