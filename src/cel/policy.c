@@ -118,7 +118,8 @@ static struct cel_named *compile_named(struct arena *a, const struct json *list,
         return all;
 }
 
-/* Each variable knows those before it. Returns the type that has them all; NULL when there are none. */
+/* Each variable knows those before it; of one name the last counts. Returns the type that has them all; NULL when there
+ * are none. */
 static const struct cel_type *compile_variables(struct cel_policy *p, const struct scope *s, const struct json *list) {
         struct cel_field *fields = arena_array(s->a, struct cel_field, json_len(list));
         struct elements *by_name = arena_new_of(s->a, struct elements);
@@ -134,11 +135,15 @@ static const struct cel_type *compile_variables(struct cel_policy *p, const stru
                 compile(s->a, &v->x, json_str(json_getc(j, "expression")), make_env(s, true, t), NULL);
                 if (str_empty(str_trim(v->x.text)))
                         continue; /* is refused, and no expression knows it */
-                fields[known++] =
-                                (struct cel_field) { .name = v->name,
-                                                     .escaped = v->name,
-                                                     .type = v->x.program ? cel_program_type(v->x.program) : &cel_dyn };
-                elements_add(by_name, v->name);
+                ssize_t at = elements_find(by_name, v->name);
+
+                if (at < 0) {
+                        at = (ssize_t) known++;
+                        elements_add(by_name, v->name);
+                }
+                fields[at] = (struct cel_field) { .name = v->name,
+                                                  .escaped = v->name,
+                                                  .type = v->x.program ? cel_program_type(v->x.program) : &cel_dyn };
                 t = cel_type_object(s->a, "kubernetes.variables", fields, known, by_name);
         }
         return p->n_variables ? t : NULL;
@@ -215,7 +220,7 @@ static struct cel_value get_variable(const struct cel_lazy *l, struct cel_run *r
         _cleanup_error_ struct error e = ERROR_INIT;
         struct cel_run own = { .arena = r->arena, .limit = CEL_CALL_LIMIT };
 
-        for (size_t i = 0; i < p->n_variables; i++) {
+        for (size_t i = p->n_variables; i-- > 0;) {
                 const struct cel_named *v = &p->variables[i];
 
                 if (!str_eq(v->name, field))
@@ -224,7 +229,11 @@ static struct cel_value get_variable(const struct cel_lazy *l, struct cel_run *r
                         return r->memo[i];
                 if (v->x.error.n)
                         return r->memo[i] = failed(r->arena, v->name, "compile", v->x.error);
-                if (run_program(r, &v->x, &own, &r->memo[i], &e) < 0)
+                r->memo[i] = failed(r->arena, v->name, "evaluate", STR("it asks for itself"));
+                struct cel_value value;
+                if (run_program(r, &v->x, &own, &value, &e) == 0)
+                        r->memo[i] = value;
+                else
                         r->memo[i] = failed(r->arena, v->name, "evaluate", str_of(error_text(&e)));
                 r->composed += own.cost;
                 return r->memo[i];

@@ -36,6 +36,24 @@ static const struct json *custom_schema(const struct controller *c, struct str g
         return NULL;
 }
 
+/* Rules of a definition see names only; policies see what all objects have. */
+static const struct cel_type *with_metadata(struct arena *a, const struct cel_type *t) {
+        struct cel_type *copy = arena_new_of(a, struct cel_type);
+        struct cel_field *fields;
+
+        if (!t || t->kind != CEL_OBJECT)
+                return t;
+        fields = arena_array(a, struct cel_field, t->n_fields);
+        for (size_t i = 0; i < t->n_fields; i++) {
+                fields[i] = t->fields[i];
+                if (str_eqc(fields[i].name, "metadata"))
+                        fields[i].type = cel_type_of_schema(a, &type_ObjectMeta);
+        }
+        *copy = *t;
+        copy->fields = fields;
+        return copy;
+}
+
 /* By plural or kind; NULL when there is none such. */
 static const struct cel_type *find_type(const struct controller *c, struct arena *a, struct str group,
                                         struct str version, struct str name, struct str *ret_kind) {
@@ -49,20 +67,20 @@ static const struct cel_type *find_type(const struct controller *c, struct arena
                 return cel_type_of_schema(a, r->type);
         }
         schema = custom_schema(c, group, version, name, ret_kind);
-        return schema ? cel_type_of_openapi(a, schema, true, *ret_kind) : NULL;
+        return schema ? with_metadata(a, cel_type_of_openapi(a, schema, true, *ret_kind)) : NULL;
 }
 
-static void add_type(const struct controller *c, struct arena *a, checked_vec *types, struct checked t,
+/* Whether there is such a type. */
+static bool add_type(const struct controller *c, struct arena *a, checked_vec *types, struct checked t,
                      struct str plural) {
-        if (types->n == MAX_TYPES)
-                return;
         t.type = find_type(c, a, t.group, t.version, plural, &t.kind);
         for (size_t i = 0; i < types->n && t.type; i++)
                 if (str_eq(types->v[i].group, t.group) && str_eq(types->v[i].version, t.version) &&
                     str_eq(types->v[i].kind, t.kind))
-                        return;
+                        return true;
         if (t.type)
                 vec_push(types, t);
+        return t.type;
 }
 
 static int by_kind(const void *a, const void *b) {
@@ -81,19 +99,42 @@ static bool has_wildcard(const struct json *list) {
         return false;
 }
 
-static void find_types(const struct controller *c, struct arena *a, const struct json *spec, checked_vec *types) {
-        json_each_item(rule, json_at_path(spec, "matchConstraints", "resourceRules")) {
-                const struct json *groups = json_getc(rule, "apiGroups"), *versions = json_getc(rule, "apiVersions");
+static struct json sorted(struct arena *a, const struct json *list) {
+        struct json copy = list ? json_copy_shallow(a, list) : json_new_array();
 
-                if (has_wildcard(groups) || has_wildcard(versions))
-                        continue;
-                json_each_item(g, groups)
-                        json_each_item(v, versions)
-                                json_each_item(r, json_getc(rule, "resources"))
-                                        add_type(c, a, types,
-                                                 (struct checked) { .group = json_str(g), .version = json_str(v) },
-                                                 json_str(r));
-        }
+        json_sort_texts(&copy);
+        return copy;
+}
+
+/* Those of a rule in the order of their names, until there are too many. */
+static bool find_types_of(const struct controller *c, struct arena *a, const struct json *rule, checked_vec *types) {
+        struct json groups = sorted(a, json_getc(rule, "apiGroups")),
+                    versions = sorted(a, json_getc(rule, "apiVersions")),
+                    resources = sorted(a, json_getc(rule, "resources"));
+        size_t n = 0;
+
+        if (has_wildcard(&groups) || has_wildcard(&versions))
+                return true;
+        json_each_item(g, &groups)
+                json_each_item(v, &versions)
+                        json_each_item(r, &resources) {
+                                struct checked t = { .group = json_str(g), .version = json_str(v) };
+
+                                n += add_type(c, a, types, t, json_str(r));
+                                if (str_empty(t.group) && n < MAX_TYPES) { /* is any group: two have events */
+                                        t.group = STR("events.k8s.io");
+                                        n += add_type(c, a, types, t, json_str(r));
+                                }
+                                if (n == MAX_TYPES)
+                                        return false;
+                        }
+        return true;
+}
+
+static void find_types(const struct controller *c, struct arena *a, const struct json *spec, checked_vec *types) {
+        json_each_item(rule, json_at_path(spec, "matchConstraints", "resourceRules"))
+                if (!find_types_of(c, a, rule, types))
+                        break;
         if (types->n)
                 qsort(types->v, types->n, sizeof(*types->v), by_kind);
 }
@@ -132,12 +173,14 @@ static void add_warning(struct arena *a, struct json *list, size_t i, const char
 
 static struct json check(const struct controller *c, struct arena *a, const struct json *spec) {
         const struct cel_type *params = param_type(c, a, spec);
-        struct json warnings = json_new_array();
+        struct json warnings = json_new_array(), known = json_copy_shallow(a, spec);
         checked_vec types = { 0 };
 
+        if (!params) /* nobody knows them */
+                json_removec(&known, "paramKind");
         find_types(c, a, spec, &types);
         for (size_t i = 0; i < types.n; i++)
-                types.v[i].policy = cel_policy_new(spec, types.v[i].type, params);
+                types.v[i].policy = cel_policy_new(&known, types.v[i].type, params);
         for (size_t i = 0; i < json_len(json_getc(spec, "validations")); i++) {
                 _cleanup_buf_ struct buf test = BUF_INIT, message = BUF_INIT;
 
@@ -168,8 +211,11 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
                 status = json_copy_shallow(a, json_getc(j, "status"));
         if (json_len(&warnings) > 0)
                 json_setc(a, &checking, "expressionWarnings", warnings);
+        bool had = json_getc(json_getc(&status, "typeChecking"), "expressionWarnings");
+        json_removec(&status, "typeChecking");
         json_set_int(a, &status, "observedGeneration", generation);
-        json_setc(a, &status, "typeChecking", checking);
+        if (json_len(&warnings) > 0 || !had) /* as upstream applies it, the list takes what it was in with it */
+                json_setc(a, &status, "typeChecking", checking);
         return controller_update_status(c, &res_validatingadmissionpolicies, policy, &status, err);
 }
 

@@ -96,13 +96,14 @@ CHECK(check_annotations, const struct json *annotations, const struct json *spec
 
 /* A profile that an annotation names too is the same there. */
 CHECK(check_match, const struct json *profile, const struct json *annotation, const char *what) {
+        static const char *const types[] = { "Unconfined", "RuntimeDefault", "Localhost", NULL };
         struct str type = TEXT(profile, "type"), said = json_str(annotation);
         bool local = str_eqc(type, "Localhost") && str_has_prefix(said, STR("localhost/"));
         bool same = (str_eqc(type, "Unconfined") && str_eqc(said, "unconfined")) ||
                     (str_eqc(type, "RuntimeDefault") &&
                      (str_eqc(said, "runtime/default") || (*what == 's' && str_eqc(said, "docker/default"))));
 
-        if (!profile || !annotation)
+        if (!annotation || !str_among(type, types))
                 return;
         if (local && !str_eq(TEXT(profile, "localhostProfile"), str_sub(said, strlen("localhost/"), said.n)))
                 field_forbidden(fe, PATH(p, "localhostProfile"), "%s profile in annotation and field must match", what);

@@ -464,6 +464,15 @@ static const struct row {
           LABEL "\n" LABEL "\n" LABEL "\nprovisioner: Required value\n" LABEL
                 "\nparameters: Forbidden: updates to parameters are forbidden.\n"
                 "provisioner: Forbidden: updates to provisioner are forbidden." },
+        { &res_pods, /* profiles of no known type differ from no annotation */
+          "{`metadata`:{`name`:`x`,`annotations`:{`container.apparmor.security.beta.kubernetes.io/c`:`unconfined`,"
+          "`seccomp.security.alpha.kubernetes.io/pod`:`unconfined`}},`spec`:{`serviceAccountName`:`default`,"
+          "`securityContext`:{`seccompProfile`:{}},`containers`:[{`name`:`c`,`image`:`i`,"
+          "`securityContext`:{`appArmorProfile`:{`type`:`X`}}}]}}",
+          NULL, NULL,
+          "spec.containers[0].securityContext.appArmorProfile.type: Unsupported value: `X`: supported values: "
+          "`Localhost`, `RuntimeDefault`, `Unconfined`\n"
+          "spec.securityContext.seccompProfile.type: Required value: type is required when seccompProfile is set" },
         { &res_configmaps, OBJECT("`data`:{`a`:`b`},`binaryData`:{`a`:`Yg==`}"), NULL, NULL,
           "data[a]: Invalid value: `a`: duplicate of key present in binaryData" },
         { &res_networkpolicies, SPEC("`podSelector`:{},`ingress`:[{`ports`:[{`protocol`:``}]}]"), NULL, NULL,

@@ -372,7 +372,9 @@ static void expressions_are_checked_against_the_types_of_the_rules(void **state)
                         "{'metadata':{'name':'q','generation':1},'spec':{'paramKind':{'apiVersion':'v1','kind':"
                         "'ConfigMap'},'matchConstraints':{'resourceRules':[{'apiGroups':['example.com'],'apiVersions':"
                         "['v1'],'operations':['CREATE'],'resources':['widgets']}]},'validations':[{'expression':"
-                        "'object.spec.n > size(params.data)'},{'expression':'object.spec.m > params.none'}]}}");
+                        "'object.spec.n > size(params.data)'},{'expression':'object.spec.m > params.none'},{"
+                        "'expression':'size(object.metadata.labels) == size(variables.v)'}],'variables':[{'name':'v',"
+                        "'expression':'1'},{'name':'v','expression':'[1]'}]}}");
         cluster_settle(&k);
         o = fake_api_get(k.api, &res_validatingadmissionpolicies, "", "q");
         assert_string_equal(text_at(o, "status.typeChecking.expressionWarnings.0.fieldRef"),
@@ -381,6 +383,25 @@ static void expressions_are_checked_against_the_types_of_the_rules(void **state)
                                "example.com/v1, Kind=Widget: ERROR: <input>:1:12: undefined field 'm'"));
         assert_non_null(strstr(text_at(o, "status.typeChecking.expressionWarnings.0.warning"),
                                "undefined field 'none'"));
+        assert_int_equal(json_len(at(o, "status.typeChecking.expressionWarnings")), 1);
+        fake_api_create(k.api, &res_validatingadmissionpolicies, "",
+                        "{'metadata':{'name':'r','generation':2},'status':{'typeChecking':{'expressionWarnings':[{}]}},"
+                        "'spec':{'matchConstraints':{'resourceRules':[{'apiGroups':[''],'apiVersions':['v1'],"
+                        "'operations':['CREATE'],'resources':['pods','events']}]},'validations':[{'expression':"
+                        "'object.kind != object.apiVersion'}]}}");
+        fake_api_create(k.api, &res_validatingadmissionpolicies, "",
+                        "{'metadata':{'name':'s','generation':1},'spec':{'paramKind':{'apiVersion':'a/v1','kind':'X'},"
+                        "'matchConstraints':{'resourceRules':[{'apiGroups':[''],'apiVersions':['v1'],'operations':["
+                        "'CREATE'],'resources':['pods','events']}]},'validations':[{'expression':'params.x'},{"
+                        "'expression':'object.note == object.kind'}]}}");
+        cluster_settle(&k);
+        assert_null(at(fake_api_get(k.api, &res_validatingadmissionpolicies, "", "r"), "status.typeChecking"));
+        o = fake_api_get(k.api, &res_validatingadmissionpolicies, "", "s");
+        assert_non_null(strstr(text_at(o, "status.typeChecking.expressionWarnings.0.warning"),
+                               "events.k8s.io/v1, Kind=Event: ERROR: <input>:1:1: undeclared reference to 'params' (in "
+                               "container '')"));
+        assert_non_null(strstr(text_at(o, "status.typeChecking.expressionWarnings.1.warning"),
+                               "/v1, Kind=Event: ERROR: <input>:1:7: undefined field 'note'"));
 }
 
 /* ---- tokens in Secrets ---- */
