@@ -144,6 +144,15 @@ static int64_t pod_grace(const struct op *op, const struct json *pod) {
         return MAX(grace, 0);
 }
 
+/* A pod that goes already, and is not asked to go sooner: nothing happens, and admission is not asked. */
+static bool is_under_way(const struct op *op) {
+        int64_t asked = op->c->options.grace_period_seconds,
+                left = json_int(json_at_path(object_json(op->old), "metadata", "deletionGracePeriodSeconds"));
+
+        return op->rest->stored->resource == &res_pods && object_deleting(op->old) && left > 0 &&
+               (asked < 0 || asked >= left);
+}
+
 enum outcome { OUTCOME_DELETE, OUTCOME_MARK, OUTCOME_MARK_AND_DELETE, OUTCOME_NOTHING };
 
 static enum outcome decide_pod(struct op *op, struct json *meta, bool finalizers_changed) {
@@ -155,8 +164,6 @@ static enum outcome decide_pod(struct op *op, struct json *meta, bool finalizers
                 asked = pod_grace(op, object_json(op->old));
         else if (left == 0)
                 return !finalizers ? OUTCOME_DELETE : finalizers_changed ? OUTCOME_MARK : OUTCOME_NOTHING;
-        else if (asked < 0 || asked >= left)
-                return OUTCOME_NOTHING;
         mark_deleted(op, meta, asked);
         return asked > 0 || finalizers ? OUTCOME_MARK : OUTCOME_MARK_AND_DELETE;
 }
@@ -346,6 +353,8 @@ void registry_delete(struct op *op) {
         }
         if (check_preconditions(op, err) < 0)
                 goto fail;
+        if (is_under_way(op))
+                return leave(op);
         op->key = rest_key(a, r, op->namespace, op->name);
         op->tree = json_copy_shallow(a, object_json(op->old));
         json_setc(a, &op->tree, "metadata", json_copy_tree(a, json_getc(object_json(op->old), "metadata")));

@@ -27,6 +27,13 @@ static const char *operation_name(const struct check *k) {
         return names[k->operation];
 }
 
+/* As upstream's caches say it. */
+static int no_such(const struct check *k, const char *kind, struct str name) {
+        error_status(k->err, REASON_NOT_FOUND, "%s \"%" STR_FMT "\" not found", kind, STR_ARG(name));
+        error_details(k->err, name, STR(""), str_of(kind));
+        return -ENOENT;
+}
+
 /* ---- pods ---- */
 
 /* Some member below j has one of these names, and is no text: labels may be called so too. */
@@ -59,7 +66,7 @@ static int check_owner(const struct check *k) {
                 return node_may_not(k, "must not set blockOwnerDeletion on an owner reference");
         struct object *node = server_get(k->op->s, k->op->snap, &res_nodes, STR(""), k->node);
         if (!node)
-                return err_not_found(k->err, rest_of(k->op->s, &res_nodes), k->node);
+                return no_such(k, "node", k->node);
         if (!str_eq(uid, object_uid(node)))
                 return no(k, "node %" STR_FMT " UID mismatch: expected %" STR_FMT " got %" STR_FMT, STR_ARG(k->node),
                           STR_ARG(uid), STR_ARG(object_uid(node)));
@@ -131,18 +138,11 @@ static int check_pod_status(const struct check *k) {
         return 0;
 }
 
-/* As upstream's caches say it. */
-static int no_pod(const struct check *k, struct str name) {
-        error_status(k->err, REASON_NOT_FOUND, "pod \"%" STR_FMT "\" not found", STR_ARG(name));
-        error_details(k->err, name, STR(""), STR("pod"));
-        return -ENOENT;
-}
-
 static int check_eviction(const struct check *k) {
         struct object *pod = server_get(k->op->s, k->op->snap, &res_pods, k->op->namespace, k->op->name);
 
         if (!pod)
-                return no_pod(k, k->op->name);
+                return no_such(k, "pod", k->op->name);
         if (!is_own(k, object_json(pod)))
                 return no(k, "node %" STR_FMT " can only evict pods with spec.nodeName set to itself",
                           STR_ARG(k->node));
@@ -388,7 +388,7 @@ static int check_token(const struct check *k) {
                 return no(k, "node requested token with a pod binding without a uid");
         struct object *pod = server_get(k->op->s, k->op->snap, &res_pods, k->op->namespace, name);
         if (!pod)
-                return no_pod(k, name);
+                return no_such(k, "pod", name);
         if (!str_eq(uid, object_uid(pod)))
                 return no(k,
                           "the UID in the bound object reference (%" STR_FMT

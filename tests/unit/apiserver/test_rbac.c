@@ -494,6 +494,28 @@ static void a_node_creates_mirror_pods_only(void **state) {
         }
 }
 
+static void a_node_deletes_its_pods_only(void **state) {
+        struct fixture *f = *state;
+        static const char refusal[] =
+                        "pods \"m\" is forbidden: node \"n2\" can only delete pods with spec.nodeName set to "
+                        "itself";
+        const struct api_user n2 = { .name = STR("system:node:n2"), .groups = node_groups, .n_groups = 2 };
+
+        make_account(f, "default");
+        make(f, &res_pods, "default",
+             "{\"metadata\":{\"name\":\"m\"},\"spec\":{\"nodeName\":\"n1\",\"containers\":[{\"name\":\"c\",\"image\":"
+             "\"x\"}]}}");
+        check_error(ASK(f, API_DELETE, &res_pods, "default", "m", .user = &n2), 403, refusal);
+        check_code(ASK(f, API_DELETE, &res_pods, "default", "m", .user = &n1), 200);
+        check_code(ASK(f, API_DELETE, &res_pods, "default", "m", .user = &n2), 200); /* which does nothing */
+        check_error(ASK(f, API_DELETE, &res_pods, "default", "m", .user = &n2, .grace_zero = true), 403, refusal);
+        check_error(ASK(f, API_CREATE, &res_pods, "default", .user = &n1,
+                        .body = "{\"metadata\":{\"name\":\"o\"" OWNED
+                                "x\"}]},\"spec\":{\"containers\":[{\"name\":\"c\","
+                                "\"image\":\"x\"}]" OWN "}}"),
+                    404, "node \"n1\" not found");
+}
+
 static void a_node_steers_nothing_to_itself(void **state) {
         struct fixture *f = *state;
         static const struct {
@@ -650,6 +672,7 @@ int main(void) {
                 T(what_was_split_off_is_bound_as_before),
                 T(a_node_sees_what_belongs_to_it),
                 T(a_node_creates_mirror_pods_only),
+                T(a_node_deletes_its_pods_only),
                 T(a_node_may_what_its_pods_need),
                 T(a_node_steers_nothing_to_itself),
                 T(a_node_asks_for_tokens_of_its_pods),
