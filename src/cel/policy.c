@@ -275,13 +275,23 @@ static int evaluate(struct cel_policy_run *r, const struct cel_expression *x, st
         return result < 0 ? -EINVAL : 0;
 }
 
-/* Errors as upstream joins them: alone as it is, several as [a, b]. */
+static bool is_told(const struct str *list, size_t i) {
+        for (size_t k = 0; k < i; k++)
+                if (str_eq(list[k], list[i]))
+                        return true;
+        return false;
+}
+
+/* Errors as upstream joins them: alone as it is, several as [a, b], each once. */
 static int join_errors(const struct str *list, size_t n, struct error *err) {
         _cleanup_buf_ struct buf b = BUF_INIT;
+        size_t told = 0;
 
         for (size_t i = 0; i < n; i++)
-                buf_printf(&b, "%s%" STR_FMT, i ? ", " : "", STR_ARG(list[i]));
-        return error_set(err, -EINVAL, "%s%" STR_FMT "%s", n > 1 ? "[" : "", STR_ARG(buf_str(&b)), n > 1 ? "]" : "");
+                if (!is_told(list, i))
+                        buf_printf(&b, "%s%" STR_FMT, told++ ? ", " : "", STR_ARG(list[i]));
+        return error_set(err, -EINVAL, "%s%" STR_FMT "%s", told > 1 ? "[" : "", STR_ARG(buf_str(&b)),
+                         told > 1 ? "]" : "");
 }
 
 int cel_policy_matches(struct cel_policy_run *r, struct error *err) {

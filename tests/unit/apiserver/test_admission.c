@@ -642,7 +642,8 @@ static void match_conditions_are_asked_first(void **state) {
         VALIDATE(w, "z", "/v",
                  CONFIGMAPS ",\"matchConditions\":[{\"name\":\"x\",\"expression\":"
                             "\"object.metadata.name != 'e' || object.data.no == 'q'\"},{\"name\":\"never\","
-                            "\"expression\":\"object.metadata.name == 'e'\"}]");
+                            "\"expression\":\"object.metadata.name == 'e'\"},{\"name\":\"again\",\"expression\":"
+                            "\"object.metadata.name != 'e' || object.data.no == 'q'\"}]");
         assert_int_equal(create_map(w, "y").code, 201);
         assert_int_equal(hook_calls(w->hook, "/v"), 0);
         assert_int_equal(create_map(w, "x").code, 400);
