@@ -385,7 +385,7 @@ static void list_fill(struct api_call *c, const struct rest *rest, struct store_
 
 static bool list_one(struct api_call *c, const struct rest *rest, struct store_snapshot *snap, const struct filter *f,
                      struct api_list *l) {
-        struct str name = only_name(c, rest, f);
+        struct str name = str_empty(c->options.continue_token) ? only_name(c, rest, f) : str_n(NULL, 0);
         struct object *o;
         size_t cap = 0;
 

@@ -58,12 +58,29 @@ static struct shared_bytes *shared_text(const struct stream *s, const struct wat
         return b;
 }
 
+/* No object of an event is a list: upstream ends the stream of who wants one. */
+static bool is_unlike(const struct format *f, const struct watch_event *e) {
+        return f->as.shape == SHAPE_PARTIAL && f->as.list && e->type != API_ERROR;
+}
+
+static void end(struct api_watch *w) {
+        struct stream *s = watch_arg(w);
+
+        http_request_on_close(s->req, NULL, NULL);
+        http_stream_on_drain(s->req, NULL, NULL);
+        api_watch_stop(w);
+        track_size(s->req, s->bytes);
+        http_stream_end(s->req); /* s goes with the request */
+}
+
 static void send_event(struct api_watch *w, const struct watch_event *e) {
         struct stream *s = watch_arg(w);
         struct http_slice slice;
         struct buf text = BUF_INIT;
         size_t n;
 
+        if (is_unlike(&s->format, e))
+                return end(w);
         if (s->form >= 0) {
                 struct shared_bytes *b = shared_text(s, e, watch_rest(w));
 
@@ -86,16 +103,6 @@ static bool is_full(struct api_watch *w) {
         struct stream *s = watch_arg(w);
 
         return http_stream_pending(s->req) > MAX_PENDING;
-}
-
-static void end(struct api_watch *w) {
-        struct stream *s = watch_arg(w);
-
-        http_request_on_close(s->req, NULL, NULL);
-        http_stream_on_drain(s->req, NULL, NULL);
-        api_watch_stop(w);
-        track_size(s->req, s->bytes);
-        http_stream_end(s->req); /* s goes with the request */
 }
 
 static const struct watch_sink stream_sink = { .event = send_event, .full = is_full, .over = end };
@@ -122,11 +129,21 @@ struct socket {
         bool told_columns;
 };
 
+static void socket_over(struct api_watch *w) {
+        struct socket *k = watch_arg(w);
+
+        k->watch = NULL;
+        api_watch_stop(w);
+        duplex_close(k->d);
+}
+
 static void socket_event(struct api_watch *w, const struct watch_event *e) {
         static const size_t length = 4; /* goes before a message of protobuf in a stream: here it has its frame */
         struct socket *k = watch_arg(w);
         _cleanup_buf_ struct buf text = BUF_INIT;
 
+        if (is_unlike(&k->format, e))
+                return socket_over(w);
         respond_event(&text, &k->format, watch_rest(w), e, !k->told_columns);
         k->told_columns = true;
         if (k->format.as.media == MEDIA_JSON)
@@ -139,14 +156,6 @@ static bool socket_full(struct api_watch *w) {
         struct socket *k = watch_arg(w);
 
         return duplex_pending(k->d) > MAX_PENDING;
-}
-
-static void socket_over(struct api_watch *w) {
-        struct socket *k = watch_arg(w);
-
-        k->watch = NULL;
-        api_watch_stop(w);
-        duplex_close(k->d);
 }
 
 static void socket_data(struct duplex *d, struct str data, void *arg) {

@@ -24,6 +24,7 @@
 
 #define MAX_QUEUED_BATCHES 4096
 #define BOOKMARK_MS 60000
+#define LAST_BOOKMARK_MS 2000 /* before the end of a watch */
 #define MAX_WATCHERS 100000
 
 static const struct metric watch_events = { "apiserver_watch_events_total",
@@ -212,6 +213,7 @@ static void dispatch_event(struct watch_hub *hub, const struct store_event *e) {
         list_each(struct api_watch, w, &r->watchers, link) {
                 if (w->stopped || w->lagging || w->failed || e->revision <= w->position)
                         continue;
+                w->changed = true;
                 w->position = e->revision - 1;
                 w->lagging = watch_full(w) || !watch_deliver(w, e, &shared);
         }
@@ -292,20 +294,29 @@ static void publish(struct store_subscriber *sub, struct store_batch *b) {
 
 static void schedule(struct watch_hub *hub);
 
+/* The last one comes a little before the end: a watch that is shorter than that has none, as in upstream. */
+static void set_next_bookmark(struct api_watch *w, int64_t at) {
+        int64_t last = w->deadline_ms - LAST_BOOKMARK_MS;
+
+        if (w->deadline_ms && at > last)
+                at = last > now_mono_ms() ? last : 0;
+        w->next_bookmark_ms = at;
+}
+
 static void tick_watch(struct api_watch *w, int64_t now) {
         if (w->stopped || w->failed)
                 return;
         if (w->deadline_ms && now >= w->deadline_ms) {
-                if (w->bookmarks && !w->lagging) /* the next watch goes on here */
-                        watch_bookmark(w, w->position, false);
                 w->failed = true;
                 if (w->sink->over)
                         w->sink->over(w);
                 return;
         }
         if (w->next_bookmark_ms && now >= w->next_bookmark_ms) {
-                w->next_bookmark_ms = now + BOOKMARK_MS;
-                if (!w->lagging)
+                bool last = w->deadline_ms && now >= w->deadline_ms - LAST_BOOKMARK_MS;
+
+                set_next_bookmark(w, now + BOOKMARK_MS);
+                if (!w->lagging && (w->changed || !last))
                         watch_bookmark(w, w->position, false);
         }
 }
@@ -557,7 +568,7 @@ int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_
         w->deadline_ms = deadline_ms;
         w->bookmarks = c->options.watch_bookmarks;
         if (w->bookmarks) /* spread, so that watchers that began together do not wake together for ever */
-                w->next_bookmark_ms = now_mono_ms() + BOOKMARK_MS - (int64_t) rand_below(BOOKMARK_MS / 10);
+                set_next_bookmark(w, now_mono_ms() + BOOKMARK_MS - (int64_t) rand_below(BOOKMARK_MS / 10));
         TRY(set_filter(w, c, err));
         TRY(set_position(w, &c->options, err));
         w->hub = hub_of(s, c->loop);

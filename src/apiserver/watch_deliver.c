@@ -190,6 +190,7 @@ void watch_bookmark(struct api_watch *w, uint64_t revision, bool initial_end) {
         struct json tree = json_new_object(), meta = json_new_object(), zero;
         struct watch_event e = { .type = API_BOOKMARK, .revision = revision, .initial_end = initial_end };
 
+        w->changed = false;
         json_set_str(a, &tree, "apiVersion", w->rest->api_version);
         json_set_str(a, &tree, "kind", w->rest->kind);
         if (!w->rest->custom) { /* Go has no type of it, and so no zeros */
@@ -227,6 +228,7 @@ static void each_past(const struct store_event *e, void *arg) {
         if (c->blocked)
                 return;
         c->n += !c->w->was_live;
+        c->w->changed = true;
         c->w->position = e->revision - 1; /* others may be of this revision, too */
         c->blocked = watch_full(c->w) || !watch_deliver(c->w, e, NULL);
 }

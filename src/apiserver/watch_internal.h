@@ -20,6 +20,7 @@ struct api_watch {
         bool by_label, by_field, bookmarks, initial_bookmark;
         bool initial, from_now; /* begin with everything there is; with what comes after the start */
         bool lagging, stopped, failed, linked, was_live;
+        bool changed; /* something of its resource, since it began or since its last bookmark */
         uint64_t position;
         int64_t deadline_ms, next_bookmark_ms; /* 0: none */
         struct store_snapshot *snapshot;       /* while the initial objects are sent */

@@ -112,11 +112,25 @@ def test_tables_and_metadata_of_lists(ask, ns):
         assert [n for n, _ in fields(raw)].count(items) == 2, accept
 
 
+def test_the_last_bookmark_of_a_watch_tells_what_is_new(ask, ns):
+    path = f"/apis/apps/v1/namespaces/{ns}/controllerrevisions"  # nobody else has any
+    old = json.loads(ask(path)[2])["metadata"]["resourceVersion"]
+    assert ask(path, method="POST", body=b"metadata: {name: a}\ndata: {}\nrevision: 1\n", content_type="application/yaml")[0] == 201
+    new = json.loads(ask(path)[2])["metadata"]["resourceVersion"]
+    watch = path + "?watch=1&allowWatchBookmarks=1&timeoutSeconds="
+    for seconds, revision, events in [("3", old, ["ADDED", "BOOKMARK"]), ("3", new, []), ("1", old, ["ADDED"])]:
+        lines = ask(f"{watch}{seconds}&resourceVersion={revision}", shape("application/json", "Table"))[2].splitlines()
+        assert [json.loads(line)["type"] for line in lines] == events
+        for line in lines[1:]:
+            table = json.loads(line)["object"]
+            assert (table["columnDefinitions"], table["rows"][0]["cells"][0]) == (None, "")
+
+
 def test_watches_and_refusals(ask, ns):
     path = f"/api/v1/namespaces/{ns}/configmaps"
     assert ask(path, method="POST", body=b"metadata: {name: a}\ndata: {x: z}\n", content_type="application/yaml")[0] == 201
     watch = path + "?watch=1&timeoutSeconds=1&allowWatchBookmarks=1&fieldSelector=metadata.name=a"
-    code, headers, body = ask(watch, PROTOBUF)
+    code, headers, body = ask(watch + "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan", PROTOBUF)
     assert headers["content-type"] == PROTOBUF + ";stream=watch"
     frames = []
     while body:
@@ -127,7 +141,9 @@ def test_watches_and_refusals(ask, ns):
     code, _, body = ask(watch, shape("application/json", "Table"))
     events = [json.loads(line) for line in body.split(b"\n") if line]
     assert [(e["type"], e["object"]["columnDefinitions"] is None, e["object"]["rows"][0]["cells"][:2]) for e in events] == [
-        ("ADDED", False, ["a", 1]), ("BOOKMARK", True, ["", 0])]
+        ("ADDED", False, ["a", 1])]
+    for accept in ["application/json", PROTOBUF]:
+        assert ask(watch, shape(accept, "PartialObjectMetadataList"))[::2] == (200, b""), "no event is a list"
     code, _, body = ask(path + "/a", method="DELETE", content_type=PROTOBUF,
                         body=b"k8s\0\n\x13\n\x02v1\x12\rDeleteOptions\x12\x05*\x03All")
     assert code == 200 and json.loads(body)["status"] == "Success"
