@@ -260,12 +260,25 @@ static void client_gone(struct http_request *req, void *arg) {
         w->x.req = NULL;
 }
 
-static int wrong_shape(const struct rest *r, bool list, struct error *err) {
+static void add_type(struct buf *b, const struct json *tree) {
+        struct str group = json_str(json_getc(tree, "apiVersion"));
+        size_t n = 0;
+
+        while (n < group.n && group.p[n] != '.' && group.p[n] != '/')
+                n++;
+        buf_printf(b, "*%.*s.%" STR_FMT, (int) n, group.p, STR_ARG(json_str(json_getc(tree, "kind"))));
+}
+
+/* tree: what it is, if no object of the resource. */
+static int wrong_shape(const struct rest *r, const struct json *tree, bool list, struct error *err) {
         _cleanup_buf_ struct buf type = BUF_INIT;
 
-        if (r->custom && !list) /* which might be one */
+        if (tree)
+                add_type(&type, tree);
+        else if (r->custom && !list) /* which might be one */
                 return error_status(err, REASON_UNKNOWN, "content is not a list");
-        add_internal_type(&type, r);
+        else
+                add_internal_type(&type, r);
         return error_status(err, REASON_NOT_ACCEPTABLE,
                             "you requested PartialObjectMetadata%s, but the requested object is %sa list (%" STR_FMT
                             "%s)",
@@ -287,8 +300,12 @@ int exchange_check_table(const struct exchange *x, struct error *err) {
 /* Whether what was done can be shown as it was asked for: upstream looks at that last. */
 static int check_shape(const struct exchange *x, const struct api_call *c, struct error *err) {
         TRY(exchange_check_table(x, err));
-        if (x->format.as.shape == SHAPE_PARTIAL && (c->list || c->object) && x->format.as.list != (c->list != NULL))
-                return wrong_shape(x->rest, c->list != NULL, err);
+        if (x->format.as.shape != SHAPE_PARTIAL || x->format.as.list == (c->list != NULL))
+                return 0;
+        if (c->list || c->object)
+                return wrong_shape(x->rest, NULL, c->list != NULL, err);
+        if (c->tree && !str_eqc(json_str(json_getc(c->tree, "kind")), "Status"))
+                return wrong_shape(x->rest, c->tree, false, err);
         return 0;
 }
 
@@ -609,8 +626,7 @@ static int read_format(struct exchange *x, enum api_verb verb, struct error *err
         bool asks = verb == API_CREATE && !str_empty(x->info.subresource); /* a token, an eviction, a binding */
         bool table = !list_watch && !asks && !x->rest->resource->transient && has_columns(x);
         unsigned shapes = NEGOTIATE_RESOURCE | (table ? 1U << SHAPE_TABLE : 0) | 1U << SHAPE_PARTIAL |
-                          (watch || verb == API_LIST ? NEGOTIATE_LIST : 0) |
-                          (x->rest->resource->list_type ? 0 : NEGOTIATE_CUSTOM) |
+                          (watch || verb == API_LIST ? NEGOTIATE_LIST : 0) | (x->rest->custom ? NEGOTIATE_CUSTOM : 0) |
                           (x->rest->custom ? 0 : NEGOTIATE_ROUTER) |
                           (request_length(x->req) == LENGTH_UNTOLD ? NEGOTIATE_UNTOLD : 0);
         enum api_patch patch;

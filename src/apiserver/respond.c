@@ -353,15 +353,16 @@ void respond_object(struct http_request *req, const struct format *f, int code, 
         respond_json(req, f, code, &b, rest);
 }
 
-/* Of what is no object of its own only a Scale has rows, and metadata. */
+/* Of what is no object of its own all but a Status has metadata, and a Scale has rows. */
 void respond_tree(struct http_request *req, const struct format *f, int code, const struct json *tree,
                   const struct rest *rest) {
+        struct str kind = json_str(json_getc(tree, "kind"));
         struct format as = *f;
         struct buf b = BUF_INIT;
 
         json_write(&b, tree);
-        if ((f->as.shape == SHAPE_TABLE || f->as.shape == SHAPE_PARTIAL) && rest &&
-            str_eqc(json_str(json_getc(tree, "kind")), "Scale")) {
+        if (rest && ((f->as.shape == SHAPE_TABLE && str_eqc(kind, "Scale")) ||
+                     (f->as.shape == SHAPE_PARTIAL && !str_eqc(kind, "Status")))) {
                 const struct rest scale = { .resource = &columns_scale };
                 _cleanup_(object_unrefp) struct object *o = NULL;
 

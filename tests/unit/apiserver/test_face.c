@@ -75,6 +75,7 @@ static void http_itself_is_as_strict_as_gos(void **state) {
 }
 
 static void media_types_are_those_of_upstream(void **state) {
+#define REVIEWS "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 #define OPENAPI "application/com.github.proto-openapi.spec."
 #define AS(type, shape) HOST "Accept: application/" type ";as=" shape ";g=meta.k8s.io;v=v1\r\n"
         static const struct exchange_case cases[] = {
@@ -117,6 +118,12 @@ static void media_types_are_those_of_upstream(void **state) {
                 { "GET /openapi/v2 HTTP/1.1", HOST "Accept: " OPENAPI "v2.v1+protobuf\r\n", "HTTP/1.1 406 " },
                 { "GET /apis/rbac.authorization.k8s.io/v1/namespaces/default/roles HTTP/1.1", AS("json", "Table"),
                   ",\"rows\":null}" },
+                { "POST " REVIEWS " HTTP/1.1", AS("json", "PartialObjectMetadata"),
+                  "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{", "{}" },
+                { "POST " REVIEWS " HTTP/1.1", HOST "Accept: application/vnd.kubernetes.protobuf\r\n",
+                  "HTTP/1.1 201 " AND "\r\nContent-Type: application/vnd.kubernetes.protobuf\r\n", "{}" },
+                { "POST " REVIEWS " HTTP/1.1", AS("json", "PartialObjectMetadataList"),
+                  "HTTP/1.1 406 " AND "is not a list (*authentication.SelfSubjectReview)", "{}" },
         };
 
         run_all(state, cases, ARRAY_SIZE(cases));

@@ -61,6 +61,9 @@ static void an_exact_list_is_of_its_revision(void **state) {
         r = LIST(f, .resource_version = then, .limit = 2);
         assert_string_equal(names(f, r), "a b");
         assert_string_equal(at(f, r, ".remaining"), "1");
+        struct str next = str_of(at(f, r, ".continue"));
+        assert_string_equal(names(f, LIST(f, .continue_token = next, .field_selector = STR("metadata.name=a"))), "");
+        assert_string_equal(names(f, LIST(f, .continue_token = next, .field_selector = STR("metadata.name=c"))), "c");
         r = LIST(f, .limit = 2, .continue_token = str_of(at(f, r, ".continue")));
         assert_string_equal(names(f, r), "c");
         assert_string_equal(at(f, r, ".revision"), arena_cstr(f->a, then));
