@@ -467,26 +467,41 @@ static int check_all(struct str name, struct str value, struct error *err) {
         return 0;
 }
 
-/* A group with its version, and maybe a resource. What is built in can be turned off, but for the core; nothing else
- * can be turned on. */
-static int check_version(struct str name, struct str value, struct error *err) {
+/* A group with its version, and maybe a resource. */
+static int read_version(struct str name, struct str *ret_group, struct str *ret_version, struct str *ret_resource,
+                        struct error *err) {
+        struct str rest = name, more;
+
+        *ret_group = *ret_version = *ret_resource = (struct str) { 0 };
+        str_split(&rest, '/', ret_group);
+        if (str_eqc(name, "v1") || str_eqc(name, "api/v1"))
+                return 0;
+        if (!str_split(&rest, '/', ret_version) ||
+            (str_split(&rest, '/', ret_resource) && str_split(&rest, '/', &more)))
+                return error_set(err, -EINVAL, "runtime-config invalid key %" STR_FMT, STR_ARG(name));
+        return 0;
+}
+
+static bool is_group(struct str group) {
         static const char *const others_groups = "extensions imagepolicy.k8s.io internal.apiserver.k8s.io "
                                                  "resource.k8s.io storagemigration.k8s.io";
-        struct str rest = name, group = { 0 }, version = { 0 }, resource = { 0 }, more;
+
+        for (size_t i = 0; i < api_n_builtin; i++)
+                if (str_eqc(group, api_builtin[i]->group))
+                        return true;
+        return str_is_part(group, ' ', str_of(others_groups));
+}
+
+/* What is built in can be turned off, but for the core; nothing else can be turned on. */
+static int check_version(struct str name, struct str value, struct error *err) {
+        struct str group, version, resource;
         _cleanup_buf_ struct buf on = BUF_INIT;
-        bool core = str_eqc(name, "v1") || str_eqc(name, "api/v1"), known = core;
+        bool core = str_eqc(name, "v1") || str_eqc(name, "api/v1");
         _cleanup_free_ char *text = str_dup(str_empty(value) ? STR("true") : value);
 
-        str_split(&rest, '/', &group);
-        if (!core &&
-            (!str_split(&rest, '/', &version) || (str_split(&rest, '/', &resource) && str_split(&rest, '/', &more))))
-                return error_set(err, -EINVAL, "runtime-config invalid key %" STR_FMT, STR_ARG(name));
+        TRY(read_version(name, &group, &version, &resource, err));
         const struct api_group_version *gv =
                         core ? api_find_group_version(STR(""), STR("v1")) : api_find_group_version(group, version);
-        for (size_t i = 0; i < api_n_builtin && !known; i++)
-                known = str_eqc(group, api_builtin[i]->group);
-        if (!known && !str_is_part(group, ' ', str_of(others_groups)))
-                return error_set(err, -EINVAL, "unknown api groups %" STR_FMT, STR_ARG(group));
         if (apiserver_flag_read(name, "BOOL", text, &on, NULL) < 0)
                 return error_set(err, -EINVAL,
                                  "invalid value of %" STR_FMT ": %s, err: strconv.ParseBool: parsing \"%s\": invalid "
@@ -504,12 +519,23 @@ static int check_version(struct str name, struct str value, struct error *err) {
         return 0;
 }
 
-static int check_versions(struct str rest, struct error *err) {
-        struct str name, value;
+/* All groups that are none are told at once. */
+static int check_versions(const char *text, struct error *err) {
+        struct str rest = str_of(text), name, value, group, version, resource,
+                   all = STR("api/all api/ga api/beta api/alpha");
+        _cleanup_buf_ struct buf unknown = BUF_INIT;
 
-        while (next_pair(&rest, &name, &value))
-                TRY((str_is_part(name, ' ', STR("api/all api/ga api/beta api/alpha")) ? check_all : check_version)(
-                                name, value, err));
+        while (next_pair(&rest, &name, &value)) {
+                if (str_is_part(name, ' ', all))
+                        continue;
+                TRY(read_version(name, &group, &version, &resource, err));
+                if (version.n && !is_group(group))
+                        buf_printf(&unknown, "%s%" STR_FMT, unknown.n ? "," : "", STR_ARG(group));
+        }
+        if (unknown.n)
+                return error_set(err, -EINVAL, "unknown api groups %" STR_FMT, STR_ARG(buf_str(&unknown)));
+        for (rest = str_of(text); next_pair(&rest, &name, &value);)
+                TRY((str_is_part(name, ' ', all) ? check_all : check_version)(name, value, err));
         return 0;
 }
 
@@ -572,7 +598,7 @@ int apiserver_flag_add(struct str name, const char *text, struct buf *lines, str
         if (str_eqc(name, FEATURE_GATES))
                 TRY(check_features(str_of(text), err));
         if (str_eqc(name, RUNTIME_CONFIG))
-                TRY(check_versions(str_of(text), err));
+                TRY(check_versions(text, err));
         /* a list goes on where an earlier one ended */
         while (strcmp(arg, "LIST") == 0 && str_split(&rest, '\n', &line))
                 if (str_split(&line, '=', &key) && str_eq(key, name))

@@ -376,8 +376,8 @@ static void check_versions(struct check *c) {
         struct str part;
 
         str_each(one, given(c, "emulated-version"), ',') {
-                struct str component = STR("kube"), major = { 0 };
-                uint64_t n[2];
+                struct str component = STR("kube"), major = { 0 }, minor = { 0 };
+                uint64_t n[3] = { 0 };
 
                 if (str_find(one, '=') >= 0)
                         str_split(&one, '=', &component);
@@ -385,8 +385,13 @@ static void check_versions(struct check *c) {
                 str_split(&part, '.', &major);
                 if (str_has_prefix(major, STR("v")))
                         major = str_sub(major, 1, major.n);
-                if (str_to_u64(major, &n[0]) < 0 || str_to_u64(part, &n[1]) < 0)
+                str_split(&part, '.', &minor);
+                if (str_to_u64(major, &n[0]) < 0 || str_to_u64(minor, &n[1]) < 0 ||
+                    (part.n && str_to_u64(part, &n[2]) < 0))
                         complain(c, "could not parse \"%" STR_FMT "\" as version", STR_ARG(one));
+                else if (n[2] > 0)
+                        complain(c, "patch version not allowed, got: %" STR_FMT "=%" STR_FMT, STR_ARG(component),
+                                 STR_ARG(one));
                 else if (!str_eqc(str_trim(component), "kube"))
                         complain(c, "component not registered: %" STR_FMT, STR_ARG(component));
                 else if (n[0] != 1 || n[1] < 31 || n[1] > 33)

@@ -119,6 +119,8 @@ struct cel_value cel_of_json(struct arena *a, const struct json *j, const struct
 
         if (t && t->kind == CEL_OPTIONAL)
                 t = t->params[0];
+        if (t && t->kind == CEL_DYN && t->min_bytes > 0 && v.kind == CEL_DOUBLE)
+                return error_of(STR("invalid data, expected XIntOrString value to be either a string or integer"));
         if (t && (t->kind == CEL_DYN || v.kind == CEL_NULL))
                 t = NULL;
         if (t && t->kind >= CEL_BOOL && t->kind <= CEL_DURATION)

@@ -24,13 +24,21 @@ struct pruner {
 
 static struct json walk(struct pruner *c, const struct crd_schema *s, const struct json *v, const struct path *at);
 
+/* Keys of maps are told as fields are, but where metadata is looked at. */
+static void print_pruned(struct buf *dst, const struct path *at) {
+        if (!at)
+                return;
+        print_pruned(dst, at->up);
+        path_print(dst, at->key.p ? PATH_DOT(NULL, at->key) : &(struct path) { .name = at->name, .index = at->index });
+}
+
 static void lose(struct pruner *c, const struct path *at) {
         _cleanup_buf_ struct buf b = BUF_INIT;
 
         c->lost = true;
         if (!c->strict || json_len(&c->strict[1]) >= MAX_STRICT)
                 return;
-        path_print(&b, at);
+        print_pruned(&b, at);
         json_push(c->a, &c->strict[1], json_of_printf(c->a, "unknown field \"%" STR_FMT "\"", STR_ARG(buf_str(&b))));
 }
 
@@ -116,7 +124,7 @@ static void walk_member(struct pruner *c, const struct crd_schema *s, struct jso
                         size_t *hint, struct json *out) {
         struct str key = json_key(m);
         const struct schema_field *f = schema_field_after(&s->type, key, hint);
-        const struct path *here = PATH_DOT(at, key);
+        const struct path *here = f || !s->additional ? PATH_DOT(at, key) : PATH_KEY(at, key);
         struct json_member *to = &json_members(out)[out->len];
         const struct crd_schema *below = f ? crd_property(s, key) : s->additional;
 

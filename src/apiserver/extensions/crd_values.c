@@ -535,6 +535,8 @@ static bool check_unique(struct field_errors *fe, const struct path *p, const st
                 struct json key = key_of(fe->a, s, &json_items(list)[i]);
                 _cleanup_buf_ struct buf b = BUF_INIT;
 
+                if (json_is(&key, JSON_DOUBLE)) /* 1.0 is not 1 */
+                        buf_putc(&b, '.');
                 json_write(&b, &key);
                 uintptr_t times = (uintptr_t) map_get(seen, buf_str(&b)) + 1;
                 map_put(seen, buf_str(&b), (void *) times);

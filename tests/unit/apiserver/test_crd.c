@@ -100,6 +100,11 @@ static const struct {
           "s: Invalid value: \"<a>\": s in body must be of type byte: \"<a>\"", "" },
         { "'i':{'type':'integer'," RULE("self < 9") "}", NULL, "{'i':4.0}",
           "i: Invalid value: \"integer\": invalid data, expected int, got float64 evaluating rule: self < 9", "" },
+        { "'x':{'x-kubernetes-int-or-string':true," RULE("self != 9") "}", NULL, "{'x':4.0}",
+          "x: Invalid value: \"\": invalid data, expected XIntOrString value to be either a string or integer "
+          "evaluating "
+          "rule: self != 9",
+          "" },
         /* What has a format may be a text, whatever its type. */
         { "'o':{'type':'object','format':'ipv4'}", NULL, "{'o':'1.2.3.4'}", "", "" },
         { "'o':{'type':'boolean','format':'ipv4'}", NULL, "{'o':1}",
@@ -171,22 +176,36 @@ static void items_that_are_no_objects_are_told_instead_of_twins(void **state) {
         assert_string_equal(errors.p, "l[2]: Invalid value: \"x\": must be an object for an array of list-type map");
 }
 
+static void a_float_is_no_twin_of_an_integer(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct crd_schema *s = compile(a, "'l':{'type':'array','items':{'type':'number'},"
+                                          "'x-kubernetes-list-type':'set'}");
+        struct field_errors fe = { .a = a };
+
+        assert_true(crd_validate_lists(&fe, NULL, s, parse(a, "{'l':[1,1.0]}")));
+        assert_false(crd_validate_lists(&fe, NULL, s, parse(a, "{'l':[1,1.0,1.0]}")));
+        crd_schema_release(s);
+}
+
 static void unknown_fields_are_told_in_order(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct crd_schema *s = compile(a, "'o':{'type':'object','x-kubernetes-embedded-resource':true},'b':{'type':"
-                                          "'object'}");
+                                          "'object'},'m':{'type':'object','additionalProperties':{'type':'object',"
+                                          "'x-kubernetes-embedded-resource':true}}");
         struct json strict = json_new_array(), out;
         _cleanup_buf_ struct buf b = BUF_INIT;
 
-        crd_prune(a, s, parse(a, "{'z':1,'o':{'metadata':{'n':1},'y':1},'b':{'x':1},'metadata':{'m':1,'a':1}}"),
+        crd_prune(a, s,
+                  parse(a, "{'z':1,'o':{'metadata':{'n':1},'y':1},'b':{'x':1},'metadata':{'m':1,'a':1},"
+                           "'m':{'k':{'metadata':{'n':1},'y':1}}}"),
                   &strict, &out, NULL);
         json_each_item(it, &strict)
                 buf_printf(&b, "%" STR_FMT "; ", STR_ARG(json_str(it)));
         buf_putc(&b, '\0');
         crd_schema_release(s);
         assert_string_equal(b.p, "unknown field \"metadata.a\"; unknown field \"metadata.m\"; unknown field \"b.x\"; "
-                                 "unknown field \"o.y\"; "
-                                 "unknown field \"z\"; unknown field \"o.metadata.n\"; ");
+                                 "unknown field \"m.k.y\"; unknown field \"o.y\"; unknown field \"z\"; "
+                                 "unknown field \"m[k].metadata.n\"; unknown field \"o.metadata.n\"; ");
 }
 
 /* ---- definitions ---- */
@@ -301,6 +320,7 @@ int main(void) {
                 cmocka_unit_test(what_was_wrong_before_is_let_pass),
                 cmocka_unit_test(nulls_and_unknown_fields),
                 cmocka_unit_test(items_that_are_no_objects_are_told_instead_of_twins),
+                cmocka_unit_test(a_float_is_no_twin_of_an_integer),
                 cmocka_unit_test(unknown_fields_are_told_in_order),
                 cmocka_unit_test(old_definitions_may_go_on),
                 cmocka_unit_test(openapi_v2_says_what_it_can),

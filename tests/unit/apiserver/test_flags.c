@@ -78,6 +78,7 @@ static void values_are_read_as_upstream_reads_them(void **state) {
                   "--runtime-config=api/all=false conflicts with --enable-priority-and-fairness=true" },
                 { "runtime-config", "api/beta=x", "", "invalid value api/beta=x" },
                 { "runtime-config", "x.io/v1=true", "", "unknown api groups x.io" },
+                { "runtime-config", "x.io/v1=true,apps/v1=x,y/v2", "", "unknown api groups x.io,y" },
                 { "runtime-config", "batch/v1/jobs/x=true", "", "runtime-config invalid key batch/v1/jobs/x" },
                 { "runtime-config", "batch/v1/Jobs=true", "",
                   "invalid key batch/v1/Jobs: group/version/resource and resource is always lowercase plural, not "
@@ -167,6 +168,7 @@ static void all_that_is_wrong_is_told(void **state) {
                   "information" },
                 { { "emulated-version=x" }, "could not parse \"x\" as version" },
                 { { "emulated-version=kube=1.33" }, "" },
+                { { "emulated-version=kube=1.33.1" }, "patch version not allowed, got: kube=1.33.1" },
                 { { "emulated-version=1.32" }, "--emulated-version: Cube is always 1.33" },
                 { { "emulation-forward-compatible=true" },
                   "ServerRunOptions.EmulationForwardCompatible cannot be set to true if the emulation version is the "
