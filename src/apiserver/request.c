@@ -631,40 +631,49 @@ static struct str behind(struct str s, size_t n) {
 
 #define MAX_PARAMETERS 16
 
-/* A name may come twice when it says the same. */
-static bool is_media_type(struct str text) {
+const char *request_media_fault(struct str text) {
+        static const char bad[] = "invalid media parameter";
         struct str names[MAX_PARAMETERS], values[MAX_PARAMETERS], rest = text, base = STR("");
 
         str_split(&rest, ';', &base);
         rest = str_sub(text, base.n, text.n);
         base = str_trim(base);
         size_t n = token(base);
-        if (n == 0 ||
-            (n < base.n && (base.p[n] != '/' || n + 1 == base.n || n + 1 + token(behind(base, n + 1)) != base.n)))
-                return false;
+        if (n == 0)
+                return "no media type";
+        if (n < base.n) {
+                struct str half = str_sub(base, n + 1, base.n);
+
+                if (base.p[n] != '/')
+                        return "expected slash after first token";
+                if (token(half) == 0)
+                        return "expected token after slash";
+                if (token(half) < half.n)
+                        return "unexpected content after media subtype";
+        }
         for (n = 0; rest.n > 0; n++) {
                 struct str name = behind(rest, 1), value;
                 size_t length = token(name);
 
                 if (length == 0 || n == MAX_PARAMETERS) /* nothing but a last semicolon */
-                        return str_trim(rest).n == 1;
+                        return str_trim(rest).n == 1 ? NULL : bad;
                 value = behind(name, length);
                 names[n] = str_sub(name, 0, length);
                 if (value.n == 0 || value.p[0] != '=')
-                        return false;
+                        return bad;
                 value = behind(value, 1);
                 length = parameter_value(value);
                 if (length == 0)
-                        return false;
+                        return bad;
                 values[n] = str_sub(value, 0, length);
                 for (size_t i = 0; i < n; i++)
                         if (str_eq_fold(names[i], names[n]) && !str_eq(values[i], values[n]))
-                                return false;
+                                return "duplicate parameter name";
                 rest = behind(value, length);
                 if (rest.n > 0 && rest.p[0] != ';')
-                        return false;
+                        return bad;
         }
-        return true;
+        return NULL;
 }
 
 int request_body_media(struct str content_type, enum media *ret, struct error *err) {
@@ -676,7 +685,7 @@ int request_body_media(struct str content_type, enum media *ret, struct error *e
                 *ret = MEDIA_JSON;
                 return 0;
         }
-        for (size_t i = 0; i <= MEDIA_PROTOBUF && is_media_type(content_type); i++)
+        for (size_t i = 0; i <= MEDIA_PROTOBUF && !request_media_fault(content_type); i++)
                 if (str_eq_fold(type, str_of(media_types[i].text))) {
                         *ret = media_types[i].media;
                         return 0;

@@ -81,6 +81,9 @@ int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret
 /* The types alone that an Accept header names, the best first; what is behind so many is not read. */
 #define REQUEST_RANGES 16
 size_t request_accepted(struct str accept, struct str types[static REQUEST_RANGES]);
+/* Why a Content-Type is none, as Go's mime says: "no media type". NULL: it is one; a parameter may come twice when it
+ * says the same. */
+const char *request_media_fault(struct str text);
 /* The format of a body by its Content-Type (empty: JSON). -EINVAL, UnsupportedMediaType. */
 int request_body_media(struct str content_type, enum media *ret, struct error *err);
 /* Where only GET is answered: -EINVAL for a type of a body that the router does not know there. */

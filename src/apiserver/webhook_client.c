@@ -2,8 +2,11 @@
 
 #include "apiserver/auth/authn.h"
 #include "apiserver/relay.h"
+#include "apiserver/request.h"
+#include "apiserver/validation/validate.h"
 #include "base/encode.h"
 #include "base/rand.h"
+#include "base/url.h"
 #include "http/client.h"
 #include "http/tls.h"
 #include "schema/types.h"
@@ -11,6 +14,8 @@
 #define MAX_PEERS 256
 #define MAX_CONNECTIONS 256 /* of a peer that may be slow, with HTTP/1.1 */
 #define MAX_ANSWER (64U << 20)
+#define MAX_HOPS 10
+#define MAX_TOLD 10 /* times that a call is made again because the webhook says when */
 #define OUT_OF_TIME "context deadline exceeded"
 
 struct webhooks {
@@ -20,24 +25,32 @@ struct webhooks {
         struct list pauses;    /* on the loop */
 };
 
+struct place {
+        struct str host, name, path; /* where to connect, the certificate's name, path with query */
+        struct str url;              /* for messages */
+        struct str authority;        /* the Host header */
+        uint16_t port;
+        bool plain; /* http */
+};
+
 /* A call on its way. */
 struct webhook_run {
         struct webhooks *h;
         struct webhook_call *w;
         struct arena *arena;
-        struct str host, name, path, ca; /* where to connect, the certificate's name, path with query, PEM */
-        struct str url;                  /* for messages */
-        struct str authority;            /* the Host header */
-        uint16_t port;
+        struct place first, at; /* where it is asked, and where that sends us on to */
+        struct str ca;          /* PEM */
         struct relay_peer *peer;
         struct buf answer;
-        bool plain; /* http */
         bool http1; /* as upstream, so that what balances connections balances calls */
         bool own;   /* this server is asked, which is to pass it on */
         struct str authorization;
-        bool retried, told_to_wait; /* by a Retry-After header */
-        struct str type;            /* of what it answers */
-        unsigned pauses;
+        struct str type, location, retry_after; /* of what it answers */
+        unsigned hops;                          /* on the way to it */
+        bool bodiless;                          /* since one of them */
+        struct str referer;
+        int64_t deadline_ms; /* of this try, with its hops, and of as often as it says when to come again */
+        unsigned told, pauses;
         struct loop_work work;
 };
 
@@ -70,20 +83,13 @@ static bool is_local(struct str host) {
         return str_eq_fold(host, STR("localhost")) || str_has_prefix(host, STR("127.")) || str_eqc(host, "::1");
 }
 
-/* http[s]://host[:port][/path] */
-static int parse_url(struct webhook_run *r, struct str url, struct error *err) {
-        static const struct str https = STR_INIT("https://"), http = STR_INIT("http://");
-        struct str rest, host, port, name = json_str(json_getc(r->w->config, "tlsServerName"));
+/* host[:port] */
+static int place_at(struct webhook_run *r, bool plain, struct str authority) {
+        struct str host = authority, port = plain ? STR("80") : STR("443"),
+                   name = json_str(json_getc(r->w->config, "tlsServerName"));
+        ssize_t colon = str_rfind(host, ':');
         uint64_t n = 0;
 
-        r->plain = str_has_prefix(url, http);
-        if (!r->plain && !str_has_prefix(url, https))
-                return error_set(err, -EINVAL, "parse \"%" STR_FMT "\": not an https URL", STR_ARG(url));
-        port = r->plain ? STR("80") : STR("443");
-        rest = str_sub(url, r->plain ? http.n : https.n, url.n);
-        ssize_t slash = str_find(rest, '/');
-        host = slash < 0 ? rest : str_sub(rest, 0, (size_t) slash);
-        ssize_t colon = str_rfind(host, ':');
         if (colon >= 0 && str_find(host, ']') < colon) {
                 port = str_sub(host, (size_t) colon + 1, host.n);
                 host = str_sub(host, 0, (size_t) colon);
@@ -91,13 +97,29 @@ static int parse_url(struct webhook_run *r, struct str url, struct error *err) {
         if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
                 host = str_sub(host, 1, host.n - 1);
         if (str_to_u64(port, &n) < 0 || n == 0 || n > 65535 || str_empty(host))
+                return -EINVAL;
+        r->at.plain = plain;
+        r->at.host = arena_str(r->arena, host);
+        r->at.name = name.n ? name : json_getc(r->w->config, "service") ? r->first.name : r->at.host;
+        r->at.port = (uint16_t) n;
+        r->at.authority = authority;
+        return 0;
+}
+
+/* http[s]://host[:port][/path] */
+static int parse_url(struct webhook_run *r, struct str url, struct error *err) {
+        static const struct str https = STR_INIT("https://"), http = STR_INIT("http://");
+        bool plain = str_has_prefix(url, http);
+        struct str rest;
+
+        if (!plain && !str_has_prefix(url, https))
+                return error_set(err, -EINVAL, "parse \"%" STR_FMT "\": not an https URL", STR_ARG(url));
+        rest = str_sub(url, plain ? http.n : https.n, url.n);
+        ssize_t slash = str_find(rest, '/');
+        if (place_at(r, plain, slash < 0 ? rest : str_sub(rest, 0, (size_t) slash)) < 0)
                 return error_set(err, -EINVAL, "parse \"%" STR_FMT "\": invalid port or host", STR_ARG(url));
-        r->host = arena_str(r->arena, host);
-        r->name = name.n ? name : r->host;
-        r->port = (uint16_t) n;
-        r->path = clean_path(r->arena, slash < 0 ? STR("") : str_sub(rest, (size_t) slash, rest.n));
-        r->authority = str_sub(rest, 0, slash < 0 ? rest.n : (size_t) slash);
-        r->http1 = !r->w->go && !is_local(r->host);
+        r->at.path = clean_path(r->arena, slash < 0 ? STR("") : str_sub(rest, (size_t) slash, rest.n));
+        r->http1 = !r->w->go && !is_local(r->at.host);
         return 0;
 }
 
@@ -114,19 +136,19 @@ static int find_service(struct webhook_run *r, const struct json *service, struc
         int64_t port = json_int_or(json_getc(service, "port"), 443);
 
         r->http1 = true;
-        r->path = clean_path(r->arena, json_str(json_getc(service, "path")));
-        r->name = arena_printf(r->arena, "%" STR_FMT ".%" STR_FMT ".svc", STR_ARG(name), STR_ARG(ns));
-        r->authority = arena_printf(r->arena, "%" STR_FMT ":%lld", STR_ARG(r->name), (long long) port);
+        r->at.path = clean_path(r->arena, json_str(json_getc(service, "path")));
+        r->at.name = arena_printf(r->arena, "%" STR_FMT ".%" STR_FMT ".svc", STR_ARG(name), STR_ARG(ns));
+        r->at.authority = arena_printf(r->arena, "%" STR_FMT ":%lld", STR_ARG(r->at.name), (long long) port);
         if (str_eqc(ns, "default") && str_eqc(name, "kubernetes") && port == 443) {
                 r->own = true;
                 r->authorization = arena_printf(r->arena, "Bearer %" STR_FMT, STR_ARG(r->h->s->authn->own_token));
-                r->host = own_host(r->h->s);
-                r->port = apiserver_port(r->h->s);
+                r->at.host = own_host(r->h->s);
+                r->at.port = apiserver_port(r->h->s);
                 return 0;
         }
         if (!server_get(r->h->s, snap, &res_services, ns, name))
                 return error_set(err, -ENOENT, "service \"%" STR_FMT "\" not found", STR_ARG(name));
-        return service_endpoint(r->h->s, snap, r->arena, ns, name, port, &r->host, &r->port, err);
+        return service_endpoint(r->h->s, snap, r->arena, ns, name, port, &r->at.host, &r->at.port, err);
 }
 
 static int locate(struct webhook_run *r, struct error *err) {
@@ -139,10 +161,12 @@ static int locate(struct webhook_run *r, struct error *err) {
         r->ca = arena_str(r->arena, buf_str(&pem));
         int e = str_empty(url) ? find_service(r, json_getc(config, "service"), err) : parse_url(r, url, err);
         if (!str_empty(r->w->query))
-                r->path = arena_printf(r->arena, "%" STR_FMT "?%" STR_FMT, STR_ARG(r->path), STR_ARG(r->w->query));
-        r->url = r->authority.n ? arena_printf(r->arena, "http%s://%" STR_FMT "%" STR_FMT, r->plain ? "" : "s",
-                                               STR_ARG(r->authority), STR_ARG(r->path))
-                                : url;
+                r->at.path = arena_printf(r->arena, "%" STR_FMT "?%" STR_FMT, STR_ARG(r->at.path),
+                                          STR_ARG(r->w->query));
+        r->at.url = r->at.authority.n ? arena_printf(r->arena, "http%s://%" STR_FMT "%" STR_FMT, r->at.plain ? "" : "s",
+                                                     STR_ARG(r->at.authority), STR_ARG(r->at.path))
+                                      : url;
+        r->first = r->at;
         return e;
 }
 
@@ -156,26 +180,26 @@ static int find_peer(struct webhook_run *r, struct error *err) {
                                    .insecure = r->own || json_bool(json_getc(r->w->config, "insecureSkipTLSVerify")),
                                    .http2 = !r->http1 };
         struct http_client_options o = { .loop = h->loop.loop,
-                                         .host = arena_cstr(r->arena, r->host),
-                                         .port = r->port,
-                                         .http2 = !r->plain && !r->http1,
-                                         .server_name = arena_cstr(r->arena, r->name),
-                                         .authority = arena_cstr(r->arena, r->authority),
+                                         .host = arena_cstr(r->arena, r->at.host),
+                                         .port = r->at.port,
+                                         .http2 = !r->at.plain && !r->http1,
+                                         .server_name = arena_cstr(r->arena, r->at.name),
+                                         .authority = arena_cstr(r->arena, r->at.authority),
                                          .max_connections = MAX_CONNECTIONS };
         struct http_client *client;
         char ca[65], cert[65];
 
         sha256_hex(ca, r->ca);
         sha256_hex(cert, r->w->user.cert_pem);
-        struct str key = arena_printf(r->arena, "%d%d%d %s %s %" STR_FMT " %" STR_FMT " %" STR_FMT ":%u", r->plain,
-                                      r->http1, tls.insecure, ca, cert, STR_ARG(r->name), STR_ARG(r->authority),
-                                      STR_ARG(r->host), r->port);
+        struct str key = arena_printf(r->arena, "%d%d%d %s %s %" STR_FMT " %" STR_FMT " %" STR_FMT ":%u", r->at.plain,
+                                      r->http1, tls.insecure, ca, cert, STR_ARG(r->at.name), STR_ARG(r->at.authority),
+                                      STR_ARG(r->at.host), r->at.port);
         r->peer = map_get(h->peers, key);
         if (r->peer)
                 return 0;
         if (relay_make_room(h->peers, MAX_PEERS) < 0)
                 return error_set(err, -EBUSY, "too many webhooks are being called");
-        int e = r->plain ? 0 : tls_context_new(&tls, &o.tls, err);
+        int e = r->at.plain ? 0 : tls_context_new(&tls, &o.tls, err);
         if (e < 0)
                 return error_prefix(err, "unable to load root certificates");
         e = http_client_new(&o, &client, err);
@@ -205,7 +229,7 @@ static void finish(struct webhook_run *r) {
 
         if (w->error.err && !w->status)
                 error_prefix(&w->error, "%s \"%" STR_FMT "\"",
-                             w->method && strcmp(w->method, "GET") == 0 ? "Get" : "Post", STR_ARG(r->url));
+                             w->method && strcmp(w->method, "GET") == 0 ? "Get" : "Post", STR_ARG(r->at.url));
         w->work.run = tell;
         if (w->loop)
                 loop_post(w->loop, &w->work);
@@ -216,14 +240,12 @@ static void finish(struct webhook_run *r) {
 static void on_response(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg) {
         struct webhook_run *r = arg;
 
-        for (size_t i = 0; i < n; i++)
-                if (str_eq_fold(h[i].name, STR("retry-after")))
-                        r->told_to_wait = true;
-                else if (str_eq_fold(h[i].name, STR("content-type")))
-                        r->type = arena_str(r->arena, h[i].value);
+        r->retry_after = arena_str(r->arena, http_header_get(h, n, "retry-after"));
+        r->location = arena_str(r->arena, http_header_get(h, n, "location"));
+        r->type = arena_str(r->arena, http_header_get(h, n, "content-type"));
 }
 
-static void post(struct webhook_run *r);
+static void call(struct webhook_run *r);
 
 /* An answer that is no success, as upstream's client words it: what a Status says comes first. */
 static int refused(struct webhook_run *r, int status, struct error *err) {
@@ -234,7 +256,8 @@ static int refused(struct webhook_run *r, int status, struct error *err) {
         if (json_parse(r->arena, body, &opts, &said, NULL) == 0 &&
             str_eqc(json_str(json_getc(said, "status")), "Failure"))
                 return error_status(err, REASON_INTERNAL, "%" STR_FMT, STR_ARG(json_str(json_getc(said, "message"))));
-        body = r->type.n && !str_has_prefix(r->type, STR("text/")) ? STR("unknown") : str_trim(str_sub(body, 0, 2048));
+        body = r->type.n && !str_eq_fold(str_sub(r->type, 0, 5), STR("text/")) ? STR("unknown")
+                                                                               : str_trim(str_sub(body, 0, 2048));
         err_answered(err, status, body);
         err->reason = REASON_INTERNAL;
         return err->err;
@@ -253,10 +276,31 @@ static struct webhook_run *pause_end(struct pause *p) {
 static void try_again(struct timer *t) {
         struct webhook_run *r = pause_end(container_of(t, struct pause, timer));
 
-        r->w->status = 0;
-        r->told_to_wait = false;
-        r->answer.n = 0;
-        post(r);
+        r->at = r->first;
+        r->hops = 0;
+        r->bodiless = false;
+        r->referer = STR("");
+        call(r);
+}
+
+static void pause_for(struct webhook_run *r, uint64_t ms) {
+        struct pause *p = xcalloc(1, sizeof(*p));
+
+        p->run = r;
+        list_push(&r->h->pauses, &p->link);
+        timer_start(r->h->loop.loop, &p->timer, ms, try_again);
+}
+
+/* Who has too much to do may say when to come again, as upstream's client does. */
+static bool told_to_wait(struct webhook_run *r) {
+        int64_t seconds, left = MAX(r->deadline_ms - now_mono_ms(), 0);
+
+        if (r->w->method || (r->w->status != 429 && r->w->status < 500) || str_to_i64(r->retry_after, &seconds) < 0 ||
+            r->told >= MAX_TOLD)
+                return false;
+        r->told++;
+        pause_for(r, seconds < 0 ? 0 : (uint64_t) (seconds > left / 1000 ? left : seconds * 1000));
+        return true;
 }
 
 /* Upstream's webhook.DefaultShouldRetry, and its waits: half a second, then half as long again each time, and up to a
@@ -264,18 +308,56 @@ static void try_again(struct timer *t) {
 static bool pause_and_retry(struct webhook_run *r, int err) {
         struct webhook_call *w = r->w;
         uint64_t wait = 500 + rand_below(100);
+        int64_t seconds = 0;
 
+        str_to_i64(r->retry_after, &seconds);
         if (w->more_tries == 0 || (err ? err != -ECONNRESET && err != -EPIPE
-                                       : w->status != 500 && w->status != 504 && w->status != 429 && !r->told_to_wait))
+                                       : w->status != 500 && w->status != 504 && w->status != 429 && seconds <= 0))
                 return false;
         w->more_tries--;
+        r->told = 0;
+        r->deadline_ms = 0;
         for (unsigned i = r->pauses++; i > 0; i--)
                 wait += wait / 2;
-        struct pause *p = xcalloc(1, sizeof(*p));
-        p->run = r;
-        list_push(&r->h->pauses, &p->link);
-        timer_start(r->h->loop.loop, &p->timer, wait, try_again);
+        pause_for(r, wait);
         return true;
+}
+
+/* On to where the answer says, as Go's client goes there: asking with GET, or (307, 308) the same again. */
+static int follow(struct webhook_run *r, struct error *err) {
+        struct url base, to;
+        struct place from = r->at;
+
+        url_parse(r->arena, r->at.url, false, &base, quoted_in_go);
+        const char *fault = url_resolve(r->arena, &base, r->location, &to, quoted_in_go);
+        if (fault)
+                return error_set(err, -EINVAL, "failed to parse Location header %" STR_FMT ": parse %" STR_FMT ": %s",
+                                 STR_ARG(quoted_in_go(r->arena, r->location)),
+                                 STR_ARG(quoted_in_go(r->arena, r->location)), fault);
+        r->at.url = r->location;
+        if (++r->hops >= MAX_HOPS)
+                return error_set(err, -ELOOP, "stopped after %d redirects", MAX_HOPS);
+        r->bodiless |= r->w->status < 307;
+        r->at.path = arena_printf(r->arena, "%s%" STR_FMT "%s%" STR_FMT, str_empty(to.path) ? "/" : "",
+                                  STR_ARG(to.path), to.query.n ? "?" : "", STR_ARG(to.query));
+        r->at.url = arena_printf(r->arena, "%" STR_FMT "://%" STR_FMT "%" STR_FMT "%s%" STR_FMT "%s%" STR_FMT,
+                                 STR_ARG(to.scheme), STR_ARG(to.host), STR_ARG(to.path), to.query.n ? "?" : "",
+                                 STR_ARG(to.query), to.fragment.n ? "#" : "", STR_ARG(to.fragment));
+        if (!str_among(to.scheme, WORDS("http", "https")))
+                return error_set(err, -EINVAL, "unsupported protocol scheme \"%" STR_FMT "\"", STR_ARG(to.scheme));
+        if (str_empty(to.host))
+                return error_set(err, -EINVAL, "http: no Host in request URL");
+        bool plain = str_eqc(to.scheme, "http");
+        r->referer = plain && !from.plain ? STR("") : from.url;
+        if (plain == r->first.plain && str_eq(to.host, r->first.authority)) {
+                struct place there = r->first;
+
+                there.path = r->at.path;
+                there.url = r->at.url;
+                r->at = there;
+        } else if (place_at(r, plain, to.host) < 0)
+                return error_set(err, -EINVAL, "dial tcp: address %" STR_FMT ": invalid port", STR_ARG(to.host));
+        return 0;
 }
 
 /* Why there is no whole answer, in the words of upstream's client. */
@@ -296,38 +378,50 @@ static void on_done(struct http_call *c, int err, const struct error *error, voi
         struct webhook_call *w = r->w;
 
         r->peer->n_running--;
-        if ((err == -ECONNRESET || err == -EPIPE) && !w->status && !r->retried) {
-                r->retried = true; /* a kept connection that the webhook closed meanwhile */
-                post(r);
+        const char *fault = err || !r->type.n ? NULL : request_media_fault(r->type);
+        bool good = !err && (w->status == 101 || (w->status >= 200 && w->status <= 206));
+        if (!err && r->location.n && (w->status == 307 || w->status == 308 || (w->status > 300 && w->status < 304))) {
+                if (follow(r, &w->error) == 0)
+                        return call(r);
+                w->status = 0;
+        } else if (!good && ((!err && told_to_wait(r)) || pause_and_retry(r, err)))
                 return;
-        }
-        if ((err || w->status < 200 || w->status > 299) && pause_and_retry(r, err))
-                return;
-        if (err)
+        else if (fault && !w->method)
+                error_status(&w->error, REASON_INTERNAL, "Internal error occurred: mime: %s", fault);
+        else if (err)
                 explain(w, err, str_of(error_text(error)));
-        else if (w->status < 200 || w->status > 299)
+        else if (!good)
                 refused(r, w->status, &w->error);
         else if (r->answer.n == 0 && !w->any_answer)
                 error_set(&w->error, -EBADMSG, "0-length response with status code: %d and content type: %" STR_FMT,
-                          w->status, STR_ARG(r->type));
+                          w->status, STR_ARG(r->type.n ? r->type : STR("application/json")));
         finish(r);
 }
 
 static void post(struct webhook_run *r) {
-        const struct http_header headers[] = {
+        struct str authorization = str_eq(r->at.host, r->first.host) ? r->authorization : STR("");
+        struct http_header headers[5] = {
                 { STR("content-type"), STR("application/json") },
                 { STR("accept"), STR("application/json, */*") },
-                { STR("user-agent"), !r->w->go  ? STR("kube-apiserver-admission")
-                                     : r->plain ? STR("Go-http-client/1.1")
-                                                : STR("Go-http-client/2.0") },
-                { STR("authorization"), r->authorization },
+                { STR("user-agent"), !r->w->go     ? STR("kube-apiserver-admission")
+                                     : r->at.plain ? STR("Go-http-client/1.1")
+                                                   : STR("Go-http-client/2.0") },
         };
-        struct http_call_options o = { .method = r->w->method ? r->w->method : "POST",
-                                       .path = r->path,
+        size_t n = 3;
+
+        if (authorization.n)
+                headers[n++] = (struct http_header) { STR("authorization"), authorization };
+        if (r->referer.n)
+                headers[n++] = (struct http_header) { STR("referer"), r->referer };
+        struct http_call_options o = { .method = r->bodiless    ? "GET"
+                                                 : r->w->method ? r->w->method
+                                                                : "POST",
+                                       .path = r->at.path,
                                        .headers = headers,
-                                       .n_headers = ARRAY_SIZE(headers) - str_empty(r->authorization),
-                                       .body = r->w->body,
-                                       .timeout_ms = r->w->timeout_ms,
+                                       .n_headers = n,
+                                       .body = r->bodiless ? STR("") : r->w->body,
+                                       .gunzip = true,
+                                       .timeout_ms = (unsigned) MAX(r->deadline_ms - now_mono_ms(), 1),
                                        .status = &r->w->status,
                                        .answer = &r->answer,
                                        .max_answer = MAX_ANSWER,
@@ -339,15 +433,29 @@ static void post(struct webhook_run *r) {
         http_client_call(r->peer->client, &o);
 }
 
-static void start(struct loop_work *work) {
-        struct webhook_run *r = container_of(work, struct webhook_run, work);
+/* Asks where it is to be asked now. */
+static void call(struct webhook_run *r) {
+        struct error *err = &r->w->error;
+        int64_t now = now_mono_ms();
 
-        if (!r->h->peers)
-                error_set(&r->w->error, -ECANCELED, "the server is shutting down");
-        if (!r->h->peers || find_peer(r, &r->w->error) < 0)
+        r->w->status = 0;
+        r->answer.n = 0;
+        r->location = r->retry_after = r->type = STR("");
+        if (!r->deadline_ms)
+                r->deadline_ms = now + r->w->timeout_ms;
+        if (now >= r->deadline_ms ? error_set(err, -ETIMEDOUT, OUT_OF_TIME) : find_peer(r, err) < 0)
                 finish(r);
         else
                 post(r);
+}
+
+static void start(struct loop_work *work) {
+        struct webhook_run *r = container_of(work, struct webhook_run, work);
+
+        if (r->h->peers)
+                return call(r);
+        error_set(&r->w->error, -ECANCELED, "the server is shutting down");
+        finish(r);
 }
 
 void webhook_call(struct apiserver *s, struct webhook_call *w) {

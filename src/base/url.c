@@ -119,3 +119,58 @@ const char *url_parse(struct arena *a, struct str s, bool request, struct url *u
         fault = escape_fault(a, rest, quoted);
         return fault || request ? fault : escape_fault(a, u->fragment, quoted);
 }
+
+/* Without "." and "..", of which none leads above the root. */
+static struct str plain_path(struct arena *a, struct str path) {
+        struct buf out = BUF_INIT;
+        struct str last = STR("");
+        bool first = true;
+
+        if (path.n == 0)
+                return path;
+        buf_putc(&out, '/');
+        str_each(part, path, '/') {
+                last = part;
+                if (str_eqc(part, "..")) {
+                        ssize_t slash = str_rfind(str_sub(buf_str(&out), 1, out.n), '/');
+
+                        first = slash < 0;
+                        out.n = first ? 1 : (size_t) slash + 1;
+                } else if (str_eqc(part, "."))
+                        first = false;
+                else {
+                        buf_printf(&out, "%s%" STR_FMT, first ? "" : "/", STR_ARG(part));
+                        first = false;
+                }
+        }
+        if (str_eqc(last, ".") || str_eqc(last, ".."))
+                buf_putc(&out, '/');
+        path = arena_str(a,
+                         str_has_prefix(buf_str(&out), STR("//")) ? str_sub(buf_str(&out), 1, out.n) : buf_str(&out));
+        buf_free(&out);
+        return path;
+}
+
+const char *url_resolve(struct arena *a, const struct url *base, struct str s, struct url *u, url_quote *quoted) {
+        const char *fault = url_parse(a, s, false, u, quoted);
+
+        if (fault)
+                return fault;
+        if (!u->scheme.n && !u->host.n && !u->has_user) {
+                if (!u->path.n && !u->query.n) {
+                        u->query = base->query;
+                        u->fragment = u->fragment.n ? u->fragment : base->fragment;
+                }
+                if (!u->path.n)
+                        u->path = base->path;
+                else if (u->path.p[0] != '/')
+                        u->path = arena_printf(
+                                        a, "%" STR_FMT "%" STR_FMT,
+                                        STR_ARG(str_sub(base->path, 0, (size_t) (str_rfind(base->path, '/') + 1))),
+                                        STR_ARG(u->path));
+                u->host = base->host;
+        }
+        u->scheme = u->scheme.n ? u->scheme : base->scheme;
+        u->path = plain_path(a, u->path);
+        return NULL;
+}

@@ -313,6 +313,9 @@ static struct http_call *call_new(struct http_client *k, const struct http_call_
                 h[i] = (struct http_header) { arena_str(c->arena, o->headers[i].name),
                                               arena_str(c->arena, o->headers[i].value) };
         slices_add(&c->out, &(struct http_slice) { .data = c->o.body }, 1, NULL);
+        c->asked_gzip = o->gunzip && strcmp(c->o.method, "HEAD") != 0 &&
+                        !http_header_get(h, o->n_headers, "accept-encoding").n &&
+                        !http_header_get(h, o->n_headers, "range").n;
         c->sending = o->streams;
         list_init(&c->link);
         if (o->timeout_ms)

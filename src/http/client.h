@@ -32,7 +32,7 @@ struct http_call_options {
         struct str body;     /* copied */
         bool streams;        /* the body comes by http_call_send instead, over HTTP/1.1 only */
         int64_t body_length; /* how long that will be; -1: not known */
-        bool gunzip;         /* over HTTP/1.1: the server may compress, if the caller says nothing of that */
+        bool gunzip;         /* the server may compress, if the caller says nothing of that */
         unsigned timeout_ms; /* for the whole call; 0: none (watches) */
         /* Where the answer goes, without on_response and on_data; each may be NULL. One that is larger ends the call
          * with -EFBIG. */

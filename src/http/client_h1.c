@@ -2,7 +2,7 @@
  * parsed; a body is handed on as it comes. */
 #include "http/client_internal.h"
 
-#define HEAD_MAX (256 * 1024)
+#define HEAD_MAX (10 << 20) /* as Go's */
 
 enum state { IDLE, HEAD, BODY };
 
@@ -36,9 +36,6 @@ static void h1_start(struct client_conn *c, struct http_call *call) {
                 has_host |= str_eq_fold(o->headers[i].name, STR("host"));
                 has_length |= str_eq_fold(o->headers[i].name, STR("content-length"));
         }
-        call->asked_gzip = o->gunzip && strcmp(o->method, "HEAD") != 0 &&
-                           !http_header_get(o->headers, o->n_headers, "accept-encoding").n &&
-                           !http_header_get(o->headers, o->n_headers, "range").n;
         if (!has_host)
                 http_add_header(&b, STR("Host"), str_of(c->client->authority));
         for (size_t i = 0; i < o->n_headers; i++)
@@ -101,10 +98,6 @@ static void finish(struct client_conn *c, bool more_came) {
         call_done(call, 0, "%s", "");
 }
 
-static void malformed(struct client_conn *c) {
-        conn_fail(c, -EPROTO, "malformed HTTP response");
-}
-
 /* What began as an answer, and is none. */
 static void broken(struct client_conn *c, struct buf *why) {
         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -113,6 +106,13 @@ static void broken(struct client_conn *c, struct buf *why) {
                    c->upgrade ? "" : "net/http: HTTP/1.x transport connection broken: ", STR_ARG(buf_str(why)));
         buf_putc(&b, 0);
         conn_fail(c, -EPROTO, b.p);
+}
+
+static void too_long(struct client_conn *c) {
+        _cleanup_buf_ struct buf why = BUF_INIT;
+
+        buf_printf(&why, "net/http: server response headers exceeded %d bytes; aborted", HEAD_MAX);
+        broken(c, &why);
 }
 
 /* A header is not whole yet. The line that it begins with can already be wrong: who speaks another protocol may wait
@@ -153,10 +153,10 @@ static bool take_head(struct client_conn *c, struct str head, struct str rest) {
                 client_conn_upgraded(c, rest);
                 return false;
         }
-        if (h->response.status < 200 && h->response.status != 101 && !call->upgraded) { /* 100: the real one follows */
+        if (h->response.status / 100 == 1 && h->response.status != 101 && !call->upgraded) { /* the real one follows */
                 h->info_bytes += head.n;
                 if (h->info_bytes > HEAD_MAX) {
-                        malformed(c);
+                        too_long(c);
                         return false;
                 }
                 if (call->o.on_info)
@@ -186,14 +186,15 @@ static bool take_body(struct client_conn *c, struct str *data) {
         struct str part;
         ssize_t used = http1_body_take(&h->body, data->p, data->n, &part);
 
-        if (used < 0 || (h->body.done && http1_body_trailers(&h->body, &call->trailers) < 0)) {
-                conn_fail(c, -EPROTO, used < 0 ? h->body.problem : "malformed MIME header line");
+        if (used < 0) {
+                conn_fail(c, -EPROTO, h->body.problem);
                 return false;
         }
-        for (size_t i = 0; i < call->trailers.n; i++) { /* which are the body's */
-                struct http_header *t = &call->trailers.v[i];
+        for (size_t i = 0; i < h->body.trailers.n; i++) {
+                const struct http_header *t = &h->body.trailers.v[i];
 
-                *t = (struct http_header) { arena_str(call->arena, t->name), arena_str(call->arena, t->value) };
+                vec_push(&call->trailers,
+                         ((struct http_header) { arena_str(call->arena, t->name), arena_str(call->arena, t->value) }));
         }
         *data = str_sub(*data, (size_t) used, data->n);
         if (part.n)
@@ -225,21 +226,23 @@ static void h1_data(struct client_conn *c, struct str data) {
                         continue;
                 }
                 h->call->got_bytes = true;
-                ssize_t n = http1_find_end(data.p, MIN(data.n, (size_t) HEAD_MAX), &h->scanned);
+                size_t n = http1_find_end(data.p, MIN(data.n, (size_t) HEAD_MAX), &h->scanned);
                 if (n == 0 && data.n >= HEAD_MAX)
-                        conn_fail(c, -EPROTO, "server response headers exceeded 262144 bytes; aborted");
-                else if (n < 0)
-                        malformed(c);
+                        too_long(c);
                 else if (n == 0) {
-                        buf_add_str(&h->in, data);
                         check_beginning(c, data, false);
+                        if (data.p == kept.p) {
+                                h->in = kept;
+                                kept = BUF_INIT;
+                        } else
+                                buf_add_str(&h->in, data);
                 }
-                if (n <= 0)
+                if (n == 0)
                         break;
                 h->scanned = 0;
-                if (!take_head(c, str_sub(data, 0, (size_t) n), str_sub(data, (size_t) n, data.n)))
+                if (!take_head(c, str_sub(data, 0, n), str_sub(data, n, data.n)))
                         break;
-                data = str_sub(data, (size_t) n, data.n);
+                data = str_sub(data, n, data.n);
         }
         buf_free(&kept);
 }

@@ -5,7 +5,7 @@
 #include "http/http1.h"
 
 #define LINE_MAX_BYTES 4096 /* of a chunk's size with its extensions */
-#define TRAILER_MAX (16 * 1024)
+#define TRAILER_MAX 4096
 
 /* tchar of RFC 9110 5.6.2: letters in lower case as their value, others allowed as themselves, the rest 0. */
 static const char token[256] = {
@@ -21,7 +21,7 @@ static const char token[256] = {
         ['V'] = 'v', ['W'] = 'w', ['X'] = 'x', ['Y'] = 'y', ['Z'] = 'z',
 };
 
-ssize_t http1_find_end(const char *p, size_t n, size_t *scanned) {
+size_t http1_find_end(const char *p, size_t n, size_t *scanned) {
         size_t i = *scanned;
 
         for (;;) {
@@ -30,12 +30,10 @@ ssize_t http1_find_end(const char *p, size_t n, size_t *scanned) {
                 if (!nl)
                         break;
                 i = (size_t) (nl - p) + 1;
-                if (i < n && (p[i] == ' ' || p[i] == '\t'))
-                        return -1;
                 if (i < n && p[i] == '\n')
-                        return (ssize_t) i + 1;
+                        return i + 1;
                 if (i + 1 < n && p[i] == '\r' && p[i + 1] == '\n')
-                        return (ssize_t) i + 2;
+                        return i + 2;
         }
         *scanned = n > 3 ? n - 3 : 0;
         return 0;
@@ -65,17 +63,36 @@ static int parse_version(struct str s, int *ret_major, int *ret_minor) {
         return 0;
 }
 
+/* As Go's %q, as far as it is text. */
+static void add_quoted(struct buf *dst, struct str text) {
+        buf_putc(dst, '"');
+        for (size_t i = 0; i < MIN(text.n, (size_t) 200); i++) {
+                unsigned char c = (unsigned char) text.p[i];
+
+                if (c == '\t' || c == '\r')
+                        buf_addc(dst, c == '\t' ? "\\t" : "\\r");
+                else if (c < ' ' || c >= 0x7f)
+                        buf_printf(dst, "\\x%02x", c);
+                else
+                        buf_printf(dst, c == '"' || c == '\\' ? "\\%c" : "%c", c);
+        }
+        buf_putc(dst, '"');
+}
+
+static int wrong(struct buf *why, const char *what, struct str text) {
+        buf_printf(why, "%s ", what);
+        add_quoted(why, text);
+        return -EPROTO;
+}
+
 /* *ret_spaced: the name has spaces, which nobody may send, but Go's server refuses only after looking at the host. */
 static int parse_field(char *p, size_t n, struct http_header *ret, bool *ret_spaced) {
         size_t i = 0, end;
 
-        for (; i < n && (token[(unsigned char) p[i]] || p[i] == ' '); i++)
-                if (p[i] == ' ')
-                        *ret_spaced = true;
-                else
-                        p[i] = token[(unsigned char) p[i]];
+        while (i < n && (token[(unsigned char) p[i]] || p[i] == ' '))
+                i++;
         if (i == 0 || i == n || p[i] != ':')
-                return -400;
+                return -EPROTO;
         ret->name = str_n(p, i);
         for (i++; i < n && (p[i] == ' ' || p[i] == '\t'); i++)
                 ;
@@ -84,7 +101,66 @@ static int parse_field(char *p, size_t n, struct http_header *ret, bool *ret_spa
         ret->value = str_n(p + i, end - i);
         for (; i < end; i++)
                 if (((unsigned char) p[i] < ' ' && p[i] != '\t') || p[i] == 0x7f)
-                        return -400;
+                        return -EPROTO;
+        for (i = 0; i < ret->name.n; i++)
+                if (p[i] == ' ')
+                        *ret_spaced = true;
+                else
+                        p[i] = token[(unsigned char) p[i]];
+        return 0;
+}
+
+static bool is_blank(char c) {
+        return c == ' ' || c == '\t';
+}
+
+static void trim_blanks(char **p, size_t *n) {
+        while (*n > 0 && is_blank((*p)[*n - 1]))
+                --*n;
+        for (; *n > 0 && is_blank(**p); --*n)
+                ++*p;
+}
+
+/* Cuts the next field off, as Go's textproto reads it: a line that begins with a blank goes on with the one before.
+ * 1; 0: there is none more; -EPROTO. */
+static int next_field(char **p, char *end, bool first, struct http_header *ret, bool *ret_spaced, struct buf *why) {
+        char *line, *more;
+        size_t n, n_more;
+
+        if (!next_line(p, end, &line, &n) || n == 0)
+                return 0;
+        if (first && is_blank(*line)) {
+                buf_printf(why, "malformed MIME header initial line: %.*s", (int) n, line);
+                return -EPROTO;
+        }
+        if (!memchr(line, ':', n))
+                return wrong(why, "malformed MIME header: missing colon:", str_n(line, n));
+        trim_blanks(&line, &n);
+        while (*p < end && is_blank(**p) && next_line(p, end, &more, &n_more)) {
+                trim_blanks(&more, &n_more);
+                line[n++] = ' ';
+                memmove(line + n, more, n_more);
+                n += n_more;
+        }
+        if (parse_field(line, n, ret, ret_spaced) == 0)
+                return 1;
+        buf_printf(why, "malformed MIME header line: %.*s", (int) n, line);
+        return -EPROTO;
+}
+
+/* What may not come behind the body, whoever says that it will. */
+static int check_trailers(const http1_headers *headers, struct buf *why) {
+        for (size_t i = 0; i < headers->n; i++) {
+                if (!str_eqc(headers->v[i].name, "trailer"))
+                        continue;
+                str_each(part, headers->v[i].value, ',') {
+                        static const char *const never[] = { "Transfer-Encoding", "Trailer", "Content-Length" };
+
+                        for (size_t k = 0; k < ARRAY_SIZE(never); k++)
+                                if (str_eq_fold(str_trim(part), str_of(never[k])))
+                                        return wrong(why, "bad trailer key", str_of(never[k]));
+                }
+        }
         return 0;
 }
 
@@ -139,23 +215,15 @@ static int take_field(const struct http_header *f, struct http1_head *h) {
 }
 
 static int parse_fields(char *p, char *end, struct http1_head *h, http1_headers *headers) {
-        bool spaced = false;
-        char *line;
-        size_t n;
+        _cleanup_buf_ struct buf why = BUF_INIT;
+        struct http_header f;
+        int r;
 
-        while (next_line(&p, end, &line, &n) && n > 0) {
-                struct http_header f;
-                int r = parse_field(line, n, &f, &spaced);
-
-                if (r == 0 && h)
-                        r = take_field(&f, h);
-                if (r < 0)
-                        return r;
+        for (bool first = true; (r = next_field(&p, end, first, &f, &h->spaced, &why)) > 0; first = false) {
+                TRY(take_field(&f, h));
                 vec_push(headers, f);
         }
-        if (spaced && h)
-                h->spaced = true;
-        return spaced && !h ? -400 : 0;
+        return r < 0 || (h->chunked && check_trailers(headers, &why) < 0) ? -400 : 0;
 }
 
 /* "[::1]:80", "user@host", each port of digits. */
@@ -250,28 +318,6 @@ int http1_parse_request(char *p, size_t n, struct http1_head *ret, http1_headers
         return check_request(ret, major);
 }
 
-/* As Go's %q, as far as it is text. */
-static void add_quoted(struct buf *dst, struct str text) {
-        buf_putc(dst, '"');
-        for (size_t i = 0; i < MIN(text.n, (size_t) 200); i++) {
-                unsigned char c = (unsigned char) text.p[i];
-
-                if (c == '\t' || c == '\r')
-                        buf_addc(dst, c == '\t' ? "\\t" : "\\r");
-                else if (c < ' ' || c >= 0x7f)
-                        buf_printf(dst, "\\x%02x", c);
-                else
-                        buf_printf(dst, c == '"' || c == '\\' ? "\\%c" : "%c", c);
-        }
-        buf_putc(dst, '"');
-}
-
-static int wrong(struct buf *why, const char *what, struct str text) {
-        buf_printf(why, "%s ", what);
-        add_quoted(why, text);
-        return -EPROTO;
-}
-
 int http1_parse_status(struct str line, struct http1_head *ret, struct buf *why) {
         struct str rest = line, version = STR(""), code = STR("");
         int major = 0;
@@ -283,7 +329,7 @@ int http1_parse_status(struct str line, struct http1_head *ret, struct buf *why)
         while (str_has_prefix(rest, STR(" ")))
                 rest = str_sub(rest, 1, rest.n);
         str_split(&rest, ' ', &code);
-        for (size_t i = 0; i < code.n && i < 3 && ret->status >= 0; i++)
+        for (size_t i = code.n == 3 && code.p[0] == '+'; i < code.n && i < 3 && ret->status >= 0; i++)
                 ret->status = isdigit((unsigned char) code.p[i]) ? ret->status * 10 + (code.p[i] - '0') : -1;
         if (code.n != 3 || ret->status < 0)
                 return wrong(why, "malformed HTTP status code", code);
@@ -325,6 +371,8 @@ static int check_framing(const http1_headers *headers, struct http1_head *h, str
                            STR_ARG(buf_str(&codings)));
                 return -EPROTO;
         }
+        if (h->chunked)
+                TRY(check_trailers(headers, why));
         quoted_values(&lengths, headers, "content-length", &same);
         if (!same) {
                 buf_printf(why, "http: message cannot contain multiple Content-Length headers; got [%" STR_FMT "]",
@@ -340,28 +388,24 @@ static int check_framing(const http1_headers *headers, struct http1_head *h, str
 
 int http1_parse_response(struct arena *a, struct str head, struct http1_head *ret, http1_headers *ret_headers,
                          struct buf *why) {
-        char *copy = arena_dup(a, head.p, head.n), *p = copy, *end = p + head.n, *line = p;
+        char *p = arena_dup(a, head.p, head.n), *end = p + head.n, *line = p;
+        struct http_header f;
         size_t n = 0;
+        int r;
 
         next_line(&p, end, &line, &n);
         TRY(http1_parse_status(str_n(line, n), ret, why));
-        while (next_line(&p, end, &line, &n) && n > 0) {
-                struct str text = str_trim(str_sub(head, (size_t) (line - copy), (size_t) (line - copy) + n));
-                bool spaced = false;
-                struct http_header f;
-
-                if (str_find(text, ':') < 0)
-                        return wrong(why, "malformed MIME header: missing colon:", text);
-                if (parse_field(line, n, &f, &spaced) < 0) {
-                        buf_printf(why, "malformed MIME header line: %" STR_FMT, STR_ARG(text));
-                        return -EPROTO;
-                }
-                if (spaced) /* Go's servers do not write it */
+        for (bool first = true, spaced = false; (r = next_field(&p, end, first, &f, &spaced, why)) > 0; first = false) {
+                if (spaced) { /* Go's servers do not write it */
+                        spaced = false;
                         continue;
+                }
                 if (str_eqc(f.name, "connection"))
                         take_connection(f.value, ret);
                 vec_push(ret_headers, f);
         }
+        if (r < 0)
+                return r;
         return check_framing(ret_headers, ret, why);
 }
 
@@ -371,7 +415,7 @@ enum { SIZE_FIRST, SIZE, PADDING, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF, TR
 
 void http1_body_init(struct http1_body *b, const struct http1_head *head, bool request) {
         *b = (struct http1_body) { 0 };
-        if (!request && (head->status < 200 || head->status == 204 || head->status == 304))
+        if (!request && (head->status / 100 == 1 || head->status == 204 || head->status == 304))
                 b->kind = HTTP1_NONE;
         else if (head->chunked)
                 b->kind = HTTP1_CHUNKED;
@@ -426,6 +470,19 @@ static int take_size(struct http1_body *b, char c) {
         }
 }
 
+static int read_trailers(struct http1_body *b) {
+        char *p = b->trailer.p, *end = p + b->trailer.n;
+        struct http_header f;
+        bool spaced = false;
+        int r;
+
+        for (bool first = true; (r = next_field(&p, end, first, &f, &spaced, &b->why)) > 0; first = spaced = false)
+                if (!spaced)
+                        vec_push(&b->trailers, f);
+        buf_putc(&b->why, 0);
+        return r < 0 ? refuse_body(b, b->why.p) : 0;
+}
+
 /* A byte of the trailer; an empty line ends it. */
 static int take_trailer(struct http1_body *b, char c) {
         if (b->trailer.n >= TRAILER_MAX)
@@ -435,11 +492,9 @@ static int take_trailer(struct http1_body *b, char c) {
                 b->n_line++;
                 return 0;
         }
-        if (b->n_line == 0 || b->trailer.p[b->trailer.n - 2] != '\r')
-                return refuse_body(b, "chunked line ends with bare LF");
-        b->done = b->n_line == 1;
+        b->done = b->n_line == 0 || (b->n_line == 1 && b->trailer.p[b->trailer.n - 2] == '\r');
         b->n_line = 0;
-        return 0;
+        return b->done ? read_trailers(b) : 0;
 }
 
 ssize_t http1_body_take(struct http1_body *b, const char *p, size_t n, struct str *ret_data) {
@@ -483,10 +538,8 @@ ssize_t http1_body_take(struct http1_body *b, const char *p, size_t n, struct st
         return (ssize_t) i;
 }
 
-int http1_body_trailers(struct http1_body *b, http1_headers *ret) {
-        return b->trailer.n > 2 ? parse_fields(b->trailer.p, b->trailer.p + b->trailer.n, NULL, ret) : 0;
-}
-
 void http1_body_clear(struct http1_body *b) {
         buf_free(&b->trailer);
+        buf_free(&b->why);
+        vec_free(&b->trailers);
 }

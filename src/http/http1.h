@@ -1,8 +1,9 @@
 /* The grammar of HTTP/1.1 messages (RFC 9112), for both sides: a head that is whole, and bodies as they come.
  *
  * What two parsers could read differently is refused, because a proxy before us may be the other one (RFC 9112 11.2):
- * line folding, both content-length and transfer-encoding, more or less than one host, chunks that do not end as they
- * should. That is why it is our own: Debian builds http-parser without its strict mode. */
+ * both content-length and transfer-encoding, more or less than one host, chunks that do not end as they should. Folded
+ * lines are one with a space (RFC 9112 5.2). That is why it is our own: Debian builds http-parser without its strict
+ * mode. */
 #pragma once
 
 #include "base/arena.h"
@@ -23,9 +24,9 @@ struct http1_head {
 
 typedef VEC(struct http_header) http1_headers;
 
-/* The length of a head with its empty line, 0 while it is not whole, -1 for what is refused (a folded line).
- * *scanned is kept between calls with the same p and a greater n. */
-ssize_t http1_find_end(const char *p, size_t n, size_t *scanned);
+/* The length of a head with its empty line, 0 while it is not whole. *scanned is kept between calls with the same p and
+ * a greater n. */
+size_t http1_find_end(const char *p, size_t n, size_t *scanned);
 
 /* tchar of RFC 9110 5.6.2 */
 bool http1_is_token(char c);
@@ -47,12 +48,12 @@ struct http1_body {
         uint64_t left;      /* of the body or the chunk */
         size_t n_line;      /* of the chunk's or trailer's line */
         struct buf trailer; /* its lines, as they came */
+        struct buf why;
+        http1_headers trailers; /* what they say, once the body is done */
         bool done;
         const char *problem; /* after -EPROTO: what Go's reader says */
 };
 void http1_body_init(struct http1_body *b, const struct http1_head *head, bool request);
 /* Takes bytes: returns how many (all, unless the body is done), *ret_data the part that is body. -EPROTO. */
 ssize_t http1_body_take(struct http1_body *b, const char *p, size_t n, struct str *ret_data);
-/* The trailer's fields, once the body is done. */
-int http1_body_trailers(struct http1_body *b, http1_headers *ret);
 void http1_body_clear(struct http1_body *b);

@@ -86,11 +86,7 @@ static size_t take_head(struct conn *c, const char *p, size_t n) {
         }
         if (c->deadline != DEADLINE_HEADER)
                 conn_set_deadline(c, DEADLINE_HEADER);
-        ssize_t end = http1_find_end(p, MIN(n, max), &h->scanned);
-        if (end < 0) {
-                refuse(c, 400);
-                return skipped + n;
-        }
+        size_t end = http1_find_end(p, MIN(n, max), &h->scanned);
         if (end == 0) {
                 if (n >= max || !header_charge(c->w->server, &h->charged, n))
                         refuse(c, 431);
@@ -102,7 +98,7 @@ static size_t take_head(struct conn *c, const char *p, size_t n) {
         h->charged = 0;
         h->head = (struct str) { 0 };
         h->head_sent = h->chunked = false;
-        int r = http1_parse_request(arena_dup(h->r->arena, p, (size_t) end), (size_t) end, &h->request, &h->r->headers);
+        int r = http1_parse_request(arena_dup(h->r->arena, p, end), end, &h->request, &h->r->headers);
         if (r == 0 && request_path_is_bad(h->request.target))
                 r = -400;
         if (r == 0) {
@@ -131,7 +127,7 @@ static size_t take_head(struct conn *c, const char *p, size_t n) {
                 if (h->r->expects_continue)
                         transport_dirty(&c->t);
         }
-        return skipped + (size_t) end;
+        return skipped + end;
 }
 
 /* Part of a body that is not kept here. */
@@ -174,7 +170,7 @@ static size_t take_body(struct conn *c, const char *p, size_t n) {
                 return take_streamed(c, used, part, n);
 
         if (used < 0 || h->r->body.n + part.n > c->w->server->o.max_body) {
-                h->r->body_problem = used < 0 ? h->body.problem : NULL;
+                h->r->body_problem = used < 0 ? arena_cstr(h->r->arena, str_of(h->body.problem)) : NULL;
                 refuse(c, used < 0 ? 500 : 413);
                 return n;
         }

@@ -233,19 +233,26 @@ int review_read(struct arena *a, struct str text, const char *kind, const char *
 
         if (json_parse(a, text, &opts, &j, &e) < 0 && (text.n == 0 || text.p[0] == '{' || text.p[0] == '['))
                 return error_set(err, -EINVAL, "couldn't get version/kind; json parse error: %s", error_text(&e));
-        if (e.err && yaml_parse(a, text, NULL, &j, NULL) == 0)
+        if (e.err) {
                 error_clear(&e);
-        *ret = e.err || json_is(j, JSON_NULL) ? json_new(a, json_new_object()) : j;
-        if (!e.err && (json_is(j, JSON_NULL) || json_is(j, JSON_OBJECT)))
+                if (yaml_parse(a, text, NULL, &j, &e) < 0) {
+                        struct str why = str_of(error_text(&e)), extra = STR(YAML_ERROR);
+
+                        why = str_sub(why, str_has_prefix(why, extra) ? extra.n : 0, why.n);
+                        return error_set(err, -EINVAL, "%" STR_FMT, STR_ARG(why));
+                }
+        }
+        *ret = json_is(j, JSON_NULL) ? json_new(a, json_new_object()) : j;
+        if (json_is(j, JSON_NULL) || json_is(j, JSON_OBJECT))
                 return check_version(*ret, kind, api_version, err);
         return error_set(err, -EINVAL, /* what is neither is a word */
                          "couldn't get version/kind; json parse error: json: cannot unmarshal %s into Go value of type "
                          "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string "
                          "\"json:\\\"kind,omitempty\\\"\" }",
-                         e.err || json_is(j, JSON_STRING) ? "string"
-                         : json_is(j, JSON_ARRAY)         ? "array"
-                         : json_is(j, JSON_BOOL)          ? "bool"
-                                                          : "number");
+                         json_is(j, JSON_STRING)  ? "string"
+                         : json_is(j, JSON_ARRAY) ? "array"
+                         : json_is(j, JSON_BOOL)  ? "bool"
+                                                  : "number");
 }
 
 /* The review in text, with the fields it may have in the types they must have. */

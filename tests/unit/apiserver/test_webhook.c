@@ -114,6 +114,32 @@ static void by_url(void **state) {
         forget(r);
 }
 
+/* As Go's client, and upstream's around it. */
+static void goes_where_and_when_the_answer_says(void **state) {
+        static const struct {
+                const char *path, *answer, *error;
+        } cases[] = {
+                { "/moved", "{\"a\":1}", NULL },
+                { "/found", "GET /info ? h2=1", NULL },
+                { "/round", NULL, "Post \"?again\": stopped after 10 redirects" },
+                { "/busy", "{\"a\":1}", NULL },
+                { "/zipped", "{}", NULL },
+                { "/207", NULL, "the server responded with the status code 207 but did not return more information" },
+                { "/type", NULL, "Internal error occurred: mime: unexpected content after media subtype" },
+        };
+        struct world *w = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct result r = ask_url(w, cases[i].path, &test_certs()->ca, 10000);
+
+                if (cases[i].error)
+                        assert_string_equal(r.error, cases[i].error);
+                else
+                        assert_true(!r.error && strstr(r.answer, cases[i].answer) == r.answer);
+                forget(r);
+        }
+}
+
 static void reviews_must_be_what_was_asked(void **state) {
 #define PARSE "failed to call webhook: couldn't get version/kind; json parse error: json: cannot unmarshal "
 #define GO_TYPE                                                                                          \
@@ -121,6 +147,7 @@ static void reviews_must_be_what_was_asked(void **state) {
         "string \"json:\\\"kind,omitempty\\\"\" }"
         static const char *const cases[][2] = {
                 { "garbage", PARSE "string" GO_TYPE },
+                { "\x01", "failed to call webhook: yaml: control characters are not allowed" },
                 { "[]", PARSE "array" GO_TYPE },
                 { "1", PARSE "number" GO_TYPE },
                 { "null", "received invalid webhook response: webhook response was absent" },
@@ -315,6 +342,7 @@ static void nothing_after_stop(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(by_url, setup, teardown),
+                cmocka_unit_test_setup_teardown(goes_where_and_when_the_answer_says, setup, teardown),
                 cmocka_unit_test(reviews_must_be_what_was_asked),
                 cmocka_unit_test(what_is_no_success_is_told_by_its_status),
                 cmocka_unit_test_setup_teardown(errors_say_where, setup, teardown),

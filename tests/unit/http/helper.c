@@ -322,6 +322,44 @@ static void h_cert(struct http_request *r) {
         buf_free(&b);
 }
 
+/* Elsewhere: as it came, or (302) without its body, or round and round. */
+static void h_moved(struct http_request *r) {
+        static const struct http_header to[] = { { STR_INIT("location"), STR_INIT("./x/../echo#here") },
+                                                 { STR_INIT("location"), STR_INIT("info") },
+                                                 { STR_INIT("location"), STR_INIT("?again") } };
+        struct str path = http_request_path(r);
+        size_t i = str_eqc(path, "/moved") ? 0 : str_eqc(path, "/found") ? 1 : 2;
+
+        http_respond(r, i == 1 ? 302 : 307, &to[i], 1, NULL, 0);
+}
+
+/* Says twice when to come again. */
+static void h_busy(struct http_request *r) {
+        static const struct http_header soon = { STR_INIT("retry-after"), STR_INIT("0") };
+        static atomic_int n;
+
+        if (atomic_fetch_add(&n, 1) < 2)
+                http_respond(r, 503, &soon, 1, NULL, 0);
+        else
+                h_echo(r);
+}
+
+static void h_zipped(struct http_request *r) {
+        static const struct http_header h = { STR_INIT("content-encoding"), STR_INIT("gzip") };
+        static const unsigned char zip[] = { 0x1f, 0x8b, 8, 0,    0,    0,    0,    0, 2, 3, 0xab,
+                                             0xae, 5,    0, 0x43, 0xbf, 0xa6, 0xa3, 2, 0, 0, 0 };
+        struct http_slice s = { str_n((const char *) zip, sizeof(zip)), NULL, NULL };
+
+        http_respond(r, 200, &h, 1, &s, 1);
+}
+
+/* An answer with a status or a type that is odd. */
+static void h_odd(struct http_request *r) {
+        bool status = str_eqc(http_request_path(r), "/207");
+
+        http_respond_copy(r, status ? 207 : 200, status ? "text/plain" : "a/b/c", STR("{}"));
+}
+
 static void h_trailers_like_grpc(struct http_request *r) {
         http_respond_copy(r, 200, "application/grpc", STR("message"));
 }
@@ -383,13 +421,17 @@ static const struct {
         const char *path;
         void (*fn)(struct http_request *);
 } routes[] = {
-        { "/echo", h_echo },   { "/later", h_later },
-        { "/ticks", h_ticks }, { "/big", h_big },
-        { "/flood", h_flood }, { "/never", h_never },
-        { "/sink", h_sink },   { "/refused", h_refused },
-        { "/cut", h_cut },     { "/watch", h_watch },
-        { "/cert", h_cert },   { "/ws", h_ws },
-        { "/raw", h_raw },     { "/grpc", h_trailers_like_grpc },
+        { "/echo", h_echo },     { "/later", h_later },
+        { "/ticks", h_ticks },   { "/big", h_big },
+        { "/flood", h_flood },   { "/never", h_never },
+        { "/sink", h_sink },     { "/refused", h_refused },
+        { "/cut", h_cut },       { "/watch", h_watch },
+        { "/cert", h_cert },     { "/ws", h_ws },
+        { "/raw", h_raw },       { "/grpc", h_trailers_like_grpc },
+        { "/moved", h_moved },   { "/found", h_moved },
+        { "/round", h_moved },   { "/busy", h_busy },
+        { "/207", h_odd },       { "/type", h_odd },
+        { "/zipped", h_zipped },
 };
 
 void fixture_handler(struct http_request *r, void *arg) {

@@ -170,8 +170,10 @@ static void refuses_smuggling(void **state) {
                  "chunked\r\n\r\n0\r\n\r\n"),
                 "POST /echo HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
                 "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-                "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n",
                 "GET / HTTP/1.1\r\nHost: a\r\n X: a\r\n\r\n",
+                "GET / HTTP/1.1\r\n X: a\r\nHost: a\r\n\r\n",
+                ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: x, content-length\r\n\r\n"
+                 "0\r\n\r\n"),
                 "GET / HTTP/1.1\r\nHost: a\r\nX y: a\r\n\r\n",
                 "GET / HTTP/1.1\r\nHost: a\r\nX\x01: a\r\n\r\n",
                 "GET / HTTP/1.1\r\nHost: a\r\nX: a\x01\r\n\r\n",
@@ -229,6 +231,8 @@ static void says_what_is_wrong(void **state) {
                 { "POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
                   "Content-Length: 2\r\nContent-Length: 2\r\n\r\nhi",
                   "200 OK" },
+                { "POST /echo HTTP/1.1\r\nHost: a\r\nConnection:\r\n\tclose\r\nContent-Length:\r\n 2\r\n\r\nhi",
+                  "\r\n\r\nhi" },
                 { "#+1 /one HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "200 OK" },
         },
           bodies[] = {
@@ -241,7 +245,9 @@ static void says_what_is_wrong(void **state) {
                   { "\r\n", "empty hex number for chunk length" },
                   { "0x1\r\nx\r\n0\r\n\r\n", "invalid byte in chunk length" },
                   { "1 ;a\r\nx\r\n0\r\n\r\n", "invalid byte in chunk length" },
-                  { "0\r\nT: x\n\r\n", "chunked line ends with bare LF" },
+                  { "0\r\nT x\r\n\r\n", "malformed MIME header: missing colon: \"T x\"" },
+                  { "0\r\n: x\r\n\r\n", "malformed MIME header line: : x" },
+                  { "0\r\n T: x\r\n\r\n", "malformed MIME header initial line:  T: x" },
           };
 
         for (size_t i = 0; i < ARRAY_SIZE(heads); i++)
