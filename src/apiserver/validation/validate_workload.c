@@ -16,17 +16,11 @@ static void check_selector(struct field_errors *fe, const struct json *selector,
                 field_invalid(fe, p, selector, "empty selector is invalid for %s", what);
 }
 
-/* The template's labels satisfy the selector (none is satisfied by nothing, an empty one by all), and its pods run as
- * those of a controller do. before: the field that is looked at before the template. */
-static void check_template(struct field_errors *fe, const struct json *template, const struct selector *s,
-                           const char *kind, const char *before) {
+/* Pods of a template run as those of a controller do. */
+static void check_runs(struct field_errors *fe, const struct json *template, const char *kind) {
         const struct path *p = PATH(SPEC, "template"), *spec = PATH(p, "spec");
-        const struct json *labels = json_at_path(template, "metadata", "labels");
         struct str restart = json_str(json_at_path(template, "spec", "restartPolicy"));
 
-        TELL_AT(PATH(SPEC, before),
-                INVALID_IF(!s || !selector_matches_labels(s, labels), PATH(PATH(p, "metadata"), "labels"), labels,
-                           "`selector` does not match template `labels`"));
         fe->at = p; /* after what is wrong with it as with all templates */
         if (!str_empty(restart))
                 check_enum(fe, PATH(spec, "restartPolicy"), restart, WORDS("Always"));
@@ -35,19 +29,34 @@ static void check_template(struct field_errors *fe, const struct json *template,
         fe->at = NULL;
 }
 
+/* The template's labels satisfy the selector (none is satisfied by nothing, an empty one by all). before: the field
+ * that is looked at before the template. */
+static void check_template(struct field_errors *fe, const struct json *template, const struct selector *s,
+                           const char *kind, const char *before) {
+        const struct path *p = PATH(SPEC, "template");
+        const struct json *labels = json_at_path(template, "metadata", "labels");
+
+        TELL_AT(PATH(SPEC, before),
+                INVALID_IF(!s || !selector_matches_labels(s, labels), PATH(PATH(p, "metadata"), "labels"), labels,
+                           "`selector` does not match template `labels`"));
+        check_runs(fe, template, kind);
+}
+
 /* unreadable: what is said of a selector that cannot be read; NULL: nothing more. */
 static void check_pods(struct field_errors *fe, const struct json *spec, const char *kind, const char *unreadable) {
         const struct json *selector = GET(spec, "selector");
         struct selector s;
 
         if (!json_is(selector, JSON_OBJECT))
-                check_template(fe, GET(spec, "template"), NULL, kind, "selector");
-        else if (selector_from_object(fe->a, selector, &s, NULL) == 0)
-                check_template(fe, GET(spec, "template"), &s, kind, "selector");
-        else if (unreadable) {
+                return check_template(fe, GET(spec, "template"), NULL, kind, "selector");
+        if (selector_from_object(fe->a, selector, &s, NULL) == 0)
+                return check_template(fe, GET(spec, "template"), &s, kind, "selector");
+        if (unreadable) {
                 field_invalid(fe, PATH(SPEC, "selector"), selector, "%s", unreadable);
                 forget_errors_at(fe, PATH(SPEC, "template")); /* upstream goes no further */
         }
+        if (strcmp(kind, "ReplicaSet") != 0) /* where it looks at these with the rest */
+                check_runs(fe, GET(spec, "template"), kind);
 }
 
 /* What a controller selects is settled when it is made. */

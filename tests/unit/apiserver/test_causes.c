@@ -39,6 +39,14 @@
         "integer"
 #define MODE "must be a number between 0 and 0777 (octal), both inclusive"
 
+#define ODD_SELECTOR                                                                                             \
+        SPEC("`selector`:{`matchExpressions`:[{`key`:`a`,`operator`:`X`}]},`template`:{`spec`:{`restartPolicy`:" \
+             "`Never`,`activeDeadlineSeconds`:5,`containers`:[{`name`:`c`,`image`:`i`}]}}")
+#define ODD_RUNS(kind)                                                                          \
+        "spec.template.spec.restartPolicy: Unsupported value: `Never`: supported values: "      \
+        "`Always`\nspec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds " \
+        "in " kind " is not Supported"
+
 /* The causes, a line each; the object is made as it is in `body`, and patched when there is a patch. */
 static const struct row {
         const struct api_resource *resource;
@@ -464,6 +472,14 @@ static const struct row {
           LABEL "\n" LABEL "\n" LABEL "\nprovisioner: Required value\n" LABEL
                 "\nparameters: Forbidden: updates to parameters are forbidden.\n"
                 "provisioner: Forbidden: updates to provisioner are forbidden." },
+        { &res_daemonsets, ODD_SELECTOR, NULL, NULL,
+          "spec.selector.matchExpressions[0].operator: Invalid value: `X`: not a valid selector operator\n" ODD_RUNS(
+                          "DaemonSet") },
+        { &res_statefulsets, ODD_SELECTOR, NULL, NULL,
+          "spec.selector.matchExpressions[0].operator: Invalid value: `X`: not a valid selector operator\n"
+          "spec.selector: Invalid value: v1.LabelSelector{MatchLabels:map[string]string(nil), MatchExpressions:"
+          "[]v1.LabelSelectorRequirement{v1.LabelSelectorRequirement{Key:`a`, Operator:`X`, "
+          "Values:[]string(nil)}}}\n" ODD_RUNS("StatefulSet") },
         { &res_pods, /* profiles of no known type differ from no annotation */
           "{`metadata`:{`name`:`x`,`annotations`:{`container.apparmor.security.beta.kubernetes.io/c`:`unconfined`,"
           "`seccomp.security.alpha.kubernetes.io/pod`:`unconfined`}},`spec`:{`serviceAccountName`:`default`,"
