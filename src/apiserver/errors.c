@@ -249,6 +249,13 @@ static const struct {
 };
 
 bool api_kind_is_known(struct str group, struct str version, struct str kind) {
+        static const char everywhere[] = "WatchEvent ListOptions GetOptions DeleteOptions CreateOptions UpdateOptions "
+                                         "PatchOptions";
+        bool of_core = group.n == 0 && str_eqc(version, "v1"), of_meta = str_eqc(group, "meta.k8s.io");
+
+        if ((str_eqc(kind, "List") && !of_core) ||
+            (str_is_part(kind, ' ', STR(everywhere)) && (of_meta || !api_find_group_version(group, version))))
+                return false;
         if (api_find_type(group, version, kind))
                 return true;
         for (size_t i = 0; i < ARRAY_SIZE(unserved); i++)

@@ -14,6 +14,7 @@
 #include "json/yaml.h"
 #include "schema/decode.h"
 #include "schema/protobuf.h"
+#include "schema/types.h"
 
 /* ---- bodies ---- */
 
@@ -117,6 +118,7 @@ static int check_head(struct exchange *x, struct arena *a, bool yaml, bool ignor
 
 static int parse_protobuf(struct exchange *x, struct arena *a, struct str text, struct json **ret, struct error *err) {
         _cleanup_error_ struct error e = ERROR_INIT;
+        bool options = http_request_method(x->req) == HTTP_M_DELETE;
         struct sent want = sent_in(x, a);
         const struct schema_type *t = NULL;
         struct protobuf_unknown u;
@@ -126,22 +128,28 @@ static int parse_protobuf(struct exchange *x, struct arena *a, struct str text, 
         if (protobuf_open(text, &u, &e) < 0)
                 return unrecognized(x, a, text, err, "", &e);
         if (str_empty(u.kind))
-                u.kind = want.kind;
-        if (str_empty(u.api_version))
-                u.api_version = want.api_version;
-        if (str_eq(u.kind, want.kind))
+                u.kind = options ? STR("DeleteOptions") : want.kind;
+        if (str_empty(u.api_version) || api_parse_group_version(u.api_version, &group, &version, NULL) < 0)
+                u.api_version = options ? STR("meta.k8s.io/v1") : want.api_version;
+        api_parse_group_version(u.api_version, &group, &version, NULL);
+        if (options && !str_eqc(u.kind, "DeleteOptions"))
+                u.raw = STR(""); /* it is not read: its kind is wrong */
+        if (options)
+                t = &type_DeleteOptions;
+        else if (str_eq(u.kind, want.kind) && str_eq(u.api_version, want.api_version))
                 t = want.type;
-        if (!t && api_parse_group_version(u.api_version, &group, &version, NULL) == 0)
+        else if (!api_kind_is_known(group, version, u.kind))
+                return err_other_kind(err, &want, u.kind, u.api_version);
+        else
                 t = api_find_type(group, version, u.kind);
-        if (!t)
-                t = api_find_type(STR("meta.k8s.io"), STR("v1"), u.kind);
+        if (!t && str_eq(u.kind, want.kind)) /* in a version that is not served */
+                t = want.type;
         if (!t)
                 return err_other_kind(err, &want, u.kind, u.api_version);
-        if (protobuf_decode_object(a, t, &u, &doc, &e) < 0 &&
-            api_parse_group_version(u.api_version, &group, &version, NULL) == 0)
-                return err_unhandled(err, u.kind, version, want.kind, str_of(error_text(&e)));
+        if (protobuf_decode_object(a, t, &u, &doc, &e) < 0 && options)
+                return error_status(err, REASON_UNKNOWN, "%s", error_text(&e));
         if (e.err)
-                return err_bad_request(err, "%s", error_text(&e));
+                return err_unhandled(err, u.kind, version, want.kind, str_of(error_text(&e)));
         *ret = json_new(a, doc);
         return 0;
 }

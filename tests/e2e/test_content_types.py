@@ -175,3 +175,27 @@ def test_watches_and_refusals(ask, ns):
             (415, "415: Unsupported Media Type", (path + "/a", "application/json", "PATCH", b"{}", "application/json"))]:
         got = ask(*args)
         assert (got[0], json.loads(got[2])["message"]) == (code, message)
+
+
+def test_bodies_in_protobuf(ask, ns):
+    path = f"/api/v1/namespaces/{ns}/configmaps"
+
+    def body(version, kind, raw):
+        head = bytes([10, len(version)]) + version + bytes([18, len(kind)]) + kind
+        return b"k8s\0" + bytes([10, len(head)]) + head + bytes([18, len(raw)]) + raw
+
+    named, options, cut = b"\n\3\n\1p", b"*\3All", b"*\x0fAll"
+    no_kind = 'no kind "%s" is registered for version "%s" in scheme "pkg/%s"'
+    meta, all_kinds = "apis/meta/internalversion/scheme/register.go:27", "api/legacyscheme/scheme.go:30"
+    unhandled = '%s in version "v1" cannot be handled as a ConfigMap: '
+    for method, where, sent, code, message in [
+            ("POST", "", body(b"a/b/c", b"", named), 201, None),  # what says no version is of the one that is meant
+            ("POST", "", body(b"apps/v1", b"ConfigMap", cut), 400,
+             unhandled % "ConfigMap" + no_kind % ("ConfigMap", "apps/v1", all_kinds)),
+            ("POST", "", body(b"apps/v1", b"List", cut), 400, unhandled % "List" + no_kind % ("List", "apps/v1", all_kinds)),
+            ("DELETE", "/p", body(b"v1", b"Pod", cut), 500, no_kind % ("Pod", "v1", meta)),
+            ("DELETE", "/p", body(b"v1", b"DeleteOptions", cut), 500, "unexpected EOF"),
+            ("DELETE", "/p", body(b"", b"", options), 200, None),
+            ("DELETE", "/p", body(b"", b"", b""), 200, None)]:
+        got = ask(path + where, method=method, body=sent, content_type=PROTOBUF)
+        assert (got[0], json.loads(got[2]).get("message")) == (code, message)

@@ -340,7 +340,16 @@ static const char *request_problem(struct str text) {
         if (!request)
                 return "PEM block type must be CERTIFICATE REQUEST";
         EVP_PKEY *key = X509_REQ_get0_pubkey(request);
-        return key && X509_REQ_verify(request, key) == 1 ? NULL : "x509: invalid signature";
+        if (key && X509_REQ_verify(request, key) == 1)
+                return NULL;
+        switch (key ? EVP_PKEY_get_base_id(key) : EVP_PKEY_NONE) {
+        case EVP_PKEY_RSA:
+                return "crypto/rsa: verification error";
+        case EVP_PKEY_EC:
+                return "x509: ECDSA verification failure";
+        default:
+                return "x509: Ed25519 verification failure";
+        }
 }
 
 /* What is wrong with the first of the labels between the dots of s that is not fine. */
