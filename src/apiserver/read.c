@@ -121,8 +121,8 @@ static int make_filter(struct arena *a, const struct rest *r, const struct api_o
 int list_check(struct arena *a, const struct rest *r, const struct api_options *o, struct error *err) {
         struct filter unused;
 
-        TRY(make_filter(a, r, o, &unused, err));
-        return list_options_check(a, o, false, false, err);
+        TRY(list_options_check(a, o, false, false, err));
+        return make_filter(a, r, o, &unused, err);
 }
 
 /* Fields and labels are those of the request's version: where a webhook makes that they are looked at when it has. */
@@ -152,7 +152,11 @@ int list_options_check(struct arena *a, const struct api_options *o, bool watch,
         bool newer = str_eqc(match, "NotOlderThan"), exact = str_eqc(match, "Exact"), any = !str_empty(match);
         bool initial = o->send_initial_events || o->no_initial_events;
         const struct path *at = PATH(NULL, "resourceVersionMatch");
+        struct field_selector fields;
+        struct selector labels;
 
+        TRY(selector_parse_labels(a, o->label_selector, &labels, err));
+        TRY(selector_parse_fields(a, NULL, o->field_selector, &fields, err));
         if (!any && !initial)
                 return 0;
         if (watch && initial && !newer)

@@ -238,6 +238,7 @@ static const struct param_desc {
 
 static void set_param(struct arena *a, const struct param_desc *d, struct request_query *q, struct str value) {
         void *at = (char *) q + d->offset;
+        struct str bad = STR("");
 
         switch (d->type) {
         case P_STR:
@@ -251,7 +252,9 @@ static void set_param(struct arena *a, const struct param_desc *d, struct reques
                 q->options.no_initial_events = !q->options.send_initial_events;
                 break;
         case P_INT:
-                request_number(a, value, at, &q->bad_list_option);
+                request_number(a, value, at, &bad);
+                if (str_empty(q->bad_list_option) || (at == &q->options.timeout_seconds && !str_empty(bad)))
+                        q->bad_list_option = bad; /* of the time is told before the limit */
                 break;
         case P_GRACE:
                 request_number(a, value, at, &q->bad_delete_option);

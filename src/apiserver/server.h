@@ -313,10 +313,10 @@ void list_select(struct op *op);
 /* Of a list that was made for the request, what its selectors select. */
 int list_filter(struct op *op, struct api_list *l, struct error *err);
 
-/* The rules for resourceVersion, resourceVersionMatch, sendInitialEvents and continue together (read.c). watch_lists: a
- * watch may begin with what there is. */
+/* Whether selectors can be read; the rules for resourceVersion, resourceVersionMatch, sendInitialEvents and continue
+ * together (read.c). watch_lists: a watch may begin with what there is. */
 int list_options_check(struct arena *a, const struct api_options *o, bool watch, bool watch_lists, struct error *err);
-/* The same of a list, and of its selectors. */
+/* The same of a list, and whether there are the fields it selects by. */
 int list_check(struct arena *a, const struct rest *r, const struct api_options *o, struct error *err);
 
 /* An object in another version of its resource (a reference; the same object when there is nothing to convert). */

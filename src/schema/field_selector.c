@@ -103,6 +103,7 @@ static int parse_term(struct arena *a, const struct api_resource *r, struct str 
         rest = str_sub(term, i + (q.negate || (i + 1 < term.n && term.p[i + 1] == '=') ? 2 : 1), term.n);
         q.field = arena_str(a, str_sub(term, 0, i));
         TRY(unescape(a, rest, &q.value, err));
+        *ret = q;
         if (!r)
                 return 0;
         path = path_of(r, q.field);
@@ -141,8 +142,13 @@ int selector_parse_fields(struct arena *a, const struct api_resource *r, struct 
                 if (term.n > 0)
                         terms[n++] = term;
         qsort(terms, n, sizeof(*terms), str_compare); /* so upstream: the first that is wrong is told */
-        for (; s.n < n; s.n++)
-                TRY(parse_term(a, r, text, terms[s.n], &s.reqs[s.n], err));
+        for (size_t i = 0; i < n; i++) { /* all of them, before their fields are looked up; "=" says nothing */
+                TRY(parse_term(a, NULL, text, terms[i], &s.reqs[s.n], err));
+                if (s.reqs[s.n].field.n > 0 || s.reqs[s.n].value.n > 0)
+                        terms[s.n++] = terms[i];
+        }
+        for (size_t i = 0; i < s.n; i++)
+                TRY(parse_term(a, r, text, terms[i], &s.reqs[i], err));
         *ret = s;
         return 0;
 }

@@ -289,6 +289,18 @@ static void a_node_asks_for_its_own_certificates(void **state) {
         }
 }
 
+static void what_is_wrong_with_a_signature_is_told_by_its_key(void **state) {
+        static const char request[] =
+                        "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUg4d013SUJBREFBTUNvd0JRWURLMlZ3QXlFQThFcm"
+                        "84b1pZcEdneTFiTWU2dWpKRG5FVU90c2tjQnFUSk4rUwp6dkR2YnNLZ0FEQUZCZ01yWlhBRFFRQkc2NlVpM0ZOODhw"
+                        "WFhZdDk1a2dpMTlxM0UxNnJxK1loTnlpaUE3WWVFCnBiL3ZuOEdoNlFFV1Y4bktLOWpQMjV5OWZ1dm9oSHRVeVk0eU"
+                        "tSdXdjbkFGCi0tLS0tRU5EIENFUlRJRklDQVRFIFJFUVVFU1QtLS0tLQo=";
+        struct answer r = csr(*state, "r", request, &api_user_system);
+
+        assert_int_equal(r.code, 422);
+        assert_non_null(strstr(r.message, "}: x509: Ed25519 verification failure"));
+}
+
 /* ---- topology ---- */
 
 static void a_pod_is_labelled_with_where_its_node_is(void **state) {
@@ -774,6 +786,7 @@ int main(void) {
                 TEST(components_are_well_while_they_watch),
                 TEST(certificates_are_asked_for_approved_and_signed_by_right),
                 TEST(a_node_asks_for_its_own_certificates),
+                TEST(what_is_wrong_with_a_signature_is_told_by_its_key),
                 TEST(a_pod_is_labelled_with_where_its_node_is),
                 TEST(flags_name_plugins),
                 TEST(a_wrong_file_is_told_as_upstream_does),
