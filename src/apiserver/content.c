@@ -109,27 +109,28 @@ static bool is_same(struct http_request *req, const struct content *c) {
 /* "5-9", "5-", "-5". -EINVAL: none of these; 1: beyond the end. */
 static int parse_range(struct str one, uint64_t size, struct range *ret) {
         ssize_t dash = str_find(one, '-');
-        uint64_t n;
+        int64_t n; /* as strconv.ParseInt takes them */
 
         if (dash < 0)
                 return -EINVAL;
         struct str first = str_trim(str_sub(one, 0, (size_t) dash));
         struct str last = str_trim(str_sub(one, (size_t) dash + 1, one.n));
         if (str_empty(first)) {
-                if (str_to_u64(last, &n) < 0)
+                if (str_to_i64(last, &n) < 0 || n < 0 || last.p[0] == '-')
                         return -EINVAL;
-                ret->n = MIN(n, size);
+                ret->n = MIN((uint64_t) n, size);
                 ret->start = size - ret->n;
                 return 0;
         }
-        if (str_to_u64(first, &ret->start) < 0)
+        if (str_to_i64(first, &n) < 0 || n < 0)
                 return -EINVAL;
+        ret->start = (uint64_t) n;
         if (ret->start >= size)
                 return 1;
-        n = size - 1;
-        if (!str_empty(last) && (str_to_u64(last, &n) < 0 || ret->start > n))
+        n = (int64_t) size - 1;
+        if (!str_empty(last) && (str_to_i64(last, &n) < 0 || (int64_t) ret->start > n))
                 return -EINVAL;
-        ret->n = MIN(n, size - 1) - ret->start + 1;
+        ret->n = MIN((uint64_t) n, size - 1) - ret->start + 1;
         return 0;
 }
 

@@ -553,7 +553,7 @@ static void send_openapi(struct exchange *x, struct catalog *catalog, struct doc
                          maker make) {
         struct arena *a = http_request_arena(x->req);
         bool v2 = make == make_openapi_v2, index = make == make_openapi_index,
-             gzip = v2 && doc->text.n >= GZIP_MIN_OPENAPI && respond_wants_gzip(x->req) &&
+             gzip = v2 && doc->text.n >= GZIP_MIN_OPENAPI && respond_weighs_gzip(x->req, false) &&
                     !http_request_header(x->req, "range").p;
         struct http_header h[6] = { { STR("cache-control"), STR("no-cache, private") },
                                     { STR("content-type"), str_of(type) } };

@@ -339,7 +339,8 @@ static void set_text(struct arena *a, struct json *o, const char *key, const cha
 }
 
 struct json status_of_error(struct arena *a, const struct error *e) {
-        struct json s = status_head(a, "Failure"), details = json_new_object(), causes = json_new_array();
+        struct json s = status_head(a, e->status_text && *e->status_text ? e->status_text : "Failure"),
+                    details = json_new_object(), causes = json_new_array();
         static const struct str internal = STR_INIT("Internal error occurred: ");
         struct str text = str_of(error_text(e));
         int code = e->code ? e->code : status_reason_code(e->reason);

@@ -276,7 +276,7 @@ static void respond_metrics(struct exchange *x, struct buf *text) {
         };
         struct http_slice s = { .release = free };
         struct buf packed = BUF_INIT;
-        bool gzip = respond_wants_gzip(x->req);
+        bool gzip = respond_weighs_gzip(x->req, true);
 
         if (gzip) {
                 gzip_text(&packed, buf_str(text));

@@ -111,6 +111,29 @@ bool respond_wants_gzip(struct http_request *req) {
         return false;
 }
 
+bool respond_weighs_gzip(struct http_request *req, bool metrics) {
+        bool wants = false;
+
+        str_each(one, http_request_header(req, "accept-encoding"), ',') {
+                struct str name = STR(""), part;
+                bool known = true;
+                float q = 1;
+
+                str_split(&one, ';', &name);
+                while (str_split(&one, ';', &part)) {
+                        part = str_trim(part);
+                        if (str_has_prefix(part, STR("q=")))
+                                q = request_quality(str_sub(part, 2, part.n));
+                        else
+                                known = false;
+                }
+                name = str_trim(name);
+                if (metrics ? known && str_eqc(name, "gzip") : str_eq_fold(name, STR("gzip")))
+                        wants = q > 0;
+        }
+        return wants;
+}
+
 void deflate_text(struct buf *dst, struct str text, int level, int window) {
         z_stream z = { .next_in = (Bytef *) text.p, .avail_in = (uInt) text.n };
 

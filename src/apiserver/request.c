@@ -384,7 +384,7 @@ struct media_range {
 };
 
 /* As strconv.ParseFloat, whose errors upstream does not look at: they leave nothing. */
-static float quality_of(struct str text) {
+float request_quality(struct str text) {
         char copy[32], *end;
 
         if (text.n >= sizeof(copy) || text.n == 0 || isspace((unsigned char) text.p[0]))
@@ -419,7 +419,7 @@ static bool parse_media(struct str text, struct media_range *ret) {
                         continue;
                 key = trim_spaces(key);
                 if (str_eqc(key, "q"))
-                        ret->quality = quality_of(value);
+                        ret->quality = request_quality(value);
                 value = trim_spaces(value);
                 if (str_eqc(key, "as"))
                         ret->as = value;

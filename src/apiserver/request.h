@@ -81,6 +81,7 @@ int request_negotiate(struct str accept, unsigned shapes, struct negotiated *ret
 /* The types alone that an Accept header names, the best first; what is behind so many is not read. */
 #define REQUEST_RANGES 16
 size_t request_accepted(struct str accept, struct str types[static REQUEST_RANGES]);
+float request_quality(struct str q); /* "0.5" */
 /* Why a Content-Type is none, as Go's mime says: "no media type". NULL: it is one; a parameter may come twice when it
  * says the same. */
 const char *request_media_fault(struct str text);

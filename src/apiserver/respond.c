@@ -143,6 +143,8 @@ static void send_error_text(struct http_request *req, const struct error *e) {
                 HEADER("content-type", "text/plain; charset=utf-8"),
                 HEADER("x-content-type-options", "nosniff"),
         };
+        bool early = str_has_prefix(str_of(error_text(e)),
+                                    STR("failed to create RequestInfo")); /* before all headers */
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct http_slice s = { 0 };
 
@@ -152,7 +154,7 @@ static void send_error_text(struct http_request *req, const struct error *e) {
         add_sanitized(&b, str_of(error_text(e)), false);
         buf_putc(&b, '\n');
         s.data = arena_str(a, buf_str(&b));
-        http_respond(req, status_reason_code(e->reason), h, ARRAY_SIZE(h), &s, 1);
+        http_respond(req, status_reason_code(e->reason), h + early, ARRAY_SIZE(h) - early, &s, 1);
 }
 
 bool respond_wants_pretty(struct http_request *req) {

@@ -33,6 +33,8 @@ bool respond_gzip(struct http_request *req, int code, struct http_header *h, siz
 /* Indented: by the query, or since people look at it (upstream's list of agents). */
 bool respond_wants_pretty(struct http_request *req);
 bool respond_wants_gzip(struct http_request *req);
+/* The same where upstream looks at "gzip;q=0.5": for metrics as it is written, else in any case. */
+bool respond_weighs_gzip(struct http_request *req, bool metrics);
 /* All at once: for what is kept. windowBits of zlib say how: DEFLATE_GZIP. */
 #define DEFLATE_GZIP (15 + 16)
 void deflate_text(struct buf *dst, struct str text, int level, int window);

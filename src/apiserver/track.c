@@ -565,8 +565,12 @@ void track_warnings(struct exchange *x, const struct str *warnings, size_t n) {
                 _cleanup_buf_ struct buf b = BUF_INIT;
                 bool clean = true;
 
-                for (size_t k = 0; k < end; k++)
-                        clean = clean && (unsigned char) one.p[k] >= 0x20;
+                for (size_t k = 0; k < end; k++) {
+                        unsigned char c = (unsigned char) one.p[k],
+                                      next = k + 1 < end ? (unsigned char) one.p[k + 1] : 0;
+
+                        clean = clean && c >= 0x20 && c != 0x7f && !(c == 0xc2 && next < 0xa0);
+                }
                 if (!clean) /* no header says that: upstream drops it */
                         continue;
                 buf_addc(&b, "299 - \"");

@@ -60,12 +60,14 @@ static enum status_reason reason_of(int err) {
 }
 
 void error_clear(struct error *e) {
-        if (!e || !(e->err || e->message || e->reason_text || e->name || e->group || e->kind || e->uid ||
-                    e->continue_token || e->causes || e->code || e->retry_after_seconds || e->text || e->reason))
+        if (!e ||
+            !(e->err || e->message || e->reason_text || e->status_text || e->name || e->group || e->kind || e->uid ||
+              e->continue_token || e->causes || e->code || e->retry_after_seconds || e->text || e->reason))
                 return; /* there is mostly none */
         for (size_t i = 0; i < e->n_causes; i++)
                 free_all(e->causes[i].reason, e->causes[i].message, e->causes[i].field);
-        free_all(e->causes, e->message, e->reason_text, e->name, e->group, e->kind, e->uid, e->continue_token);
+        free_all(e->causes, e->message, e->reason_text, e->status_text, e->name, e->group, e->kind, e->uid,
+                 e->continue_token);
         *e = ERROR_INIT;
 }
 
@@ -184,6 +186,7 @@ void error_copy(struct error *dst, const struct error *src) {
                 return;
         copy.message = dup_or_null(src->message);
         copy.reason_text = dup_or_null(src->reason_text);
+        copy.status_text = dup_or_null(src->status_text);
         copy.name = dup_or_null(src->name);
         copy.group = dup_or_null(src->group);
         copy.kind = dup_or_null(src->kind);

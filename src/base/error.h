@@ -48,6 +48,7 @@ struct error {
         int code; /* HTTP code; 0: status_reason_code(reason) */
         char *message;
         char *reason_text; /* what a webhook called its reason, which need not be one of those above; or NULL */
+        char *status_text; /* and the whole: "Failure" */
         /* metav1.StatusDetails, each may be NULL */
         char *name, *group, *kind, *uid;
         char *continue_token; /* metav1.ListMeta: where an expired list may go on, or NULL */

@@ -128,6 +128,14 @@ bool json_has_str(const struct json *array, struct str s) {
         return false;
 }
 
+const char *json_type_in_go(const struct json *j) {
+        static const char *const names[] = {
+                "null", "bool", "number", "number", "string", "object", "array", "object"
+        };
+
+        return names[j->type];
+}
+
 bool json_equal(const struct json *a, const struct json *b) {
         if (a == b || !a || !b)
                 return a == b;

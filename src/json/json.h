@@ -144,6 +144,7 @@ bool json_is_twin(struct map **seen, const struct json *array, size_t i, const c
 bool json_has_str(const struct json *array, struct str s); /* is it one of the items? */
 /* The item whose member of that key is the text: conditions by type, containers by name. NULL: none. */
 struct json *json_find_by(const struct json *array, const char *key, struct str text);
+const char *json_type_in_go(const struct json *j);           /* "bool", as its encoding/json says */
 bool json_equal(const struct json *a, const struct json *b); /* member order does not matter; 1 equals 1.0 */
 uint64_t json_hash(const struct json *v);                    /* the same of what is equal */
 

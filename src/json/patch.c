@@ -149,7 +149,8 @@ static int place_remove(struct patch *p, struct place at) {
 struct operation {
         struct str path, from;
         bool has_path, has_from;
-        const struct json *value; /* NULL: absent */
+        const char *no_path, *no_from; /* why there are none */
+        const struct json *value;      /* NULL: absent */
 };
 
 #define FAIL(...) return error_set(p->err, -EINVAL, __VA_ARGS__)
@@ -189,7 +190,7 @@ static int op_replace(struct patch *p, const struct operation *op) {
         struct json *old;
 
         if (!op->has_path)
-                FAIL("replace operation failed to decode path: operation missing path field: missing value");
+                FAIL("replace operation failed to decode path: %s", op->no_path);
         if (str_empty(op->path)) {
                 if (!op->value)
                         FAIL("replace operation value must be object or array");
@@ -215,7 +216,7 @@ static int op_move(struct patch *p, const struct operation *op) {
         struct json *found, value;
 
         if (!op->has_from)
-                FAIL("move operation failed to decode from: operation, missing from field: missing value");
+                FAIL("move operation failed to decode from: %s", op->no_from);
         struct place at = find(p, op->from);
         if (!at.parent)
                 FAIL("move operation does not apply: doc is missing from path: %" STR_FMT ": missing value",
@@ -228,7 +229,7 @@ static int op_move(struct patch *p, const struct operation *op) {
         if (r < 0)
                 WRAP(r, "error in move for path: '%" STR_FMT "'", STR_ARG(at.key));
         if (!op->has_path)
-                FAIL("move operation failed to decode path: operation missing path field: missing value");
+                FAIL("move operation failed to decode path: %s", op->no_path);
         at = find(p, op->path);
         if (!at.parent)
                 FAIL("move operation does not apply: doc is missing destination path: %" STR_FMT ": missing value",
@@ -244,7 +245,7 @@ static int op_copy(struct patch *p, const struct operation *op) {
         struct json *found, value;
 
         if (!op->has_from)
-                FAIL("copy operation failed to decode from: operation, missing from field: missing value");
+                FAIL("copy operation failed to decode from: %s", op->no_from);
         struct place at = find(p, op->from);
         if (!at.parent)
                 FAIL("copy operation does not apply: doc is missing from path: %" STR_FMT ": missing value",
@@ -295,7 +296,7 @@ static int op_test(struct patch *p, const struct operation *op) {
         struct json *found = NULL;
 
         if (!op->has_path)
-                FAIL("test operation failed to decode path: operation missing path field: missing value");
+                FAIL("test operation failed to decode path: %s", op->no_path);
         if (str_empty(op->path))
                 found = p->doc;
         else {
@@ -322,6 +323,15 @@ static const struct {
         { STR_INIT("move"), op_move }, { STR_INIT("copy"), op_copy },     { STR_INIT("test"), op_test },
 };
 
+/* Why a path is none. */
+static const char *no_pointer(struct patch *p, const struct json *path, const char *missing) {
+        return !path || json_is(path, JSON_NULL)
+                               ? missing
+                               : arena_printf(p->arena, "json: cannot unmarshal %s into Go value of type string",
+                                              json_type_in_go(path))
+                                                 .p;
+}
+
 static int apply(struct patch *p, const struct json *j) {
         struct operation op = {
                 .path = json_str(json_getc(j, "path")),
@@ -330,20 +340,14 @@ static int apply(struct patch *p, const struct json *j) {
                 .has_from = json_is(json_getc(j, "from"), JSON_STRING),
                 .value = json_getc(j, "value"),
         };
+        op.no_path = no_pointer(p, json_getc(j, "path"), "operation missing path field: missing value");
+        op.no_from = no_pointer(p, json_getc(j, "from"), "operation, missing from field: missing value");
         struct str name = json_str_or(json_getc(j, "op"), STR("unknown"));
 
         for (size_t i = 0; i < ARRAY_SIZE(operations); i++)
                 if (str_eq(name, operations[i].name))
                         return operations[i].apply(p, &op);
         FAIL("Unexpected kind: %" STR_FMT, STR_ARG(name));
-}
-
-static const char *go_kind(const struct json *j) {
-        static const char *const kinds[] = {
-                "null", "bool", "number", "number", "string", "object", "array", "object"
-        };
-
-        return kinds[j->type];
 }
 
 int json_patch_apply(struct arena *a, const struct json *doc, const struct json *patch, struct json *ret,
@@ -353,12 +357,12 @@ int json_patch_apply(struct arena *a, const struct json *doc, const struct json 
 
         if (patch->type != JSON_ARRAY)
                 return error_set(err, -EINVAL, "json: cannot unmarshal %s into Go value of type jsonpatch.Patch",
-                                 go_kind(patch));
+                                 json_type_in_go(patch));
         json_each_item(op, patch)
-                if (op->type != JSON_OBJECT)
+                if (op->type != JSON_OBJECT && op->type != JSON_NULL)
                         return error_set(err, -EINVAL,
                                          "json: cannot unmarshal %s into Go value of type jsonpatch.Operation",
-                                         go_kind(op));
+                                         json_type_in_go(op));
         copy = json_copy_tree(a, doc);
         json_each_item(op, patch)
                 TRY(apply(&p, op));

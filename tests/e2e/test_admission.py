@@ -27,7 +27,7 @@ class Webhook(http.server.BaseHTTPRequestHandler):
         elif path == "/refuse":
             response |= {"allowed": False, "status": {"message": f"no {review['request']['operation']} of {review['request']['name']}", "code": 403}}
         elif path == "/warn":
-            response["warnings"] = ["handle with care"]
+            response["warnings"] = ["no header\x7f", "handle with care"]
         elif path == "/slow":
             time.sleep(3)
         body = json.dumps({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response}).encode()
@@ -89,7 +89,8 @@ def create(cluster, ns, name, check=True):
 def test_webhooks_change_warn_and_refuse(cluster, ns, webhook, configure):
     configure(configuration("MutatingWebhookConfiguration", "patch", webhook("/patch"), ns),
               configuration("ValidatingWebhookConfiguration", "warn", webhook("/warn"), ns))
-    assert "Warning: handle with care" in create(cluster, ns, "a").stderr
+    said = create(cluster, ns, "a").stderr
+    assert "Warning: handle with care" in said and "no header" not in said
     assert cluster.json("get", "cm", "a", "-n", ns)["metadata"]["labels"] == {"patched": "kubernetes-admin"}
     configure(configuration("ValidatingWebhookConfiguration", "refuse", webhook("/refuse"), ns))
     p = create(cluster, ns, "b", check=False)

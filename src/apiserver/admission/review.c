@@ -204,34 +204,65 @@ struct str review_question(struct arena *a, const struct admission *ad, const st
 #define invalid(e, ...) \
         (error_set(e, -EINVAL, "received invalid webhook response: " __VA_ARGS__), (e)->code = 503, -EINVAL)
 
+int review_kind(const struct json *doc, struct str *kind, struct str *version, struct error *err) {
+        json_each_member(m, doc) {
+                bool is_kind = str_eq_fold(json_key(m), STR("kind"));
+
+                if ((!is_kind && !str_eq_fold(json_key(m), STR("apiVersion"))) || json_is(&m->value, JSON_NULL))
+                        continue;
+                if (!json_is(&m->value, JSON_STRING))
+                        return error_set(err, -EINVAL,
+                                         "couldn't get version/kind; json parse error: json: cannot unmarshal %s into "
+                                         "Go struct field .%s of type string",
+                                         json_type_in_go(&m->value), is_kind ? "kind" : "apiVersion");
+                *(is_kind ? kind : version) = json_str(&m->value);
+        }
+        return 0;
+}
+
 /* A review of another version is not converted, another kind not known; what is not said is what was asked. */
 static int check_version(const struct json *review, const char *wanted, const char *api_version, struct error *err) {
-        struct str kind = json_str(json_getc(review, "kind")), version = json_str(json_getc(review, "apiVersion")),
-                   group;
-        const char *v = strchr(api_version, '/') + 1, *other = strcmp(v, "v1") == 0 ? "v1beta1" : "v1";
+        struct str kind = STR(""), named = STR(""), version, group = STR(""), own = str_of(api_version);
+        ssize_t slash = str_rfind(own, '/');
+        struct str own_group = str_sub(own, 0, (size_t) slash), own_version = str_sub(own, (size_t) slash + 1, own.n);
 
-        group = str_n(api_version, (size_t) (v - api_version));
-        if ((!kind.n || str_eqc(kind, wanted)) && (!version.n || str_eqc(version, api_version)))
+        TRY(review_kind(review, &kind, &named, err));
+        version = named;
+        slash = str_find(named, '/');
+        if (slash != str_rfind(named, '/'))
+                return error_set(err, -EINVAL, "unexpected GroupVersion string: %" STR_FMT, STR_ARG(named));
+        if (slash >= 0) {
+                group = str_sub(named, 0, (size_t) slash);
+                version = str_sub(named, (size_t) slash + 1, named.n);
+        }
+        kind = kind.n ? kind : str_of(wanted);
+        if (!version.n && (!group.n || str_eq(group, own_group))) {
+                group = own_group;
+                version = own_version;
+        }
+        bool known = str_among(version, WORDS("v1", "v1beta1")) && str_eq(group, own_group);
+        if (known && str_eqc(kind, wanted) && str_eq(version, own_version))
                 return 0;
-        if ((!kind.n || str_eqc(kind, wanted)) && str_has_prefix(version, group) &&
-            str_eqc(str_sub(version, group.n, version.n), other))
-                return error_set(err, -EINVAL, "converting (%s.%s) to (%s.%s): unknown conversion", other, wanted, v,
-                                 wanted);
-        if (str_eqc(kind, "Status") && str_eqc(version, "v1")) /* which every scheme of upstream's knows */
-                return error_set(err, -EINVAL, "converting (v1.Status) to (%s.%s): unknown conversion", v, wanted);
+        if ((known && str_among(kind, WORDS(wanted, "Status"))) || /* every scheme of upstream's knows this one */
+            (str_eqc(kind, "Status") && !group.n && str_eqc(version, "v1")))
+                return error_set(err, -EINVAL,
+                                 "converting (%" STR_FMT ".%" STR_FMT ") to (%" STR_FMT ".%s): unknown conversion",
+                                 STR_ARG(version), STR_ARG(kind), STR_ARG(own_version), wanted);
         return error_set(err, -EINVAL,
-                         "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT
+                         "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT "%s%" STR_FMT
                          "\" in scheme \"k8s.io/apiserver/pkg/util/webhook/client.go:71\"",
-                         STR_ARG(kind.n ? kind : str_of(wanted)), STR_ARG(version.n ? version : str_of(api_version)));
+                         STR_ARG(kind), STR_ARG(group), group.n ? "/" : "", STR_ARG(version));
 }
 
 int review_read(struct arena *a, struct str text, const char *kind, const char *api_version, struct json **ret,
                 struct error *err) {
         const struct json_parse_opts opts = { .max_depth = 1000, .copy_strings = true };
         _cleanup_error_ struct error e = ERROR_INIT;
+        struct str start = str_trim(text);
         struct json *j;
 
-        if (json_parse(a, text, &opts, &j, &e) < 0 && (text.n == 0 || text.p[0] == '{' || text.p[0] == '['))
+        if (json_parse(a, text, &opts, &j, &e) < 0 &&
+            (text.n == 0 || start.n == 0 || start.p[0] == '{' || text.p[0] == '['))
                 return error_set(err, -EINVAL, "couldn't get version/kind; json parse error: %s", error_text(&e));
         if (e.err) {
                 error_clear(&e);
@@ -249,10 +280,7 @@ int review_read(struct arena *a, struct str text, const char *kind, const char *
                          "couldn't get version/kind; json parse error: json: cannot unmarshal %s into Go value of type "
                          "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string "
                          "\"json:\\\"kind,omitempty\\\"\" }",
-                         json_is(j, JSON_STRING)  ? "string"
-                         : json_is(j, JSON_ARRAY) ? "array"
-                         : json_is(j, JSON_BOOL)  ? "bool"
-                                                  : "number");
+                         json_type_in_go(j));
 }
 
 /* The review in text, with the fields it may have in the types they must have. */
@@ -299,19 +327,18 @@ static int parse_patch(struct arena *a, struct str encoded, struct review_answer
                 return error_status(err, REASON_INTERNAL,
                                     "Internal error occurred: json: cannot unmarshal %s into Go value of type "
                                     "jsonpatch.Patch",
-                                    json_is(patch, JSON_OBJECT) ? "object" : "value");
+                                    json_type_in_go(patch));
         if (json_len(patch) > 0)
                 ret->patch = patch;
         return 0;
 }
 
-static int check_patch(struct arena *a, const struct json *response, bool v1, bool mutating, struct review_answer *ret,
-                       struct error *err) {
+static int check_patch(const struct json *response, bool v1, bool mutating, struct error *err) {
         struct str patch = json_str(json_getc(response, "patch")), type = json_str(json_getc(response, "patchType"));
         bool has_type = json_getc(response, "patchType") != NULL;
 
         if (!v1)
-                return mutating && ret->allowed && !str_empty(patch) ? parse_patch(a, patch, ret, err) : 0;
+                return 0;
         if (!mutating && !str_empty(patch))
                 return invalid(err, "validating webhook may not return response.patch");
         if (!mutating && has_type)
@@ -322,11 +349,18 @@ static int check_patch(struct arena *a, const struct json *response, bool v1, bo
                 return invalid(err, "webhook returned response.patchType but not response.patch");
         if (has_type && str_empty(type))
                 return invalid(err, "webhook returned invalid response.patchType of \"\"");
+        return 0;
+}
+
+static int take_patch(struct arena *a, const struct json *response, bool v1, struct review_answer *ret,
+                      struct error *err) {
+        struct str patch = json_str(json_getc(response, "patch")), type = json_str(json_getc(response, "patchType"));
+
         if (!ret->allowed || str_empty(patch))
                 return 0;
         if (parse_patch(a, patch, ret, err) < 0)
                 return err->err;
-        if (ret->patch && !str_eqc(type, "JSONPatch"))
+        if (v1 && ret->patch && !str_eqc(type, "JSONPatch"))
                 return error_set(err, -EINVAL, "unsupported patch type \"%" STR_FMT "\"", STR_ARG(type));
         return 0;
 }
@@ -346,11 +380,12 @@ int review_parse(struct arena *a, struct str text, const char *api_version, stru
                 return invalid(err, "expected response.uid=\"%" STR_FMT "\", got \"%" STR_FMT "\"", STR_ARG(uid),
                                STR_ARG(json_str(json_getc(response, "uid"))));
         TRY(v1 ? check_kind(&review, api_version, err) : 0);
+        TRY(check_patch(response, v1, mutating, err));
         ret->allowed = json_bool(json_getc(response, "allowed"));
         ret->status = json_getc(response, "status");
         ret->warnings = json_getc(response, "warnings");
         ret->annotations = json_getc(response, "auditAnnotations");
-        return check_patch(a, response, v1, mutating, ret, err);
+        return mutating ? take_patch(a, response, v1, ret, err) : 0;
 }
 
 /* ---- refusals ---- */
@@ -365,6 +400,9 @@ int review_denied(struct error *err, struct str webhook, const struct json *stat
         error_status(err, status_reason_of(reason), "admission webhook \"%" STR_FMT "\" denied the request%s%" STR_FMT,
                      STR_ARG(webhook), str_empty(message) ? " without explanation" : ": ", STR_ARG(message));
         err->reason_text = str_dup(reason);
+        if (!str_eqc(json_str(json_getc(status, "status")), "Success"))
+                err->status_text = str_dup(json_str(json_getc(status, "status")));
+        err->continue_token = str_dup(json_str(json_at_path(status, "metadata", "continue")));
         err->uid = str_dup(json_str(json_getc(details, "uid")));
         err->code = code < 400 ? 400 : (int) MIN(code, 999);
         err->retry_after_seconds = (int) json_int(json_getc(details, "retryAfterSeconds"));

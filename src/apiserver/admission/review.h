@@ -29,6 +29,9 @@ struct review_answer {
  * webhook"; a patch that is no patch is -EIO: that is not forgiven by failurePolicy. Pure: fuzzed by fuzz_admission. */
 int review_parse(struct arena *a, struct str text, const char *api_version, struct str uid, bool mutating,
                  struct review_answer *ret, struct error *err);
+/* What a document says that it is, as Go's encoding/json finds it: the case of a key does not count, null is nothing.
+ * -EINVAL. */
+int review_kind(const struct json *doc, struct str *kind, struct str *version, struct error *err);
 /* What a webhook has sent as a review of a kind: a JSON object, which may be empty. */
 int review_read(struct arena *a, struct str text, const char *kind, const char *api_version, struct json **ret,
                 struct error *err);

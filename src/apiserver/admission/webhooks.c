@@ -153,21 +153,13 @@ static int verdict_of(struct ask *q, bool mutating, struct error *err) {
 
         q->code = 200;
         q->rejection = "no_error";
+        q->answer = (struct review_answer) { 0 };
         if (q->call.error.err) {
                 r = error_set(&e, -EINVAL, "failed to call webhook: %s", error_text(&q->call.error));
                 e.code = q->call.status;
                 error_clear(&q->call.error);
         } else {
                 r = review_parse(q->ad->a, q->call.answer, q->hook->review, q->uid, mutating, &q->answer, &e);
-        }
-        if (r < 0) {
-                q->answer = (struct review_answer) { 0 };
-                q->code = r != -EINVAL ? 0 : e.code ? e.code : 400;
-                q->rejection = r == -EINVAL ? "calling_webhook_error" : "apiserver_internal_error";
-                if (r == -EINVAL)
-                        return call_failed(q, &e, err);
-                error_move(err, &e);
-                return r;
         }
         json_each_item(w, q->answer.warnings)
                 op_warn(q->ad->op, json_str(w));
@@ -178,6 +170,15 @@ static int verdict_of(struct ask *q, bool mutating, struct error *err) {
 
                 if (check_qualified_name(key, wrong) == 0)
                         op_annotate(q->ad->op, key, json_str(&m->value));
+        }
+        if (r < 0) {
+                q->answer = (struct review_answer) { 0 };
+                q->code = r != -EINVAL ? 0 : e.code ? e.code : 400;
+                q->rejection = r == -EINVAL ? "calling_webhook_error" : "apiserver_internal_error";
+                if (r == -EINVAL)
+                        return call_failed(q, &e, err);
+                error_move(err, &e);
+                return r;
         }
         if (q->answer.allowed)
                 return 0;
@@ -268,6 +269,35 @@ static bool rounds_times(struct mutation *m) {
                (!ad->op->old || owns_anew(ad->a, object_json(ad->op->old), ad->obj, &m->owners));
 }
 
+/* A patch cannot make another kind of it; one that it takes away is still there. */
+static int check_kind(const struct ask *q, const struct json *before, struct json *doc, struct error *err) {
+        struct str kind = STR(""), version = STR(""), group, was = json_str(json_getc(before, "kind")),
+                   own = json_str(json_getc(before, "apiVersion"));
+        _cleanup_error_ struct error e = ERROR_INIT;
+
+        if (review_kind(doc, &kind, &version, &e) < 0)
+                return internal(err, &e);
+        kind = kind.n ? kind : was;
+        version = version.n ? version : own;
+        json_set_str(q->ad->a, doc, "kind", kind);
+        json_set_str(q->ad->a, doc, "apiVersion", version);
+        if (str_eq(kind, was) && str_eq(version, own))
+                return 0;
+        ssize_t slash = str_find(version, '/');
+        group = str_sub(version, 0, slash < 0 ? 0 : (size_t) slash);
+        struct str v = str_sub(version, (size_t) (slash + 1), version.n);
+        if (!api_find_type(group, v, kind))
+                return error_status(err, REASON_INTERNAL,
+                                    "Internal error occurred: no kind \"%" STR_FMT
+                                    "\" is registered for version \"%" STR_FMT
+                                    "\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+                                    STR_ARG(kind), STR_ARG(version));
+        return error_status(err, REASON_UNKNOWN,
+                            "converting (%" STR_FMT ".%" STR_FMT ") to (%" STR_FMT ".%" STR_FMT "): unknown conversion",
+                            STR_ARG(v), STR_ARG(kind), STR_ARG(str_empty(q->as->group) ? STR("core") : q->as->group),
+                            STR_ARG(q->as->kind));
+}
+
 /* 0 with ask.changed; ADMISSION_WAITS: patch_converted takes up what the conversion webhook answers; or a negative
  * errno. */
 static int apply_patch(struct mutation *m, struct error *err) {
@@ -289,22 +319,8 @@ static int apply_patch(struct mutation *m, struct error *err) {
                 return r;
         if (json_patch_apply(ad->a, &before, q->answer.patch, &doc, &e) < 0)
                 return internal(err, &e);
-        if (!(q->as->custom && t == q->as->resource->type) &&
-            !str_eq(json_str(json_getc(&doc, "kind")), json_str(json_getc(&before, "kind"))))
-                return !api_find_type(q->as->group, q->as->version, json_str(json_getc(&doc, "kind")))
-                                       ? error_status(err, REASON_INTERNAL,
-                                                      "Internal error occurred: no kind \"%" STR_FMT
-                                                      "\" is registered for version \"%" STR_FMT
-                                                      "\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
-                                                      STR_ARG(json_str(json_getc(&doc, "kind"))),
-                                                      STR_ARG(q->as->api_version))
-                                       : error_status(err, REASON_UNKNOWN,
-                                                      "converting (%" STR_FMT ".%" STR_FMT ") to (%" STR_FMT
-                                                      ".%" STR_FMT "): unknown conversion",
-                                                      STR_ARG(q->as->version),
-                                                      STR_ARG(json_str(json_getc(&doc, "kind"))),
-                                                      STR_ARG(str_empty(q->as->group) ? STR("core") : q->as->group),
-                                                      STR_ARG(q->as->kind));
+        if (!(q->as->custom && t == q->as->resource->type) && check_kind(q, &before, &doc, err) < 0)
+                return err->err;
         if (decode(q, t, &doc, &after, err) < 0)
                 return err->err;
         q->changed = rounds_times(m) || decode(q, t, &before, &same, &e) < 0 || !json_equal(&same, &after);

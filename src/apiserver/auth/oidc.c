@@ -112,14 +112,6 @@ static int check_signature(const struct oidc *o, struct arena *a, const struct j
 
 /* ---- the token ---- */
 
-static const char *go_type(const struct json *j) {
-        return json_is(j, JSON_OBJECT)   ? "object"
-               : json_is(j, JSON_ARRAY)  ? "array"
-               : json_is(j, JSON_BOOL)   ? "bool"
-               : json_is(j, JSON_STRING) ? "string"
-                                         : "number";
-}
-
 /* Texts as Go prints a list of them: ["a" "b"]. */
 static struct str quoted(struct arena *a, const struct json *texts) {
         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -170,7 +162,7 @@ static int no_claim(const struct oidc *o, const struct json *is, const char *nam
                        "%s: oidc: failed to unmarshal claims: json: cannot unmarshal %s into Go struct field %s of "
                        "type "
                        "%s",
-                       o->verify, go_type(is), name, type);
+                       o->verify, json_type_in_go(is), name, type);
 }
 
 static int check_claim(const struct oidc *o, const struct json *is, const char *name, enum shape shape,
@@ -384,7 +376,7 @@ static int map_text(const struct reading *r, const struct mapping *m, const char
                 return refused(err, "parse %s \"%" STR_FMT "\": claim not present", plural, STR_ARG(m->claim));
         if (!json_is(claim, JSON_STRING) && !json_is(claim, JSON_NULL))
                 return refused(err, "parse %s \"%" STR_FMT "\": json: cannot unmarshal %s into Go value of type string",
-                               plural, STR_ARG(m->claim), go_type(claim));
+                               plural, STR_ARG(m->claim), json_type_in_go(claim));
         *ret = prefixed(r->a, m->prefix, json_str(claim));
         return 0;
 }
@@ -397,7 +389,7 @@ static int check_email(const struct reading *r, struct error *err) {
         if (!json_is(verified, JSON_BOOL))
                 return refused(err,
                                "parse 'email_verified' claim: json: cannot unmarshal %s into Go value of type bool",
-                               go_type(verified));
+                               json_type_in_go(verified));
         return json_bool(verified) ? 0 : refused(err, "email not verified");
 }
 
@@ -439,7 +431,7 @@ static int map_groups(const struct reading *r, struct json *ret, struct error *e
                     : refused(err,
                               "parse groups claim \"%" STR_FMT
                               "\": json: cannot unmarshal %s into Go value of type string",
-                              STR_ARG(m->claim), go_type(claim));
+                              STR_ARG(m->claim), json_type_in_go(claim));
 }
 
 static int map_extra(const struct reading *r, struct api_user *u, struct error *err) {
@@ -477,7 +469,7 @@ static int check_required(const struct reading *r, struct error *err) {
                         return refused(err,
                                        "parse claim %" STR_FMT
                                        ": json: cannot unmarshal %s into Go value of type string",
-                                       STR_ARG(name), go_type(is));
+                                       STR_ARG(name), json_type_in_go(is));
                 if (!str_eq(json_str(is), want))
                         return refused(err,
                                        "required claim %" STR_FMT " value does not match. Got = %" STR_FMT

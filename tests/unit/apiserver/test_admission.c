@@ -153,6 +153,37 @@ static void a_patch_changes_an_object_with_new_owners(void **state) {
         assert_int_equal(hook_calls(w->hook, "/a"), 2);
 }
 
+static void a_patch_makes_no_other_kind(void **state) {
+        static const struct {
+                const char *patch;
+                int code;
+                const char *message;
+        } cases[] = {
+                { "[{\"op\":\"remove\",\"path\":\"/apiVersion\"},{\"op\":\"remove\",\"path\":\"/kind\"}]", 201, NULL },
+                { "[{\"op\":\"add\",\"path\":\"/apiVersion\",\"value\":1}]", 500,
+                  "Internal error occurred: couldn't get version/kind; json parse error: json: cannot unmarshal number "
+                  "into Go struct field .apiVersion of type string" },
+                { "[{\"op\":\"add\",\"path\":\"/apiVersion\",\"value\":\"v2\"}]", 500,
+                  "Internal error occurred: no kind \"ConfigMap\" is registered for version \"v2\" in scheme "
+                  "\"pkg/api/legacyscheme/scheme.go:30\"" },
+                { "[{\"op\":\"add\",\"path\":\"/kind\",\"value\":\"Pod\"}]", 500,
+                  "converting (v1.Pod) to (core.ConfigMap): unknown conversion" },
+        };
+        struct world *w = *state;
+        struct fixture *f = &w->f;
+
+        MUTATE(w, "a", "/a", CONFIGMAPS);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                hook_answers(w->hook, "/a", hook_patch(f->a, cases[i].patch));
+                struct answer r = create_map(w, "x");
+
+                if (cases[i].message)
+                        check_error(r, cases[i].code, cases[i].message);
+                else
+                        assert_string_equal(at(f, r, ".apiVersion"), "v1");
+        }
+}
+
 static void refusals_say_who_and_why(void **state) {
         struct world *w = *state;
         struct answer r;
@@ -168,12 +199,14 @@ static void refusals_say_who_and_why(void **state) {
         check_error(r, 403, "admission webhook \"v.example.com\" denied the request: Forbidden");
         assert_string_equal(r.reason, "Forbidden");
         hook_answers(w->hook, "/v",
-                     "\"allowed\":false,\"status\":{\"reason\":\"Mine\",\"message\":\"m\",\"code\":600,\"details\":"
+                     "\"allowed\":false,\"status\":{\"status\":\"Odd\",\"metadata\":{\"continue\":\"c\"},"
+                     "\"reason\":\"Mine\",\"message\":\"m\",\"code\":600,\"details\":"
                      "{\"uid\":\"u\",\"kind\":\"k\",\"causes\":[{\"reason\":\"r\"}]}}");
         r = create_map(w, "x");
         assert_int_equal(r.code, 600);
         assert_string_equal(r.status,
-                            "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\","
+                            "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{\"continue\":\"c\"},\"status\":"
+                            "\"Odd\","
                             "\"message\":\"admission webhook \\\"v.example.com\\\" denied the request: m\","
                             "\"reason\":\"Mine\",\"details\":{\"kind\":\"k\",\"uid\":\"u\",\"causes\":[{\"reason\":"
                             "\"r\"}]},\"code\":600}");
@@ -699,6 +732,7 @@ int main(void) {
                 T(what_a_patch_makes_is_defaulted_and_validated),
                 T(a_webhook_that_wants_it_sees_later_changes),
                 T(a_patch_changes_an_object_with_new_owners),
+                T(a_patch_makes_no_other_kind),
                 T(refusals_say_who_and_why),
                 T(the_first_refusal_in_order_is_told),
                 T(the_policy_decides_when_a_webhook_fails),

@@ -681,6 +681,12 @@ static void large_answers_are_compressed(void **state) {
         plain = get(f, "/openapi/v2", "");
         packed = get(f, "/openapi/v2", "Accept-Encoding: gzip\r\n");
         assert_true(has(packed, "\r\nContent-Encoding: gzip\r\n") && packed.n < plain.n / 4);
+        assert_true(has(get(f, "/openapi/v2", "Accept-Encoding: br, GZIP; q=0.5\r\n"),
+                        "\r\nContent-Encoding: gzip\r\n"));
+        assert_false(has(get(f, "/openapi/v2", "Accept-Encoding: gzip;q=0\r\n"), "Content-Encoding"));
+        assert_true(has(get(f, "/metrics/slis", "Accept-Encoding: gzip;q=0.5\r\n"), "\r\nContent-Encoding: gzip\r\n"));
+        assert_false(has(get(f, "/metrics/slis", "Accept-Encoding: GZIP\r\n"), "Content-Encoding"));
+        assert_false(has(get(f, "/api/v1/watch", ""), "Cache-Control"));
         assert_true(has(plain, "\r\nVary: Accept-Encoding\r\nVary: Accept\r\n"));
         assert_false(has(get(f, "/api/v1/configmaps", "Accept-Encoding: gzip;q=1\r\n"), "content-encoding"));
         assert_false(has(get(f, "/api/v1/namespaces/default", "Accept-Encoding: gzip\r\n"), "content-encoding"));

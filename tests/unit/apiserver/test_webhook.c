@@ -150,6 +150,15 @@ static void reviews_must_be_what_was_asked(void **state) {
                 { "\x01", "failed to call webhook: yaml: control characters are not allowed" },
                 { "[]", PARSE "array" GO_TYPE },
                 { "1", PARSE "number" GO_TYPE },
+                { "{\"kind\":1}", PARSE "number into Go struct field .kind of type string" },
+                { "{\"kind\":\"AdmissionReview\",\"KIND\":[]}",
+                  PARSE "array into Go struct field .kind of type string" },
+                { "{\"apiVersion\":\"a/b/c\"}", "failed to call webhook: unexpected GroupVersion string: a/b/c" },
+                { "{\"kind\":\"Foo\",\"apiVersion\":\"/v1\"}",
+                  "failed to call webhook: no kind \"Foo\" is registered for version \"v1\" in scheme "
+                  "\"k8s.io/apiserver/pkg/util/webhook/client.go:71\"" },
+                { "{\"kind\":\"Status\",\"apiVersion\":\"admission.k8s.io/\"}",
+                  "failed to call webhook: converting (v1.Status) to (v1.AdmissionReview): unknown conversion" },
                 { "null", "received invalid webhook response: webhook response was absent" },
                 { "{\"kind\":\"Foo\",\"apiVersion\":\"admission.k8s.io/v1\"}",
                   "failed to call webhook: no kind \"Foo\" is registered for version \"admission.k8s.io/v1\" in scheme "

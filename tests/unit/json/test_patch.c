@@ -96,8 +96,11 @@ static void failures_say_what_upstream_says(void **state) {
                   "copy operation failed to decode from: operation, missing from field: missing value" },
                 { "[{\"op\":\"fly\",\"path\":\"/r\"}]", "Unexpected kind: fly" },
                 { "[{\"path\":\"/r\"}]", "Unexpected kind: unknown" },
+                { "[{\"op\":\"replace\",\"path\":1}]", "replace operation failed to decode path: json: cannot "
+                                                       "unmarshal number into Go value of type string" },
                 { "[{\"op\":\"add\"}]", "add operation failed to decode path: missing value" },
                 { "{}", "json: cannot unmarshal object into Go value of type jsonpatch.Patch" },
+                { "[null]", "Unexpected kind: unknown" },
                 { "[1]", "json: cannot unmarshal number into Go value of type jsonpatch.Operation" },
         };
         const char *doc = "{\"s\":\"x\",\"l\":[1,2],\"o\":{},\"t\":\"\\u003cé\"}";
