@@ -305,6 +305,15 @@ int64_t quantity_milli(struct quantity q) {
         return divided(q.nano, NANO / 1000);
 }
 
+/* Thousandths above 64 bits lose what is above; of decimals from giga on nothing is left. */
+bool quantity_is_whole(struct quantity q) {
+        __int128 milli = q.nano / (NANO / 1000) + (q.nano % (NANO / 1000) != 0);
+
+        if (milli != (int64_t) milli && q.format != QUANTITY_BINARY_SI && q.nano % (NANO * NANO) == 0)
+                return true;
+        return (int64_t) milli % 1000 == 0;
+}
+
 double quantity_double(struct quantity q) {
         return (double) q.nano / 1e9;
 }

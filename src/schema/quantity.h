@@ -21,6 +21,7 @@ struct quantity quantity_of_milli(int64_t v, enum quantity_format f);
 /* Rounded up, saturated, as upstream's Value() and MilliValue(). */
 int64_t quantity_value(struct quantity q);
 int64_t quantity_milli(struct quantity q);
+bool quantity_is_whole(struct quantity q); /* as upstream asks, for whom 9Pi is not */
 double quantity_double(struct quantity q);
 int quantity_cmp(struct quantity a, struct quantity b);
 /* The format of a is kept unless a is zero. */

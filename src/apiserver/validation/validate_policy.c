@@ -39,7 +39,7 @@ void check_resource_quantity(struct field_errors *fe, const struct path *p, stru
         struct quantity q = quantity_of_json(v);
 
         INVALID_IF(q.nano < 0, p, v, "must be greater than or equal to 0");
-        if ((str_among(name, counted_names) || is_extended_resource(name)) && q.nano % 1000000000 != 0)
+        if ((str_among(name, counted_names) || is_extended_resource(name)) && !quantity_is_whole(q))
                 field_invalid(fe, p, in_go(fe->a, SCHEMA_QUANTITY, v), "must be an integer");
 }
 

@@ -305,7 +305,7 @@ static void warn_overlaps(struct op *op, const struct json *v) {
 static void warn_size(struct op *op, const struct path *p, const struct json *sizes, const char *name) {
         const struct json *v = GET(sizes, name);
 
-        if (v && quantity_of_json(v).nano % 1000000000 != 0)
+        if (v && !quantity_is_whole(quantity_of_json(v)))
                 warn(op, PATH_KEY(p, str_of(name)),
                      "fractional byte value \"%" STR_FMT "\" is invalid, must be an integer", STR_ARG(json_str(v)));
 }

@@ -97,6 +97,9 @@ static void test_counts(void **state) {
         assert_int_equal(quantity_milli(q("0.0001")), 1);
         assert_int_equal(quantity_value(q("2Gi")), 2LL << 30);
         assert_int_equal(quantity_value(q("100E")), INT64_MAX);
+        assert_true(quantity_is_whole(q("8Pi")) && quantity_is_whole(q("16Ei")) && quantity_is_whole(q("10P")));
+        assert_false(quantity_is_whole(q("1500m")) || quantity_is_whole(q("9Pi")) ||
+                     quantity_is_whole(q("12345678901234567")));
         assert_true(quantity_cmp(q("1Ki"), q("1k")) > 0);
         assert_int_equal(quantity_cmp(q("1000m"), q("1")), 0);
         check_str(quantity_print(text, quantity_add(q("512Mi"), q("512Mi"))), "1Gi");
