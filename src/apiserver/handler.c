@@ -465,6 +465,8 @@ static int read_body(struct http_write *w) {
                 return error_status(err, REASON_UNSUPPORTED_MEDIA,
                                     "the body of the request was in an unknown format - accepted media types include: "
                                     "application/json, application/yaml");
+        if (str_empty(text) && !str_empty(w->x.query.bad_delete_option) && w->call.verb == API_DELETE_COLLECTION)
+                return err_bad_request(err, "%" STR_FMT, STR_ARG(w->x.query.bad_delete_option));
         if (str_empty(text) && (w->call.verb == API_DELETE || w->call.verb == API_DELETE_COLLECTION))
                 return request_check_delete(w->arena, &w->x.query, &w->call.options, err);
         if (str_empty(text) && w->call.verb != API_PATCH && media != MEDIA_YAML)
@@ -672,7 +674,7 @@ static int check_options(const struct exchange *x, enum api_verb verb, struct er
                                     "Internal error occurred: invalid resource name \"%" STR_FMT
                                     "\": [may not be '%" STR_FMT "']",
                                     STR_ARG(ns), STR_ARG(ns));
-        if ((verb == API_DELETE || collection) && request_is_bodyless(x->req)) /* which counts alone */
+        if (verb == API_DELETE && request_is_bodyless(x->req)) /* which counts alone */
                 bad = q->bad_delete_option;
         if (verb != API_CREATE && verb != API_UPDATE && verb != API_PATCH && verb != API_DELETE) /* hear more before */
                 TRY(err_bad_name(err, name));

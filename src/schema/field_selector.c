@@ -2,6 +2,7 @@
  * so that an object whose tree nobody needed yet is matched on its text. */
 #include "schema/selector.h"
 
+#include "base/quote.h"
 #include "schema/types.h"
 
 static int unescape(struct arena *a, struct str s, struct str *ret, struct error *err) {
@@ -89,6 +90,7 @@ static const char *const *split_path(struct arena *a, struct str path) {
 
 static int parse_term(struct arena *a, const struct api_resource *r, struct str whole, struct str term,
                       struct field_requirement *ret, struct error *err) {
+        _cleanup_buf_ struct buf quoted = BUF_INIT;
         struct field_requirement q = { 0 };
         struct str path, rest;
         ssize_t bar;
@@ -107,15 +109,18 @@ static int parse_term(struct arena *a, const struct api_resource *r, struct str 
         if (!r)
                 return 0;
         path = path_of(r, q.field);
+        if (!path.p)
+                add_quoted(&quoted, q.field);
         if (!path.p && r == &res_jobs)
-                return error_set(err, -EINVAL, "field label \"%" STR_FMT "\" not supported for Job", STR_ARG(q.field));
+                return error_set(err, -EINVAL, "field label %" STR_FMT " not supported for Job",
+                                 STR_ARG(buf_str(&quoted)));
         if (!path.p && (r->select_fields || (r->type && r->type->openapi)))
                 return error_set(err, -EINVAL, "field label not supported: %" STR_FMT, STR_ARG(q.field));
         if (!path.p)
                 return error_set(err, -EINVAL,
-                                 "\"%" STR_FMT "\" is not a known field selector: only \"metadata.name\", "
+                                 "%" STR_FMT " is not a known field selector: only \"metadata.name\", "
                                  "\"metadata.namespace\"",
-                                 STR_ARG(q.field));
+                                 STR_ARG(buf_str(&quoted)));
         bar = str_find(path, '|');
         if (bar >= 0) {
                 q.or_keys = split_path(a, str_sub(path, (size_t) bar + 1, path.n));

@@ -94,6 +94,8 @@ static void media_types_are_those_of_upstream(void **state) {
                 { "GET /api/v1/namespaces?watch=1&includeObject=x HTTP/1.1", AS("yaml", "Table"), "HTTP/1.1 400 " },
                 { "GET " CONFIGMAPS "?fieldSelector=x&resourceVersionMatch=x HTTP/1.1", HOST, "can't understand 'x'" },
                 { "DELETE " CONFIGMAPS "?fieldSelector=x%3Dy&resourceVersionMatch=x HTTP/1.1", HOST, "HTTP/1.1 422 " },
+                { "DELETE " CONFIGMAPS "?fieldSelector=x%3Dy&gracePeriodSeconds=z HTTP/1.1", HOST,
+                  "\\\"x\\\" is not a known field selector" },
                 { "GET " CONFIGMAPS "?limit=x&timeoutSeconds=y HTTP/1.1", HOST, "parsing \\\"y\\\": " },
                 { "GET " CONFIGMAPS "/none HTTP/1.1", AS("yaml", "Table"),
                   "404 " AND ": application/json\r\n" AND "{\n  \"kind\": \"Status\"" },

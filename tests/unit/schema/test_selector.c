@@ -196,6 +196,8 @@ static void test_field_selectors(void **state) {
         assert_string_equal(
                         error_text(&err),
                         "\"spec.foo\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
+        assert_int_equal(selector_parse_fields(a, &res_jobs, STR("x\\=y"), &s, &err), -EINVAL);
+        assert_string_equal(error_text(&err), "field label \"x\\\\\" not supported for Job");
         assert_true(fields_match(a, &res_pods, "=,metadata.name=p", pod)); /* says nothing */
         assert_int_equal(selector_parse_fields(a, &res_pods, STR("a.b=x,foo"), &s, &err), -EINVAL);
         assert_string_equal(error_text(&err), "invalid selector: 'a.b=x,foo'; can't understand 'foo'");
