@@ -477,9 +477,12 @@ static int read_body(struct http_write *w) {
         text = arena_str(w->arena, text);
         w->call.late_refusal = w->call.verb == API_PATCH;
         TRY(parse_body(&w->x, w->arena, media, &w->call, text, &dup, &body, err));
+        if (w->call.verb == API_DELETE || w->call.verb == API_DELETE_COLLECTION) {
+                r = request_delete_body(w->arena, body, &w->call.options, err);
+                w->sent = r == 0 || err->reason != REASON_UNKNOWN ? body : NULL; /* what is none is not told */
+                return r;
+        }
         w->sent = body;
-        if (w->call.verb == API_DELETE || w->call.verb == API_DELETE_COLLECTION)
-                return request_delete_body(w->arena, body, &w->call.options, err);
         w->call.body = body;
         if (media != MEDIA_PROTOBUF)
                 w->call.text = text;

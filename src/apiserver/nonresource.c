@@ -168,22 +168,25 @@ static bool excluded(struct arena *a, struct str query, const char *name) {
 
 /* What shall be left out and is no check. */
 static void warn_of_excluded(struct exchange *x, unsigned kind, struct buf *b) {
-        bool any = false;
+        struct json names = json_new_array();
+        struct arena *a = http_request_arena(x->req);
 
         str_each(pair, http_request_query(x->req), '&') {
-                struct str value = request_query_get(http_request_arena(x->req), pair, "exclude");
-                bool known = !value.p;
+                struct str value = request_query_get(a, pair, "exclude");
+                bool known = !value.p || json_has_str(&names, value);
 
                 for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
                         known = known ||
                                 ((checks[i].of & kind) && has_check(x->s, i) && str_eqc(value, checks[i].name));
-                if (known)
-                        continue;
-                buf_printf(b, "%s\"%" STR_FMT "\"",
-                           any ? "," : "warn: some health checks cannot be excluded: no matches for ", STR_ARG(value));
-                any = true;
+                if (!known)
+                        json_push(a, &names, json_of_str(value));
         }
-        if (any)
+        json_sort_texts(&names);
+        for (size_t i = 0; i < names.len; i++)
+                buf_printf(b, "%s\"%" STR_FMT "\"",
+                           i ? "," : "warn: some health checks cannot be excluded: no matches for ",
+                           STR_ARG(json_str(&json_items(&names)[i])));
+        if (names.len)
                 buf_putc(b, '\n');
 }
 
@@ -302,6 +305,7 @@ static void handle_slis(struct exchange *x) {
         struct arena *a = http_request_arena(x->req);
         VEC(struct str) lines = { 0 };
         struct buf b = BUF_INIT;
+        char text[32];
 
         if (resets(x, true))
                 return;
@@ -317,6 +321,10 @@ static void handle_slis(struct exchange *x) {
         for (size_t i = 0; i < lines.n; i++)
                 buf_add_str(&b, lines.v[i]);
         metric_collect(&b, &health_checks);
+        metric_header(&b, "process_start_time_seconds", "gauge",
+                      "[ALPHA] Start time of the process since unix epoch in seconds.");
+        buf_printf(&b, "process_start_time_seconds %s\n",
+                   metric_number(text, (double) x->s->started_ns / NSEC_PER_SEC));
         respond_metrics(x, &b);
 }
 

@@ -444,6 +444,12 @@ static void the_object_is_told_as_it_was_read(void **state) {
         say(f, "POST /api/v1/namespaces/default/configmaps" BY_ADMIN "\r\nContent-Type: application/json\r\n"
                "Content-Length: 25\r\n\r\n{\"metadata\":{\"name\":[0]}}");
         assert_false(last_has(f, "requestObject"));
+        say(f, "DELETE /api/v1/namespaces/default/configmaps/y" BY_ADMIN "\r\nContent-Type: application/json\r\n"
+               "Content-Length: 25\r\n\r\n{\"gracePeriodSeconds\":1 }");
+        assert_true(last_has(f, "\"requestObject\":{\"kind\":\"DeleteOptions\","));
+        say(f, "DELETE /api/v1/namespaces/default/configmaps/y" BY_ADMIN "\r\nContent-Type: application/json\r\n"
+               "Content-Length: 25\r\n\r\n{\"kind\":\"DeleteOption\"  }");
+        assert_false(last_has(f, "requestObject"));
         fixture_teardown(state);
 }
 
