@@ -393,23 +393,22 @@ static void check_approval(struct field_errors *fe, const struct json *obj, cons
 
 static void check_stored(struct field_errors *fe, const struct json *obj) {
         const struct json *stored = json_at_path(obj, "status", "storedVersions");
+        const struct json *versions = json_at_path(obj, "spec", "versions");
         const struct path *p = PATH(PATH(NULL, "status"), "storedVersions");
-        struct str storage = STR("");
 
         INVALID_IF(json_len(stored) == 0, p, json_new(fe->a, json_of_raw(STR("[]string(nil)"))),
                    "must have at least one stored version");
-        json_each_item(v, json_len(stored) > 0 ? json_at_path(obj, "spec", "versions") : NULL)
-                if (IS_TRUE(v, "storage"))
-                        storage = TEXT(v, "name"); /* the last, when there are several */
-        if (!str_empty(storage) && !json_has_str(stored, storage))
-                field_invalid(fe, p, stored, "must have the storage version %" STR_FMT, STR_ARG(storage));
+        json_each_item(v, json_len(stored) > 0 ? versions : NULL) {
+                struct str name = TEXT(v, "name");
+                bool twin = json_find_by(versions, "name", name) != v; /* the first has been taken for it */
+
+                if (IS_TRUE(v, "storage") && !str_empty(name) && (twin || !json_has_str(stored, name)))
+                        field_invalid(fe, p, stored, "must have the storage version %" STR_FMT, STR_ARG(name));
+        }
         for (size_t i = 0; i < json_len(stored); i++) {
                 struct str s = json_str(json_item(stored, i));
-                bool there = false;
 
-                json_each_item(v, json_at_path(obj, "spec", "versions"))
-                        there = there || str_eq(TEXT(v, "name"), s);
-                INVALID_STR_IF(!there, PATH_INDEX(p, i), s,
+                INVALID_STR_IF(!json_find_by(versions, "name", s), PATH_INDEX(p, i), s,
                                "missing from spec.versions; %" STR_FMT " was previously a storage version, and "
                                "must remain in spec.versions until a storage migration ensures no data "
                                "remains persisted in %" STR_FMT " and removes %" STR_FMT " from status.storedVersions",

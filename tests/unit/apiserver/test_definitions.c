@@ -134,9 +134,9 @@ static void definitions_are_checked(void **state) {
 }
 
 #define STORED(v) "{'name':'" v "','served':true,'storage':true,'schema':{'openAPIV3Schema':{'type':'object'}}}"
-#define TWO_STORED                                                                                             \
+#define TWO_STORED(second)                                                                                     \
         "{'metadata':{'name':'widgets.example.com'},'spec':{'group':'example.com','scope':'Cluster','names':{" \
-        "'plural':'widgets','kind':'Widget'},'versions':[" STORED("v1") "," STORED("v2") "]}}"
+        "'plural':'widgets','kind':'Widget'},'versions':[" STORED("v1") "," STORED(second) "]}}"
 
 static void names_and_versions_are_checked(void **state) {
         struct fixture *f = *state;
@@ -168,7 +168,9 @@ static void names_and_versions_are_checked(void **state) {
                   "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set "
                   "x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead" },
                 /* What versions share is not in them; the first that is stored is remembered, the last is wanted. */
-                { TWO_STORED,
+                { TWO_STORED("v1"),
+                  "status.storedVersions: Invalid value: []string{\"v1\"}: must have the storage version v1" },
+                { TWO_STORED("v2"),
                   "Schema:(*apiextensions.CustomResourceValidation)(nil), Subresources:"
                   "(*apiextensions.CustomResourceSubresources)(nil), AdditionalPrinterColumns:"
                   "[]apiextensions.CustomResourceColumnDefinition(nil), SelectableFields:"
