@@ -51,8 +51,9 @@ static size_t n_remotes(const struct discovery *d) {
 }
 
 static bool is_served(const struct discovery *d, const struct remote *r) {
-        for (size_t i = 0; i < d->n_served; i++)
-                if (str_eqc(r->group, d->served[i]->group) && str_eqc(r->version, d->served[i]->version))
+        for (size_t i = 0; i < d->catalog->n_listed; i++)
+                if (str_eqc(r->group, d->catalog->listed[i]->group) &&
+                    str_eqc(r->version, d->catalog->listed[i]->version))
                         return true;
         return false;
 }
@@ -65,12 +66,12 @@ static bool is_taken(const struct discovery *d, const struct api_group_version *
 static struct json group_json(struct arena *a, const struct discovery *d, const char *group, bool with_kind) {
         struct json versions = json_new_array(), preferred = json_new_object();
 
-        for (size_t i = 0; i < d->n_served; i++) {
-                if (strcmp(d->served[i]->group, group) != 0 || is_taken(d, d->served[i]))
+        for (size_t i = 0; i < d->catalog->n_listed; i++) {
+                if (strcmp(d->catalog->listed[i]->group, group) != 0 || is_taken(d, d->catalog->listed[i]))
                         continue;
-                if (json_len(&versions) == 0 || d->served[i]->preferred)
-                        preferred = version_json(a, group, d->served[i]->version);
-                json_push(a, &versions, version_json(a, group, d->served[i]->version));
+                if (json_len(&versions) == 0 || d->catalog->listed[i]->preferred)
+                        preferred = version_json(a, group, d->catalog->listed[i]->version);
+                json_push(a, &versions, version_json(a, group, d->catalog->listed[i]->version));
         }
         for (size_t i = 0; i < n_remotes(d); i++) {
                 const struct remote *r = &d->catalog->remotes->v[i];
@@ -101,12 +102,12 @@ static void add_remote_groups(const struct discovery *d, struct arena *a, int64_
 
 /* The names of all groups in the order in which clients try them. */
 static size_t all_groups(const struct discovery *d, struct arena *a, const char ***ret) {
-        const char **groups = arena_array(a, const char *, d->n_served + n_remotes(d));
+        const char **groups = arena_array(a, const char *, d->catalog->n_listed + n_remotes(d));
         size_t n = 0;
 
-        for (size_t i = 0; i < d->n_served; i++) {
-                add_remote_groups(d, a, local_group_priority(d->served[i]->group), groups, &n);
-                add_group(groups, &n, d->served[i]->group);
+        for (size_t i = 0; i < d->catalog->n_listed; i++) {
+                add_remote_groups(d, a, local_group_priority(d->catalog->listed[i]->group), groups, &n);
+                add_group(groups, &n, d->catalog->listed[i]->group);
         }
         add_remote_groups(d, a, -1, groups, &n);
         *ret = groups;
@@ -212,14 +213,51 @@ static bool make_resource_list(const struct discovery *d, struct arena *a, struc
         return true;
 }
 
+struct place {
+        const char *group;
+        int64_t priority;
+        struct str first; /* the least of the names of its APIServices */
+};
+
+static void add_place(struct arena *a, struct place *p, int64_t priority, const char *version) {
+        struct str name = arena_printf(a, "%s.%s", version, p->group);
+
+        p->priority = MAX(p->priority, priority);
+        if (!p->first.p || str_cmp(name, p->first) < 0)
+                p->first = name;
+}
+
+static int compare_places(const void *x, const void *y) {
+        const struct place *a = x, *b = y;
+
+        return a->priority != b->priority ? (a->priority > b->priority ? -1 : 1) : str_cmp(a->first, b->first);
+}
+
+/* Of one priority, that comes first whose APIService does. */
 static void make_groups(const struct discovery *d, struct arena *a, struct json *ret) {
         struct json groups = json_new_array();
         const char **names;
         size_t n = all_groups(d, a, &names);
+        struct place *places = arena_array(a, struct place, n);
 
+        for (size_t i = 0; i < n; i++) {
+                struct place *p = &places[i];
+
+                *p = (struct place) { .group = names[i] };
+                for (size_t k = 0; k < d->catalog->n_listed; k++)
+                        if (strcmp(d->catalog->listed[k]->group, p->group) == 0)
+                                add_place(a, p, local_group_priority(p->group), d->catalog->listed[k]->version);
+                for (size_t k = 0; k < n_remotes(d); k++) {
+                        const struct remote *r = &d->catalog->remotes->v[k];
+
+                        if (str_eqc(r->group, p->group))
+                                add_place(a, p, r->group_priority, arena_cstr(a, r->version));
+                }
+        }
+        qsort(places, n, sizeof(*places), compare_places);
         for (size_t i = 0; i < n; i++)
-                if (*names[i])
-                        json_push(a, &groups, group_json(a, d, names[i], false));
+                if (*places[i].group)
+                        json_push(a, &groups, group_json(a, d, places[i].group, false));
         *ret = json_build(a, "{ kind: 'APIGroupList', apiVersion: 'v1', groups: %j }", &groups);
 }
 

@@ -483,11 +483,11 @@ static void handle_paths(struct exchange *x) {
 
         for (size_t i = 0; i < ARRAY_SIZE(more); i++)
                 vec_push_in(a, &all, str_of(more[i]));
-        for (size_t i = 0; i < c->n_served; i++) {
-                if (!*c->served[i]->group)
+        for (size_t i = 0; i < c->n_listed; i++) {
+                if (!*c->listed[i]->group)
                         continue;
-                vec_push_in(a, &all, arena_printf(a, "/apis/%s", c->served[i]->group));
-                vec_push_in(a, &all, arena_printf(a, "/apis/%s/%s", c->served[i]->group, c->served[i]->version));
+                vec_push_in(a, &all, arena_printf(a, "/apis/%s", c->listed[i]->group));
+                vec_push_in(a, &all, arena_printf(a, "/apis/%s/%s", c->listed[i]->group, c->listed[i]->version));
         }
         for (size_t i = 0; c->remotes && i < c->remotes->n; i++) {
                 const struct remote *r = &c->remotes->v[i];

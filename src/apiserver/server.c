@@ -174,7 +174,7 @@ int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, str
         s->turns = map_new(free);
         s->scopes = map_new(NULL);
         resources_init(s);
-        s->catalog = catalog_new(s, NULL, 0);
+        s->catalog = catalog_new(s, NULL, 0, NULL, 0);
         s->rbac = rbac_new(s);
         s->flow = flow_new(s);
         s->configs = admission_configs_new(s);

@@ -337,13 +337,52 @@ static void group(struct catalog *c, const struct rest **rests, size_t n) {
                                                    .n_resources = end - i,
                                                    .types = types,
                                                    .n_types = 2 * (end - i),
-                                                   .preferred = i == 0 || !str_eq(rests[i - 1]->group, rests[i]->group),
                                                    .served = true };
                 c->served[c->n_served++] = gv;
         }
 }
 
-struct catalog *catalog_new(const struct apiserver *s, struct custom **customs, size_t n) {
+static int compare_listed(const void *x, const void *y) {
+        const struct api_group_version *a = *(const struct api_group_version *const *) x,
+                                       *b = *(const struct api_group_version *const *) y;
+        int c = strcmp(a->group, b->group);
+
+        return c ? c : compare_versions(str_of(a->version), str_of(b->version));
+}
+
+static const struct api_group_version *find(const struct api_group_version *const *list, size_t n, struct str group,
+                                            struct str version) {
+        for (size_t i = 0; i < n; i++)
+                if (str_eqc(group, list[i]->group) && str_eqc(version, list[i]->version))
+                        return list[i];
+        return NULL;
+}
+
+/* What is declared stands among what is served. */
+static void list_versions(struct catalog *c, size_t n_builtin, const struct declared *declared, size_t n) {
+        c->listed = arena_array(c->arena, const struct api_group_version *, c->n_served + n);
+        c->declared = arena_array(c->arena, struct declared, n);
+        c->n_declared = n;
+        for (; c->n_listed < c->n_served; c->n_listed++)
+                c->listed[c->n_listed] = c->served[c->n_listed];
+        for (size_t i = 0; i < n; i++) {
+                struct declared d = { arena_str(c->arena, declared[i].group),
+                                      arena_str(c->arena, declared[i].version) };
+                struct api_group_version *gv;
+
+                c->declared[i] = d;
+                if (find(c->listed, c->n_listed, d.group, d.version) || api_find_group_version(d.group, d.version))
+                        continue;
+                gv = arena_new_of(c->arena, struct api_group_version);
+                *gv = (struct api_group_version) { .group = arena_cstr(c->arena, d.group),
+                                                   .version = arena_cstr(c->arena, d.version) };
+                c->listed[c->n_listed++] = gv;
+        }
+        qsort(c->listed + n_builtin, c->n_listed - n_builtin, sizeof(*c->listed), compare_listed);
+}
+
+struct catalog *catalog_new(const struct apiserver *s, struct custom **customs, size_t n,
+                            const struct declared *declared, size_t n_declared) {
         struct catalog *c = xcalloc(1, sizeof(*c));
         size_t n_versions = 0, n_rests = 0;
 
@@ -371,7 +410,9 @@ struct catalog *catalog_new(const struct apiserver *s, struct custom **customs, 
                 c->served[c->n_served] = rest_served(s, api_builtin[i], c->arena);
                 c->n_served += c->served[c->n_served] != NULL;
         }
+        size_t n_builtin = c->n_served;
         group(c, rests, n_rests);
+        list_versions(c, n_builtin, declared, n_declared);
         return c;
 }
 
@@ -414,17 +455,14 @@ void catalog_set_remotes(struct apiserver *s, struct remotes *r) {
                 old = s->catalog;
                 for (size_t i = 0; i < old->n_customs; i++)
                         custom_ref(old->customs[i]);
-                s->catalog = catalog_new(s, old->customs, old->n_customs);
+                s->catalog = catalog_new(s, old->customs, old->n_customs, old->declared, old->n_declared);
                 s->catalog->remotes = r;
         }
         catalog_unref(old);
 }
 
 const struct api_group_version *catalog_find(const struct catalog *c, struct str group, struct str version) {
-        for (size_t i = 0; i < c->n_served; i++)
-                if (str_eqc(group, c->served[i]->group) && str_eqc(version, c->served[i]->version))
-                        return c->served[i];
-        return NULL;
+        return find(c->served, c->n_served, group, version);
 }
 
 /* ---- rests of requests ---- */

@@ -51,6 +51,11 @@ struct custom *custom_new(struct object *crd, uint64_t revision);
 struct custom *custom_ref(struct custom *c);
 void custom_unref(struct custom *c);
 
+/* A version that a definition serves once it has its names: until then it is a group's, and no more. */
+struct declared {
+        struct str group, version;
+};
+
 struct catalog {
         atomic_uint refs;
         struct arena *arena;
@@ -59,13 +64,18 @@ struct catalog {
         struct map *rests;                       /* "group/version/plural" → struct rest */
         const struct api_group_version **served; /* built-in ones first */
         size_t n_served;
+        const struct api_group_version **listed; /* those, and what is declared */
+        size_t n_listed;
+        struct declared *declared;
+        size_t n_declared;
         pthread_mutex_t lock;    /* of documents */
         struct remotes *remotes; /* extensions/aggregator.h: what other servers serve; NULL: nothing */
         struct map *documents;   /* discovery.c: path and variant → document, made when first asked for */
 };
 
-/* Takes over the references in customs, which must be sorted by the definitions' names. */
-struct catalog *catalog_new(const struct apiserver *s, struct custom **customs, size_t n);
+/* Takes over the references in customs, which must be sorted by the definitions' names; copies declared. */
+struct catalog *catalog_new(const struct apiserver *s, struct custom **customs, size_t n,
+                            const struct declared *declared, size_t n_declared);
 struct catalog *catalog_get(struct apiserver *s); /* a reference to the current one */
 void catalog_unref(struct catalog *c);
 void catalog_swap(struct apiserver *s, struct catalog *new); /* takes new over; remotes stay */

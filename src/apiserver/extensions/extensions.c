@@ -357,6 +357,7 @@ static struct custom *make_custom(struct extensions *x, const struct catalog *ol
 
 struct pass {
         VEC(struct custom *) customs;
+        VEC(struct declared) declared;
         VEC(struct update_due {
                 struct arena *a;
                 struct object *crd;
@@ -366,6 +367,18 @@ struct pass {
         struct used used;
         bool same; /* as the catalog there is */
 };
+
+static void declare(struct pass *p, const struct catalog *old, const struct json *spec) {
+        json_each_item(v, json_getc(spec, "versions")) {
+                struct declared d = { TEXT(spec, "group"), TEXT(v, "name") };
+                const struct declared *then = p->declared.n < old->n_declared ? &old->declared[p->declared.n] : NULL;
+
+                if (!json_bool(json_getc(v, "served")))
+                        continue;
+                p->same = p->same && then && str_eq(then->group, d.group) && str_eq(then->version, d.version);
+                vec_push(&p->declared, d);
+        }
+}
 
 static void look_at(struct extensions *x, struct pass *p, const struct catalog *old, struct object *crd) {
         struct arena *a = arena_new(0);
@@ -378,6 +391,8 @@ static void look_at(struct extensions *x, struct pass *p, const struct catalog *
                 c = make_custom(x, old, crd, &tree);
                 p->same = p->same && c == before && ending == atomic_load(&c->terminating);
                 vec_push(&p->customs, c);
+        } else {
+                declare(p, old, json_getc(object_json(crd), "spec"));
         }
         if (differs)
                 vec_push(&p->updates, (struct update_due) { a, crd, tree });
@@ -416,7 +431,7 @@ static void publish(struct extensions *x, struct pass *p) {
         struct catalog *old = catalog_get(x->s);
 
         mark_unsettled(x, p, old);
-        catalog_swap(x->s, catalog_new(x->s, p->customs.v, p->customs.n));
+        catalog_swap(x->s, catalog_new(x->s, p->customs.v, p->customs.n, p->declared.v, p->declared.n));
         for (size_t i = 0; i < old->n_customs; i++) {
                 struct custom *c = old->customs[i];
 
@@ -455,7 +470,7 @@ static void sync_all(struct extensions *x) {
         map_free(p.used.resources);
         map_free(p.used.kinds);
         arena_free(p.used.arena);
-        if (p.same && p.customs.n == old->n_customs)
+        if (p.same && p.customs.n == old->n_customs && p.declared.n == old->n_declared)
                 for (size_t i = 0; i < p.customs.n; i++)
                         custom_unref(p.customs.v[i]);
         else
@@ -465,6 +480,7 @@ static void sync_all(struct extensions *x) {
         for (size_t i = 0; i < p.updates.n; i++)
                 write_crd(x, p.updates.v[i].a, p.updates.v[i].crd, &p.updates.v[i].tree, false);
         vec_free(&p.customs);
+        vec_free(&p.declared);
         if (p.updates.n == 0) {
                 store_each(it, snap, r->prefix)
                         if (waits_for_cleanup(it.object))
@@ -523,7 +539,7 @@ void extensions_load(struct extensions *x) {
                 if (condition_is(json_getc(object_json(it.object), "status"), "Established", "True"))
                         vec_push(&customs, custom_new(it.object, now));
         if (customs.n > 0)
-                catalog_swap(x->s, catalog_new(x->s, customs.v, customs.n));
+                catalog_swap(x->s, catalog_new(x->s, customs.v, customs.n, NULL, 0));
         vec_free(&customs);
         if (store_count(snap, r->prefix, r->prefix) > 0)
                 extensions_changed(x);

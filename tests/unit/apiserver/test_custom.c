@@ -549,7 +549,12 @@ static void taken_names_are_refused(void **state) {
         assert_string_equal(at(f, r, ".status.acceptedNames"),
                             "{\"plural\":\"gadgets\",\"singular\":\"g\",\"kind\":\"G\"}");
         for (int i = 0; ASK(f, API_GET, &res_apiservices, NULL, "v9.example.com").code != 200; i++, nap())
-                assert_true(i < 1000); /* it has a service all the same */
+                assert_true(i < 1000);         /* it has a service all the same */
+        struct catalog *c = catalog_get(f->s); /* and is one of its group's versions, which serves nothing */
+        assert_null(catalog_find(c, STR("example.com"), STR("v9")));
+        assert_string_equal(c->listed[c->n_served - 1]->version, "v9");
+        assert_string_equal(c->listed[c->n_listed - 1]->version, "v1");
+        catalog_unref(c);
         undefine(f);
         await_condition(f, "gadgets.example.com", "NamesAccepted",
                         "False"); /* those are free now, but one is its own */

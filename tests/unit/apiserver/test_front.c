@@ -350,15 +350,21 @@ static void a_group_that_nobody_serves_is_listed(void **state) {
         struct fixture *f = *state;
         struct str r = { 0 };
 
-        ASK(f, API_CREATE, &res_apiservices,
-            .body = "{\"metadata\":{\"name\":\"v1.nobody.example.com\"},\"spec\":{\"group\":\"nobody.example.com\","
-                    "\"version\":\"v1\",\"groupPriorityMinimum\":1,\"versionPriority\":1}}");
+        each_word(name, "v2.another.example.com", "v1.nobody.example.com")
+                ASK(f, API_CREATE, &res_apiservices,
+                    .body = arena_printf(f->a,
+                                         "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"group\":\"%s\",\"version\":"
+                                         "\"%.2s\",\"groupPriorityMinimum\":1,\"versionPriority\":1}}",
+                                         name, name + 3, name)
+                                            .p);
         for (int i = 0; i < 200 && !has(r, "\"kind\":\"APIGroup\""); i++) { /* another thread looks */
                 usleep(10000);
                 r = get(f, "/apis/nobody.example.com", "");
         }
         assert_true(has(r, "\"preferredVersion\":{\"groupVersion\":\"nobody.example.com/v1\",\"version\":\"v1\"}"));
-        assert_true(has(get(f, "/apis", ""), "\"name\":\"nobody.example.com\""));
+        r = get(f, "/apis", "");
+        assert_in_range(str_search(r, STR("\"name\":\"nobody.example.com\"")), 1, /* v1 comes before v2 */
+                        str_search(r, STR("\"name\":\"another.example.com\"")));
         assert_true(has(get(f, "/apis/nobody.example.com/v1", ""), "HTTP/1.1 404 "));
         r = get(f, "/apis", "Accept: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList\r\n");
         assert_true(has(r, "\"name\":\"apps\"") && !has(r, "nobody.example.com"));
