@@ -738,9 +738,9 @@ static int bind_token(struct op *op, const struct json *ref, struct json *claim,
 #define DEFAULT_POD_SECONDS 3607
 #define EXTENDED_SECONDS (365 * 24 * 3600)
 
-static int make_claims(struct op *op, const struct json *spec, int64_t seconds, struct json *ret, struct error *err) {
+static int make_claims(struct op *op, const struct json *spec, int64_t *seconds, struct json *ret, struct error *err) {
         struct arena *a = op->c->arena;
-        int64_t now = now_wall_ns() / NSEC_PER_SEC;
+        int64_t now = now_wall_ns() / NSEC_PER_SEC, most = op->s->authn->max_token_seconds, valid;
         const struct json *audiences = json_getc(spec, "audiences");
         struct json k = json_build(a, "{ namespace: %s }", op->namespace), aud;
         bool ours = true;
@@ -749,41 +749,46 @@ static int make_claims(struct op *op, const struct json *spec, int64_t seconds, 
         aud = json_copy(a, json_len(audiences) > 0 ? audiences : &op->s->authn->audiences);
         rand_uuid(uuid);
         TRY(bind_token(op, json_getc(spec, "boundObjectRef"), &k, err));
+        if (most && *seconds > most) {
+                op_warn(op, arena_printf(a, "requested expiration of %lld seconds shortened to %lld seconds",
+                                         (long long) *seconds, (long long) most));
+                *seconds = most;
+        }
+        valid = *seconds;
         claim_object(a, &k, "serviceaccount", op->name, op->old);
         json_each_item(i, &aud)
                 ours = ours && json_has_str(&op->s->authn->audiences, json_str(i));
-        if (op->s->authn->extends_tokens && seconds == DEFAULT_POD_SECONDS && json_getc(&k, "pod") && ours) {
-                json_set_int(a, &k, "warnafter", now + seconds);
-                seconds = EXTENDED_SECONDS;
+        if (op->s->authn->extends_tokens && valid == DEFAULT_POD_SECONDS && json_getc(&k, "pod") && ours) {
+                json_set_int(a, &k, "warnafter", now + valid);
+                valid = EXTENDED_SECONDS;
         }
         json_sort(&k);
         *ret = json_build(a, "{ aud: %j, exp: %l, iat: %l, iss: %s, jti: %S, kubernetes.io: %j, nbf: %l, sub: %s }",
-                          &aud, now + seconds, now, authn_issuer(op->s->authn), str_n(uuid, 36), &k, now,
+                          &aud, now + valid, now, authn_issuer(op->s->authn), str_n(uuid, 36), &k, now,
                           arena_printf(a, "system:serviceaccount:%" STR_FMT ":%" STR_FMT, STR_ARG(op->namespace),
                                        STR_ARG(op->name)));
         return 0;
 }
 
-static int check_request(struct op *op, const struct json *v, int64_t *ret, struct error *err) {
+static int check_request_name(struct op *op, struct error *err) {
         struct str name = json_str(json_at_path(op->c->body, "metadata", "name"));
-        int64_t seconds = json_int_or(v, DEFAULT_TOKEN_SECONDS), most = op->s->authn->max_token_seconds;
+        struct field_errors fe = { .a = op->c->arena };
+
+        if (!str_empty(name) && !str_eq(name, op->name))
+                field_invalid_str(&fe, PATH(PATH(NULL, "metadata"), "name"), name,
+                                  "must match the service account name if specified");
+        return field_errors_finish(&fe, STR("TokenRequest"), STR("authentication.k8s.io"), op->name, err);
+}
+
+static int check_duration(struct op *op, const struct json *v, int64_t seconds, struct error *err) {
         struct field_errors fe = { .a = op->c->arena };
         const struct path *p = PATH(PATH(NULL, "spec"), "expirationSeconds");
 
-        if (name.n > 0 && !str_eq(name, op->name))
-                field_invalid_str(&fe, PATH(PATH(NULL, "metadata"), "name"), name,
-                                  "must match the service account name if specified");
-        else if (seconds < MIN_TOKEN_SECONDS)
+        if (seconds < MIN_TOKEN_SECONDS)
                 field_invalid(&fe, p, v, "may not specify a duration less than 10 minutes");
         else if (seconds > MAX_TOKEN_SECONDS)
                 field_invalid(&fe, p, v, "may not specify a duration larger than 2^32 seconds");
-        int r = field_errors_finish(&fe, STR("TokenRequest"), STR("authentication.k8s.io"),
-                                    str_empty(name) || str_eq(name, op->name) ? STR("") : op->name, err);
-        if (r == 0 && most && seconds > most)
-                op_warn(op, arena_printf(op->c->arena, "requested expiration of %lld seconds shortened to %lld seconds",
-                                         (long long) seconds, (long long) most));
-        *ret = most ? MIN(seconds, most) : seconds;
-        return r;
+        return field_errors_finish(&fe, STR("TokenRequest"), STR("authentication.k8s.io"), STR(""), err);
 }
 
 /* What was asked for, with what is given instead. */
@@ -809,12 +814,14 @@ static void create_token(struct op *op) {
         const struct json *spec = json_getc(op->c->body, "spec"), *seconds = json_getc(spec, "expirationSeconds");
         struct json claims;
         struct str token;
-        int64_t valid;
+        int64_t valid = json_int_or(seconds, DEFAULT_TOKEN_SECONDS);
 
+        if (check_request_name(op, &op->c->error) < 0)
+                return op_fail(op);
         if (!registry_load(op, create_token))
                 return;
-        if (check_request(op, seconds, &valid, &op->c->error) < 0 ||
-            make_claims(op, spec, valid, &claims, &op->c->error) < 0 ||
+        if (check_duration(op, seconds, valid, &op->c->error) < 0 ||
+            make_claims(op, spec, &valid, &claims, &op->c->error) < 0 ||
             authn_sign(op->s->authn, a, &claims, &token, &op->c->error) < 0)
                 return op_fail(op);
         op_annotate(op, STR("authentication.kubernetes.io/issued-credential-id"),

@@ -302,6 +302,12 @@ static void old_keys_and_issuers_are_accepted_new_ones_sign(void **state) {
         assert_string_equal(at(f, r, ".metadata.managedFields[0].fieldsV1"),
                             "{\"f:spec\":{\"f:expirationSeconds\":{}}}");
         assert_true(str_eqc(r.warning, "requested expiration of 7200 seconds shortened to 3600 seconds"));
+        r = ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token",
+                .body = "{\"spec\":{\"expirationSeconds\":7200,\"boundObjectRef\":{\"kind\":\"Pod\",\"apiVersion\":"
+                        "\"v1\","
+                        "\"name\":\"none\"}}}");
+        check_error(r, 404, "pods \"none\" not found");
+        assert_true(str_empty(r.warning)); /* nothing was shortened */
 }
 
 /* ---- bootstrap tokens ---- */
@@ -373,6 +379,7 @@ static void questions_are_checked(void **state) {
                   "validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')" },
         };
         struct fixture *f = *state;
+        static const char wrong_name[] = "{\"metadata\":{\"name\":\"x\"},\"spec\":{}}";
         struct answer r;
 
         for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
@@ -392,10 +399,12 @@ static void questions_are_checked(void **state) {
         assert_non_null(strstr(r.message, ": must be empty except for namespace"));
         assert_non_null(strstr(r.message, "spec.resourceAttributes.namespace: Invalid value: \"other\": must match "
                                           "metadata.namespace"));
+        check_error(ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token", .body = wrong_name), 422,
+                    "TokenRequest.authentication.k8s.io \"default\" is invalid: metadata.name: Invalid value: \"x\": "
+                    "must "
+                    "match the service account name if specified"); /* before anybody looks for the account */
         make_account(f, "default");
-        r = ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token",
-                .body = "{\"metadata\":{\"name\":\"x\"},\"spec\":{}}");
-        assert_non_null(strstr(r.message, "must match the service account name if specified"));
+        check_code(ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token", .body = wrong_name), 422);
         check(ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token", .body = "{\"spec\":{}}"), 201,
               ".metadata.managedFields[0].fieldsV1", "{\"f:spec\":{\"f:expirationSeconds\":{}}}");
         check_error(ASK(f, API_CREATE, &res_serviceaccounts, "default", "default", "token",
