@@ -267,6 +267,7 @@ void timer_start(struct loop *l, struct timer *t, uint64_t ms, void (*fire)(stru
                 t->initialized = true;
         }
         t->fire = fire;
+        uv_update_time(&l->uv); /* else it would count from where this turn of the loop began */
         uv_timer_start(&t->uv, on_timer, ms, 0);
 }
 

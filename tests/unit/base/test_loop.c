@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/loop.h"
+#include "base/time.h"
 
 #define POSTS 20000
 #define THREADS 4
@@ -156,6 +157,31 @@ static void a_timer_fires_once_for_each_start_and_says_when_it_may_go(void **sta
         timer_stop(&never.timer); /* one that was never started */
 }
 
+static struct owner counted;
+static int64_t started_ns;
+
+static void on_counted(struct timer *t) {
+        started_ns = now_mono_ns() - started_ns;
+        loop_stop(counted.loop);
+}
+
+static void on_busy(struct loop_work *w) {
+        usleep(30000);
+        started_ns = now_mono_ns();
+        timer_start(counted.loop, &counted.timer, 20, on_counted);
+}
+
+static void a_timer_counts_from_its_start_in_a_turn_that_lasts(void **state) {
+        struct loop_work busy = { .run = on_busy };
+
+        assert_int_equal(loop_new("timer", &counted.loop, NULL), 0);
+        loop_post(counted.loop, &busy);
+        loop_run(counted.loop);
+        assert_true(started_ns > 18 * NSEC_PER_MSEC); /* its clock has whole milliseconds */
+        timer_close(&counted.timer, NULL);
+        loop_free(counted.loop);
+}
+
 static struct late_loop late;
 static atomic_int late_runs, late_busy;
 
@@ -198,6 +224,7 @@ int main(void) {
                 cmocka_unit_test(work_posted_while_the_loop_stops_still_runs),
                 cmocka_unit_test(a_loop_runs_again_after_it_was_stopped),
                 cmocka_unit_test(a_timer_fires_once_for_each_start_and_says_when_it_may_go),
+                cmocka_unit_test(a_timer_counts_from_its_start_in_a_turn_that_lasts),
                 cmocka_unit_test(a_late_loop_is_made_by_the_first_post_and_never_after_its_end),
         };
 
