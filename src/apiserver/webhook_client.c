@@ -403,12 +403,11 @@ static void post(struct webhook_run *r) {
         struct http_header headers[5] = {
                 { STR("content-type"), STR("application/json") },
                 { STR("accept"), STR("application/json, */*") },
-                { STR("user-agent"), !r->w->go     ? STR("kube-apiserver-admission")
-                                     : r->at.plain ? STR("Go-http-client/1.1")
-                                                   : STR("Go-http-client/2.0") },
         };
-        size_t n = 3;
+        size_t n = 2;
 
+        if (!r->w->go)
+                headers[n++] = (struct http_header) { STR("user-agent"), STR("kube-apiserver-admission") };
         if (authorization.n)
                 headers[n++] = (struct http_header) { STR("authorization"), authorization };
         if (r->referer.n)
@@ -421,6 +420,7 @@ static void post(struct webhook_run *r) {
                                        .n_headers = n,
                                        .body = r->bodiless ? STR("") : r->w->body,
                                        .gunzip = true,
+                                       .go_agent = r->w->go,
                                        .timeout_ms = (unsigned) MAX(r->deadline_ms - now_mono_ms(), 1),
                                        .status = &r->w->status,
                                        .answer = &r->answer,

@@ -33,6 +33,7 @@ struct http_call_options {
         bool streams;        /* the body comes by http_call_send instead, over HTTP/1.1 only */
         int64_t body_length; /* how long that will be; -1: not known */
         bool gunzip;         /* the server may compress, if the caller says nothing of that */
+        bool go_agent;       /* User-Agent: what Go's client says, "Go-http-client/2.0" over HTTP/2 */
         unsigned timeout_ms; /* for the whole call; 0: none (watches) */
         /* Where the answer goes, without on_response and on_data; each may be NULL. One that is larger ends the call
          * with -EFBIG. */

@@ -40,6 +40,8 @@ static void h1_start(struct client_conn *c, struct http_call *call) {
                 http_add_header(&b, STR("Host"), str_of(c->client->authority));
         for (size_t i = 0; i < o->n_headers; i++)
                 http_add_header(&b, o->headers[i].name, o->headers[i].value);
+        if (o->go_agent)
+                buf_addc(&b, "User-Agent: Go-http-client/1.1\r\n");
         if (call->asked_gzip)
                 buf_addc(&b, "Accept-Encoding: gzip\r\n");
         if (o->streams && o->body_length >= 0)

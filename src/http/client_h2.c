@@ -171,7 +171,7 @@ static struct str lower_name(struct arena *a, struct str name) {
 static void h2_start(struct client_conn *c, struct http_call *call) {
         const struct http_call_options *o = &call->o;
         struct str authority = http_header_get(o->headers, o->n_headers, "host");
-        nghttp2_nv *nv = arena_array(call->arena, nghttp2_nv, o->n_headers + 6);
+        nghttp2_nv *nv = arena_array(call->arena, nghttp2_nv, o->n_headers + 7);
         nghttp2_data_provider body = { .source.ptr = call, .read_callback = read_body };
         size_t n = 0;
 
@@ -185,6 +185,8 @@ static void h2_start(struct client_conn *c, struct http_call *call) {
                 if (!str_eq(name, STR("host")) && !str_eq(name, STR("connection")) && !str_eq(name, STR("upgrade")))
                         nv[n++] = make_nv(name, o->headers[i].value);
         }
+        if (o->go_agent)
+                nv[n++] = make_nv(STR("user-agent"), STR("Go-http-client/2.0"));
         if (call->asked_gzip)
                 nv[n++] = make_nv(STR("accept-encoding"), STR("gzip"));
         if (o->body.n > 0 && !http_header_get(o->headers, o->n_headers, "content-length").p) {

@@ -178,21 +178,22 @@ static int selector_of_namespace(struct admission *ad, struct json *ret, struct 
 int admission_check_node_selector(struct admission *ad, struct error *err) {
         struct json wanted, allowed;
         const struct json *has = json_at_path(ad->obj, "spec", "nodeSelector"), *v;
+        struct str name = json_str(json_at_path(ad->obj, "metadata", "name")); /* which it need not have yet */
 
         if (!admission_is(ad, &res_pods))
                 return 0;
         TRY(selector_of_namespace(ad, &wanted, err));
         json_each_member(m, &wanted)
                 if ((v = json_get(has, json_key(m))) && !json_equal(v, &m->value))
-                        return admission_forbid(
-                                        ad, err,
+                        return err_forbidden(
+                                        err, ad->op->rest, name,
                                         "pod node label selector conflicts with its namespace node label selector");
         TRY(labels_of(ad->a, json_str(json_get(ad->s->plugins->node_selectors, ad->op->namespace)), &allowed, err));
         json_each_member(m, json_len(&allowed) ? has : NULL) {
                 v = json_get(&allowed, json_key(m));
                 if (!v || !json_equal(v, &m->value))
-                        return admission_forbid(ad, err,
-                                                "pod node label selector labels conflict with its namespace whitelist");
+                        return err_forbidden(err, ad->op->rest, name,
+                                             "pod node label selector labels conflict with its namespace whitelist");
         }
         return 0;
 }
@@ -228,9 +229,15 @@ static int read_tolerations(struct admission *ad, const char *key, const char *c
                 const char *why = arena_cstr(ad->a, str_of(error_text(err)));
 
                 error_clear(err);
-                r = error_status(err, REASON_UNKNOWN, "%s", why);
+                return error_status(err, REASON_UNKNOWN, "%s", why);
         }
-        return r;
+        const struct json *odd = json_is(list, JSON_ARRAY) || json_is(list, JSON_NULL) ? NULL : list;
+        json_each_item(t, list)
+                odd = odd || json_is(t, JSON_OBJECT) || json_is(t, JSON_NULL) ? odd : t;
+        return !odd ? 0
+                    : error_status(err, REASON_UNKNOWN,
+                                   "json: cannot unmarshal %s into Go value of type %sv1.Toleration",
+                                   json_type_in_go(odd), odd == list ? "[]" : "");
 }
 
 int admission_check_tolerations(struct admission *ad, struct error *err) {

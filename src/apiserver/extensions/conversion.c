@@ -14,6 +14,7 @@
 #include "base/rand.h"
 #include "json/build.h"
 #include "schema/defaults.h"
+#include "schema/strategic.h"
 #include "schema/structure.h"
 
 #define WEBHOOK_TIMEOUT_MS 30000
@@ -22,6 +23,7 @@
 /* What is told without the webhook's name. */
 #define NO_TEXT "unexpected end of JSON input"
 #define NO_OBJECT "json: cannot unmarshal"
+#define NO_KIND "Object 'Kind' is missing"
 
 #define CALL_FAILURE "conversion_webhook_call_failure"
 
@@ -71,21 +73,49 @@ static int compare_meta(const struct json *in, const struct json *out, const cha
                             STR_ARG(y));
 }
 
+/* What becomes of labels or annotations. */
+static int take_texts(struct conversion *k, const struct json *in, const struct json *got, const char *key,
+                      struct json *meta, struct error *err) {
+        const struct json *was = json_at_path(in, "metadata", key), *is = json_at_path(got, "metadata", key);
+        struct field_errors fe = { .a = k->arena };
+
+        json_removec(meta, key);
+        if (!is || json_is(is, JSON_NULL))
+                return 0;
+        if (!json_is(is, JSON_OBJECT))
+                return error_status(err, REASON_UNKNOWN, "invalid metadata.%s of type %s in converted object", key,
+                                    strategic_type(is));
+        json_each_member(m, is)
+                if (!json_is(&m->value, JSON_STRING))
+                        return error_status(err, REASON_UNKNOWN,
+                                            "metadata.%s[%" STR_FMT "] must be a string, but is %s in converted object",
+                                            key, STR_ARG(json_key(m)), strategic_type(&m->value));
+        if (!was || !json_equal(is, was)) {
+                if (strcmp(key, "labels") == 0)
+                        validate_labels(&fe, PATH(PATH(NULL, "metadata"), "labels"), is);
+                else
+                        validate_annotations(&fe, PATH(PATH(NULL, "metadata"), "annotation"), is);
+        }
+        if (json_len(is) > 0)
+                json_setc(k->arena, meta, key, *is);
+        return field_errors_finish(&fe, str_n(NULL, 0), STR(""), STR(""), err);
+}
+
 /* A webhook changes labels and annotations, nothing else of metadata. */
 static int take_object(struct conversion *k, size_t i, const struct json *got, struct error *err) {
-        static const char *const types[] = { [JSON_BOOL] = "bool",     [JSON_INT] = "number",  [JSON_DOUBLE] = "number",
-                                             [JSON_STRING] = "string", [JSON_ARRAY] = "array", [JSON_RAW] = "object" };
-        const struct json *in = k->in[i], *labels = json_at_path(got, "metadata", "labels"),
-                          *annotations = json_at_path(got, "metadata", "annotations");
-        struct json object = json_copy_shallow(k->arena, got), meta;
-        struct field_errors fe = { .a = k->arena };
+        const struct json *in = k->in[i], *was = json_getc(in, "metadata");
+        struct json object, meta = was ? json_copy_shallow(k->arena, was) : json_new_object();
         struct str version = json_str(json_getc(got, "apiVersion")), kind = json_str(json_getc(got, "kind"));
+        _cleanup_buf_ struct buf text = BUF_INIT;
 
         if (json_is(got, JSON_NULL))
                 return error_status(err, REASON_UNKNOWN, NO_TEXT);
         if (!json_is(got, JSON_OBJECT))
                 return error_status(err, REASON_UNKNOWN, NO_OBJECT " %s into Go value of type map[string]interface {}",
-                                    types[json_type(got)]);
+                                    json_type_in_go(got));
+        json_write(&text, got);
+        if (!kind.n)
+                return error_status(err, REASON_UNKNOWN, NO_KIND " in '%" STR_FMT "'", STR_ARG(buf_str(&text)));
         if (!str_eq(version, k->to->api_version))
                 return error_status(err, REASON_UNKNOWN,
                                     "returned invalid object at index 0: invalid groupVersion (expected %" STR_FMT
@@ -99,19 +129,9 @@ static int take_object(struct conversion *k, size_t i, const struct json *got, s
         if (compare_meta(in, got, "name", "name", err) < 0 ||
             compare_meta(in, got, "namespace", "namespace", err) < 0 || compare_meta(in, got, "uid", "UID", err) < 0)
                 return error_prefix(err, "returned invalid object");
-        if (labels && !json_equal(labels, json_at_path(in, "metadata", "labels")))
-                validate_labels(&fe, PATH(PATH(NULL, "metadata"), "labels"), labels);
-        if (fe.list.n == 0 && annotations && !json_equal(annotations, json_at_path(in, "metadata", "annotations")))
-                validate_annotations(&fe, PATH(PATH(NULL, "metadata"), "annotation"), annotations);
-        if (field_errors_finish(&fe, str_n(NULL, 0), STR(""), STR(""), err) < 0)
+        if (take_texts(k, in, got, "labels", &meta, err) < 0 || take_texts(k, in, got, "annotations", &meta, err) < 0)
                 return error_prefix(err, "returned invalid metadata");
-        meta = json_copy_shallow(k->arena, json_getc(&object, "metadata"));
-        json_removec(&meta, "labels");
-        json_removec(&meta, "annotations");
-        if (json_len(labels) > 0)
-                json_setc(k->arena, &meta, "labels", *labels);
-        if (json_len(annotations) > 0)
-                json_setc(k->arena, &meta, "annotations", *annotations);
+        object = json_copy_shallow(k->arena, got);
         json_setc(k->arena, &object, "metadata", meta);
         k->out[i] = k->whole ? object : crd_narrow(k->arena, k->to->custom->schema, &object);
         return 0;
@@ -149,10 +169,16 @@ static int take_answer(struct conversion *k, struct error *err) {
 
         k->failure = CALL_FAILURE;
         TRY(review_read(k->arena, text, "ConversionReview", review_version(k), &doc, err));
+        const struct json *response = json_getc(doc, "response");
+        if (response && !json_is(response, JSON_OBJECT) && !json_is(response, JSON_NULL))
+                return error_status(
+                                err, REASON_UNKNOWN,
+                                "failed: json: cannot unmarshal %s into Go struct field ConversionReview.response of "
+                                "type %s.ConversionResponse",
+                                json_type_in_go(response), strrchr(review_version(k), '/') + 1);
         k->failure = "conversion_webhook_malformed_response_failure";
         TRY(check_review(k, doc, err));
-        const struct json *response = json_getc(doc, "response");
-        if (!response)
+        if (!json_is(response, JSON_OBJECT))
                 return error_status(err, REASON_UNKNOWN, "no response provided");
         if (!str_eqc(json_str(json_getc(response, "uid")), k->uid))
                 return error_status(err, REASON_UNKNOWN, "expected response.uid=\"%s\", got \"%" STR_FMT "\"", k->uid,
@@ -166,6 +192,11 @@ static int take_answer(struct conversion *k, struct error *err) {
                 return error_status(err, REASON_UNKNOWN, "response.result.status was '%" STR_FMT "', not 'Success'",
                                     STR_ARG(status));
         const struct json *objects = json_getc(response, "convertedObjects");
+        if (objects && !json_is(objects, JSON_ARRAY) && !json_is(objects, JSON_NULL))
+                return error_status(err, REASON_UNKNOWN,
+                                    "failed: json: cannot unmarshal %s into Go struct field "
+                                    "ConversionResponse.response.convertedObjects of type []runtime.RawExtension",
+                                    json_type_in_go(objects));
         k->failure = "conversion_webhook_partial_response_failure";
         if (json_len(objects) != k->n)
                 return error_status(err, REASON_UNKNOWN, "returned %zu objects, expected %zu", json_len(objects), k->n);
@@ -209,12 +240,16 @@ static void answered(struct webhook_call *w) {
         else
                 take_answer(k, &e);
         count(k);
-        if (e.err && (strcmp(error_text(&e), NO_TEXT) == 0 || str_has_prefix(str_of(error_text(&e)), STR(NO_OBJECT))))
+        struct str why = str_of(error_text(&e));
+        if (e.err &&
+            (str_eqc(why, NO_TEXT) || str_has_prefix(why, STR(NO_OBJECT)) || str_has_prefix(why, STR(NO_KIND))))
                 error_move(&all, &e);
         else if (e.err)
                 error_status(&all, REASON_UNKNOWN, "conversion webhook for %" STR_FMT ", Kind=%" STR_FMT " %s%s",
                              STR_ARG(json_str(json_getc(k->in[0], "apiVersion"))), STR_ARG(k->to->kind),
-                             strncmp(error_text(&e), "returned ", 9) == 0 ? "" : "failed: ", error_text(&e));
+                             str_has_prefix(why, STR("returned ")) || str_has_prefix(why, STR("failed: ")) ? ""
+                                                                                                           : "failed: ",
+                             error_text(&e));
         k->done(k, all.err ? &all : NULL);
         conversion_free(k);
 }

@@ -143,7 +143,15 @@ static const char *asked(struct fixture *f, const char *path, const char *where)
         return at(f, (struct answer) { .body = j }, where);
 }
 
+#define ANSWER(object) "\"result\":{\"status\":\"Success\"},\"convertedObjects\":[" object "]"
+
 static void a_webhook_stands_between_versions(void **state) {
+        static const char *const wrong[][2] = {
+                { "\"result\":{\"status\":\"Success\"},\"convertedObjects\":{}",
+                  "cannot unmarshal object into Go struct field ConversionResponse.response.convertedObjects" },
+                { ANSWER("{\"apiVersion\":\"example.com/v2\"}"), "Object 'Kind' is missing in '{\"apiVersion\"" },
+        };
+        const char *uid;
 #define REQUESTS "\napiserver_conversion_webhook_request_total"
         static const char *const counted[] = {
                 REQUESTS "{failure_type=\"\",result=\"success\"} ",
@@ -234,6 +242,24 @@ static void a_webhook_stands_between_versions(void **state) {
                      "\"example.com/v2\",\"kind\":\"Widget\",\"metadata\":{\"name\":\"z\"}}]");
         r = ASK(f, API_GET, &v2, "default", "a");
         assert_non_null(strstr(r.message, "returned invalid object: must have the same name: a != z"));
+        for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+                hook_answers(hook, "/convert", wrong[i][0]);
+                r = ASK(f, API_GET, &v2, "default", "a");
+                assert_non_null(strstr(r.message, wrong[i][1]));
+        }
+        uid = at(f, ASK(f, API_GET, &v1, "default", "a"), ".metadata.uid");
+        hook_answers(hook, "/convert",
+                     arena_printf(f->a,
+                                  ANSWER("{\"apiVersion\":\"example.com/"
+                                         "v2\",\"kind\":\"Widget\",\"metadata\":{\"name\":\"a\","
+                                         "\"namespace\":\"default\",\"uid\":\"%s\",\"labels\":{\"x\":\"y\"},"
+                                         "\"finalizers\":[\"a.io/b\"]}}"),
+                                  uid)
+                                     .p);
+        r = ASK(f, API_GET, &v2, "default", "a");
+        assert_string_equal(at(f, r, ".metadata.labels.x"), "y"); /* which is all that it may change */
+        assert_null(json_at_path(r.body, "metadata", "finalizers"));
+        assert_non_null(json_at_path(r.body, "metadata", "managedFields"));
 
         /* The objects go with their definition, whatever the webhook says. */
         ASK(f, API_DELETE, &res_customresourcedefinitions, NULL, "widgets.example.com");

@@ -550,6 +550,10 @@ static void plugins_that_are_enabled_change_pods(void **state) {
         refused(create(f, &res_pods, "n", POD("r", "'nodeSelector':{'a':'z'},", "")),
                 "pods \"r\" is forbidden: pod node label selector conflicts with its namespace node label selector");
         refused(create(f, &res_pods, "n",
+                       "{'metadata':{'generateName':'r'},'spec':{'nodeSelector':{'a':'z'},'containers':[{'name':'c','"
+                       "image':'i'}]}}"),
+                "pods is forbidden: pod node label selector conflicts with its namespace node label selector");
+        refused(create(f, &res_pods, "n",
                        POD("r",
                            "'affinity':{'podAntiAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':[{"
                            "'topologyKey':'zone','labelSelector':{}}]}},",
@@ -564,6 +568,10 @@ static void plugins_that_are_enabled_change_pods(void **state) {
         assert_string_equal(r.message, "pod tolerations (possibly merged with namespace default tolerations) conflict "
                                        "with its namespace whitelist");
         assert_string_equal(r.reason, "");
+        made(merge(f, &res_namespaces, NULL, "n", NULL,
+                   "{'metadata':{'annotations':{'scheduler.alpha.kubernetes.io/tolerationsWhitelist':'{}'}}}"));
+        r = create(f, &res_pods, "n", POD("r", "", ""));
+        assert_string_equal(r.message, "json: cannot unmarshal object into Go value of type []v1.Toleration");
         made(merge(f, &res_namespaces, NULL, "n", NULL,
                    "{'metadata':{'annotations':{'scheduler.alpha.kubernetes.io/tolerationsWhitelist':null}}}"));
         f->s->plugins->tolerations =

@@ -69,6 +69,9 @@ static void gets_and_posts(void **state) {
 
         expect_ok(get(b->f, b->c, "/path?a=b"),
                   b->mode == PLAIN_H2 || b->mode == TLS_H2 ? "GET /path ?a=b h2=1" : "h2=0");
+        expect_ok(call(b->f, b->c, &(struct http_call_options) { .path = STR("/x"), .go_agent = true, .gunzip = true }),
+                  b->mode == PLAIN_H2 || b->mode == TLS_H2 ? "user-agent: Go-http-client/2.0"
+                                                           : "user-agent: Go-http-client/1.1");
         expect_ok(get(b->f, b->c, "/later"), "later");
         expect_ok(get(b->f, b->c, "/ticks"), "tick\ntick\ntick\ntick\ntick\n");
         memset(big, 'z', 2 * 1024 * 1024);
