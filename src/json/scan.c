@@ -271,6 +271,12 @@ bool json_find_number(struct str text, bool yaml, double d, struct str *ret) {
         uint64_t v;
 
         for (const char *p = text.p; p < end; p = q + (q == p)) {
+                if (*p == '"' && !yaml) { /* no number is in a string */
+                        for (q = p + 1; q < end && *q != '"';)
+                                q += *q == '\\' && q + 1 < end ? 2 : 1;
+                        q += q < end;
+                        continue;
+                }
                 for (q = p; q < end && (isalnum((unsigned char) *q) || *q == '+' || *q == '-' || *q == '.');)
                         q++;
                 struct str word = str_n(p, (size_t) (q - p));

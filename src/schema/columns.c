@@ -96,16 +96,24 @@ static struct json since(struct arena *a, const struct api_column *c, const stru
         return json_of_copy(a, duration_human(text, now - at));
 }
 
-static bool add_joined(void *arg, const struct json *v) {
-        struct buf *b = arg;
-
-        if (b->n > 0)
-                buf_putc(b, ',');
+static void add_value(struct buf *b, const struct json *v) {
         if (json_is(v, JSON_STRING))
                 buf_add_str(b, json_str(v));
-        else
+        else if (v)
                 json_write(b, v);
-        return true;
+}
+
+/* "a[*].b": the b of each item, also of those that have none. False: there are no items. */
+static bool add_joined(struct arena *a, struct buf *b, const struct json *object, const char *path) {
+        const char *star = strstr(path, "[*]");
+        const struct json *list = path_first(object, arena_cstr(a, str_n(path, (size_t) (star - path))));
+
+        json_each_item(it, list) {
+                if (it != json_item(list, 0))
+                        buf_putc(b, ',');
+                add_value(b, path_first(it, star + strlen("[*]")));
+        }
+        return json_len(list) > 0;
 }
 
 static void add_labels(struct buf *b, const struct json *map) {
@@ -129,9 +137,10 @@ static void add_selector(struct arena *a, struct buf *b, const struct json *v) {
 
 static struct json text_cell(struct arena *a, const struct api_column *c, const struct json *object) {
         _cleanup_buf_ struct buf b = BUF_INIT;
+        bool items = false;
 
         if (c->kind == COLUMN_JOIN)
-                path_walk(object, c->path, add_joined, &b);
+                items = add_joined(a, &b, object, c->path);
         else {
                 const struct json *v = path_first(object, c->path);
                 if (c->kind == COLUMN_LABELS)
@@ -141,9 +150,9 @@ static struct json text_cell(struct arena *a, const struct api_column *c, const 
                 else if (json_is(v, JSON_BOOL))
                         buf_addc(&b, v->b ? "True" : "False");
                 else if (v && v->type != JSON_NULL)
-                        add_joined(&b, v);
+                        add_value(&b, v);
         }
-        return b.n > 0 ? json_of_copy(a, buf_str(&b)) : nothing(c);
+        return b.n > 0 || items ? json_of_copy(a, buf_str(&b)) : nothing(c);
 }
 
 static struct json pair_cell(struct arena *a, const struct api_column *c, const struct json *object) {

@@ -74,6 +74,8 @@ static void encode_field(struct buf *b, const struct schema_field *f, const stru
         bool set = json_type(v) != JSON_NULL;
         enum schema_kind k = (enum schema_kind) f->type->kind;
 
+        if (v && !set && (k == SCHEMA_TIME || k == SCHEMA_MICRO_TIME)) /* is there, and no time: upstream's zero */
+                set = true;
         if (!set && ((f->flags & SCHEMA_POINTER) || k == SCHEMA_LIST || k == SCHEMA_MAP || k == SCHEMA_BYTES))
                 return;
         encode_value(b, f->type, v, f->pb);

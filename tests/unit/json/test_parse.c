@@ -233,6 +233,14 @@ static void scanning_broken_text_ends(void **state) {
         }
 }
 
+static void no_number_is_found_in_a_string(void **state) {
+        struct str found;
+
+        assert_true(json_find_number(STR("{\"a\":\"b:1.0,\\\"c:1.0\",\"d\":1.00}"), false, 1, &found));
+        assert_true(str_eqc(found, "1.00"));
+        assert_false(json_find_number(STR("[\"1.0\\"), false, 1, &found));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(messages_are_those_of_go),
@@ -247,6 +255,7 @@ int main(void) {
                 cmocka_unit_test(a_key_that_is_too_long_is_refused),
                 cmocka_unit_test(scanning_finds_what_the_tree_has),
                 cmocka_unit_test(scanning_broken_text_ends),
+                cmocka_unit_test(no_number_is_found_in_a_string),
         };
 
         return cmocka_run_group_tests(tests, set_up, tear_down);

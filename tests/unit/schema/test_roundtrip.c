@@ -291,11 +291,25 @@ static void test_envelopes_are_so_deep_and_no_deeper(void **state) {
         }
 }
 
+static void a_time_that_is_none_is_there(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        static const char bytes[] = "\x1a"; /* acquireTime, and that it is empty */
+        struct json spec;
+
+        assert_int_equal(protobuf_decode(a, &type_LeaseSpec, str_n(bytes, sizeof(bytes)), &spec, NULL), 0);
+        assert_int_equal(protobuf_encode(&b, &type_LeaseSpec, &spec, NULL), 0);
+        assert_int_equal(b.n, sizeof(bytes));
+        assert_memory_equal(b.p, bytes, sizeof(bytes));
+}
+
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = { cmocka_unit_test(test_every_object_survives),
                                             cmocka_unit_test(test_messages_read_as_go_reads_them),
                                             cmocka_unit_test(test_pieces_are_read_once_however_many_there_are),
-                                            cmocka_unit_test(test_envelopes_are_so_deep_and_no_deeper) };
+                                            cmocka_unit_test(a_time_that_is_none_is_there),
+                                            cmocka_unit_test(test_envelopes_are_so_deep_and_no_deeper),
+                                            cmocka_unit_test(a_time_that_is_none_is_there) };
 
         directory = argc > 1 ? argv[1] : "tests/data/api";
         return cmocka_run_group_tests(tests, NULL, NULL);
