@@ -17,8 +17,9 @@
 static int node_target(struct exchange *x, struct store_snapshot *snap, struct str node, struct relay_target *t,
                        struct error *err) {
         struct str preferred = str_of(server_flag(x->s, "kubelet-preferred-address-types",
-                                                  "InternalIP,Hostname,ExternalIP")),
+                                                  "InternalIP,Hostname,InternalDNS,ExternalDNS,ExternalIP")),
                    type;
+        _cleanup_buf_ struct buf known = BUF_INIT;
         struct object *o = server_get(x->s, snap, &res_nodes, STR(""), node);
         const struct json *status;
 
@@ -35,7 +36,11 @@ static int node_target(struct exchange *x, struct store_snapshot *snap, struct s
                         return 0;
                 }
         }
-        return error_status(err, REASON_UNKNOWN, "no preferred addresses found; known addresses: []");
+        json_each_item(a, json_getc(status, "addresses"))
+                buf_printf(&known, "%s{%" STR_FMT " %" STR_FMT "}", known.n ? " " : "", STR_ARG(TEXT(a, "type")),
+                           STR_ARG(TEXT(a, "address")));
+        return error_status(err, REASON_UNKNOWN, "no preferred addresses found; known addresses: [%" STR_FMT "]",
+                            STR_ARG(buf_str(&known)));
 }
 
 /* The container that is meant: the named one, or the only one. */

@@ -50,19 +50,17 @@ static void backend_listen(struct backend *b) {
         b->port = ntohs(at.sin_port);
 }
 
-static void set_node_ip(struct fixture *f, const char *ip) {
+static void set_node_address(struct fixture *f, const char *type, const char *address) {
         check_code(ASK(f, API_PATCH, &res_nodes, "", "n", "status", .patch = API_PATCH_MERGE,
-                       .body = arena_printf(f->a,
-                                            "{\"status\":{\"addresses\":[{\"type\":\"InternalIP\",\"address\":\"%s\"}]}"
-                                            "}",
-                                            ip)
+                       .body = arena_printf(f->a, "{\"status\":{\"addresses\":[{\"type\":\"%s\",\"address\":\"%s\"}]}}",
+                                            type, address)
                                                .p),
                    200);
 }
 
 static void make_node(struct fixture *f) {
         check_code(ASK(f, API_CREATE, &res_nodes, "", .body = Q("{'metadata':{'name':'n'}}")), 201);
-        set_node_ip(f, NODE_IP);
+        set_node_address(f, "InternalIP", NODE_IP);
 }
 
 static struct str ask_node(struct fixture *f, uint16_t port, const char *headers) {
@@ -272,11 +270,14 @@ static void what_only_this_machine_reaches_is_no_pods_or_nodes(void **state) {
                                NULL);
                 if (str_search(r, STR("\"message\":\"address not allowed\"")) < 0)
                         fail_msg("%s: %.*s", forbidden[i], (int) r.n, r.p);
-                set_node_ip(f, forbidden[i]);
+                set_node_address(f, "ExternalDNS", forbidden[i]);
                 r = ask_node(f, 1, "");
                 if (str_search(r, STR("\"message\":\"address not allowed\"")) < 0)
                         fail_msg("node %s: %.*s", forbidden[i], (int) r.n, r.p);
         }
+        set_node_address(f, "Other", "1.2.3.4");
+        assert_true(str_search(ask_node(f, 1, ""),
+                               STR("no preferred addresses found; known addresses: [{Other 1.2.3.4}]")) > 0);
 }
 
 /* A tenth of it goes each tenth of a second; what came before the other server left goes on, too. */
