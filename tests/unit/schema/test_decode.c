@@ -278,6 +278,9 @@ static void test_numbers_are_told_as_they_were_spelled(void **state) {
                 { &type_PodFailurePolicyOnExitCodesRequirement, "{\"values\":[1,2,30e-1]}",
                   "json: cannot unmarshal number 30e-1 into Go struct field "
                   "PodFailurePolicyOnExitCodesRequirement.values of type int32" },
+                { &type_Deployment,
+                  "{\"metadata\":{\"name\":\"a:1.00\",\"labels\":{\"t\":\"T:01Z\"}},\"spec\":{\"replicas\":1.0}}",
+                  "json: cannot unmarshal number 1.0 into Go struct field DeploymentSpec.spec.replicas of type int32" },
                 { &type_ConfigMap, "{\"immutable\":1e400}",
                   "json: cannot unmarshal number into Go struct field ConfigMap.immutable of type bool" },
         };
