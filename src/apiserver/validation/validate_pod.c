@@ -251,17 +251,22 @@ static void check_tolerations_kept(struct field_errors *fe, const struct json *n
                 rule_toleration(fe, p, t, NULL);
 }
 
+/* A new one that is there twice is told where it is last. */
 static void check_gates(struct field_errors *fe, const struct json *now, const struct json *before) {
-        struct elements names = elements_new(fe->a, json_len(GET(before, "schedulingGates")));
+        const struct json *gates = GET(now, "schedulingGates"), *had = GET(before, "schedulingGates");
+        struct elements names = elements_new(fe->a, json_len(gates) + json_len(had));
 
-        json_each_item(o, GET(before, "schedulingGates"))
+        json_each_item(o, had)
                 elements_add(&names, TEXT(o, "name"));
-        each_at(g, each, PATH(SPEC, "schedulingGates"), GET(now, "schedulingGates")) {
-                const struct path *p = PATH(each, "name");
+        for (size_t i = json_len(gates); i-- > 0;) {
+                struct str name = TEXT(json_item(gates, i), "name");
 
-                FORBIDDEN_IF(elements_find(&names, TEXT(g, "name")) < 0, p,
-                             "only deletion is allowed, but found new scheduling gate '%" STR_FMT "'",
-                             STR_ARG(TEXT(g, "name")));
+                if (elements_find(&names, name) >= 0)
+                        continue;
+                elements_add(&names, name);
+                field_forbidden(fe, PATH(PATH_INDEX(PATH(SPEC, "schedulingGates"), i), "name"),
+                                "only deletion is allowed, but found new scheduling gate '%" STR_FMT "'",
+                                STR_ARG(name));
         }
 }
 

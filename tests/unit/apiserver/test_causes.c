@@ -480,6 +480,9 @@ static const struct row {
           "spec.selector: Invalid value: v1.LabelSelector{MatchLabels:map[string]string(nil), MatchExpressions:"
           "[]v1.LabelSelectorRequirement{v1.LabelSelectorRequirement{Key:`a`, Operator:`X`, "
           "Values:[]string(nil)}}}\n" ODD_RUNS("StatefulSet") },
+        { &res_pods, POD(""), "", "{`spec`:{`schedulingGates`:[{`name`:`a/g`},{`name`:`a/g`}]}}",
+          "spec.schedulingGates[1]: Duplicate value: `a/g`\n"
+          "spec.schedulingGates[1].name: Forbidden: only deletion is allowed, but found new scheduling gate 'a/g'" },
         { &res_pods, /* profiles of no known type differ from no annotation */
           "{`metadata`:{`name`:`x`,`annotations`:{`container.apparmor.security.beta.kubernetes.io/c`:`unconfined`,"
           "`seccomp.security.alpha.kubernetes.io/pod`:`unconfined`}},`spec`:{`serviceAccountName`:`default`,"
