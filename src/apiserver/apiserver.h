@@ -25,6 +25,8 @@ struct apiserver_options {
         unsigned workers; /* 0: one for each processor */
 };
 
+/* Are its flags right? Asked before there is a store: what is wrong with them is told first. */
+int apiserver_check(const struct apiserver_options *o, struct error *err);
 int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, struct error *err);
 /* Creates what every cluster has, where missing: namespaces default, kube-system, kube-public, kube-node-lease; the
  * kubernetes Service with its Endpoints and EndpointSlice; system priority classes; bootstrap RBAC roles and bindings;

@@ -159,6 +159,12 @@ static int read_flags(struct apiserver *s, struct error *err) {
         return 0;
 }
 
+int apiserver_check(const struct apiserver_options *o, struct error *err) {
+        const struct apiserver s = { .options = *o };
+
+        return apiserver_flags_check(&s, err);
+}
+
 int apiserver_new(const struct apiserver_options *o, struct apiserver **ret, struct error *err) {
         struct apiserver *s = xcalloc(1, sizeof(*s));
 

@@ -52,14 +52,8 @@ int control_plane_start(const struct cluster *c, const struct pki *p, struct con
         _cleanup_free_ char *dir = cluster_path(c, "store");
         const char *const *args = apiserver_args(a, c);
         const char *encryption = flag_value(args, "encryption-provider-config", NULL);
-        TRY(encryption ? encryption_new(encryption, &ret->encryption, err) : 0);
-        struct store_options so = { .path = dir, .cipher = encryption_cipher(ret->encryption) };
-        TRY(store_open(&so, &ret->store, err));
-        encryption_serve(ret->encryption, ret->store);
         struct apiserver_options ao = {
                 .args = args,
-                .encryption = ret->encryption,
-                .store = ret->store,
                 .address = "0.0.0.0",
                 .port = c->api_port,
                 .cert_pem = str_of(p->apiserver_cert),
@@ -76,6 +70,13 @@ int control_plane_start(const struct cluster *c, const struct pki *p, struct con
                 .advertise_address = c->node_ip,
                 .anonymous = true,
         };
+        TRY(apiserver_check(&ao, err));
+        TRY(encryption ? encryption_new(encryption, &ret->encryption, err) : 0);
+        struct store_options so = { .path = dir, .cipher = encryption_cipher(ret->encryption) };
+        TRY(store_open(&so, &ret->store, err));
+        encryption_serve(ret->encryption, ret->store);
+        ao.encryption = ret->encryption;
+        ao.store = ret->store;
         TRY(apiserver_new(&ao, &ret->api, err));
         TRY(apiserver_bootstrap(ret->api, err));
         return apiserver_listen(ret->api, err);

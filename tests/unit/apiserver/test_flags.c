@@ -265,10 +265,10 @@ static void all_that_is_wrong_is_told(void **state) {
 
         for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
                 _cleanup_error_ struct error e = ERROR_INIT;
-                struct apiserver s = { .options = { .args = table[i].args,
-                                                    .service_cidr = table[i].cidr,
-                                                    .advertise_address = table[i].address } };
-                int r = apiserver_flags_check(&s, &e);
+                const struct apiserver_options o = { .args = table[i].args, /* and no store yet */
+                                                     .service_cidr = table[i].cidr,
+                                                     .advertise_address = table[i].address };
+                int r = apiserver_check(&o, &e);
 
                 assert_string_equal(r < 0 ? error_text(&e) : "", table[i].error);
         }
