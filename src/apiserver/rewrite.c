@@ -1,9 +1,12 @@
 #include "apiserver/rewrite.h"
 
+#include <ctype.h>
 #include <zlib.h>
 
 #include "apiserver/respond.h"
 #include "base/encode.h"
+#include "base/url.h"
+#include "base/utf8.h"
 
 #define MAX_REWRITTEN (4UL * REWRITE_MAX) /* what becomes of a page: it may be full of links */
 #define STEP (64 * 1024)
@@ -49,18 +52,22 @@ void clean_path(struct buf *dst, struct str path) {
                 buf_putc(dst, '/');
 }
 
+void encode_path(struct buf *dst, struct str path) {
+        for (size_t i = 0; i < path.n; i++) {
+                if (path.p[i] && strchr("$&+,/:;=@", path.p[i]))
+                        buf_putc(dst, path.p[i]);
+                else
+                        url_encode(dst, str_n(path.p + i, 1));
+        }
+}
+
 void rewrite_path(struct buf *dst, struct str path) {
         _cleanup_buf_ struct buf decoded = BUF_INIT, clean = BUF_INIT;
 
         if (url_decode(&decoded, path, false) < 0)
                 return buf_add_str(dst, path);
         clean_path(&clean, buf_str(&decoded));
-        for (size_t i = 0; i < clean.n; i++) {
-                if (clean.p[i] && strchr("$&+,/:;=@", clean.p[i]))
-                        buf_putc(dst, clean.p[i]);
-                else
-                        url_encode(dst, str_n(clean.p + i, 1));
-        }
+        encode_path(dst, buf_str(&clean));
 }
 
 void rewrite_url(const struct rewriter *w, struct buf *dst, struct str url) {
@@ -86,8 +93,10 @@ void rewrite_url(const struct rewriter *w, struct buf *dst, struct str url) {
         if (!str_has_prefix(url, w->prefix)) {
                 for (path = 0; path < url.n && url.p[path] != '?' && url.p[path] != '#'; path++)
                         ;
-                buf_add_str(dst, w->prefix);
-                rewrite_path(dst, str_sub(url, 0, path));
+                _cleanup_buf_ struct buf whole = BUF_INIT;
+                buf_add_str(&whole, w->prefix);
+                buf_add_str(&whole, str_sub(url, 0, path));
+                rewrite_path(dst, buf_str(&whole));
                 url = str_sub(url, path, url.n);
         }
         buf_add_str(dst, url);
@@ -102,50 +111,157 @@ static bool is_link(struct str tag, struct str attribute) {
         return false;
 }
 
-static size_t word(struct str s, size_t at) {
-        while (at < s.n && !is_space(s.p[at]) && !strchr("/>=", s.p[at]))
-                at++;
-        return at;
+static void add_lower(struct buf *dst, struct str s) {
+        for (size_t i = 0; i < s.n; i++)
+                buf_putc(dst, s.p[i] >= 'A' && s.p[i] <= 'Z' ? s.p[i] | 0x20 : s.p[i]);
 }
 
-static size_t value_end(struct str s, size_t at, char quote) {
-        while (at < s.n && (quote ? s.p[at] != quote : !is_space(s.p[at]) && s.p[at] != '>'))
-                at++;
-        return at;
-}
+/* Behind the entity that begins s, 0: it is none. *ret: the rune of one that has a number or stands for a sign of HTML;
+ * 0: another one's, which stays what it is. */
+static size_t entity(struct str s, unsigned *ret) {
+        static const struct {
+                const char *name;
+                unsigned rune;
+        } signs[] = { { "amp", '&' }, { "lt", '<' }, { "gt", '>' }, { "quot", '"' }, { "apos", '\'' } };
+        size_t n = 1;
 
-/* <name attribute="value" …>. What ends the text that follows, when that is no HTML; else NULL. */
-static const char *rewrite_tag(const struct rewriter *w, struct buf *dst, struct str s) {
-        size_t at = word(s, 1), done = 0;
-        struct str tag = str_sub(s, 1, at);
+        *ret = 0;
+        while (n < s.n && n < 32 && (isalnum((unsigned char) s.p[n]) || (n == 1 && s.p[n] == '#')))
+                n++;
+        if (n < 3 || n == s.n || s.p[n] != ';')
+                return 0;
+        struct str name = str_sub(s, 1, n);
+        if (name.p[0] == '#') {
+                bool hex = (name.p[1] | 0x20) == 'x';
+                char *end;
+                unsigned long rune = strtoul(name.p + 1 + hex, &end, hex ? 16 : 10);
 
-        while (at < s.n) {
-                size_t start = at, end = word(s, at);
-
-                at = end;
-                while (at < s.n && is_space(s.p[at]))
-                        at++;
-                if (end == start || at >= s.n || s.p[at] != '=') {
-                        at += at == start;
-                        continue;
-                }
-                at++;
-                while (at < s.n && is_space(s.p[at]))
-                        at++;
-                char quote = at < s.n && (s.p[at] == '"' || s.p[at] == '\'') ? s.p[at++] : 0;
-                buf_add_str(dst, str_sub(s, done, at));
-                done = value_end(s, at, quote);
-                if (is_link(tag, str_sub(s, start, end)))
-                        rewrite_url(w, dst, str_sub(s, at, done));
-                else
-                        buf_add_str(dst, str_sub(s, at, done));
-                at = done + (quote != 0);
+                if (end != s.p + n || rune == 0 || rune > 0x10ffff)
+                        return 0;
+                *ret = rune >= 0xd800 && rune < 0xe000 ? 0xfffd : (unsigned) rune;
         }
-        buf_add_str(dst, str_sub(s, done, s.n));
-        for (size_t i = 0; i < ARRAY_SIZE(raw); i++)
+        for (size_t i = 0; i < ARRAY_SIZE(signs); i++)
+                if (str_eqc(name, signs[i].name))
+                        *ret = signs[i].rune;
+        return n + 1;
+}
+
+static void unescape(struct buf *dst, struct str s) {
+        for (size_t i = 0; i < s.n;) {
+                unsigned rune;
+                size_t n = s.p[i] == '&' ? entity(str_sub(s, i, s.n), &rune) : 0;
+
+                if (n > 0 && rune > 0) {
+                        char *p = buf_reserve(dst, 4);
+
+                        dst->n += (size_t) (utf8_put(p, rune) - p);
+                } else if (s.p[i] != '\r')
+                        buf_putc(dst, s.p[i]);
+                else if (i + 1 == s.n || s.p[i + 1] != '\n')
+                        buf_putc(dst, '\n');
+                i += n > 0 && rune > 0 ? n : 1;
+        }
+}
+
+static void add_escaped(struct buf *dst, struct str s) {
+        for (size_t i = 0; i < s.n; i++) {
+                unsigned rune;
+
+                switch (s.p[i]) {
+                case '&':
+                        buf_addc(dst, entity(str_sub(s, i, s.n), &rune) && !rune ? "&" : "&amp;");
+                        break;
+                case '\'':
+                        buf_addc(dst, "&#39;");
+                        break;
+                case '<':
+                        buf_addc(dst, "&lt;");
+                        break;
+                case '>':
+                        buf_addc(dst, "&gt;");
+                        break;
+                case '"':
+                        buf_addc(dst, "&#34;");
+                        break;
+                case '\r':
+                        buf_addc(dst, "&#13;");
+                        break;
+                default:
+                        buf_putc(dst, s.p[i]);
+                }
+        }
+}
+
+static void add_attribute(const struct rewriter *w, struct buf *dst, struct str tag, struct str key, struct str text) {
+        _cleanup_buf_ struct buf value = BUF_INIT, link = BUF_INIT;
+
+        unescape(&value, text);
+        bool meant = is_link(tag, key) && url_bad_escape(buf_str(&value)).n == 0;
+        if (meant)
+                rewrite_url(w, &link, buf_str(&value));
+        buf_putc(dst, ' ');
+        add_lower(dst, key);
+        buf_addc(dst, "=\"");
+        add_escaped(dst, buf_str(meant ? &link : &value));
+        buf_putc(dst, '"');
+}
+
+static size_t skip_spaces(struct str s, size_t at) {
+        while (at < s.n && is_space(s.p[at]))
+                at++;
+        return at;
+}
+
+/* The first of these, or a space unless it may not be one. */
+static size_t find_any(struct str s, size_t at, const char *what, bool space) {
+        while (at < s.n && !(s.p[at] && strchr(what, s.p[at])) && !(space && is_space(s.p[at])))
+                at++;
+        return at;
+}
+
+/* The tag that begins at `at`, added as Go's html prints it: names in lower case, values in quotes. What is behind it;
+ * s.n when it does not end, and nothing is added. *until: what ends the text that follows, when that is no HTML. */
+static size_t rewrite_tag(const struct rewriter *w, struct buf *dst, struct str s, size_t at, const char **until) {
+        size_t begin = dst->n, start = at + 1, bare_end = 0;
+        struct str tag;
+
+        at = find_any(s, start, "/>", true);
+        tag = str_sub(s, start, at);
+        buf_putc(dst, '<');
+        add_lower(dst, tag);
+        for (at = skip_spaces(s, at); at < s.n && s.p[at] != '>'; at = skip_spaces(s, at)) {
+                struct str key, value = STR("");
+
+                start = at;
+                at = find_any(s, at + (s.p[at] == '='), "/=>", true);
+                key = str_sub(s, start, at);
+                at = skip_spaces(s, at + (at < s.n && (s.p[at] == '/' || is_space(s.p[at]))));
+                if (at < s.n && s.p[at] == '/')
+                        at++;
+                else if (at < s.n && s.p[at] == '=') {
+                        start = at = skip_spaces(s, at + 1);
+                        if (at < s.n && (s.p[at] == '"' || s.p[at] == '\'')) {
+                                at = find_any(s, ++start, s.p[at] == '"' ? "\"" : "'", false);
+                                value = str_sub(s, start, at);
+                                at += at < s.n;
+                        } else {
+                                bare_end = at = find_any(s, at, ">", true);
+                                value = str_sub(s, start, at);
+                        }
+                }
+                if (key.n > 0)
+                        add_attribute(w, dst, tag, key, value);
+        }
+        if (at >= s.n) {
+                dst->n = begin;
+                return s.n;
+        }
+        bool closed = s.p[at - 1] == '/' && at != bare_end;
+        buf_addc(dst, closed ? "/>" : ">");
+        for (size_t i = 0; i < ARRAY_SIZE(raw) && !closed; i++)
                 if (str_eq_fold(tag, str_of(raw[i][0])))
-                        return raw[i][1];
-        return NULL;
+                        *until = raw[i][1];
+        return at + 1;
 }
 
 /* Where the tag that begins at `at` ends, quotes regarded; s.n: it does not. */
@@ -178,7 +294,7 @@ static int rewrite_html(const struct rewriter *w, struct buf *dst, struct str s,
 
         while (at < s.n) {
                 const char *open = memchr(s.p + at, '<', s.n - at), *until = NULL;
-                size_t start = at, end;
+                size_t start = at;
 
                 at = open ? (size_t) (open - s.p) : s.n;
                 buf_add_str(dst, str_sub(s, start, at));
@@ -189,14 +305,10 @@ static int rewrite_html(const struct rewriter *w, struct buf *dst, struct str s,
                         until = "-->";
                 else if (at + 1 < s.n && !is_letter(s.p[at + 1]) && !strchr("/!?", s.p[at + 1]))
                         at++; /* just a sign */
-                else {
-                        end = tag_end(s, at);
-                        at = MIN(end + 1, s.n);
-                        if (end < s.n && is_letter(s.p[start + 1])) {
-                                until = rewrite_tag(w, dst, str_sub(s, start, at));
-                                start = at;
-                        }
-                }
+                else if (at + 1 < s.n && is_letter(s.p[at + 1]))
+                        start = at = rewrite_tag(w, dst, s, at, &until);
+                else
+                        at = MIN(tag_end(s, at) + 1, s.n);
                 if (until)
                         at = find_end(s, at, until);
                 buf_add_str(dst, str_sub(s, start, at));

@@ -13,6 +13,8 @@ struct rewriter {
 
 #define REWRITE_MAX (16UL << 20) /* a page, also as it is when it is not compressed */
 
+/* With escapes, as Go writes it: only where they are needed. */
+void encode_path(struct buf *dst, struct str path);
 /* What a path means: no "//", no "..", but a slash at its end stays. */
 void clean_path(struct buf *dst, struct str path);
 /* The same of one with escapes, as Go writes it: only where they are needed. */

@@ -93,6 +93,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path in DOCUMENTS:
             return self.answer(200, DOCUMENTS[path])
         ns, name = self.where()
+        if name == "asked":
+            return self.answer(200, {"path": self.path})
         if name == "elsewhere":
             self.send_response(302)
             self.send_header("Location", "https://elsewhere/")

@@ -59,6 +59,12 @@ def test_its_objects_are_used_like_any(cluster, notes):
     assert 'notes.notes.example.com "milk" not found' in err
 
 
+def test_it_is_asked_in_upstreams_spelling(cluster, notes):
+    asked = "/apis/notes.example.com/v1/namespaces/default/notes/asked"
+    path = json.loads(cluster.kubectl("get", "--raw", asked + "?b=%7e%20x&b=1&a&c;d=1"))["path"]
+    assert path == asked + "?a=&b=~+x&b=1"
+
+
 def test_it_may_send_nobody_elsewhere(cluster, notes):
     err = cluster.run("get", "--raw", "/apis/notes.example.com/v1/namespaces/default/notes/elsewhere", check=False).stderr
     assert "the backend attempted to redirect this request, which is not permitted" in err

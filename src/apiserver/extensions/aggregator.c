@@ -12,6 +12,7 @@
 #include "apiserver/extensions/custom.h"
 #include "apiserver/flags.h"
 #include "apiserver/relay.h"
+#include "apiserver/rewrite.h"
 #include "apiserver/track.h"
 #include "base/encode.h"
 #include "base/file.h"
@@ -698,17 +699,67 @@ static size_t user_headers(struct exchange *x, struct arena *a, struct http_head
         return n;
 }
 
+struct pair {
+        struct str key, value;
+        size_t at;
+};
+
+static int compare_pairs(const void *a, const void *b) {
+        const struct pair *p = a, *q = b;
+        int r = str_cmp(p->key, q->key);
+
+        return r ? r : p->at < q->at ? -1 : 1;
+}
+
+static void add_query(struct buf *dst, struct str s) {
+        for (size_t i = 0; i < s.n; i++)
+                if (s.p[i] == ' ')
+                        buf_putc(dst, '+');
+                else
+                        url_encode(dst, str_sub(s, i, i + 1));
+}
+
+/* Path and query as upstream writes them anew: what is escaped is what has to be, the keys are sorted. */
+static struct str path_there(struct arena *a, struct str path, struct str query) {
+        _cleanup_buf_ struct buf decoded = BUF_INIT, out = BUF_INIT;
+        VEC(struct pair) pairs = { 0 };
+
+        if (url_decode(&decoded, path, false) < 0)
+                buf_add_str(&out, path);
+        else
+                encode_path(&out, buf_str(&decoded));
+        str_each(part, query, '&') {
+                _cleanup_buf_ struct buf key = BUF_INIT, value = BUF_INIT;
+                ssize_t eq = str_find(part, '=');
+                size_t end = eq < 0 ? part.n : (size_t) eq;
+
+                if (part.n == 0 || str_find(part, ';') >= 0 || url_decode(&key, str_sub(part, 0, end), true) < 0 ||
+                    url_decode(&value, str_sub(part, end + 1, part.n), true) < 0)
+                        continue;
+                struct pair p = { arena_str(a, buf_str(&key)), arena_str(a, buf_str(&value)), pairs.n };
+                vec_push(&pairs, p);
+        }
+        if (pairs.n > 1)
+                qsort(pairs.v, pairs.n, sizeof(*pairs.v), compare_pairs);
+        for (size_t i = 0; i < pairs.n; i++) {
+                buf_putc(&out, i ? '&' : '?');
+                add_query(&out, pairs.v[i].key);
+                buf_putc(&out, '=');
+                add_query(&out, pairs.v[i].value);
+        }
+        vec_free(&pairs);
+        return arena_str(a, buf_str(&out));
+}
+
 void aggregator_relay(struct exchange *x, const struct remote *r) {
         struct arena *a = http_request_arena(x->req);
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(x->s->store);
-        struct str query = http_request_query(x->req), path = http_request_path(x->req);
         struct relay_target t = {
                 .tls = r->tls,
                 .server_name = arena_printf(a, "%" STR_FMT ".%" STR_FMT ".svc", STR_ARG(r->service), STR_ARG(r->ns)),
                 .is_api = true,
                 .redirects = !server_flag_on(x->s, "aggregator-reject-forwarding-redirect", true),
-                .path = str_empty(query) ? path
-                                         : arena_printf(a, "%" STR_FMT "?%" STR_FMT, STR_ARG(path), STR_ARG(query)),
+                .path = path_there(a, http_request_path(x->req), http_request_query(x->req)),
         };
         struct http_header *headers;
 

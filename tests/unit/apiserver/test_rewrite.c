@@ -19,19 +19,26 @@ static void links_lead_through_the_proxy(void **state) {
                 const char *text, *want; /* NULL: as it is */
         } table[] = {
                 { "<a href=\"/x\">test</a>", "<a href=\"" PREFIX "/x\">test</a>" },
-                { "<A\n HREF = '/x?a=b&amp;c#d' class=/y>", "<A\n HREF = '" PREFIX "/x?a=b&amp;c#d' class=/y>" },
+                { "<A\n HREF = '/x?a=b&amp;c#d' class=/y>", "<a href=\"" PREFIX "/x?a=b&amp;c#d\" class=\"/y\">" },
                 { "<img src=/i.png alt=\"a > b\" longdesc=/l/>",
-                  "<img src=" PREFIX "/i.png alt=\"a > b\" longdesc=" PREFIX "/l/>" },
-                { "<a href=x><a href=\"mailto:a@b\"><a href=\"http://other/x\"><a href=\"//other/x\"><p href=/x>",
+                  "<img src=\"" PREFIX "/i.png\" alt=\"a &gt; b\" longdesc=\"" PREFIX "/l/\">" },
+                { "<a href=\"x\"><a href=\"mailto:a@b\"><a href=\"http://other/x\"><a href=\"//other/x\"><p "
+                  "href=\"/x\">",
                   NULL },
-                { "<a href=\"" PREFIX "/x\"><a href=\"http://10.0.0.7:80\"><a href=\"\"><a href>", NULL },
+                { "<a href=\"" PREFIX "/x\"><a href=\"http://10.0.0.7:80\"><a href=\"\"><a>", NULL },
+                { "<input disabled/><br/><p =a=b c = 'd'e title=it's x='&#x41;&copy;&lt;&quot;&nosuch'>",
+                  "<input disabled=\"\"/><br/><p =a=\"b\" c=\"d\" e=\"\" title=\"it&#39;s\" "
+                  "x=\"A&copy;&lt;&#34;&amp;nosuch\">" },
                 { "<a href=\"http://10.0.0.7:80/x\">", "<a href=\"" PREFIX "/x\">" },
                 { "<a href=\"https://cube:6443/x\">", "<a href=\"https://cube:6443" PREFIX "/x\">" },
-                { "<form action='/go?to=http://a/b'>", "<form action='" PREFIX "/go?to=http://a/b'>" },
-                { "<a href='/a/../b//c d/#/../e'>", "<a href='" PREFIX "/b/c%20d/#/../e'>" },
+                { "<form action='/go?to=http://a/b'>", "<form action=\"" PREFIX "/go?to=http://a/b\">" },
+                { "<a href='/a/../b//c d/#/../e'>", "<a href=\"" PREFIX "/b/c%20d/#/../e\">" },
                 { "1 < 2 <!-- <a href=/x> --><script src=/s>\"<a href=/x>\"</SCRIPT><a href=/y>",
-                  "1 < 2 <!-- <a href=/x> --><script src=" PREFIX "/s>\"<a href=/x>\"</SCRIPT><a href=" PREFIX "/y>" },
-                { "<!DOCTYPE html></a href=/x><a href='/unfinished", NULL },
+                  "1 < 2 <!-- <a href=/x> --><script src=\"" PREFIX "/s\">\"<a href=/x>\"</SCRIPT><a href=\"" PREFIX
+                  "/y\">" },
+                { "<!DOCTYPE html></a href=/x>", NULL },
+                { "<a href=\"/%zz\">", NULL },
+                { "text<a href='/unfinished", "text" },
                 { "<!-- <a href=/x>", NULL },
                 { "<", NULL },
         };
