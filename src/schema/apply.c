@@ -797,6 +797,11 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
                 before.apply = false;
                 track(a, t, &zero, &old, &m, &before, opts);
         }
+        for (size_t i = 0; opts->versions && !opts->scale && i < m.n; i++)
+                if (!opts->type_of(opts->versions, m.v[i].version))
+                        return error_status(err, REASON_UNKNOWN,
+                                            "request to convert CR to an invalid group/version: %" STR_FMT,
+                                            STR_ARG(m.v[i].version));
         reconcile_managers(t, &m, opts);
         set_aside(a, &m, opts, &aside);
         if (opts->scale && has_replicas(&old, str_of(opts->scale)) && !somebody_owns(&m, replicas_of(a, opts))) {

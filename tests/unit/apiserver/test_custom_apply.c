@@ -101,6 +101,21 @@ static void conflicts_in_all_versions_are_told(void **state) {
         undefine(f);
 }
 
+static void an_owner_in_a_version_that_is_gone_is_in_the_way(void **state) {
+        struct fixture *f = *state;
+
+        define(f, GRANULAR, GRANULAR);
+        check_code(apply(f, &widgets_v2, "one", ",'spec':{'a':'x'}"), 201);
+        check_code(ASK(f, API_PATCH, &res_customresourcedefinitions, NULL, "widgets.example.com",
+                       .patch = API_PATCH_JSON, .body = "[{\"op\":\"remove\",\"path\":\"/spec/versions/1\"}]"),
+                   200);
+        for (int i = 0; ASK(f, API_GET, &widgets_v2, "default", "w").code != 404; i++, nap())
+                assert_true(i < 1000);
+        check_error(apply(f, &widgets, "two", ",'spec':{'n':1}"), 500,
+                    "request to convert CR to an invalid group/version: example.com/v2");
+        undefine(f);
+}
+
 #define ANNOTATION "kubectl.kubernetes.io/last-applied-configuration"
 
 /* What upstream sets there itself is in nobody's way, and what was applied last time is in nobody's either. */
@@ -323,6 +338,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_null_that_is_no_value_is_refused),
                 cmocka_unit_test(conflicts_in_all_versions_are_told),
+                cmocka_unit_test(an_owner_in_a_version_that_is_gone_is_in_the_way),
                 cmocka_unit_test(client_side_applies_of_another_version_are_taken_over),
                 cmocka_unit_test(what_is_owned_is_looked_at_in_its_own_version),
                 cmocka_unit_test(what_was_applied_in_another_version_is_removed_as_that_has_it),
