@@ -83,6 +83,32 @@ static struct duplex *open_messages(struct tunnel *t, const struct http_upgrade_
                         t->req, websocket_choose(http_request_header(t->req, "sec-websocket-protocol"), &protocol, 1));
 }
 
+/* Upstream passes a refusal on as it came, without what it adds to answers of its own, and that is the end. */
+static void pass_on(struct tunnel *t, const struct http_upgrade_result *r) {
+        bool chunked = http_header_get(r->headers, r->n_headers, "transfer-encoding").n > 0,
+             sized = http_header_get(r->headers, r->n_headers, "content-length").n > 0;
+        struct http_header *h = arena_array(t->arena, struct http_header, r->n_headers + 1);
+        struct duplex *client;
+        size_t n = 0;
+
+        h[n++] = chunked ? (struct http_header) { STR("transfer-encoding"), STR("chunked") }
+                 : sized ? (struct http_header) { STR("content-length"), arena_printf(t->arena, "%zu", r->body.n) }
+                         : (struct http_header) { STR("connection"), STR("close") };
+        for (size_t i = 0; i < r->n_headers; i++)
+                if (!str_among(r->headers[i].name,
+                               WORDS("connection", "content-length", "trailer", "transfer-encoding")))
+                        h[n++] = r->headers[i];
+        client = http_hijack(t->req, r->status, h, n);
+        if (!client)
+                return;
+        if (chunked && r->body.n > 0)
+                duplex_write_copy(client, arena_printf(t->arena, "%zx\r\n", r->body.n));
+        duplex_write_copy(client, r->body);
+        if (chunked)
+                duplex_write_copy(client, r->body.n ? STR("\r\n0\r\n\r\n") : STR("0\r\n\r\n"));
+        duplex_close(client);
+}
+
 static void tunnel_refused(struct tunnel *t, const struct http_upgrade_result *r) {
         _cleanup_error_ struct error e = ERROR_INIT;
         struct http_slice body = { .data = arena_str(http_request_arena(t->req), r->body) };
@@ -94,6 +120,8 @@ static void tunnel_refused(struct tunnel *t, const struct http_upgrade_result *r
                 respond_error(t->req, &t->format, &e);
                 return;
         }
+        if (r->err == 0 && !t->in_messages)
+                return pass_on(t, r);
         for (size_t i = 0; i < r->n_headers; i++)
                 if (!relay_is_hop_header(r->headers[i].name))
                         h[n++] = r->headers[i];
