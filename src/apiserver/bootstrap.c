@@ -15,6 +15,7 @@
 #include "apiserver/flow/flow.h"
 #include "base/encode.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/rand.h"
 #include "json/build.h"
 #include "schema/apply.h"
@@ -567,24 +568,31 @@ static void emit_policy(struct json wanted, void *arg) {
 
 /* ---- priority and fairness ---- */
 
-/* Mandatory objects always have their fixed spec; the others as long as nobody took them over: by the annotation, or by
- * an edit where there is no annotation. */
-static bool may_update(const struct object *old, bool mandatory) {
-        const struct json *meta = json_getc(object_json(old), "metadata"),
-                          *mark = json_at_path(meta, "annotations", "apf.kubernetes.io/autoupdate-spec");
+#define AUTO_UPDATE "apf.kubernetes.io/autoupdate-spec"
 
-        return mandatory || (mark ? str_eqc(json_str(mark), "true") : json_int(json_getc(meta, "generation")) == 1);
+static int auto_update_of(const struct json *meta, bool *ret) {
+        return str_to_bool(json_str(json_at_path(meta, "annotations", AUTO_UPDATE)), ret);
 }
 
+struct flow_objects {
+        struct bootstrap *b;
+        struct map *keys; /* of those that are wanted */
+};
+
+/* Mandatory objects always have their fixed spec; the others as long as nobody took them over: by the annotation, or by
+ * an edit where there is none. Then there is one. */
 static void want_flow(struct json object, bool mandatory, void *arg) {
-        struct bootstrap *b = arg;
+        struct flow_objects *all = arg;
+        struct bootstrap *b = all->b;
         bool schema = str_eqc(json_str(json_getc(&object, "kind")), "FlowSchema");
         const struct api_resource *res = schema ? &res_flowschemas : &res_prioritylevelconfigurations;
         const struct rest *r = rest_of(b->s, res);
         struct str name = json_str(json_at_path(&object, "metadata", "name"));
         struct object *old = rest_get(b->snap, r, STR(""), name);
         struct json tree, changed, later, *meta;
+        bool update, said = false;
 
+        map_put(all->keys, rest_key(b->a, r, STR(""), name), (void *) res);
         if (!old) {
                 if (schema)
                         later = flow_dangling(
@@ -594,20 +602,43 @@ static void want_flow(struct json object, bool mandatory, void *arg) {
                 want_with(b, res, &object, false, schema ? &later : NULL, STR(FLOW_CONSUMER));
                 return;
         }
-        if (b->result < 0 || !may_update(old, mandatory))
+        if (b->result >= 0)
+                b->result = finish_object(b, r, &object, old, &tree);
+        if (b->result < 0)
                 return;
-        b->result = finish_object(b, r, &object, old, &tree);
-        if (b->result < 0 || json_equal(json_getc(&tree, "spec"), json_getc(object_json(old), "spec")) ||
-            (mandatory && str_eqc(name, "exempt") && !schema))
-                return;
-        changed = json_copy(b->a, object_json(old));
-        json_setc(b->a, &changed, "spec", *json_getc(&tree, "spec"));
+        changed = json_copy_tree(b->a, object_json(old));
         meta = json_get_or_add_object(b->a, &changed, "metadata");
-        json_set_int(b->a, meta, "generation", json_int(json_getc(meta, "generation")) + 1);
+        bool marked = auto_update_of(meta, &said) == 0;
+        update = mandatory || (marked ? said : json_int(json_getc(meta, "generation")) == 1);
+        bool differs = update && !(mandatory && str_eqc(name, "exempt") && !schema) &&
+                       !json_equal(json_getc(&tree, "spec"), json_getc(&changed, "spec"));
+        if (!differs && marked && said == update)
+                return;
+        json_set_cstr(b->a, json_get_or_add_object(b->a, meta, "annotations"), AUTO_UPDATE, update ? "true" : "false");
+        if (differs) {
+                json_setc(b->a, &changed, "spec", *json_getc(&tree, "spec"));
+                json_set_int(b->a, meta, "generation", json_int(json_getc(meta, "generation")) + 1);
+        }
+        schema_reorder(b->a, res->type, &changed);
+        own(b, r, old, &changed);
         vec_push(&b->ops, (struct store_op) { .kind = STORE_UPDATE,
                                               .key = rest_key(b->a, r, STR(""), name),
                                               .object = object_from_tree(&changed),
                                               .expect = object_revision(old) });
+}
+
+/* What says of itself that it is the server's, and is not (any more), goes. */
+static void want_flows(struct bootstrap *b) {
+        static const struct api_resource *const kinds[] = { &res_flowschemas, &res_prioritylevelconfigurations };
+        _cleanup_(map_freep) struct map *keys = map_new(NULL);
+        bool ours;
+
+        flow_bootstrap(b->a, want_flow, &(struct flow_objects) { b, keys });
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+                store_each(it, b->snap, rest_of(b->s, kinds[i])->prefix)
+                        if (auto_update_of(json_getc(object_json(it.object), "metadata"), &ours) == 0 && ours &&
+                            !map_get(keys, it.key))
+                                unwant(b, kinds[i], object_name(it.object));
 }
 
 /* b may live in its arena. */
@@ -650,7 +681,7 @@ static void everything(struct bootstrap *b) {
         token_tracking(b);
         api_services(b);
         bootstrap_policy(b->a, emit_policy, b);
-        flow_bootstrap(b->a, want_flow, b);
+        want_flows(b);
 }
 
 void bootstrap_again(struct apiserver *s) {
@@ -682,7 +713,7 @@ void bootstrap_flow(struct apiserver *s) {
         _cleanup_error_ struct error e = ERROR_INIT;
         struct bootstrap b = { .s = s, .a = arena_new(65536), .snap = store_snapshot(s->store), .err = &e };
 
-        flow_bootstrap(b.a, want_flow, &b);
+        want_flows(&b);
         if (bootstrap_commit(&b) < 0)
                 log_warn("%s", error_text(&e));
 }

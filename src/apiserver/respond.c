@@ -158,16 +158,14 @@ static void send_error_text(struct http_request *req, const struct error *e) {
 }
 
 bool respond_wants_pretty(struct http_request *req) {
-        static const char *const agents[] = { "curl", "Wget", "Mozilla/5.0" }, *const yes[] = {
-                "1", "t", "T", "true", "TRUE", "True"
-        };
+        static const char *const agents[] = { "curl", "Wget", "Mozilla/5.0" };
         struct str agent = http_request_header(req, "user-agent"), query = http_request_query(req),
                    asked = query.n == 0 ? query : request_query_get(http_request_arena(req), query, "pretty");
         bool pretty = false;
 
-        for (size_t i = 0; i < ARRAY_SIZE(yes) && !str_empty(asked); i++)
-                pretty = pretty || str_eqc(asked, yes[i]);
-        for (size_t i = 0; i < ARRAY_SIZE(agents) && str_empty(asked); i++)
+        if (!str_empty(asked))
+                return str_to_bool(asked, &pretty) == 0 && pretty;
+        for (size_t i = 0; i < ARRAY_SIZE(agents); i++)
                 pretty = pretty || str_has_prefix(agent, str_of(agents[i]));
         return pretty;
 }

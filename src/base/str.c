@@ -199,3 +199,15 @@ char *str_dup(struct str s) {
         c[s.n] = 0;
         return c;
 }
+
+int str_to_bool(struct str s, bool *ret) {
+        static const char *const words[] = { "0", "f", "F", "false", "FALSE", "False",
+                                             "1", "t", "T", "true",  "TRUE",  "True" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+                if (str_eqc(s, words[i])) {
+                        *ret = i >= ARRAY_SIZE(words) / 2;
+                        return 0;
+                }
+        return -EINVAL;
+}

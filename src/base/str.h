@@ -63,6 +63,7 @@ bool str_split(struct str *rest, char sep, struct str *ret_part);
 /* Whole-string decimal. Errors: -EINVAL (not a number), -ERANGE. */
 int str_to_i64(struct str s, int64_t *ret);
 int str_to_u64(struct str s, uint64_t *ret);
+int str_to_bool(struct str s, bool *ret); /* what Go reads as one: 1, t, T, true, TRUE, True; -EINVAL */
 
 /* A NUL-terminated malloc'd copy (NULL only when out of memory, which aborts: see arena.h). */
 char *str_dup(struct str s);

@@ -332,18 +332,6 @@ static struct cel_value no_conversion(struct ctx *c, const struct cel_value *v, 
         return value_error(c, "type conversion error from '%s' to '%s'", from, to);
 }
 
-static bool parse_bool(struct str s, bool *ret) {
-        static const char *const words[] = { "0", "f", "F", "false", "FALSE", "False",
-                                             "1", "t", "T", "true",  "TRUE",  "True" };
-
-        for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-                if (str_eqc(s, words[i])) {
-                        *ret = i >= 6;
-                        return true;
-                }
-        return false;
-}
-
 /* 1_000, as Go writes numbers: between digits, or behind 0x. False: they are elsewhere. */
 static bool drop_underscores(char *text) {
         bool hex = strpbrk(text, "xX");
@@ -374,7 +362,7 @@ struct cel_value string_to(struct ctx *c, enum cel_kind kind, const struct cel_v
 
         switch (kind) {
         case CEL_BOOL:
-                ok = parse_bool(s, &r.b);
+                ok = str_to_bool(s, &r.b) == 0;
                 break;
         case CEL_INT:
                 ok = str_to_i64(s.n > 1 && *s.p == '+' ? str_sub(s, 1, s.n) : s, &r.i) == 0;

@@ -88,10 +88,11 @@ void flow_level_set(struct flow_level *l, const struct flow_limits *limits) {
 
 /* ---- seats ---- */
 
+/* One that is alone fits always, but where queues are, and no seat: they hold what comes. */
 static bool fits(const struct flow_level *l, unsigned used, unsigned width) {
         unsigned limit = atomic_load_explicit(&l->limit, memory_order_relaxed);
 
-        return l->exempt || used + width <= limit || (used == 0 && limit > 0);
+        return l->exempt || used + width <= limit || (used == 0 && (limit > 0 || !atomic_load(&l->queuing)));
 }
 
 static unsigned demand_of(struct flow_level *l) {

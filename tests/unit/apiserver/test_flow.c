@@ -321,6 +321,9 @@ static void a_status_is_not_written_over_and_over(void **state) {
         assert_int_equal(written, 6);
 }
 
+#define AUTO "apf.kubernetes.io/autoupdate-spec"
+#define MARK ".metadata.annotations.apf\\.kubernetes\\.io/autoupdate-spec"
+
 static void a_suggested_object_that_somebody_took_over_stays(void **state) {
         struct fixture *f = *state;
         static const char patch[] = "{\"metadata\":{\"annotations\":{\"apf.kubernetes.io/autoupdate-spec\":\"%s\"}},"
@@ -337,6 +340,25 @@ static void a_suggested_object_that_somebody_took_over_stays(void **state) {
         assert_string_equal(
                         at(f, ASK(f, API_GET, &res_flowschemas, .name = "system-nodes"), ".spec.matchingPrecedence"),
                         "500");
+        /* without the annotation an edit counts, and there is one afterwards */
+        ASK(f, API_PATCH, &res_flowschemas, .name = "global-default", .patch = API_PATCH_MERGE,
+            .body = "{\"metadata\":{\"annotations\":null}}");
+        ASK(f, API_PATCH, &res_flowschemas, .name = "kube-scheduler", .patch = API_PATCH_MERGE,
+            .body = "{\"metadata\":{\"annotations\":{\"a\":\"b\",\"" AUTO
+                    "\":null}},\"spec\":{\"matchingPrecedence\":801}}");
+        ASK(f, API_PATCH, &res_flowschemas, .name = "catch-all", .patch = API_PATCH_MERGE,
+            .body = "{\"metadata\":{\"annotations\":{\"" AUTO "\":\"0\"}}}");
+        ASK(f, API_CREATE, &res_flowschemas,
+            .body = "{\"metadata\":{\"name\":\"old\",\"annotations\":{\"" AUTO
+                    "\":\"T\"}},\"spec\":{\"priorityLevelConfiguration\":{"
+                    "\"name\":\"exempt\"}}}");
+        flow_reconcile(f->s);
+        check(ASK(f, API_GET, &res_flowschemas, .name = "global-default"), 200, MARK, "true");
+        check(ASK(f, API_GET, &res_flowschemas, .name = "kube-scheduler"), 200, MARK, "false");
+        check(ASK(f, API_GET, &res_flowschemas, .name = "kube-scheduler"), 200, ".metadata.annotations.a", "b");
+        check(ASK(f, API_GET, &res_flowschemas, .name = "kube-scheduler"), 200, ".spec.matchingPrecedence", "801");
+        check(ASK(f, API_GET, &res_flowschemas, .name = "catch-all"), 200, MARK, "true");
+        check_code(ASK(f, API_GET, &res_flowschemas, .name = "old"), 404);
 }
 
 static void objects_are_validated(void **state) {

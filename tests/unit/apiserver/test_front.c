@@ -372,6 +372,15 @@ static void a_group_that_nobody_serves_is_listed(void **state) {
 
 #define LEVEL "/apis/flowcontrol.apiserver.k8s.io/v1"
 
+static int connected(struct fixture *f) {
+        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(http_server_port(f->s->http)) };
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        assert_int_equal(connect(fd, (struct sockaddr *) &to, sizeof(to)), 0);
+        return fd;
+}
+
 /* A level with few seats, or none, for everybody who is anonymous. */
 static void jail(struct fixture *f, const char *response, unsigned shares) {
         ASK(f, API_CREATE, &res_prioritylevelconfigurations,
@@ -494,58 +503,6 @@ static void a_write_takes_seats_for_those_who_watch(void **state) {
         assert_true(has(r, "watch_count_samples_sum{flow_schema=\"jail\",priority_level=\"jail\"} 600050\n"));
 }
 
-static void a_full_level_refuses(void **state) {
-        struct fixture *f = *state;
-        struct str r;
-
-        jail(f, "{\"type\":\"Reject\"}", 0);
-        r = get(f, "/api/v1/namespaces/default/pods", "");
-        assert_true(has(r, "HTTP/1.1 429") && has(r, "\r\nRetry-After: 1\r\n"));
-        assert_true(str_eqc(body_of(r), "Too many requests, please try again later.\n"));
-        assert_true(has(get(f, "/metrics", ""), "apiserver_flowcontrol_rejected_requests_total{flow_schema=\"jail\","
-                                                "priority_level=\"jail\",reason=\"concurrency-limit\"} 1"));
-}
-
-static void a_queued_request_is_refused_after_a_quarter_of_its_time(void **state) {
-        struct fixture *f = *state;
-        int64_t before = now_mono_ms();
-
-        jail(f, "{\"type\":\"Queue\",\"queuing\":{\"queues\":1,\"handSize\":1,\"queueLengthLimit\":5}}", 0);
-        assert_true(has(get(f, "/api/v1/namespaces/default/pods?timeout=400ms", ""), "HTTP/1.1 429"));
-        assert_true(now_mono_ms() - before >= 90);
-        assert_true(has(get(f, "/metrics", ""), "reason=\"time-out\""));
-}
-
-static void a_queued_request_whose_client_left_is_forgotten(void **state) {
-        struct fixture *f = *state;
-        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(http_server_port(f->s->http)) };
-        static const char text[] = "GET /api/v1/namespaces/default/pods HTTP/1.1\r\nHost: x\r\n\r\n";
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        struct str dump;
-
-        jail(f, "{\"type\":\"Queue\",\"queuing\":{\"queues\":1,\"handSize\":1,\"queueLengthLimit\":5}}", 0);
-        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        assert_int_equal(connect(fd, (struct sockaddr *) &to, sizeof(to)), 0);
-        send(fd, text, sizeof(text) - 1, MSG_NOSIGNAL);
-        do
-                dump = get(f, "/debug/api_priority_and_fairness/dump_requests", "");
-        while (!has(dump, "\njail,              jail,           0,          0,                   "));
-        assert_true(has(dump, "FlowDistingsher, ArriveTime,") && has(dump, "Z, 1,            0,          0s,"));
-        dump = get(f, "/debug/api_priority_and_fairness/dump_requests?includeRequestDetails=1", "");
-        assert_true(has(dump,
-                        " UserName,         Verb,   APIPath,                         Namespace, Name,   APIVersion, "
-                        "Resource, SubResource\n") &&
-                    has(dump, "Z, system:anonymous, list,   /api/v1/namespaces/default/pods, default,   ,       v1,"
-                              "         pods,     \n"));
-        dump = get(f, "/debug/api_priority_and_fairness/dump_queues", "");
-        assert_true(has(dump, "\njail,              0,      1,               0,                 0,          0.") &&
-                    has(dump, "ss,  1,               1,           0.00300000ss\n"));
-        close(fd);
-        do
-                dump = get(f, "/debug/api_priority_and_fairness/dump_requests", "");
-        while (has(dump, "jail, "));
-}
-
 /* A webhook that takes connections and says nothing: its socket. */
 static int hole(struct fixture *f, unsigned timeout_s) {
         struct sockaddr_in at = { .sin_family = AF_INET };
@@ -569,6 +526,64 @@ static int hole(struct fixture *f, unsigned timeout_s) {
                                          .code,
                          201);
         return fd;
+}
+
+static void a_full_level_refuses(void **state) {
+        static const char post[] = "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\n"
+                                   "Content-Length: 25\r\n\r\n{\"metadata\":{\"name\":\"c\"}}";
+        struct fixture *f = *state;
+        int webhook = hole(f, 30), fd = connected(f);
+        struct str r;
+
+        jail(f, "{\"type\":\"Reject\"}", 0);
+        assert_true(has(get(f, "/api/v1/namespaces/default/pods", ""), "HTTP/1.1 200")); /* alone */
+        send(fd, post, sizeof(post) - 1, MSG_NOSIGNAL);
+        while (!has(get(f, "/metrics", ""), "executing_seats{flow_schema=\"jail\",priority_level=\"jail\"} 1\n"))
+                ;
+        r = get(f, "/api/v1/namespaces/default/pods", "");
+        close(fd);
+        close(webhook);
+        assert_true(has(r, "HTTP/1.1 429") && has(r, "\r\nRetry-After: 1\r\n"));
+        assert_true(str_eqc(body_of(r), "Too many requests, please try again later.\n"));
+        assert_true(has(get(f, "/metrics", ""), "apiserver_flowcontrol_rejected_requests_total{flow_schema=\"jail\","
+                                                "priority_level=\"jail\",reason=\"concurrency-limit\"} 1"));
+}
+
+static void a_queued_request_is_refused_after_a_quarter_of_its_time(void **state) {
+        struct fixture *f = *state;
+        int64_t before = now_mono_ms();
+
+        jail(f, "{\"type\":\"Queue\",\"queuing\":{\"queues\":1,\"handSize\":1,\"queueLengthLimit\":5}}", 0);
+        assert_true(has(get(f, "/api/v1/namespaces/default/pods?timeout=400ms", ""), "HTTP/1.1 429"));
+        assert_true(now_mono_ms() - before >= 90);
+        assert_true(has(get(f, "/metrics", ""), "reason=\"time-out\""));
+}
+
+static void a_queued_request_whose_client_left_is_forgotten(void **state) {
+        struct fixture *f = *state;
+        static const char text[] = "GET /api/v1/namespaces/default/pods HTTP/1.1\r\nHost: x\r\n\r\n";
+        int fd = connected(f);
+        struct str dump;
+
+        jail(f, "{\"type\":\"Queue\",\"queuing\":{\"queues\":1,\"handSize\":1,\"queueLengthLimit\":5}}", 0);
+        send(fd, text, sizeof(text) - 1, MSG_NOSIGNAL);
+        do
+                dump = get(f, "/debug/api_priority_and_fairness/dump_requests", "");
+        while (!has(dump, "\njail,              jail,           0,          0,                   "));
+        assert_true(has(dump, "FlowDistingsher, ArriveTime,") && has(dump, "Z, 1,            0,          0s,"));
+        dump = get(f, "/debug/api_priority_and_fairness/dump_requests?includeRequestDetails=1", "");
+        assert_true(has(dump,
+                        " UserName,         Verb,   APIPath,                         Namespace, Name,   APIVersion, "
+                        "Resource, SubResource\n") &&
+                    has(dump, "Z, system:anonymous, list,   /api/v1/namespaces/default/pods, default,   ,       v1,"
+                              "         pods,     \n"));
+        dump = get(f, "/debug/api_priority_and_fairness/dump_queues", "");
+        assert_true(has(dump, "\njail,              0,      1,               0,                 0,          0.") &&
+                    has(dump, "ss,  1,               1,           0.00300000ss\n"));
+        close(fd);
+        do
+                dump = get(f, "/debug/api_priority_and_fairness/dump_requests", "");
+        while (has(dump, "jail, "));
 }
 
 static void what_hangs_ends_with_its_timeout(void **state) {

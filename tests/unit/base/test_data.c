@@ -72,6 +72,11 @@ static void integers_are_read_whole_or_not_at_all(void **state) {
         assert_int_equal(str_to_i64(STR("1 "), &i), -EINVAL);
         assert_int_equal(str_to_u64(STR("-1"), &u), -EINVAL);
         assert_int_equal(str_to_u64(STR("99999999999999999999x"), &u), -EINVAL);
+        bool b = false;
+        assert_true(str_to_bool(STR("TRUE"), &b) == 0 && b);
+        assert_true(str_to_bool(STR("f"), &b) == 0 && !b);
+        assert_int_equal(str_to_bool(STR("yes"), &b), -EINVAL);
+        assert_int_equal(str_to_bool(STR(""), &b), -EINVAL);
 }
 
 static void stable_hash_is_fnv1a(void **state) {
