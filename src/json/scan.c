@@ -266,7 +266,7 @@ struct str json_unquote(struct arena *a, struct str raw) {
 }
 
 bool json_find_number(struct str text, bool yaml, double d, struct str *ret) {
-        const char *end = text.p + text.n, *q;
+        const char *end = text.n > 0 ? text.p + text.n : text.p, *q;
         struct json number;
         uint64_t v;
 
