@@ -269,14 +269,17 @@ void watch_catch_up(struct api_watch *w) {
                 goto out;
         now = store_revision(s->store);
         if (w->position < now && !watch_full(w)) {
-                if (store_history(s->store, w->rest->prefix, w->position, now, each_past, &c) == -ESTALE) {
+                uint64_t born = w->rest->custom ? w->rest->custom->of->born : 0;
+
+                if (w->position < born ||
+                    store_history(s->store, w->rest->prefix, w->position, now, each_past, &c) == -ESTALE) {
                         _cleanup_error_ struct error e = ERROR_INIT;
 
                         if (w->was_live)
                                 series_add(watch_resource_series(&terminated, w->rest), 1);
                         error_status(&e, REASON_EXPIRED, "too old resource version: %llu (%llu)",
                                      (unsigned long long) w->position,
-                                     (unsigned long long) store_oldest_revision(s->store));
+                                     (unsigned long long) MAX(born, store_oldest_revision(s->store)));
                         watch_fail(w, &e);
                         goto out;
                 }

@@ -38,6 +38,7 @@ struct custom {
         atomic_ullong since;     /* objects of later revisions were written as the schema has it now */
         atomic_uint watchers;    /* of all versions */
         atomic_bool terminating; /* the definition is being deleted: nothing new comes in */
+        uint64_t born;           /* the store's revision when it was; watches cannot begin before; 0: with the server */
         bool emptying;           /* its objects are being deleted; of extensions.c's loop */
         struct arena *arena;
         struct object *crd;

@@ -352,7 +352,9 @@ static struct custom *make_custom(struct extensions *x, const struct catalog *ol
         }
         coming = object_from_tree(tree);
         object_set_revision(coming, object_revision(crd));
-        return custom_new(coming, store_revision(x->s->store));
+        c = custom_new(coming, store_revision(x->s->store));
+        c->born = store_revision(x->s->store);
+        return c;
 }
 
 struct pass {

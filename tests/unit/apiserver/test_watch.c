@@ -93,6 +93,10 @@ static void watch_end(struct watcher *w) {
         free(w);
 }
 
+static uint64_t revision_of(struct fixture *f, struct answer r) {
+        return strtoull(at(f, r, ".metadata.resourceVersion"), NULL, 10);
+}
+
 static uint64_t create(struct fixture *f, const char *name, const char *label) {
         char body[256];
         struct answer r;
@@ -100,7 +104,7 @@ static uint64_t create(struct fixture *f, const char *name, const char *label) {
         snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"%s\",\"labels\":{\"l\":\"%s\"}}}", name, label);
         r = ASK(f, API_CREATE, &res_configmaps, "default", .body = body);
         assert_int_equal(r.code, 201);
-        return strtoull(at(f, r, ".metadata.resourceVersion"), NULL, 10);
+        return revision_of(f, r);
 }
 
 static void patch(struct fixture *f, const char *name, const char *body) {
@@ -208,6 +212,52 @@ static void a_revision_that_is_forgotten_is_expired(void **state) {
         o.resource_version = STR("1");
         w = watch(f, o);
         expect(w, "ERROR too old resource version: 1 (3);");
+        watch_end(w);
+}
+
+/* Who has seen its objects as they were lists them anew. */
+static void of_a_definition_it_tells_what_came_since_it_changed(void **state) {
+        static const struct api_resource widgets = {
+                .group = "example.com", .version = "v1", .plural = "widgets", .kind = "Widget", .namespaced = true
+        };
+        struct fixture *f = *state;
+        struct api_options o = API_OPTIONS_INIT;
+        char revision[32], want[80];
+        uint64_t before, changed;
+        struct watcher *w;
+
+        check_code(ASK(f, API_CREATE, &res_customresourcedefinitions,
+                       .body = "{\"metadata\":{\"name\":\"widgets.example.com\"},\"spec\":{\"group\":\"example.com\","
+                               "\"scope\":\"Namespaced\",\"names\":{\"plural\":\"widgets\",\"kind\":\"Widget\"},"
+                               "\"versions\":[{\"name\":\"v1\",\"served\":true,\"storage\":true,\"schema\":{"
+                               "\"openAPIV3Schema\":{\"type\":\"object\"}}}]}}"),
+                   201);
+        for (int i = 0; ASK(f, API_LIST, &widgets, "default").code != 200; i++) {
+                assert_true(i < 5000);
+                usleep(1000);
+        }
+        before = revision_of(f, ASK(f, API_CREATE, &widgets, "default",
+                                    .body = "{\"apiVersion\":\"example.com/v1\",\"kind\":\"Widget\","
+                                            "\"metadata\":{\"name\":\"a\"}}"));
+        changed = revision_of(f,
+                              ASK(f, API_PATCH, &res_customresourcedefinitions, NULL, "widgets.example.com",
+                                  .patch = API_PATCH_MERGE, .body = "{\"spec\":{\"names\":{\"shortNames\":[\"w\"]}}}"));
+        for (int i = 0; strcmp(at(f, ASK(f, API_GET, &res_customresourcedefinitions, NULL, "widgets.example.com"),
+                                  ".status.acceptedNames.shortNames[0]"),
+                               "w") != 0;
+             i++) {
+                assert_true(i < 5000);
+                usleep(1000);
+        }
+        snprintf(revision, sizeof(revision), "%llu", (unsigned long long) before);
+        snprintf(want, sizeof(want), "ERROR too old resource version: %s (%llu);", revision,
+                 (unsigned long long) changed);
+        o.resource_version = str_of(revision);
+        w = begin(watcher_new(f), &widgets, o);
+        expect(w, want);
+        watch_end(w);
+        w = begin(watcher_new(f), &widgets, (struct api_options) API_OPTIONS_INIT);
+        expect(w, "ADDED a;");
         watch_end(w);
 }
 
@@ -391,6 +441,7 @@ int main(void) {
                 T(a_selector_sees_objects_come_and_go),
                 T(other_namespaces_are_not_seen),
                 T(a_revision_that_is_forgotten_is_expired),
+                T(of_a_definition_it_tells_what_came_since_it_changed),
                 T(initial_events_end_with_a_bookmark),
                 T(initial_events_are_not_older_than_what_is_asked_for),
                 T(watches_begun_amid_writes_see_everything_once),
