@@ -550,16 +550,14 @@ static void emit_policy(struct json wanted, void *arg) {
                                       json_str(json_getc(meta, "name")));
         if (!old) {
                 inherit(b, rest_of(b->s, res), &wanted);
-                want(b, res, &wanted, false);
-                return;
+                return want(b, res, &wanted, false);
         }
         if (is_left_alone(json_getc(object_json(old), "metadata")))
                 return;
         if (json_getc(&wanted, "roleRef") &&
             !json_equal(json_getc(&wanted, "roleRef"), json_getc(object_json(old), "roleRef"))) {
                 drop(b, rest_of(b->s, res), old);
-                want(b, res, &wanted, false);
-                return;
+                return want(b, res, &wanted, false);
         }
         struct json now = json_copy(b->a, object_json(old));
         if (complete_policy(b->a, &now, &wanted))
@@ -599,8 +597,7 @@ static void want_flow(struct json object, bool mandatory, void *arg) {
                                         b->a,
                                         json_str(json_at_path(&object, "spec", "priorityLevelConfiguration", "name")),
                                         false);
-                want_with(b, res, &object, false, schema ? &later : NULL, STR(FLOW_CONSUMER));
-                return;
+                return want_with(b, res, &object, false, schema ? &later : NULL, STR(FLOW_CONSUMER));
         }
         if (b->result >= 0)
                 b->result = finish_object(b, r, &object, old, &tree);
@@ -665,8 +662,7 @@ static int bootstrap_commit(struct bootstrap *b) {
 static void again_done(struct store_txn *t) {
         struct bootstrap *b = container_of(t, struct bootstrap, txn);
 
-        if (t->current)
-                object_unref(t->current);
+        object_unref(t->current);
         bootstrap_end(b); /* what lost against another writer is wanted again in a moment */
 }
 

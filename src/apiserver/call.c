@@ -21,8 +21,7 @@ const struct api_user api_user_system = {
 static void op_release(struct op *op) {
         turn_end(op);
         admission_release(op);
-        if (op->snap)
-                store_snapshot_unref(TAKE_PTR(op->snap));
+        store_snapshot_unref(TAKE_PTR(op->snap));
         object_unref(TAKE_PTR(op->converted));
         rest_release(op->held);
         vec_free(&op->warnings);
@@ -74,8 +73,7 @@ void op_fail(struct op *op) {
 
         if (op->undo)
                 op->undo(op);
-        if (op->result)
-                object_unref(TAKE_PTR(op->result));
+        object_unref(TAKE_PTR(op->result));
         if (c->error.err == -EINPROGRESS && c->waits && remote_is_open()) {
                 struct call_again *again = again_of(op);
 
@@ -112,8 +110,7 @@ void op_annotate(struct op *op, struct str key, struct str value) {
 }
 
 void op_refresh(struct op *op) {
-        if (op->snap)
-                store_snapshot_unref(op->snap);
+        store_snapshot_unref(op->snap);
         op->snap = store_snapshot(op->s->store);
 }
 
@@ -269,8 +266,7 @@ static void submitted(struct store_txn *t) {
         struct op *op = container_of(t, struct op, txn);
 
         count_submitted(op);
-        if (t->current)
-                object_unref(TAKE_PTR(t->current));
+        object_unref(TAKE_PTR(t->current));
         if (op->rest->custom && t->result == 0 && op->result && op->result != t->ops[0].object)
                 object_set_revision(op->result, t->revision); /* what is stored is in another version */
         for (size_t i = 0; i < t->n_ops; i++)
@@ -503,8 +499,7 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
                         goto fail;
                 schema_default(c->arena, sent_of(c->arena, op->rest, op->sub).type, body);
                 writes_track_sent(op, body);
-                admit_body(op, ADMIT_CREATE, special);
-                return;
+                return admit_body(op, ADMIT_CREATE, special);
         }
         if (special)
                 return special(op);

@@ -39,8 +39,7 @@ static void get_status(struct op *op) {
         for (size_t i = 0; i < N_COMPONENTS; i++)
                 if (str_eqc(op->name, components[i].name)) {
                         op->result = status_of(op, i);
-                        op_finish(op, 200);
-                        return;
+                        return op_finish(op, 200);
                 }
         error_status(&op->c->error, REASON_NOT_FOUND, "componentstatus \"%" STR_FMT "\" not found", STR_ARG(op->name));
         error_details(&op->c->error, op->name, STR(""), STR("componentstatus"));

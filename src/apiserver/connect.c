@@ -621,8 +621,7 @@ void handle_connect(struct exchange *x, const struct api_call *call) {
 
         if (authorize_or_error(x->s, &x->user, &at, &e) < 0) {
                 track_uncounted(x);
-                respond_error(x->req, &x->format, &e);
-                return;
+                return respond_error(x->req, &x->format, &e);
         }
         if (str_eqc(x->info.subresource, "log")) { /* a read: admission does not see it */
                 if (request_negotiate(http_request_header(x->req, "accept"), NEGOTIATE_ROUTER | NEGOTIATE_LOG,
@@ -634,8 +633,7 @@ void handle_connect(struct exchange *x, const struct api_call *call) {
         }
         if (x->query.options.dry_run) {
                 err_bad_request(&e, "dryRun is not supported");
-                respond_error(x->req, &x->format, &e);
-                return;
+                return respond_error(x->req, &x->format, &e);
         }
         a = arena_new(0);
         if (connect_options(x, a, sub, &options, &e) < 0) {

@@ -244,8 +244,7 @@ void respond_content(struct http_request *req, const struct http_header *h, size
                 out[n++] = (struct http_header) { STR("last-modified"), http_date(a, c->modified) };
         if (status) {
                 http_respond(req, status, out, n, NULL, 0);
-                release(c);
-                return;
+                return release(c);
         }
         out[n++] = (struct http_header) { STR("accept-ranges"), STR("bytes") };
         if (n_ranges == 1) {

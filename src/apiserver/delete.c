@@ -205,12 +205,10 @@ static void answer_deleted(struct op *op) {
         if (r->stored->strategy->flags & STRATEGY_RETURN_DELETED) {
                 if (!op->result)
                         op->result = object_ref(op->old);
-                op_finish(op, 200);
-                return;
+                return op_finish(op, 200);
         }
         op->c->tree = json_new(a, status_success(a, op->name, r->group, r->plural, arena_str(a, object_uid(op->old))));
-        if (op->result)
-                object_unref(TAKE_PTR(op->result));
+        object_unref(TAKE_PTR(op->result));
         op_finish(op, 200);
 }
 
@@ -219,8 +217,7 @@ static bool retry(struct op *op) {
 
         if (!again || ++op->attempts >= 32)
                 return false;
-        if (op->result)
-                object_unref(TAKE_PTR(op->result));
+        object_unref(TAKE_PTR(op->result));
         registry_delete(op);
         return true;
 }
@@ -251,8 +248,7 @@ static void remove_now(struct op *op) {
 
         if (op->c->options.dry_run)
                 return answer_deleted(op);
-        if (op->result)
-                object_unref(TAKE_PTR(op->result));
+        object_unref(TAKE_PTR(op->result));
         if (op->rest->stored->strategy->flags & STRATEGY_RETURN_DELETED) /* is answered with the revision of its end */
                 op->result = object_from_tree(object_json(now));
         op->ops[0] = (struct store_op) {
@@ -282,8 +278,7 @@ static void put_marked(struct op *op, void (*done)(struct op *op)) {
         op->result = object_from_tree(&op->tree);
         if (op->c->options.dry_run) {
                 object_set_revision(op->result, object_revision(op->old));
-                answer_remains(op);
-                return;
+                return answer_remains(op);
         }
         op->ops[0] = (struct store_op) {
                 .kind = STORE_UPDATE, .key = op->key, .object = op_stored_object(op), .expect = object_revision(op->old)
@@ -320,8 +315,7 @@ static void delete_admitted(struct op *op) {
                 put_marked(op, marked_to_go);
                 return;
         case OUTCOME_NOTHING:
-                leave(op);
-                return;
+                return leave(op);
         }
 }
 
@@ -394,8 +388,7 @@ static void item_deleted(struct api_call *call) {
         struct collection *k = i->of;
         struct op *op = k->op;
 
-        if (call->object)
-                object_unref(call->object);
+        object_unref(call->object);
         pthread_mutex_lock(&k->lock);
         for (size_t n = 0; n < call->n_warnings; n++)
                 op_warn(op, call->warnings[n]);
@@ -418,8 +411,7 @@ static void collection_done(struct collection *k) {
         pthread_mutex_destroy(&k->lock);
         if (op->c->error.err) {
                 api_list_free(k->list);
-                op_fail(op);
-                return;
+                return op_fail(op);
         }
         op->c->list = k->list;
         op_finish(op, 200);

@@ -627,8 +627,7 @@ static void send_document(struct exchange *x, struct catalog *catalog, struct do
 
         if (all && str_eq(http_request_header(x->req, "if-none-match"), str_of(doc->etag))) {
                 catalog_unref(catalog);
-                http_respond(x->req, 304, h, n, NULL, 0);
-                return;
+                return http_respond(x->req, 304, h, n, NULL, 0);
         }
         h[n++] = (struct http_header) { STR("content-type"), str_of(all ? type : "application/json") };
         if (gzip) {

@@ -55,8 +55,7 @@ static void expiry_free(struct expiry *x) {
 static void expired(struct store_txn *t) {
         struct expiry *x = container_of(t, struct expiry, txn);
 
-        if (t->current)
-                object_unref(t->current);
+        object_unref(t->current);
         if (t->result < 0 && t->result != -EAGAIN && t->result != -ENOENT && t->result != -ECANCELED)
                 log_warn("cannot remove old events: %s", strerror(-t->result));
         x->running = false;

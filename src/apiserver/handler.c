@@ -332,8 +332,7 @@ static void answer(struct exchange *x, struct api_call *c) {
 }
 
 static void drop_results(struct api_call *c) {
-        if (c->object)
-                object_unref(TAKE_PTR(c->object));
+        object_unref(TAKE_PTR(c->object));
         if (c->list)
                 api_list_free(TAKE_PTR(c->list));
         error_clear(&c->error);
@@ -548,8 +547,7 @@ static void handle_read(struct exchange *x, const struct api_call *call) {
         if (waits_for_revision(x, call))
                 return;
         if (x->rest->custom) { /* … but for those that a webhook may have to convert */
-                handle_write(x, call);
-                return;
+                return handle_write(x, call);
         }
         r.call.done = read_done;
         apiserver_call(x->s, &r.call);
@@ -814,8 +812,7 @@ static void handle_resource(struct exchange *x) {
                 return refuse(x, NOWHERE, NULL);
         if (x->rest->custom && !str_empty(i->subresource) && !api_subresource(x->rest->resource, i->subresource)) {
                 err_not_found(&e, x->rest, i->name);
-                refuse(x, BAD, &e);
-                return;
+                return refuse(x, BAD, &e);
         }
         if (!x->rest->custom && !is_routed(x, routes(x)))
                 return refuse(x, routes(x) ? NO_METHOD : NOWHERE, NULL);
@@ -831,8 +828,7 @@ static void handle_resource(struct exchange *x) {
 
                 if (nameless)
                         err_bad_request(&e, "name must be provided");
-                refuse(x, nowhere ? NOWHERE : nameless ? BAD : NO_METHOD, &e);
-                return;
+                return refuse(x, nowhere ? NOWHERE : nameless ? BAD : NO_METHOD, &e);
         }
         if (in_no_namespace(x, c.verb))
                 return refuse(x, x->rest->custom ? NOWHERE : NO_METHOD, NULL);
@@ -876,20 +872,16 @@ void handle_request(struct http_request *req, void *arg) {
         struct error e = ERROR_INIT;
 
         if (http_request_method(req) == HTTP_M_OPTIONS && str_eqc(http_request_path(req), "*")) { /* Go says this */
-                http_respond(req, 200, NULL, 0, NULL, 0);
-                return;
+                return http_respond(req, 200, NULL, 0, NULL, 0);
         }
         struct exchange *x = track_begin(arg, req);
         if (track_too_late(x) || track_preflight(x))
                 return;
-        if (!str_has_prefix(http_request_path(req), STR("/"))) {
-                respond_text(req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
-                return;
-        }
+        if (!str_has_prefix(http_request_path(req), STR("/")))
+                return respond_text(req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
         if (request_parse_path(a, http_request_path(req), &x->info) < 0) { /* Go's server says no more than this */
                 http_request_last(req);
-                http_respond_copy(req, 400, "text/plain; charset=utf-8", STR("400 Bad Request"));
-                return;
+                return http_respond_copy(req, 400, "text/plain; charset=utf-8", STR("400 Bad Request"));
         }
         if (!x->info.is_resource)
                 http_request_decode_path(req);
@@ -898,8 +890,7 @@ void handle_request(struct http_request *req, void *arg) {
                                                    "failed to create RequestInfo: unable to determine kind and "
                                                    "namespace from url, %" STR_FMT,
                                                    STR_ARG(http_request_uri(req))));
-                handle_failed(x, &e);
-                return;
+                return handle_failed(x, &e);
         }
         request_parse_query(a, http_request_query(req), &x->query);
         remote_since(track_asks_ns(x));
@@ -914,8 +905,7 @@ void handle_request(struct http_request *req, void *arg) {
                 }
                 if (r != -EINPROGRESS)
                         track_turned_away(x, &e);
-                handle_failed(x, &e);
-                return;
+                return handle_failed(x, &e);
         }
         x->impersonated = !str_empty(http_request_header(req, "impersonate-user"));
         track_enter(x, proceed);

@@ -226,10 +226,8 @@ static void handle_health(struct exchange *x, const char *name, unsigned kind) {
                 ok = ok && good;
                 buf_printf(&b, good ? "[+]%s ok\n" : "[-]%s failed: reason withheld\n", check);
         }
-        if (!found) {
-                respond_text(x->req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
-                return;
-        }
+        if (!found)
+                return respond_text(x->req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
         warn_of_excluded(x, kind, &b);
         buf_printf(&b, "%s check %s\n", name, ok ? "passed" : "failed");
         if (!ok && !str_empty(one)) {
@@ -576,10 +574,8 @@ void respond_nowhere(struct exchange *x) {
 
         for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
                 ours |= paths[i].reach == SLASHED && is_below(path, str_of(paths[i].path));
-        if (!ours) {
-                respond_text(x->req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
-                return;
-        }
+        if (!ours)
+                return respond_text(x->req, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
         error_status(&e, REASON_NOT_FOUND, "the server could not find the requested resource");
         respond_error(x->req, &x->format, &e);
 }
@@ -592,16 +588,14 @@ void handle_nonresource(struct exchange *x) {
 
         if (authorize_or_error(x->s, &x->user, &at, &e) < 0) {
                 track_uncounted(x);
-                respond_error(x->req, &x->format, &e);
-                return;
+                return respond_error(x->req, &x->format, &e);
         }
         if (str_has_prefix(path, STR("/apis//")))
                 return respond_nowhere(x);
         unsigned shapes = shapes_of(x, path);
         if (m != HTTP_M_GET && is_routed(x, path)) {
                 err_no_method(&e);
-                respond_error(x->req, &x->format, &e);
-                return;
+                return respond_error(x->req, &x->format, &e);
         }
         if (str_eqc(path, "/apis//"))
                 return respond_nowhere(x);

@@ -177,8 +177,7 @@ void respond_pieces(struct http_request *req, int code, struct http_header *h, s
         struct http_slice first = make(d);
         if (d->finished) {
                 delivery_free(d);
-                http_respond(req, code, h, n_h, &first, 1);
-                return;
+                return http_respond(req, code, h, n_h, &first, 1);
         }
         d->bytes = (int64_t) first.data.n;
         http_request_on_close(req, gone, d);

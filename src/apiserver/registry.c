@@ -298,8 +298,7 @@ static void created(struct op *op) {
         if (op->txn.result == -EEXIST && op->generated && !op->taken && ++op->attempts < MAX_NAME_ATTEMPTS) {
                 object_unref(TAKE_PTR(op->result));
                 generate_name(op, meta_of(op->c->arena, &op->tree));
-                put_new(op);
-                return;
+                return put_new(op);
         }
         if (quota_refused(op) && ++op->attempts < MAX_ATTEMPTS) {
                 op_refresh(op); /* a quota is fuller now, or gone */
@@ -599,8 +598,7 @@ static void changed(struct op *op) {
                 if (op->undo)
                         op->undo(op);
                 op->undo = NULL;
-                if (op->result)
-                        object_unref(TAKE_PTR(op->result));
+                object_unref(TAKE_PTR(op->result));
                 if (op->attempts > 1 && turn_wait(op))
                         return;
                 op_refresh(op);
@@ -635,8 +633,7 @@ void writes_put_changed(struct op *op) {
                 op->result = object_ref(op->old);
                 if (op->undo)
                         op->undo(op);
-                answer(op, 200);
-                return;
+                return answer(op, 200);
         }
         op->result = object_from_tree(&op->tree);
         if (op->c->options.dry_run)
@@ -756,8 +753,7 @@ void registry_update(struct op *op) {
                 if (creates) {
                         op->upsert = true;
                         json_removec(meta_of(op->c->arena, &op->tree), "resourceVersion");
-                        registry_write_new(op);
-                        return;
+                        return registry_write_new(op);
                 }
                 err_not_found(err, op->rest, op->name);
                 goto fail;

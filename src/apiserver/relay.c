@@ -370,8 +370,7 @@ static void relay_response(struct http_call *c, int status, const struct http_he
                 http_request_on_body(req, NULL, NULL);
                 http_stream_on_drain(req, NULL, NULL);
                 http_stream_abort(req);
-                http_call_cancel(c);
-                return;
+                return http_call_cancel(c);
         }
         if (check_answer(r, status, h, n) < 0)
                 return;

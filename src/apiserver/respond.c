@@ -111,8 +111,7 @@ void respond_json(struct http_request *req, const struct format *f, int code, st
                 track_response(req, code, &(struct http_slice) { .data = buf_str(text) }, 1);
         if (format_is_plain(f)) {
                 buf_putc(text, '\n');
-                send_buf(req, code, respond_media_names[MEDIA_JSON], text);
-                return;
+                return send_buf(req, code, respond_media_names[MEDIA_JSON], text);
         }
         if (transcode(&out, f, buf_str(text), rest) == 0) {
                 send_buf(req, code, respond_media_names[f->as.media], &out);
@@ -346,8 +345,7 @@ void respond_object(struct http_request *req, const struct format *f, int code, 
 
                 track_response(req, code, &s, 1);
                 s.data = object_line(o);
-                respond_slices(req, code, respond_media_names[MEDIA_JSON], &s, 1);
-                return;
+                return respond_slices(req, code, respond_media_names[MEDIA_JSON], &s, 1);
         }
         write_object(&b, f, rest, o, true);
         respond_json(req, f, code, &b, rest);

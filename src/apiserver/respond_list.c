@@ -374,8 +374,7 @@ void respond_list(struct http_request *req, const struct format *f, const struct
                 buf_addc(&head, no_items(f, rest));
                 buf_add_str(&head, buf_str(&tail));
                 pieces_free(&q->pieces);
-                respond_json(req, f, 200, &head, rest);
-                return;
+                return respond_json(req, f, 200, &head, rest);
         }
         tell(req, f, rest, l, buf_str(&head), buf_str(&tail));
         if (f->as.media == MEDIA_PROTOBUF) {
@@ -383,8 +382,7 @@ void respond_list(struct http_request *req, const struct format *f, const struct
                 q->turn.run = on_turn;
                 vec_push(&q->kept, (struct http_slice) { 0 });
                 http_request_on_close(req, kept_gone, q);
-                keep(q);
-                return;
+                return keep(q);
         }
         size_t n = respond_headers(h, respond_media_names[f->as.media]);
         respond_pieces(req, 200, h, n, &q->pieces);

@@ -366,8 +366,7 @@ void apiserver_free(struct apiserver *s) {
         catalog_unref(s->catalog);
         map_free(s->rests);
         map_free(s->rests_by_resource);
-        if (s->tls)
-                tls_context_unref(s->tls);
+        tls_context_unref(s->tls);
         pthread_mutex_destroy(&s->hubs_lock);
         pthread_mutex_destroy(&s->snapshots_lock);
         pthread_mutex_destroy(&s->catalog_lock);

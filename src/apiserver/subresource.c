@@ -69,8 +69,7 @@ static void answer_scale(struct op *op) {
 
         op->c->tree = json_new(op->c->arena,
                                json_copy(op->c->arena, &scale)); /* it shares with an object that may go now */
-        if (op->result)
-                object_unref(TAKE_PTR(op->result));
+        object_unref(TAKE_PTR(op->result));
         op_finish(op, 200);
 }
 
@@ -83,8 +82,7 @@ static void get_scale(struct op *op) {
                 error_status(&op->c->error, REASON_INTERNAL,
                              "Internal error occurred: the spec replicas field \"%" STR_FMT "\" does not exist",
                              STR_ARG(json_str(path)));
-                op_fail(op);
-                return;
+                return op_fail(op);
         }
         answer_scale(op);
 }
@@ -358,8 +356,7 @@ static int change_binding(struct op *op, struct error *err) {
 }
 
 static void answer_success(struct op *op) {
-        if (op->result)
-                object_unref(TAKE_PTR(op->result));
+        object_unref(TAKE_PTR(op->result));
         op->c->tree = json_new(op->c->arena,
                                json_build(op->c->arena, "{ kind: 'Status', apiVersion: 'v1', metadata: {},"
                                                         "  status: 'Success', code: 201 }"));
@@ -474,21 +471,18 @@ static void eviction_done(struct api_call *c) {
         if (c->object && e->step == MARKING && e->options.precondition_resource_version.p)
                 e->options.precondition_resource_version =
                                 arena_printf(op->c->arena, "%llu", (unsigned long long) object_revision(c->object));
-        if (c->object)
-                object_unref(TAKE_PTR(c->object));
+        object_unref(TAKE_PTR(c->object));
         if (c->code == 409 && (e->step != DELETING || e->guarded)) { /* it has changed under us: look again */
                 error_clear(&c->error);
                 if (++op->attempts < 20)
                         return create_eviction(op);
                 error_status(&op->c->error, REASON_TOO_MANY_REQUESTS,
                              "couldn't update PodDisruptionBudget due to conflicts");
-                op_fail(op);
-                return;
+                return op_fail(op);
         }
         if (c->code >= 400) {
                 error_move(&op->c->error, &c->error);
-                op_fail(op);
-                return;
+                return op_fail(op);
         }
         if (e->step == SPENDING)
                 evict_pod(e);
@@ -846,8 +840,7 @@ void registry_modify(struct op *op, int (*change)(struct op *op, struct error *e
                 return;
         if (!op->old) {
                 err_not_found(err, op->rest, op->name);
-                op_fail(op);
-                return;
+                return op_fail(op);
         }
         op->tree = json_copy_tree(op->c->arena, object_json(op->old));
         int r = change(op, err);

@@ -117,8 +117,7 @@ static void tunnel_refused(struct tunnel *t, const struct http_upgrade_result *r
 
         if (r->err == 0 && r->status < 400) {
                 error_status(&e, REASON_UNKNOWN, "invalid upgrade response: status code %d", r->status);
-                respond_error(t->req, &t->format, &e);
-                return;
+                return respond_error(t->req, &t->format, &e);
         }
         if (r->err == 0 && !t->in_messages)
                 return pass_on(t, r);
@@ -127,8 +126,7 @@ static void tunnel_refused(struct tunnel *t, const struct http_upgrade_result *r
                         h[n++] = r->headers[i];
         if (r->err == 0) {
                 http_request_last(t->req);
-                http_respond(t->req, r->status, h, n, &body, 1);
-                return;
+                return http_respond(t->req, r->status, h, n, &body, 1);
         }
         error_status(&e, REASON_UNKNOWN, "%s%s", r->connected ? "" : "error dialing backend: ", r->message);
         e.code = 500;

@@ -124,8 +124,7 @@ unsigned watch_interest(struct apiserver *s, const struct rest *r, struct str na
 
 static void watch_free(struct api_watch *w) {
         watch_drop_converted(w);
-        if (w->snapshot)
-                store_snapshot_unref(w->snapshot);
+        store_snapshot_unref(w->snapshot);
         rest_release(w->rest);
         arena_free(w->arena);
 }
@@ -473,8 +472,7 @@ static void begin(struct loop_work *work) {
                 _cleanup_error_ struct error e = ERROR_INIT;
 
                 err_too_large_revision(&e, w->position, store_snapshot_revision(w->snapshot));
-                watch_fail(w, &e);
-                return;
+                return watch_fail(w, &e);
         }
         arm(w->hub, sooner(w->deadline_ms, w->next_bookmark_ms));
         watch_catch_up(w);

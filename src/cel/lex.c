@@ -264,12 +264,10 @@ void lex_next(struct lexer *l) {
                 if (prefix == 0) {
                         skip_bad(l, bad - l->at);
                 } else if (ident_char(peek(l, 0), true)) {
-                        lex_ident(l);
-                        return;
+                        return lex_ident(l);
                 } else if (isdigit((unsigned char) peek(l, 0)) ||
                            (peek(l, 0) == '.' && isdigit((unsigned char) peek(l, 1)))) {
-                        lex_number(l);
-                        return;
+                        return lex_number(l);
                 } else if (lex_operator(l, &bad)) {
                         return;
                 } else {

@@ -396,8 +396,7 @@ void cel_policy_validate(struct cel_policy_run *r) {
 
                 if (e == -E2BIG) {
                         r->n_decisions = 0;
-                        fail(r, i, why);
-                        return;
+                        return fail(r, i, why);
                 }
                 if (e < 0)
                         fail(r, i, why);

@@ -112,8 +112,7 @@ static struct object *call_take_object(struct api_call *call) {
 
 static void call_release(struct api_call *call) {
         object_unref(TAKE_PTR(call->object));
-        if (call->list)
-                api_list_free(TAKE_PTR(call->list));
+        api_list_free(TAKE_PTR(call->list));
         error_clear(&call->error);
 }
 

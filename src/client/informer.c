@@ -316,8 +316,7 @@ static void informer_became_synced(struct informer *i) {
 }
 
 static void list_call_free(struct list_call *l) {
-        if (l->call.list)
-                api_list_free(l->call.list);
+        api_list_free(l->call.list);
         object_unref(l->call.object);
         error_clear(&l->call.error);
         arena_free(l->call.arena); /* and with it l */
@@ -410,8 +409,7 @@ static void watch_event(const struct api_event *e, void *arg) {
         case API_BOOKMARK:
                 break;
         case API_ERROR:
-                watch_ended(i, e->error);
-                return;
+                return watch_ended(i, e->error);
         }
         i->revision = MAX(i->revision, e->revision);
 }

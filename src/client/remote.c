@@ -420,8 +420,7 @@ static void remote_watch_stop(void *transport, void *watch) {
 static void close_http(void *arg) {
         struct remote *r = arg;
 
-        if (r->http)
-                http_client_free(TAKE_PTR(r->http));
+        http_client_free(TAKE_PTR(r->http));
 }
 
 static void remote_free(void *transport) {
@@ -431,8 +430,7 @@ static void remote_free(void *transport) {
                 loop_call_sync(r->loop, close_http, r);
                 loop_end(r->loop);
         }
-        if (r->tls)
-                tls_context_unref(r->tls);
+        tls_context_unref(r->tls);
         free_all(r->host, r->prefix, r->user_agent, r->token, r->token_file, r->basic, r->impersonate, r);
 }
 

@@ -26,9 +26,8 @@ static void sync_failure(struct rollout *r) {
 
                 if (!c)
                         continue;
-                set(r, "ReplicaFailure", "True", arena_cstr(r->a, ReplicaSetCondition_reason(c)),
-                    str_of(arena_cstr(r->a, ReplicaSetCondition_message(c))));
-                return;
+                return set(r, "ReplicaFailure", "True", arena_cstr(r->a, ReplicaSetCondition_reason(c)),
+                           str_of(arena_cstr(r->a, ReplicaSetCondition_message(c))));
         }
         condition_remove(r->a, &r->status, "ReplicaFailure");
 }

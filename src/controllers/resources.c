@@ -183,6 +183,5 @@ void resources_each(struct controller *c, const struct resources_visitor *v) {
 
 void resources_forget(void) {
         vec_free(&made.resources);
-        if (made.arena)
-                arena_free(TAKE_PTR(made.arena));
+        arena_free(TAKE_PTR(made.arena));
 }

@@ -88,8 +88,7 @@ void control_plane_stop(struct control_plane *cp) {
                 apiserver_free(cp->api);
         }
         encryption_serve(cp->encryption, NULL);
-        if (cp->store)
-                store_close(cp->store);
+        store_close(cp->store);
         encryption_free(cp->encryption);
         *cp = (struct control_plane) { 0 };
 }
@@ -165,8 +164,7 @@ void node_roles_stop(struct node_roles *n) {
                 kubelet_stop(n->kubelet);
                 kubelet_free(n->kubelet);
         }
-        if (n->runtime)
-                runtime_free(n->runtime);
+        runtime_free(n->runtime);
         if (n->net)
                 net_stop(n->net);
         *n = (struct node_roles) { 0 };

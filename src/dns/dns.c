@@ -236,8 +236,7 @@ static void answer(struct asked *a, struct str wire) {
                 look_outside(a, wire, &a->q, on_forwarded);
                 return;
         case RECORDS_NOT_YET:
-                refuse(a, DNS_SERVFAIL);
-                return;
+                return refuse(a, DNS_SERVFAIL);
         }
 }
 

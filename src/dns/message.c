@@ -193,8 +193,7 @@ void dns_adopt(char *wire, size_t n, struct str question, const struct dns_query
 
 static void add_name(struct dns_writer *w, const char *name) {
         if (!name[0]) { /* the question's */
-                add16(w->out, 0xc000 | HEADER);
-                return;
+                return add16(w->out, 0xc000 | HEADER);
         }
         str_each(label, str_of(name), '.') {
                 if (!label.n || label.n > 63)

@@ -138,8 +138,7 @@ void call_done(struct http_call *c, int err, const char *fmt, ...) {
 
         if (c->gunzip && !err && !c->done && !c->at_end) {
                 call_leave_conn(c);
-                call_unpack(c);
-                return;
+                return call_unpack(c);
         }
         if (err) {
                 char text[512];
@@ -568,8 +567,7 @@ static void on_close(struct transport *t, int err, const char *why) {
                 c->try_next = true;
                 c->connect_error = err;
                 c->has_transport = false;
-                transport_close(t);
-                return;
+                return transport_close(t);
         }
         if (c->open && err == 0 && c->class->eof)
                 c->class->eof(c);
@@ -671,14 +669,12 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
         c->resolving = false;
         if (c->closed) {
                 uv_freeaddrinfo(res);
-                timer_close(&c->timer, conn_memory_go);
-                return;
+                return timer_close(&c->timer, conn_memory_go);
         }
         if (status < 0) {
                 uv_freeaddrinfo(res);
                 snprintf(text, sizeof(text), "dial tcp: lookup %s: no such host", c->client->host);
-                conn_fail(c, -EHOSTUNREACH, text);
-                return;
+                return conn_fail(c, -EHOSTUNREACH, text);
         }
         c->addresses = c->next_address = res;
         connect_next(c);

@@ -197,8 +197,7 @@ static void h2_start(struct client_conn *c, struct http_call *call) {
         int32_t id = nghttp2_submit_request(session_of(c), NULL, nv, n, o->body.n > 0 ? &body : NULL, call);
         if (id < 0) { /* the connection has used up its stream numbers */
                 c->draining = true;
-                call_retry(call, -ECONNRESET, nghttp2_strerror(id));
-                return;
+                return call_retry(call, -ECONNRESET, nghttp2_strerror(id));
         }
         call->stream_id = id;
         transport_dirty(&c->t);

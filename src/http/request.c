@@ -187,16 +187,14 @@ void request_respond_simple(struct http_request *r, int status) {
                                     "\"message\":\"Request entity too large: limit is %zu\","
                                     "\"reason\":\"RequestEntityTooLarge\",\"code\":413}\n",
                                     r->w->server->o.max_body);
-                http_respond_copy(r, 413, "application/json", body);
-                return;
+                return http_respond_copy(r, 413, "application/json", body);
         }
         if (status == 500) {
                 body = arena_printf(r->arena,
                                     "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\","
                                     "\"message\":\"%s\",\"code\":500}\n",
                                     r->body_problem);
-                http_respond_copy(r, status, "application/json", body);
-                return;
+                return http_respond_copy(r, status, "application/json", body);
         }
         if (status == 417)
                 return http_respond(r, status, NULL, 0, NULL, 0);

@@ -426,8 +426,7 @@ static void h2_data(struct conn *c, struct str data) {
         if (n < 0 || !nghttp2_session_want_read(c->h2->session))
                 c->t.discard = true; /* what it still sends is dropped, and not for long */
         if (n < 0) {                 /* not HTTP/2 at all; a GOAWAY says why where there is one */
-                transport_finish(&c->t);
-                return;
+                return transport_finish(&c->t);
         }
         transport_dirty(&c->t);
 }

@@ -597,7 +597,6 @@ void tls_peer_read(SSL *ssl, struct tls_peer *ret) {
 }
 
 void tls_peer_clear(struct tls_peer *p) {
-        if (p->arena)
-                arena_free(p->arena);
+        arena_free(p->arena);
         *p = (struct tls_peer) { 0 };
 }

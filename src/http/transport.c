@@ -167,8 +167,7 @@ static void out_add(struct transport *t, const char *p, size_t n) {
         if (io->owner != t || t->pending.n > 0) { /* out is someone else's, or the socket is full already */
                 if (io->owner == t)
                         push_out(t);
-                keep(t, p, n);
-                return;
+                return keep(t, p, n);
         }
         if (io->n_out + n > OUT_SIZE)
                 push_out(t);

@@ -163,8 +163,7 @@ static void access_told(int result, struct object *object, const struct error *e
 
         if (result == 0) {
                 remember(p, allowed, NULL, allowed ? ALLOWED_MS : REFUSED_MS);
-                ask_access(p);
-                return;
+                return ask_access(p);
         }
         struct http_request *r = take(p);
         if (r)
@@ -178,8 +177,7 @@ static void access_told(int result, struct object *object, const struct error *e
 static void identified(struct asking *p, const struct json *user) {
         if (user) {
                 p->user = json_copy(p->arena, user);
-                ask_access(p);
-                return;
+                return ask_access(p);
         }
         struct http_request *r = take(p);
         if (r)

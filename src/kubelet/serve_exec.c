@@ -299,8 +299,7 @@ static void start_done(struct task *t) {
         if (s->result < 0) {
                 s->ended = true;
                 finish(s);
-                release(s);
-                return;
+                return release(s);
         }
         /* A terminal, or an attached socket, is one descriptor for both ways: two pumps need two. */
         if (s->o.in && (s->attach || (s->o.tty && (in < 0 || in == s->stream.stdout_fd))))

@@ -187,10 +187,8 @@ static void write_pod(struct connection *c) {
 }
 
 static void go_on(struct connection *c) {
-        if (c->pod_ended && c->out.n == 0) {
-                connection_end(c);
-                return;
-        }
+        if (c->pod_ended && c->out.n == 0)
+                return connection_end(c);
         watch(c);
 }
 
@@ -232,20 +230,15 @@ static void connect_done(struct task *t) {
         struct connection *c = container_of(t, struct connection, task);
 
         c->connecting = false;
-        if (c->dead) {
-                connection_release(c);
-                return;
-        }
+        if (c->dead)
+                return connection_release(c);
         if (c->result < 0) {
                 tell_error(c);
-                connection_end(c);
-                return;
+                return connection_end(c);
         }
         fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) | O_NONBLOCK);
-        if (uv_poll_init(loop_uv(c->forward->loop), &c->poll, c->fd) < 0) {
-                connection_end(c);
-                return;
-        }
+        if (uv_poll_init(loop_uv(c->forward->loop), &c->poll, c->fd) < 0)
+                return connection_end(c);
         c->poll.data = c;
         c->polling = true;
         write_pod(c);
@@ -329,28 +322,22 @@ static void on_stream(struct spdy_session *s, struct spdy_stream *st, void *arg)
         bool data = str_eqc(type, "data");
         int64_t port;
 
-        if (str_to_i64(port_text, &port) < 0 || port < 1 || port > 65535 || (!data && !str_eqc(type, "error"))) {
-                spdy_stream_reset(st);
-                return;
-        }
+        if (str_to_i64(port_text, &port) < 0 || port < 1 || port > 65535 || (!data && !str_eqc(type, "error")))
+                return spdy_stream_reset(st);
         if (str_empty(id)) { /* before requestID, a pair was one after the other: error n, data n + 2 */
                 snprintf(number, sizeof(number), "%u", data ? spdy_stream_id(st) - 2 : spdy_stream_id(st));
                 id = str_of(number);
         }
         struct connection *c = find_connection(f, id);
-        if (!c && f->n >= MAX_CONNECTIONS) {
-                spdy_stream_reset(st);
-                return;
-        }
+        if (!c && f->n >= MAX_CONNECTIONS)
+                return spdy_stream_reset(st);
         if (!c) {
                 c = connection_new(f, (uint16_t) port);
                 c->request_id = str_dup(id);
         }
         struct spdy_stream **side = data ? &c->data : &c->error;
-        if (*side) {
-                spdy_stream_reset(st);
-                return;
-        }
+        if (*side)
+                return spdy_stream_reset(st);
         *side = st;
         spdy_stream_accept(st, &ops, c);
         if (c->data && c->error)
@@ -474,10 +461,8 @@ static void serve_websocket(struct http_request *r, const struct route_args *a, 
                 return;
         struct forward *f = forward_new(r, a, v);
         f->ws = http_accept_websocket(r, protocol);
-        if (!f->ws) {
-                end_connections(f);
-                return;
-        }
+        if (!f->ws)
+                return end_connections(f);
         f->base64 = protocol == protocols[1];
         duplex_set_ops(f->ws, &ops, f);
         open_channels(f, ports, n);
@@ -507,10 +492,8 @@ void serve_port_forward(struct http_request *r, const struct route_args *a) {
 
         if (!v)
                 return;
-        if (!v->sandbox_id) {
-                server_error(r, 500, "pod not found (\"%s_%s\")", v->name, v->ns);
-                return;
-        }
+        if (!v->sandbox_id)
+                return server_error(r, 500, "pod not found (\"%s_%s\")", v->name, v->ns);
         if (http_request_wants_websocket(r))
                 serve_websocket(r, a, v);
         else if (http_request_wants_upgrade(r, &protocol) && str_eq_fold(protocol, STR("SPDY/3.1")))

@@ -313,8 +313,7 @@ void serve_logs(struct http_request *r, const struct route_args *a) {
         if (s->fd < 0) {
                 server_error(r, 500, "failed to try resolving symlinks in path \"%s\": %s", path,
                              strerrordesc_np(errno));
-                free_stream(s);
-                return;
+                return free_stream(s);
         }
         if (!read_options(r, s, &tail))
                 return free_stream(s);

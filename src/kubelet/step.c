@@ -104,8 +104,7 @@ void pod_step(struct pod *p) {
                 pod_load_spec(p);
         if (pod_refresh(p, &err) < 0) {
                 log_warn("kubelet: pod %s/%s: %s", p->ns, p->name, error_text(&err));
-                pod_retry(p, 1000);
-                return;
+                return pod_retry(p, 1000);
         }
         decide(p);
         if (p->end == POD_RUNS) {

@@ -732,8 +732,7 @@ static void check_items(struct checker *c, struct place p, const struct json *v,
 
                 if (!element.p) {
                         missing = nameless(c->arena, p, json_item(v, i), missing);
-                        problem(c, at, arena_printf(c->arena, "element %zu: %" STR_FMT, i, STR_ARG(missing)));
-                        return;
+                        return problem(c, at, arena_printf(c->arena, "element %zu: %" STR_FMT, i, STR_ARG(missing)));
                 }
                 if (elements_add(&elements, element) && !c->twins) {
                         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -769,8 +768,7 @@ static void check(struct checker *c, struct place p, const struct json *v, const
                 if (below.type)
                         check(c, below, &m->value, &here);
                 else if (!(p.type->flags & SCHEMA_TYPE_PRESERVE_UNKNOWN) && p.type->kind == SCHEMA_STRUCT) {
-                        problem(c, &here, STR("field not declared in schema"));
-                        return;
+                        return problem(c, &here, STR("field not declared in schema"));
                 }
         }
 }

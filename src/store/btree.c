@@ -382,8 +382,7 @@ static void drop(struct node **slot, struct str key) {
 
                 at = lower_bound(n, key, &exact);
                 entry_unref(n->entry[at]);
-                remove_at(n, at);
-                return;
+                return remove_at(n, at);
         }
         at = child_of(n, key);
         drop(&n->child[at], key);

@@ -111,8 +111,7 @@ static void provided(struct api_call *c) {
         object_unref(TAKE_PTR(c->object));
         if (c->code >= 400 && c->error.reason != REASON_ALREADY_EXISTS) {
                 error_move(&op->c->error, &c->error);
-                admission_continue(p->ad, op->c->error.err);
-                return;
+                return admission_continue(p->ad, op->c->error.err);
         }
         error_clear(&c->error);
         admission_refresh(p->ad); /* that has the namespace */

@@ -164,8 +164,7 @@ static void act(struct verdict *v, const struct admission_policy *p, const struc
                 return admission_observe_policy(p->name, b->name, d->message, d->ns, "allow");
         if (d->always) {
                 deny(v, p, b, d->message, d->reason);
-                admission_observe_policy(p->name, b->name, d->message, d->ns, "deny");
-                return;
+                return admission_observe_policy(p->name, b->name, d->message, d->ns, "deny");
         }
         json_each_item(action, b->actions) {
                 const char *what = "warn";

@@ -510,8 +510,7 @@ static void answered(struct webhook_call *w) {
 static void called(struct api_call *c) {
         struct question *q = container_of(c, struct question, own);
 
-        if (c->object)
-                object_unref(c->object);
+        object_unref(c->object);
         if (c->error.err)
                 log_warn("%" STR_FMT "/%" STR_FMT ": %s", STR_ARG(c->namespace), STR_ARG(c->name),
                          error_text(&c->error));

@@ -53,8 +53,7 @@ static void token_review(struct op *op) {
 
         if (str_empty(json_str(json_getc(spec, "token")))) {
                 err_bad_request(&op->c->error, "token is required for TokenReview in authentication");
-                op_fail(op);
-                return;
+                return op_fail(op);
         }
         int r = authn_check_token(&(struct token_check) { .n = op->s->authn,
                                                           .a = a,
@@ -66,8 +65,7 @@ static void token_review(struct op *op) {
                                   &e);
         if (r == -EINPROGRESS) {
                 error_move(&op->c->error, &e);
-                op_fail(op);
-                return;
+                return op_fail(op);
         }
         if (notes.warning.n)
                 op_warn(op, notes.warning);
@@ -254,8 +252,7 @@ static void access_review(struct op *op, const struct api_user *user, enum revie
         enum authz decision = authorize_why(op->s, user, &at, &why);
         if (decision == AUTHZ_PENDING) {
                 error_set(&op->c->error, -EINPROGRESS, "the authorization webhook is being asked");
-                op_fail(op);
-                return;
+                return op_fail(op);
         }
         json_set_bool(a, &status, "allowed", decision == AUTHZ_ALLOW);
         if (decision == AUTHZ_DENY)
@@ -324,8 +321,7 @@ static void self_subject_rules_review(struct op *op) {
 
         if (str_empty(ns)) {
                 err_bad_request(&op->c->error, "no namespace on request");
-                op_fail(op);
-                return;
+                return op_fail(op);
         }
         if (authorizer_is_used(op->s, "AlwaysAllow") && json_parse(a, STR(everything), NULL, &all, NULL) == 0) {
                 copy = json_copy_shallow(a, all);

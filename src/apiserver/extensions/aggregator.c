@@ -223,8 +223,7 @@ static void status_written(struct api_call *c) {
 
         if (c->code >= 400 && c->code != 404 && c->code != 409)
                 log_warn("cannot write the status of an APIService: %s", error_text(&c->error));
-        if (c->object)
-                object_unref(c->object);
+        object_unref(c->object);
         error_clear(&c->error);
         atomic_fetch_sub(&w->g->writing, 1);
         arena_free(w->arena);
@@ -465,8 +464,7 @@ static void service_free(struct service *v) {
         for (size_t i = 0; i < N_DOCS; i++)
                 free(v->docs[i]);
         buf_free(&v->answer);
-        if (v->tls)
-                tls_context_unref(v->tls);
+        tls_context_unref(v->tls);
         object_unref(v->object);
         arena_free(v->arena);
         free(v);
@@ -593,8 +591,7 @@ static int read_identity(struct aggregator *g, struct buf *ret_cert, struct buf 
 }
 
 static void forget_identity(struct aggregator *g) {
-        if (g->tls)
-                tls_context_unref(g->tls);
+        tls_context_unref(g->tls);
         buf_free(&g->cert);
         buf_free(&g->key);
 }
@@ -766,8 +763,7 @@ void aggregator_relay(struct exchange *x, const struct remote *r) {
         if (!r->available || !r->tls ||
             service_endpoint(x->s, snap, a, r->ns, r->service, r->port, &t.host, &t.port, NULL) < 0) {
                 track_terminated(x, STR("503"));
-                respond_text(x->req, 503, "text/plain; charset=utf-8", STR("service unavailable\n"));
-                return;
+                return respond_text(x->req, 503, "text/plain; charset=utf-8", STR("service unavailable\n"));
         }
         t.n_headers = user_headers(x, a, &headers);
         t.headers = headers;

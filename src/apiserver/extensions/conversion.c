@@ -312,8 +312,7 @@ static void loaded(struct conversion *k, const struct error *err) {
 
         if (err) {
                 error_copy(&op->c->error, err);
-                op_fail(op);
-                return;
+                return op_fail(op);
         }
         object_unref(op->converted);
         op->converted = converted_object(k, 0, object_revision(raw));
@@ -365,8 +364,7 @@ static void converted_back(struct conversion *k, const struct error *err) {
 
         if (err) {
                 error_copy(&op->c->error, err);
-                op_fail(op);
-                return;
+                return op_fail(op);
         }
         op->tree = json_copy(op->c->arena, &k->out[0]);
         again(op);
@@ -380,8 +378,7 @@ static void converted_out(struct conversion *k, const struct error *err) {
 
         if (err) {
                 error_copy(&op->c->error, err);
-                op_fail(op);
-                return;
+                return op_fail(op);
         }
         complete = crd_complete(op->c->arena, k->to->custom->schema, &k->out[0]); /* readers take it as it is */
         op->outgoing = json_new(op->c->arena, json_copy(op->c->arena, &complete));
@@ -590,8 +587,7 @@ static void list_converted(struct object **converted, size_t n, const struct err
         if (err) {
                 api_list_free(TAKE_PTR(op->c->list));
                 error_copy(&op->c->error, err);
-                op_fail(op);
-                return;
+                return op_fail(op);
         }
         for (size_t i = 0; i < l->n && k < n; i++) {
                 struct object *view = custom_view(op->rest, l->items[i]);

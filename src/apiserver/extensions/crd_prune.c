@@ -146,8 +146,7 @@ static void walk_member(struct pruner *c, const struct crd_schema *s, struct jso
         } else if (s->pruned_below) {
                 to->value = strip(c, &m->value, here);
         } else {
-                lose(c, here);
-                return;
+                return lose(c, here);
         }
         out->len++;
 }

@@ -510,12 +510,10 @@ void crd_rules_run(struct field_errors *fe, struct field_errors *passed, const s
 void crd_rules_evaluate(struct field_errors *fe, struct field_errors *passed, const struct crd_schema *s,
                         const struct json *value, const struct json *old) {
         for (size_t i = 0; s->has_rules && i < fe->list.n; i++)
-                if (blocks(&fe->list.v[i])) {
-                        field_invalid(fe, NULL, NULL,
-                                      "some validation rules were not checked because the object was invalid; correct "
-                                      "the existing errors to complete validation");
-                        return;
-                }
+                if (blocks(&fe->list.v[i]))
+                        return field_invalid(fe, NULL, NULL,
+                                             "some validation rules were not checked because the object was invalid; "
+                                             "correct the existing errors to complete validation");
         crd_rules_run(fe, passed, NULL, s, value, old);
 }
 

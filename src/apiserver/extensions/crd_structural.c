@@ -167,8 +167,7 @@ static void check_complete(struct field_errors *fe, const struct path *sp, const
         if (!s) {
                 path_print(&b, vp);
                 buf_putc(&b, '\0');
-                field_required(fe, sp, arena_printf(fe->a, "because it is defined in %s", b.p).p);
-                return;
+                return field_required(fe, sp, arena_printf(fe->a, "because it is defined in %s", b.p).p);
         }
         for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
                 for (size_t k = 0; k < json_len(json_getc(v, lists[i])); k++)

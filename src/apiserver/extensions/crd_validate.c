@@ -146,13 +146,11 @@ static void check_deprecation(struct field_errors *fe, const struct path *p, con
         INVALID_IF(s.n > 256, PATH(p, "deprecationWarning"), warning, "must be <= 256 characters long");
         INVALID_IF(s.n == 0, PATH(p, "deprecationWarning"), warning, "must not be an empty string");
         for (size_t i = 0; i < s.n; i++)
-                if ((unsigned char) s.p[i] < 0x20 || s.p[i] == 0x7f) {
-                        field_invalid(fe, PATH(p, "deprecationWarning"), warning,
-                                      "must only contain printable UTF-8 characters; non-printable character found at "
-                                      "index %zu",
-                                      i);
-                        return;
-                }
+                if ((unsigned char) s.p[i] < 0x20 || s.p[i] == 0x7f)
+                        return field_invalid(fe, PATH(p, "deprecationWarning"), warning,
+                                             "must only contain printable UTF-8 characters; non-printable character "
+                                             "found at index %zu",
+                                             i);
 }
 
 /* What is the same in all versions comes after them, with the path it has above them. */

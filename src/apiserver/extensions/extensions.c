@@ -43,8 +43,7 @@ static void updated(struct store_txn *t) {
         struct update *u = container_of(t, struct update, txn);
         struct extensions *x = u->x;
 
-        if (t->current)
-                object_unref(t->current);
+        object_unref(t->current);
         if (t->result < 0 && t->result != -EAGAIN && t->result != -ENOENT && t->result != -ECANCELED)
                 log_warn("cannot write the status of a definition: %s", strerror(-t->result));
         if (t->result < 0 && t->result != -ECANCELED)

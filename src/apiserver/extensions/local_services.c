@@ -147,8 +147,7 @@ static void changed(struct api_call *c) {
 
         if (c->code >= 400 && c->code != 404 && c->code != 409)
                 log_warn("cannot keep the APIServices of custom resources: %s", error_text(&c->error));
-        if (c->object)
-                object_unref(c->object);
+        object_unref(c->object);
         error_clear(&c->error);
         atomic_fetch_sub(k->running, 1);
         arena_free(k->arena);

@@ -107,8 +107,7 @@ static void add_rule(struct arena *a, struct json *rules, const char *text) {
 
         if (strcmp(text, ALL) == 0) {
                 add_resource_rule(a, rules, star, star, star, true);
-                add_path_rule(a, rules, star, star);
-                return;
+                return add_path_rule(a, rules, star, star);
         }
         if (*text == '/')
                 return add_path_rule(a, rules, STR("get"), s);

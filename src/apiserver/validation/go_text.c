@@ -31,8 +31,7 @@ static void add_type(struct buf *b, const struct schema_type *t) {
                 const char *key = t->kind == SCHEMA_MAP ? strchr(t->go_name, ']') : NULL;
 
                 buf_printf(b, "%.*s", key ? (int) (key + 1 - t->go_name) : 2, key ? t->go_name : "[]");
-                add_type(b, t->elem);
-                return;
+                return add_type(b, t->elem);
         }
         while (group && group > t->package && group[-1] != '.')
                 group--;

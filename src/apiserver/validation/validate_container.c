@@ -450,8 +450,7 @@ CHECK(validate_container, const struct path *spec_path, const struct json *c, co
                 validate_probe(fe, PATH(p, "livenessProbe"), GET(c, "livenessProbe"), true);
                 validate_probe(fe, PATH(p, "readinessProbe"), GET(c, "readinessProbe"), false);
                 validate_probe(fe, PATH(p, "startupProbe"), GET(c, "startupProbe"), true);
-                validate_lifecycle(fe, PATH(p, "lifecycle"), GET(c, "lifecycle"), spec);
-                return;
+                return validate_lifecycle(fe, PATH(p, "lifecycle"), GET(c, "lifecycle"), spec);
         }
         each_word(part, "livenessProbe", "readinessProbe", "startupProbe", "lifecycle")
                 if (GET(c, part)) { /* whatever is in it */

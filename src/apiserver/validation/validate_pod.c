@@ -243,9 +243,8 @@ static void check_tolerations_kept(struct field_errors *fe, const struct json *n
         json_each_item(t, GET(before, "tolerations")) {
                 if (elements_find(&names, toleration_name(fe->a, t)) >= 0)
                         continue;
-                field_forbidden(fe, PATH(SPEC, "tolerations"),
-                                "existing toleration can not be modified except its tolerationSeconds");
-                return;
+                return field_forbidden(fe, PATH(SPEC, "tolerations"),
+                                       "existing toleration can not be modified except its tolerationSeconds");
         }
         each_at(t, p, PATH(SPEC, "tolerations"), GET(now, "tolerations")) /* once more */
                 rule_toleration(fe, p, t, NULL);

@@ -37,8 +37,7 @@ static void recover_sandbox(struct runtime *r, const char *id) {
 
         if (sandbox_load(r, id, &s, NULL) < 0) {
                 log_info("sandbox %s was half made: removing it", id);
-                clean_sandbox(r, id);
-                return;
+                return clean_sandbox(r, id);
         }
         if (s->state == SANDBOX_READY && !namespaces_there(s)) { /* died while stopping it */
                 sandbox_clean(r, s, false);
@@ -101,13 +100,11 @@ static void recover_container(struct runtime *r, const char *id) {
 
         if (container_load(r, id, &c, NULL) < 0) {
                 log_info("container %s was half made: removing it", id);
-                clean_container(r, id);
-                return;
+                return clean_container(r, id);
         }
         if (!map_has(r->sandboxes, str_of(c->sandbox_id))) {
                 container_clean(r, c);
-                unit_put(r, c);
-                return;
+                return unit_put(r, c);
         }
         (void) image_store_hold(r->images, c->image_id);
         json_each_item(it, c->images)

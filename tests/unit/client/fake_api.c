@@ -422,6 +422,8 @@ static struct api_list *do_list(struct fake_api *f, const struct api_resource *r
 
 /* Linked in place of the apiserver's. */
 void __attribute__((weak)) api_list_free(struct api_list *l) {
+        if (!l)
+                return;
         for (size_t i = 0; i < l->n; i++)
                 object_unref(l->items[i]);
         free(l->items);
