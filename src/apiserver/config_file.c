@@ -107,8 +107,7 @@ static void check_fields(struct arena *a, const struct json *is, const struct js
         }
 }
 
-/* What is no JSON is YAML. */
-static int parse(struct arena *a, struct str text, struct json_duplicates *twice, struct json **ret,
+int config_parse(struct arena *a, struct str text, struct json_duplicates *twice, struct json **ret,
                  struct error *err) {
         const struct json_parse_opts opts = { .copy_strings = true, .duplicates = twice };
         bool json = str_has_prefix(str_trim(text), STR("{"));
@@ -150,7 +149,7 @@ int config_decode(struct arena *a, struct str text, const struct config_kind *k,
         _cleanup_buf_ struct buf bad = BUF_INIT;
         struct json *doc, shape = json_build(a, k->shape);
 
-        TRY(parse(a, text, &twice, &doc, err));
+        TRY(config_parse(a, text, &twice, &doc, err));
         if (json_is(doc, JSON_NULL))
                 doc = json_new(a, json_new_object());
         TRY(api_check_head(doc, err));

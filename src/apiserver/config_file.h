@@ -16,6 +16,8 @@ struct config_kind {
 int config_decode(struct arena *a, struct str text, const struct config_kind *k, struct json **ret, struct error *err);
 /* The same from a file, which may not be empty. */
 int config_read(struct arena *a, const char *path, const struct config_kind *k, struct json **ret, struct error *err);
+/* What is no JSON is YAML. twice: as in json_parse_opts, may be NULL. */
+int config_parse(struct arena *a, struct str text, struct json_duplicates *twice, struct json **ret, struct error *err);
 /* Of such a document: -EINVAL when a field has a value of another type, which is told as Go does. A null in shape
  * stands for anything; a text that is not empty names the type of a text (a Duration is read), the member "" that of
  * its object. */

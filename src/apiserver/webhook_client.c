@@ -1,6 +1,7 @@
 #include "apiserver/webhook_client.h"
 
 #include "apiserver/auth/authn.h"
+#include "apiserver/config_file.h"
 #include "apiserver/relay.h"
 #include "apiserver/request.h"
 #include "apiserver/validation/validate.h"
@@ -9,6 +10,7 @@
 #include "base/url.h"
 #include "http/client.h"
 #include "http/tls.h"
+#include "schema/decode.h"
 #include "schema/types.h"
 
 #define MAX_PEERS 256
@@ -247,20 +249,36 @@ static void on_response(struct http_call *c, int status, const struct http_heade
 
 static void call(struct webhook_run *r);
 
-/* An answer that is no success, as upstream's client words it: what a Status says comes first. */
-static int refused(struct webhook_run *r, int status, struct error *err) {
-        const struct json_parse_opts opts = { .max_depth = 100 };
+/* An answer that is no success, as upstream's client words it: what a Status says comes first. Whether it may pass, as
+ * upstream's webhook.DefaultShouldRetry has it. */
+static bool refused(struct webhook_run *r, struct error *err) {
+        int64_t code = r->w->status, after = 0;
         struct str body = buf_str(&r->answer);
-        struct json *said = NULL;
+        struct json *said = NULL, status = json_null();
+        const struct json *details;
 
-        if (json_parse(r->arena, body, &opts, &said, NULL) == 0 &&
-            str_eqc(json_str(json_getc(said, "status")), "Failure"))
-                return error_status(err, REASON_INTERNAL, "%" STR_FMT, STR_ARG(json_str(json_getc(said, "message"))));
-        body = r->type.n && !str_eq_fold(str_sub(r->type, 0, 5), STR("text/")) ? STR("unknown")
-                                                                               : str_trim(str_sub(body, 0, 2048));
-        err_answered(err, status, body);
-        err->reason = REASON_INTERNAL;
-        return err->err;
+        if (config_parse(r->arena, body, NULL, &said, NULL) == 0 &&
+            str_eqc(json_str(json_getc(said, "kind")), "Status") &&
+            schema_decode(r->arena, &type_Status, said, NULL, &status, NULL) == 0 &&
+            str_eqc(json_str(json_getc(&status, "status")), "Failure")) {
+                struct str reason = json_str(json_getc(&status, "reason"));
+
+                error_status(err, status_reason_of(reason), "%" STR_FMT,
+                             STR_ARG(json_str(json_getc(&status, "message"))));
+                code = json_int_or(json_getc(&status, "code"), 0);
+                details = json_getc(&status, "details");
+                after = json_int_or(json_getc(details, "retryAfterSeconds"), 0) +
+                        (details && err->reason == REASON_SERVER_TIMEOUT);
+        } else {
+                err_answered(err, r->w->status,
+                             r->type.n && !str_eq_fold(str_sub(r->type, 0, 5), STR("text/"))
+                                             ? STR("unknown")
+                                             : str_trim(str_sub(body, 0, 2048)));
+                str_to_i64(r->retry_after, &after);
+        }
+        return after > 0 || code == 429 || err->reason == REASON_INTERNAL || err->reason == REASON_TIMEOUT ||
+               err->reason == REASON_TOO_MANY_REQUESTS ||
+               (err->reason == REASON_UNKNOWN && (code == 500 || code == 504));
 }
 
 static void pause_freed(struct timer *t) {
@@ -303,18 +321,17 @@ static bool told_to_wait(struct webhook_run *r) {
         return true;
 }
 
-/* Upstream's webhook.DefaultShouldRetry, and its waits: half a second, then half as long again each time, and up to a
- * fifth more. */
-static bool pause_and_retry(struct webhook_run *r, int err) {
+/* After upstream's waits: half a second, then half as long again each time, and up to a fifth more. */
+static bool pause_and_retry(struct webhook_run *r) {
         struct webhook_call *w = r->w;
         uint64_t wait = 500 + rand_below(100);
-        int64_t seconds = 0;
 
-        str_to_i64(r->retry_after, &seconds);
-        if (w->more_tries == 0 || (err ? err != -ECONNRESET && err != -EPIPE
-                                       : w->status != 500 && w->status != 504 && w->status != 429 && seconds <= 0))
+        if (w->more_tries == 0)
                 return false;
         w->more_tries--;
+        if (w->tried)
+                w->tried(w);
+        error_clear(&w->error);
         r->told = 0;
         r->deadline_ms = 0;
         for (unsigned i = r->pauses++; i > 0; i--)
@@ -378,24 +395,29 @@ static void on_done(struct http_call *c, int err, const struct error *error, voi
         struct webhook_call *w = r->w;
 
         r->peer->n_running--;
-        const char *fault = err || !r->type.n ? NULL : request_media_fault(r->type);
-        bool good = !err && (w->status == 101 || (w->status >= 200 && w->status <= 206));
+        const char *fault = err || !r->type.n || w->method ? NULL : request_media_fault(r->type);
+        bool good = !err && (w->status == 101 || (w->status >= 200 && w->status <= 206)), passes = false;
         if (!err && r->location.n && (w->status == 307 || w->status == 308 || (w->status > 300 && w->status < 304))) {
                 if (follow(r, &w->error) == 0)
                         return call(r);
                 w->status = 0;
-        } else if (!good && ((!err && told_to_wait(r)) || pause_and_retry(r, err)))
+        } else if (!good && !err && told_to_wait(r)) {
                 return;
-        else if (fault && !w->method)
+        } else if (fault) {
                 error_status(&w->error, REASON_INTERNAL, "Internal error occurred: mime: %s", fault);
-        else if (err)
+                passes = true;
+        } else if (err) {
                 explain(w, err, str_of(error_text(error)));
-        else if (!good)
-                refused(r, w->status, &w->error);
-        else if (r->answer.n == 0 && !w->any_answer)
+                passes = str_has_suffix(str_of(error_text(error)), STR("connection reset by peer")) ||
+                         str_has_suffix(str_of(error_text(error)), STR("http2: client connection lost"));
+        } else if (!good) {
+                passes = refused(r, &w->error);
+        } else if (r->answer.n == 0 && !w->any_answer) {
                 error_set(&w->error, -EBADMSG, "0-length response with status code: %d and content type: %" STR_FMT,
                           w->status, STR_ARG(r->type.n ? r->type : STR("application/json")));
-        finish(r);
+        }
+        if (!passes || !pause_and_retry(r))
+                finish(r);
 }
 
 static void post(struct webhook_run *r) {
@@ -441,8 +463,10 @@ static void call(struct webhook_run *r) {
         r->w->status = 0;
         r->answer.n = 0;
         r->location = r->retry_after = r->type = STR("");
-        if (!r->deadline_ms)
+        if (!r->deadline_ms) {
                 r->deadline_ms = now + r->w->timeout_ms;
+                r->w->since_ns = now_mono_ns();
+        }
         if (now >= r->deadline_ms ? error_set(err, -ETIMEDOUT, OUT_OF_TIME) : find_peer(r, err) < 0)
                 finish(r);
         else
@@ -466,6 +490,7 @@ void webhook_call(struct apiserver *s, struct webhook_call *w) {
                 .h = s->webhooks, .w = w, .arena = a, .authorization = w->user.authorization, .work.run = start
         };
         w->run = r;
+        w->since_ns = now_mono_ns();
         w->status = 0;
         w->error = ERROR_INIT;
         if (locate(r, &w->error) < 0 || late_loop_post(&s->webhooks->loop, &r->work, &w->error) < 0)

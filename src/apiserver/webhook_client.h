@@ -34,10 +34,13 @@ struct webhook_call {
         bool any_answer;     /* will do, even an empty one */
         struct loop *loop;   /* where done is called; NULL: on the webhooks' thread */
         void (*done)(struct webhook_call *w); /* once; never before webhook_call returns when there is a loop */
+        void (*tried)(struct webhook_call
+                                      *w); /* on the webhooks' thread, after each try that is not the last; or NULL */
 
         /* Within done. The error is set when there was no answer, or one that is no success (with its status): Post
          * "https://web.default.svc:443/check?timeout=10s": dial tcp 10.0.0.1:443: connect: connection refused */
         int status;        /* HTTP, 0 without an answer */
+        int64_t since_ns;  /* when the try began */
         struct str answer; /* the body */
         struct error error;
 

@@ -120,10 +120,9 @@ const struct schema_type *api_find_type(struct str group, struct str version, st
 }
 
 int api_parse_group_version(struct str api_version, struct str *ret_group, struct str *ret_version, struct error *err) {
-        ssize_t slash = str_find(api_version, '/');
-
         if (str_eqc(api_version, "/")) /* says as much as nothing */
                 api_version = STR("");
+        ssize_t slash = str_find(api_version, '/');
         if (slash >= 0 && slash != str_rfind(api_version, '/'))
                 return error_set(err, -EINVAL, "unexpected GroupVersion string: %" STR_FMT, STR_ARG(api_version));
         *ret_group = slash < 0 || api_version.n == 0 ? STR("") : str_sub(api_version, 0, (size_t) slash);

@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/url.h"
-#include "json/yaml.h"
+#include "schema/decode.h"
 
 #define MAX_ANSWERS 4096
 #define TIMEOUT_MS 30000
@@ -39,9 +39,9 @@ struct question {
         struct remote *r;
         struct arena *arena;
         struct str key;
+        struct str kind, api_version; /* of the question */
         struct json config;
         struct webhook_call call;
-        int64_t since_ns;
         bool text;           /* the answer is no JSON */
         bool anew;           /* there is one */
         struct apiserver *s; /* it is a call to this server instead; or NULL */
@@ -303,32 +303,62 @@ static void drop_old(struct remote *r, int64_t now) {
                 map_clear(r->answers);
 }
 
-/* What is no object of a known kind is told as upstream's client does. */
-static void read_answer(struct arena *a, struct str text, struct json **ret, struct error *err) {
-        struct str start = str_trim(text), group, version, kind, api_version;
+/* The field's type, as of the version that was asked: they are alike otherwise. */
+static void tell_version(struct str version, struct error *err) {
+        const char *of = strstr(error_text(err), " of type "), *v1 = of ? strstr(of, "v1.") : NULL;
 
-        if (json_parse(a, text, NULL, ret, err) < 0) {
-                if (start.n == 0 || start.p[0] == '{' || start.p[0] == '[') {
-                        error_prefix(err, "couldn't get version/kind; json parse error");
-                        return;
-                }
-                error_clear(err);
-                *ret = json_new(a, json_of_str(start)); /* which it is in YAML */
-        }
-        if (json_is(*ret, JSON_NULL) || api_check_head(*ret, err) < 0)
+        if (!v1 || strcmp(v1, "v1.ObjectMeta") == 0)
                 return;
-        kind = json_str(json_getc(*ret, "kind"));
-        api_version = json_str(json_getc(*ret, "apiVersion"));
-        api_parse_group_version(api_version, &group, &version, NULL);
-        if (!str_empty(kind) && !api_kind_is_known(group, version, kind))
-                error_set(err, -EINVAL,
-                          "no kind \"%" STR_FMT "\" is registered for version \"%" STR_FMT
-                          "\" in scheme \"k8s.io/client-go/kubernetes/scheme/register.go:84\"",
-                          STR_ARG(kind), STR_ARG(api_version));
+        _cleanup_free_ char *text = xprintf("%.*s%" STR_FMT "%s", (int) (v1 - error_text(err)), error_text(err),
+                                            STR_ARG(version), v1 + strlen("v1"));
+        error_set(err, -EINVAL, "%s", text);
 }
 
-/* Upstream counts each try; this is one for all. */
-static void count(const struct question *q, bool failed) {
+/* What the answer does not say it is, it is as the question. What is something else, or has values of other types, is
+ * told as upstream's client does. */
+static int read_answer(struct arena *a, const struct question *q, struct json **ret, struct error *err) {
+        struct str text = q->call.answer, kind, group, version, asked_group, asked_version;
+        struct json *doc, out;
+
+        TRY(config_parse(a, text, NULL, &doc, err));
+        if (json_is(doc, JSON_NULL))
+                doc = json_new(a, json_new_object());
+        TRY(api_check_head(doc, err));
+        kind = json_str(json_getc(doc, "kind"));
+        kind = kind.n ? kind : q->kind;
+        api_parse_group_version(json_str(json_getc(doc, "apiVersion")), &group, &version, NULL);
+        api_parse_group_version(q->api_version, &asked_group, &asked_version, NULL);
+        if (version.n == 0 && (group.n == 0 || str_eq(group, asked_group))) {
+                group = asked_group;
+                version = asked_version;
+        }
+        if (version.n == 0)
+                return error_set(err, -EINVAL, "Object 'apiVersion' is missing in '%" STR_FMT "'", STR_ARG(text));
+        if (!api_kind_is_known(group, version, kind)) {
+                bool internal = str_eqc(version, "__internal");
+
+                return error_set(err, -EINVAL,
+                                 "no kind \"%" STR_FMT "\" is registered for %s \"%" STR_FMT "%s%" STR_FMT
+                                 "\" in scheme \"k8s.io/client-go/kubernetes/scheme/register.go:84\"",
+                                 STR_ARG(kind), internal ? "the internal version of group" : "version", STR_ARG(group),
+                                 internal || group.n == 0 ? "" : "/", STR_ARG(internal ? STR("") : version));
+        }
+        if (!str_eq(kind, q->kind) || !str_eq(group, asked_group) || !str_eq(version, asked_version))
+                return error_set(err, -EINVAL,
+                                 "converting (%" STR_FMT ".%" STR_FMT ") to (%" STR_FMT ".%" STR_FMT
+                                 "): unknown conversion",
+                                 STR_ARG(version), STR_ARG(kind), STR_ARG(asked_version), STR_ARG(q->kind));
+        const struct schema_type *t = api_find_type(asked_group, STR("v1"), kind);
+        if (t && schema_decode(a, t, doc, NULL, &out, err) < 0) {
+                tell_version(asked_version, err);
+                return -EINVAL;
+        }
+        *ret = t ? json_new(a, out) : doc;
+        return 0;
+}
+
+/* As upstream, each try; what is let pass without an opinion, once. */
+static void count(const struct question *q, bool failed, bool last) {
         static const double seconds[] = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 };
         METRIC(evaluations, COUNTER, "apiserver_authorization_webhook_evaluations_total",
                "[ALPHA] Round-trips to authorization webhooks.");
@@ -337,17 +367,21 @@ static void count(const struct question *q, bool failed) {
         METRIC(open, COUNTER, "apiserver_authorization_webhook_evaluations_fail_open_total",
                "[ALPHA] NoOpinion results due to webhook timeout or error.");
         const struct error *e = &q->call.error;
+        bool late = e->err == -ETIMEDOUT || e->reason == REASON_TIMEOUT || q->call.status == 504;
         const struct metric_label l[] = { { "name", q->r->o.authorizer },
                                           { "result", !failed ? STR("success")
-                                                      : e->err == -ETIMEDOUT || e->reason == REASON_TIMEOUT
-                                                                      ? STR("timeout")
-                                                                      : STR("error") } };
+                                                      : late  ? STR("timeout")
+                                                              : STR("error") } };
 
         series_add(metric_labelled(&evaluations, l, ARRAY_SIZE(l)), 1);
         series_observe(metric_labelled(&duration, l, ARRAY_SIZE(l)),
-                       (double) (now_mono_ns() - q->since_ns) / NSEC_PER_SEC);
-        if (failed && q->r->o.fails_open)
+                       (double) (now_mono_ns() - q->call.since_ns) / NSEC_PER_SEC);
+        if (failed && last && q->r->o.fails_open)
                 series_add(metric_labelled(&open, l, ARRAY_SIZE(l)), 1);
+}
+
+static void count_try(struct webhook_call *w) {
+        count(container_of(w, struct question, call), true, false);
 }
 
 static void keep(struct question *q) {
@@ -362,10 +396,10 @@ static void keep(struct question *q) {
         else if (!q->call.error.err && q->call.method)
                 json_parse(a, arena_str(a, q->call.answer), NULL, &w->value, &q->call.error);
         else if (!q->call.error.err)
-                read_answer(a, arena_str(a, q->call.answer), &w->value, &q->call.error);
+                read_answer(a, q, &w->value, &q->call.error);
         w->failed = q->call.error.err != 0;
         if (r->o.authorizer.n > 0)
-                count(q, w->failed);
+                count(q, w->failed, true);
         if (w->failed) {
                 log_warn("%s: %s", r->o.name, error_text(&q->call.error));
                 w->value = json_new(a, json_of_copy(a, str_of(error_text(&q->call.error))));
@@ -419,9 +453,7 @@ static struct question *question_new(struct remote *r, struct str key) {
         struct arena *own = arena_new(0);
         struct question *q = arena_new_of(own, struct question);
 
-        *q = (struct question) {
-                .r = r, .arena = own, .key = arena_str(own, key), .config = r->config, .since_ns = now_mono_ns()
-        };
+        *q = (struct question) { .r = r, .arena = own, .key = arena_str(own, key), .config = r->config };
         q->call.timeout_ms = r->o.timeout_ms ? r->o.timeout_ms : TIMEOUT_MS;
         remote_address(r, &q->call);
         q->call.config = &q->config;
@@ -448,8 +480,11 @@ int remote_ask(struct remote *r, struct arena *a, const struct json *body, const
         if (e != -EINPROGRESS)
                 return e;
         struct question *q = question_new(r, buf_str(&text));
+        q->kind = arena_str(q->arena, json_str(json_getc(body, "kind")));
+        q->api_version = arena_str(q->arena, json_str(json_getc(body, "apiVersion")));
         q->call.body = q->key;
         q->call.more_tries = MORE_TRIES;
+        q->call.tried = r->o.authorizer.n > 0 ? count_try : NULL;
         duration_format(timeout, (int64_t) q->call.timeout_ms * NSEC_PER_MSEC);
         q->call.query = arena_printf(q->arena, "timeout=%s", timeout);
         return e;

@@ -31,7 +31,8 @@ struct world {
 static atomic_int asked;
 static atomic_bool told; /* who asks */
 
-#define RAW "raw:" /* who is called so, or has such a token, makes the webhook answer what follows */
+#define RAW "raw:"     /* who is called so, or has such a token, makes the webhook answer what follows */
+#define FIRST "first:" /* the same, with the status before it, but only when it is asked for the first time */
 
 /* Who is called joe may read pods; the token "good" is joe's. */
 static void decide(struct http_request *req, void *arg) {
@@ -50,6 +51,12 @@ static void decide(struct http_request *req, void *arg) {
                         struct str answer = json_str(&m->value);
 
                         http_respond_copy(req, 200, "application/json", str_sub(answer, strlen(RAW), answer.n));
+                        return;
+                } else if (str_has_prefix(json_str(&m->value), STR(FIRST)) && atomic_load(&asked) == 1) {
+                        struct str answer = str_sub(json_str(&m->value), strlen(FIRST), json_str(&m->value).n);
+
+                        http_respond_copy(req, atoi(arena_cstr(a, answer)), "application/json",
+                                          str_sub(answer, 4, answer.n));
                         return;
                 }
         if (str_eqc(json_str(json_getc(review, "kind")), "ImageReview")) {
@@ -316,6 +323,12 @@ static void answers_that_are_none_are_told(void **state) {
                 { "{\"kind\":\"Foo\",\"apiVersion\":\"authorization.k8s.io/v1\"}",
                   "no kind \"Foo\" is registered for version \"authorization.k8s.io/v1\" in scheme "
                   "\"k8s.io/client-go/kubernetes/scheme/register.go:84\"" },
+                { "{\"apiVersion\":\"authorization.k8s.io/__internal\",\"kind\":\"Foo\"}",
+                  "no kind \"Foo\" is registered for the internal version of group \"authorization.k8s.io\" in scheme "
+                  "\"k8s.io/client-go/kubernetes/scheme/register.go:84\"" },
+                { "{\"apiVersion\":\"x/\"}", "Object 'apiVersion' is missing in '{\"apiVersion\":\"x/\"}'" },
+                { "{\"metadata\":{\"name\":7}}",
+                  "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.name of type string" },
         };
         struct world *w = *state;
         struct json body, *spec;
@@ -340,6 +353,70 @@ static void answers_that_are_none_are_told(void **state) {
         }
         assert_int_equal(ask(w, RAW "{\"kind\":\"Pod\",\"apiVersion\":\"v1\"}", API_LIST, &res_pods, NULL, &text), 500);
         assert_string_equal(text.p, "converting (v1.Pod) to (v1beta1.SubjectAccessReview): unknown conversion");
+}
+
+/* What it does not say it is, it is as the question, in JSON or YAML; values have their types. */
+static void answers_are_read_as_upstream_reads_them(void **state) {
+#define IN_STATUS "json: cannot unmarshal string into Go struct field SubjectAccessReviewStatus.status."
+        static const struct {
+                const char *answer;
+                int status;
+                const char *text;
+        } table[] = {
+                { "{\"status\":{\"allowed\":true}}", 200, NULL },
+                { "status: {allowed: true}", 200, NULL },
+                { "apiVersion: /\nstatus: {allowed: true}", 200, NULL },
+                { "apiVersion: authorization.k8s.io/\nstatus: {allowed: true}", 200, NULL },
+                { " \n", 403, NULL },
+                { "null", 403, NULL },
+                { "{\"status\":{\"allowed\":\"true\"}}", 500, IN_STATUS "allowed of type bool" },
+                { "{\"status\":{\"allowed\":true,\"denied\":\"\"}}", 500, IN_STATUS "denied of type bool" },
+                { "{\"status\":{\"allowed\":true},\"spec\":[]}", 500,
+                  "json: cannot unmarshal array into Go struct field SubjectAccessReview.spec of type "
+                  "v1beta1.SubjectAccessReviewSpec" },
+                { "{\"status\":{\"allowed\":true},\"metadata\":7}", 500,
+                  "json: cannot unmarshal number into Go struct field SubjectAccessReview.metadata of type "
+                  "v1.ObjectMeta" },
+        };
+        struct world *w = *state;
+        struct str text;
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                struct str raw = arena_printf(w->a, RAW "%s", table[i].answer);
+
+                assert_int_equal(ask(w, raw.p, API_LIST, &res_pods, NULL, &text), table[i].status);
+                if (table[i].text)
+                        assert_string_equal(text.p, table[i].text);
+        }
+}
+
+/* What may pass is asked again, by what its Status says before what its code does. */
+static void what_may_pass_is_asked_again(void **state) {
+#define FAILURE "{\"kind\":\"Status\",\"status\":\"Failure\",\"message\":\"m\""
+        static const struct {
+                const char *answer, *text; /* NULL: it was asked again */
+        } table[] = {
+                { "400 " FAILURE ",\"reason\":\"Timeout\"}", NULL },
+                { "400 " FAILURE ",\"reason\":\"x\",\"details\":{\"retryAfterSeconds\":1}}", NULL },
+                { "501 no", NULL },
+                { "400 " FAILURE ",\"reason\":\"BadRequest\"}", "m" },
+                { "500 " FAILURE ",\"reason\":\"Forbidden\",\"code\":500}", "m" },
+                { "400 {\"status\":\"Failure\",\"message\":\"m\"}",
+                  "the server rejected our request for an unknown reason" },
+                { "503 no", "the server is currently unable to handle the request" },
+        };
+        struct world *w = *state;
+        struct str text;
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                struct str raw = arena_printf(w->a, FIRST "%s", table[i].answer);
+
+                atomic_store(&asked, 0);
+                assert_int_equal(ask(w, raw.p, API_LIST, &res_pods, NULL, &text), table[i].text ? 500 : 403);
+                assert_int_equal(atomic_load(&asked), table[i].text ? 1 : 2);
+                if (table[i].text)
+                        assert_string_equal(text.p, table[i].text);
+        }
 }
 
 static void a_webhook_that_is_gone_allows_nothing(void **state) {
@@ -473,6 +550,8 @@ int main(void) {
                                                 teardown_short),
                 T(reviews_ask_too),
                 T(answers_that_are_none_are_told),
+                T(answers_are_read_as_upstream_reads_them),
+                T(what_may_pass_is_asked_again),
                 cmocka_unit_test_setup_teardown(a_call_waits_and_its_answer_holds, setup_by_name, teardown),
                 cmocka_unit_test_setup_teardown(a_call_waits_and_its_answer_holds, setup_unverified, teardown),
                 cmocka_unit_test_setup_teardown(a_call_waits_and_its_answer_holds, setup_plain, teardown),
