@@ -93,7 +93,7 @@ struct apply_opts writes_apply_opts(const struct op *op) {
                 .custom = v,
                 .type_of = v ? type_in_version : NULL,
                 .versions = v ? v->of : NULL,
-                .alike = v && !v->of->webhook,
+                .alike = v ? !v->of->webhook : op->rest->stored->shared,
                 .one_version = v || op->rest->stored->shared, /* of the others: op_track_versions() */
                 .now_wall_ns = now_wall_ns(),
                 .reset = reset_fields(op),

@@ -137,11 +137,30 @@ static bool is_first(const struct managers *m, size_t i) {
         return true;
 }
 
+static const struct api_resource *builtin_of(const struct schema_type *t, struct str api_version) {
+        struct str group, version;
+
+        if (api_parse_group_version(api_version, &group, &version, NULL) < 0)
+                return NULL;
+        return api_find_kind(group, version, str_of(t->name));
+}
+
 /* Of the object in that version. */
 static const struct schema_type *type_of(const struct schema_type *t, const struct apply_opts *o, struct str version) {
-        const struct schema_type *other = o->type_of ? o->type_of(o->versions, version) : NULL;
+        const struct api_resource *builtin = o->custom || !o->alike ? NULL : builtin_of(t, version);
+        const struct schema_type *other = o->type_of ? o->type_of(o->versions, version)
+                                          : builtin  ? builtin->type
+                                                     : NULL;
 
         return other ? other : t;
+}
+
+/* The same object in another version. Those of custom resources differ in their types only. */
+static int see_in(struct arena *a, const struct schema_type *t, const struct apply_opts *o, struct str from,
+                  struct str to, struct json *object, struct error *err) {
+        return o->custom || str_eq(from, to)
+                               ? 0
+                               : schema_convert(a, builtin_of(t, from), builtin_of(t, to), object, object, err);
 }
 
 /* The schema of a custom resource may have changed since the entries were written; versions of others may be gone, and
@@ -699,8 +718,12 @@ static int add_back_others(struct arena *a, const struct schema_type *t, const s
                                 PRUNE "failed add back owned items: failed to convert merged object at version "
                                       "%" STR_FMT ": ",
                                 STR_ARG(version));
-                TRY(check_fits(a, other, merged, what.p, err));
-                add_back(a, other, merged, m, version, pruned);
+                struct json whole = *merged;
+                TRY(see_in(a, t, o, last->version, version, &whole, err));
+                TRY(see_in(a, t, o, last->version, version, pruned, err));
+                TRY(check_fits(a, other, &whole, what.p, err));
+                add_back(a, other, &whole, m, version, pruned);
+                TRY(see_in(a, t, o, version, last->version, pruned, err));
         }
         return 0;
 }
@@ -710,24 +733,26 @@ static int add_back_others(struct arena *a, const struct schema_type *t, const s
 static int prune(struct arena *a, const struct schema_type *t, const struct json *merged, const struct managers *m,
                  const struct manager *mine, const struct apply_opts *o, struct json *ret, struct error *err) {
         const struct schema_type *then = o->alike ? type_of(t, o, mine->version) : t;
+        struct str version = o->alike ? mine->version : o->api_version;
         struct fieldset *last, *gone;
-        struct json pruned;
+        struct json whole = *merged, pruned;
 
-        *ret = *merged;
+        *ret = whole;
         if (fieldset_empty(mine->fields))
                 return 0;
+        TRY(see_in(a, t, o, o->api_version, version, &whole, err));
         if (then != t)
-                TRY(check_fits(a, then, merged,
+                TRY(check_fits(a, then, &whole,
                                PRUNE "failed to convert merged object to last applied version: ", err));
         last = structure_with_parents(a, then, mine->fields);
-        pruned = structure_remove(a, then, merged, last);
-        add_back(a, then, merged, m, o->alike ? mine->version : STR(""), &pruned);
+        pruned = structure_remove(a, then, &whole, last);
+        add_back(a, then, &whole, m, o->alike ? mine->version : STR(""), &pruned);
         if (o->alike)
-                TRY(add_back_others(a, t, merged, m, mine, o, &pruned, err));
-        gone = fieldset_difference(a, structure_with_parents(a, then, structure_fields(a, then, merged)),
+                TRY(add_back_others(a, t, &whole, m, mine, o, &pruned, err));
+        gone = fieldset_difference(a, structure_with_parents(a, then, structure_fields(a, then, &whole)),
                                    structure_with_parents(a, then, structure_fields(a, then, &pruned)));
-        *ret = structure_remove(a, then, merged, fieldset_intersection(a, gone, last));
-        return 0;
+        *ret = structure_remove(a, then, &whole, fieldset_intersection(a, gone, last));
+        return see_in(a, t, o, version, o->api_version, ret, err);
 }
 
 /* `kubectl apply --server-side` after client-side applies: what the annotation says was applied, and still is so, may
@@ -812,7 +837,7 @@ int apply_merge(struct arena *a, const struct schema_type *t, const struct json 
                 before.fields = fieldset_intersection(a, replicas_of(a, opts), structure_fields(a, t, &old));
                 add_manager(a, &m, &before);
         }
-        for (size_t i = 0; opts->alike && i < m.n; i++)
+        for (size_t i = 0; opts->custom && opts->alike && i < m.n; i++)
                 if (type_of(t, opts, m.v[i].version) != t && is_first(&m, i))
                         TRY(check_fits(a, type_of(t, opts, m.v[i].version), &old, "", err));
         merged = structure_merge(a, t, &old, config);

@@ -22,7 +22,8 @@ struct apply_opts {
         struct apply_seen *seen; /* conflicts go to those that are there; NULL: they are an error at once */
         bool force, custom;      /* custom: of a run-time type, whose owner normalises the result */
         bool one_version;        /* of several that name fields otherwise: only its entries lose what has changed */
-        /* Of a custom resource: its type in a version, or NULL. alike: its versions name fields alike. */
+        /* Of a custom resource: its type in a version, or NULL. alike: its versions name fields alike, or it is built
+         * in and has several. */
         const struct schema_type *(*type_of)(const void *versions, struct str version);
         const void *versions;
         bool alike;

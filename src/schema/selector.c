@@ -155,7 +155,7 @@ static void advance(struct lexer *l) {
         while (n < l->rest.n && l->rest.p[n] && !is_special(l->rest.p[n]) && !is_space(l->rest.p[n]))
                 n++;
         l->text = str_sub(l->rest, 0, n);
-        l->rest = str_sub(l->rest, n, l->rest.n);
+        l->rest = str_sub(l->rest, n + (n < l->rest.n && !l->rest.p[n]), l->rest.n); /* a NUL ends but this */
         l->token = str_eqc(l->text, "in") ? T_IN : str_eqc(l->text, "notin") ? T_NOTIN : T_ID;
 }
 

@@ -675,6 +675,30 @@ static void what_another_version_calls_otherwise_is_lost_too(void **state) {
         assert_null(strstr(owners(f, ASK(f, API_GET, &res_horizontalpodautoscalers, "default", "h")), "f:metrics"));
 }
 
+/* v1 has no word for it, but it was applied in v2. The metrics stay: what v1 says of none is that there is one. */
+static void what_was_applied_in_another_version_goes(void **state) {
+        struct fixture *f = *state;
+        struct request r = { API_PATCH,
+                             &res_horizontalpodautoscalers,
+                             "default",
+                             "h",
+                             .patch = API_PATCH_APPLY,
+                             .options.field_manager = STR("m"),
+                             .body = SCALER("v2", USE("60") ",\"behavior\":{\"scaleDown\":{}},\"minReplicas\":2") };
+
+        check_code(ask(f, r), 201);
+        r.resource = &res_horizontalpodautoscalers_v1;
+        r.body = SCALER("v1", "\"minReplicas\":2");
+        check_code(ask(f, r), 200);
+        struct answer now = ASK(f, API_GET, &res_horizontalpodautoscalers, "default", "h");
+        const struct json *spec = json_getc(now.body, "spec");
+        assert_null(json_getc(spec, "behavior"));
+        assert_int_equal(json_int(json_getc(spec, "minReplicas")), 2);
+        assert_int_equal(json_int(json_at_path(json_item(json_getc(spec, "metrics"), 0), "resource", "target",
+                                               "averageUtilization")),
+                         60);
+}
+
 static void the_status_of_a_range_is_open(void **state) {
         static const char range[] = "{\"metadata\":{\"name\":\"r\"},\"spec\":{\"cidrs\":[\"10.9.0.0/24\"]},"
                                     "\"status\":{\"conditions\":[{\"type\":\"%s\",\"status\":\"True\",\"reason\":\"r\","
@@ -912,6 +936,7 @@ int main(void) {
                 TEST(what_the_stored_version_adds_is_owned),
                 TEST(what_the_version_of_a_request_does_not_keep_stays_owned),
                 TEST(what_another_version_calls_otherwise_is_lost_too),
+                TEST(what_was_applied_in_another_version_goes),
                 TEST(the_status_of_a_range_is_open),
                 TEST(a_status_keeps_metadata_but_not_a_wrong_identity),
                 TEST(a_name_that_is_applied_as_null_is_none),

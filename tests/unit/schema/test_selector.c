@@ -60,6 +60,10 @@ static void test_errors_are_upstreams(void **state) {
                         fail_msg("%s was taken", cases[i][0]);
                 assert_string_equal(error_text(&err), cases[i][1]);
         }
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct selector s;
+        assert_int_equal(selector_parse_labels(a, STR("x=a\0b"), &s, &err), -EINVAL);
+        assert_string_equal(error_text(&err), "found 'b', expected: ',' or 'end of string'");
 }
 
 static void a_name_is_told_all_that_is_wrong_with_it(void **state) {
