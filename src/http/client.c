@@ -426,12 +426,16 @@ void conn_fail(struct client_conn *c, int err, const char *why) {
                 call_done(upgrade, cause, "%s", why);
         if (k->freed)
                 return;
-        /* Who waits for a connection that cannot be made hears why, unless another one may still come free. */
-        if (!connected && !upgrade && list_empty(&k->conns))
-                while (!list_empty(&k->waiting))
-                        call_done(list_entry(k->waiting.next, struct http_call, link), cause, "%s", why);
-        else
-                pump(k);
+        if (connected || upgrade)
+                return pump(k);
+        /* Who waits for a connection that cannot be made hears why: all when there is no other, else the first, as if
+         * it had been made for that one. */
+        bool all = list_empty(&k->conns);
+        while (!list_empty(&k->waiting)) {
+                call_done(list_entry(k->waiting.next, struct http_call, link), cause, "%s", why);
+                if (!all)
+                        break;
+        }
 }
 
 static void conn_silence(struct timer *t);

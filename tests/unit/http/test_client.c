@@ -252,7 +252,7 @@ struct many {
         struct both *b;
         struct http_call_options o;
         int left;
-        int failed;
+        int failed, refused;
         sem_t done;
 };
 
@@ -260,6 +260,7 @@ static void many_done(struct http_call *c, int err, const struct error *e, void 
         struct many *m = arg;
 
         m->failed += err != 0;
+        m->refused += err == -ECONNREFUSED;
         if (--m->left == 0)
                 sem_post(&m->done);
 }
@@ -453,6 +454,22 @@ static void says_what_went_wrong_as_go_does(void **state) {
         tls_context_unref(tls);
         fixture_free(secure);
         fixture_free(f);
+}
+
+static void all_hear_that_there_is_nobody(void **state) {
+        struct both b = { .f = fixture_new(NULL, false) };
+        struct many m = { .b = &b, .left = 50 };
+
+        b.c = client_new(b.f, &(struct http_client_options) { .host = "127.0.0.1", .port = 1 });
+        m.o = (struct http_call_options) { .method = "GET", .on_done = many_done, .arg = &m, .timeout_ms = 20000 };
+        sem_init(&m.done, 0, 0);
+        loop_call(b.f->loop, many_start, &m);
+        while (sem_wait(&m.done) < 0)
+                ;
+        assert_int_equal(m.refused, 50);
+        sem_destroy(&m.done);
+        client_free(b.f, b.c);
+        fixture_free(b.f);
 }
 
 static void a_certificate_is_its_own_authority_when_it_is_trusted(void **state) {
@@ -730,6 +747,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(gives_up_on_a_silent_upgrade, setup_plain_h1, teardown),
                 cmocka_unit_test_setup_teardown(a_value_ends_no_line, setup_plain_h1, teardown),
                 cmocka_unit_test(says_what_went_wrong_as_go_does),
+                cmocka_unit_test(all_hear_that_there_is_nobody),
                 cmocka_unit_test(a_certificate_is_its_own_authority_when_it_is_trusted),
                 cmocka_unit_test(a_server_changes_its_certificate),
                 cmocka_unit_test(shows_client_certificates),
