@@ -360,8 +360,10 @@ void apiserver_free(struct apiserver *s) {
         tracks_free(s->tracks);
         cors_free(s->cors);
         admission_configs_free(s->configs);
-        if (s->plugins)
+        if (s->plugins) {
                 image_policy_free(s->plugins->image_policy);
+                event_limits_free(s->plugins->event_limits);
+        }
         audit_free(s->audit);
         catalog_unref(s->catalog);
         map_free(s->rests);

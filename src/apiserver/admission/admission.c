@@ -204,7 +204,8 @@ static int read_configs(struct apiserver *s, struct str *texts, struct error *er
                                  file, why);
         }
         bool is_old = config_decode(s->arena, buf_str(&text), &file_kind, &doc, err) < 0;
-        if (is_old && !is_of_old(s->arena, buf_str(&text)))
+        bool other_kind = strncmp(error_text(err), "Object '", 8) == 0 || strncmp(error_text(err), "no kind ", 8) == 0;
+        if (is_old && !(other_kind && is_of_old(s->arena, buf_str(&text))))
                 return error_prefix(err, "failed to read plugin config");
         error_clear(err);
         for (size_t p = 0; p < ARRAY_SIZE(plugins); p++) {
@@ -278,7 +279,8 @@ static int configure(struct apiserver *s, struct error *err) {
         if (!(p->off >> plugin_index("ImagePolicyWebhook") & 1))
                 TRY(image_policy_new(s, &p->image_policy, err));
         TRY(pod_security_configure(s, err));
-        TRY(admission_config(s, "PodNodeSelector", NULL, &p->node_selectors, err));
+        if (admission_config(s, "PodNodeSelector", NULL, &p->node_selectors, err) < 0)
+                error_clear(err); /* to upstream, what it cannot read says nothing */
         p->node_selectors = json_getc(p->node_selectors, "podNodeSelectorPluginConfig");
         TRY(read_tolerations(s, &p->tolerations, err));
         if (!(p->off >> plugin_index("EventRateLimit") & 1))

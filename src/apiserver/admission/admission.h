@@ -197,6 +197,7 @@ ADMISSION_HALF(admission_external_ips);
 ADMISSION_HALF(admission_owner_references);
 ADMISSION_HALF(admission_event_rate);
 int admission_event_limits(struct apiserver *s, struct event_limits **ret, struct error *err);
+void event_limits_free(struct event_limits *l); /* NULL is fine */
 /* certificates.c */
 ADMISSION_HALF(admission_certificate_approval);
 ADMISSION_HALF(admission_certificate_signing);

@@ -3,7 +3,10 @@
 #include "base/lock.h"
 #include "apiserver/admission/admission.h"
 #include "apiserver/config_file.h"
+#include "base/list.h"
+#include "base/map.h"
 #include "json/build.h"
+#include "schema/names.h"
 #include "schema/quota.h"
 #include "schema/types.h"
 
@@ -17,20 +20,23 @@ int admission_always_deny(struct admission *ad, struct error *err) {
 
 /* ---- AlwaysPullImages: who has no right to an image does not get it because it is there already ---- */
 
-static bool images_differ(const struct admission *ad) {
+static bool has_image(const struct json *pod, struct str image) {
         for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++)
-                json_each_item(c, json_at_path(ad->obj, "spec", container_lists[l])) {
-                        const struct json *old = json_find_by(json_at_path(ad->old, "spec", container_lists[l]), "name",
-                                                              json_str(json_getc(c, "name")));
+                if (json_find_by(json_at_path(pod, "spec", container_lists[l]), "image", image))
+                        return true;
+        return false;
+}
 
-                        if (!str_eq(json_str(json_getc(c, "image")), json_str(json_getc(old, "image"))))
+static bool has_new_image(const struct admission *ad) {
+        for (size_t l = 0; l < ARRAY_SIZE(container_lists); l++)
+                json_each_item(c, json_at_path(ad->obj, "spec", container_lists[l]))
+                        if (!has_image(ad->old, json_str(json_getc(c, "image"))))
                                 return true;
-                }
         return false;
 }
 
 static bool pulls(const struct admission *ad) {
-        return admission_is(ad, &res_pods) && (!ad->old || images_differ(ad));
+        return admission_is(ad, &res_pods) && (!ad->old || has_new_image(ad));
 }
 
 int admission_pull_always(struct admission *ad, struct error *err) {
@@ -49,8 +55,8 @@ int admission_pull_always(struct admission *ad, struct error *err) {
 
 /* One refusal for each, and all as one error: which is none that has a status of its own, as upstream has it. */
 int admission_check_pulls(struct admission *ad, struct error *err) {
-        _cleanup_buf_ struct buf all = BUF_INIT;
-        size_t n = 0;
+        _cleanup_error_ struct error all = ERROR_INIT;
+        struct faults wrong = { 0 };
 
         if (!pulls(ad))
                 return 0;
@@ -65,11 +71,9 @@ int admission_check_pulls(struct admission *ad, struct error *err) {
                                          "spec.%s[%zd].imagePullPolicy: Unsupported value: \"%" STR_FMT
                                          "\": supported values: \"Always\"",
                                          container_lists[l], p->index, STR_ARG(TEXT(c, "imagePullPolicy")));
-                        buf_printf(&all, "%s%s", n++ ? ", " : "", error_text(&one));
+                        fault_add(&wrong, "%s", error_text(&one));
                 }
-        return n == 0 ? 0
-                      : error_status(err, REASON_UNKNOWN, "%s%" STR_FMT "%s", n > 1 ? "[" : "", STR_ARG(buf_str(&all)),
-                                     n > 1 ? "]" : "");
+        return faults_finish(&wrong, &all) == 0 ? 0 : error_status(err, REASON_UNKNOWN, "%s", error_text(&all));
 }
 
 /* ---- LimitPodHardAntiAffinityTopology ---- */
@@ -110,8 +114,9 @@ static void provided(struct api_call *c) {
 
         object_unref(TAKE_PTR(c->object));
         if (c->code >= 400 && c->error.reason != REASON_ALREADY_EXISTS) {
-                error_move(&op->c->error, &c->error);
-                return admission_continue(p->ad, op->c->error.err);
+                admission_forbid(p->ad, &op->c->error, "%s", error_text(&c->error));
+                error_clear(&c->error);
+                return admission_continue(p->ad, -EACCES);
         }
         error_clear(&c->error);
         admission_refresh(p->ad); /* that has the namespace */
@@ -145,15 +150,30 @@ static const struct json *ns_annotation(struct admission *ad, const char *key) {
         return ns ? json_getc(json_at_path(object_json(ns), "metadata", "annotations"), key) : NULL;
 }
 
+static int check_label(struct arena *a, struct str text, name_check check, struct str where, struct error *err) {
+        _cleanup_buf_ struct buf why = BUF_INIT;
+
+        return name_fits(text, check, &why)
+                               ? 0
+                               : error_status(err, REASON_UNKNOWN,
+                                              "%" STR_FMT ": Invalid value: %" STR_FMT ": %" STR_FMT, STR_ARG(where),
+                                              STR_ARG(quoted_in_go(a, text)), STR_ARG(buf_str(&why)));
+}
+
 /* "a=b,c=d" as an object. */
 static int labels_of(struct arena *a, struct str text, struct json *ret, struct error *err) {
         *ret = json_new_object();
-        str_each(one, text, ',') {
+        str_each(one, text.n > 0 ? arena_printf(a, "%" STR_FMT ",", STR_ARG(text)) : text, ',') {
                 ssize_t eq = str_find(one, '=');
 
                 if (eq >= 0 && str_rfind(one, '=') == eq) {
-                        json_set(a, ret, str_trim(str_sub(one, 0, (size_t) eq)),
-                                 json_of_str(str_trim(str_sub(one, (size_t) eq + 1, one.n))));
+                        struct str key = str_trim(str_sub(one, 0, (size_t) eq)),
+                                   value = str_trim(str_sub(one, (size_t) eq + 1, one.n));
+
+                        TRY(check_label(a, key, check_qualified_name, STR("<nil>"), err));
+                        TRY(check_label(a, value, check_label_value, arena_printf(a, "[%" STR_FMT "]", STR_ARG(key)),
+                                        err));
+                        json_set(a, ret, key, json_of_str(value));
                         continue;
                 }
                 char *parts = arena_cstr(a, one);
@@ -212,6 +232,34 @@ int admission_node_selector(struct admission *ad, struct error *err) {
 
 /* ---- PodTolerationRestriction ---- */
 
+#define CANNOT "json: cannot unmarshal "
+
+static int check_toleration(const struct json *t, struct error *err) {
+        static const char *const types[][2] = {
+                { "key", "string" },
+                { "operator", "v1.TolerationOperator" },
+                { "value", "string" },
+                { "effect", "v1.TaintEffect" },
+        };
+        const struct json *v, *seconds = json_getc(t, "tolerationSeconds");
+        _cleanup_buf_ struct buf number = BUF_INIT;
+
+        for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+                if ((v = json_getc(t, types[i][0])) && !json_is(v, JSON_STRING) && !json_is(v, JSON_NULL))
+                        return error_status(err, REASON_UNKNOWN,
+                                            CANNOT "%s into Go struct field Toleration.%s of type %s",
+                                            json_type_in_go(v), types[i][0], types[i][1]);
+        if (!seconds || json_is(seconds, JSON_INT) || json_is(seconds, JSON_NULL))
+                return 0;
+        if (json_is(seconds, JSON_DOUBLE) || json_is(seconds, JSON_RAW)) {
+                buf_putc(&number, ' ');
+                json_write(&number, seconds);
+        }
+        return error_status(err, REASON_UNKNOWN,
+                            CANNOT "%s%" STR_FMT " into Go struct field Toleration.tolerationSeconds of type int64",
+                            json_type_in_go(seconds), STR_ARG(buf_str(&number)));
+}
+
 /* *ret: what the namespace says, else the cluster; not an array: nobody says anything. */
 static int read_tolerations(struct admission *ad, const char *key, const char *cluster, const struct json **ret,
                             struct error *err) {
@@ -233,20 +281,24 @@ static int read_tolerations(struct admission *ad, const char *key, const char *c
         const struct json *odd = json_is(list, JSON_ARRAY) || json_is(list, JSON_NULL) ? NULL : list;
         json_each_item(t, list)
                 odd = odd || json_is(t, JSON_OBJECT) || json_is(t, JSON_NULL) ? odd : t;
-        return !odd ? 0
-                    : error_status(err, REASON_UNKNOWN,
-                                   "json: cannot unmarshal %s into Go value of type %sv1.Toleration",
-                                   json_type_in_go(odd), odd == list ? "[]" : "");
+        if (odd)
+                return error_status(err, REASON_UNKNOWN, CANNOT "%s into Go value of type %sv1.Toleration",
+                                    json_type_in_go(odd), odd == list ? "[]" : "");
+        json_each_item(t, list)
+                TRY(check_toleration(t, err));
+        return 0;
 }
 
 int admission_check_tolerations(struct admission *ad, struct error *err) {
         static const char key[] = "scheduler.alpha.kubernetes.io/tolerationsWhitelist";
         const struct json *fine;
 
-        if (!admission_is(ad, &res_pods))
+        const struct json *has = json_at_path(ad->obj, "spec", "tolerations");
+
+        if (!admission_is(ad, &res_pods) || json_len(has) == 0)
                 return 0;
         TRY(read_tolerations(ad, key, "whitelist", &fine, err));
-        json_each_item(t, json_len(fine) ? json_at_path(ad->obj, "spec", "tolerations") : NULL)
+        json_each_item(t, json_len(fine) ? has : NULL)
                 if (!admission_tolerated(fine, t))
                         return error_status(err, REASON_UNKNOWN,
                                             "pod tolerations (possibly merged with namespace default tolerations) "
@@ -275,6 +327,13 @@ int admission_tolerations(struct admission *ad, struct error *err) {
 
 /* ---- ExtendedResourceToleration: nodes with special devices are tainted with their names ---- */
 
+static bool tolerates_same(const struct json *a, const struct json *b) {
+        each_word(key, "key", "operator", "value", "effect")
+                if (!str_eq(TEXT(a, key), TEXT(b, key)))
+                        return false;
+        return true;
+}
+
 int admission_tolerate_extended(struct admission *ad, struct error *err) {
         struct json names = json_new_object();
 
@@ -293,33 +352,40 @@ int admission_tolerate_extended(struct admission *ad, struct error *err) {
                 bool there = false;
 
                 json_each_item(have, list)
-                        there = there || json_equal(have, &t);
+                        if (tolerates_same(have, &t)) {
+                                *have = json_copy(ad->a, &t);
+                                there = true;
+                        }
                 if (!there)
                         json_push(ad->a, list, t);
         }
         return 0;
 }
 
-/* ---- EventRateLimit: buckets that fill up again; two keys that share a place push each other out ---- */
+/* ---- EventRateLimit: buckets that fill up again; without room, that goes which was not used for longest ---- */
 
-#define MAX_BUCKETS 4096  /* unless cacheSize says otherwise, */
-#define MAX_CACHE 1000000 /* which is at most this */
+#define MAX_BUCKETS 4096 /* unless cacheSize says otherwise */
 
 struct bucket {
-        uint64_t key;
+        struct list by_use;
         double tokens;
         int64_t at_ns;
+        size_t n;
+        char key[];
+};
+
+struct event_limit {
+        struct str type;
+        double qps, burst;
+        size_t room;
+        struct map *buckets;
+        struct list by_use; /* the oldest first */
 };
 
 struct event_limits {
         pthread_mutex_t lock;
         size_t n;
-        struct {
-                struct str type;
-                double qps, burst;
-                size_t n_buckets;
-                struct bucket *buckets;
-        } v[];
+        struct event_limit v[];
 };
 
 static const struct config_kind limits_kind = {
@@ -360,18 +426,43 @@ int admission_event_limits(struct apiserver *s, struct event_limits **ret, struc
         *ret = l = arena_alloc0(s->arena, sizeof(*l) + json_len(list) * sizeof(l->v[0]));
         pthread_mutex_init(&l->lock, NULL);
         json_each_item(j, list) {
-                int64_t size = json_int(json_getc(j, "cacheSize"));
+                struct event_limit *v = &l->v[l->n++];
 
-                l->v[l->n].type = json_str(json_getc(j, "type"));
-                l->v[l->n].qps = (double) json_int(json_getc(j, "qps"));
-                l->v[l->n].burst = (double) json_int(json_getc(j, "burst"));
-                l->v[l->n].n_buckets = str_eqc(l->v[l->n].type, "Server") ? 1
-                                       : size                             ? (size_t) MIN(size, MAX_CACHE)
-                                                                          : MAX_BUCKETS;
-                l->v[l->n].buckets = arena_alloc0(s->arena, l->v[l->n].n_buckets * sizeof(struct bucket));
-                l->n++;
+                v->type = json_str(json_getc(j, "type"));
+                v->qps = (double) json_int(json_getc(j, "qps"));
+                v->burst = (double) json_int(json_getc(j, "burst"));
+                v->room = (size_t) json_int(json_getc(j, "cacheSize"));
+                v->room = v->room ? v->room : MAX_BUCKETS;
+                v->buckets = map_new(free);
+                list_init(&v->by_use);
         }
         return 0;
+}
+
+void event_limits_free(struct event_limits *l) {
+        for (size_t i = 0; l && i < l->n; i++)
+                map_free(l->v[i].buckets);
+}
+
+static struct bucket *bucket_of(struct event_limit *l, struct str key, int64_t now) {
+        struct bucket *b = map_get(l->buckets, key), *oldest = list_entry(l->by_use.next, struct bucket, by_use);
+
+        if (!b) {
+                if (map_size(l->buckets) == l->room) {
+                        list_del(&oldest->by_use);
+                        map_remove(l->buckets, str_n(oldest->key, oldest->n));
+                }
+                b = xcalloc(1, sizeof(*b) + key.n);
+                b->n = key.n;
+                memcpy(b->key, key.p, key.n);
+                b->tokens = l->burst;
+                b->at_ns = now;
+                list_init(&b->by_use);
+                map_put(l->buckets, key, b);
+        }
+        list_del(&b->by_use);
+        list_push(&l->by_use, &b->by_use);
+        return b;
 }
 
 static struct str event_key(const struct admission *ad, struct str type) {
@@ -394,30 +485,29 @@ static struct str event_key(const struct admission *ad, struct str type) {
 
 int admission_event_rate(struct admission *ad, struct error *err) {
         struct event_limits *l = ad->s->plugins->event_limits;
-        _cleanup_buf_ struct buf full = BUF_INIT;
+        _cleanup_error_ struct error why = ERROR_INIT;
+        struct faults full = { 0 };
         int64_t now = now_mono_ns();
-        size_t n = 0;
 
         if (!l || !admission_is(ad, &res_events) || !str_empty(ad->op->rest->group) || ad->op->c->options.dry_run)
                 return 0;
         HOLD(&l->lock);
         for (size_t i = 0; i < l->n; i++) {
-                struct str key = event_key(ad, l->v[i].type);
-                uint64_t hash = str_hash(key) | 1; /* 0: nobody's yet */
-                struct bucket *b = &l->v[i].buckets[(hash >> 1) % l->v[i].n_buckets];
-                double tokens = l->v[i].burst;
+                struct event_limit *v = &l->v[i];
+                struct str key = event_key(ad, v->type);
+                struct bucket *b = bucket_of(v, key, now);
 
-                if (b->key == hash)
-                        tokens = MIN(tokens, b->tokens + (double) (now - b->at_ns) / NSEC_PER_SEC * l->v[i].qps);
-                if (tokens < 1)
-                        buf_printf(&full, "%slimit reached on type %" STR_FMT " for key %" STR_FMT, n++ ? ", " : "",
-                                   STR_ARG(l->v[i].type), STR_ARG(key));
-                *b = (struct bucket) { hash, tokens < 1 ? tokens : tokens - 1, now };
+                b->tokens = MIN(v->burst, b->tokens + (double) (now - b->at_ns) / NSEC_PER_SEC * v->qps);
+                b->at_ns = now;
+                if (b->tokens < 1)
+                        fault_add(&full, "limit reached on type %" STR_FMT " for key %" STR_FMT, STR_ARG(v->type),
+                                  STR_ARG(key));
+                else
+                        b->tokens--;
         }
-        if (n == 0)
-                return 0;
-        return error_status(err, REASON_TOO_MANY_REQUESTS, "Too many requests: %s%" STR_FMT "%s", n > 1 ? "[" : "",
-                            STR_ARG(buf_str(&full)), n > 1 ? "]" : "");
+        return faults_finish(&full, &why) == 0
+                               ? 0
+                               : error_status(err, REASON_TOO_MANY_REQUESTS, "Too many requests: %s", error_text(&why));
 }
 
 /* ---- DenyServiceExternalIPs ---- */

@@ -433,23 +433,37 @@ int admission_check_account(struct admission *ad, struct error *err) {
 
 /* ---- RuntimeClass: overhead, and where its nodes are ---- */
 
+static struct str part(const struct json *toleration, const char *key) {
+        return json_str(json_getc(toleration, key));
+}
+
+static bool same_toleration(const struct json *a, const struct json *b) {
+        const struct json *seconds = json_getc(a, "tolerationSeconds"), *other = json_getc(b, "tolerationSeconds");
+
+        each_word(key, "key", "operator", "value", "effect")
+                if (!str_eq(part(a, key), part(b, key)))
+                        return false;
+        return !seconds == !other && json_int(seconds) == json_int(other);
+}
+
+/* An operator that is not told means Equal in big only. */
 static bool is_superset(const struct json *big, const struct json *small) {
-        struct str key = json_str(json_getc(big, "key")), effect = json_str(json_getc(big, "effect")),
-                   op_name = json_str_or(json_getc(big, "operator"), STR("Equal"));
+        struct str effect = part(big, "effect"), op_name = part(big, "operator");
         const struct json *seconds = json_getc(big, "tolerationSeconds"),
                           *other = json_getc(small, "tolerationSeconds");
+        bool exists = str_eqc(op_name, "Exists");
 
-        if (json_equal(big, small))
+        if (same_toleration(big, small))
                 return true;
-        if (str_empty(key) ? !str_eqc(op_name, "Exists") : !str_eq(key, json_str(json_getc(small, "key"))))
+        if (!str_eq(part(big, "key"), part(small, "key")) && !(exists && str_empty(part(big, "key"))))
                 return false;
-        if (!str_empty(effect) && !str_eq(effect, json_str(json_getc(small, "effect"))))
+        if (!str_empty(effect) && !str_eq(effect, part(small, "effect")))
                 return false;
         if (str_eqc(effect, "NoExecute") && seconds && (!other || json_int(other) > json_int(seconds)))
                 return false;
-        return str_eqc(op_name, "Exists") ||
-               (str_eq(op_name, json_str_or(json_getc(small, "operator"), STR("Equal"))) &&
-                str_eq(json_str(json_getc(big, "value")), json_str(json_getc(small, "value"))));
+        return exists ||
+               ((str_empty(op_name) || str_eqc(op_name, "Equal")) && str_eqc(part(small, "operator"), "Equal") &&
+                str_eq(part(big, "value"), part(small, "value")));
 }
 
 bool admission_tolerated(const struct json *list, const struct json *t) {
@@ -459,20 +473,22 @@ bool admission_tolerated(const struct json *list, const struct json *t) {
         return false;
 }
 
-/* Adds those that no other covers, and takes out those that the new ones cover. */
+/* Each is taken unless another covers it; of two that say the same, the first. */
 void admission_merge_tolerations(struct arena *a, struct json *spec, const struct json *more) {
-        struct json merged = json_new_array();
+        struct json merged = json_new_array(), all = json_new_array();
         const struct json *const both[] = { json_getc(spec, "tolerations"), more };
 
         for (size_t b = 0; b < ARRAY_SIZE(both); b++)
-                json_each_item(t, both[b]) {
-                        if (admission_tolerated(&merged, t))
-                                continue;
-                        for (size_t i = json_len(&merged); i-- > 0;)
-                                if (is_superset(t, &json_items(&merged)[i]))
-                                        json_remove_item(&merged, i);
-                        json_push(a, &merged, json_copy(a, t));
-                }
+                json_each_item(t, both[b])
+                        json_push(a, &all, json_copy(a, t));
+        json_each_item(t, &all) {
+                bool covered = admission_tolerated(&merged, t);
+
+                for (const struct json *later = t + 1; later < json_items(&all) + json_len(&all); later++)
+                        covered = covered || (is_superset(later, t) && !same_toleration(later, t));
+                if (!covered)
+                        json_push(a, &merged, *t);
+        }
         if (json_len(&merged) > 0)
                 json_setc(a, spec, "tolerations", merged);
 }

@@ -586,6 +586,75 @@ static void plugins_that_are_enabled_change_pods(void **state) {
         assert_string_equal(r.message, "invalid selector: [a b c]");
 }
 
+/* Both are errors that have no status of their own. */
+static void annotations_of_a_namespace_are_looked_at(void **state) {
+        static const struct {
+                const char *key, *value, *message;
+        } wrong[] = {
+                { "node-selector", "a=b,", "invalid selector: []" },
+                { "node-selector", "a b=c",
+                  "<nil>: Invalid value: \"a b\": name part must consist of alphanumeric characters, '-', '_' or '.', "
+                  "and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or "
+                  "'123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')" },
+                { "node-selector", "a=-",
+                  "[a]: Invalid value: \"-\": a valid label must be an empty string or consist of alphanumeric "
+                  "characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. "
+                  "'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+                  "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')" },
+                { "defaultTolerations", "[5]", "json: cannot unmarshal number into Go value of type v1.Toleration" },
+                { "defaultTolerations", "[{\\'effect\\':5}]",
+                  "json: cannot unmarshal number into Go struct field Toleration.effect of type v1.TaintEffect" },
+                { "defaultTolerations", "[{\\'tolerationSeconds\\':1.5}]",
+                  "json: cannot unmarshal number 1.5 into Go struct field Toleration.tolerationSeconds of type int64" },
+                { "tolerationsWhitelist", "[{\\'key\\':\\'a\\'}]", /* Equal, where the pod's own says nothing */
+                  "pod tolerations (possibly merged with namespace default tolerations) conflict with its namespace "
+                  "whitelist" },
+        };
+        struct fixture *f = *state;
+        struct answer r;
+
+        made(create(f, &res_namespaces, NULL, "{'metadata':{'name':'n'}}"));
+        for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+                made(merge(f, &res_namespaces, NULL, "n", NULL,
+                           arena_printf(f->a, "{'metadata':{'annotations':{'scheduler.alpha.kubernetes.io/%s':'%s'}}}",
+                                        wrong[i].key, wrong[i].value)
+                                           .p));
+                r = create(f, &res_pods, "n", POD("r", "'tolerations':[{'key':'a','effect':'NoExecute'}],", ""));
+                assert_int_equal(r.code, 500);
+                assert_string_equal(r.message, wrong[i].message);
+                made(merge(f, &res_namespaces, NULL, "n", NULL, "{'metadata':{'annotations':null}}"));
+        }
+        made(merge(f, &res_namespaces, NULL, "n", NULL, /* nobody looks at what no toleration needs */
+                   "{'metadata':{'annotations':{'scheduler.alpha.kubernetes.io/tolerationsWhitelist':'['}}}"));
+        made(create(f, &res_pods, "n", POD("r", "", "")));
+}
+
+/* An image that another container has had is none that is new; what a plugin gives stands in the place of what is there
+ * and was not valid. */
+static void plugins_that_are_enabled_see_what_was_there(void **state) {
+        struct fixture *f = *state;
+        uint64_t off = f->s->plugins->off;
+        struct answer r;
+
+        f->s->plugins->off = UINT64_MAX; /* a pod from before */
+        made(create(f, &res_pods, "default",
+                    "{'metadata':{'name':'p'},'spec':{'initContainers':[{'name':'i','image':'other:1'}],"
+                    "'containers':[{'name':'c','image':'i:1'}]}}"));
+        f->s->plugins->off = off;
+        r = merge(f, &res_pods, "default", "p", NULL, "{'spec':{'containers':[{'name':'c','image':'other:1'}]}}");
+        value(f, r, ".spec.containers[0].imagePullPolicy", "IfNotPresent");
+        r = create(f, &res_pods, "default",
+                   POD("q",
+                       "'tolerations':[{'key':'example.com/a','operator':'Exists','effect':'NoSchedule',"
+                       "'tolerationSeconds':5}],",
+                       ",'resources':{'limits':{'example.com/a':'1'}}"));
+        value(f, r, ".spec.tolerations[0]",
+              "{\"key\":\"example.com/a\",\"operator\":\"Exists\",\"effect\":\"NoSchedule\"}");
+        refused(create(f, &res_configmaps, "a.b", "{'metadata':{'name':'m'}}"),
+                "configmaps \"m\" is forbidden: Namespace \"a.b\" is invalid: metadata.name: Invalid value: \"a.b\": "
+                "must not contain dots");
+}
+
 static void plugins_that_are_enabled_guard(void **state) {
         struct fixture *f = *state;
         static const char map[] = "{'metadata':{'name':'m'}}";
@@ -636,9 +705,22 @@ static void events_are_limited(void **state) {
         static const char config[] = "kind: AdmissionConfiguration\napiVersion: apiserver.config.k8s.io/v1\nplugins: "
                                      "[{name: EventRateLimit, configuration: {kind: Configuration, apiVersion: "
                                      "eventratelimit.admission.k8s.io/v1alpha1, limits: [{type: Namespace, qps: %d, "
-                                     "burst: 2}, {type: SourceAndObject, qps: 1, burst: 3}]}}]";
-        static const char event[] = "{'metadata':{'generateName':'e'},'involvedObject':{'kind':'Pod','name':'p',"
+                                     "burst: 6}, {type: SourceAndObject, qps: 1, burst: 2, cacheSize: 2}, {type: "
+                                     "Namespace, qps: 1, burst: 6}]}}]";
+        static const char event[] = "{'metadata':{'generateName':'e'},'involvedObject':{'kind':'Pod','name':'%c',"
                                     "'namespace':'default'}}";
+        static const struct {
+                char name;
+                const char *key; /* of a limit that is reached */
+        } events[] = {
+                { 'a' },
+                { 'a' },
+                { 'a', "SourceAndObject for key Poddefaulta" },
+                { 'b' },
+                { 'c' },
+                { 'a' },                              /* which was not used for longest when c came */
+                { 'c', "Namespace for key default" }, /* told once */
+        };
         struct fixture *f = *state;
         struct error e = ERROR_INIT;
         char path[] = "/tmp/limits-XXXXXX";
@@ -657,10 +739,15 @@ static void events_are_limited(void **state) {
                                                             "must be positive");
                 error_clear(&e);
         }
-        made(create(f, &res_events, "default", event));
-        made(create(f, &res_events, "default", event));
-        check_error(create(f, &res_events, "default", event), 429,
-                    "Too many requests: limit reached on type Namespace for key default");
+        for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
+                struct answer r = create(f, &res_events, "default", arena_printf(f->a, event, events[i].name).p);
+
+                if (events[i].key)
+                        check_error(r, 429,
+                                    arena_printf(f->a, "Too many requests: limit reached on type %s", events[i].key).p);
+                else
+                        made(r);
+        }
         made(create(f, &res_configmaps, "default", "{'metadata':{'name':'x'}}"));
         f->s->options.args = NULL;
         unlink(path);
@@ -681,6 +768,8 @@ static void a_wrong_file_is_told_as_upstream_does(void **state) {
                 { ":kind: A\napiVersion: " GROUP,
                   UNREAD "no kind \"A\" is registered for version \"" GROUP "\" in scheme "
                          "\"k8s.io/apiserver/pkg/server/options/admission.go:50\"" },
+                { ":kind: AdmissionConfiguration\napiVersion: " GROUP "\nimagePolicy: {}",
+                  UNREAD "strict decoding error: unknown field \"imagePolicy\"" },
                 { "5", UNREAD "json: cannot unmarshal number into Go struct field AdmissionConfiguration.plugins of "
                               "type []v1.AdmissionPluginConfiguration" },
                 { "[{name: x, foo: 1}]", UNREAD "strict decoding error: unknown field \"plugins[0].foo\"" },
@@ -800,6 +889,8 @@ int main(void) {
                 TEST(a_wrong_file_is_told_as_upstream_does),
                 TEST(events_are_limited),
                 OPTIONAL(plugins_that_are_enabled_change_pods),
+                OPTIONAL(annotations_of_a_namespace_are_looked_at),
+                OPTIONAL(plugins_that_are_enabled_see_what_was_there),
                 OPTIONAL(plugins_that_are_enabled_guard),
         };
 
