@@ -801,6 +801,9 @@ static bool respell(struct arena *a, const struct schema_type *t, const struct j
         bool done = false;
         struct json v;
 
+        bool list = t->kind == SCHEMA_LIST && json_is(was, JSON_ARRAY);
+        bool members = (t->kind == SCHEMA_STRUCT || t->kind == SCHEMA_MAP) && json_is(was, JSON_OBJECT);
+
         if (!now || now->type != was->type)
                 return false;
         if (t->kind == SCHEMA_QUANTITY) {
@@ -808,13 +811,13 @@ static bool respell(struct arena *a, const struct schema_type *t, const struct j
                 return !str_eq(json_str(was), json_str(now)) &&
                        quantity_cmp(quantity_of_json(was), quantity_of_json(now)) == 0;
         }
-        for (size_t i = 0; t->kind == SCHEMA_LIST && i < json_len(was); i++)
+        for (size_t i = 0; list && i < json_len(was); i++)
                 if (respell(a, t->elem, json_item(was, i), json_item(now, i), &v)) {
                         *ret = done ? *ret : json_copy_shallow(a, was);
                         json_items(ret)[i] = v;
                         done = true;
                 }
-        for (size_t i = 0; (t->kind == SCHEMA_STRUCT || t->kind == SCHEMA_MAP) && i < json_len(was); i++) {
+        for (size_t i = 0; members && i < json_len(was); i++) {
                 const struct json_member *m = &json_members(was)[i];
                 const struct schema_field *f = t->kind == SCHEMA_STRUCT ? schema_field_of(t, m) : NULL;
                 const struct schema_type *below = f ? f->type : t->elem;

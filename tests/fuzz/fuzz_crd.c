@@ -15,6 +15,8 @@ static void check_object(struct arena *a, struct crd_schema *s, const struct jso
         struct field_errors fe = { .a = a }, again = { .a = a };
         struct json strict = json_new_array(), pruned, once, twice;
 
+        if (schema_respell(a, &s->type, object, object) != object) /* which another schema may have let in */
+                abort();
         crd_prune(a, s, object, &strict, &pruned, NULL);
         once = crd_complete(a, s, &pruned);
         twice = crd_complete(a, s, &once);

@@ -426,6 +426,20 @@ static void test_image_decides_the_pull_policy(void **state) {
         }
 }
 
+static void test_quantities_are_spelled_as_they_come(void **state) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct json was = doc(a, "{'limits':{'cpu':'1','memory':'1Gi','x':7}}");
+        struct json now = doc(a, "{'limits':{'cpu':'1000m','memory':'2Gi','x':'7'}}"), other;
+
+        check_json(a, schema_respell(a, &type_ResourceRequirements, &was, &now),
+                   "{'limits':{'cpu':'1000m','memory':'1Gi','x':7}}");
+        was = now = doc(a, "{'limits':[{'a':'1'},2],'claims':{'a':[3]}}"); /* not of this type */
+        check_json(a, schema_respell(a, &type_ResourceRequirements, &was, &now),
+                   "{'limits':[{'a':'1'},2],'claims':{'a':[3]}}");
+        other = doc(a, "[1,'2']");
+        assert_ptr_equal(schema_respell(a, &type_ResourceRequirements, &other, &other), &other);
+}
+
 static void test_service_defaults(void **state) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
         struct json d = defaulted(a, &type_Service,
@@ -549,6 +563,7 @@ int main(void) {
                 cmocka_unit_test(test_reordering_writes_no_shared_part),
                 cmocka_unit_test(test_pod_defaults),
                 cmocka_unit_test(test_image_decides_the_pull_policy),
+                cmocka_unit_test(test_quantities_are_spelled_as_they_come),
                 cmocka_unit_test(test_service_defaults),
                 cmocka_unit_test(test_workload_defaults),
                 cmocka_unit_test(test_definitions_have_names_and_a_stored_version),
