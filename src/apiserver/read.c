@@ -108,6 +108,7 @@ struct filter {
         struct selector labels;
         struct field_selector fields;
         bool by_label, by_field;
+        bool later; /* it is looked at when a webhook has converted the objects */
 };
 
 static int make_filter(struct arena *a, const struct rest *r, const struct api_options *o, struct filter *ret,
@@ -131,6 +132,8 @@ static bool selects_converted(const struct rest *r, const struct api_options *o)
 }
 
 static bool filter_matches(const struct filter *f, const struct object *o) {
+        if (f->later)
+                return true;
         return (!f->by_label || selector_matches_object(&f->labels, o)) &&
                (!f->by_field || selector_matches_fields(&f->fields, o));
 }
@@ -367,12 +370,17 @@ static void list_end(struct api_call *c, struct store_snapshot *snap, struct lis
                         l->remaining++;
 }
 
-static void list_fill(struct api_call *c, const struct rest *rest, struct store_snapshot *snap, const struct past *past,
-                      struct str prefix, struct str start, const struct filter *f, struct api_list *l) {
-        /* "0" is whatever there is, and all of it: upstream's cache does not page. */
+/* "0" is whatever there is, and all of it: upstream's cache does not page. */
+static int64_t page_limit(const struct api_call *c, const struct rest *rest) {
         bool any = rest_is_cached(rest) && str_eqc(c->options.resource_version, "0") &&
                    str_empty(c->options.continue_token);
-        int64_t limit = any ? 0 : c->options.limit;
+
+        return any ? 0 : c->options.limit;
+}
+
+static void list_fill(struct api_call *c, const struct rest *rest, struct store_snapshot *snap, const struct past *past,
+                      struct str prefix, struct str start, const struct filter *f, struct api_list *l) {
+        int64_t limit = f->later ? 0 : page_limit(c, rest);
         struct list_iter it;
         size_t cap = 0;
 
@@ -412,6 +420,13 @@ static struct str join(struct arena *a, struct str x, struct str y) {
         return str_n(p, x.n + y.n);
 }
 
+/* Pages of all there is are not of what is kept, in upstream neither, which deletes by pages. */
+static int check_kept(const struct api_call *c, const struct rest *r, const struct filter *f, struct error *err) {
+        bool page = c->options.limit > 0 || c->verb == API_DELETE_COLLECTION;
+
+        return api_lists_exactly(&c->options) || (page && !f->by_label && !f->by_field) ? 0 : kept_check(r, NULL, err);
+}
+
 int list_collect(struct apiserver *s, struct api_call *c, const struct rest *rest, struct store_snapshot *current,
                  struct api_list **ret, struct error *err) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot_ref(current);
@@ -423,9 +438,9 @@ int list_collect(struct apiserver *s, struct api_call *c, const struct rest *res
         struct filter f;
 
         TRY(make_filter(c->arena, rest, &c->options, &f, err));
-        if (selects_converted(rest, &c->options))
-                f.by_field = f.by_label = false;
+        f.later = selects_converted(rest, &c->options);
         TRY(list_position(s, c, rest, &f, &snap, &past, &revision, &start, err));
+        TRY(check_kept(c, rest, &f, err));
         if (rest->resource->namespaced && !str_empty(c->namespace))
                 prefix = arena_printf(c->arena, "%" STR_FMT "%" STR_FMT "/", STR_ARG(prefix), STR_ARG(c->namespace));
         start = join(c->arena, prefix, start);
@@ -450,16 +465,29 @@ int list_collect(struct apiserver *s, struct api_call *c, const struct rest *res
         return 0;
 }
 
+/* What is listed of all objects is a page that ends here. */
+static void end_page(struct api_call *c, const struct rest *r, struct api_list *l, const struct object *last) {
+        struct str key = rest_key(c->arena, r->stored, object_namespace(last), object_name(last));
+        size_t skip = r->prefix.n + (str_empty(c->namespace) ? 0 : c->namespace.n + 1);
+
+        l->continue_token = heap_copy(continue_encode(c->arena, l->revision,
+                                                      join(c->arena, str_sub(key, skip, key.n), str_n("", 1))));
+}
+
 int list_filter(struct op *op, struct api_list *l, struct error *err) {
+        size_t limit = (size_t) page_limit(op->c, op->rest), n = 0;
         struct filter f;
-        size_t n = 0;
 
         TRY(make_filter(op->c->arena, op->rest, &op->c->options, &f, err));
-        for (size_t i = 0; i < l->n; i++)
-                if (filter_matches(&f, l->items[i]))
-                        l->items[n++] = l->items[i];
-                else
+        for (size_t i = 0; i < l->n; i++) {
+                if ((limit > 0 && n == limit) || !filter_matches(&f, l->items[i])) {
                         object_unref(l->items[i]);
+                        continue;
+                }
+                l->items[n++] = l->items[i];
+                if (n == limit && i + 1 < l->n)
+                        end_page(op->c, op->rest, l, l->items[i]);
+        }
         l->n = n;
         return 0;
 }

@@ -17,6 +17,7 @@
 #include "apiserver/request.h"
 #include "apiserver/validation/validate.h"
 #include "apiserver/watch_internal.h"
+#include "base/lock.h"
 #include "base/metrics.h"
 #include "base/rand.h"
 #include "schema/selector.h"
@@ -428,19 +429,30 @@ static void end_retired(void *arg) {
         hub->dispatching++;
         map_each(it, hub->resources)
                 list_each(struct api_watch, w, &((struct watched *) it.value)->watchers, link) {
-                        if (is_retired(w))
+                        if (is_retired(w) || kept_check(w->rest, hub->loop, NULL) < 0)
                                 end(w);
                 }
         hub->dispatching--;
         hub_bury(hub);
 }
 
-void hubs_end_retired(struct apiserver *s) {
-        pthread_mutex_lock(&s->hubs_lock);
+static void wake(void *arg) {
+        catch_up_all(arg);
+}
+
+static void call_hubs(struct apiserver *s, void (*fn)(void *hub)) {
+        HOLD(&s->hubs_lock);
         for (size_t i = 0; i < s->hubs.n; i++)
                 if (atomic_load(&s->hubs.v[i]->n_watchers) > 0)
-                        loop_call(s->hubs.v[i]->loop, end_retired, s->hubs.v[i]);
-        pthread_mutex_unlock(&s->hubs_lock);
+                        loop_call(s->hubs.v[i]->loop, fn, s->hubs.v[i]);
+}
+
+void hubs_end_retired(struct apiserver *s) {
+        call_hubs(s, end_retired);
+}
+
+void hubs_wake(struct apiserver *s) {
+        call_hubs(s, wake);
 }
 
 static void link_watch(struct api_watch *w) {
@@ -555,6 +567,7 @@ int watch_new(struct apiserver *s, const struct api_call *c, const struct watch_
         if (atomic_load(&s->watchers) >= MAX_WATCHERS)
                 return error_status(err, REASON_TOO_MANY_REQUESTS, "too many watches, please try again later");
 
+        TRY(kept_check(rest, c->loop, err));
         TRY(check_sealed(s, rest, err));
         a = arena_new(sizeof(*w) + 256);
         w = arena_new_of(a, struct api_watch);

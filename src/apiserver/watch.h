@@ -52,5 +52,6 @@ unsigned watch_interest(struct apiserver *s, const struct rest *r, struct str na
 void watch_count(struct str key);
 extern const struct metric watch_received;
 void hubs_free(struct apiserver *s);
-/* Ends the watches of custom resources that are no longer what they were. */
+/* Ends the watches of custom resources that are no longer what they were, or that no webhook converts. */
 void hubs_end_retired(struct apiserver *s);
+void hubs_wake(struct apiserver *s); /* watches that lag look again */

@@ -60,8 +60,12 @@ static bool selects_converted(const struct api_watch *w) {
 /* Asks a webhook for the object in the watch's version, for another if there is one, and for those of an initial list
  * that come next. */
 static void convert(struct api_watch *w, struct object *o, struct object *other) {
-        struct watch_conversion *k = xcalloc(1, sizeof(*k));
+        struct watch_conversion *k;
         struct store_iter next = w->iter;
+
+        if (kept_awaits(w->rest, w->hub->loop, object_revision(other ? other : o)))
+                return;
+        k = xcalloc(1, sizeof(*k));
 
         k->watch = w;
         w->conversion = k;
@@ -79,7 +83,7 @@ static struct object *find_converted(const struct api_watch *w, const struct obj
                 if (object_revision(w->converted.v[i]) == object_revision(o) &&
                     str_eq(object_uid(w->converted.v[i]), object_uid(o)))
                         return object_ref(w->converted.v[i]);
-        return NULL;
+        return kept_find(w->rest, o);
 }
 
 /* False when the object has to be converted by a webhook first: the same is tried again when that is done. */

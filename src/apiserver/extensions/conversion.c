@@ -33,7 +33,8 @@ struct conversion {
         const struct json **in;
         struct json *out;
         size_t n;
-        bool whole; /* in and out are as they are, be it unknown or absent */
+        struct str from; /* the version that errors tell; empty: that of the first object */
+        bool whole;      /* in and out are as they are, be it unknown or absent */
         void (*done)(struct conversion *k, const struct error *err); /* err NULL: out is filled */
         void *arg[4];
         struct webhook_call call;
@@ -246,7 +247,7 @@ static void answered(struct webhook_call *w) {
                 error_move(&all, &e);
         else if (e.err)
                 error_status(&all, REASON_UNKNOWN, "conversion webhook for %" STR_FMT ", Kind=%" STR_FMT " %s%s",
-                             STR_ARG(json_str(json_getc(k->in[0], "apiVersion"))), STR_ARG(k->to->kind),
+                             STR_ARG(k->from.n ? k->from : TEXT(k->in[0], "apiVersion")), STR_ARG(k->to->kind),
                              str_has_prefix(why, STR("returned ")) || str_has_prefix(why, STR("failed: ")) ? ""
                                                                                                            : "failed: ",
                              error_text(&e));
@@ -343,6 +344,8 @@ bool op_load(struct op *op, void (*again)(struct op *op)) {
                 return true;
         }
         struct object *view = custom_view(op->rest, op->raw);
+        if (!view && op->c->verb == API_GET && !str_empty(op->c->options.resource_version))
+                view = kept_find(op->rest, op->raw);
         if (view) {
                 object_unref(op->converted);
                 op->old = op->converted = view;
@@ -354,6 +357,8 @@ bool op_load(struct op *op, void (*again)(struct op *op)) {
         k->arg[1] = again;
         k->arg[2] = object_ref(op->raw);
         k->done = loaded;
+        if ((op->c->verb == API_UPDATE || op->c->verb == API_PATCH) && kept_check(op->rest, NULL, NULL) == 0)
+                k->from = op->rest->api_version; /* upstream begins with what it has kept */
         ask(op->s, k, op->c->loop);
         return false;
 }
@@ -590,14 +595,10 @@ static void list_converted(struct object **converted, size_t n, const struct err
                 return op_fail(op);
         }
         for (size_t i = 0; i < l->n && k < n; i++) {
-                struct object *view = custom_view(op->rest, l->items[i]);
-
-                if (!view) {
-                        object_unref(l->items[i]);
-                        l->items[i] = converted[k++];
-                } else {
-                        object_unref(view);
-                }
+                if (custom_is_in_version(op->rest, l->items[i]))
+                        continue;
+                object_unref(l->items[i]);
+                l->items[i] = converted[k++];
         }
         op->list_converted(op);
 }
@@ -609,13 +610,18 @@ void convert_list(struct op *op, void (*then)(struct op *op)) {
         if (!op->rest->custom || !op->rest->custom->of->webhook)
                 return then(op);
         struct object **wanted = arena_array(op->c->arena, struct object *, l->n + 1);
+        bool exactly = api_lists_exactly(&op->c->options);
         for (size_t i = 0; i < l->n; i++) {
-                struct object *view = custom_view(op->rest, l->items[i]);
+                if (custom_is_in_version(op->rest, l->items[i]))
+                        continue;
+                struct object *view = exactly ? NULL : kept_find(op->rest, l->items[i]);
 
-                if (view)
-                        object_unref(view);
-                else
+                if (!view) {
                         wanted[n++] = l->items[i];
+                        continue;
+                }
+                object_unref(l->items[i]);
+                l->items[i] = view;
         }
         op->list_converted = then;
         if (n == 0)

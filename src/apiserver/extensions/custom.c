@@ -283,6 +283,9 @@ struct custom *custom_new(struct object *crd, uint64_t revision) {
         }
         if (!c->storage)
                 c->storage = c->versions;
+        for (size_t i = 0; c->webhook && i < c->n_versions; i++)
+                if (c->versions[i].served && c->n_versions > 1)
+                        c->versions[i].kept = kept_new(&c->versions[i].rest);
         return c;
 }
 
@@ -294,8 +297,10 @@ struct custom *custom_ref(struct custom *c) {
 void custom_unref(struct custom *c) {
         if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) > 1)
                 return;
-        for (size_t i = 0; i < c->n_versions; i++)
+        for (size_t i = 0; i < c->n_versions; i++) {
                 crd_schema_release(c->versions[i].schema);
+                kept_free(c->versions[i].kept);
+        }
         object_unref(c->crd);
         arena_free(c->arena);
         free(c);

@@ -29,6 +29,7 @@ struct custom_version {
         const struct json *scale; /* subresources.scale, or NULL */
         bool status;              /* the status subresource */
         bool served, deprecated;
+        struct kept *kept;         /* what a webhook has converted to it; or NULL */
         const struct json *source; /* of spec.versions */
 };
 
@@ -123,6 +124,20 @@ void convert_list(struct op *op, void (*then)(struct op *op));
 void convert_objects(struct apiserver *s, const struct rest *r, struct object *const *objects, size_t n,
                      struct loop *loop,
                      void (*done)(struct object **converted, size_t n, const struct error *err, void *arg), void *arg);
+
+/* ---- what is converted, and kept (kept.c) ---- */
+
+struct kept *kept_new(const struct rest *r);
+void kept_free(struct kept *k);
+/* From now on all that is written is converted, on this loop. */
+void kept_begin(const struct custom *c, struct apiserver *s, struct loop *loop, struct list *running);
+void kept_end_all(struct list *running); /* on the loop */
+/* The object in that version (a reference), when it is kept. Any thread, as those below. */
+struct object *kept_find(const struct rest *r, const struct object *o);
+/* Does what was written then come yet? Watches of the server are woken when it has; not those of this loop. */
+bool kept_awaits(const struct rest *r, const struct loop *loop, uint64_t revision);
+/* TOO_MANY_REQUESTS when the webhook did not convert what there is: nobody but this loop may watch it then. */
+int kept_check(const struct rest *r, const struct loop *loop, struct error *err);
 
 /* ---- definitions (extensions.c) ---- */
 

@@ -24,6 +24,7 @@ struct extensions {
         atomic_bool queued;
         struct loop_work work;
         struct timer again, settle;
+        struct list kept;   /* kept.c: those that run */
         atomic_int running; /* writes and deletions under way */
         bool ending;        /* on the loop: nothing new begins */
 };
@@ -476,8 +477,12 @@ static void sync_all(struct extensions *x) {
                         custom_unref(p.customs.v[i]);
         else
                 publish(x, &p); /* takes the references over */
-        local_services_sync(x->s, x->loop.loop, &x->running);
         catalog_unref(old);
+        old = catalog_get(x->s); /* the current one */
+        for (size_t i = 0; i < old->n_customs; i++)
+                kept_begin(old->customs[i], x->s, x->loop.loop, &x->kept);
+        catalog_unref(old);
+        local_services_sync(x->s, x->loop.loop, &x->running);
         for (size_t i = 0; i < p.updates.n; i++)
                 write_crd(x, p.updates.v[i].a, p.updates.v[i].crd, &p.updates.v[i].tree, false);
         vec_free(&p.customs);
@@ -527,6 +532,7 @@ struct extensions *extensions_new(struct apiserver *s) {
         x->s = s;
         x->work.run = changed;
         x->loop = LATE_LOOP("extensions");
+        list_init(&x->kept);
         return x;
 }
 
@@ -550,6 +556,7 @@ static void close_all(void *arg) {
         struct extensions *x = arg;
 
         x->ending = true;
+        kept_end_all(&x->kept);
         timer_close(&x->again, NULL);
         timer_close(&x->settle, NULL);
 }

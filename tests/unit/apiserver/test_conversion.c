@@ -90,6 +90,10 @@ static void expect(struct seen *s, int n) {
         assert_int_equal(atomic_load(&s->wrong), 0);
 }
 
+static void stop(void *arg) {
+        api_watch_stop(((struct seen *) arg)->watch);
+}
+
 static void watch_in_v2(struct fixture *f, struct seen *s) {
         struct api_call c = { .verb = API_WATCH,
                               .resource = &v2,
@@ -171,11 +175,9 @@ static void a_webhook_stands_between_versions(void **state) {
         hook_converts(hook, "/convert");
         define(f);
         assert_int_equal(create(f, &v1, "a").code, 201);
-        assert_int_equal(hook_calls(hook, "/convert"), 0); /* as it is stored */
         r = create(f, &v2, "b");
         assert_string_equal(at(f, r, ".apiVersion"), "example.com/v2");
         assert_string_equal(at(f, r, ".spec.seen"), "example.com/v2"); /* there and back */
-        assert_int_equal(hook_calls(hook, "/convert"), 2);
         r = ASK(f, API_GET, &v1, "default", "b");
         assert_string_equal(at(f, r, ".spec.seen"), "example.com/v1");
         r = ASK(f, API_GET, &v2, "default", "a");
@@ -212,7 +214,6 @@ static void a_webhook_stands_between_versions(void **state) {
         r = ASK(f, API_GET, &v2, "default", "a");
         assert_int_equal(r.code, 500);
         assert_string_equal(r.message, "conversion webhook for example.com/v1, Kind=Widget failed: not today");
-        assert_int_equal(ASK(f, API_LIST, &v2, "default").code, 500);
         assert_int_equal(create(f, &v2, "d").code, 500);
         check_code(ASK(f, API_PATCH, &v1, "default", "a", .body = "{\"spec\":{\"x\":2}}", .patch = API_PATCH_MERGE,
                        .options.dry_run = true),
@@ -229,11 +230,12 @@ static void a_webhook_stands_between_versions(void **state) {
         check_error(ASK(f, API_GET, &v2, "default", "a"), 500,
                     "conversion webhook for example.com/v1, Kind=Widget returned invalid object at index 0: invalid "
                     "kind (expected Widget, received Gadget)");
-        hook_answers(hook, "/convert", "\"result\":{\"status\":\"Failure\",\"message\":\"not today\"}");
         assert_int_equal(create(f, &v1, "e").code, 201);
-        for (int i = 0; i < 2000 && atomic_load(&seen.failed) == 0; i++)
-                nap(); /* the watch could not tell of it, and ended */
-        assert_int_equal(atomic_load(&seen.failed), 1);
+        hook_converts(hook, "/convert");
+        expect(&seen, 9); /* the watch tells of it when it can */
+        ASK(f, API_DELETE, &v1, "default", "e");
+        expect(&seen, 10);
+        loop_call_sync(seen.loop, stop, &seen);
         loop_stop(seen.loop);
         loop_join(seen.loop);
         watcher = seen.loop;
@@ -272,6 +274,66 @@ static void a_webhook_stands_between_versions(void **state) {
         for (size_t i = 0; i < ARRAY_SIZE(counted); i++)
                 if (str_search(buf_str(&metrics), str_of(counted[i])) < 0)
                         fail_msg("not counted: %s", counted[i]);
+}
+
+/* Lists go on without the webhook, until the definition changes; then they begin again with it. */
+static void what_is_converted_is_kept(void **state) {
+        const struct api_options any = { .resource_version = STR("0") };
+        struct api_options o = { .limit = 1, .field_selector = AS_V2 };
+        struct fixture *f = *state;
+        struct error e = ERROR_INIT;
+        struct seen seen = { 0 };
+        unsigned calls;
+        struct api_call c = { .verb = API_WATCH, .resource = &v2, .arena = f->a, .user = api_user_system };
+        struct answer r;
+
+        hook_converts(hook, "/convert");
+        define(f);
+        create(f, &v1, "a");
+        create(f, &v1, "b");
+        watch_in_v2(f, &seen);
+        expect(&seen, 2);
+        calls = hook_calls(hook, "/convert");
+        r = ASK(f, API_LIST, &v2, "default", .options = o);
+        assert_string_equal(at(f, r, ".items[0].metadata.name"), "a");
+        assert_int_equal(json_len(json_getc(r.body, "items")), 1);
+        assert_int_equal(hook_calls(hook, "/convert"), calls);
+        o.continue_token = str_of(at(f, r, ".continue"));
+        r = ASK(f, API_LIST, &v2, "default", .options = o);
+        assert_string_equal(at(f, r, ".items[0].metadata.name"), "b");
+        assert_string_equal(at(f, r, ".continue"), "");
+        assert_int_equal(hook_calls(hook, "/convert"), calls + 1); /* that is the past */
+
+        hook_answers(hook, "/convert", "\"result\":{\"status\":\"Failure\",\"message\":\"not today\"}");
+        check_code(ASK(f, API_LIST, &v2, "default"), 200);
+        check_code(ASK(f, API_GET, &v2, "default", "a", .options = any), 200);
+        check_code(ASK(f, API_GET, &v2, "default", "a"), 500);
+        check_code(ASK(f, API_LIST, &v2, "default", .options = o), 500);
+        check_code(ASK(f, API_PATCH, &res_customresourcedefinitions, NULL, "widgets.example.com",
+                       .patch = API_PATCH_MERGE, .body = "{\"spec\":{\"names\":{\"shortNames\":[\"w\"]}}}"),
+                   200);
+        for (int i = 0; i < 2000 && (atomic_load(&seen.failed) == 0 || ASK(f, API_LIST, &v2, "default").code != 429);
+             i++)
+                nap();
+        assert_int_equal(atomic_load(&seen.failed), 1);
+        check_error(ASK(f, API_LIST, &v2, "default"), 429,
+                    "storage is (re)initializing: failed to list example.com/v2, Kind=Widget: conversion webhook for "
+                    "example.com/v1, Kind=Widget failed: not today");
+        check_code(ASK(f, API_LIST, &v2, "default", .options = { .limit = 1 }), 500);
+        check_code(ASK(f, API_LIST, &v1, "default"), 200);
+        check_code(ASK(f, API_GET, &v2, "default", "a", .options = any), 500);
+        c.loop = seen.loop;
+        assert_true(apiserver_watch(f->s, &c, on_event, &seen, &seen.watch, &e) < 0);
+        assert_int_equal(e.reason, REASON_TOO_MANY_REQUESTS);
+        error_clear(&e);
+
+        hook_converts(hook, "/convert");
+        for (int i = 0; i < 2000 && ASK(f, API_LIST, &v2, "default").code != 200; i++)
+                nap();
+        check_code(ASK(f, API_LIST, &v2, "default"), 200);
+        loop_stop(seen.loop);
+        loop_join(seen.loop);
+        watcher = seen.loop;
 }
 
 static void configure(struct fixture *f, const struct api_resource *kind, const char *path) {
@@ -343,6 +405,7 @@ static void what_is_too_large_converted_is_refused(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(a_webhook_stands_between_versions, setup, teardown),
+                cmocka_unit_test_setup_teardown(what_is_converted_is_kept, setup, teardown),
                 cmocka_unit_test_setup_teardown(admission_has_it_converted, setup, teardown),
                 cmocka_unit_test_setup_teardown(what_is_too_large_converted_is_refused, setup, teardown),
         };
