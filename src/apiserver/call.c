@@ -10,6 +10,7 @@
 #include "apiserver/writes.h"
 #include "schema/defaults.h"
 #include "schema/protobuf.h"
+#include "schema/selector.h"
 #include "schema/types.h"
 
 const struct api_user api_user_system = {
@@ -372,14 +373,21 @@ static int find_target(struct op *op, struct error *err) {
         return op->rest->custom ? err_method(err, op->rest, call_verb_name(c)) : err_no_method(err);
 }
 
-/* What a call is about, for the authorizer. A list or watch of one object by its name is about that one. */
-struct str name_selected(struct str fields) {
-        static const struct str by_name = STR_INIT("metadata.name=");
+/* What a call is about, for the authorizer. */
+void attributes_select(struct arena *a, struct attributes *at, const struct api_options *o) {
+        bool reads = strcmp(at->verb, "list") == 0 || strcmp(at->verb, "watch") == 0;
+        struct field_selector s = { 0 };
 
-        str_each(one, fields, ',')
-                if (str_has_prefix(one, by_name))
-                        return str_sub(one, by_name.n + (one.n > by_name.n && one.p[by_name.n] == '='), one.n);
-        return STR("");
+        if (!reads && strcmp(at->verb, "deletecollection") != 0)
+                return;
+        at->field_selector = o->field_selector;
+        at->label_selector = o->label_selector;
+        if (!reads || at->name.n > 0 || at->field_selector.n == 0 ||
+            selector_parse_fields(a, NULL, at->field_selector, &s, NULL) < 0)
+                return;
+        struct str name = selector_field_value(&s, STR("metadata.name"));
+        if (name.n > 0 && str_find(name, '/') < 0 && err_bad_name(NULL, name) == 0)
+                at->name = name;
 }
 
 struct attributes call_attributes(const struct api_call *c, const struct rest *r, const char *verb) {
@@ -389,12 +397,9 @@ struct attributes call_attributes(const struct api_call *c, const struct rest *r
                                  .resource = r->plural,
                                  .subresource = c->subresource,
                                  .namespace = c->namespace,
-                                 .name = c->name,
-                                 .field_selector = c->options.field_selector,
-                                 .label_selector = c->options.label_selector };
+                                 .name = c->name };
 
-        if (str_empty(at.name) && (c->verb == API_LIST || c->verb == API_WATCH))
-                at.name = name_selected(c->options.field_selector);
+        attributes_select(c->arena, &at, &c->options);
         if (str_empty(at.group) && str_eqc(at.resource, "namespaces"))
                 at.namespace = c->name; /* a role in a namespace may speak of it */
         return at;

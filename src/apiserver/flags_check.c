@@ -593,7 +593,11 @@ static void check_modes(struct check *c) {
         bool twice = false;
 
         if (given(c, "authorization-config").n) {
-                if (modes.n || given(c, "authorization-webhook-config-file").n)
+                bool both = modes.n > 0;
+
+                each_word(flag, "config-file", "version", "cache-authorized-ttl", "cache-unauthorized-ttl")
+                        both |= given(c, arena_printf(c->arena, "authorization-webhook-%s", flag).p).n > 0;
+                if (both)
                         complain(c, "--authorization-config can not be specified when --authorization-mode or "
                                     "--authorization-webhook-* flags are defined");
                 return;

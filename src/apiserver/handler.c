@@ -617,8 +617,8 @@ struct attributes exchange_attributes(const struct exchange *x) {
                                  .namespace = i->namespace,
                                  .name = i->name };
 
-        if (str_empty(at.name) && (strcmp(at.verb, "list") == 0 || strcmp(at.verb, "watch") == 0))
-                at.name = name_selected(x->query.options.field_selector);
+        if (!i->legacy_watch)
+                attributes_select(http_request_arena(x->req), &at, &x->query.options);
         return at;
 }
 

@@ -134,15 +134,15 @@ static int read_proxy_client(struct apiserver *s, struct retired *ret, int64_t *
         return aggregator_read(s->aggregator, err);
 }
 
-#define RELOADS(what)                                                                                            \
-        { "apiserver_" what "_config_controller_automatic_reloads_total",                                        \
-          "Total number of automatic reloads of " what " configuration split by status and apiserver identity.", \
-          METRIC_COUNTER, NULL, 0 },                                                                             \
-        {                                                                                                        \
-                "apiserver_" what "_config_controller_automatic_reload_last_timestamp_seconds",                  \
-                                "Timestamp of the last automatic reload of " what                                \
-                                " configuration split by status and apiserver identity.",                        \
-                                METRIC_TIME, NULL, 0                                                             \
+#define RELOADS(what, reloads, reload, by)                                                                        \
+        { "apiserver_" what "_config_controller_automatic_reloads_total",                                         \
+          "[ALPHA] Total number of " reloads " of " what " configuration split by " by "apiserver identity.",     \
+          METRIC_COUNTER, NULL, 0 },                                                                              \
+        {                                                                                                         \
+                "apiserver_" what "_config_controller_automatic_reload_last_timestamp_seconds",                   \
+                                "[ALPHA] Timestamp of the last " reload " of " what " configuration split by " by \
+                                "apiserver identity.",                                                            \
+                                METRIC_TIME, NULL, 0                                                              \
         }
 
 static const struct {
@@ -151,10 +151,12 @@ static const struct {
         int (*read)(struct apiserver *s, struct retired *ret, int64_t *again, struct error *err);
         struct metric count, last;
 } files[] = {
-        { "authentication-config", NULL, read_authentication, RELOADS("authentication") },
-        { "authorization-config", NULL, read_authorization, RELOADS("authorization") },
+        { "authentication-config", NULL, read_authentication,
+          RELOADS("authentication", "automatic reloads", "automatic reload", "status and ") },
+        { "authorization-config", NULL, read_authorization,
+          RELOADS("authorization", "automatic reloads", "automatic reload", "status and ") },
         { "encryption-provider-config", "encryption-provider-config-automatic-reload", read_encryption,
-          RELOADS("encryption") },
+          RELOADS("encryption", "reload successes and failures", "successful or failed automatic reload", "") },
         { "tls-cert-file", NULL, read_serving, { 0 }, { 0 } },
         { "tls-private-key-file", NULL, read_serving, { 0 }, { 0 } },
         { "client-ca-file", NULL, read_serving, { 0 }, { 0 } },

@@ -340,6 +340,7 @@ enum authz { AUTHZ_NO_OPINION, AUTHZ_ALLOW, AUTHZ_DENY, AUTHZ_PENDING /* auth/re
 /* Why it is decided so: what authorizers say, and what went wrong with asking them. */
 struct opinion {
         struct buf reason, error;
+        bool again; /* it is asked once more, only to tell, which is not counted */
 };
 void opinion_free(struct opinion *v);
 #define _cleanup_opinion_ _cleanup_(opinion_free)
@@ -347,6 +348,7 @@ void opinion_free(struct opinion *v);
 enum authz authorize_why(struct apiserver *s, const struct api_user *user, const struct attributes *a,
                          struct opinion *why);
 bool authorizer_is_used(const struct apiserver *s, const char *mode); /* "Webhook" */
+const char *authorizer_mode(const struct apiserver *s, size_t i);     /* of each, in their order; NULL: no more */
 const struct json *authorizer_policies(const struct apiserver *s);    /* of ABAC; NULL: it is not used */
 bool user_is_in(const struct api_user *user, const char *group);
 /* -EACCES with upstream's text when it is not allowed, -EIO when an authorizer could not be asked; -EINPROGRESS when it
@@ -366,8 +368,8 @@ enum request_filter {
 void filter_passed(enum request_filter f, int64_t ns);
 int authorize_refuse(const struct api_user *user, const struct attributes *a, struct str reason, struct error *err);
 const char *call_verb_name(const struct api_call *c);
-/* The one name that a field selector asks for; or empty. */
-struct str name_selected(struct str fields);
+/* Of a list, a watch or a deletecollection; one that is about one object, by its name, is about that. */
+void attributes_select(struct arena *a, struct attributes *at, const struct api_options *o);
 struct attributes call_attributes(const struct api_call *c, const struct rest *r, const char *verb);
 
 /* ---- subresources ---- */

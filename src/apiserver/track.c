@@ -469,7 +469,7 @@ static void refuse_timeout(struct exchange *x, const struct attributes *at, stru
         x->user = (struct api_user) { 0 };
         x->impersonated = false;
         if (x->s->audit)
-                audit_failed(x->s->audit, x, at, x->track->headers[0].value, e, AUDIT_STARTED);
+                audit_failed(x->s->audit, x, at, x->track->headers[0].value, e, AUDIT_STARTED, false);
         respond_error(x->req, &x->format, e);
 }
 
@@ -513,7 +513,7 @@ void track_turned_away(struct exchange *x, const struct error *why) {
                 return;
         describe(x->track, &at);
         audit_failed(x->s->audit, x, &at, x->track->headers[0].value, why,
-                     why->reason == REASON_UNAUTHORIZED ? AUDIT_STARTED : AUDIT_COMPLETE);
+                     why->reason == REASON_UNAUTHORIZED ? AUDIT_STARTED : AUDIT_COMPLETE, x->track->long_running);
         rest_release(TAKE_PTR(x->rest));
 }
 

@@ -29,7 +29,7 @@ class Authority:
                 "-out", self.cert, "-subj", "/CN=authority", "-addext", f"subjectAltName=IP:{ip}")
         self.signing = self.path("id.key")
         openssl("genrsa", "-out", self.signing, "2048")
-        self.tokens, self.access, self.asked = {}, {}, []
+        self.tokens, self.access, self.asked, self.reviewed = {}, {}, [], []
         authority = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -94,6 +94,7 @@ class Authority:
         return {"authenticated": True, "user": user} if user else {"authenticated": False}
 
     def review_access(self, spec):
+        self.reviewed.append(spec)
         return {"allowed": spec.get("resourceAttributes", {}).get("resource") in self.access.get(spec["user"], ())}
 
     def close(self):

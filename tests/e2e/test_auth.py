@@ -162,13 +162,15 @@ def asking(alone, tmp_path_factory):
             kms = Kms(str(base / "kms.sock"))
             config = base / "encryption.yaml"
             config.write_text(encryption({"aescbc": {"keys": [{"name": "key1", "secret": KEY}]}}, {"identity": {}}, socket=base / "kms.sock"))
+            (base / "audit.yaml").write_text(json.dumps({"kind": "Policy", "apiVersion": "audit.k8s.io/v1", "rules": [{"level": "Metadata"}]}))
             proxies = certificates(base)
             c.start("--wait", "0s", f"--requestheader-client-ca-file={base}/proxy-ca.crt", "--requestheader-allowed-names=front",
                     "--requestheader-username-headers=X-Remote-User", f"--oidc-issuer-url={authority.issuer}", "--oidc-client-id=cube", f"--oidc-ca-file={authority.cert}",
                     "--oidc-username-claim=email", "--oidc-groups-claim=groups", "--oidc-groups-prefix=oidc:",
                     "--oidc-required-claim=team=a", f"--authentication-token-webhook-config-file={authority.kubeconfig('tokens')}",
                     "--authorization-mode=Node,RBAC,Webhook", f"--authorization-webhook-config-file={authority.kubeconfig('access')}",
-                    f"--encryption-provider-config={config}")
+                    f"--encryption-provider-config={config}", f"--audit-policy-file={base}/audit.yaml", f"--audit-log-path={base}/audit.log")
+        c.audit_log = base / "audit.log"
         c.authority, c.kms, c.encryption, c.proxies = authority, kms, config, proxies
         yield c
     finally:
@@ -219,6 +221,15 @@ def test_webhooks_know_tokens_and_rights(asking):
     assert "must be logged in" in refused(as_token(asking, "unknown", "get", "pods"))
     assert as_token(asking, "opaque", "get", "pods").returncode == 0
     assert 'User "joe" cannot list resource "secrets"' in refused(as_token(asking, "opaque", "get", "secrets"))
+    decisions = {}
+    for e in map(json.loads, asking.audit_log.read_text().splitlines()):
+        if e["user"].get("username") == "joe" and e["stage"] == "ResponseComplete":
+            decisions[e.get("objectRef", {}).get("resource")] = e["annotations"]["authorization.k8s.io/decision"]
+    assert decisions["pods"] == "allow" and decisions["secrets"] == "forbid" # told when the webhook has answered
+    as_token(asking, "opaque", "get", "--raw", "/apis/x.io/v1/things?labelSelector=a&fieldSelector=metadata.name%3Dn")
+    about = next(s["resourceAttributes"] for s in a.reviewed if s.get("resourceAttributes", {}).get("resource") == "things")
+    assert about["name"] == "n" and about["labelSelector"] == {"requirements": [{"key": "a", "operator": "Exists"}]}
+    assert about["fieldSelector"] == {"requirements": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]}
     before = len(a.asked)
     assert as_token(asking, "opaque", "get", "pods").returncode == 0
     assert len([p for p in a.asked[before:] if p == "/tokens"]) == 0 # the answer still holds

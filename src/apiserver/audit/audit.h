@@ -103,9 +103,10 @@ void audit_free(struct audit *a);
 struct audit_event;
 /* NULL when the policy wants nothing of this request. The event lives in the request's arena. */
 struct audit_event *audit_begin(struct audit *a, struct exchange *x, const struct attributes *at, struct str id);
-/* The one event of a request that did not get this far, and why; when it was known who sends it, AUDIT_COMPLETE. */
+/* The one event of a request that did not get this far, and why; when it was known who sends it, AUDIT_COMPLETE, and
+ * that it starts where it would have gone on for long. */
 void audit_failed(struct audit *a, struct exchange *x, const struct attributes *at, struct str id,
-                  const struct error *why, enum audit_stage stage);
+                  const struct error *why, enum audit_stage stage, bool starts);
 /* The object that was sent, and the JSON text that is answered. */
 void audit_request(struct audit_event *e, const struct json *body);
 bool audit_wants_response(const struct audit_event *e, int code); /* e may be NULL */

@@ -4,9 +4,11 @@
 
 #include "apiserver/audit/audit.h"
 #include "apiserver/auth/authn.h"
+#include "apiserver/auth/remote.h"
 #include "apiserver/extensions/crd_schema.h"
 #include "apiserver/extensions/custom.h"
 #include "apiserver/flags.h"
+#include "apiserver/track.h"
 #include "apiserver/validation/validate.h"
 #include "base/file.h"
 #include "base/metrics.h"
@@ -43,7 +45,7 @@ struct audit_event {
         struct audit_wait *wait; /* for the webhook; or NULL */
         void (*go)(void *arg);
         void *arg;
-        bool refused;
+        bool refused, undecided; /* others are yet to be asked whether it may be */
 };
 
 int audit_new(struct apiserver *s, const struct audit_options *o, struct audit **ret, struct error *err) {
@@ -220,18 +222,30 @@ static struct audit_event *event_new(struct audit *audit, struct exchange *x, co
         return e;
 }
 
-struct audit_event *audit_begin(struct audit *audit, struct exchange *x, const struct attributes *at, struct str id) {
-        struct audit_event *e = event_new(audit, x, at, id);
-        _cleanup_opinion_ struct opinion why = { 0 };
+/* What authorizers have said to it, or will say; where others are to be asked first, once they have been. */
+static void tell_decision(struct audit_event *e) {
+        _cleanup_opinion_ struct opinion why = { .again = true };
+        int64_t since = remote_since(track_asks_ns(e->x));
+        enum authz decision = authorize_why(e->audit->s, &e->x->user, &e->at, &why);
+        bool allowed = decision == AUTHZ_ALLOW;
 
-        if (!e)
-                return NULL;
-        audit_emit(e, AUDIT_RECEIVED, 0);
-        bool allowed = authorize_why(audit->s, &x->user, at, &why) == AUTHZ_ALLOW;
+        remote_since(since);
+        e->undecided = decision == AUTHZ_PENDING;
+        if (e->undecided)
+                return;
         if (allowed || why.error.n == 0)
                 audit_annotate(e, STR("authorization.k8s.io/decision"), allowed ? STR("allow") : STR("forbid"));
         audit_annotate(e, STR("authorization.k8s.io/reason"),
                        allowed || why.error.n == 0 ? buf_str(&why.reason) : STR("internal error"));
+}
+
+struct audit_event *audit_begin(struct audit *audit, struct exchange *x, const struct attributes *at, struct str id) {
+        struct audit_event *e = event_new(audit, x, at, id);
+
+        if (!e)
+                return NULL;
+        audit_emit(e, AUDIT_RECEIVED, 0);
+        tell_decision(e);
         return e;
 }
 
@@ -246,7 +260,7 @@ static void set_status(struct audit_event *e, const struct json *status) {
 }
 
 void audit_failed(struct audit *audit, struct exchange *x, const struct attributes *at, struct str id,
-                  const struct error *why, enum audit_stage stage) {
+                  const struct error *why, enum audit_stage stage, bool starts) {
         struct audit_event *e = event_new(audit, x, at, id);
         struct json status;
 
@@ -259,6 +273,8 @@ void audit_failed(struct audit *audit, struct exchange *x, const struct attribut
                 set_status(e, &status);
         if (!why->text && e->decision.level == AUDIT_REQUEST_RESPONSE)
                 e->response = status;
+        if (starts && stage == AUDIT_COMPLETE)
+                audit_emit(e, AUDIT_STARTED, (int) json_int(json_getc(&status, "code")));
         audit_emit(e, stage, (int) json_int(json_getc(&status, "code")));
         audit_forget(e);
 }
@@ -522,6 +538,8 @@ void audit_emit(struct audit_event *e, enum audit_stage stage, int code) {
         _cleanup_buf_ struct buf full = BUF_INIT, for_webhook = BUF_INIT, for_log = BUF_INIT;
         struct str text;
 
+        if (e->undecided)
+                tell_decision(e);
         if (e->decision.omit_stages & 1U << stage)
                 return;
         if (code > 0 && e->status.type != JSON_OBJECT) {

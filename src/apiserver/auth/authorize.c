@@ -244,6 +244,12 @@ bool authorizer_is_used(const struct apiserver *s, const char *mode) {
         return has(atomic_load(&s->authorizers), find_kind(str_of(mode)));
 }
 
+const char *authorizer_mode(const struct apiserver *s, size_t i) {
+        const struct authorizers *z = atomic_load(&s->authorizers);
+
+        return i < z->n ? z->v[i].kind->mode : NULL;
+}
+
 void opinion_free(struct opinion *v) {
         buf_free(&v->reason);
         buf_free(&v->error);
@@ -327,9 +333,10 @@ enum authz authorize_why(struct apiserver *s, const struct api_user *user, const
                 decision = z->v[n].kind->ask(s, &z->v[n], user, at, why ? &said[n] : NULL, &met[n]);
                 n++;
         }
-        if (decision == AUTHZ_ALLOW || (decision == AUTHZ_DENY && why)) /* else it is asked again */
+        bool last = !(why && why->again) && (decision == AUTHZ_ALLOW || (decision != AUTHZ_PENDING && why));
+        if (last && decision != AUTHZ_NO_OPINION)
                 count_decision(&z->v[n - 1], decision == AUTHZ_ALLOW);
-        for (size_t i = 0; i < n && (decision == AUTHZ_ALLOW || (decision != AUTHZ_PENDING && why)); i++)
+        for (size_t i = 0; i < n && last; i++)
                 if (met[i].ns)
                         count_conditions(&z->v[i], &met[i]);
         if (why)

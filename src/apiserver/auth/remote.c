@@ -287,8 +287,11 @@ void remote_address(const struct remote *r, struct webhook_call *w) {
 
 /* ---- answers ---- */
 
-void remote_since(int64_t ns) {
+int64_t remote_since(int64_t ns) {
+        int64_t was = since_ns;
+
         since_ns = ns;
+        return was;
 }
 
 static bool is_good(const struct answer *w, int64_t now) {

@@ -56,7 +56,7 @@ void remote_forget(struct remote *r, struct str url);
 
 /* What this thread does from here on is for a request of that time (now_mono_ns), which any later answer is good enough
  * for, however short it is kept; 0: for none, and what was said in the last second is. */
-void remote_since(int64_t ns);
+int64_t remote_since(int64_t ns); /* what it was */
 /* Takes up the question that a check has just left open on this thread; resume is called on loop (NULL: any thread)
  * when the answer is there. False: there is none. */
 bool remote_wait(struct loop *loop, void (*resume)(void *arg), void *arg);

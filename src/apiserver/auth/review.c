@@ -5,6 +5,7 @@
 #include "apiserver/auth/node_authz.h"
 #include "apiserver/auth/rbac.h"
 #include "apiserver/auth/review.h"
+#include "apiserver/config_file.h"
 #include "apiserver/writes.h"
 #include "json/build.h"
 #include "schema/decode.h"
@@ -310,13 +311,10 @@ static void self_subject_rules_review(struct op *op) {
         struct str ns = json_str(json_at_path(op->c->body, "spec", "namespace"));
         struct attributes at = { .verb = "*", .namespace = ns };
         struct rules r = { .a = a, .resources = json_new_array(), .paths = json_new_array() };
-        static const struct {
-                const char *mode, *why;
-        } silent[] = { { "Node", "node authorizer does not support user rule resolution" },
-                       { "Webhook", "webhook authorizer does not support user rule resolution" } };
         struct json status = json_new_object(), *all = NULL, copy;
-        _cleanup_buf_ struct buf errors = BUF_INIT;
-        const char *why = NULL;
+        struct faults f = { 0 };
+        bool incomplete = false;
+        const char *mode;
         struct str node;
 
         if (str_empty(ns)) {
@@ -331,22 +329,28 @@ static void self_subject_rules_review(struct op *op) {
         }
         if (authorizer_policies(op->s))
                 abac_rules(authorizer_policies(op->s), a, &op->c->user, ns, &r.resources, &r.paths);
-        if (authorizer_is_used(op->s, "RBAC"))
+        for (size_t i = 0; (mode = authorizer_mode(op->s, i)); i++) {
+                bool silent = strcmp(mode, "Webhook") == 0 ||
+                              (strcmp(mode, "Node") == 0 && node_user(&op->c->user, &node));
+
+                incomplete |= silent;
+                if (silent)
+                        fault_add(&f, "%s authorizer does not support user rule resolution",
+                                  *mode == 'N' ? "node" : "webhook");
+                if (strcmp(mode, "RBAC") != 0)
+                        continue;
                 rbac_each_rule(op->s, &op->c->user, &at, collect_rule, &r);
+                if (r.absent.n > 0)
+                        fault_add(&f, "%" STR_FMT, STR_ARG(buf_str(&r.absent.text)));
+                f.n += r.absent.n > 1; /* these are several */
+        }
+        buf_free(&r.absent.text);
         json_setc(a, &status, "resourceRules", r.resources);
         json_setc(a, &status, "nonResourceRules", r.paths);
-        for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
-                if (authorizer_is_used(op->s, silent[i].mode) &&
-                    (strcmp(silent[i].mode, "Node") != 0 || node_user(&op->c->user, &node)))
-                        why = silent[i].why;
-        json_set_bool(a, &status, "incomplete", why != NULL);
-        if (why)
-                buf_addc(&errors, why);
-        else
-                rbac_absent_print(&errors, &r.absent);
-        buf_free(&r.absent.text);
-        if (errors.n > 0)
-                json_setc(a, &status, "evaluationError", json_of_copy(a, buf_str(&errors)));
+        json_set_bool(a, &status, "incomplete", incomplete);
+        _cleanup_error_ struct error e = ERROR_INIT;
+        if (faults_finish(&f, &e) < 0)
+                json_setc(a, &status, "evaluationError", json_of_copy(a, str_of(error_text(&e))));
         answer_anew(op, json_null(), status);
 }
 

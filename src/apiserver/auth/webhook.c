@@ -141,25 +141,14 @@ static void add_selectors(struct arena *a, struct json *o, const struct attribut
                 [SELECTOR_GT] = NULL,
                 [SELECTOR_LT] = NULL,
         };
-        struct json terms = json_new_array();
+        struct field_selector fields = { 0 };
         struct selector labels = { 0 };
 
-        if (!add_reviewed(a, o, at, "fieldSelector", true))
-                str_each(part, at->field_selector, ',')
-                        json_push(a, &terms, json_of_str(part));
-        json_sort_texts(&terms);
-        json_each_item(term, &terms) {
-                struct str one = json_str(term);
-                ssize_t eq = str_find(one, '=');
-                size_t n = (size_t) eq, v = n + 1;
-                bool not = eq > 0 && one.p[n - 1] == '!';
-
-                if (eq <= 0)
-                        continue;
-                v += v < one.n && one.p[v] == '=';
-                struct str value = str_sub(one, v, one.n);
-                add_requirement(a, o, "fieldSelector", str_sub(one, 0, n - not ), not ? "NotIn" : "In", &value, 1);
-        }
+        if (!add_reviewed(a, o, at, "fieldSelector", true) && at->field_selector.n > 0)
+                selector_parse_fields(a, NULL, at->field_selector, &fields, NULL);
+        for (size_t i = 0; i < fields.n; i++)
+                add_requirement(a, o, "fieldSelector", fields.reqs[i].field, fields.reqs[i].negate ? "NotIn" : "In",
+                                &fields.reqs[i].value, 1);
         if (add_reviewed(a, o, at, "labelSelector", false) || at->label_selector.n == 0 ||
             selector_parse_labels(a, at->label_selector, &labels, NULL) < 0)
                 return;

@@ -789,21 +789,11 @@ bool aggregator_has(struct aggregator *g, const struct request_info *i) {
 bool aggregator_handle(struct exchange *x) {
         _cleanup_(remotes_unrefp) struct remotes *remotes = aggregator_remotes(x->s->aggregator);
         const struct remote *r = remote_find(remotes, x->info.group, x->info.version);
-        struct attributes at = { .verb = exchange_verb(x), .path = http_request_path(x->req) };
+        struct attributes at = exchange_attributes(x);
         _cleanup_error_ struct error e = ERROR_INIT;
 
         if (!r)
                 return false;
-        if (x->info.is_resource)
-                at = (struct attributes) { .verb = at.verb,
-                                           .group = x->info.group,
-                                           .version = x->info.version,
-                                           .resource = x->info.plural,
-                                           .subresource = x->info.subresource,
-                                           .namespace = x->info.namespace,
-                                           .name = x->info.name,
-                                           .field_selector = x->query.options.field_selector,
-                                           .label_selector = x->query.options.label_selector };
         if (authorize_or_error(x->s, &x->user, &at, &e) < 0)
                 respond_error(x->req, &x->format, &e);
         else

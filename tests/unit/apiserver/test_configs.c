@@ -596,10 +596,11 @@ static void conditions_say_what_a_webhook_is_asked(void **state) {
                                "\"values\":[\"z\"]}]},\"labelSelector\":{\"requirements\":[{\"key\":\"a\",\"operator\":"
                                "\"In\",\"values\":[\"x\",\"y\"]},{\"key\":\"b\",\"operator\":\"DoesNotExist\"}]}"));
         assert_non_null(strstr(other.last, "\"apiVersion\":\"authorization.k8s.io/v1\""));
-        pods.field_selector = STR("spec.nodeName=n,metadata.name!=b"); /* sorted; those of a review are not */
+        pods.field_selector = STR("spec.nodeName=n\\,m,metadata.name!=b"); /* sorted; those of a review are not */
         assert_int_equal(may(f, "jane", "devs", pods), AUTHZ_ALLOW);
         assert_non_null(strstr(other.last, "{\"requirements\":[{\"key\":\"metadata.name\",\"operator\":\"NotIn\","
-                                           "\"values\":[\"b\"]},{\"key\":\"spec.nodeName\""));
+                                           "\"values\":[\"b\"]},{\"key\":\"spec.nodeName\",\"operator\":\"In\","
+                                           "\"values\":[\"n,m\"]}]"));
         reviewed = json_build(f->a,
                               "{ fieldSelector: { requirements: [ { key: 'z', operator: 'In', values: [ 'v' ] },"
                               " { key: 'y', operator: 'Odd' }, { key: 'x', operator: 'In', values: [ 'v' ] } ] } }");

@@ -234,6 +234,9 @@ static void all_that_is_wrong_is_told(void **state) {
                   "the ':' port separator suffix. Examples of valid expressions are '//example\\.com(:|$)' and "
                   "'^https://example\\.com(:|$)', --authorization-config can not be specified when "
                   "--authorization-mode or --authorization-webhook-* flags are defined]" },
+                { { "authorization-config=x", "authorization-webhook-cache-unauthorized-ttl=1s" },
+                  "--authorization-config can not be specified when --authorization-mode or --authorization-webhook-* "
+                  "flags are defined" },
                 { { "admission-control=X", "enable-admission-plugins=Priority" },
                   "[admission-control and enable-admission-plugins/disable-admission-plugins flags are mutually "
                   "exclusive, admission-control plugin \"X\" is unknown]" },

@@ -29,7 +29,8 @@ struct world {
 };
 
 static atomic_int asked;
-static atomic_bool told; /* who asks */
+static atomic_bool told;       /* who asks */
+static atomic_bool everything; /* is allowed */
 
 #define RAW "raw:"     /* who is called so, or has such a token, makes the webhook answer what follows */
 #define FIRST "first:" /* the same, with the status before it, but only when it is asked for the first time */
@@ -73,8 +74,9 @@ static void decide(struct http_request *req, void *arg) {
                 if (yes)
                         json_set_cstr(a, json_get_or_add_object(a, &status, "user"), "username", "joe");
         } else {
-                yes = str_eqc(json_str(json_getc(spec, "user")), "joe") &&
-                      str_eqc(json_str(json_at_path(spec, "resourceAttributes", "resource")), "pods");
+                yes = atomic_load(&everything) ||
+                      (str_eqc(json_str(json_getc(spec, "user")), "joe") &&
+                       str_eqc(json_str(json_at_path(spec, "resourceAttributes", "resource")), "pods"));
                 json_set_bool(a, &status, "allowed", yes);
                 if (!yes)
                         json_set_cstr(a, &status, "reason", "not in my house");
@@ -305,6 +307,28 @@ static void reviews_ask_too(void **state) {
         assert_non_null(strstr(text.p, "\"error\":\"invalid bearer token\""));
         assert_int_equal(ask(w, "", API_CREATE, &res_tokenreviews, "{\"spec\":{\"token\":\"bad\"}}", &text), 201);
         assert_non_null(strstr(text.p, "\"error\":\"invalid bearer token\""));
+}
+
+/* Each in its turn says what it cannot tell of anybody's rules. */
+static void rules_are_told_with_what_is_not_known_of_them(void **state) {
+        struct world *w = *state;
+        struct str text;
+
+        assert_int_equal(ask(w, "", API_CREATE, &res_clusterrolebindings,
+                             "{\"metadata\":{\"name\":\"b\"},\"subjects\":[{\"kind\":\"User\",\"name\":\"joe\","
+                             "\"apiGroup\":\"rbac.authorization.k8s.io\"}],\"roleRef\":{\"kind\":\"ClusterRole\","
+                             "\"name\":\"gone\",\"apiGroup\":\"rbac.authorization.k8s.io\"}}",
+                             &text),
+                         201);
+        atomic_store(&everything, true); /* so that it may ask */
+        assert_int_equal(ask(w, "joe", API_CREATE, &res_selfsubjectrulesreviews,
+                             "{\"spec\":{\"namespace\":\"default\"}}", &text),
+                         201);
+        atomic_store(&everything, false);
+        assert_non_null(strstr(text.p,
+                               "\"incomplete\":true,\"evaluationError\":\"[clusterrole.rbac.authorization.k8s.io "
+                               "\\\"gone\\\" not found, webhook authorizer does not support user rule "
+                               "resolution]\""));
 }
 
 /* What is no review is told as upstream's client tells it, and allows nothing. */
@@ -549,6 +573,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(an_answer_that_is_not_kept_is_for_one_request, setup_short,
                                                 teardown_short),
                 T(reviews_ask_too),
+                T(rules_are_told_with_what_is_not_known_of_them),
                 T(answers_that_are_none_are_told),
                 T(answers_are_read_as_upstream_reads_them),
                 T(what_may_pass_is_asked_again),
