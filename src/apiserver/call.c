@@ -110,6 +110,11 @@ void op_annotate(struct op *op, struct str key, struct str value) {
                 json_set(a, op->c->annotations, arena_str(a, key), json_of_copy(a, value));
 }
 
+void op_annotate_named(struct op *op, struct str key, struct str value) {
+        if (name_fits(key, check_qualified_name, NULL))
+                op_annotate(op, key, value);
+}
+
 void op_refresh(struct op *op) {
         store_snapshot_unref(op->snap);
         op->snap = store_snapshot(op->s->store);

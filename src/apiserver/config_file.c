@@ -12,19 +12,22 @@
 
 #define DURATION "Duration"
 
+static struct str with_package(struct arena *a, struct str name, struct str version) {
+        return str_find(name, '.') >= 0 ? name
+                                        : arena_printf(a, "%" STR_FMT ".%" STR_FMT, STR_ARG(version), STR_ARG(name));
+}
+
 /* A shape's types as Go names them. Objects have theirs under the empty name; the names of versioned types begin with
- * their package, which is the version. */
+ * their package, which is the version when the shape tells none. */
 static struct str go_type(struct arena *a, const struct json *shape, struct str version) {
         switch (shape->type) {
         case JSON_OBJECT:
-                return arena_printf(a, "%" STR_FMT ".%" STR_FMT, STR_ARG(version),
-                                    STR_ARG(json_str(json_getc(shape, ""))));
+                return with_package(a, json_str(json_getc(shape, "")), version);
         case JSON_ARRAY:
                 return arena_printf(a, "[]%" STR_FMT, STR_ARG(go_type(a, json_item(shape, 0), version)));
         case JSON_STRING:
                 return json_str(shape).n > 0 && !str_eqc(json_str(shape), DURATION)
-                                       ? arena_printf(a, "%" STR_FMT ".%" STR_FMT, STR_ARG(version),
-                                                      STR_ARG(json_str(shape)))
+                                       ? with_package(a, json_str(shape), version)
                                        : STR("string");
         default:
                 return shape->type != JSON_INT ? STR("bool") : json_int(shape) == 64 ? STR("int64") : STR("int32");
@@ -39,6 +42,10 @@ struct place {
         bool durations;        /* only those, which fail at once: else they are looked at after all is read */
 };
 
+static bool is_number(const struct json *j) {
+        return json_is(j, JSON_INT) || json_is(j, JSON_DOUBLE) || json_is(j, JSON_RAW);
+}
+
 static int check_types(const struct place *p, const struct json *is, const struct json *shape, struct error *err) {
         static const char *const names[] = {
                 [JSON_BOOL] = "bool",  [JSON_INT] = "number",  [JSON_DOUBLE] = "number", [JSON_STRING] = "string",
@@ -50,14 +57,24 @@ static int check_types(const struct place *p, const struct json *is, const struc
 
         if (json_is(is, JSON_NULL) || json_is(shape, JSON_NULL))
                 return 0;
-        if (is->type != shape->type)
+        bool odd_number = json_is(shape, JSON_INT) && is_number(is) &&
+                          (!json_is(is, JSON_INT) || (shape->i != 64 && (is->i > INT32_MAX || is->i < INT32_MIN)));
+        if (odd_number) {
+                buf_putc(&why, ' ');
+                json_write(&why, is);
+        }
+        if (is->type != shape->type || odd_number) {
+                struct str in = json_str(json_getc(p->in, ""));
+
+                in = str_sub(in, (size_t) (str_rfind(in, '.') + 1), in.n);
                 return p->durations && !duration
                                        ? 0
                                        : error_set(err, -EINVAL,
-                                                   "json: cannot unmarshal %s into Go struct field %" STR_FMT
-                                                   ".%" STR_FMT " of type %" STR_FMT,
-                                                   names[is->type], STR_ARG(json_str(json_getc(p->in, ""))),
+                                                   "json: cannot unmarshal %s%" STR_FMT
+                                                   " into Go struct field %" STR_FMT ".%" STR_FMT " of type %" STR_FMT,
+                                                   names[is->type], STR_ARG(buf_str(&why)), STR_ARG(in),
                                                    STR_ARG(p->path), STR_ARG(go_type(p->a, shape, p->version)));
+        }
         if (duration && (str_empty(json_str(is)) || duration_parse(json_str(is), &ns) < 0)) {
                 duration_explain(json_str(is), &why);
                 return error_set(err, -EINVAL, "%" STR_FMT, STR_ARG(buf_str(&why)));

@@ -20,7 +20,7 @@ int config_read(struct arena *a, const char *path, const struct config_kind *k, 
 int config_parse(struct arena *a, struct str text, struct json_duplicates *twice, struct json **ret, struct error *err);
 /* Of such a document: -EINVAL when a field has a value of another type, which is told as Go does. A null in shape
  * stands for anything; a text that is not empty names the type of a text (a Duration is read), the member "" that of
- * its object. */
+ * its object: with the package, when it is another than the version. 64 is an int64, other numbers are an int32. */
 int config_check_types(struct arena *a, const struct json *doc, const struct json *shape, struct error *err);
 /* For errors: a list as upstream's has it, []type{"a", …}, or of objects with one member: []type{type{Key:"a"}, …}. */
 const struct json *list_in_go(struct arena *a, const struct json *list, const char *type, const char *member,

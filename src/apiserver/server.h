@@ -260,6 +260,7 @@ void op_warn(struct op *op, struct str message);
 int op_check_identity(const struct op *op, const char *what, struct str want, struct str is, struct error *err);
 /* For the audit log; a key that has a value keeps it. */
 void op_annotate(struct op *op, struct str key, struct str value);
+void op_annotate_named(struct op *op, struct str key, struct str value); /* unless others have given it a wrong key */
 /* Takes a new snapshot for this attempt. */
 void op_refresh(struct op *op);
 /* For the metrics: a list was collected. */

@@ -58,25 +58,30 @@ static int node_restriction(struct admission *r, struct error *err) {
         return admission_node_restriction(r->op, r->operation, r->obj, r->old, err);
 }
 
+/* There is nothing for it to do, but it is counted. */
+static int pass(struct admission *ad, struct error *err) {
+        return 0;
+}
+
 /* ---- the table ---- */
 
 #define OFF (1U << 31) /* unless a flag enables it */
 
 static const struct admission_plugin plugins[] = {
-        { "AlwaysAdmit", OFF, NULL, NULL },
+        { "AlwaysAdmit", OFF | ON_ALL, pass, pass },
         { "NamespaceAutoProvision", OFF | ON_CREATE, admission_provide_namespace, NULL },
-        { "NamespaceLifecycle", ON_CREATE | ON_DELETE, namespace_lifecycle, NULL },
+        { "NamespaceLifecycle", ON_WRITE | ON_DELETE, namespace_lifecycle, NULL },
         { "NamespaceExists", OFF | ON_WRITE | ON_DELETE, NULL, admission_namespace_exists },
         { "LimitPodHardAntiAffinityTopology", OFF | ON_WRITE, NULL, admission_anti_affinity },
         { "LimitRanger", ON_WRITE, admission_limit_defaults, admission_limits },
         { "ServiceAccount", ON_WRITE, admission_service_account, admission_check_account },
-        { "NodeRestriction", ON_CREATE | ON_UPDATE | ON_DELETE, node_restriction, NULL },
+        { "NodeRestriction", ON_WRITE | ON_DELETE, node_restriction, NULL },
         { "TaintNodesByCondition", ON_CREATE, admission_taint_node, NULL },
         { "AlwaysPullImages", OFF | ON_WRITE, admission_pull_always, admission_check_pulls },
         { "ImagePolicyWebhook", OFF | ON_WRITE, NULL, admission_image_policy },
         { "PodSecurity", ON_WRITE, NULL, admission_pod_security },
         { "PodNodeSelector", OFF | ON_CREATE, admission_node_selector, admission_check_node_selector },
-        { "Priority", ON_WRITE, admission_priority, admission_priority_class },
+        { "Priority", ON_WRITE | ON_DELETE, admission_priority, admission_priority_class },
         { "DefaultTolerationSeconds", ON_WRITE, admission_default_tolerations, NULL },
         { "PodTolerationRestriction", OFF | ON_WRITE, admission_tolerations, admission_check_tolerations },
         { "EventRateLimit", OFF | ON_WRITE, NULL, admission_event_rate },
@@ -91,9 +96,9 @@ static const struct admission_plugin plugins[] = {
         { "CertificateSubjectRestriction", ON_CREATE, NULL, admission_certificate_subject },
         { "DefaultIngressClass", ON_CREATE, admission_default_ingress_class, NULL },
         { "DenyServiceExternalIPs", OFF | ON_WRITE, NULL, admission_external_ips },
-        { "ClusterTrustBundleAttest", 0, NULL, NULL }, /* a feature that is off in v1.33 */
+        { "ClusterTrustBundleAttest", ON_WRITE, NULL, pass }, /* a feature that is off in v1.33 */
         { "PodTopologyLabels", ON_CREATE, admission_topology_labels, NULL },
-        { "MutatingAdmissionPolicy", 0, NULL, NULL }, /* likewise */
+        { "MutatingAdmissionPolicy", ON_WRITE | ON_CONNECT, pass, NULL }, /* likewise */
         /* what others have configured comes after all that is built in, but for what charges for what is written */
         { "MutatingAdmissionWebhook", ON_ALL, admission_webhooks_mutate, NULL },
         { "ValidatingAdmissionPolicy", ON_ALL, NULL, admission_policies },
@@ -230,9 +235,13 @@ static size_t plugin_index(const char *name) {
         return p;
 }
 
+struct str admission_config_text(const struct apiserver *s, const char *plugin) {
+        return s->plugins->configs[plugin_index(plugin)];
+}
+
 int admission_config(struct apiserver *s, const char *plugin, const struct config_kind *k, const struct json **ret,
                      struct error *err) {
-        struct str text = s->plugins->configs[plugin_index(plugin)];
+        struct str text = admission_config_text(s, plugin);
         struct json *doc = NULL;
         int r = 0;
 
@@ -249,8 +258,10 @@ int admission_unfit(struct error *err, const char *plugin) {
 static const struct config_kind tolerations_kind = {
         "podtolerationrestriction.admission.k8s.io/v1alpha1:Configuration",
         "pkg/admission/podtolerationrestriction/config.go:32",
-        "{ '': 'Configuration', default: [ { '': 'Toleration', key: '', operator: '', value: '', effect: '',"
-        "  tolerationSeconds: 64 } ], whitelist: [ { '': 'Toleration', key: '', operator: '', value: '', effect: '',"
+        "{ '': 'Configuration', default: [ { '': 'v1.Toleration', key: '', operator: 'v1.TolerationOperator',"
+        "  value: '', effect: 'v1.TaintEffect',"
+        "  tolerationSeconds: 64 } ], whitelist: [ { '': 'v1.Toleration', key: '',"
+        "  operator: 'v1.TolerationOperator', value: '', effect: 'v1.TaintEffect',"
         "  tolerationSeconds: 64 } ] }",
         true,
 };
@@ -258,16 +269,18 @@ static const struct config_kind tolerations_kind = {
 static int read_tolerations(struct apiserver *s, const struct json **ret, struct error *err) {
         struct field_errors fe = { .a = s->arena };
         const struct path *root = PATH(NULL, "podtolerationrestriction");
+        _cleanup_buf_ struct buf all = BUF_INIT;
 
         TRY(admission_config(s, "PodTolerationRestriction", &tolerations_kind, ret, err));
         each_word(list, "default", "whitelist")
                 each_at(t, at, PATH(root, list), json_getc(*ret, list))
                         rule_toleration(&fe, at, t, NULL);
-        if (config_finish(&fe, err) == 0)
+        for (size_t i = 0; i < fe.list.n; i++)
+                buf_printf(&all, "%s%" STR_FMT ": %" STR_FMT, i ? " " : "", STR_ARG(fe.list.v[i].field),
+                           STR_ARG(fe.list.v[i].body));
+        if (all.n == 0)
                 return 0;
-        struct str text = arena_str(s->arena, str_of(error_text(err)));
-        error_set(err, -EINVAL, fe.list.n == 1 ? "invalid config: [%" STR_FMT "]" : "invalid config: %" STR_FMT,
-                  STR_ARG(text));
+        error_set(err, -EINVAL, "invalid config: [%" STR_FMT "]", STR_ARG(buf_str(&all)));
         return admission_unfit(err, "PodTolerationRestriction");
 }
 
@@ -325,7 +338,8 @@ void admission_continue(struct admission *ad, int result) {
                 if (ad->running) {
                         int64_t now = now_coarse_ns();
 
-                        admission_observe(ad, ad->running, now - ad->running_ns, result < 0);
+                        if (result != -EINPROGRESS) /* it is asked again */
+                                admission_observe(ad, ad->running, now - ad->running_ns, result < 0);
                         ad->running = NULL;
                         ad->running_ns = now;
                 }
@@ -341,7 +355,8 @@ void admission_continue(struct admission *ad, int result) {
         if (result == 0) {
                 finish(ad);
         } else if (result < 0) {
-                admission_observe(ad, NULL, now_mono_ns() - ad->since_ns, true);
+                if (result != -EINPROGRESS)
+                        admission_observe(ad, NULL, now_mono_ns() - ad->since_ns, true);
                 op_fail(ad->op);
         }
 }

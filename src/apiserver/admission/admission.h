@@ -136,6 +136,7 @@ int admission_hook_users(struct apiserver *s, const char *plugin, struct hook_us
  * configuration has no kind. */
 int admission_config(struct apiserver *s, const char *plugin, const struct config_kind *k, const struct json **ret,
                      struct error *err);
+struct str admission_config_text(const struct apiserver *s, const char *plugin); /* as it is written */
 /* For what is wrong with it: "couldn't init admission plugin …: why". */
 int admission_unfit(struct error *err, const char *plugin);
 

@@ -10,11 +10,20 @@
 
 #define MARK ".image-policy.k8s.io/" /* annotations with it are shown to the server */
 #define AUDIT "imagepolicywebhook.image-policy.k8s.io/"
+#define UNREAD_AS "error unmarshaling JSON: while decoding JSON"
+#define UNREAD UNREAD_AS ": "
 
 struct image_policy {
         struct remote *remote;
         bool default_allow; /* when there is no answer */
 };
+
+static int check_answer(struct arena *a, const struct json *answer, struct error *err) {
+        struct json shape = json_build(a, "{ '': 'ImageReview', status: { '': 'ImageReviewStatus', allowed: true,"
+                                          "  reason: '', auditAnnotations: null } }");
+
+        return config_check_types(a, answer, &shape, err);
+}
 
 static int64_t keep_ms(const struct remote_options *o, const struct json *answer) {
         return !answer ? 0 : json_bool(json_at_path(answer, "status", "allowed")) ? o->yes_ms : o->no_ms;
@@ -34,21 +43,27 @@ static int read_duration(const struct json *config, const char *key, int64_t uni
         return error_set(err, -EINVAL, "valid value is between %s, got %s", range, text);
 }
 
-static int configure(struct apiserver *s, const struct json *config, struct image_policy *p, struct error *err) {
+static int configure(struct apiserver *s, const struct json *config, bool is_json, struct image_policy *p,
+                     struct error *err) {
         static const char seconds[] = "1s and 30m0s";
         struct remote_options o = {
                 .s = s, .name = "image policy webhook", .keep_ms = keep_ms, .yes_ms = 5 * 60 * 1000, .no_ms = 30 * 1000
         };
-        struct json shape =
-                        json_build(s->arena, "{ '': 'AdmissionConfig', imagePolicy: { '': 'imagePolicyWebhookConfig',"
-                                             "  kubeConfigFile: '', allowTTL: 1, denyTTL: 1, retryBackoff: 1,"
-                                             "  defaultAllow: true } }");
+        struct json shape = json_build(
+                        s->arena, "{ '': 'AdmissionConfig', imagePolicy: { '': 'imagepolicy.imagePolicyWebhookConfig',"
+                                  "  kubeConfigFile: '', allowTTL: 64, denyTTL: 64, retryBackoff: 64,"
+                                  "  defaultAllow: true } }");
         int64_t backoff;
 
         if (!config)
                 return error_set(err, -EINVAL, "no config specified");
+        if (!json_is(config, JSON_OBJECT) && !json_is(config, JSON_NULL))
+                return error_set(err, -EINVAL,
+                                 UNREAD "json: cannot unmarshal %s into Go value of type "
+                                        "imagepolicy.AdmissionConfig",
+                                 json_type_in_go(config));
         if (config_check_types(s->arena, config, &shape, err) < 0)
-                return error_prefix(err, "error unmarshaling JSON: while decoding JSON");
+                return is_json ? err->err : error_prefix(err, UNREAD_AS);
         config = json_getc(config, "imagePolicy");
         TRY(read_duration(config, "retryBackoff", NSEC_PER_MSEC, "1ns and 5m0s", 300, &backoff, err));
         TRY(read_duration(config, "allowTTL", NSEC_PER_SEC, seconds, 1800, &o.yes_ms, err));
@@ -63,7 +78,8 @@ int image_policy_new(struct apiserver *s, struct image_policy **ret, struct erro
         const struct json *config;
 
         TRY(admission_config(s, "ImagePolicyWebhook", NULL, &config, err));
-        if (configure(s, config, p, err) < 0)
+        bool is_json = str_has_prefix(admission_config_text(s, "ImagePolicyWebhook"), STR("{"));
+        if (configure(s, config, is_json, p, err) < 0)
                 return admission_unfit(err, "ImagePolicyWebhook");
         *ret = p;
         return 0;
@@ -94,9 +110,6 @@ static int without_answer(struct admission *ad, const struct image_policy *p, st
         if (!p->default_allow)
                 return admission_forbid(ad, err, "%" STR_FMT, STR_ARG(text));
         op_annotate(ad->op, STR(AUDIT "failed-open"), STR("true"));
-        struct json *meta = json_get_or_add_object(ad->a, ad->obj, "metadata");
-        json_set_cstr(ad->a, json_get_or_add_object(ad->a, meta, "annotations"),
-                      "alpha.image-policy.k8s.io/failed-open", "true");
         return 0;
 }
 
@@ -106,6 +119,7 @@ int admission_image_policy(struct admission *ad, struct error *err) {
         };
         const struct image_policy *p = ad->s->plugins->image_policy;
         bool ephemeral = admission_is_sub(ad, &res_pods, "ephemeralcontainers");
+        _cleanup_error_ struct error odd = ERROR_INIT;
         const struct json *answer, *status;
 
         if (!p || (!ephemeral && !admission_is(ad, &res_pods)))
@@ -116,9 +130,12 @@ int admission_image_policy(struct admission *ad, struct error *err) {
                 return error_set(err, r, "the image policy webhook is being asked");
         if (r < 0)
                 return without_answer(ad, p, json_str(answer), err);
+        if (check_answer(ad->a, answer, &odd) < 0)
+                return without_answer(ad, p, str_of(error_text(&odd)), err);
         status = json_getc(answer, "status");
         json_each_member(m, json_getc(status, "auditAnnotations"))
-                op_annotate(ad->op, arena_printf(ad->a, AUDIT "%" STR_FMT, STR_ARG(json_key(m))), json_str(&m->value));
+                op_annotate_named(ad->op, arena_printf(ad->a, AUDIT "%" STR_FMT, STR_ARG(json_key(m))),
+                                  json_str(&m->value));
         if (json_bool(json_getc(status, "allowed")))
                 return 0;
         struct str reason = json_str(json_getc(status, "reason"));

@@ -35,7 +35,11 @@ struct str admission_name(const struct admission *ad) {
 }
 
 struct str admission_called(const struct admission *ad) {
-        return ad->op->c->collection || str_empty(ad->op->name) ? STR("Unknown") : ad->op->name;
+        struct str generated = json_str(json_at_path(ad->obj, "metadata", "generateName"));
+
+        if (!str_empty(ad->op->name) && !ad->op->c->collection)
+                return ad->op->name;
+        return str_empty(generated) ? STR("Unknown") : generated;
 }
 
 struct str admission_namespace(const struct admission *ad) {

@@ -46,7 +46,7 @@ int admission_priority(struct admission *ad, struct error *err) {
         struct json *spec = json_get_mut(ad->obj, STR("spec"));
         struct object *class;
 
-        if (!admission_is(ad, &res_pods))
+        if (!admission_is(ad, &res_pods) || ad->operation == ADMIT_DELETE)
                 return 0;
         if (ad->operation == ADMIT_UPDATE) {
                 keep(ad, spec, "priority");
@@ -473,6 +473,19 @@ bool admission_tolerated(const struct json *list, const struct json *t) {
         return false;
 }
 
+/* What a toleration says, and nothing else: some have come as they were written. */
+static struct json toleration_of(struct arena *a, const struct json *t) {
+        const struct json *seconds = json_getc(t, "tolerationSeconds");
+        struct json clean = json_new_object();
+
+        each_word(key, "key", "operator", "value", "effect")
+                if (part(t, key).n > 0)
+                        json_setc(a, &clean, key, json_of_copy(a, part(t, key)));
+        if (json_is(seconds, JSON_INT))
+                json_setc(a, &clean, "tolerationSeconds", *seconds);
+        return clean;
+}
+
 /* Each is taken unless another covers it; of two that say the same, the first. */
 void admission_merge_tolerations(struct arena *a, struct json *spec, const struct json *more) {
         struct json merged = json_new_array(), all = json_new_array();
@@ -480,7 +493,7 @@ void admission_merge_tolerations(struct arena *a, struct json *spec, const struc
 
         for (size_t b = 0; b < ARRAY_SIZE(both); b++)
                 json_each_item(t, both[b])
-                        json_push(a, &all, json_copy(a, t));
+                        json_push(a, &all, toleration_of(a, t));
         json_each_item(t, &all) {
                 bool covered = admission_tolerated(&merged, t);
 

@@ -245,8 +245,9 @@ static const struct config_kind limited_kind = {
         "resourcequota.admission.k8s.io/v1beta1:Configuration resourcequota.admission.k8s.io/v1alpha1:Configuration",
         "k8s.io/apiserver/pkg/admission/plugin/resourcequota/config.go:31",
         "{ '': 'Configuration', limitedResources: [ { '': 'LimitedResource', apiGroup: '', resource: '',"
-        "  matchContains: [ '' ], matchScopes: [ { '': 'ScopedResourceSelectorRequirement', scopeName: '',"
-        "  operator: '', values: [ '' ] } ] } ] }",
+        "  matchContains: [ '' ], matchScopes: [ { '': 'ScopedResourceSelectorRequirement', scopeName: "
+        "'v1.ResourceQuotaScope',"
+        "  operator: 'v1.ScopeSelectorOperator', values: [ '' ] } ] } ] }",
         false,
 };
 

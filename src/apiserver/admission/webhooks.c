@@ -163,14 +163,11 @@ static int verdict_of(struct ask *q, bool mutating, struct error *err) {
         }
         json_each_item(w, q->answer.warnings)
                 op_warn(q->ad->op, json_str(w));
-        json_each_member(m, q->answer.annotations) {
-                struct str key = arena_printf(q->ad->a, "%" STR_FMT "/%" STR_FMT, STR_ARG(q->hook->name),
-                                              STR_ARG(json_key(m)));
-                const char *wrong[MAX_MESSAGES];
-
-                if (check_qualified_name(key, wrong) == 0)
-                        op_annotate(q->ad->op, key, json_str(&m->value));
-        }
+        json_each_member(m, q->answer.annotations)
+                op_annotate_named(q->ad->op,
+                                  arena_printf(q->ad->a, "%" STR_FMT "/%" STR_FMT, STR_ARG(q->hook->name),
+                                               STR_ARG(json_key(m))),
+                                  json_str(&m->value));
         if (r < 0) {
                 q->answer = (struct review_answer) { 0 };
                 q->code = r != -EINVAL ? 0 : e.code ? e.code : 400;

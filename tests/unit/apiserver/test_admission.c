@@ -407,6 +407,8 @@ static void what_webhooks_and_plugins_do_is_counted(void **state) {
                        "operation=\"CREATE\",type=\"validating\"} 1");
         expect_counted("admission_controller_admission_duration_seconds_count{name=\"ValidatingAdmissionWebhook\","
                        "operation=\"CREATE\",rejected=\"true\",type=\"validate\"} ");
+        expect_counted("admission_controller_admission_duration_seconds_count{name=\"MutatingAdmissionPolicy\","
+                       "operation=\"CREATE\",rejected=\"false\",type=\"admit\"} ");
 }
 
 #define HPA                                                                                                        \

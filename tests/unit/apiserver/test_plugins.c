@@ -536,7 +536,7 @@ static void plugins_that_are_enabled_change_pods(void **state) {
         made(create(f, &res_namespaces, NULL,
                     "{'metadata':{'name':'n','annotations':{'scheduler.alpha.kubernetes.io/node-selector':'a=b, c=d',"
                     "'scheduler.alpha.kubernetes.io/defaultTolerations':'[{\\'key\\':\\'k\\',"
-                    "\\'operator\\':\\'Exists\\'}]'}}}"));
+                    "\\'operator\\':\\'Exists\\',\\'effect\\':\\'\\',\\'x\\':1}]'}}}"));
         r = create(f, &res_pods, "n", POD("p", "'nodeSelector':{'x':'y'},", ""));
         value(f, r, ".spec.nodeSelector", "{\"a\":\"b\",\"c\":\"d\",\"x\":\"y\"}");
         value(f, r, ".spec.containers[0].imagePullPolicy", "Always");
@@ -653,6 +653,10 @@ static void plugins_that_are_enabled_see_what_was_there(void **state) {
         refused(create(f, &res_configmaps, "a.b", "{'metadata':{'name':'m'}}"),
                 "configmaps \"m\" is forbidden: Namespace \"a.b\" is invalid: metadata.name: Invalid value: \"a.b\": "
                 "must not contain dots");
+        refused(create(f, &res_bindings, "a.b", "{'metadata':{'generateName':'m'},'target':{'name':'n'}}"),
+                "bindings \"m\" is forbidden: Namespace \"a.b\" is invalid: metadata.name: Invalid value: \"a.b\": "
+                "must "
+                "not contain dots");
 }
 
 static void plugins_that_are_enabled_guard(void **state) {
@@ -757,6 +761,11 @@ static void events_are_limited(void **state) {
 #define UNFIT(name) "failed to apply admission: couldn't init admission plugin \"" name "\": "
 #define UNREAD "failed to apply admission: failed to read plugin config: "
 
+#define TOLERATIONS "kind: Configuration, apiVersion: podtolerationrestriction.admission.k8s.io/v1alpha1"
+#define NO_KEY                                                                                                         \
+        ".operator: Invalid value: \"\": operator must be Exists when `key` is empty, which means \"match all values " \
+        "and all keys\""
+
 static void a_wrong_file_is_told_as_upstream_does(void **state) {
         static const struct {
                 const char *text, *error; /* text: of the plugins, or (with a colon first) all of it */
@@ -787,11 +796,23 @@ static void a_wrong_file_is_told_as_upstream_does(void **state) {
                   "apiVersion: " GROUP ", kubeConfigFile: a}}]",
                   UNFIT("ValidatingAdmissionWebhook") "kubeConfigFile: Invalid value: \"a\": must be an absolute file "
                                                       "path" },
-                { "[{name: PodTolerationRestriction, configuration: {kind: Configuration, apiVersion: "
-                  "podtolerationrestriction.admission.k8s.io/v1alpha1, whitelist: [{}]}}]",
-                  UNFIT("PodTolerationRestriction") "invalid config: [podtolerationrestriction.whitelist[0].operator: "
-                                                    "Invalid value: \"\": operator must be Exists when `key` is "
-                                                    "empty, which means \"match all values and all keys\"]" },
+                { "[{name: PodTolerationRestriction, configuration: {" TOLERATIONS ", whitelist: [{}, {value: v}]}}]",
+                  UNFIT("PodTolerationRestriction") "invalid config: [podtolerationrestriction.whitelist[0]" NO_KEY
+                                                    " podtolerationrestriction.whitelist[1]" NO_KEY "]" },
+                { "[{name: PodTolerationRestriction, configuration: {" TOLERATIONS ", default: [{tolerationSeconds: "
+                  "1.5}]}}]",
+                  UNFIT("PodTolerationRestriction") "json: cannot unmarshal number 1.5 into Go struct field "
+                                                    "Toleration.default.tolerationSeconds of type int64" },
+                { "[{name: PodTolerationRestriction, configuration: {" TOLERATIONS ", default: 5}}]",
+                  UNFIT("PodTolerationRestriction") "json: cannot unmarshal number into Go struct field "
+                                                    "Configuration.default of type []v1.Toleration" },
+                { "[{name: ImagePolicyWebhook, configuration: []}]",
+                  UNFIT("ImagePolicyWebhook") "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal "
+                                              "array into Go value of type imagepolicy.AdmissionConfig" },
+                { "[{name: ImagePolicyWebhook, configuration: {imagePolicy: 5}}]",
+                  UNFIT("ImagePolicyWebhook") "json: cannot unmarshal number into Go struct field "
+                                              "AdmissionConfig.imagePolicy of type "
+                                              "imagepolicy.imagePolicyWebhookConfig" },
                 { "[{name: PodSecurity, configuration: {kind: PodSecurityConfiguration, apiVersion: "
                   "pod-security.admission.config.k8s.io/v1, exemptions: {namespaces: [a, a], usernames: ['']}}}]",
                   "failed to apply admission: failed to initialize admission plugin \"PodSecurity\": PodSecurity "
@@ -814,7 +835,7 @@ static void a_wrong_file_is_told_as_upstream_does(void **state) {
         args[1] = arena_printf(f->a, "admission-control-config-file=%s", path).p;
         f->s->options.args = args;
         for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-                bool whole = *table[i].text == ':', images = strstr(table[i].text, "magePolicy");
+                bool whole = *table[i].text == ':', images = strcasestr(table[i].text, "imagePolicy");
                 _cleanup_error_ struct error e = ERROR_INIT;
 
                 assert_int_equal(file_write(path,

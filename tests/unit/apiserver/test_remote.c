@@ -64,6 +64,8 @@ static void decide(struct http_request *req, void *arg) {
                 struct str image = json_str(json_at_path(json_item(json_getc(spec, "containers"), 0), "image"));
 
                 json_set_bool(a, &status, "allowed", str_eqc(image, "fine"));
+                if (str_eqc(image, "strange"))
+                        json_set_cstr(a, &status, "allowed", "yes");
                 if (str_eqc(image, "old"))
                         json_set_cstr(a, &status, "reason", "too old");
                 if (json_len(json_getc(spec, "annotations")) > 0)
@@ -490,6 +492,9 @@ static void images_are_asked_about(void **state) {
                   "pods \"p\" is forbidden: image policy webhook backend denied one or more images: too old" },
                 { "bad", ",\"annotations\":{\"a.image-policy.k8s.io/ticket\":\"1\",\"b\":\"2\"}", 403,
                   "pods \"p\" is forbidden: image policy webhook backend denied one or more images: annotated" },
+                { "strange", "", 403,
+                  "pods \"p\" is forbidden: json: cannot unmarshal string into Go struct field "
+                  "ImageReviewStatus.status.allowed of type bool" },
                 { "bad", ",\"annotations\":{\"b\":\"2\"}", 403, /* the second answer's question, known by now */
                   "pods \"p\" is forbidden: one or more images rejected by webhook backend" },
         };
@@ -508,7 +513,7 @@ static void images_are_asked_about(void **state) {
                 assert_int_equal(ask(w, "", API_CREATE, &res_pods, body, &text), table[i].code);
                 assert_string_equal(text.n ? text.p : "", table[i].text);
         }
-        assert_int_equal(atomic_load(&asked), 4);
+        assert_int_equal(atomic_load(&asked), 5);
         assert_int_equal(ask(w, "", API_CREATE, &res_configmaps, "{\"metadata\":{\"name\":\"p\"}}", &text), 201);
         http_server_stop(w->hook, 0);
         w->hook = NULL;
