@@ -28,6 +28,13 @@ static const struct config_kind hook_kind = {
         true,
 };
 
+static const struct webhook_user *user_named(const struct hook_users *u, struct str name) {
+        for (size_t i = 0; i < u->n; i++)
+                if (str_eq(u->v[i].target, name))
+                        return &u->v[i].user;
+        return NULL;
+}
+
 int admission_hook_users(struct apiserver *s, const char *plugin, struct hook_users **ret, struct error *err) {
         const struct json *config, *users;
         struct hook_users *u;
@@ -46,14 +53,20 @@ int admission_hook_users(struct apiserver *s, const char *plugin, struct hook_us
         if (err->err)
                 return admission_unfit(err, plugin);
         users = json_getc(doc, "users");
+        struct str current = json_str(json_at_path(
+                        json_find_by(json_getc(doc, "contexts"), "name", json_str(json_getc(doc, "current-context"))),
+                        "context", "user"));
         *ret = u = arena_new_of(s->arena, struct hook_users);
         u->v = arena_alloc0(s->arena, json_len(users) * sizeof(*u->v));
         json_each_item(user, users) {
                 u->v[u->n].target = json_str(json_getc(user, "name"));
-                int r = kubeconfig_read_user(s->arena, json_getc(user, "user"), &u->v[u->n++].user, err);
-                if (r < 0)
+                if (kubeconfig_read_user(s->arena, json_getc(user, "user"), &u->v[u->n].user, err) < 0)
                         return admission_unfit(err, plugin);
+                u->n++;
         }
+        u->otherwise = user_named(u, STR("*"));
+        if (!u->otherwise)
+                u->otherwise = user_named(u, current);
         return 0;
 }
 
@@ -89,7 +102,9 @@ static const struct webhook_user *find_user(const struct hook_users *u, struct s
                         longest = length;
                 }
         }
-        return best || !str_has_suffix(target, STR(":443")) ? best : find_user(u, str_sub(target, 0, target.n - 4));
+        if (best || !u)
+                return best;
+        return str_has_suffix(target, STR(":443")) ? find_user(u, str_sub(target, 0, target.n - 4)) : u->otherwise;
 }
 
 /* ---- compiling ---- */
@@ -103,7 +118,7 @@ static void compile_webhook(struct admission_set *set, const struct object *o, c
                 .name = json_str(json_getc(j, "name")),
                 .configuration = object_name(o),
                 .client = json_getc(j, "clientConfig"),
-                .user = users ? find_user(users, target_of(set->arena, json_getc(j, "clientConfig"))) : NULL,
+                .user = find_user(users, target_of(set->arena, json_getc(j, "clientConfig"))),
                 .ignore = str_eqc(json_str(json_getc(j, "failurePolicy")), "Ignore"),
                 .if_needed = str_eqc(json_str(json_getc(j, "reinvocationPolicy")), "IfNeeded"),
                 .dry_run = str_eqc(effects, "None") || str_eqc(effects, "NoneOnDryRun"),

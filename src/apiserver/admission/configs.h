@@ -38,8 +38,10 @@ struct admission_webhook {
         unsigned timeout_s;
 };
 
-/* Who we are to webhooks, by host and port: "hooks.example.com:443", "*.svc", "name.ns.svc:443". */
+/* Who we are to webhooks, by host and port: "hooks.example.com:443", "*.svc", "name.ns.svc:443"; to all others we are
+ * the user "*", or the current context's. */
 struct hook_users {
+        const struct webhook_user *otherwise; /* or NULL */
         struct {
                 struct str target;
                 struct webhook_user user;

@@ -669,7 +669,21 @@ static struct answer ask_hook(struct fixture *f) {
 
 static void webhooks_know_us_from_a_kubeconfig(void **state) {
         static const char *const hook_args[] = { "admission-control-config-file=admission.yaml", NULL };
-        static const char *const names[] = { "*.example.com", "*.svc", "localhost:1", "localhost" };
+#define SESAME ", user: {token: sesame}}"
+#define CURRENT "\ncontexts: [{name: c, context: {user: me}}]\ncurrent-context: "
+        static const char *const known[] = {
+                "[{name: '%s'" SESAME "]",
+                "[{name: x}, {name: '*'" SESAME ", {name: me}]" CURRENT "c",
+                "[{name: x}, {name: me" SESAME "]" CURRENT "c",
+        };
+        static const char *const unknown[] = {
+                "[{name: '*.example.com'" SESAME "]",
+                "[{name: '*.svc'" SESAME "]",
+                "[{name: 'localhost:1'" SESAME "]",
+                "[{name: localhost" SESAME "]",
+                "[{name: me" SESAME "]" CURRENT "d",
+                "[{name: me" SESAME ", {name: '%s'}, {name: '*'" SESAME "]" CURRENT "c",
+        };
         struct fixture *f = *state;
         struct error e = ERROR_INIT;
 
@@ -681,13 +695,18 @@ static void webhooks_know_us_from_a_kubeconfig(void **state) {
                    "ValidatingAdmissionWebhook, configuration: {kind: WebhookAdmissionConfiguration, apiVersion: "
                    "apiserver.config.k8s.io/v1, kubeConfigFile: /proc/self/cwd/hooks.yaml}}]");
         f->s->options.args = hook_args;
-        for (size_t i = 0; i <= ARRAY_SIZE(names); i++) {
-                const char *name = i < ARRAY_SIZE(names) ? names[i] : other.issuer + strlen("https://");
+        for (size_t i = 0; i < ARRAY_SIZE(known) + ARRAY_SIZE(unknown); i++) {
+                bool is_known = i < ARRAY_SIZE(known);
 
-                write_file("hooks.yaml", arena_printf(f->a, "users: [{name: '%s', user: {token: sesame}}]", name).p);
+                write_file("hooks.yaml", arena_printf(f->a,
+                                                      arena_printf(f->a, "users: %s\n",
+                                                                   is_known ? known[i] : unknown[i - ARRAY_SIZE(known)])
+                                                                      .p,
+                                                      other.issuer + strlen("https://"))
+                                                         .p);
                 if (admission_configure(f->s, &e) < 0)
                         fail_msg("%s", error_text(&e));
-                assert_int_equal(strstr(ask_hook(f).message, "provide credentials") != NULL, i < ARRAY_SIZE(names));
+                assert_int_equal(!strstr(ask_hook(f).message, "provide credentials"), is_known);
         }
         f->s->options.args = NULL;
 }
