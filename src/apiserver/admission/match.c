@@ -2,6 +2,7 @@
  * found is an error only for what the rules match. */
 #include "apiserver/admission/configs.h"
 #include "apiserver/auth/rbac.h"
+#include "apiserver/validation/validate.h"
 #include "schema/types.h"
 
 void admission_match_compile(struct arena *a, const struct json *from, bool policy, struct admission_match *ret) {
@@ -35,11 +36,12 @@ struct str admission_name(const struct admission *ad) {
 }
 
 struct str admission_called(const struct admission *ad) {
-        struct str generated = json_str(json_at_path(ad->obj, "metadata", "generateName"));
+        struct str name = ad->op->c->collection ? STR("") : ad->op->name;
 
-        if (!str_empty(ad->op->name) && !ad->op->c->collection)
-                return ad->op->name;
-        return str_empty(generated) ? STR("Unknown") : generated;
+        each_word(key, "name", "generateName")
+                if (str_empty(name))
+                        name = json_str(json_at_path(ad->obj, "metadata", key));
+        return str_empty(name) ? STR("Unknown") : name;
 }
 
 struct str admission_namespace(const struct admission *ad) {

@@ -882,6 +882,8 @@ static void flags_name_plugins(void **state) {
         assert_int_equal(admission_configure(f->s, &e), 0);
         refused(create(f, &res_configmaps, "default", "{'metadata':{'generateName':'m-'}}"),
                 "configmaps \"m-\" is forbidden: admission control is denying all modifications");
+        refused(create(f, &res_bindings, "default", "{'metadata':{'name':'m'},'target':{'name':'n'}}"),
+                "bindings \"m\" is forbidden: admission control is denying all modifications");
         f->s->options.args = NULL;
 }
 
