@@ -104,10 +104,10 @@ void admission_observe(const struct admission *ad, const struct admission_plugin
 /* ---- pod security ---- */
 
 struct evaluation {
-        const struct admission *ad;
         const struct pod_security_level *l;
         const char *mode;
-        bool denied;
+        bool denied, create, pod;
+        struct str subresource;
 };
 
 static void write_evaluation(struct buf *dst, const void *arg) {
@@ -126,9 +126,9 @@ static void write_evaluation(struct buf *dst, const void *arg) {
         } else {
                 metric_label(dst, "fatal", STR("false"));
         }
-        metric_label(dst, "request_operation", e->ad->operation == ADMIT_CREATE ? STR("create") : STR("update"));
-        metric_label(dst, "resource", e->ad->op->rest->stored->resource == &res_pods ? STR("pod") : STR("controller"));
-        metric_label(dst, "subresource", e->ad->op->c->subresource);
+        metric_label(dst, "request_operation", e->create ? STR("create") : STR("update"));
+        metric_label(dst, "resource", e->pod ? STR("pod") : STR("controller"));
+        metric_label(dst, "subresource", e->subresource);
 }
 
 static void count_exemption(bool create, bool pod, struct str subresource, int64_t n) {
@@ -137,24 +137,36 @@ static void count_exemption(bool create, bool pod, struct str subresource, int64
                    n);
 }
 
+static void count_evaluation(const struct evaluation *e, int64_t n) {
+        uint64_t key = !e->create + 4 * e->pod + 8U * e->denied;
+
+        key += 16 * (e->mode ? (unsigned char) e->mode[0] : 0U) + 4096 * (e->l ? e->l->level : 0U);
+        if (e->l && e->l->level != POD_SECURITY_PRIVILEGED) /* which is the same in each version */
+                key += (uint64_t) MIN(e->l->minor, POD_SECURITY_NEWEST + 1 + (e->l->minor == POD_SECURITY_LATEST))
+                       << 16;
+        key += (uint64_t) e->subresource.n << 32;
+        series_add(metric_series(e->mode ? &security_evaluations : &security_errors, key, write_evaluation, e), n);
+}
+
 void pod_security_expose(void) {
+        static const struct pod_security_level privileged = { POD_SECURITY_PRIVILEGED, POD_SECURITY_LATEST };
+
         for (int i = 0; i < 4; i++)
                 count_exemption(i & 1, i & 2, STR(""), 0);
+        for (int i = 0; i < 2; i++)
+                count_evaluation(&(struct evaluation) { .l = &privileged, .mode = "enforce", .create = i, .pod = true },
+                                 0);
 }
 
 void pod_security_count(const struct admission *ad, const struct pod_security_level *l, const char *mode, bool denied) {
-        const bool pod = ad->op->rest->stored->resource == &res_pods;
-        uint64_t key = ad->operation + 4 * pod + 8U * denied;
+        struct evaluation e = { l, mode, denied, .create = ad->operation == ADMIT_CREATE };
 
+        e.pod = ad->op->rest->stored->resource == &res_pods;
+        e.subresource = ad->op->c->subresource;
         if (l && !mode)
-                return count_exemption(ad->operation == ADMIT_CREATE, pod, ad->op->c->subresource, 1);
-        key += 16 * (mode ? (unsigned char) mode[0] : 0U) + 4096 * (l ? l->level : 0U);
-        key += (uint64_t) (l && mode ? MIN(l->minor, POD_SECURITY_NEWEST + 1 + (l->minor == POD_SECURITY_LATEST)) : 0)
-               << 16;
-        key += (uint64_t) ad->op->c->subresource.n << 32;
-        series_add(metric_series(mode ? &security_evaluations : &security_errors, key, write_evaluation,
-                                 &(struct evaluation) { ad, l, mode, denied }),
-                   1);
+                count_exemption(e.create, e.pod, e.subresource, 1);
+        else
+                count_evaluation(&e, 1);
 }
 
 /* ---- webhooks and policies ---- */

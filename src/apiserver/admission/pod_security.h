@@ -20,6 +20,6 @@ bool pod_security_violates(struct arena *a, struct pod_security_level l, const s
 /* Counts a decision ("enforce", "audit" or "warn"), one that was exempt (mode NULL), or labels that make no sense (both
  * NULL). In metrics.c. */
 void pod_security_count(const struct admission *ad, const struct pod_security_level *l, const char *mode, bool denied);
-void pod_security_expose(void); /* the usual kinds of exemptions, before there is one */
+void pod_security_expose(void); /* those that are usual, before there is one */
 /* From --admission-control-config-file, if that was given. */
 int pod_security_configure(struct apiserver *s, struct error *err);

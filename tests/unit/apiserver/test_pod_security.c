@@ -185,6 +185,8 @@ static void decisions_are_counted(void **state) {
                 "policy_version=\"v1.30\",request_operation=\"create\",resource=\"pod\",subresource=\"\"} 1\n",
                 "\npod_security_evaluations_total{decision=\"deny\",mode=\"warn\",policy_level=\"restricted\","
                 "policy_version=\"future\",request_operation=\"create\",resource=\"pod\",subresource=\"\"} 1\n",
+                "\npod_security_evaluations_total{decision=\"allow\",mode=\"enforce\",policy_level=\"privileged\","
+                "policy_version=\"latest\",request_operation=\"update\",resource=\"pod\",subresource=\"\"} 0\n",
         };
         struct fixture *f = *state;
         _cleanup_buf_ struct buf b = BUF_INIT;
