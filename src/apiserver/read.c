@@ -320,9 +320,11 @@ static int list_position(struct apiserver *s, struct api_call *c, const struct r
                         return error_status(err, REASON_UNKNOWN,
                                             "etcdserver: mvcc: required revision is a future revision");
                 }
-                if (r < 0 || str_empty(o->resource_version) || zero || !exact)
+                /* "0" is what is kept, be it old. */
+                if (r < 0 || str_empty(o->resource_version) || (zero ? !kept_is_stuck(rest, &revision) : !exact))
                         return r;
-                str_to_u64(o->resource_version, &revision);
+                if (!zero)
+                        str_to_u64(o->resource_version, &revision);
         }
         if (revision == now)
                 return 0;

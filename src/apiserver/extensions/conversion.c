@@ -33,8 +33,8 @@ struct conversion {
         const struct json **in;
         struct json *out;
         size_t n;
-        struct str from; /* the version that errors tell; empty: that of the first object */
-        bool whole;      /* in and out are as they are, be it unknown or absent */
+        bool changes; /* an object that is there: upstream begins with what it has kept of it */
+        bool whole;   /* in and out are as they are, be it unknown or absent */
         void (*done)(struct conversion *k, const struct error *err); /* err NULL: out is filled */
         void *arg[4];
         struct webhook_call call;
@@ -232,6 +232,13 @@ static void count(const struct conversion *k) {
                        s);
 }
 
+/* Where what errors tell was to be converted from. */
+static struct str told_version(const struct conversion *k) {
+        bool back = k->changes && kept_knows(k->to, json_str(json_at_path(k->in[0], "metadata", "uid")));
+
+        return back ? k->to->api_version : TEXT(k->in[0], "apiVersion");
+}
+
 static void answered(struct webhook_call *w) {
         struct conversion *k = container_of(w, struct conversion, call);
         _cleanup_error_ struct error e = ERROR_INIT, all = ERROR_INIT;
@@ -247,7 +254,7 @@ static void answered(struct webhook_call *w) {
                 error_move(&all, &e);
         else if (e.err)
                 error_status(&all, REASON_UNKNOWN, "conversion webhook for %" STR_FMT ", Kind=%" STR_FMT " %s%s",
-                             STR_ARG(k->from.n ? k->from : TEXT(k->in[0], "apiVersion")), STR_ARG(k->to->kind),
+                             STR_ARG(told_version(k)), STR_ARG(k->to->kind),
                              str_has_prefix(why, STR("returned ")) || str_has_prefix(why, STR("failed: ")) ? ""
                                                                                                            : "failed: ",
                              error_text(&e));
@@ -357,8 +364,7 @@ bool op_load(struct op *op, void (*again)(struct op *op)) {
         k->arg[1] = again;
         k->arg[2] = object_ref(op->raw);
         k->done = loaded;
-        if ((op->c->verb == API_UPDATE || op->c->verb == API_PATCH) && kept_check(op->rest, NULL, NULL) == 0)
-                k->from = op->rest->api_version; /* upstream begins with what it has kept */
+        k->changes = op->c->verb == API_UPDATE || op->c->verb == API_PATCH;
         ask(op->s, k, op->c->loop);
         return false;
 }
@@ -605,12 +611,14 @@ static void list_converted(struct object **converted, size_t n, const struct err
 
 void convert_list(struct op *op, void (*then)(struct op *op)) {
         struct api_list *l = op->c->list;
+        uint64_t position;
         size_t n = 0;
 
         if (!op->rest->custom || !op->rest->custom->of->webhook)
                 return then(op);
         struct object **wanted = arena_array(op->c->arena, struct object *, l->n + 1);
-        bool exactly = api_lists_exactly(&op->c->options);
+        bool exactly = api_lists_exactly(&op->c->options) ||
+                       (!str_eqc(op->c->options.resource_version, "0") && kept_is_stuck(op->rest, &position));
         for (size_t i = 0; i < l->n; i++) {
                 if (custom_is_in_version(op->rest, l->items[i]))
                         continue;

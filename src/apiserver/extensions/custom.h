@@ -134,6 +134,9 @@ void kept_begin(const struct custom *c, struct apiserver *s, struct loop *loop, 
 void kept_end_all(struct list *running); /* on the loop */
 /* The object in that version (a reference), when it is kept. Any thread, as those below. */
 struct object *kept_find(const struct rest *r, const struct object *o);
+bool kept_knows(const struct rest *r, struct str uid); /* any state of that object */
+/* Is the webhook failing, with what was written after *ret_position? */
+bool kept_is_stuck(const struct rest *r, uint64_t *ret_position);
 /* Does what was written then come yet? Watches of the server are woken when it has; not those of this loop. */
 bool kept_awaits(const struct rest *r, const struct loop *loop, uint64_t revision);
 /* TOO_MANY_REQUESTS when the webhook did not convert what there is: nobody but this loop may watch it then. */

@@ -28,7 +28,8 @@ struct kept {
         uint64_t position;    /* what was written up to here is there, but for what is old */
         struct error why;     /* it cannot be filled */
         int64_t since_ms;     /* since then */
-        bool awaited;         /* somebody waits for what comes */
+        bool awaited;         /* somebody waits for what comes, */
+        bool stuck;           /* which the webhook does not convert */
         /* The loop's. */
         bool filled; /* position is where to go on */
         struct api_watch *watch;
@@ -74,6 +75,28 @@ struct object *kept_find(const struct rest *r, const struct object *o) {
         HOLD(&k->lock);
         found = map_get(k->objects, key_of(&b, o));
         return found ? object_ref(found) : NULL;
+}
+
+bool kept_knows(const struct rest *r, struct str uid) {
+        struct kept *k = kept_of(r);
+
+        if (!k)
+                return false;
+        HOLD(&k->lock);
+        map_each(it, k->objects)
+                if (str_has_prefix(it.key, uid))
+                        return true;
+        return false;
+}
+
+bool kept_is_stuck(const struct rest *r, uint64_t *ret_position) {
+        struct kept *k = kept_of(r);
+
+        if (!k)
+                return false;
+        HOLD(&k->lock);
+        *ret_position = k->position;
+        return k->stuck;
 }
 
 bool kept_awaits(const struct rest *r, const struct loop *loop, uint64_t revision) {
@@ -130,6 +153,7 @@ static void advance(struct kept *k, struct object *o, uint64_t revision) {
                         drop_old(k);
                 if (k->filled)
                         k->position = MAX(k->position, revision);
+                k->stuck = false;
                 awaited = k->filled && k->awaited;
                 k->awaited &= !awaited;
         }
@@ -167,6 +191,8 @@ static void failed(struct kept *k, const struct error *err) {
         api_watch_stop(TAKE_PTR(k->watch));
         timer_start(k->loop, &k->again, AGAIN_MS, begin_again);
         k->failing_ms = k->failing_ms ? k->failing_ms : now;
+        with_lock(&k->lock)
+                k->stuck = k->filled;
         if (k->filled && err->reason != REASON_EXPIRED && now - k->failing_ms < PATIENCE_MS)
                 return;
         k->filled = false;

@@ -309,6 +309,14 @@ static void what_is_converted_is_kept(void **state) {
         check_code(ASK(f, API_GET, &v2, "default", "a", .options = any), 200);
         check_code(ASK(f, API_GET, &v2, "default", "a"), 500);
         check_code(ASK(f, API_LIST, &v2, "default", .options = o), 500);
+        check_error(ASK(f, API_PATCH, &v2, "default", "a", .body = "{}", .patch = API_PATCH_MERGE), 500,
+                    "conversion webhook for example.com/v2, Kind=Widget failed: not today");
+        create(f, &v1, "c");
+        for (int i = 0; i < 2000 && ASK(f, API_LIST, &v2, "default", .options = { .limit = 1 }).code != 500; i++)
+                nap();
+        check_code(ASK(f, API_LIST, &v2, "default", .options = { .limit = 1 }), 500);
+        r = ASK(f, API_LIST, &v2, "default", .options = any);
+        assert_int_equal(json_len(json_getc(r.body, "items")), 2);
         check_code(ASK(f, API_PATCH, &res_customresourcedefinitions, NULL, "widgets.example.com",
                        .patch = API_PATCH_MERGE, .body = "{\"spec\":{\"names\":{\"shortNames\":[\"w\"]}}}"),
                    200);
