@@ -380,8 +380,9 @@ static int64_t page_limit(const struct api_call *c, const struct rest *rest) {
         return any ? 0 : c->options.limit;
 }
 
-static void list_fill(struct api_call *c, const struct rest *rest, struct store_snapshot *snap, const struct past *past,
-                      struct str prefix, struct str start, const struct filter *f, struct api_list *l) {
+static int list_fill(struct api_call *c, const struct rest *rest, struct store_snapshot *snap, const struct past *past,
+                     struct str prefix, struct str start, const struct filter *f, struct api_list *l,
+                     struct error *err) {
         int64_t limit = f->later ? 0 : page_limit(c, rest);
         struct list_iter it;
         size_t cap = 0;
@@ -389,27 +390,29 @@ static void list_fill(struct api_call *c, const struct rest *rest, struct store_
         list_iter_init(&it, snap, past, prefix, start);
         while (list_iter_next(&it, prefix)) {
                 l->n_seen++;
+                TRY(custom_check_version(rest, it.object, err));
                 if ((f->by_label || f->by_field) && !filter_matches(f, it.object))
                         continue;
                 list_push_object(l, &cap, object_in_version(rest->stored, rest, it.object));
-                if (limit > 0 && l->n == (size_t) limit)
-                        return list_end(c, snap, &it, prefix, l);
+                if (limit > 0 && l->n == (size_t) limit) {
+                        list_end(c, snap, &it, prefix, l);
+                        break;
+                }
         }
+        return 0;
 }
 
-static bool list_one(struct api_call *c, const struct rest *rest, struct store_snapshot *snap, const struct filter *f,
-                     struct api_list *l) {
-        struct str name = str_empty(c->options.continue_token) ? only_name(c, rest, f) : str_n(NULL, 0);
-        struct object *o;
+static int list_one(struct api_call *c, const struct rest *rest, struct store_snapshot *snap, const struct filter *f,
+                    struct str name, struct api_list *l, struct error *err) {
+        struct object *o = rest_get(snap, rest->stored, c->namespace, name);
         size_t cap = 0;
 
-        if (!name.p)
-                return false;
-        o = rest_get(snap, rest->stored, c->namespace, name);
         l->n_seen = o != NULL;
+        if (o)
+                TRY(custom_check_version(rest, o, err));
         if (o && filter_matches(f, o))
                 list_push_object(l, &cap, object_in_version(rest->stored, rest, o));
-        return true;
+        return 0;
 }
 
 /* A start ends with a NUL, which no format prints. */
@@ -438,6 +441,7 @@ int list_collect(struct apiserver *s, struct api_call *c, const struct rest *res
         uint64_t revision;
         bool cached = !str_empty(c->options.resource_version) && c->options.limit == 0;
         struct filter f;
+        int r;
 
         TRY(make_filter(c->arena, rest, &c->options, &f, err));
         f.later = selects_converted(rest, &c->options);
@@ -459,8 +463,13 @@ int list_collect(struct apiserver *s, struct api_call *c, const struct rest *res
         l = xcalloc(1, sizeof(*l));
         l->revision = revision;
         l->remaining = -1;
-        if (past.list.n > 0 || !list_one(c, rest, snap, &f, l))
-                list_fill(c, rest, snap, &past, prefix, start, &f, l);
+        name = str_empty(c->options.continue_token) ? only_name(c, rest, &f) : str_n(NULL, 0);
+        r = past.list.n == 0 && name.p ? list_one(c, rest, snap, &f, name, l, err)
+                                       : list_fill(c, rest, snap, &past, prefix, start, &f, l, err);
+        if (r < 0) {
+                api_list_free(l);
+                return r;
+        }
         if (!str_empty(l->continue_token) && past.list.n == 0)
                 snapshots_put(s, snap);
         *ret = l;

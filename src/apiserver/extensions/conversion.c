@@ -346,6 +346,10 @@ bool op_load(struct op *op, void (*again)(struct op *op)) {
                 return true;
         if (op->c->verb == API_DELETE && op->rest->custom->of->terminating)
                 return true; /* it goes with its definition, whether or not the webhook is still there */
+        if (custom_check_version(op->rest, op->raw, &op->c->error) < 0) {
+                op_fail(op);
+                return false;
+        }
         if (op->converted && object_revision(op->converted) == object_revision(op->raw)) {
                 op->old = op->converted;
                 return true;

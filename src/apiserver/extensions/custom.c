@@ -270,6 +270,7 @@ struct custom *custom_new(struct object *crd, uint64_t revision) {
         /* A schema that was never changed is the one that all objects were written with. */
         c->since = as_written ? 0 : revision;
         c->terminating = object_deleting(crd);
+        c->made_ms = now_mono_ms();
         if (str_eqc(json_str(json_at_path(spec, "conversion", "strategy")), "Webhook"))
                 c->webhook = json_at_path(spec, "conversion", "webhook");
         c->versions = arena_array(c->arena, struct custom_version, json_len(versions) + 1);

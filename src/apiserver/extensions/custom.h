@@ -39,8 +39,10 @@ struct custom {
         atomic_ullong since;     /* objects of later revisions were written as the schema has it now */
         atomic_uint watchers;    /* of all versions */
         atomic_bool terminating; /* the definition is being deleted: nothing new comes in */
-        uint64_t born;           /* the store's revision when it was; watches cannot begin before; 0: with the server */
-        bool emptying;           /* its objects are being deleted; of extensions.c's loop */
+        struct str foreign;      /* what the first object is kept in that is in none of its versions; or empty */
+        int64_t made_ms;
+        uint64_t born; /* the store's revision when it was; watches cannot begin before; 0: with the server */
+        bool emptying; /* its objects are being deleted; of extensions.c's loop */
         struct arena *arena;
         struct object *crd;
         struct custom_version *versions, *storage;
@@ -90,6 +92,11 @@ const struct api_group_version *catalog_find(const struct catalog *c, struct str
 /* The object as this version shows it (a reference), or NULL when a webhook has to convert it. */
 struct object *custom_view(const struct rest *r, struct object *o);
 bool custom_is_in_version(const struct rest *r, const struct object *o);
+/* Looks for objects that are kept in versions which the definition has no more. They are not served. */
+void custom_look(struct custom *c, struct store_snapshot *snap);
+/* Is this one of them? (err may be NULL.) Not while the definition goes, and they with it. */
+int custom_check_version(const struct rest *r, const struct object *o, struct error *err);
+int err_foreign(struct error *err, struct str version);
 /* An object as it is kept, with the defaults of its own version: from here it goes to another. */
 struct json custom_as_kept(struct arena *a, const struct rest *r, const struct json *doc);
 /* That in the version of r, of a definition without a webhook. */

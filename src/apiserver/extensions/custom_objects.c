@@ -7,11 +7,46 @@
 
 /* ---- out ---- */
 
-bool custom_is_in_version(const struct rest *r, const struct object *o) {
+static struct str kept_version(const struct object *o) {
         static const char *const path[] = { "apiVersion", NULL };
         struct str raw = json_scan(object_text(o), path);
 
-        return raw.n > 2 && str_eq(str_sub(raw, 1, raw.n - 1), r->api_version);
+        return raw.n > 2 ? str_sub(raw, 1, raw.n - 1) : STR("");
+}
+
+bool custom_is_in_version(const struct rest *r, const struct object *o) {
+        return str_eq(kept_version(o), r->api_version);
+}
+
+static bool has_version(const struct custom *c, struct str version) {
+        for (size_t i = 0; i < c->n_versions; i++)
+                if (str_eq(c->versions[i].rest.api_version, version))
+                        return true;
+        return false;
+}
+
+void custom_look(struct custom *c, struct store_snapshot *snap) {
+        if (c->since == 0) /* it has never been another */
+                return;
+        store_each(it, snap, c->storage->rest.prefix)
+                if (!has_version(c, kept_version(it.object))) {
+                        c->foreign = arena_str(c->arena, kept_version(it.object));
+                        return;
+                }
+}
+
+int err_foreign(struct error *err, struct str version) {
+        return error_status(err, REASON_UNKNOWN, "request to convert CR from an invalid group/version: %" STR_FMT,
+                            STR_ARG(version));
+}
+
+int custom_check_version(const struct rest *r, const struct object *o, struct error *err) {
+        const struct custom *c = r->custom ? r->custom->of : NULL;
+
+        if (!c || c->terminating || (str_empty(c->foreign) && object_revision(o) > c->born) ||
+            has_version(c, kept_version(o)))
+                return 0;
+        return err_foreign(err, kept_version(o));
 }
 
 struct json custom_as_kept(struct arena *a, const struct rest *r, const struct json *doc) {

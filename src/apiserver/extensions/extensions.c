@@ -352,8 +352,10 @@ static struct custom *make_custom(struct extensions *x, const struct catalog *ol
         }
         coming = object_from_tree(tree);
         object_set_revision(coming, object_revision(crd));
-        c = custom_new(coming, store_revision(x->s->store));
-        c->born = store_revision(x->s->store);
+        _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(x->s->store);
+        c = custom_new(coming, store_snapshot_revision(snap));
+        c->born = store_snapshot_revision(snap);
+        custom_look(c, snap);
         return c;
 }
 
@@ -545,6 +547,8 @@ void extensions_load(struct extensions *x) {
         store_each(it, snap, r->prefix)
                 if (condition_is(json_getc(object_json(it.object), "status"), "Established", "True"))
                         vec_push(&customs, custom_new(it.object, now));
+        for (size_t i = 0; i < customs.n; i++)
+                custom_look(customs.v[i], snap);
         if (customs.n > 0)
                 catalog_swap(x->s, catalog_new(x->s, customs.v, customs.n, NULL, 0));
         vec_free(&customs);

@@ -110,20 +110,31 @@ bool kept_awaits(const struct rest *r, const struct loop *loop, uint64_t revisio
         return k->awaited = true;
 }
 
+static int put_off(const struct rest *r, const struct error *why, int64_t since_ms, struct error *err) {
+        error_status(err, REASON_TOO_MANY_REQUESTS,
+                     "storage is (re)initializing: failed to list %" STR_FMT ", Kind=%" STR_FMT ": %s",
+                     STR_ARG(r->api_version), STR_ARG(r->kind), error_text(why));
+        if (err)
+                err->retry_after_seconds = (int) MIN(exp(0.06 * (double) (now_mono_ms() - since_ms) / 1000), 30.0);
+        return -EAGAIN;
+}
+
 int kept_check(const struct rest *r, const struct loop *loop, struct error *err) {
+        const struct custom *c = r->custom ? r->custom->of : NULL;
         struct kept *k = kept_of(r);
 
+        if (c && !str_empty(c->foreign) && !c->terminating) {
+                _cleanup_error_ struct error e = ERROR_INIT;
+
+                err_foreign(&e, c->foreign);
+                return put_off(r, &e, c->made_ms, err);
+        }
         if (!k)
                 return 0;
         HOLD(&k->lock);
         if (!k->why.err || k->loop == loop)
                 return 0;
-        error_status(err, REASON_TOO_MANY_REQUESTS,
-                     "storage is (re)initializing: failed to list %" STR_FMT ", Kind=%" STR_FMT ": %s",
-                     STR_ARG(r->api_version), STR_ARG(r->kind), error_text(&k->why));
-        if (err)
-                err->retry_after_seconds = (int) MIN(exp(0.06 * (double) (now_mono_ms() - k->since_ms) / 1000), 30.0);
-        return -EAGAIN;
+        return put_off(r, &k->why, k->since_ms, err);
 }
 
 /* ---- filling it ---- */
@@ -241,7 +252,7 @@ static void begin(struct kept *k) {
 }
 
 void kept_begin(const struct custom *c, struct apiserver *s, struct loop *loop, struct list *running) {
-        for (size_t i = 0; i < c->n_versions; i++) {
+        for (size_t i = 0; i < c->n_versions && str_empty(c->foreign); i++) {
                 struct kept *k = c->versions[i].kept;
 
                 if (!k || k->loop)

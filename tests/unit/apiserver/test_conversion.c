@@ -344,6 +344,40 @@ static void what_is_converted_is_kept(void **state) {
         watcher = seen.loop;
 }
 
+/* What is in a version that is no more is not guessed at. */
+static void objects_of_a_version_that_is_gone_are_not_served(void **state) {
+        const char *no = "request to convert CR from an invalid group/version: example.com/v1";
+        static const char *const changes[][2] = {
+                { NULL, "[{\"op\":\"replace\",\"path\":\"/spec/versions/0/storage\",\"value\":false},"
+                        "{\"op\":\"replace\",\"path\":\"/spec/versions/1/storage\",\"value\":true}]" },
+                { "status", "[{\"op\":\"replace\",\"path\":\"/status/storedVersions\",\"value\":[\"v2\"]}]" },
+                { NULL, "[{\"op\":\"remove\",\"path\":\"/spec/versions/0\"}]" },
+        };
+        struct fixture *f = *state;
+
+        hook_converts(hook, "/convert");
+        define(f);
+        create(f, &v1, "a");
+        for (size_t i = 0; i < ARRAY_SIZE(changes); i++)
+                check_code(ASK(f, API_PATCH, &res_customresourcedefinitions, NULL, "widgets.example.com",
+                               .sub = changes[i][0], .patch = API_PATCH_JSON, .body = changes[i][1]),
+                           200);
+        for (int i = 0; i < 2000 && ASK(f, API_LIST, &v1, "default").code != 404; i++)
+                nap();
+        check_error(ASK(f, API_GET, &v2, "default", "a"), 500, no);
+        check_error(ASK(f, API_DELETE, &v2, "default", "a"), 500, no);
+        check_error(ASK(f, API_LIST, &v2, "default", .options = { .limit = 1 }), 500, no);
+        check_error(ASK(f, API_LIST, &v2, "default"), 429,
+                    arena_printf(f->a, "storage is (re)initializing: failed to list example.com/v2, Kind=Widget: %s",
+                                 no)
+                                    .p);
+        check_code(create(f, &v2, "b"), 201);
+        check_code(ASK(f, API_GET, &v2, "default", "b"), 200);
+        ASK(f, API_DELETE, &res_customresourcedefinitions, NULL, "widgets.example.com");
+        for (int i = 0; ASK(f, API_LIST, &v2, "default").code != 404; i++, nap())
+                assert_true(i < 1000); /* with their definition they go */
+}
+
 static void configure(struct fixture *f, const struct api_resource *kind, const char *path) {
         const char *body = arena_printf(f->a,
                                         "{\"metadata\":{\"name\":\"x\"},\"webhooks\":[{\"name\":\"a.example.com\","
@@ -414,6 +448,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(a_webhook_stands_between_versions, setup, teardown),
                 cmocka_unit_test_setup_teardown(what_is_converted_is_kept, setup, teardown),
+                cmocka_unit_test_setup_teardown(objects_of_a_version_that_is_gone_are_not_served, setup, teardown),
                 cmocka_unit_test_setup_teardown(admission_has_it_converted, setup, teardown),
                 cmocka_unit_test_setup_teardown(what_is_too_large_converted_is_refused, setup, teardown),
         };
