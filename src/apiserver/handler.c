@@ -531,8 +531,14 @@ static void read_done(struct api_call *c) {
 
 static bool waits_for_revision(struct exchange *x, const struct api_call *call) {
         _cleanup_error_ struct error no = ERROR_INIT;
+        const struct api_options *o = &call->options;
         uint64_t revision;
 
+        /* What is of exactly that one is asked of the store, which does not wait. */
+        if (call->verb == API_LIST &&
+            (str_eqc(o->resource_version_match, "Exact") ||
+             (str_empty(o->resource_version_match) && o->limit > 0 && str_empty(o->field_selector))))
+                return false;
         if (!rest_is_cached(x->rest) || call->options.resource_version.n == 0 ||
             str_to_u64(call->options.resource_version, &revision) < 0 || revision <= store_revision(x->s->store))
                 return false;

@@ -97,6 +97,11 @@ static void a_read_waits_for_its_revision(void **state) {
         before = now_mono_ms(); /* who may not read need not wait to hear it */
         r = get(f, "/api/v1/namespaces?resourceVersion=99999", "Impersonate-User: nobody\r\n");
         assert_true(has(r, "HTTP/1.1 403") && now_mono_ms() - before < 3000);
+        before = now_mono_ms(); /* nor does one of exactly that revision */
+        r = get(f, "/api/v1/namespaces?resourceVersion=99999&resourceVersionMatch=Exact", "");
+        assert_true(has(r, "HTTP/1.1 500") && now_mono_ms() - before < 3000);
+        r = get(f, "/api/v1/namespaces?resourceVersion=99999&limit=1", "");
+        assert_true(has(r, "HTTP/1.1 500") && now_mono_ms() - before < 3000);
         arena_free(t.f->a);
 }
 
