@@ -231,6 +231,11 @@ int main(int argc, char **argv) {
                 return 2;
         }
 
+        if (argc == 3 && strcmp(argv[2], "--version") == 0) { /* as each of upstream's components */
+                printf("Kubernetes %s\n", CUBE_VERSION);
+                return 0;
+        }
+
         _cleanup_error_ struct error err = ERROR_INIT;
         struct flags flags = { .wait_ms = 60000 };
         argc -= 2;

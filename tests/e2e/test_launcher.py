@@ -258,6 +258,7 @@ def test_help_version_completion(tmp_path):
                                                                           "kubeconfig", "logs", "image", "version", "completion"))
     assert "--isolated" in subprocess.run([CUBE, "start", "--help"], capture_output=True, text=True).stdout
     assert subprocess.run([CUBE, "version"], capture_output=True, text=True).stdout.startswith("cube v1.33.4+cube")
+    assert subprocess.run([CUBE, "apiserver", "--version"], capture_output=True, text=True).stdout.startswith("Kubernetes v1.33.4+cube")
     for shell in ("bash", "zsh", "fish"):
         script = subprocess.run([CUBE, "completion", shell], capture_output=True, text=True).stdout
         assert "start" in script
