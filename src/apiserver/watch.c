@@ -407,11 +407,11 @@ void hubs_free(struct apiserver *s) {
 
 /* ---- watches of a custom resource whose definition is gone or has changed: they begin anew ---- */
 
-static bool is_retired(const struct api_watch *w) {
+bool watch_is_retired(const struct api_watch *w) {
         return w->rest->custom && atomic_load(&w->rest->custom->of->retired);
 }
 
-static void end(struct api_watch *w) {
+void watch_end(struct api_watch *w) {
         struct watch_event e = { .type = API_ERROR, .error = &(struct error) { 0 } };
 
         if (w->stopped || w->failed)
@@ -429,8 +429,8 @@ static void end_retired(void *arg) {
         hub->dispatching++;
         map_each(it, hub->resources)
                 list_each(struct api_watch, w, &((struct watched *) it.value)->watchers, link) {
-                        if (is_retired(w) || kept_check(w->rest, hub->loop, NULL) < 0)
-                                end(w);
+                        if (watch_is_retired(w) ? !w->lagging : kept_check(w->rest, hub->loop, NULL) < 0)
+                                watch_end(w);
                 }
         hub->dispatching--;
         hub_bury(hub);
@@ -478,8 +478,8 @@ static void begin(struct loop_work *work) {
                 return watch_free(w);
         link_watch(w);
         w->events = watch_series(&watch_events, w->rest);
-        if (is_retired(w))
-                return end(w);
+        if (watch_is_retired(w))
+                return watch_end(w);
         if (w->snapshot && w->position > store_snapshot_revision(w->snapshot)) { /* not older than that, it shall be */
                 _cleanup_error_ struct error e = ERROR_INIT;
 

@@ -294,6 +294,8 @@ void watch_catch_up(struct api_watch *w) {
         if (!watch_full(w)) {
                 w->lagging = false;
                 w->was_live = true;
+                if (watch_is_retired(w))
+                        watch_end(w);
         }
 out:
         if (c.n > 0)

@@ -56,6 +56,10 @@ void hub_bury(struct watch_hub *hub);
 /* This thread's series of a metric by resource. */
 struct series *watch_resource_series(const struct metric *m, const struct rest *r);
 
+/* Is its definition another now, or gone? It ends when it has told what was written until then. */
+bool watch_is_retired(const struct api_watch *w);
+void watch_end(struct api_watch *w);
+
 /* ---- watch_deliver.c ---- */
 
 /* Gives an event of the store to one watcher, as its selectors and its version see it. False when a webhook has to

@@ -26,6 +26,7 @@ struct kept {
         struct map *objects;  /* "uid/revision" → struct object */
         size_t limit;         /* how many until those are looked for that are old */
         uint64_t position;    /* what was written up to here is there, but for what is old */
+        bool over;            /* nothing comes any more */
         struct error why;     /* it cannot be filled */
         int64_t since_ms;     /* since then */
         bool awaited;         /* somebody waits for what comes, */
@@ -105,7 +106,7 @@ bool kept_awaits(const struct rest *r, const struct loop *loop, uint64_t revisio
         if (!k)
                 return false;
         HOLD(&k->lock);
-        if (!k->loop || k->loop == loop || k->why.err || k->position >= revision)
+        if (!k->loop || k->over || k->loop == loop || k->why.err || k->position >= revision)
                 return false;
         return k->awaited = true;
 }
@@ -186,6 +187,9 @@ static void end(struct kept *k) {
         if (k->watch)
                 api_watch_stop(TAKE_PTR(k->watch));
         list_del(&k->link);
+        with_lock(&k->lock)
+                k->over = true;
+        hubs_wake(k->s);
         timer_close(&k->again, ended);
 }
 

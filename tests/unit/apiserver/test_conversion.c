@@ -339,6 +339,18 @@ static void what_is_converted_is_kept(void **state) {
         for (int i = 0; i < 2000 && ASK(f, API_LIST, &v2, "default").code != 200; i++)
                 nap();
         check_code(ASK(f, API_LIST, &v2, "default"), 200);
+
+        /* A watch sees all its objects go before it ends. */
+        c.options = (struct api_options) API_OPTIONS_INIT;
+        atomic_store(&seen.n, 0);
+        atomic_store(&seen.failed, 0);
+        assert_int_equal(apiserver_watch(f->s, &c, on_event, &seen, &seen.watch, NULL), 0);
+        expect(&seen, 3);
+        ASK(f, API_DELETE, &res_customresourcedefinitions, NULL, "widgets.example.com");
+        for (int i = 0; i < 2000 && atomic_load(&seen.failed) == 0; i++)
+                nap();
+        assert_int_equal(atomic_load(&seen.failed), 1);
+        assert_int_equal(atomic_load(&seen.n), 6);
         loop_stop(seen.loop);
         loop_join(seen.loop);
         watcher = seen.loop;
