@@ -232,24 +232,6 @@ int config_finish(struct field_errors *fe, struct error *err) {
         return field_errors_finish(fe, (struct str) { 0 }, STR(""), STR(""), err);
 }
 
-void fault_add(struct faults *f, const char *fmt, ...) {
-        _cleanup_free_ char *text = variadic(ap, fmt, xvprintf(fmt, ap)), *one = xprintf(", %s, ", text);
-        _cleanup_free_ char *all = xprintf(", %" STR_FMT ", ", STR_ARG(buf_str(&f->text)));
-
-        if (strstr(all, one))
-                return;
-        buf_printf(&f->text, "%s%s", f->n++ ? ", " : "", text);
-}
-
-int faults_finish(struct faults *f, struct error *err) {
-        int r = f->n ? error_set(err, -EINVAL, f->n > 1 ? "[%" STR_FMT "]" : "%" STR_FMT, STR_ARG(buf_str(&f->text)))
-                     : 0;
-
-        buf_free(&f->text);
-        *f = (struct faults) { 0 };
-        return r;
-}
-
 /* ---- expressions ---- */
 
 struct cel_program *config_compile(struct field_errors *fe, const struct path *p, struct str text,

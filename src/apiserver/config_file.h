@@ -2,6 +2,7 @@
  * Private to src/apiserver. */
 #pragma once
 
+#include "base/faults.h"
 #include "apiserver/validation/validate.h"
 
 /* What a document must be. */
@@ -27,14 +28,6 @@ const struct json *list_in_go(struct arena *a, const struct json *list, const ch
                               const char *key);
 /* 0, or -EINVAL with all errors: "[jwt[0].issuer.url: Required value, …]". Frees the list. */
 int config_finish(struct field_errors *fe, struct error *err);
-
-/* Faults that are told as one error: "a", or "[a, b]", each once. */
-struct faults {
-        struct buf text;
-        unsigned n;
-};
-void fault_add(struct faults *f, const char *fmt, ...) _printf_(2, 3);
-int faults_finish(struct faults *f, struct error *err); /* 0, or -EINVAL; f is empty again */
 
 struct cel_program;
 struct cel_variable;

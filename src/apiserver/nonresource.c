@@ -10,6 +10,7 @@
 #include "apiserver/flow/flow.h"
 #include "apiserver/metrics.h"
 #include "apiserver/track.h"
+#include "base/faults.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "json/build.h"
@@ -74,21 +75,16 @@ static bool check_not_stopping(const struct apiserver *s, struct buf *why) {
 
 /* Of all KMS plugins. */
 static bool check_kms(const struct apiserver *s, struct buf *why) {
-        size_t n = encryption_n_kms(s->options.encryption), bad = 0, begin = why->n;
+        _cleanup_faults_ struct faults bad = { 0 };
 
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0; i < encryption_n_kms(s->options.encryption); i++) {
                 _cleanup_buf_ struct buf one = BUF_INIT;
 
                 if (!encryption_kms_healthy(s->options.encryption, i, &one))
-                        buf_printf(why, "%skms-provider-%zu: %" STR_FMT, bad++ ? ", " : "", i, STR_ARG(buf_str(&one)));
+                        fault_add(&bad, "kms-provider-%zu: %" STR_FMT, i, STR_ARG(buf_str(&one)));
         }
-        if (bad > 1) {
-                _cleanup_free_ char *all = xprintf("[%" STR_FMT "]", STR_ARG(str_sub(buf_str(why), begin, why->n)));
-
-                why->n = begin;
-                buf_addc(why, all);
-        }
-        return bad == 0;
+        buf_add_str(why, faults_text(&bad));
+        return bad.n == 0;
 }
 
 static const char *const kinds[] = { "healthz", "livez", "readyz" };

@@ -6,6 +6,7 @@
 #include "apiserver/request.h"
 #include "apiserver/validation/validate.h"
 #include "apiserver/writes.h"
+#include "base/faults.h"
 #include "base/rand.h"
 #include "json/build.h"
 #include "schema/columns.h"
@@ -303,18 +304,15 @@ static void set_scheduled(struct arena *a, struct json *status) {
 
 /* Upstream's words for a Binding that is wrong are no Status: 500. */
 static int check_target(struct str kind, struct str node, struct error *err) {
-        bool other = !str_empty(kind) && !str_eqc(kind, "Node"), both = other && str_empty(node);
-        _cleanup_buf_ struct buf b = BUF_INIT;
+        _cleanup_faults_ struct faults w = { 0 };
 
-        if (other)
-                buf_printf(&b,
-                           "target.kind: Unsupported value: \"%" STR_FMT "\": supported values: \"Node\", \"<empty>\"",
-                           STR_ARG(kind));
+        if (!str_empty(kind) && !str_eqc(kind, "Node"))
+                fault_add(&w,
+                          "target.kind: Unsupported value: \"%" STR_FMT "\": supported values: \"Node\", \"<empty>\"",
+                          STR_ARG(kind));
         if (str_empty(node))
-                buf_printf(&b, "%starget.name: Required value", both ? ", " : "");
-        return b.n == 0 ? 0
-                        : error_status(err, REASON_UNKNOWN, "%s%" STR_FMT "%s", both ? "[" : "", STR_ARG(buf_str(&b)),
-                                       both ? "]" : "");
+                fault_add(&w, "target.name: Required value");
+        return w.n == 0 ? 0 : error_status(err, REASON_UNKNOWN, "%" STR_FMT, STR_ARG(faults_text(&w)));
 }
 
 static struct str revision_text(const struct op *op) {

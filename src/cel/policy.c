@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "base/faults.h"
 #include "base/time.h"
 #include "schema/elements.h"
 
@@ -275,50 +276,30 @@ static int evaluate(struct cel_policy_run *r, const struct cel_expression *x, st
         return result < 0 ? -EINVAL : 0;
 }
 
-static bool is_told(const struct str *list, size_t i) {
-        for (size_t k = 0; k < i; k++)
-                if (str_eq(list[k], list[i]))
-                        return true;
-        return false;
-}
-
-/* Errors as upstream joins them: alone as it is, several as [a, b], each once. */
-static int join_errors(const struct str *list, size_t n, struct error *err) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-        size_t told = 0;
-
-        for (size_t i = 0; i < n; i++)
-                if (!is_told(list, i))
-                        buf_printf(&b, "%s%" STR_FMT, told++ ? ", " : "", STR_ARG(list[i]));
-        return error_set(err, -EINVAL, "%s%" STR_FMT "%s", told > 1 ? "[" : "", STR_ARG(buf_str(&b)),
-                         told > 1 ? "]" : "");
-}
-
 int cel_policy_matches(struct cel_policy_run *r, struct error *err) {
         const struct cel_policy *p = r->policy;
-        size_t n = 0;
+        _cleanup_faults_ struct faults all = { 0 };
+        struct str why;
 
         if (p->n_conditions == 0)
                 return 1;
-        struct str *errors = arena_array(r->arena, struct str, p->n_conditions);
         begin(r, MATCH_BUDGET);
         for (size_t i = 0; i < p->n_conditions; i++) {
                 struct cel_value v;
-                int e = evaluate(r, &p->conditions[i].x, &v, &errors[n]);
+                int e = evaluate(r, &p->conditions[i].x, &v, &why);
 
                 if (e == 0 && v.kind == CEL_BOOL && !v.b)
                         return 0;
+                if (e == -E2BIG)
+                        faults_clear(&all);
                 if (e < 0)
-                        n++;
-                if (e == -E2BIG) {
-                        errors[0] = errors[n - 1];
-                        n = 1;
+                        fault_add(&all, "%" STR_FMT, STR_ARG(why));
+                if (e == -E2BIG)
                         break;
-                }
         }
-        if (n == 0)
+        if (all.n == 0)
                 return 1;
-        return r->ignore ? 0 : join_errors(errors, n, err);
+        return r->ignore ? 0 : faults_finish(&all, err);
 }
 
 static void refuse(struct cel_policy_run *r, size_t index, struct str message, struct str reason) {

@@ -6,6 +6,7 @@
  */
 #include "schema/selector.h"
 
+#include "base/faults.h"
 #include "base/quote.h"
 #include "schema/names.h"
 #include "schema/types.h"
@@ -41,37 +42,31 @@ static int check_requirement(const struct selector_requirement *r, struct error 
                 [SELECTOR_GT] = "for 'Gt', 'Lt' operators, exactly one value is required",
                 [SELECTOR_LT] = "for 'Gt', 'Lt' operators, exactly one value is required",
         };
-        _cleanup_buf_ struct buf all = BUF_INIT, why = BUF_INIT;
-        size_t n = 0;
+        _cleanup_buf_ struct buf why = BUF_INIT;
+        struct faults all = { 0 };
         bool fits = r->op <= SELECTOR_NOT_IN       ? r->n_values > 0
                     : r->op <= SELECTOR_NOT_EXISTS ? r->n_values == 0
                                                    : r->n_values == 1;
 
-        if (!name_fits(r->key, check_qualified_name, &why)) {
-                buf_printf(&all, "key: Invalid value: \"%" STR_FMT "\": %" STR_FMT, STR_ARG(r->key),
-                           STR_ARG(buf_str(&why)));
-                n++;
-        }
-        if (!fits) {
-                buf_printf(&all, "%svalues: Invalid value: []: %s", n++ ? ", " : "", counts[r->op]);
-        }
+        if (!name_fits(r->key, check_qualified_name, &why))
+                fault_add(&all, "key: Invalid value: \"%" STR_FMT "\": %" STR_FMT, STR_ARG(r->key),
+                          STR_ARG(buf_str(&why)));
+        if (!fits)
+                fault_add(&all, "values: Invalid value: []: %s", counts[r->op]);
         for (size_t i = 0; i < r->n_values; i++) {
                 int64_t number;
 
                 why.n = 0;
                 if (r->op >= SELECTOR_GT && str_to_i64(r->values[i], &number) < 0)
-                        buf_printf(&all,
-                                   "%svalues[%zu]: Invalid value: \"%" STR_FMT
-                                   "\": for 'Gt', 'Lt' operators, the value must be "
-                                   "an integer",
-                                   n++ ? ", " : "", i, STR_ARG(r->values[i]));
+                        fault_add(&all,
+                                  "values[%zu]: Invalid value: \"%" STR_FMT
+                                  "\": for 'Gt', 'Lt' operators, the value must be an integer",
+                                  i, STR_ARG(r->values[i]));
                 if (!name_fits(r->values[i], check_label_value, &why))
-                        buf_printf(&all, "%svalues[%zu][%" STR_FMT "]: Invalid value: \"%" STR_FMT "\": %" STR_FMT,
-                                   n++ ? ", " : "", i, STR_ARG(r->key), STR_ARG(r->values[i]), STR_ARG(buf_str(&why)));
+                        fault_add(&all, "values[%zu][%" STR_FMT "]: Invalid value: \"%" STR_FMT "\": %" STR_FMT, i,
+                                  STR_ARG(r->key), STR_ARG(r->values[i]), STR_ARG(buf_str(&why)));
         }
-        if (n == 0)
-                return 0;
-        return error_set(err, -EINVAL, "%s%" STR_FMT "%s", n > 1 ? "[" : "", STR_ARG(buf_str(&all)), n > 1 ? "]" : "");
+        return faults_finish(&all, err);
 }
 
 static void add_requirement(struct arena *a, struct selector *s, const struct selector_requirement *r) {

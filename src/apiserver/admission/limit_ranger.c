@@ -1,6 +1,7 @@
 /* LimitRanger: what the LimitRanges of a namespace give to containers that say nothing (admit), and what they forbid to
  * containers, pods and claims (validate). https://kubernetes.io/docs/concepts/policy/limit-range/ */
 #include "apiserver/admission/admission.h"
+#include "base/faults.h"
 #include "schema/quota.h"
 #include "schema/types.h"
 
@@ -87,7 +88,7 @@ int admission_limit_defaults(struct admission *ad, struct error *err) {
 struct limits {
         struct arena *a;
         struct str type;
-        struct json problems; /* as keys: each is told once */
+        struct faults problems;
 };
 
 /* What is compared: absent, or an amount. */
@@ -95,10 +96,6 @@ struct given {
         bool is;
         struct quantity q;
 };
-
-static void problem(struct limits *l, struct str text) {
-        json_set(l->a, &l->problems, text, json_null());
-}
 
 static struct str text_of(struct arena *a, struct quantity q) {
         char text[64];
@@ -112,8 +109,8 @@ static void bound(struct limits *l, const char *which, struct str name, struct q
         struct str end = g->is ? arena_printf(l->a, ", but %s is %" STR_FMT, what, STR_ARG(text_of(l->a, g->q)))
                                : arena_printf(l->a, ".  No %s is specified", what);
 
-        problem(l, arena_printf(l->a, "%s %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT "%" STR_FMT, which,
-                                STR_ARG(name), STR_ARG(l->type), STR_ARG(text_of(l->a, want)), STR_ARG(end)));
+        fault_add(&l->problems, "%s %" STR_FMT " usage per %" STR_FMT " is %" STR_FMT "%" STR_FMT, which, STR_ARG(name),
+                  STR_ARG(l->type), STR_ARG(text_of(l->a, want)), STR_ARG(end));
 }
 
 static void check_min(struct limits *l, struct str name, struct quantity min, const struct given *request,
@@ -140,12 +137,11 @@ static void check_ratio(struct limits *l, struct str name, struct quantity max, 
         double ratio = request->is && request->q.nano ? quantity_double(limit->q) / quantity_double(request->q) : 0;
 
         if (!request->is || request->q.nano == 0)
-                problem(l,
-                        arena_printf(l->a, "%" STR_FMT ", but no request is specified or request is 0", STR_ARG(head)));
+                fault_add(&l->problems, "%" STR_FMT ", but no request is specified or request is 0", STR_ARG(head));
         else if (!limit->is || limit->q.nano == 0)
-                problem(l, arena_printf(l->a, "%" STR_FMT ", but no limit is specified or limit is 0", STR_ARG(head)));
+                fault_add(&l->problems, "%" STR_FMT ", but no limit is specified or limit is 0", STR_ARG(head));
         else if (ratio > quantity_double(max))
-                problem(l, arena_printf(l->a, "%" STR_FMT ", but provided ratio is %f", STR_ARG(head), ratio));
+                fault_add(&l->problems, "%" STR_FMT ", but provided ratio is %f", STR_ARG(head), ratio);
 }
 
 typedef struct given (*measure_fn)(const struct json *thing, const char *list, struct str name);
@@ -204,25 +200,18 @@ static void check_item(struct limits *l, const struct json *item, const struct j
                         check(l, item, c, of_resources);
 }
 
-static int refuse(struct admission *ad, const struct limits *l, struct error *err) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-        size_t n = json_len(&l->problems);
-
-        json_each_member(m, &l->problems)
-                buf_printf(&b, "%s%" STR_FMT, b.n ? ", " : "", STR_ARG(json_key(m)));
-        return admission_forbid(ad, err, "%s%" STR_FMT "%s", n > 1 ? "[" : "", STR_ARG(buf_str(&b)), n > 1 ? "]" : "");
-}
-
 int admission_limits(struct admission *ad, struct error *err) {
         if (!is_handled(ad))
                 return 0;
         store_each(it, ad->op->snap, limit_ranges(ad)) {
-                struct limits l = { .a = ad->a, .problems = json_new_object() };
+                struct limits l = { .a = ad->a };
 
                 json_each_item(item, json_at_path(object_json(it.object), "spec", "limits"))
                         check_item(&l, item, ad->obj, ad->op->rest->stored->resource == &res_pods);
-                if (json_len(&l.problems) > 0)
-                        return refuse(ad, &l, err);
+                struct str problems = arena_str(ad->a, faults_text(&l.problems));
+                faults_clear(&l.problems);
+                if (problems.n > 0)
+                        return admission_forbid(ad, err, "%" STR_FMT, STR_ARG(problems));
         }
         return 0;
 }

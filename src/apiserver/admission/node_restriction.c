@@ -3,6 +3,7 @@
  * https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction */
 #include "apiserver/admission/admission.h"
 #include "apiserver/auth/node_authz.h"
+#include "base/faults.h"
 #include "schema/types.h"
 
 #define MIRROR "kubernetes.io/config.mirror"
@@ -290,17 +291,14 @@ static int check_claim(const struct check *k) {
 
 /* What is there; or NULL, and the error joins the others. */
 static const struct json *find(const struct check *k, const struct api_resource *r, struct str ns, struct str name,
-                               struct buf *errors) {
+                               struct faults *errors) {
         struct object *o = name.n > 0 ? server_get(k->op->s, k->op->snap, r, ns, name) : NULL;
         const struct rest *rest = rest_of(k->op->s, r);
-        struct str text = arena_printf(k->op->c->arena, "%.*s%s%" STR_FMT " \"%" STR_FMT "\" not found",
-                                       (int) rest->plural.n - 1, rest->plural.p, rest->group.n ? "." : "",
-                                       STR_ARG(rest->group), STR_ARG(name));
 
         if (o)
                 return object_json(o);
-        if (str_search(buf_str(errors), text) < 0)
-                buf_printf(errors, "%s%" STR_FMT, errors->n ? ", " : "", STR_ARG(text));
+        fault_add(errors, "%.*s%s%" STR_FMT " \"%" STR_FMT "\" not found", (int) rest->plural.n - 1, rest->plural.p,
+                  rest->group.n ? "." : "", STR_ARG(rest->group), STR_ARG(name));
         return NULL;
 }
 
@@ -321,7 +319,7 @@ static struct str driver_of(const struct json *volume) {
 
 /* Tokens for this audience are what the volume has in it, or what its driver asks for. */
 static bool volume_needs(const struct check *k, const struct json *pod, const struct json *volume, struct str audience,
-                         struct buf *errors) {
+                         struct faults *errors) {
         struct str ns = k->op->namespace, claim = json_str(json_at_path(volume, "persistentVolumeClaim", "claimName"));
         struct str driver = driver_of(volume);
         const struct json *found;
@@ -351,7 +349,7 @@ static bool volume_needs(const struct check *k, const struct json *pod, const st
 static int check_audience(const struct check *k, const struct json *pod) {
         const struct json *audiences = json_at_path(k->obj, "spec", "audiences");
         struct str audience = json_str(json_item(audiences, 0));
-        _cleanup_buf_ struct buf errors = BUF_INIT;
+        _cleanup_faults_ struct faults errors = { 0 };
         struct attributes at = { .verb = "request-serviceaccounts-token-audience",
                                  .version = STR("v1"),
                                  .resource = audience,
@@ -364,9 +362,8 @@ static int check_audience(const struct check *k, const struct json *pod) {
                 if (volume_needs(k, pod, v, audience, &errors))
                         return 0;
         if (errors.n)
-                return no(k, "error validating audience \"%" STR_FMT "\": %s%" STR_FMT "%s", STR_ARG(audience),
-                          str_search(buf_str(&errors), STR(", ")) >= 0 ? "[" : "", STR_ARG(buf_str(&errors)),
-                          str_search(buf_str(&errors), STR(", ")) >= 0 ? "]" : "");
+                return no(k, "error validating audience \"%" STR_FMT "\": %" STR_FMT, STR_ARG(audience),
+                          STR_ARG(faults_text(&errors)));
         if (authorize_why(k->op->s, &k->op->c->user, &at, NULL) == AUTHZ_ALLOW)
                 return 0;
         return no(k,

@@ -3,6 +3,7 @@
 #include "base/lock.h"
 #include "apiserver/admission/admission.h"
 #include "apiserver/config_file.h"
+#include "base/faults.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "json/build.h"
@@ -55,8 +56,7 @@ int admission_pull_always(struct admission *ad, struct error *err) {
 
 /* One refusal for each, and all as one error: which is none that has a status of its own, as upstream has it. */
 int admission_check_pulls(struct admission *ad, struct error *err) {
-        _cleanup_error_ struct error all = ERROR_INIT;
-        struct faults wrong = { 0 };
+        _cleanup_faults_ struct faults all = { 0 };
 
         if (!pulls(ad))
                 return 0;
@@ -71,9 +71,9 @@ int admission_check_pulls(struct admission *ad, struct error *err) {
                                          "spec.%s[%zd].imagePullPolicy: Unsupported value: \"%" STR_FMT
                                          "\": supported values: \"Always\"",
                                          container_lists[l], p->index, STR_ARG(TEXT(c, "imagePullPolicy")));
-                        fault_add(&wrong, "%s", error_text(&one));
+                        fault_add(&all, "%s", error_text(&one));
                 }
-        return faults_finish(&wrong, &all) == 0 ? 0 : error_status(err, REASON_UNKNOWN, "%s", error_text(&all));
+        return all.n == 0 ? 0 : error_status(err, REASON_UNKNOWN, "%" STR_FMT, STR_ARG(faults_text(&all)));
 }
 
 /* ---- LimitPodHardAntiAffinityTopology ---- */
@@ -485,8 +485,7 @@ static struct str event_key(const struct admission *ad, struct str type) {
 
 int admission_event_rate(struct admission *ad, struct error *err) {
         struct event_limits *l = ad->s->plugins->event_limits;
-        _cleanup_error_ struct error why = ERROR_INIT;
-        struct faults full = { 0 };
+        _cleanup_faults_ struct faults full = { 0 };
         int64_t now = now_mono_ns();
 
         if (!l || !admission_is(ad, &res_events) || !str_empty(ad->op->rest->group) || ad->op->c->options.dry_run)
@@ -505,9 +504,9 @@ int admission_event_rate(struct admission *ad, struct error *err) {
                 else
                         b->tokens--;
         }
-        return faults_finish(&full, &why) == 0
-                               ? 0
-                               : error_status(err, REASON_TOO_MANY_REQUESTS, "Too many requests: %s", error_text(&why));
+        if (full.n == 0)
+                return 0;
+        return error_status(err, REASON_TOO_MANY_REQUESTS, "Too many requests: %" STR_FMT, STR_ARG(faults_text(&full)));
 }
 
 /* ---- DenyServiceExternalIPs ---- */

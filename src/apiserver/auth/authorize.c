@@ -271,8 +271,8 @@ static void tell(struct opinion *dst, struct opinion *v, size_t n, bool alone) {
                         fault_add(&all, "%" STR_FMT, STR_ARG(several ? str_sub(error, 1, error.n - 1) : error));
                 all.n += several && !told;
         }
-        buf_printf(&dst->error, all.n > 1 ? "[%" STR_FMT "]" : "%" STR_FMT, STR_ARG(buf_str(&all.text)));
-        buf_free(&all.text);
+        buf_add_str(&dst->error, faults_text(&all));
+        faults_clear(&all);
         for (size_t i = 0; i < n; i++)
                 opinion_free(&v[i]);
 }

@@ -169,7 +169,7 @@ static bool collect(const struct json *rule, const struct rbac_grant *g, const s
         return false;
 }
 
-static int refuse(struct op *op, struct json missing, struct rbac_absent *absent, struct error *err) {
+static int refuse(struct op *op, struct json missing, const struct faults *absent, struct error *err) {
         struct arena *a = op->c->arena;
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct json lines = json_new_array(), groups = json_new_array();
@@ -188,11 +188,8 @@ static int refuse(struct op *op, struct json missing, struct rbac_absent *absent
         json_each_item(l, &lines)
                 if (l == json_items(&lines) || !json_equal(l, l - 1))
                         buf_printf(&b, "\n%" STR_FMT, STR_ARG(json_str(l)));
-        if (absent->n > 0) {
-                buf_addc(&b, "; resolution errors: [");
-                rbac_absent_print(&b, absent);
-                buf_putc(&b, ']');
-        }
+        if (absent->n > 0)
+                buf_printf(&b, "; resolution errors: [%" STR_FMT "]", STR_ARG(faults_text(absent)));
         return err_forbidden(err, op->rest, op->name, "%" STR_FMT, STR_ARG(buf_str(&b)));
 }
 
@@ -239,8 +236,8 @@ static int check_held(struct op *op, const struct json *wanted, struct error *er
         rbac_each_rule(op->s, &op->c->user, &at, collect, &h);
         struct json missing = rbac_missing(h.a, &h.rules, wanted);
         if (json_len(&missing) > 0)
-                r = refuse(op, missing, &h.absent, err);
-        buf_free(&h.absent.text);
+                r = refuse(op, missing, &h.absent.faults, err);
+        faults_clear(&h.absent.faults);
         return r;
 }
 

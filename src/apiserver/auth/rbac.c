@@ -264,19 +264,10 @@ static void explain(struct buf *b, const struct rbac_grant *g) {
 void rbac_absent_add(struct rbac_absent *x, const struct rbac_grant *g) {
         const struct json *ref = json_getc(g->binding, "roleRef");
         bool cluster = str_eqc(json_str(json_getc(ref, "kind")), "ClusterRole");
-        _cleanup_buf_ struct buf b = BUF_INIT;
-
         struct str resource = x->read_as.n ? x->read_as : cluster ? STR("clusterrole") : STR("role");
 
-        buf_printf(&b, "%" STR_FMT ".rbac.authorization.k8s.io \"%" STR_FMT "\" not found", STR_ARG(resource),
-                   STR_ARG(json_str(json_getc(ref, "name"))));
-        if (str_search(buf_str(&x->text), buf_str(&b)) < 0)
-                buf_printf(&x->text, "%s%" STR_FMT, x->n++ ? ", " : "", STR_ARG(buf_str(&b)));
-}
-
-void rbac_absent_print(struct buf *dst, struct rbac_absent *x) {
-        buf_printf(dst, x->n > 1 ? "[%" STR_FMT "]" : "%" STR_FMT, STR_ARG(buf_str(&x->text)));
-        buf_free(&x->text);
+        fault_add(&x->faults, "%" STR_FMT ".rbac.authorization.k8s.io \"%" STR_FMT "\" not found", STR_ARG(resource),
+                  STR_ARG(json_str(json_getc(ref, "name"))));
 }
 
 static bool visit_allowed(const struct json *rule, const struct rbac_grant *g, const struct attributes *at, void *arg) {
@@ -297,11 +288,9 @@ bool rbac_authorize(struct apiserver *s, const struct api_user *user, const stru
         struct question q = { .reason = reason };
 
         rbac_each_rule(s, user, at, visit_allowed, &q);
-        if (q.absent.n > 0 && !q.allowed) {
-                buf_addc(reason, "RBAC: ");
-                rbac_absent_print(reason, &q.absent);
-        }
-        buf_free(&q.absent.text);
+        if (q.absent.faults.n > 0 && !q.allowed)
+                buf_printf(reason, "RBAC: %" STR_FMT, STR_ARG(faults_text(&q.absent.faults)));
+        faults_clear(&q.absent.faults);
         return q.allowed;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "apiserver/server.h"
+#include "base/faults.h"
 
 struct rbac *rbac_new(struct apiserver *s);
 void rbac_free(struct rbac *r);
@@ -30,11 +31,9 @@ void rbac_each_rule(struct apiserver *s, const struct api_user *user, const stru
 /* Roles that bindings name and that are not there, as upstream lists them. */
 struct rbac_absent {
         struct str read_as; /* the resource that messages name; empty: the role's own */
-        struct buf text;
-        size_t n;
+        struct faults faults;
 };
 void rbac_absent_add(struct rbac_absent *x, const struct rbac_grant *g);
-void rbac_absent_print(struct buf *dst, struct rbac_absent *x); /* and frees it */
 
 /* ---- escalation.c ---- */
 

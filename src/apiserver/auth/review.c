@@ -312,7 +312,6 @@ static void self_subject_rules_review(struct op *op) {
         struct attributes at = { .verb = "*", .namespace = ns };
         struct rules r = { .a = a, .resources = json_new_array(), .paths = json_new_array() };
         struct json status = json_new_object(), *all = NULL, copy;
-        struct faults f = { 0 };
         bool incomplete = false;
         const char *mode;
         struct str node;
@@ -335,22 +334,17 @@ static void self_subject_rules_review(struct op *op) {
 
                 incomplete |= silent;
                 if (silent)
-                        fault_add(&f, "%s authorizer does not support user rule resolution",
+                        fault_add(&r.absent.faults, "%s authorizer does not support user rule resolution",
                                   *mode == 'N' ? "node" : "webhook");
-                if (strcmp(mode, "RBAC") != 0)
-                        continue;
-                rbac_each_rule(op->s, &op->c->user, &at, collect_rule, &r);
-                if (r.absent.n > 0)
-                        fault_add(&f, "%" STR_FMT, STR_ARG(buf_str(&r.absent.text)));
-                f.n += r.absent.n > 1; /* these are several */
+                if (strcmp(mode, "RBAC") == 0)
+                        rbac_each_rule(op->s, &op->c->user, &at, collect_rule, &r);
         }
-        buf_free(&r.absent.text);
         json_setc(a, &status, "resourceRules", r.resources);
         json_setc(a, &status, "nonResourceRules", r.paths);
         json_set_bool(a, &status, "incomplete", incomplete);
-        _cleanup_error_ struct error e = ERROR_INIT;
-        if (faults_finish(&f, &e) < 0)
-                json_setc(a, &status, "evaluationError", json_of_copy(a, str_of(error_text(&e))));
+        if (r.absent.faults.n > 0)
+                json_setc(a, &status, "evaluationError", json_of_copy(a, faults_text(&r.absent.faults)));
+        faults_clear(&r.absent.faults);
         answer_anew(op, json_null(), status);
 }
 

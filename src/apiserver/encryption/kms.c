@@ -9,6 +9,7 @@
 #include <openssl/rand.h>
 
 #include "apiserver/bootstrap.h"
+#include "base/faults.h"
 #include "base/encode.h"
 #include "base/lock.h"
 #include "base/log.h"
@@ -57,8 +58,8 @@ struct kms {
         struct map *seeds;  /* by their sealed form → struct seed; under lock */
 
         /* The loop's: what the plugin last said, and all that was wrong with it. */
-        struct buf version, status_id, wrong;
-        size_t n_wrong;
+        struct buf version, status_id;
+        struct faults wrong;
         sem_t asked;  /* once there is a first answer */
         bool waiting; /* for it */
 };
@@ -400,8 +401,6 @@ static int install(struct kms *k, const struct rpc *r, struct error *err) {
         return 0;
 }
 
-#define add_wrong(k, ...) (buf_addc(&(k)->wrong, (k)->n_wrong++ ? ", " : ""), buf_printf(&(k)->wrong, __VA_ARGS__))
-
 /* Notes everything that is wrong with it. The key is another than that of the seed, or there is none yet: true. */
 static bool check_status(struct kms *k, const struct rpc *r) {
         struct str answer = answer_of(r), version = kms_field(answer, 1), health = kms_field(answer, 2);
@@ -410,18 +409,18 @@ static bool check_status(struct kms *k, const struct rpc *r) {
         char hash[72];
 
         if (!str_eqc(health, "ok"))
-                add_wrong(k, "got unexpected healthz status: %" STR_FMT, STR_ARG(health));
+                fault_add(&k->wrong, "got unexpected healthz status: %" STR_FMT, STR_ARG(health));
         if (!str_eqc(version, "v2") && !str_eqc(version, "v2beta1"))
-                add_wrong(k, "expected KMSv2 API version v2, got %" STR_FMT, STR_ARG(version));
+                fault_add(&k->wrong, "expected KMSv2 API version v2, got %" STR_FMT, STR_ARG(version));
         else if (k->version.n == 0)
                 buf_add_str(&k->version, version);
         else if (!str_eq(buf_str(&k->version), version))
-                add_wrong(k,
+                fault_add(&k->wrong,
                           "KMSv2 API version should not change after the initial status response version %" STR_FMT
                           ", got %" STR_FMT,
                           STR_ARG(buf_str(&k->version)), STR_ARG(version));
         if (check_key_id(id, &e) < 0) {
-                add_wrong(k, "got invalid KMSv2 KeyID hash \"%" STR_FMT "\": %s", STR_ARG(hash_of(id, hash)),
+                fault_add(&k->wrong, "got invalid KMSv2 KeyID hash \"%" STR_FMT "\": %s", STR_ARG(hash_of(id, hash)),
                           error_text(&e));
                 series_add(SERIES(&key_invalid, { "error", id.n ? STR("too_long") : STR("empty") },
                                   { "provider_name", k->name }),
@@ -442,8 +441,7 @@ static void poll_again(struct kms *k);
 
 /* What came of asking it. */
 static void settle(struct kms *k, const struct error *failed) {
-        struct str wrong = buf_str(&k->wrong);
-        bool before = false, bad = failed || k->n_wrong > 0;
+        bool before = false, bad = failed || k->wrong.n > 0;
 
         with_lock(&k->lock) {
                 before = k->sick.n > 0;
@@ -454,9 +452,8 @@ static void settle(struct kms *k, const struct error *failed) {
                                    ", error: %s",
                                    STR_ARG(k->name), error_text(failed));
                 else if (bad)
-                        buf_printf(&k->sick, "kmsv2 Provider %" STR_FMT " is not healthy, error: %s%" STR_FMT "%s",
-                                   STR_ARG(k->name), k->n_wrong > 1 ? "[" : "", STR_ARG(wrong),
-                                   k->n_wrong > 1 ? "]" : "");
+                        buf_printf(&k->sick, "kmsv2 Provider %" STR_FMT " is not healthy, error: %" STR_FMT,
+                                   STR_ARG(k->name), STR_ARG(faults_text(&k->wrong)));
                 if (bad)
                         log_warn("kms %" STR_FMT ": %" STR_FMT, STR_ARG(k->name), STR_ARG(buf_str(&k->sick)));
                 else if (before)
@@ -474,7 +471,7 @@ static void rotated(struct rpc *r) {
         struct kms *k = r->k;
 
         if (install(k, r, &e) < 0)
-                add_wrong(k, "%s", error_text(&e));
+                fault_add(&k->wrong, "%s", error_text(&e));
         else if (k->ready)
                 k->ready(k->arg);
         OPENSSL_cleanse(r->arg, sizeof(struct seed));
@@ -486,7 +483,7 @@ static void rotated(struct rpc *r) {
 static void polled(struct rpc *r) {
         struct kms *k = r->k;
 
-        k->wrong.n = k->n_wrong = 0;
+        faults_clear(&k->wrong);
         bool changed = !r->error.err && check_status(k, r);
         if (!changed)
                 settle(k, r->error.err ? &r->error : NULL);
@@ -730,7 +727,7 @@ void kms_free(struct kms *k) {
         buf_free(&k->sick);
         buf_free(&k->version);
         buf_free(&k->status_id);
-        buf_free(&k->wrong);
+        faults_clear(&k->wrong);
         pthread_mutex_destroy(&k->lock);
         arena_free(k->arena);
         free(k);

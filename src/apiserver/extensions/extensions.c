@@ -9,6 +9,7 @@
 #include "apiserver/extensions/aggregator.h"
 #include "apiserver/extensions/custom.h"
 #include "apiserver/watch.h"
+#include "base/faults.h"
 #include "base/log.h"
 #include "schema/apply.h"
 #include "schema/defaults.h"
@@ -143,16 +144,15 @@ static bool is_taken(struct arena *a, const struct map *m, const struct object *
 /* Why not all the short names are to be had: one reason, or some in brackets; false: they are. */
 static bool short_names_taken(struct arena *a, const struct used *u, const struct object *crd,
                               const struct json *wanted, const struct json *accepted, struct str *ret_message) {
-        _cleanup_buf_ struct buf b = BUF_INIT;
-        size_t n = 0;
+        _cleanup_faults_ struct faults taken = { 0 };
 
         json_each_item(s, json_getc(wanted, "shortNames"))
                 if (!json_has_str(json_getc(accepted, "shortNames"), json_str(s)) &&
                     is_taken(a, u->resources, crd, json_str(s)))
-                        buf_printf(&b, "%s\"%" STR_FMT "\" is already in use", n++ ? ", " : "", STR_ARG(json_str(s)));
-        if (n > 0)
-                *ret_message = arena_printf(a, n > 1 ? "[%" STR_FMT "]" : "%" STR_FMT, STR_ARG(buf_str(&b)));
-        return n > 0;
+                        fault_add(&taken, "\"%" STR_FMT "\" is already in use", STR_ARG(json_str(s)));
+        if (taken.n > 0)
+                *ret_message = arena_str(a, faults_text(&taken));
+        return taken.n > 0;
 }
 
 /* The names the definition gets now; why not all it wants (the last reason), or NULL. */
