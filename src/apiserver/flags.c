@@ -2,6 +2,7 @@
 
 #include "apiserver/server.h"
 #include "base/arena.h"
+#include "base/vec.h"
 
 #define FEATURE_GATES "feature-gates"
 #define RUNTIME_CONFIG "runtime-config"
@@ -168,200 +169,91 @@ static const struct {
         { "TEXT", "debug-socket-path egress-selector-config-file tracing-config-file ", "Cube has nothing like it" },
 };
 
-const struct apiserver_feature apiserver_features[] = {
-        { "APIResponseCompression", "BETA", true },
-        { "APIServerIdentity", "BETA", true },
-        { "APIServerTracing", "BETA", false },
-        { "APIServingWithRoutine", "ALPHA", false },
-        { "AggregatedDiscoveryRemoveBetaType", "DEPRECATED", true },
-        { "AllAlpha", "ALPHA", false },
-        { "AllBeta", "BETA", false },
-        { "AllowDNSOnlyNodeCSR", "DEPRECATED", false },
-        { "AllowInsecureKubeletCertificateSigningRequests", "DEPRECATED", false },
-        { "AllowOverwriteTerminationGracePeriodSeconds", "DEPRECATED", false },
-        { "AllowParsingUserUIDFromCertAuth", "BETA", true },
-        { "AllowServiceLBStatusOnNonLB", "DEPRECATED", false },
-        { "AllowUnsafeMalformedObjectDeletion", "ALPHA", false },
-        { "AnonymousAuthConfigurableEndpoints", "BETA", true },
-        { "AnyVolumeDataSource", "", true },
-        { "AuthorizeNodeWithSelectors", "BETA", true },
-        { "AuthorizeWithSelectors", "BETA", true },
-        { "BtreeWatchCache", "", true },
-        { "CBORServingAndStorage", "ALPHA", false },
-        { "CPUManagerPolicyAlphaOptions", "ALPHA", false },
-        { "CPUManagerPolicyBetaOptions", "BETA", true },
-        { "CPUManagerPolicyOptions", "", true },
-        { "CRDValidationRatcheting", "", true },
-        { "CSIMigrationPortworx", "", true },
-        { "CSIVolumeHealth", "ALPHA", false },
-        { "ClientsAllowCBOR", "ALPHA", false },
-        { "ClientsPreferCBOR", "ALPHA", false },
-        { "CloudControllerManagerWebhook", "ALPHA", false },
-        { "ClusterTrustBundle", "BETA", false },
-        { "ClusterTrustBundleProjection", "BETA", false },
-        { "ComponentFlagz", "ALPHA", false },
-        { "ComponentSLIs", "", true },
-        { "ComponentStatusz", "ALPHA", false },
-        { "ConcurrentWatchObjectDecode", "BETA", false },
-        { "ConsistentListFromCache", "BETA", true },
-        { "ContainerCheckpoint", "BETA", true },
-        { "ContainerStopSignals", "ALPHA", false },
-        { "ContextualLogging", "BETA", true },
-        { "CoordinatedLeaderElection", "BETA", false },
-        { "CronJobsScheduledAnnotation", "", true },
-        { "CrossNamespaceVolumeDataSource", "ALPHA", false },
-        { "CustomCPUCFSQuotaPeriod", "ALPHA", false },
-        { "CustomResourceFieldSelectors", "", true },
-        { "DRAAdminAccess", "ALPHA", false },
-        { "DRADeviceTaints", "ALPHA", false },
-        { "DRAPartitionableDevices", "ALPHA", false },
-        { "DRAPrioritizedList", "ALPHA", false },
-        { "DRAResourceClaimDeviceStatus", "BETA", true },
-        { "DeclarativeValidation", "BETA", true },
-        { "DeclarativeValidationTakeover", "BETA", false },
-        { "DeploymentReplicaSetTerminatingReplicas", "ALPHA", false },
-        { "DevicePluginCDIDevices", "", true },
-        { "DisableAllocatorDualWrite", "BETA", false },
-        { "DisableCPUQuotaWithExclusiveCPUs", "BETA", true },
-        { "DisableNodeKubeProxyVersion", "DEPRECATED", true },
-        { "DynamicResourceAllocation", "BETA", false },
-        { "ElasticIndexedJob", "", true },
-        { "EventedPLEG", "ALPHA", false },
-        { "ExecProbeTimeout", "", true },
-        { "ExternalServiceAccountTokenSigner", "ALPHA", false },
-        { "GitRepoVolumeDriver", "DEPRECATED", false },
-        { "GracefulNodeShutdown", "BETA", true },
-        { "GracefulNodeShutdownBasedOnPodPriority", "BETA", true },
-        { "HPAConfigurableTolerance", "ALPHA", false },
-        { "HPAScaleToZero", "ALPHA", false },
-        { "HonorPVReclaimPolicy", "", true },
-        { "ImageMaximumGCAge", "BETA", true },
-        { "ImageVolume", "BETA", false },
-        { "InOrderInformers", "BETA", true },
-        { "InPlacePodVerticalScaling", "BETA", true },
-        { "InPlacePodVerticalScalingAllocatedStatus", "DEPRECATED", false },
-        { "InPlacePodVerticalScalingExclusiveCPUs", "ALPHA", false },
-        { "InTreePluginPortworxUnregister", "ALPHA", false },
-        { "InformerResourceVersion", "ALPHA", false },
-        { "JobBackoffLimitPerIndex", "", true },
-        { "JobManagedBy", "BETA", true },
-        { "JobPodReplacementPolicy", "BETA", true },
-        { "JobSuccessPolicy", "", true },
-        { "KMSv1", "DEPRECATED", false },
-        { "KubeletCgroupDriverFromCRI", "BETA", true },
-        { "KubeletCrashLoopBackOffMax", "ALPHA", false },
-        { "KubeletEnsureSecretPulledImages", "ALPHA", false },
-        { "KubeletFineGrainedAuthz", "BETA", true },
-        { "KubeletInUserNamespace", "ALPHA", false },
-        { "KubeletPSI", "ALPHA", false },
-        { "KubeletPodResourcesDynamicResources", "ALPHA", false },
-        { "KubeletPodResourcesGet", "ALPHA", false },
-        { "KubeletRegistrationGetOnExistsOnly", "DEPRECATED", false },
-        { "KubeletSeparateDiskGC", "BETA", true },
-        { "KubeletServiceAccountTokenForCredentialProviders", "ALPHA", false },
-        { "KubeletTracing", "BETA", true },
-        { "LegacySidecarContainers", "DEPRECATED", false },
-        { "ListFromCacheSnapshot", "ALPHA", true },
-        { "LoadBalancerIPMode", "", true },
-        { "LocalStorageCapacityIsolationFSQuotaMonitoring", "BETA", false },
-        { "LogarithmicScaleDown", "", true },
-        { "LoggingAlphaOptions", "ALPHA", false },
-        { "LoggingBetaOptions", "BETA", true },
-        { "MatchLabelKeysInPodAffinity", "", true },
-        { "MatchLabelKeysInPodTopologySpread", "BETA", true },
-        { "MaxUnavailableStatefulSet", "ALPHA", false },
-        { "MemoryManager", "", true },
-        { "MemoryQoS", "ALPHA", false },
-        { "MultiCIDRServiceAllocator", "", true },
-        { "MutableCSINodeAllocatableCount", "ALPHA", false },
-        { "MutatingAdmissionPolicy", "ALPHA", false },
-        { "NFTablesProxyMode", "", true },
-        { "NodeInclusionPolicyInPodTopologySpread", "", true },
-        { "NodeLogQuery", "BETA", true },
-        { "NodeSwap", "BETA", true },
-        { "OpenAPIEnums", "BETA", true },
-        { "OrderedNamespaceDeletion", "BETA", true },
-        { "PodAndContainerStatsFromCRI", "ALPHA", false },
-        { "PodDeletionCost", "BETA", true },
-        { "PodDisruptionConditions", "", true },
-        { "PodIndexLabel", "", true },
-        { "PodLevelResources", "ALPHA", false },
-        { "PodLifecycleSleepAction", "BETA", true },
-        { "PodLifecycleSleepActionAllowZero", "BETA", true },
-        { "PodLogsQuerySplitStreams", "ALPHA", false },
-        { "PodObservedGenerationTracking", "ALPHA", false },
-        { "PodReadyToStartContainersCondition", "BETA", true },
-        { "PodSchedulingReadiness", "", true },
-        { "PodTopologyLabelsAdmission", "ALPHA", false },
-        { "PortForwardWebsockets", "BETA", true },
-        { "PreferSameTrafficDistribution", "ALPHA", false },
-        { "ProcMountType", "BETA", true },
-        { "QOSReserved", "ALPHA", false },
-        { "RecoverVolumeExpansionFailure", "BETA", true },
-        { "RecursiveReadOnlyMounts", "", true },
-        { "ReduceDefaultCrashLoopBackOffDecay", "ALPHA", false },
-        { "RelaxedDNSSearchValidation", "BETA", true },
-        { "RelaxedEnvironmentVariableValidation", "BETA", true },
-        { "ReloadKubeletServerCertificateFile", "BETA", true },
-        { "RemoteRequestHeaderUID", "BETA", true },
-        { "ResilientWatchCacheInitialization", "BETA", true },
-        { "ResourceHealthStatus", "ALPHA", false },
-        { "RetryGenerateName", "", true },
-        { "RotateKubeletServerCertificate", "BETA", true },
-        { "RuntimeClassInImageCriApi", "ALPHA", false },
-        { "SELinuxChangePolicy", "BETA", true },
-        { "SELinuxMount", "BETA", false },
-        { "SELinuxMountReadWriteOncePod", "BETA", true },
-        { "SchedulerAsyncPreemption", "BETA", true },
-        { "SchedulerPopFromBackoffQ", "BETA", true },
-        { "SchedulerQueueingHints", "BETA", true },
-        { "SeparateCacheWatchRPC", "DEPRECATED", false },
-        { "SeparateTaintEvictionController", "BETA", true },
-        { "ServiceAccountNodeAudienceRestriction", "BETA", true },
-        { "ServiceAccountTokenJTI", "", true },
-        { "ServiceAccountTokenNodeBinding", "", true },
-        { "ServiceAccountTokenNodeBindingValidation", "", true },
-        { "ServiceAccountTokenPodNodeInfo", "", true },
-        { "ServiceTrafficDistribution", "", true },
-        { "SidecarContainers", "", true },
-        { "SizeMemoryBackedVolumes", "", true },
-        { "StatefulSetAutoDeletePVC", "", true },
-        { "StatefulSetStartOrdinal", "", true },
-        { "StorageCapacityScoring", "ALPHA", false },
-        { "StorageNamespaceIndex", "DEPRECATED", true },
-        { "StorageVersionAPI", "ALPHA", false },
-        { "StorageVersionHash", "BETA", true },
-        { "StorageVersionMigrator", "ALPHA", false },
-        { "StreamingCollectionEncodingToJSON", "BETA", true },
-        { "StreamingCollectionEncodingToProtobuf", "BETA", true },
-        { "StrictCostEnforcementForVAP", "", true },
-        { "StrictCostEnforcementForWebhooks", "", true },
-        { "StrictIPCIDRValidation", "ALPHA", false },
-        { "StructuredAuthenticationConfiguration", "BETA", true },
-        { "StructuredAuthorizationConfiguration", "", true },
-        { "SupplementalGroupsPolicy", "BETA", true },
-        { "SystemdWatchdog", "BETA", true },
-        { "TopologyAwareHints", "", true },
-        { "TopologyManagerPolicyAlphaOptions", "ALPHA", false },
-        { "TopologyManagerPolicyBetaOptions", "BETA", true },
-        { "TopologyManagerPolicyOptions", "", true },
-        { "TranslateStreamCloseWebsocketRequests", "BETA", true },
-        { "UnauthenticatedHTTP2DOSMitigation", "BETA", true },
-        { "UnknownVersionInteroperabilityProxy", "ALPHA", false },
-        { "UserNamespacesPodSecurityStandards", "ALPHA", false },
-        { "UserNamespacesSupport", "BETA", true },
-        { "VolumeAttributesClass", "BETA", false },
-        { "WatchCacheInitializationPostStartHook", "BETA", false },
-        { "WatchFromStorageWithoutResourceVersion", "DEPRECATED", false },
-        { "WatchList", "BETA", true, .choice = true },
-        { "WatchListClient", "BETA", false },
-        { "WinDSR", "BETA", true },
-        { "WinOverlay", "BETA", true },
-        { "WindowsCPUAndMemoryAffinity", "ALPHA", false },
-        { "WindowsGracefulNodeShutdown", "ALPHA", false },
-        { "WindowsHostNetwork", "DEPRECATED", false },
-        { NULL, NULL, false },
+/* Feature gates of kube-apiserver, and what Cube does: nobody can change that but for CHOICE. */
+#define CHOICE "WatchList"
+static const struct {
+        const char *stage; /* "": GA */
+        bool enabled;
+        const char *names;
+} features[] = {
+        { "", true,
+          "AnyVolumeDataSource BtreeWatchCache CPUManagerPolicyOptions CRDValidationRatcheting "
+          "CSIMigrationPortworx ComponentSLIs CronJobsScheduledAnnotation CustomResourceFieldSelectors "
+          "DevicePluginCDIDevices ElasticIndexedJob ExecProbeTimeout HonorPVReclaimPolicy "
+          "JobBackoffLimitPerIndex JobSuccessPolicy LoadBalancerIPMode LogarithmicScaleDown "
+          "MatchLabelKeysInPodAffinity MemoryManager MultiCIDRServiceAllocator NFTablesProxyMode "
+          "NodeInclusionPolicyInPodTopologySpread PodDisruptionConditions PodIndexLabel "
+          "PodSchedulingReadiness RecursiveReadOnlyMounts RetryGenerateName ServiceAccountTokenJTI "
+          "ServiceAccountTokenNodeBinding ServiceAccountTokenNodeBindingValidation "
+          "ServiceAccountTokenPodNodeInfo ServiceTrafficDistribution SidecarContainers "
+          "SizeMemoryBackedVolumes StatefulSetAutoDeletePVC StatefulSetStartOrdinal "
+          "StrictCostEnforcementForVAP StrictCostEnforcementForWebhooks StructuredAuthorizationConfiguration "
+          "TopologyAwareHints TopologyManagerPolicyOptions" },
+        { "BETA", true,
+          "APIResponseCompression APIServerIdentity AllowParsingUserUIDFromCertAuth "
+          "AnonymousAuthConfigurableEndpoints AuthorizeNodeWithSelectors AuthorizeWithSelectors "
+          "CPUManagerPolicyBetaOptions ConsistentListFromCache ContainerCheckpoint ContextualLogging "
+          "DRAResourceClaimDeviceStatus DeclarativeValidation DisableCPUQuotaWithExclusiveCPUs "
+          "GracefulNodeShutdown GracefulNodeShutdownBasedOnPodPriority ImageMaximumGCAge InOrderInformers "
+          "InPlacePodVerticalScaling JobManagedBy JobPodReplacementPolicy KubeletCgroupDriverFromCRI "
+          "KubeletFineGrainedAuthz KubeletSeparateDiskGC KubeletTracing LoggingBetaOptions "
+          "MatchLabelKeysInPodTopologySpread NodeLogQuery NodeSwap OpenAPIEnums OrderedNamespaceDeletion "
+          "PodDeletionCost PodLifecycleSleepAction PodLifecycleSleepActionAllowZero "
+          "PodReadyToStartContainersCondition PortForwardWebsockets ProcMountType "
+          "RecoverVolumeExpansionFailure RelaxedDNSSearchValidation RelaxedEnvironmentVariableValidation "
+          "ReloadKubeletServerCertificateFile RemoteRequestHeaderUID ResilientWatchCacheInitialization "
+          "RotateKubeletServerCertificate SELinuxChangePolicy SELinuxMountReadWriteOncePod "
+          "SchedulerAsyncPreemption SchedulerPopFromBackoffQ SchedulerQueueingHints "
+          "SeparateTaintEvictionController ServiceAccountNodeAudienceRestriction StorageVersionHash "
+          "StreamingCollectionEncodingToJSON StreamingCollectionEncodingToProtobuf "
+          "StructuredAuthenticationConfiguration SupplementalGroupsPolicy SystemdWatchdog "
+          "TopologyManagerPolicyBetaOptions TranslateStreamCloseWebsocketRequests "
+          "UnauthenticatedHTTP2DOSMitigation UserNamespacesSupport WatchList WinDSR WinOverlay" },
+        { "BETA", false,
+          "APIServerTracing AllBeta ClusterTrustBundle ClusterTrustBundleProjection "
+          "ConcurrentWatchObjectDecode CoordinatedLeaderElection DeclarativeValidationTakeover "
+          "DisableAllocatorDualWrite DynamicResourceAllocation ImageVolume "
+          "LocalStorageCapacityIsolationFSQuotaMonitoring SELinuxMount VolumeAttributesClass "
+          "WatchCacheInitializationPostStartHook WatchListClient" },
+        { "ALPHA", true, "ListFromCacheSnapshot" },
+        { "ALPHA", false,
+          "APIServingWithRoutine AllAlpha AllowUnsafeMalformedObjectDeletion CBORServingAndStorage "
+          "CPUManagerPolicyAlphaOptions CSIVolumeHealth ClientsAllowCBOR ClientsPreferCBOR "
+          "CloudControllerManagerWebhook ComponentFlagz ComponentStatusz ContainerStopSignals "
+          "CrossNamespaceVolumeDataSource CustomCPUCFSQuotaPeriod DRAAdminAccess DRADeviceTaints "
+          "DRAPartitionableDevices DRAPrioritizedList DeploymentReplicaSetTerminatingReplicas EventedPLEG "
+          "ExternalServiceAccountTokenSigner HPAConfigurableTolerance HPAScaleToZero "
+          "InPlacePodVerticalScalingExclusiveCPUs InTreePluginPortworxUnregister InformerResourceVersion "
+          "KubeletCrashLoopBackOffMax KubeletEnsureSecretPulledImages KubeletInUserNamespace KubeletPSI "
+          "KubeletPodResourcesDynamicResources KubeletPodResourcesGet "
+          "KubeletServiceAccountTokenForCredentialProviders LoggingAlphaOptions MaxUnavailableStatefulSet "
+          "MemoryQoS MutableCSINodeAllocatableCount MutatingAdmissionPolicy PodAndContainerStatsFromCRI "
+          "PodLevelResources PodLogsQuerySplitStreams PodObservedGenerationTracking "
+          "PodTopologyLabelsAdmission PreferSameTrafficDistribution QOSReserved "
+          "ReduceDefaultCrashLoopBackOffDecay ResourceHealthStatus RuntimeClassInImageCriApi "
+          "StorageCapacityScoring StorageVersionAPI StorageVersionMigrator StrictIPCIDRValidation "
+          "TopologyManagerPolicyAlphaOptions UnknownVersionInteroperabilityProxy "
+          "UserNamespacesPodSecurityStandards WindowsCPUAndMemoryAffinity WindowsGracefulNodeShutdown" },
+        { "DEPRECATED", true, "AggregatedDiscoveryRemoveBetaType DisableNodeKubeProxyVersion StorageNamespaceIndex" },
+        { "DEPRECATED", false,
+          "AllowDNSOnlyNodeCSR AllowInsecureKubeletCertificateSigningRequests "
+          "AllowOverwriteTerminationGracePeriodSeconds AllowServiceLBStatusOnNonLB GitRepoVolumeDriver "
+          "InPlacePodVerticalScalingAllocatedStatus KMSv1 KubeletRegistrationGetOnExistsOnly "
+          "LegacySidecarContainers SeparateCacheWatchRPC WatchFromStorageWithoutResourceVersion "
+          "WindowsHostNetwork" },
 };
+
+size_t apiserver_features(struct arena *a, struct apiserver_feature **ret) {
+        VEC(struct apiserver_feature) all = { 0 };
+
+        for (size_t i = 0; i < ARRAY_SIZE(features); i++)
+                str_each(name, str_of(features[i].names), ' ')
+                        vec_push_in(a, &all,
+                                    (struct apiserver_feature) { name, features[i].stage, features[i].enabled });
+        qsort(all.v, all.n, sizeof(*all.v), str_compare); /* which begin with their names */
+        *ret = all.v;
+        return all.n;
+}
 
 /* One of "kube:Name=true, …", without the space around what it says. */
 struct gate {
@@ -380,24 +272,19 @@ static struct gate gate_of(struct str part) {
         return g;
 }
 
-bool server_feature(const struct apiserver *s, const struct apiserver_feature *f) {
-        bool on = f->enabled;
+bool server_feature(const struct apiserver *s, struct str name) {
+        bool on = false;
 
-        if (f->choice)
+        for (size_t i = 0; i < ARRAY_SIZE(features) && !on; i++)
+                on = features[i].enabled && str_is_part(name, ' ', str_of(features[i].names));
+        if (str_eqc(name, CHOICE))
                 str_each(part, str_of(server_flag(s, FEATURE_GATES, "")), ',') {
                         struct gate g = gate_of(part);
 
-                        if (str_eqc(g.name, f->name)) /* "1", "t", "T", "TRUE", "true", "True" */
+                        if (str_eqc(g.name, CHOICE)) /* "1", "t", "T", "TRUE", "true", "True" */
                                 on = g.value.n > 0 && strchr("1tT", g.value.p[0]);
                 }
         return on;
-}
-
-bool server_feature_named(const struct apiserver *s, const char *name) {
-        for (const struct apiserver_feature *f = apiserver_features; f->name; f++)
-                if (strcmp(f->name, name) == 0)
-                        return server_feature(s, f);
-        return false;
 }
 
 /* Of all components there is one, which is also meant when none is named. */
@@ -405,16 +292,16 @@ static int check_features(struct str rest, struct error *err) {
         _cleanup_(arena_freep) struct arena *a = arena_new(0);
 
         str_each(part, rest, ',') {
-                const struct apiserver_feature *f = apiserver_features;
                 struct gate g = gate_of(part);
+                size_t i = 0;
                 _cleanup_buf_ struct buf on = BUF_INIT;
 
                 if (!str_eqc(g.component, "kube") && g.component.n)
                         return error_set(err, -EINVAL, "component not registered: %" STR_FMT, STR_ARG(g.component));
                 if (str_empty(g.name) && !g.value.p)
                         continue;
-                while (f->name && !str_eqc(g.name, f->name))
-                        f++;
+                while (i < ARRAY_SIZE(features) && !str_is_part(g.name, ' ', str_of(features[i].names)))
+                        i++;
                 if (!g.value.p)
                         return error_set(err, -EINVAL, "missing bool value for %" STR_FMT, STR_ARG(g.name));
                 if (apiserver_flag_read(g.name, "BOOL", arena_cstr(a, g.value), &on, NULL) < 0)
@@ -422,15 +309,18 @@ static int check_features(struct str rest, struct error *err) {
                                          "invalid value of %" STR_FMT "=%" STR_FMT ", err: strconv.ParseBool: parsing "
                                          "\"%" STR_FMT "\": invalid syntax",
                                          STR_ARG(g.name), STR_ARG(g.value), STR_ARG(g.value));
-                if (!f->name)
+                if (i == ARRAY_SIZE(features))
                         return error_set(err, -EINVAL, "unrecognized feature gate: %" STR_FMT, STR_ARG(g.name));
-                if (f->choice || str_eqc(buf_str(&on), f->enabled ? "true" : "false"))
+                const char *fixed = features[i].enabled ? "true" : "false";
+                if (str_eqc(g.name, CHOICE) || str_eqc(buf_str(&on), fixed))
                         continue;
-                return *f->stage ? error_set(err, -EINVAL, "--" FEATURE_GATES ": %s is always %s here", f->name,
-                                             f->enabled ? "true" : "false")
-                                 : error_set(err, -EINVAL,
-                                             "cannot set feature gate %s to %" STR_FMT ", feature is locked to %s",
-                                             f->name, STR_ARG(buf_str(&on)), f->enabled ? "true" : "false");
+                return *features[i].stage
+                                       ? error_set(err, -EINVAL, "--" FEATURE_GATES ": %" STR_FMT " is always %s here",
+                                                   STR_ARG(g.name), fixed)
+                                       : error_set(err, -EINVAL,
+                                                   "cannot set feature gate %" STR_FMT " to %" STR_FMT
+                                                   ", feature is locked to %s",
+                                                   STR_ARG(g.name), STR_ARG(buf_str(&on)), fixed);
         }
         return 0;
 }

@@ -2,6 +2,7 @@
  * What a flag means, the part that asks for it knows. */
 #pragma once
 
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/error.h"
 
@@ -13,12 +14,13 @@ struct apiserver_flag {
 };
 extern const struct apiserver_flag apiserver_flags[]; /* ends with a NULL name */
 
-/* Feature gates of kube-apiserver, and what Cube does; but for those that are a choice nobody can change it. */
+/* Feature gates of kube-apiserver, by name, and whether they are on by default. */
 struct apiserver_feature {
-        const char *name, *stage; /* "": GA */
-        bool enabled, choice;
+        struct str name;
+        const char *stage; /* "": GA */
+        bool enabled;
 };
-extern const struct apiserver_feature apiserver_features[]; /* ends with a NULL name */
+size_t apiserver_features(struct arena *a, struct apiserver_feature **ret);
 
 /* How the help names its value: "BOOL", which "--name" alone sets, "DURATION" …; NULL: kube-apiserver has no such flag.
  */
@@ -34,8 +36,7 @@ void duration_explain(struct str s, struct buf *dst); /* what Go says of one tha
 int apiserver_flags_check(const struct apiserver *s, struct error *err);
 /* The value that was given (the last of several), NUL-terminated; or dflt, which may be NULL. */
 const char *server_flag(const struct apiserver *s, const char *name, const char *dflt);
-bool server_feature(const struct apiserver *s, const struct apiserver_feature *f);
-bool server_feature_named(const struct apiserver *s, const char *name);
+bool server_feature(const struct apiserver *s, struct str name);
 /* The same in a list of args. */
 const char *flag_value(const char *const *args, const char *name, const char *dflt);
 /* All that were given: the i-th from *i on, which it counts up; NULL: no more. */

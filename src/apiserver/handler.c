@@ -709,7 +709,7 @@ static int check_request(struct exchange *x, enum api_verb verb, struct error *e
                 TRY(check_options(x, verb, err));
                 if (list) /* below /watch/ upstream has not noticed yet that it is one */
                         TRY(list_options_check(http_request_arena(x->req), &x->query.options, x->query.watch,
-                                               !x->query.watch || server_feature_named(x->s, "WatchList"), err));
+                                               !x->query.watch || server_feature(x->s, STR("WatchList")), err));
         }
         if (r < 0)
                 error_move(err, &format);

@@ -411,6 +411,8 @@ int metrics_configure(struct apiserver *s, struct error *err) {
 
 static void write_all(struct apiserver *s, struct buf *b) {
         _cleanup_(store_snapshot_unrefp) struct store_snapshot *snap = store_snapshot(s->store);
+        _cleanup_(arena_freep) struct arena *a = arena_new(0);
+        struct apiserver_feature *f;
         double n_disabled = 0;
 
         str_each(one, str_of(server_flag(s, "disabled-metrics", "")), ',')
@@ -442,9 +444,9 @@ static void write_all(struct apiserver *s, struct buf *b) {
                    server_architecture());
         metric_header(b, "kubernetes_feature_enabled", "gauge",
                       "[BETA] This metric records the data about the stage and enablement of a k8s feature.");
-        for (const struct apiserver_feature *f = apiserver_features; f->name; f++)
-                buf_printf(b, "kubernetes_feature_enabled{name=\"%s\",stage=\"%s\"} %d\n", f->name, f->stage,
-                           server_feature(s, f));
+        for (size_t i = 0, n = apiserver_features(a, &f); i < n; i++)
+                buf_printf(b, "kubernetes_feature_enabled{name=\"%" STR_FMT "\",stage=\"%s\"} %d\n", STR_ARG(f[i].name),
+                           f[i].stage, server_feature(s, f[i].name));
         write_process(s, b);
 }
 

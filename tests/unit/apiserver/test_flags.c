@@ -564,7 +564,7 @@ static void features_may_be_a_choice(void **state) {
         for (int on = 1; on >= 0; on--) {
                 fixture_setup_with(&s, on ? NULL : args);
                 struct fixture *f = s;
-                bool is_on = server_feature_named(f->s, "WatchList");
+                bool is_on = server_feature(f->s, STR("WatchList"));
 
                 assert_int_equal(is_on, on);
                 assert_int_equal(list_options_check(f->a, &o, true, is_on, &e) < 0, !on);
