@@ -47,10 +47,6 @@ static bool is_number(const struct json *j) {
 }
 
 static int check_types(const struct place *p, const struct json *is, const struct json *shape, struct error *err) {
-        static const char *const names[] = {
-                [JSON_BOOL] = "bool",  [JSON_INT] = "number",  [JSON_DOUBLE] = "number", [JSON_STRING] = "string",
-                [JSON_RAW] = "number", [JSON_ARRAY] = "array", [JSON_OBJECT] = "object",
-        };
         bool duration = str_eqc(json_str(shape), DURATION);
         _cleanup_buf_ struct buf why = BUF_INIT;
         int64_t ns;
@@ -72,8 +68,9 @@ static int check_types(const struct place *p, const struct json *is, const struc
                                        : error_set(err, -EINVAL,
                                                    "json: cannot unmarshal %s%" STR_FMT
                                                    " into Go struct field %" STR_FMT ".%" STR_FMT " of type %" STR_FMT,
-                                                   names[is->type], STR_ARG(buf_str(&why)), STR_ARG(in),
-                                                   STR_ARG(p->path), STR_ARG(go_type(p->a, shape, p->version)));
+                                                   is_number(is) ? "number" : json_type_in_go(is),
+                                                   STR_ARG(buf_str(&why)), STR_ARG(in), STR_ARG(p->path),
+                                                   STR_ARG(go_type(p->a, shape, p->version)));
         }
         if (duration && (str_empty(json_str(is)) || duration_parse(json_str(is), &ns) < 0)) {
                 duration_explain(json_str(is), &why);

@@ -79,14 +79,6 @@ struct kubelet_param {
         bool many;      /* all of its values count, not just the first */
 };
 
-static void add_query(struct buf *dst, struct str s) {
-        for (size_t i = 0; i < s.n; i++)
-                if (s.p[i] == ' ')
-                        buf_putc(dst, '+');
-                else
-                        url_encode(dst, str_n(s.p + i, 1));
-}
-
 /* The query for the kubelet: those parameters that are in the table, in its order, as Go writes them. */
 static struct str kubelet_query(struct exchange *x, const struct kubelet_param *params) {
         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -102,7 +94,7 @@ static struct str kubelet_query(struct exchange *x, const struct kubelet_param *
                                 continue;
                         if (!p->on || request_bool(buf_str(&value))) {
                                 buf_printf(&b, "%s%s=", b.n ? "&" : "?", p->theirs);
-                                add_query(&b, p->on ? str_of(p->on) : buf_str(&value));
+                                url_encode_query(&b, p->on ? str_of(p->on) : buf_str(&value));
                         }
                         if (!p->many)
                                 break;

@@ -104,10 +104,7 @@ static bool set_gc_finalizers(struct op *op, struct json *meta) {
                 json_push(a, &list, json_of_cstr(FINALIZER_ORPHAN));
         if (!had_foreground && foreground)
                 json_push(a, &list, json_of_cstr(FINALIZER_FOREGROUND));
-        if (json_len(&list) > 0)
-                json_setc(a, meta, "finalizers", list);
-        else
-                json_removec(meta, "finalizers");
+        json_put(a, meta, "finalizers", json_len(&list) > 0 ? &list : NULL);
         return true;
 }
 

@@ -65,10 +65,6 @@ static bool lacks_kind(const struct exchange *x, struct arena *a, const struct j
 }
 
 int api_check_head(const struct json *doc, struct error *err) {
-        static const char *const types[] = {
-                [JSON_NULL] = "null",     [JSON_BOOL] = "bool",  [JSON_INT] = "number",  [JSON_DOUBLE] = "number",
-                [JSON_STRING] = "string", [JSON_RAW] = "object", [JSON_ARRAY] = "array", [JSON_OBJECT] = "object"
-        };
         struct str group, version;
 
         if (!json_is(doc, JSON_OBJECT))
@@ -76,7 +72,7 @@ int api_check_head(const struct json *doc, struct error *err) {
                                  NO_HEAD "json: cannot unmarshal %s into Go value of type struct { APIVersion string "
                                          "\"json:\\\"apiVersion,omitempty\\\"\"; Kind string "
                                          "\"json:\\\"kind,omitempty\\\"\" }",
-                                 types[json_type(doc)]);
+                                 json_type_in_go(doc));
         json_each_member(m, doc) {
                 struct str key = json_key(m);
                 enum json_type t = json_type(&m->value);
@@ -85,7 +81,7 @@ int api_check_head(const struct json *doc, struct error *err) {
                         return error_set(err, -EINVAL,
                                          NO_HEAD "json: cannot unmarshal %s into Go struct field .%" STR_FMT
                                                  " of type string",
-                                         types[t], STR_ARG(key));
+                                         json_type_in_go(&m->value), STR_ARG(key));
         }
         return api_parse_group_version(json_str(json_getc(doc, "apiVersion")), &group, &version, err);
 }

@@ -198,9 +198,12 @@ static void respond_plain(struct exchange *x, struct str text) {
         http_respond(x->req, 200, h, ARRAY_SIZE(h), &body, 1);
 }
 
-static void handle_health(struct exchange *x, const char *name, unsigned kind) {
+static void handle_health(struct exchange *x) {
         struct arena *a = http_request_arena(x->req);
         struct str query = http_request_query(x->req), path = http_request_path(x->req);
+        size_t of = path.p[1] == 'h' ? 0 : path.p[1] == 'l' ? 1 : 2;
+        const char *name = kinds[of];
+        unsigned kind = 1U << of;
         struct str one = str_sub(path, strlen(name) + 2, path.n); /* /livez/ping */
         _cleanup_buf_ struct buf b = BUF_INIT, why = BUF_INIT;
         bool verbose = request_query_get(a, query, "verbose").p, ok = true, found = str_empty(one);
@@ -237,16 +240,6 @@ static void handle_health(struct exchange *x, const char *name, unsigned kind) {
                 respond_text(x->req, 200, "text/plain; charset=utf-8", STR("ok"));
         else
                 respond_text(x->req, ok ? 200 : 500, "text/plain; charset=utf-8", buf_str(&b));
-}
-
-static void handle_healthz(struct exchange *x) {
-        handle_health(x, "healthz", HEALTHZ);
-}
-static void handle_livez(struct exchange *x) {
-        handle_health(x, "livez", LIVEZ);
-}
-static void handle_readyz(struct exchange *x) {
-        handle_health(x, "readyz", READYZ);
 }
 
 /* ---- the rest ---- */
@@ -438,12 +431,12 @@ static const struct {
         void (*handle)(struct exchange *x);
 } paths[] = {
         { "/.well-known/openid-configuration", SLASHED, handle_issuer },
-        { "/healthz", BELOW, handle_healthz },
-        { "/livez", BELOW, handle_livez },
+        { "/healthz", BELOW, handle_health },
+        { "/livez", BELOW, handle_health },
         { "/metrics", EXACT, handle_metrics },
         { "/metrics/slis", EXACT, handle_slis },
         { "/openid/v1/jwks", SLASHED, handle_jwks },
-        { "/readyz", BELOW, handle_readyz },
+        { "/readyz", BELOW, handle_health },
         { "/version", SLASHED, handle_version },
         { "/debug", BELOW, handle_debug }, /* this and the next two are not listed */
         { "/index.html", EXACT, handle_paths },

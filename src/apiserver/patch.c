@@ -100,15 +100,10 @@ static int invalid_patch(struct op *op, const struct json *live, const struct js
         return field_errors_finish(&fe, STR(""), STR(""), STR(""), err);
 }
 
-static const char *const type_names[] = {
-        [JSON_NULL] = "null",     [JSON_BOOL] = "bool",   [JSON_INT] = "number",    [JSON_DOUBLE] = "number",
-        [JSON_STRING] = "string", [JSON_ARRAY] = "array", [JSON_OBJECT] = "object",
-};
-
 /* The patch is of the wrong JSON type; go_type: what the server would take. */
 static int wrong_type(const struct json *patch, const char *prefix, const char *go_type, struct error *err) {
         return err_bad_request(err, "%sjson: cannot unmarshal %s into Go value of type %s", prefix,
-                               type_names[json_type(patch)], go_type);
+                               json_type_in_go(patch), go_type);
 }
 
 /* Upstream keeps the reason to itself. */
@@ -167,7 +162,7 @@ static int json_patch(struct op *op, const struct json *live, struct json *ret, 
                                 return err_bad_request(err,
                                                        "error decoding patch: json: cannot unmarshal %s into Go struct "
                                                        "field jsonPatchOp.%" STR_FMT " of type string",
-                                                       type_names[m->value.type], STR_ARG(json_key(m)));
+                                                       json_type_in_go(&m->value), STR_ARG(json_key(m)));
                 }
         if (json_len(patch) > MAX_JSON_PATCH)
                 return error_status(

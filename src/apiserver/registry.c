@@ -324,12 +324,7 @@ static void created(struct op *op) {
 }
 
 static void copy_member(struct arena *a, struct json *to, const struct json *from, const char *key) {
-        const struct json *v = json_getc(from, key);
-
-        if (v)
-                json_setc(a, to, key, *v);
-        else
-                json_removec(to, key);
+        json_put(a, to, key, json_getc(from, key));
 }
 
 /* op->tree is finished: to the store with it. */

@@ -112,10 +112,7 @@ static int csr_prepare_create(struct op *op, struct json *obj, struct error *err
         if (!str_empty(op->c->user.uid))
                 json_set_str(a, spec, "uid", op->c->user.uid);
         json_setc(a, spec, "groups", groups);
-        if (op->c->user.extra)
-                json_setc(a, spec, "extra", *op->c->user.extra);
-        else
-                json_removec(spec, "extra");
+        json_put(a, spec, "extra", op->c->user.extra);
         return 0;
 }
 
@@ -427,13 +424,10 @@ static int job_prepare_create(struct op *op, struct json *obj, struct error *err
 
 static void take(struct op *op, struct json *obj, const struct json *sent, const char *outer, const char *inner) {
         struct arena *a = op->c->arena;
-        const struct json *v = json_at_path(sent, outer, inner), *now = json_getc(obj, outer);
+        const struct json *now = json_getc(obj, outer);
         struct json part = json_is(now, JSON_OBJECT) ? json_copy_shallow(a, now) : json_new_object();
 
-        if (v)
-                json_setc(a, &part, inner, *v);
-        else
-                json_removec(&part, inner);
+        json_put(a, &part, inner, json_at_path(sent, outer, inner));
         json_setc(a, obj, outer, part);
 }
 
@@ -519,10 +513,7 @@ static void merge_resize(struct op *op, struct json *obj, const struct json *sen
 
                         *c = json_copy_shallow(a, c);
                         for (size_t i = 0; i < ARRAY_SIZE(members); i++)
-                                if (json_getc(s, members[i]))
-                                        json_setc(a, c, members[i], *json_getc(s, members[i]));
-                                else
-                                        json_removec(c, members[i]);
+                                json_put(a, c, members[i], json_getc(s, members[i]));
                 }
                 json_setc(a, &spec, lists[l], containers);
         }

@@ -180,6 +180,14 @@ void url_encode(struct buf *dst, struct str src) {
         }
 }
 
+void url_encode_query(struct buf *dst, struct str src) {
+        for (size_t i = 0; i < src.n; i++)
+                if (src.p[i] == ' ')
+                        buf_putc(dst, '+');
+                else
+                        url_encode(dst, str_n(src.p + i, 1));
+}
+
 int hex_digit(char c) {
         if (c >= '0' && c <= '9')
                 return c - '0';

@@ -19,4 +19,5 @@ int hex_digit(char c); /* its value, -1 when it is none */
 /* The text behind base64, in the arena; "" when it is none. */
 struct str base64_text(struct arena *a, struct str base64);
 void url_encode(struct buf *dst, struct str src);           /* RFC 3986 unreserved kept, rest %XX */
+void url_encode_query(struct buf *dst, struct str src);     /* the same, with + for a space */
 int url_decode(struct buf *dst, struct str src, bool plus); /* plus: '+' is a space (query). -EINVAL */

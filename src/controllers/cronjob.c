@@ -125,10 +125,7 @@ static void set_active(struct sync *s, const struct object *made) {
                                              object_namespace(job), object_name(job), object_uid(job),
                                              arena_printf(s->a, "%" PRIu64, object_revision(job))));
         }
-        if (json_len(&list))
-                json_setc(s->a, &s->status, "active", list);
-        else
-                json_removec(&s->status, "active");
+        json_put(s->a, &s->status, "active", json_len(&list) ? &list : NULL);
 }
 
 /* ---- the schedule ---- */

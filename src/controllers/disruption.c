@@ -137,10 +137,7 @@ static int reconcile(struct controller *c, struct str key, struct error *err) {
                            pod_is_ready(pods[i]);
         allowed = expected <= 0 ? 0 : MAX(healthy - desired, 0);
 
-        if (json_len(&notes))
-                json_setc(a, &status, "disruptedPods", notes);
-        else
-                json_removec(&status, "disruptedPods");
+        json_put(a, &status, "disruptedPods", json_len(&notes) ? &notes : NULL);
         status_count(a, &status, "observedGeneration", object_generation(pdb));
         json_set_int(a, &status, "disruptionsAllowed", allowed);
         json_set_int(a, &status, "currentHealthy", healthy);

@@ -174,10 +174,7 @@ static int sync_taints(struct controller *c, struct arena *a, const struct objec
         if (!changed)
                 return 0;
         copy = json_copy_tree(a, object_json(node));
-        if (json_len(&list))
-                json_setc(a, json_get_or_add_object(a, &copy, "spec"), "taints", list);
-        else
-                json_removec(json_get_or_add_object(a, &copy, "spec"), "taints");
+        json_put(a, json_get_or_add_object(a, &copy, "spec"), "taints", json_len(&list) ? &list : NULL);
         return controller_update(c, &res_nodes, STR(""), &copy, err);
 }
 

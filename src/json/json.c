@@ -133,7 +133,7 @@ const char *json_type_in_go(const struct json *j) {
                 "null", "bool", "number", "number", "string", "object", "array", "object"
         };
 
-        return names[j->type];
+        return names[json_type(j)];
 }
 
 bool json_equal(const struct json *a, const struct json *b) {
@@ -290,6 +290,13 @@ struct json *json_set(struct arena *a, struct json *object, struct str key, stru
 
 struct json *json_setc(struct arena *a, struct json *object, const char *key, struct json v) {
         return json_set(a, object, str_of(key), v);
+}
+
+void json_put(struct arena *a, struct json *object, const char *key, const struct json *v) {
+        if (v)
+                json_setc(a, object, key, *v);
+        else
+                json_removec(object, key);
 }
 
 static struct json *get_or_add(struct arena *a, struct json *object, const char *key, uint8_t type) {

@@ -173,6 +173,7 @@ struct json json_new_array(void);
  * add to the same object. */
 struct json *json_set(struct arena *a, struct json *object, struct str key, struct json v);
 struct json *json_setc(struct arena *a, struct json *object, const char *key, struct json v);
+void json_put(struct arena *a, struct json *object, const char *key, const struct json *v); /* NULL: it goes */
 /* Adds at the end without looking for the key: for a key that cannot be there yet. */
 struct json *json_add(struct arena *a, struct json *object, struct str key, struct json v);
 #define json_set_str(a, o, k, v) json_setc((a), (o), (k), json_of_str(v))

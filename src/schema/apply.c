@@ -236,10 +236,7 @@ static void encode_managers(struct arena *a, struct managers *m, struct json *ob
                 qsort(m->v, m->n, sizeof(*m->v), compare_managers);
         for (size_t i = 0; i < m->n; i++)
                 json_push(a, &list, encode_manager(a, &m->v[i], fields_text(a, &m->v[i])));
-        if (list.len > 0)
-                json_setc(a, meta, "managedFields", list);
-        else
-                json_removec(meta, "managedFields");
+        json_put(a, meta, "managedFields", list.len > 0 ? &list : NULL);
 }
 
 static struct manager manager_of(struct arena *a, const struct apply_opts *o, bool apply) {

@@ -82,10 +82,7 @@ static struct json take_annotation(struct arena *a, struct json *object, const c
         *meta = json_copy_shallow(a, meta);
         annotations = json_copy_shallow(a, ObjectMeta_annotations(meta));
         json_removec(&annotations, key);
-        if (json_len(&annotations) > 0)
-                json_setc(a, meta, "annotations", annotations);
-        else
-                json_removec(meta, "annotations");
+        json_put(a, meta, "annotations", json_len(&annotations) > 0 ? &annotations : NULL);
         return parsed ? *parsed : json_null();
 }
 

@@ -93,14 +93,6 @@ static void print_number(struct buf *b, struct decoder *d, const struct json *v)
                 json_write(b, v);
 }
 
-static const char *go_value(const struct json *v) {
-        static const char *const names[] = {
-                [JSON_NULL] = "null",     [JSON_BOOL] = "bool",   [JSON_INT] = "number",    [JSON_DOUBLE] = "number",
-                [JSON_STRING] = "string", [JSON_ARRAY] = "array", [JSON_OBJECT] = "object", [JSON_RAW] = "object",
-        };
-        return names[v->type];
-}
-
 /* What upstream's converter says, which makes objects of strategic merges without the way over JSON. */
 static int convert_error(struct decoder *d, const struct schema_type *t, const struct json *v) {
         static const char *const from[] = {
@@ -147,7 +139,7 @@ static int type_error(struct decoder *d, const struct schema_type *t, const stru
 
         if (d->form == SENT_PATCHED && at)
                 return convert_error(d, t, v);
-        buf_addc(&value, go_value(v));
+        buf_addc(&value, json_type_in_go(v));
         if (detail) {
                 buf_putc(&value, ' ');
                 print_number(&value, d, v);

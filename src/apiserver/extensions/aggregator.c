@@ -708,14 +708,6 @@ static int compare_pairs(const void *a, const void *b) {
         return r ? r : p->at < q->at ? -1 : 1;
 }
 
-static void add_query(struct buf *dst, struct str s) {
-        for (size_t i = 0; i < s.n; i++)
-                if (s.p[i] == ' ')
-                        buf_putc(dst, '+');
-                else
-                        url_encode(dst, str_sub(s, i, i + 1));
-}
-
 /* Path and query as upstream writes them anew: what is escaped is what has to be, the keys are sorted. */
 static struct str path_there(struct arena *a, struct str path, struct str query) {
         _cleanup_buf_ struct buf decoded = BUF_INIT, out = BUF_INIT;
@@ -740,9 +732,9 @@ static struct str path_there(struct arena *a, struct str path, struct str query)
                 qsort(pairs.v, pairs.n, sizeof(*pairs.v), compare_pairs);
         for (size_t i = 0; i < pairs.n; i++) {
                 buf_putc(&out, i ? '&' : '?');
-                add_query(&out, pairs.v[i].key);
+                url_encode_query(&out, pairs.v[i].key);
                 buf_putc(&out, '=');
-                add_query(&out, pairs.v[i].value);
+                url_encode_query(&out, pairs.v[i].value);
         }
         vec_free(&pairs);
         return arena_str(a, buf_str(&out));

@@ -237,10 +237,7 @@ static struct json with(struct arena *a, const struct json *to, const struct jso
         struct json copy = json_is(to, JSON_OBJECT) ? json_copy_shallow(a, to) : json_new_object();
 
         for (; *keys; keys++)
-                if (GET(from, *keys))
-                        json_setc(a, &copy, *keys, *GET(from, *keys));
-                else
-                        json_removec(&copy, *keys);
+                json_put(a, &copy, *keys, GET(from, *keys));
         return copy;
 }
 
@@ -253,14 +250,8 @@ CHECK(check_template, const struct json *now, const struct json *old) {
                     allowed = json_copy_shallow(fe->a, old),
                     moved = with(fe->a, GET(&spec, "affinity"), affinity, WORDS("nodeAffinity"));
 
-        if (affinity || json_len(&moved) > 0)
-                json_setc(fe->a, &spec, "affinity", moved);
-        else
-                json_removec(&spec, "affinity");
-        if (GET(now, "metadata") || json_len(&meta) > 0)
-                json_setc(fe->a, &allowed, "metadata", meta);
-        else
-                json_removec(&allowed, "metadata");
+        json_put(fe->a, &spec, "affinity", affinity || json_len(&moved) > 0 ? &moved : NULL);
+        json_put(fe->a, &allowed, "metadata", GET(now, "metadata") || json_len(&meta) > 0 ? &meta : NULL);
         json_setc(fe->a, &allowed, "spec", spec);
         INVALID_IF(!json_equal(now, &allowed), p, now, "field is immutable");
 }

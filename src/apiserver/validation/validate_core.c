@@ -323,19 +323,14 @@ static void validate_docker_config(struct field_errors *fe, const struct json *d
         const struct json *v = GET(data, key);
         _cleanup_buf_ struct buf b = BUF_INIT;
         _cleanup_error_ struct error e = ERROR_INIT;
-        static const char *const names[] = { [JSON_BOOL] = "bool",
-                                             [JSON_INT] = "number",
-                                             [JSON_DOUBLE] = "number",
-                                             [JSON_STRING] = "string",
-                                             [JSON_ARRAY] = "array" };
         struct json *j;
 
         if (!v)
                 return require_key(fe, data, key);
         if (base64_decode(&b, json_str(v)) == 0 && json_parse(fe->a, buf_str(&b), NULL, &j, &e) == 0 &&
-            json_type(j) < ARRAY_SIZE(names) && names[json_type(j)])
+            !json_is(j, JSON_NULL) && !json_is(j, JSON_OBJECT))
                 error_set(&e, -EINVAL, "json: cannot unmarshal %s into Go value of type map[string]interface {}",
-                          names[json_type(j)]);
+                          json_type_in_go(j));
         INVALID_STR_IF(e.err, PATH_KEY(PATH(NULL, "data"), str_of(key)), STR("<secret contents redacted>"), "%s",
                        error_text(&e));
 }

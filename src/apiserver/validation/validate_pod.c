@@ -197,19 +197,9 @@ static struct json restore(struct arena *a, const struct json *list, const struc
 
                 *c = json_copy_shallow(a, c);
                 for (size_t k = 0; members[k]; k++)
-                        if (GET(before, members[k]))
-                                json_setc(a, c, members[k], *GET(before, members[k]));
-                        else
-                                json_removec(c, members[k]);
+                        json_put(a, c, members[k], GET(before, members[k]));
         }
         return copy;
-}
-
-static void restore_field(struct arena *a, struct json *copy, const struct json *old, const char *key) {
-        if (GET(old, key))
-                json_setc(a, copy, key, *GET(old, key));
-        else
-                json_removec(copy, key);
 }
 
 static bool check_deadline(struct field_errors *fe, const struct json *now, const struct json *old) {
@@ -314,15 +304,12 @@ static void restore_placement(struct field_errors *fe, struct json *copy, const 
                         break;
                 }
         }
-        restore_field(fe->a, copy, before, "nodeSelector");
+        json_put(fe->a, copy, "nodeSelector", GET(before, "nodeSelector"));
         if (GET(affinity, "nodeAffinity") && (!now || !json_equal(now, GET(affinity, "nodeAffinity"))))
                 check_narrowed(fe, now, GET(affinity, "nodeAffinity"));
         struct json own = GET(copy, "affinity") ? json_copy_shallow(fe->a, GET(copy, "affinity")) : json_new_object();
-        restore_field(fe->a, &own, affinity, "nodeAffinity");
-        if (json_len(&own) > 0 || affinity)
-                json_setc(fe->a, copy, "affinity", own);
-        else
-                json_removec(copy, "affinity");
+        json_put(fe->a, &own, "nodeAffinity", GET(affinity, "nodeAffinity"));
+        json_put(fe->a, copy, "affinity", json_len(&own) > 0 || affinity ? &own : NULL);
 }
 
 static void validate_pod_update(struct field_errors *fe, const struct json *obj, const struct json *old) {
@@ -353,14 +340,14 @@ static void validate_pod_update(struct field_errors *fe, const struct json *obj,
                 if (GET(now, lists[l]))
                         json_setc(fe->a, &copy, lists[l],
                                   restore(fe->a, GET(now, lists[l]), GET(before, lists[l]), image));
-        restore_field(fe->a, &copy, before, "activeDeadlineSeconds");
-        restore_field(fe->a, &copy, before, "tolerations");
+        json_put(fe->a, &copy, "activeDeadlineSeconds", GET(before, "activeDeadlineSeconds"));
+        json_put(fe->a, &copy, "tolerations", GET(before, "tolerations"));
         if (json_len(GET(before, "schedulingGates")) > 0)
                 restore_placement(fe, &copy, before);
-        restore_field(fe->a, &copy, before, "schedulingGates");
+        json_put(fe->a, &copy, "schedulingGates", GET(before, "schedulingGates"));
         if (json_int(GET(before, "terminationGracePeriodSeconds")) < 0 &&
             json_int(GET(now, "terminationGracePeriodSeconds")) == 1)
-                restore_field(fe->a, &copy, before, "terminationGracePeriodSeconds");
+                json_put(fe->a, &copy, "terminationGracePeriodSeconds", GET(before, "terminationGracePeriodSeconds"));
         json_each_member(m, field_sent(fe, SPEC))
                 if (!str_among(json_key(m), made_anew))
                         json_add(fe->a, &sent, json_key(m), m->value);
@@ -447,11 +434,11 @@ static bool only_basic_changes(struct arena *a, const struct json *now, const st
                 struct json list = x ? json_copy_shallow(a, x) : json_new_object();
 
                 for (size_t i = 0; i < ARRAY_SIZE(basic); i++)
-                        restore_field(a, &list, y, basic[i]);
+                        json_put(a, &list, basic[i], GET(y, basic[i]));
                 if (y)
                         json_setc(a, &resources, lists[l], list);
         }
-        restore_field(a, &resources, GET(old, "resources"), "claims");
+        json_put(a, &resources, "claims", GET(GET(old, "resources"), "claims"));
         json_setc(a, &copy, "resources", resources);
         return json_equal(&copy, old) || (json_len(&resources) == 0 && !GET(old, "resources"));
 }
