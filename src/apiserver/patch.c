@@ -227,17 +227,7 @@ int writes_match_patched(struct op *op, const struct json *meta, struct error *e
 
         if (op->rest->resource->namespaced && !str_empty(ns) && !str_eq(ns, op->namespace))
                 return err_bad_request(err, OTHER_NAMESPACE);
-        if (str_empty(name))
-                return err_bad_request(err,
-                                       "the name of the object (%" STR_FMT
-                                       " based on URL) was undeterminable: name must be provided",
-                                       STR_ARG(op->name));
-        if (!str_eq(name, op->name))
-                return err_bad_request(err,
-                                       "the name of the object (%" STR_FMT
-                                       ") does not match the name on the URL (%" STR_FMT ")",
-                                       STR_ARG(name), STR_ARG(op->name));
-        return 0;
+        return writes_match_name(name, op->name, err);
 }
 
 /* kind and apiVersion: of a strategic merge they do not matter, upstream knows what it patches. */

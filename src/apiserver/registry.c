@@ -28,6 +28,20 @@ struct json *meta_of(struct arena *a, struct json *obj) {
         return json_get_or_add_object(a, obj, "metadata");
 }
 
+int writes_match_name(struct str name, struct str wanted, struct error *err) {
+        if (str_empty(name))
+                return err_bad_request(err,
+                                       "the name of the object (%" STR_FMT
+                                       " based on URL) was undeterminable: name must be provided",
+                                       STR_ARG(wanted));
+        if (!str_eq(name, wanted))
+                return err_bad_request(err,
+                                       "the name of the object (%" STR_FMT
+                                       ") does not match the name on the URL (%" STR_FMT ")",
+                                       STR_ARG(name), STR_ARG(wanted));
+        return 0;
+}
+
 int writes_match_request(struct op *op, struct json *obj, struct error *err) {
         struct arena *a = op->c->arena;
         struct json *meta = meta_of(a, obj);
@@ -37,18 +51,10 @@ int writes_match_request(struct op *op, struct json *obj, struct error *err) {
             !str_eq(ns, op->c->namespace))
                 return err_bad_request(err, OTHER_NAMESPACE);
         if (op->c->verb != API_CREATE || !str_empty(op->c->name)) {
-                if (str_empty(name) && op->c->verb == API_UPDATE)
-                        return err_bad_request(err,
-                                               "the name of the object (%" STR_FMT
-                                               " based on URL) was undeterminable: name must be provided",
-                                               STR_ARG(op->c->name));
-                if (str_empty(name))
+                if (str_empty(name) && op->c->verb != API_UPDATE)
                         json_set_str(a, meta, "name", op->c->name);
-                else if (!str_eq(name, op->c->name))
-                        return err_bad_request(err,
-                                               "the name of the object (%" STR_FMT
-                                               ") does not match the name on the URL (%" STR_FMT ")",
-                                               STR_ARG(name), STR_ARG(op->c->name));
+                else
+                        TRY(writes_match_name(name, op->c->name, err));
         }
         if (!op->rest->resource->namespaced) {
                 json_removec(meta, "namespace");

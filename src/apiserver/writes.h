@@ -7,6 +7,8 @@
 struct json *meta_of(struct arena *a, struct json *obj);
 /* Checks name and namespace of a body against the request, and fills in what is missing. */
 int writes_match_request(struct op *op, struct json *obj, struct error *err);
+/* wanted: as on the URL. */
+int writes_match_name(struct str name, struct str wanted, struct error *err);
 /* A patch changes neither name nor namespace. */
 int writes_match_patched(struct op *op, const struct json *meta, struct error *err);
 /* Of what is sent to be made: what only the server sets in its metadata. */

@@ -602,11 +602,8 @@ static struct json access_modes(struct arena *a, const struct json *modes) {
         struct buf b = BUF_INIT;
 
         for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-                json_each_item(m, modes)
-                        if (str_eqc(json_str(m), names[i][0])) {
-                                join(&b, str_of(names[i][1]), ",");
-                                break;
-                        }
+                if (json_has_str(modes, str_of(names[i][0])))
+                        join(&b, str_of(names[i][1]), ",");
         return of_buf(a, &b, "");
 }
 

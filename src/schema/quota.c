@@ -146,16 +146,18 @@ static bool resource_is(const struct api_resource *r, const char *core_plural) {
 
 /* The resource of "count/<plural>.<group>" or of an old name like "secrets". false: the name counts no objects. */
 static bool quota_counted(struct str name, struct str *ret_plural, struct str *ret_group) {
-        static const char *const old[] = {
-                "configmaps", "persistentvolumeclaims", "replicationcontrollers", "resourcequotas", "secrets",
-                "services"
-        };
+        static const char *const old[] = { "configmaps",
+                                           "persistentvolumeclaims",
+                                           "replicationcontrollers",
+                                           "resourcequotas",
+                                           "secrets",
+                                           "services",
+                                           NULL };
 
         *ret_group = STR("");
         *ret_plural = name;
-        for (size_t i = 0; i < ARRAY_SIZE(old); i++)
-                if (str_eqc(name, old[i]))
-                        return true;
+        if (str_among(name, old))
+                return true;
         if (!str_has_prefix(name, STR("count/")))
                 return false;
         name = str_sub(name, 6, name.n);

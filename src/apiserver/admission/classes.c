@@ -70,10 +70,8 @@ int admission_protect_storage(struct admission *ad, struct error *err) {
                 return 0;
         struct json *list =
                         json_get_or_add_array(ad->a, json_get_or_add_object(ad->a, ad->obj, "metadata"), "finalizers");
-        json_each_item(f, list)
-                if (str_eqc(json_str(f), finalizer))
-                        return 0;
-        json_push(ad->a, list, json_of_cstr(finalizer));
+        if (!json_has_str(list, str_of(finalizer)))
+                json_push(ad->a, list, json_of_cstr(finalizer));
         return 0;
 }
 

@@ -191,16 +191,15 @@ static bool is_forbidden_label(struct str label) {
                                            "node.kubernetes.io/instance-type",
                                            "beta.kubernetes.io/instance-type",
                                            "beta.kubernetes.io/os",
-                                           "beta.kubernetes.io/arch" };
+                                           "beta.kubernetes.io/arch",
+                                           NULL };
 
         if (in_domain(label, "node-restriction.kubernetes.io"))
                 return true;
         if (!in_domain(label, "kubernetes.io") && !in_domain(label, "k8s.io"))
                 return false;
-        for (size_t i = 0; i < ARRAY_SIZE(own); i++)
-                if (str_eqc(label, own[i]))
-                        return false;
-        return !in_domain(label, "kubelet.kubernetes.io") && !in_domain(label, "node.kubernetes.io");
+        return !str_among(label, own) && !in_domain(label, "kubelet.kubernetes.io") &&
+               !in_domain(label, "node.kubernetes.io");
 }
 
 static void add_forbidden(struct arena *a, struct json *list, const struct json *labels, const struct json *other,

@@ -189,9 +189,8 @@ static void act(struct verdict *v, const struct admission_policy *p, const struc
 static void collect(struct verdict *v, struct str key, struct str value) {
         const struct json *list = json_get(&v->annotations, key);
 
-        json_each_item(i, list)
-                if (str_eq(json_str(i), value))
-                        return;
+        if (json_has_str(list, value))
+                return;
         struct json *to = list ? json_get_mut(&v->annotations, key)
                                : json_set(v->ad->a, &v->annotations, key, json_new_array());
         json_push(v->ad->a, to, json_of_str(value));

@@ -194,6 +194,14 @@ static int refuse(struct op *op, struct json missing, const struct faults *absen
 }
 
 /* 1: yes, 0: no, or -EINPROGRESS. */
+static int is_allowed(struct op *op, const struct attributes *at, struct error *err) {
+        enum authz decision = authorize_why(op->s, &op->c->user, at, NULL);
+
+        if (decision == AUTHZ_PENDING)
+                return error_set(err, -EINPROGRESS, "the authorization webhook is being asked");
+        return decision == AUTHZ_ALLOW;
+}
+
 static int may(struct op *op, const char *verb, struct str resource, struct str name, struct error *err) {
         struct attributes at = { .verb = verb,
                                  .group = STR("rbac.authorization.k8s.io"),
@@ -202,14 +210,7 @@ static int may(struct op *op, const char *verb, struct str resource, struct str 
                                  .namespace = op->namespace,
                                  .name = name };
 
-        switch (authorize_why(op->s, &op->c->user, &at, NULL)) {
-        case AUTHZ_ALLOW:
-                return 1;
-        case AUTHZ_PENDING:
-                return error_set(err, -EINPROGRESS, "the authorization webhook is being asked");
-        default:
-                return 0;
-        }
+        return is_allowed(op, &at, err);
 }
 
 /* Ownership and finalizers are the garbage collector's: it changes them without the rights of the role. */
@@ -348,14 +349,9 @@ int rbac_check_params(struct op *op, const struct json *obj, const struct json *
                 at.verb = str_empty(at.name) ? "list" : "get";
         }
         find_kind(op, binding ? policy ? json_at_path(object_json(policy), "spec", "paramKind") : NULL : now, &at);
-        switch (authorize_why(op->s, &op->c->user, &at, NULL)) {
-        case AUTHZ_ALLOW:
-                return 0;
-        case AUTHZ_PENDING:
-                return error_set(err, -EINPROGRESS, "the authorization webhook is being asked");
-        default:
-                break;
-        }
+        int r = is_allowed(op, &at, err);
+        if (r != 0)
+                return MIN(r, 0);
         user = user_text(op->c->arena, &op->c->user);
         if (!binding)
                 field_forbidden(&fe, PATH(PATH(NULL, "spec"), field),

@@ -32,9 +32,8 @@ static void check_rule_resources(struct field_errors *fe, const struct path *p, 
                         plain = !str_eqc(s, "*");
                 res = str_sub(s, 0, slash < 0 ? 0 : (size_t) slash);
                 sub = slash < 0 ? STR("") : str_sub(s, (size_t) slash + 1, s.n);
-                if (slash >= 0 && map_has(seen, arena_printf(fe->a, "%" STR_FMT "/*", STR_ARG(res))))
-                        field_invalid_str(fe, at, s, "if '%" STR_FMT "/*' is present, must not specify %" STR_FMT,
-                                          STR_ARG(res), STR_ARG(s));
+                INVALID_STR_IF(slash >= 0 && map_has(seen, arena_printf(fe->a, "%" STR_FMT "/*", STR_ARG(res))), at, s,
+                               "if '%" STR_FMT "/*' is present, must not specify %" STR_FMT, STR_ARG(res), STR_ARG(s));
                 INVALID_STR_IF(slash >= 0 && map_has(seen, arena_printf(fe->a, "*/%" STR_FMT, STR_ARG(sub))), at, s,
                                "if '*/%" STR_FMT "' is present, must not specify %" STR_FMT, STR_ARG(sub), STR_ARG(s));
                 map_put(seen, s, item);
@@ -127,10 +126,7 @@ void validate_webhook_client(struct field_errors *fe, const struct path *p, cons
 }
 
 static bool knows_review(const struct json *versions) {
-        json_each_item(v, versions)
-                if (str_eqc(json_str(v), "v1") || str_eqc(json_str(v), "v1beta1"))
-                        return true;
-        return false;
+        return json_has_str(versions, STR("v1")) || json_has_str(versions, STR("v1beta1"));
 }
 
 static void check_versions(struct field_errors *fe, const struct path *p, const struct json *list) {
@@ -278,14 +274,13 @@ static void check_param_kind(struct field_errors *fe, const struct path *p, cons
 }
 
 static bool is_identifier(struct str s) {
-        static const char *const reserved[] = { "true",   "false",    "null", "in",      "as",        "break",
-                                                "const",  "continue", "else", "for",     "function",  "if",
-                                                "import", "let",      "loop", "package", "namespace", "return",
-                                                "var",    "void",     "while" };
+        static const char *const reserved[] = { "true",   "false",    "null",  "in",      "as",        "break",
+                                                "const",  "continue", "else",  "for",     "function",  "if",
+                                                "import", "let",      "loop",  "package", "namespace", "return",
+                                                "var",    "void",     "while", NULL };
 
-        for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
-                if (str_eqc(s, reserved[i]))
-                        return false;
+        if (str_among(s, reserved))
+                return false;
         for (size_t i = 0; i < s.n; i++) {
                 char c = s.p[i] | 0x20;
 
