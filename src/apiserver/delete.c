@@ -130,13 +130,10 @@ static void mark_deleted(struct op *op, struct json *meta, int64_t grace) {
 /* How long a pod gets: upstream's podStrategy.CheckGracefulDelete. */
 static int64_t pod_grace(const struct op *op, const struct json *pod) {
         int64_t grace = op->c->options.grace_period_seconds;
-        struct str phase = json_str(json_at_path(pod, "status", "phase"));
 
         if (grace < 0)
                 grace = json_int_or(json_at_path(pod, "spec", "terminationGracePeriodSeconds"), 30);
-        if (str_empty(json_str(json_at_path(pod, "spec", "nodeName"))))
-                return 0;
-        if (str_eqc(phase, "Failed") || str_eqc(phase, "Succeeded"))
+        if (str_empty(json_str(json_at_path(pod, "spec", "nodeName"))) || pod_has_ended(pod))
                 return 0;
         return MAX(grace, 0);
 }

@@ -644,10 +644,10 @@ static void create_eviction(struct op *op) {
                 return op_fail(op);
         if (!registry_load(op, create_eviction))
                 return;
-        struct str phase = json_str(json_at_path(object_json(op->old), "status", "phase"));
-        if (str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed") || object_deleting(op->old))
+        const struct json *pod = object_json(op->old);
+        if (pod_has_ended(pod) || object_deleting(op->old))
                 evict_pod(e);
-        else if (str_eqc(phase, "Pending"))
+        else if (str_eqc(json_str(json_at_path(pod, "status", "phase")), "Pending"))
                 evict_guarded(e, true);
         else if (find_budget(op, &pdb, err) < 0)
                 op_fail(op);

@@ -47,9 +47,7 @@ struct str object_phase(const struct object *pod) {
 }
 
 bool pod_is_terminal(const struct object *pod) {
-        struct str phase = object_phase(pod);
-
-        return str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed");
+        return pod_has_ended(object_json(pod));
 }
 
 bool pod_is_active(const struct object *pod) {

@@ -62,6 +62,9 @@ static inline struct json *condition_find(const struct json *status, const char 
 static inline bool condition_is(const struct json *status, const char *type, const char *value) {
         return str_eqc(json_str(json_getc(condition_find(status, type), "status")), value);
 }
+static inline bool pod_has_ended(const struct json *pod) {
+        return str_among(json_str(json_at_path(pod, "status", "phase")), WORDS("Succeeded", "Failed"));
+}
 
 /* The tree, parsed on first use; lives as long as the object, is shared and must not be changed. Thread-safe. Never
  * NULL: a stored text that does not parse means damaged data, and the process stops with a message. */

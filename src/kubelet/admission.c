@@ -9,12 +9,6 @@ struct sums {
         size_t pods;
 };
 
-static bool is_terminal(const struct json *pod) {
-        struct str phase = jstr(json_getc(pod, "status"), "phase");
-
-        return str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed");
-}
-
 static void add_demand(struct sums *s, const struct json *pod) {
         const struct json *spec = json_getc(pod, "spec");
 
@@ -73,7 +67,7 @@ static bool ports_free(const struct json *spec, struct pod *const *others, size_
         json_each_item(c, json_getc(spec, "containers"))
                 json_each_item(port, json_getc(c, "ports"))
                         for (size_t i = 0; json_int(json_getc(port, "hostPort")) > 0 && i < n; i++)
-                                if (others[i]->object && !is_terminal(object_json(others[i]->object)) &&
+                                if (others[i]->object && !pod_has_ended(object_json(others[i]->object)) &&
                                     port_taken(port, json_getc(object_json(others[i]->object), "spec")))
                                         return false;
         return true;
@@ -154,7 +148,7 @@ bool pod_admit(struct pod *p, struct pod *const *others, size_t n, const char **
         struct sums used = { 0 }, wanted = { 0 };
 
         for (size_t i = 0; i < n; i++)
-                if (others[i]->object && !is_terminal(object_json(others[i]->object)))
+                if (others[i]->object && !pod_has_ended(object_json(others[i]->object)))
                         add_demand(&used, object_json(others[i]->object));
         add_demand(&wanted, pod);
         if (!fits(&p->k->o, &used, &wanted, ret_reason, message))

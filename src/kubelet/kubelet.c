@@ -182,9 +182,8 @@ static void admit(struct pod *p) {
         _cleanup_error_ struct error message = ERROR_INIT;
         VEC(struct pod *) others = { 0 };
         const char *reason = NULL;
-        struct str phase = jstr(json_getc(object_json(p->object), "status"), "phase");
 
-        if (p->admitted || object_deleting(p->object) || str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed"))
+        if (p->admitted || object_deleting(p->object) || pod_has_ended(object_json(p->object)))
                 return;
         map_each(it, p->k->pods)
                 if (it.value != p && ((struct pod *) it.value)->admitted)

@@ -10,9 +10,7 @@
 
 /* The API says that it ended before we came (a restart of the kubelet): it does not run again. */
 static void note_ended_before(struct pod *p) {
-        struct str phase = jstr(json_getc(object_json(p->current), "status"), "phase");
-
-        if (!str_eqc(phase, "Succeeded") && !str_eqc(phase, "Failed"))
+        if (!pod_has_ended(object_json(p->current)))
                 return;
         p->end = POD_ENDS;
         p->final_sent = true;

@@ -43,11 +43,6 @@ static bool same_part(const struct object *a, const struct object *b, const char
         return str_eq(json_scan(object_text(a), path), json_scan(object_text(b), path));
 }
 
-static bool is_over(const struct object *pod) {
-        struct str phase = PodStatus_phase(Pod_status(object_json(pod)));
-        return str_eq(phase, STR("Succeeded")) || str_eq(phase, STR("Failed"));
-}
-
 static bool is_ours(const struct scheduler *s, const struct object *pod) {
         const struct json *spec = Pod_spec(object_json(pod));
         return str_eq(PodSpec_schedulerName(spec), s->name) && !json_len(PodSpec_schedulingGates(spec)) &&
@@ -63,7 +58,7 @@ static void pod_gone(struct scheduler *s, struct object *pod) {
 static void on_pod(struct object *old, struct object *new, void *arg) {
         static const char *const spec_path[] = { "spec", NULL };
         struct scheduler *s = arg;
-        if (!new || is_over(new)) {
+        if (!new || pod_has_ended(object_json(new))) {
                 pod_gone(s, new ? new : old);
         } else if (PodSpec_nodeName(Pod_spec(object_json(new))).n) {
                 queue_remove(&s->queue, object_uid(new));

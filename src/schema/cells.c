@@ -1,6 +1,7 @@
 /* Cells of `kubectl get` that are more than a value of the object: `x()` in a column of api/ is cell_x() here. What
  * they show is what upstream's printers show. */
 #include "base/time.h"
+#include "json/object.h"
 #include "schema/hooks.h"
 #include "schema/types.h"
 
@@ -155,7 +156,7 @@ static void summarize_pod(struct pod_summary *s, const struct json *pod) {
                 summarize_containers(s, pod);
         if (deleting(pod) && str_eqc(reason, "NodeLost"))
                 set_reason(s, "", STR("Unknown"));
-        else if (deleting(pod) && !str_eqc(phase, "Succeeded") && !str_eqc(phase, "Failed"))
+        else if (deleting(pod) && !pod_has_ended(pod))
                 set_reason(s, "", STR("Terminating"));
 }
 

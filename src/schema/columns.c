@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/time.h"
+#include "json/build.h"
 #include "json/number.h"
 #include "schema/jsonpath.h"
 #include "schema/path.h"
@@ -61,16 +62,11 @@ struct json columns_definitions(struct arena *a, const struct api_resource *r) {
         const struct api_column *c = columns_of(r, &n);
 
         for (size_t i = 0; i < n; i++) {
-                struct json d = json_new_object();
-
                 if (!*c[i].name) /* upstream has cells without a column */
                         continue;
-                json_set_cstr(a, &d, "name", c[i].name);
-                json_set_cstr(a, &d, "type", c[i].type);
-                json_set_cstr(a, &d, "format", c[i].format ? c[i].format : "");
-                json_set_cstr(a, &d, "description", doc_of(r, &c[i]));
-                json_set_int(a, &d, "priority", c[i].priority);
-                json_push(a, &out, d);
+                json_push(a, &out,
+                          json_build(a, "{ name: %c, type: %c, format: %c, description: %c, priority: %d }", c[i].name,
+                                     c[i].type, c[i].format ? c[i].format : "", doc_of(r, &c[i]), c[i].priority));
         }
         return out;
 }
@@ -263,16 +259,10 @@ struct json columns_cells(struct arena *a, const struct api_resource *r, const s
 }
 
 struct json columns_conditions(struct arena *a, const struct api_resource *r, const struct json *object) {
-        struct json out = json_new_array(), c = json_new_object();
         struct str phase = json_str(json_at_path(object, "status", "phase"));
-        bool failed = str_eqc(phase, "Failed");
 
-        if (strcmp(r->kind, "Pod") || r->group[0] || (!failed && !str_eqc(phase, "Succeeded")))
-                return out;
-        json_set_cstr(a, &c, "type", "Completed");
-        json_set_cstr(a, &c, "status", "True");
-        json_set_str(a, &c, "reason", phase);
-        json_set_cstr(a, &c, "message", failed ? "The pod failed." : "The pod has completed successfully.");
-        json_push(a, &out, c);
-        return out;
+        if (strcmp(r->kind, "Pod") || r->group[0] || !pod_has_ended(object))
+                return json_new_array();
+        return json_build(a, "[ { type: 'Completed', status: 'True', reason: %s, message: %c } ]", phase,
+                          str_eqc(phase, "Failed") ? "The pod failed." : "The pod has completed successfully.");
 }

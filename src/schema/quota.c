@@ -2,6 +2,7 @@
 #include "schema/quota.h"
 
 #include "base/time.h"
+#include "json/object.h"
 
 #define CLASS_MARK STR(".storageclass.storage.k8s.io/")
 
@@ -76,10 +77,9 @@ const char *pod_qos_class(const struct json *spec) {
 /* A pod that has ended, or should have by now, uses no compute resources. */
 static bool pod_is_charged(const struct json *pod, int64_t now_ns) {
         const struct json *meta = json_getc(pod, "metadata"), *grace = json_getc(meta, "deletionGracePeriodSeconds");
-        struct str phase = json_str(json_at_path(pod, "status", "phase"));
         int64_t deleted;
 
-        if (str_eqc(phase, "Failed") || str_eqc(phase, "Succeeded"))
+        if (pod_has_ended(pod))
                 return false;
         return !grace || time_parse(json_str(json_getc(meta, "deletionTimestamp")), &deleted) < 0 ||
                now_ns <= time_after(deleted, json_int(grace));

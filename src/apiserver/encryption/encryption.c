@@ -567,8 +567,7 @@ static const char *wrong_name(struct str name) {
                         return "resource name should not contain capital letters";
         if (str_eqc(name, "*"))
                 return "use '*.' to encrypt all the resources from core API group or *.* to encrypt all resources";
-        if (str_eqc(name, "apiserveripinfo") || str_eqc(name, "serviceipallocations") ||
-            str_eqc(name, "servicenodeportallocations"))
+        if (str_among(name, WORDS("apiserveripinfo", "serviceipallocations", "servicenodeportallocations")))
                 return "resources which do not have REST API/s cannot be encrypted";
         if (str_eqc(p.group, "events.k8s.io"))
                 return "'*.events.k8s.io' objects are stored using the 'events' API group in etcd. Use 'events' "
