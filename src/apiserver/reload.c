@@ -148,6 +148,7 @@ static int read_proxy_client(struct apiserver *s, struct retired *ret, int64_t *
 static const struct {
         const char *flag, *only_with; /* another flag that must be true */
         /* *again: in how many ms what was not taken up is read once more, or 0 */
+        /* 1: it says nothing new */
         int (*read)(struct apiserver *s, struct retired *ret, int64_t *again, struct error *err);
         struct metric count, last;
 } files[] = {
@@ -225,6 +226,7 @@ static void read_again(struct reloads *x, size_t i) {
         struct retired old = { .p = NULL };
         int64_t again = 0;
         int r = files[i].read(x->s, &old, &again, &e);
+        bool same = r > 0;
 
         if (r == -EINPROGRESS)
                 return;
@@ -232,11 +234,12 @@ static void read_again(struct reloads *x, size_t i) {
                 again = x->said[i] ? again : AGAIN_MS;
                 x->again_ms[i] = again ? now_mono_ms() + again : 0;
                 x->settled[i] = again ? x->settled[i] : x->said[i];
-                count(x, i, r < 0);
+                if (!same)
+                        count(x, i, r < 0);
         }
         if (r < 0)
                 log_error("--%s was not taken up: %s", files[i].flag, error_text(&e));
-        else
+        else if (!same)
                 log_info("--%s was read again", files[i].flag);
         old.at_ms = now_mono_ms();
         if (old.p)

@@ -203,7 +203,7 @@ static int find_peer(struct webhook_run *r, struct error *err) {
                 return error_set(err, -EBUSY, "too many webhooks are being called");
         int e = r->at.plain ? 0 : tls_context_new(&tls, &o.tls, err);
         if (e < 0)
-                return error_prefix(err, "unable to load root certificates");
+                return e;
         e = http_client_new(&o, &client, err);
         tls_context_unref(o.tls);
         if (e < 0)

@@ -230,6 +230,10 @@ def test_webhooks_know_tokens_and_rights(asking):
     about = next(s["resourceAttributes"] for s in a.reviewed if s.get("resourceAttributes", {}).get("resource") == "things")
     assert about["name"] == "n" and about["labelSelector"] == {"requirements": [{"key": "a", "operator": "Exists"}]}
     assert about["fieldSelector"] == {"requirements": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]}
+    for path, times in (("/" + "x" * 9, 1), ("/" + "x" * 9999, 2)): # what is asked about so much is not kept
+        for _ in range(2):
+            as_token(asking, "opaque", "get", "--raw", path)
+        assert len([s for s in a.reviewed if s.get("nonResourceAttributes", {}).get("path") == path]) == times
     before = len(a.asked)
     assert as_token(asking, "opaque", "get", "pods").returncode == 0
     assert len([p for p in a.asked[before:] if p == "/tokens"]) == 0 # the answer still holds

@@ -25,7 +25,7 @@ static int check_answer(struct arena *a, const struct json *answer, struct error
         return config_check_types(a, answer, &shape, err);
 }
 
-static int64_t keep_ms(const struct remote_options *o, const struct json *answer) {
+static int64_t keep_ms(const struct remote_options *o, struct str question, const struct json *answer) {
         return !answer ? 0 : json_bool(json_at_path(answer, "status", "allowed")) ? o->yes_ms : o->no_ms;
 }
 

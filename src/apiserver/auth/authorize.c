@@ -32,6 +32,8 @@ struct authorizers {
         struct arena *arena;
         struct authorizer v[MAX_AUTHORIZERS];
         size_t n;
+        const struct json *doc; /* the file's, or NULL */
+        unsigned first; /* kinds that there were at the start, but webhooks: bits, by their place in the table */
 };
 
 #define ASK(name)                                                                                            \
@@ -98,6 +100,10 @@ static bool has(const struct authorizers *z, const struct kind *kind) {
                 if (z->v[i].kind == kind)
                         return true;
         return false;
+}
+
+static unsigned bit(const struct kind *kind) {
+        return 1U << (kind - kinds);
 }
 
 static int read_policies(struct apiserver *s, struct authorizers *z, struct error *err) {
@@ -179,18 +185,38 @@ static int read_authorizer(struct apiserver *s, struct authorizers *z, const str
         return 0;
 }
 
-/* Those that are no webhooks are called what their modes are. */
-static int check_names(const struct authorizers *z, struct error *err) {
+/* Those that are no webhooks are called what their modes are; those of the start stay. */
+static int check_names(const struct authorizers *z, const struct authorizers *before, struct error *err) {
+        _cleanup_buf_ struct buf missing = BUF_INIT;
         struct faults wrong = { 0 };
 
         for (size_t i = 0; i < z->n; i++)
                 if (z->v[i].kind->ask != ask_webhook && !str_eqc(z->v[i].name, z->v[i].kind->name))
                         fault_add(&wrong, "expected name %s for authorizer %s instead of %" STR_FMT, z->v[i].kind->name,
                                   z->v[i].kind->mode, STR_ARG(z->v[i].name));
+        for (size_t k = 0; before && k < ARRAY_SIZE(kinds); k++)
+                if (before->first & bit(&kinds[k]) && !has(z, &kinds[k]))
+                        buf_printf(&missing, "%s%s", missing.n ? " " : "", kinds[k].mode);
+        if (missing.n > 0)
+                fault_add(&wrong, "missing required types: [%" STR_FMT "]", STR_ARG(buf_str(&missing)));
         return faults_finish(&wrong, err);
 }
 
+/* What has to be prepared at the start cannot come later. */
+static int check_new(const struct authorizers *z, const struct authorizers *before, struct error *err) {
+        for (size_t i = 0; before && i < z->n; i++)
+                if (str_among(str_of(z->v[i].kind->mode), WORDS("ABAC", "Node", "RBAC")) &&
+                    !(before->first & bit(z->v[i].kind)))
+                        return error_set(err, -EINVAL,
+                                         "authorizer type %s is not allowed if it was not enabled at initial server "
+                                         "startup",
+                                         z->v[i].kind->mode);
+        return 0;
+}
+
+/* 1: it says what it said before. */
 static int read_file(struct apiserver *s, const char *path, struct authorizers *z, struct error *err) {
+        const struct authorizers *before = atomic_load(&s->authorizers);
         struct field_errors fe = { .a = z->arena };
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct json *doc = NULL;
@@ -199,6 +225,9 @@ static int read_file(struct apiserver *s, const char *path, struct authorizers *
         int r = text.n ? config_decode(z->arena, buf_str(&text), &config_kind, &doc, err) : 0;
         if (r < 0)
                 return error_prefix(err, "failed to load AuthorizationConfiguration from file");
+        z->doc = doc;
+        if (before && doc && before->doc && json_equal(doc, before->doc))
+                return 1;
         const struct json *list = json_getc(doc, "authorizers");
         if (json_len(list) == 0)
                 field_required(&fe, PATH(NULL, "authorizers"), "at least one authorization mode must be defined");
@@ -215,7 +244,12 @@ static int read_file(struct apiserver *s, const char *path, struct authorizers *
                 return config_finish(&fe, err);
         }
         if (r == 0)
-                r = check_names(z, err);
+                r = check_names(z, before, err);
+        if (r == 0)
+                r = check_new(z, before, err);
+        z->first = before ? before->first : 0;
+        for (size_t i = 0; !before && i < z->n; i++)
+                z->first |= z->v[i].kind->ask == ask_webhook ? 0 : bit(z->v[i].kind);
         return r < 0 ? r : read_policies(s, z, err);
 }
 

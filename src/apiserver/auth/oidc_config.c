@@ -274,7 +274,7 @@ static void read_user_rules(struct build *b, const struct json *list, const stru
 }
 
 /* Claims that are fetched change sooner than keys. */
-static int64_t keep_ms(const struct remote_options *o, const struct json *answer) {
+static int64_t keep_ms(const struct remote_options *o, struct str question, const struct json *answer) {
         return json_is(answer, JSON_STRING) ? KEEP_CLAIMS_MS : answer ? KEEP_MS : KEEP_FAILURE_MS;
 }
 

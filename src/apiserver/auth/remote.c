@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/url.h"
+#include "http/tls.h"
 #include "schema/decode.h"
 
 #define MAX_ANSWERS 4096
@@ -81,6 +82,20 @@ static int read_material(struct arena *a, const struct json *from, const char *n
         return e;
 }
 
+/* What is in base64 is read with the file. */
+static int check_encoded(const struct json *list, const char *member, struct error *err) {
+        json_each_item(e, list)
+                each_word(key, "certificate-authority-data", "client-certificate-data", "client-key-data") {
+                        struct str text = json_str(json_getc(json_getc(e, member), key));
+                        _cleanup_buf_ struct buf b = BUF_INIT;
+
+                        if (text.n > 0 && base64_decode(&b, text) < 0)
+                                return error_set(err, -EINVAL, "illegal base64 data at input byte %zu",
+                                                 base64_error(text, false));
+                }
+        return 0;
+}
+
 /* Paths are relative to the file that has them. */
 static void resolve(struct arena *a, struct str dir, struct json *list, const char *member, const char *const *keys) {
         json_each_item(e, list) {
@@ -98,9 +113,21 @@ static void resolve(struct arena *a, struct str dir, struct json *list, const ch
 }
 
 int kubeconfig_read(struct arena *a, const char *path, struct json **ret, struct error *err) {
-        static const struct config_kind kind = { "v1:Config",
-                                                 "k8s.io/client-go/tools/clientcmd/api/latest/latest.go:50", "{}", true,
-                                                 true };
+        static const struct config_kind kind = {
+                "v1:Config",
+                "k8s.io/client-go/tools/clientcmd/api/latest/latest.go:50",
+                "{ '': 'Config', 'current-context': '',"
+                "  clusters: [ { '': 'NamedCluster', name: '', cluster: { '': 'Cluster', server: '',"
+                "      'tls-server-name': '', 'insecure-skip-tls-verify': true, 'certificate-authority': '',"
+                "      'certificate-authority-data': '' } } ],"
+                "  users: [ { '': 'NamedAuthInfo', name: '', user: { '': 'AuthInfo', 'client-certificate': '',"
+                "      'client-certificate-data': '', 'client-key': '', 'client-key-data': '', token: '', tokenFile: "
+                "'',"
+                "      username: '', password: '' } } ],"
+                "  contexts: [ { '': 'NamedContext', name: '', context: { '': 'Context', cluster: '', user: '' } } ] }",
+                true,
+                true,
+        };
         struct str dir = str_sub(str_of(path), 0, (size_t) (str_rfind(str_of(path), '/') + 1));
         _cleanup_buf_ struct buf text = BUF_INIT;
         struct stat st;
@@ -108,7 +135,9 @@ int kubeconfig_read(struct arena *a, const char *path, struct json **ret, struct
         if (*path && stat(path, &st) < 0)
                 return error_set(err, -errno, "stat %s: %s", path,
                                  errno == ENOENT ? "no such file or directory" : strerrordesc_np(errno));
-        if ((*path && file_read(path, 0, &text, err) < 0) || config_decode(a, buf_str(&text), &kind, ret, err) < 0)
+        if ((*path && file_read(path, 0, &text, err) < 0) || config_decode(a, buf_str(&text), &kind, ret, err) < 0 ||
+            check_encoded(json_getc(*ret, "clusters"), "cluster", err) < 0 ||
+            check_encoded(json_getc(*ret, "users"), "user", err) < 0)
                 return error_prefix(err, "error loading config file \"%s\"", path);
         resolve(a, dir, json_get_mut(*ret, STR("clusters")), "cluster", WORDS("certificate-authority"));
         resolve(a, dir, json_get_mut(*ret, STR("users")), "user",
@@ -245,10 +274,16 @@ static int read_kubeconfig(struct remote *r, struct error *err) {
         set_ca(r, ca);
         json_setc(r->arena, &r->config, "tlsServerName", json_of_str(json_str(json_getc(cluster, "tls-server-name"))));
         json_setc(r->arena, &r->config, "insecureSkipTLSVerify", json_of_bool(insecure));
-        return insecure && ca.n > 0 ? error_set(err, -EINVAL,
-                                                "specifying a root certificates file with the insecure flag is not "
-                                                "allowed")
-                                    : 0;
+        if (insecure && ca.n > 0)
+                return error_set(err, -EINVAL,
+                                 "specifying a root certificates file with the insecure flag is not allowed");
+        struct tls_options tls = {
+                .ca_pem = ca, .cert_pem = r->user.cert_pem, .key_pem = r->user.key_pem, .insecure = insecure
+        };
+        struct tls_context *t = NULL;
+        TRY(tls_context_new(&tls, &t, err));
+        tls_context_unref(t);
+        return 0;
 }
 
 int remote_new(const struct remote_options *o, struct remote **ret, struct error *err) {
@@ -370,7 +405,7 @@ static void count(const struct question *q, bool failed, bool last) {
         METRIC(open, COUNTER, "apiserver_authorization_webhook_evaluations_fail_open_total",
                "[ALPHA] NoOpinion results due to webhook timeout or error.");
         const struct error *e = &q->call.error;
-        bool late = e->err == -ETIMEDOUT || e->reason == REASON_TIMEOUT || q->call.status == 504;
+        bool late = e->reason == REASON_TIMEOUT || q->call.status == 504;
         const struct metric_label l[] = { { "name", q->r->o.authorizer },
                                           { "result", !failed ? STR("success")
                                                       : late  ? STR("timeout")
@@ -408,7 +443,7 @@ static void keep(struct question *q) {
                 w->value = json_new(a, json_of_copy(a, str_of(error_text(&q->call.error))));
         }
         w->came_ns = now;
-        w->until_ns = now + r->o.keep_ms(&r->o, w->failed ? NULL : w->value) * NSEC_PER_MSEC;
+        w->until_ns = now + r->o.keep_ms(&r->o, q->key, w->failed ? NULL : w->value) * NSEC_PER_MSEC;
         HOLD(&r->lock);
         struct answer *before = q->anew && w->failed ? map_get(r->answers, q->key) : NULL;
         if (before && !before->failed) { /* better than none */

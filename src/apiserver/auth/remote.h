@@ -22,7 +22,7 @@ struct remote_options {
         struct str ca_pem;      /* without a kubeconfig; empty: the system's authorities */
         unsigned timeout_ms;    /* 0: 30 s */
         /* How long an answer (NULL: there was none) is kept for others than those who wait for it. */
-        int64_t (*keep_ms)(const struct remote_options *o, const struct json *answer);
+        int64_t (*keep_ms)(const struct remote_options *o, struct str question, const struct json *answer);
         int64_t yes_ms, no_ms; /* for keep_ms */
         struct str authorizer; /* it is counted as, when it is one; and whether nothing is decided without an answer */
         bool fails_open;

@@ -15,7 +15,7 @@
 #define LATE "context deadline exceeded"
 
 /* Whose it is holds for as long as upstream keeps that of any token; an error does not. */
-static int64_t keep_token_ms(const struct remote_options *o, const struct json *answer) {
+static int64_t keep_token_ms(const struct remote_options *o, struct str question, const struct json *answer) {
         bool known = json_bool(json_at_path(answer, "status", "authenticated")),
              failed = !known && !str_empty(json_str(json_at_path(answer, "status", "error")));
 
@@ -318,8 +318,26 @@ enum authz access_webhook_ask(const struct access_webhook *w, const struct api_u
 
 /* ---- access: the configuration ---- */
 
-static int64_t keep_access_ms(const struct remote_options *o, const struct json *answer) {
-        return !answer ? 0 : json_bool(json_at_path(answer, "status", "allowed")) ? o->yes_ms : o->no_ms;
+#define LARGE 10000
+
+/* What asks about so much is not worth keeping: names are what clients make them. */
+static bool is_large(struct str question) {
+        _cleanup_(arena_freep) struct arena *a = question.n < LARGE ? NULL : arena_new(0);
+        struct json *doc;
+        size_t n = 0;
+
+        if (!a || json_parse(a, question, NULL, &doc, NULL) < 0)
+                return false;
+        each_word(part, "resourceAttributes", "nonResourceAttributes")
+                json_each_member(m, json_at_path(doc, "spec", part))
+                        n += json_str(&m->value).n;
+        return n >= LARGE;
+}
+
+static int64_t keep_access_ms(const struct remote_options *o, struct str question, const struct json *answer) {
+        return !answer || is_large(question)                          ? 0
+               : json_bool(json_at_path(answer, "status", "allowed")) ? o->yes_ms
+                                                                      : o->no_ms;
 }
 
 /* A duration that must be above zero and at most so long (0: any), in ms. */

@@ -521,6 +521,7 @@ static void wrong_files_are_told(void **state) {
 /* ---- authorization ---- */
 
 #define HEAD "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthorizationConfiguration\nauthorizers:\n"
+#define RBAC "- {type: RBAC, name: rbac}\n" /* there from the start, it stays */
 #define WEBHOOK                                                                                            \
         "- type: Webhook\n  name: hook\n  webhook:\n    timeout: 3s\n    subjectAccessReviewVersion: v1\n" \
         "    matchConditionSubjectAccessReviewVersion: v1\n    failurePolicy: Deny\n    connectionInfo:\n" \
@@ -637,7 +638,7 @@ static void older_webhooks_are_asked_as_they_know_it(void **state) {
                                "    matchConditionSubjectAccessReviewVersion: v1\n    connectionInfo: {type: "
                                "KubeConfigFile, kubeConfigFile: " KUBECONFIG "}\n    matchConditions:\n"
                                "    - expression: \"!has(request.nonResourceAttributes) || "
-                               "request.nonResourceAttributes.verb == ''\"\n");
+                               "request.nonResourceAttributes.verb == ''\"\n" RBAC);
         if (authorizers_configure(f->s, &z, &e) < 0)
                 fail_msg("%s", error_text(&e));
         authorizers_free(atomic_exchange(&f->s->authorizers, z));
@@ -723,7 +724,11 @@ static void wrong_authorizers_are_told(void **state) {
                 { "[{type: RBAC}, {type: Node, name: a, webhook: {}}]",
                   "[authorizers[0].name: Required value, authorizers[1].webhook: Invalid value: \"non-null\": may only "
                   "be specified when type=Webhook]" },
-                { "[{type: ABAC, name: a}]", "expected name abac for authorizer ABAC instead of a" },
+                { "[{type: ABAC, name: a}]",
+                  "[expected name abac for authorizer ABAC instead of a, missing required types: [RBAC]]" },
+                { "[{type: AlwaysAllow, name: alwaysallow}]", "missing required types: [RBAC]" },
+                { "[{type: RBAC, name: rbac}, {type: Node, name: node}]",
+                  "authorizer type Node is not allowed if it was not enabled at initial server startup" },
                 { "[{type: Webhook, name: w, webhook: {timeout: ''}}]",
                   "failed to load AuthorizationConfiguration from file: time: invalid duration \"\"" },
                 { "[{type: Webhook, name: w}]", "authorizers[0].webhook: Required value: required when type=Webhook" },
@@ -799,7 +804,7 @@ static void a_changed_file_is_taken_up(void **state) {
 
         assert_int_equal(reloads_start(f->s, NULL), 0);
         assert_int_equal(may(f, "jane", "devs", path), AUTHZ_NO_OPINION);
-        replace(HEAD "- {type: AlwaysAllow, name: alwaysallow}\n");
+        replace(HEAD "- {type: AlwaysAllow, name: alwaysallow}\n" RBAC);
         for (; i < 6000 && may(f, "jane", "devs", path) != AUTHZ_ALLOW; i++)
                 usleep(10000);
         assert_true(i < 6000);
@@ -808,6 +813,9 @@ static void a_changed_file_is_taken_up(void **state) {
                 usleep(10000);
         assert_true(i < 6000);
         replace(wrong);
+        usleep(1500000);
+        assert_true(told("\",status=\"failure\"} 1\n"));
+        replace(HEAD "# the same\n- {type: AlwaysAllow, name: alwaysallow}\n" RBAC);
         usleep(1500000);
         assert_true(told("\",status=\"failure\"} 1\n"));
         assert_int_equal(unlink(AUTHZ), 0);

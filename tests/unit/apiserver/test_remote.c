@@ -550,10 +550,22 @@ static void a_kubeconfig_must_be_usable(void **state) {
                   BAD "[client-key-data or client-key must be specified for a to use the clientCert authentication "
                       "method., unable to read client-cert /proc/self/cwd/x.crt for a due to open "
                       "/proc/self/cwd/x.crt: no such file or directory]" },
-                { CLUSTER CONTEXT USERS("token: x, username: y"),
+                { CLUSTER CONTEXT USERS("token: x, username: joe"),
                   BAD "more than one authentication method found for a; found [token basicAuth], only one is allowed" },
                 { CLUSTER CONTEXT USERS("exec: {command: x}"),
                   BAD "exec of a is not supported: use a certificate or a token" },
+                { "apiVersion: v1\nusers: 7", "error loading config file \"%s\": json: cannot unmarshal number into Go "
+                                              "struct field Config.users of type []v1.NamedAuthInfo" },
+                { "clusters: [{name: a, cluster: {tls-server-name: 7}}]",
+                  "error loading config file \"%s\": json: cannot unmarshal number into Go struct field "
+                  "Cluster.clusters.cluster.tls-server-name of type string" },
+                { "clusters: [{name: a, cluster: {certificate-authority-data: '##'}}]",
+                  "error loading config file \"%s\": illegal base64 data at input byte 0" },
+                { "clusters: [{name: a, cluster: {server: 'https://localhost', certificate-authority-data: "
+                  "aGVsbG8=}}]\n" CONTEXT,
+                  "unable to load root certificates: unable to parse bytes as PEM block" },
+                { CLUSTER CONTEXT USERS("client-certificate-data: aGVsbG8=, client-key-data: aGVsbG8="),
+                  "tls: failed to find any PEM data in certificate input" },
                 { CLUSTER CONTEXT USERS("tokenFile: " USABLE), NULL }, /* beside the file that names it */
         };
         struct remote_options o = { .name = "x", .kubeconfig = "/proc/self/cwd/" USABLE };
