@@ -110,43 +110,47 @@ _Static_assert(ARRAY_SIZE(plugins) <= 64, "admission_settings.off has a bit for 
 
 /* ---- which of them are on, and how ---- */
 
-static uint64_t read_names(const struct apiserver *s, const char *flag, struct faults *w) {
-        struct str names, name;
+static uint64_t read_names(const struct apiserver *s, struct arena *a, const char *flag, struct json *all,
+                           struct faults *w) {
         const char *list;
         uint64_t bits = 0;
         size_t i = 0, p;
 
         while ((list = server_flag_next(s, flag, &i)))
-                for (names = str_of(list); str_split(&names, ',', &name);) {
+                str_each(name, str_of(list), ',') {
                         for (p = 0; p < ARRAY_SIZE(plugins) && !str_eqc(name, plugins[p].name); p++)
                                 ;
                         if (p == ARRAY_SIZE(plugins))
                                 fault_add(w, "%s plugin \"%" STR_FMT "\" is unknown", flag, STR_ARG(name));
                         else
                                 bits |= 1ULL << p;
+                        json_set(a, all, name, json_null());
                 }
         return bits;
 }
 
 uint64_t admission_choose(const struct apiserver *s, struct faults *w) {
+        _cleanup_(arena_freep) struct arena *a = arena_new(0); /* the server has none yet */
+        struct json only = json_new_object(), enabled = json_new_object(), disabled = json_new_object();
         _cleanup_buf_ struct buf both = BUF_INIT;
-        bool only = server_flag(s, "admission-control", NULL) != NULL;
+        bool is_only = server_flag(s, "admission-control", NULL) != NULL;
 
-        if (only &&
+        if (is_only &&
             (server_flag(s, "enable-admission-plugins", NULL) || server_flag(s, "disable-admission-plugins", NULL)))
                 fault_add(w, "admission-control and enable-admission-plugins/disable-admission-plugins flags are "
                              "mutually exclusive");
-        uint64_t all = read_names(s, "admission-control", w);
-        uint64_t on = read_names(s, "enable-admission-plugins", w);
-        uint64_t off = read_names(s, "disable-admission-plugins", w);
-        if (only)
+        uint64_t all = read_names(s, a, "admission-control", &only, w);
+        uint64_t on = read_names(s, a, "enable-admission-plugins", &enabled, w);
+        uint64_t off = read_names(s, a, "disable-admission-plugins", &disabled, w);
+        if (is_only)
                 return ~all;
-        for (size_t p = 0; p < ARRAY_SIZE(plugins); p++) {
-                if (on & off & 1ULL << p)
-                        buf_printf(&both, "%s%s", both.n ? " " : "", plugins[p].name);
+        for (size_t p = 0; p < ARRAY_SIZE(plugins); p++)
                 if (plugins[p].handles & OFF)
                         off |= 1ULL << p;
-        }
+        json_sort(&enabled);
+        json_each_member(m, &enabled)
+                if (json_get(&disabled, json_key(m)))
+                        buf_printf(&both, "%s%" STR_FMT, both.n ? " " : "", STR_ARG(json_key(m)));
         if (both.n)
                 fault_add(w, "[%" STR_FMT "] in enable-admission-plugins and disable-admission-plugins overlapped",
                           STR_ARG(buf_str(&both)));
