@@ -411,13 +411,21 @@ struct attributes call_attributes(const struct api_call *c, const struct rest *r
 }
 
 /* What is sent is not what is stored: only admission sees it, and may change it. */
-static void admit_body(struct op *op, enum admission_operation o, void (*then)(struct op *op)) {
+static struct json *body_of(struct op *op) {
         struct arena *a = op->c->arena;
         struct json *body = json_new(a, op->c->body ? json_copy_tree(a, op->c->body) : json_new_object());
 
         op->c->body = body;
         op_refresh(op);
-        admission_run(op, o, body, NULL, then);
+        return body;
+}
+
+bool op_validated(struct op *op, subresource_fn again) {
+        if (op->admission->validating)
+                return true;
+        op->admission->ns = NULL; /* there may be another snapshot */
+        admission_validate(op, again);
+        return false;
 }
 
 /* What is sent to be answered, not stored, is in the namespace of the request. */
@@ -440,7 +448,7 @@ static void connected(struct op *op) {
 }
 
 static void connect_to(struct op *op) {
-        admit_body(op, ADMIT_CONNECT, connected);
+        admission_run(op, ADMIT_CONNECT, body_of(op), NULL, connected);
 }
 
 static const struct {
@@ -509,7 +517,7 @@ void apiserver_call(struct apiserver *s, struct api_call *c) {
                         goto fail;
                 schema_default(c->arena, sent_of(c->arena, op->rest, op->sub).type, body);
                 writes_track_sent(op, body);
-                return admit_body(op, ADMIT_CREATE, special);
+                return admission_admit(op, ADMIT_CREATE, body_of(op), NULL, special);
         }
         if (special)
                 return special(op);

@@ -376,6 +376,9 @@ struct attributes call_attributes(const struct api_call *c, const struct rest *r
 /* ---- subresources ---- */
 
 typedef void (*subresource_fn)(struct op *op);
+/* For those that are sent something, when they have looked at it: the second half of admission. false: again is called
+ * when that is through. */
+bool op_validated(struct op *op, subresource_fn again);
 /* NULL when this subresource is handled as the resource itself ("status", "finalize", "approval"). */
 subresource_fn subresource_handler(const struct rest *r, struct str name, enum api_verb verb);
 /* TokenReview, SubjectAccessReview …: answered, not stored. */

@@ -369,23 +369,34 @@ static bool named_otherwise(struct op *op, const char *kind) {
         return true;
 }
 
-static void create_binding(struct op *op) {
+static bool has_target(struct op *op) {
         const struct json *target = json_getc(op->c->body, "target");
 
-        if (named_otherwise(op, "Binding"))
-                return;
-        if (check_target(json_str(json_getc(target, "kind")), json_str(json_getc(target, "name")), &op->c->error) < 0 ||
-            (str_empty(op->name) && err_bad_request(&op->c->error, "Name parameter required.") < 0))
+        if (check_target(json_str(json_getc(target, "kind")), json_str(json_getc(target, "name")), &op->c->error) == 0)
+                return true;
+        op_fail(op);
+        return false;
+}
+
+static void bind_pod(struct op *op) {
+        if (str_empty(op->name) && err_bad_request(&op->c->error, "Name parameter required.") < 0)
                 op_fail(op);
         else
                 registry_modify(op, change_binding, answer_success);
 }
 
+static void create_binding(struct op *op) {
+        if (!named_otherwise(op, "Binding") && has_target(op) && op_validated(op, create_binding))
+                bind_pod(op);
+}
+
 /* POST /bindings: the pod is the one the Binding is named after. */
 void legacy_binding(struct op *op) {
+        if (!has_target(op) || !op_validated(op, legacy_binding))
+                return;
         op->rest = rest_of(op->s, &res_pods);
         op->name = json_str(json_at_path(op->c->body, "metadata", "name"));
-        create_binding(op);
+        bind_pod(op);
 }
 
 /* ---- eviction: https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/ ---- */
@@ -642,7 +653,7 @@ static void create_eviction(struct op *op) {
                 return;
         if (eviction_options(op, &e->options, err) < 0)
                 return op_fail(op);
-        if (!registry_load(op, create_eviction))
+        if (!op_validated(op, create_eviction) || !registry_load(op, create_eviction))
                 return;
         const struct json *pod = object_json(op->old);
         if (pod_has_ended(pod) || object_deleting(op->old))
@@ -812,8 +823,11 @@ static void create_token(struct op *op) {
                 return op_fail(op);
         if (!registry_load(op, create_token))
                 return;
-        if (check_duration(op, seconds, valid, &op->c->error) < 0 ||
-            make_claims(op, spec, &valid, &claims, &op->c->error) < 0 ||
+        if (check_duration(op, seconds, valid, &op->c->error) < 0)
+                return op_fail(op);
+        if (!op_validated(op, create_token))
+                return;
+        if (make_claims(op, spec, &valid, &claims, &op->c->error) < 0 ||
             authn_sign(op->s->authn, a, &claims, &token, &op->c->error) < 0)
                 return op_fail(op);
         op_annotate(op, STR("authentication.kubernetes.io/issued-credential-id"),

@@ -56,6 +56,8 @@ static void token_review(struct op *op) {
                 err_bad_request(&op->c->error, "token is required for TokenReview in authentication");
                 return op_fail(op);
         }
+        if (!op_validated(op, token_review))
+                return;
         int r = authn_check_token(&(struct token_check) { .n = op->s->authn,
                                                           .a = a,
                                                           .text = json_str(json_getc(spec, "token")),
@@ -242,13 +244,15 @@ static void check_selectors(struct arena *a, const struct json *sent, struct buf
         }
 }
 
-static void access_review(struct op *op, const struct api_user *user, enum review kind) {
+static void access_review(struct op *op, const struct api_user *user, enum review kind, subresource_fn again) {
         struct arena *a = op->c->arena;
         struct json status = json_new_object();
         _cleanup_opinion_ struct opinion why = { 0 };
 
         if (check_review(op, kind, &op->c->error) < 0)
                 return op_fail(op);
+        if (!op_validated(op, again))
+                return;
         struct attributes at = read_attributes(a, json_getc(op->c->body, "spec"));
         enum authz decision = authorize_why(op->s, user, &at, &why);
         if (decision == AUTHZ_PENDING) {
@@ -269,11 +273,11 @@ static void access_review(struct op *op, const struct api_user *user, enum revie
 static void subject_access_review(struct op *op) {
         struct api_user user = user_of_json(op->c->arena, json_getc(op->c->body, "spec"), "user");
 
-        access_review(op, &user, op->rest->resource->namespaced ? REVIEW_LOCAL : REVIEW_OTHER);
+        access_review(op, &user, op->rest->resource->namespaced ? REVIEW_LOCAL : REVIEW_OTHER, subject_access_review);
 }
 
 static void self_subject_access_review(struct op *op) {
-        access_review(op, &op->c->user, REVIEW_SELF);
+        access_review(op, &op->c->user, REVIEW_SELF, self_subject_access_review);
 }
 
 /* ---- what may I do ---- */
@@ -320,6 +324,8 @@ static void self_subject_rules_review(struct op *op) {
                 err_bad_request(&op->c->error, "no namespace on request");
                 return op_fail(op);
         }
+        if (!op_validated(op, self_subject_rules_review))
+                return;
         if (authorizer_is_used(op->s, "AlwaysAllow") && json_parse(a, STR(everything), NULL, &all, NULL) == 0) {
                 copy = json_copy_shallow(a, all);
                 json_removec(&copy, "nonResourceURLs");
@@ -352,6 +358,8 @@ static void self_subject_review(struct op *op) {
         struct arena *a = op->c->arena;
         struct json status = json_new_object();
 
+        if (!op_validated(op, self_subject_review))
+                return;
         json_setc(a, &status, "userInfo", user_json(a, &op->c->user));
         answer_anew(op, json_of_str(now_text(a)), status);
 }

@@ -385,6 +385,47 @@ static void managed_fields_survive_a_webhook_that_breaks_them(void **state) {
                         fail_msg("not counted: %s", text); \
         } while (0)
 
+static void what_is_sent_fits_before_it_is_judged(void **state) {
+#define DENIED "admission webhook \"no.example.com\" denied the request without explanation"
+        static const struct {
+                const struct api_resource *kind;
+                const char *sub, *name, *body;
+                int code;
+                const char *message;
+        } table[] = {
+                { &res_pods, "eviction", "p", "{\"metadata\":{\"name\":\"q\"}}", 400,
+                  "name in URL does not match name in Eviction object" },
+                { &res_pods, "eviction", "p", "{\"metadata\":{\"name\":\"p\"}}", 400, DENIED },
+                { &res_pods, "binding", "p", "{\"metadata\":{\"name\":\"q\"},\"target\":{\"name\":\"n\"}}", 400,
+                  "name in URL does not match name in Binding object" },
+                { &res_pods, "binding", "p", "{\"metadata\":{\"name\":\"p\"},\"target\":{\"name\":\"n\"}}", 400,
+                  DENIED },
+                { &res_bindings, NULL, NULL, "{\"metadata\":{\"name\":\"p\"},\"target\":{\"name\":\"n\"}}", 400,
+                  DENIED },
+                { &res_serviceaccounts, "token", "none", "{\"spec\":{}}", 404, "serviceaccounts \"none\" not found" },
+                { &res_serviceaccounts, "token", "a", "{\"spec\":{}}", 400, DENIED },
+                { &res_tokenreviews, NULL, NULL, "{\"spec\":{}}", 400,
+                  "token is required for TokenReview in authentication" },
+                { &res_tokenreviews, NULL, NULL, "{\"spec\":{\"token\":\"x\"}}", 400, DENIED },
+                { &res_selfsubjectrulesreviews, NULL, NULL, "{\"spec\":{}}", 400, "no namespace on request" },
+                { &res_selfsubjectrulesreviews, NULL, NULL, "{\"spec\":{\"namespace\":\"n\"}}", 400, DENIED },
+                { &res_subjectaccessreviews, NULL, NULL, "{\"spec\":{\"user\":\"u\",\"nonResourceAttributes\":{}}}",
+                  400, DENIED },
+                { &res_selfsubjectaccessreviews, NULL, NULL, "{\"spec\":{\"nonResourceAttributes\":{}}}", 400, DENIED },
+                { &res_selfsubjectreviews, NULL, NULL, "{}", 400, DENIED },
+        };
+        struct world *w = *state;
+        struct fixture *f = &w->f;
+
+        ASK(f, API_CREATE, &res_serviceaccounts, "default", .body = "{\"metadata\":{\"name\":\"a\"}}");
+        hook_answers(w->hook, "/no", "\"allowed\":false");
+        VALIDATE(w, "no", "/no", RULE("*", "*", "*/*", "CREATE"));
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+                check_error(ASK(f, API_CREATE, table[i].kind, table[i].kind->namespaced ? "default" : NULL,
+                                table[i].name, .sub = table[i].sub, .body = table[i].body),
+                            table[i].code, table[i].message);
+}
+
 static void what_webhooks_and_plugins_do_is_counted(void **state) {
         struct world *w = *state;
 
@@ -743,6 +784,7 @@ int main(void) {
                 T(a_patch_needs_an_object),
                 T(managed_fields_survive_a_webhook_that_breaks_them),
                 T(what_webhooks_and_plugins_do_is_counted),
+                T(what_is_sent_fits_before_it_is_judged),
                 T(an_equivalent_version_matches_and_is_what_the_webhook_gets),
                 T(selectors_and_scope_choose),
                 T(a_scale_is_seen_as_one),
