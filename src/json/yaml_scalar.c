@@ -74,6 +74,8 @@ static bool parse_int(struct str s, struct json *ret) {
                       __builtin_add_overflow(v, (uint64_t) digit, &v);
         }
         if (big || v > (uint64_t) INT64_MAX + negative) {
+                if (base != 10 && (big || negative)) /* no number of 64 bits: a text, or what else it may be */
+                        return false;
                 /* Decimal digits are rounded once, by the one who does it right. */
                 if (base == 10 && json_decode_number(s, ret) >= 0)
                         *ret = json_of_double(negative ? -ret->d : ret->d);

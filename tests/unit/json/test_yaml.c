@@ -32,6 +32,7 @@ static void plain_scalars_have_the_types_of_yaml_1_1(void **state) {
         assert_json("[yes, No, on, OFF, y, N, true, False]", "[true,false,true,false,true,false,true,false]");
         assert_json("[~, null, Null, '', ]", "[null,null,null,\"\"]");
         assert_json("a:", "{\"a\":null}");
+        assert_json("[0x10000000000000000, -0x8000000000000001]", "[\"0x10000000000000000\",\"-0x8000000000000001\"]");
         assert_json("[1, +2, -3, 0x1F, -0x1f, 0o17, 017, 0b101, -0b11, 1_000]", "[1,2,-3,31,-31,15,15,5,-3,1000]");
         assert_json("[9223372036854775807, 9223372036854775808, 18446744073709551615]",
                     "[9223372036854775807,9223372036854776000,18446744073709552000]");
