@@ -239,7 +239,7 @@ static void no_number_is_found_in_a_string(void **state) {
         assert_true(json_find_number(STR("{\"a\":\"b:1.0,\\\"c:1.0\",\"d\":1.00}"), false, 1, &found));
         assert_true(str_eqc(found, "1.00"));
         assert_false(json_find_number(STR("[\"1.0\\"), false, 1, &found));
-        assert_false(json_find_number((struct str){ 0 }, false, 1, &found));
+        assert_false(json_find_number((struct str) { 0 }, false, 1, &found));
 }
 
 int main(void) {
